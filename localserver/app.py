@@ -1,0 +1,157 @@
+"""One process, three services: binds the ports, wires store, API, file server and web pages, runs until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, replace
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+import localserver.endpoints  # noqa: F401  registers every endpoint
+from localserver import bootstrap
+from localserver.auth import COOKIE, Auth
+from localserver.contract import Contract
+from localserver.errors import StartError
+from localserver.files import create_files_app
+from localserver.lifecycle import stop_non_responsive
+from localserver.registry import Context
+from localserver.settings import Settings
+from localserver.store import Store
+from localserver.times import utcnow
+from localserver.web import create_web_app
+from localserver.wire import Api, Signals
+
+log = logging.getLogger(__name__)
+
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+WATCHDOG_PERIOD_S = 15.0
+BACKLOG = 512
+
+
+@dataclass(frozen=True)
+class Sockets:
+    """The three listening sockets."""
+
+    api: socket.socket
+    web: socket.socket
+    files: socket.socket
+
+
+def bind(settings: Settings) -> tuple[Settings, Sockets]:
+    """Bind the ports before anything is written; port 0 means a free one, which the returned settings name.
+
+    Raises:
+        StartError: A port is taken or the address is not this machine's.
+    """
+    with contextlib.ExitStack() as opened:
+        sockets = {}
+        for service in ("api", "web", "files"):
+            port = getattr(settings, f"{service}_port")
+            sockets[service] = opened.enter_context(_listen(settings.host, port, service))
+        opened.pop_all()
+    ports = {f"{service}_port": sock.getsockname()[1] for service, sock in sockets.items()}
+    return replace(settings, **ports), Sockets(**sockets)
+
+
+def _listen(host: str, port: int, service: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise StartError(
+            f"{service} port {port} on {host} cannot be used: {error.strerror}\n"
+            f"Hint: end what listens there (ss -ltnp 'sport = :{port}') or move all three ports, e.g. --port-base 9000"
+        ) from error
+    return sock
+
+
+@contextlib.asynccontextmanager
+async def open_api(settings: Settings) -> AsyncIterator[tuple[Api, Auth, ASGIApp, ASGIApp, ASGIApp]]:
+    """Open the database and yield the API with the three ASGI applications over it."""
+    store = Store(settings.data / "server.sqlite")
+    try:
+        credentials = bootstrap.load_credentials(settings.data)
+        auth, own = await bootstrap.load_auth(store, credentials)
+        bootstrap.write_client_configuration(settings, credentials)
+        signals = Signals()
+        store.on_commit(signals.fire_from_thread)
+        api = Api(store, Contract.load(), Context(settings, auth), signals)
+
+        def authenticate(request: Request) -> None:
+            auth.authenticate(request.headers.get("Authorization"), request.cookies.get(COOKIE))
+
+        api_app = Starlette(routes=[Route("/{path:path}", api.handle, methods=METHODS)])
+        files_app = create_files_app(settings.data / "files", authenticate, settings.max_upload_bytes)
+        yield api, auth, api_app, files_app, create_web_app(api, own)
+    finally:
+        store.close()
+
+
+async def serve(settings: Settings, sockets: Sockets, ready: Callable[[Settings], None]) -> None:
+    """Run the server until SIGTERM or SIGINT; call `ready` once all three services answer."""
+    async with open_api(settings) as (api, _, api_app, files_app, web_app):
+        pairs = [(api_app, sockets.api), (files_app, sockets.files), (web_app, sockets.web)]
+        servers = [_Server(app) for app, _ in pairs]
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, stopping.set)
+        running = [
+            asyncio.create_task(server.serve(sockets=[sock])) for server, (_, sock) in zip(servers, pairs, strict=True)
+        ]
+        watchdog = asyncio.create_task(_watch(api))
+        while not all(server.started for server in servers):
+            await asyncio.sleep(0.01)
+        ready(settings)
+        await stopping.wait()
+        watchdog.cancel()
+        await api.signals.close()
+        for server in servers:
+            server.should_exit = True
+        await asyncio.gather(*running)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: three of them share this process, which stops them together."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http="httptools",
+                lifespan="off",
+                access_log=False,
+                log_config=None,
+                timeout_graceful_shutdown=5,
+                timeout_keep_alive=75,  # above the agent's poll pause, so that its connection is used again
+                server_header=False,
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def _watch(api: Api) -> None:
+    """End tasks whose process is gone: nobody else would ever tell."""
+    settings = api.context.settings
+    while True:
+        await asyncio.sleep(WATCHDOG_PERIOD_S)
+        try:
+            await api.store.write(lambda tx: stop_non_responsive(tx, utcnow(), settings))
+        except Exception:
+            log.exception("looking for non-responsive tasks failed; trying again in %s s", WATCHDOG_PERIOD_S)

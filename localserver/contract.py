@@ -1,0 +1,119 @@
+"""The request contract: JSON schemas of ClearML's endpoints, read from the installed SDK wheel.
+
+`clearml.backend_api.services.v2_*` holds a schema for every request. They are read as source (`ast`), because
+importing those modules costs 40 MB, and kept in a cache file beside the user's other caches. Validators are compiled
+when an endpoint is first called. Endpoints that the SDK does not know bring their own schema (`localserver.registry`).
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import os
+from collections.abc import Iterator
+from importlib.metadata import distribution, version
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import orjson
+from platformdirs import user_cache_path
+
+from localserver.errors import ApiError, validation_error
+
+NEWEST = "v2_23"
+"""Newest schemas in the SDK wheel of this lock; older clients send subsets of these."""
+
+CACHE_FORMAT = 2
+PASSED_OVER = {"frames", "dataviews", "datasets", "__init__"}
+"""Modules of the enterprise server: no client of the open-source one calls them."""
+
+Schema = dict[str, Any]
+
+
+class Contract:
+    """Request schemas by endpoint name, with validators made on first use."""
+
+    def __init__(self, schemas: dict[str, Schema]) -> None:
+        self._schemas = dict(schemas)
+        self._validators: dict[str, Any] = {}
+
+    @classmethod
+    def load(cls) -> Contract:
+        """Return the contract of the installed SDK, from the cache file where that is current."""
+        cache = user_cache_path("clearml-localserver") / f"contract-{version('clearml')}-{CACHE_FORMAT}.json"
+        with contextlib.suppress(OSError, orjson.JSONDecodeError):
+            return cls(orjson.loads(cache.read_bytes()))
+        schemas = dict(_read_services(_services_folder()))
+        with contextlib.suppress(OSError):  # a read-only home only costs the next start 0.3 s
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            temporary = cache.with_suffix(f".{os.getpid()}")
+            temporary.write_bytes(orjson.dumps(schemas))
+            temporary.replace(cache)
+        return cls(schemas)
+
+    def add(self, endpoint: str, schema: Schema) -> None:
+        """Register the schema of an endpoint that the SDK has none for."""
+        self._schemas[endpoint] = schema
+
+    def __contains__(self, endpoint: str) -> bool:
+        return endpoint in self._schemas
+
+    def validate(self, endpoint: str, body: dict[str, Any]) -> None:
+        """Check a request body.
+
+        Raises:
+            ApiError: 400/12, naming the field and what is wrong with it.
+        """
+        validator = self._validators.get(endpoint)
+        if validator is None:
+            schema = self._schemas.get(endpoint, {"type": "object"})
+            if endpoint.rpartition(".")[2] in ("get_all", "get_all_ex"):
+                schema = _relaxed(schema)
+            validator = self._validators[endpoint] = jsonschema_rs.validator_for(schema)
+        if not validator.is_valid(body):
+            raise _named(next(iter(validator.iter_errors(body))))
+
+
+def _named(error: jsonschema_rs.ValidationError) -> ApiError:
+    field = ".".join(str(part) for part in error.instance_path)
+    text = error.message if len(error.message) < 300 else error.message[:297] + "..."
+    if "is a required property" in text:
+        return validation_error(f"{text}: field is required!")
+    return validation_error(f"field={field or '<body>'}: {text}")
+
+
+def _services_folder() -> Path:
+    folder = distribution("clearml").locate_file(f"clearml/backend_api/services/{NEWEST}")
+    return Path(str(folder))
+
+
+def _read_services(folder: Path) -> Iterator[tuple[str, Schema]]:
+    for module in sorted(folder.glob("*.py")):
+        if module.stem in PASSED_OVER:
+            continue
+        for node in ast.parse(module.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and node.name.endswith("Request"):
+                constants = _class_constants(node)
+                if "_action" in constants and "_schema" in constants:
+                    yield f"{constants['_service']}.{constants['_action']}", constants["_schema"]
+
+
+def _class_constants(node: ast.ClassDef) -> dict[str, Any]:
+    wanted = {"_service", "_action", "_schema"}
+    return {
+        statement.targets[0].id: ast.literal_eval(statement.value)
+        for statement in node.body
+        if isinstance(statement, ast.Assign)
+        and isinstance(statement.targets[0], ast.Name)
+        and statement.targets[0].id in wanted
+    }
+
+
+PAGING = {"page", "page_size", "size", "search_hidden", "include_subprojects", "scroll_id", "refresh_scroll"}
+
+
+def _relaxed(schema: Schema) -> Schema:
+    """Open a query's filter fields: their language (bare values, nulls, operators) is wider than the schema says."""
+    properties = {name: spec if name in PAGING else {} for name, spec in schema.get("properties", {}).items()}
+    return {**schema, "properties": properties}

@@ -1,0 +1,144 @@
+"""Endpoints by name, and what an endpoint function is given.
+
+An endpoint is a plain function `(call, tx) -> reply data`, run by the dispatcher (`localserver.wire`) inside one store
+transaction. This module knows no endpoint; `localserver.endpoints` registers them all when it is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from localserver.auth import Auth, Identity
+from localserver.contract import Schema
+from localserver.settings import Settings
+from localserver.store import Tx
+
+Data = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What belongs to the server, not to a request."""
+
+    settings: Settings
+    auth: Auth
+
+    @property
+    def files_root(self) -> Path:
+        """Folder of the file server."""
+        return self.settings.data / "files"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request, authenticated and validated."""
+
+    endpoint: str
+    data: Data
+    """The body, top-level nulls removed."""
+    raw: Data
+    """The body as sent."""
+    version: tuple[int, int]
+    identity: Identity
+    worker: str
+    now: datetime
+    context: Context
+    authorization: str | None = None
+    cookie: str | None = None
+    client_host: str = ""
+
+    @property
+    def user(self) -> str:
+        """Id of the calling user."""
+        return self.identity.user
+
+    @property
+    def company(self) -> str:
+        """Id of the calling user's company."""
+        return self.identity.company
+
+    @property
+    def role(self) -> str:
+        """Role of the calling user."""
+        return self.identity.role
+
+    @property
+    def user_name(self) -> str:
+        """Name of the calling user."""
+        return self.identity.user_name
+
+    @property
+    def company_name(self) -> str:
+        """Name of the calling user's company."""
+        return self.identity.company_name
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A reply that is not a JSON envelope, or that carries headers of its own."""
+
+    body: bytes = b""
+    media_type: str = "application/octet-stream"
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WithCookie:
+    """Reply data that also sets (or with an empty token clears) the session cookie."""
+
+    data: Data
+    token: str
+
+
+@dataclass(frozen=True)
+class WaitFor:
+    """Nothing to answer yet: run the endpoint again when one of `topics` is notified, else answer `otherwise`."""
+
+    topics: frozenset[str]
+    timeout_s: float
+    otherwise: Data
+
+
+Reply = Data | Raw | WithCookie | WaitFor
+Function = Callable[[Call, Tx], Reply]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A registered endpoint."""
+
+    name: str
+    function: Function
+    writes: bool
+    json_lines: bool
+    needs_auth: bool
+    schema: Schema | None
+    since: str
+    """Oldest API version that has it; echoed as `meta.endpoint.actual_version`."""
+
+
+ENDPOINTS: dict[str, Endpoint] = {}
+
+
+def endpoint(
+    name: str,
+    *,
+    writes: bool = False,
+    json_lines: bool = False,
+    needs_auth: bool = True,
+    schema: Schema | None = None,
+    since: str = "1.0",
+) -> Callable[[Callable[[Call, Tx], Any]], Callable[[Call, Tx], Any]]:
+    """Register a function as the endpoint `name` (`service.action`)."""
+
+    def register(function: Callable[[Call, Tx], Any]) -> Callable[[Call, Tx], Any]:
+        if name in ENDPOINTS:
+            raise ValueError(f"endpoint {name} is registered twice")
+        ENDPOINTS[name] = Endpoint(name, function, writes, json_lines, needs_auth, schema, since)
+        return function
+
+    return register

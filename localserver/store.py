@@ -1,0 +1,255 @@
+"""SQLite behind one interface: JSON documents by kind, event tables, one writer, durable answers.
+
+The only module that imports `sqlite3`. Every request is one transaction on a store thread: reads on a small pool,
+writes on the single writer, which commits as many waiting requests together as it finds (group commit) and answers
+each only after its commit: an answered write survives `kill -9` and, with `synchronous=FULL`, a power cut.
+It knows nothing of ClearML's rules.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import re
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+
+from localserver.errors import ApiError, StartError
+
+KINDS = ("task", "model", "project", "queue", "user", "worker")
+GROUP = 64
+"""Most writes in one commit: bounds how long the first of them waits for the last."""
+
+Document = dict[str, Any]
+Result = TypeVar("Result")
+
+
+class Tx:
+    """One transaction. Handed to the functions given to `Store.read` and `Store.write`, never kept by them."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.topics: set[str] = set()
+
+    def get(self, kind: str, id: str) -> Document | None:
+        """Return a document, or None where there is none."""
+        row = self._connection.execute(f"SELECT doc FROM {_table(kind)} WHERE id = ?", (id,)).fetchone()
+        return orjson.loads(row[0]) if row else None
+
+    def put(self, kind: str, doc: Document) -> None:
+        """Insert or replace a document by its `id`; a replaced one keeps its place in the order of creation."""
+        self._connection.execute(
+            f"INSERT INTO {_table(kind)} (id, doc) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET doc = excluded.doc",
+            (doc["id"], orjson.dumps(doc).decode()),
+        )
+
+    def delete(self, kind: str, id: str) -> None:
+        """Delete a document; none is fine."""
+        self._connection.execute(f"DELETE FROM {_table(kind)} WHERE id = ?", (id,))
+
+    def rows(self, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run a SELECT."""
+        return self._connection.execute(sql, args).fetchall()
+
+    def docs(self, sql: str, args: Sequence[Any] = ()) -> list[Document]:
+        """Run a SELECT whose first column is a document."""
+        return [orjson.loads(row[0]) for row in self._connection.execute(sql, args)]
+
+    def execute(self, sql: str, args: Sequence[Any] = ()) -> int:
+        """Run an INSERT, UPDATE or DELETE; return how many rows it touched."""
+        return self._connection.execute(sql, args).rowcount
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Run a statement once per row."""
+        self._connection.executemany(sql, rows)
+
+    def notify(self, topic: str) -> None:
+        """Wake what waits for `topic`, after this transaction has been committed."""
+        self.topics.add(topic)
+
+
+@dataclass
+class _Write:
+    function: Callable[[Tx], Any]
+    done: Callable[[Any, BaseException | None], None]
+    result: Any = None
+    error: BaseException | None = None
+    topics: set[str] = field(default_factory=set)
+
+
+class Store:
+    """The database of one server.
+
+    Args:
+        path: Database file; its folder exists.
+        readers: Connections for reading. Two serve a two-core machine; SQLite gives the GIL back while it works.
+    """
+
+    def __init__(self, path: Path, readers: int = 2) -> None:
+        self.path = path
+        self._local = threading.local()
+        self._writes: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._on_commit: Callable[[set[str]], None] = lambda topics: None
+        try:
+            self._migrate()
+        except sqlite3.DatabaseError as error:
+            raise StartError(
+                f"database {path} cannot be used: {error}\n"
+                "Hint: restore it from a backup or start with another --data folder"
+            ) from error
+        self._writer = threading.Thread(target=self._write_loop, name="store-writer", daemon=True)
+        self._writer.start()
+        self._readers = ThreadPoolExecutor(readers, thread_name_prefix="store-reader")
+
+    def on_commit(self, listener: Callable[[set[str]], None]) -> None:
+        """Set who hears (on the writer's thread) which topics a commit has touched."""
+        self._on_commit = listener
+
+    async def read(self, function: Callable[[Tx], Result]) -> Result:
+        """Run `function` in a read transaction off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, function)
+
+    async def write(self, function: Callable[[Tx], Result]) -> Result:
+        """Run `function` in a write transaction; return after it is on disk. An exception rolls it back alone."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = loop.create_future()
+
+        def settle(result: Result, error: BaseException | None) -> None:
+            if future.done():  # the caller was cancelled; what it wrote stays written
+                return
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+
+        def done(result: Result, error: BaseException | None) -> None:
+            loop.call_soon_threadsafe(settle, result, error)
+
+        self._writes.put(_Write(function, done))
+        return await future
+
+    def close(self) -> None:
+        """Finish the waiting writes, fold the log into the database and stop the threads."""
+        self._writes.put(None)
+        self._writer.join(timeout=30)
+        self._readers.shutdown(wait=True, cancel_futures=True)
+
+    def _read(self, function: Callable[[Tx], Result]) -> Result:
+        connection = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = self._connect()
+            connection.execute("PRAGMA query_only = ON")
+        connection.execute("BEGIN")
+        try:
+            return function(Tx(connection))
+        finally:
+            connection.execute("ROLLBACK")
+
+    def _write_loop(self) -> None:
+        connection = self._connect()
+        stop = False
+        while not stop:
+            first = self._writes.get()
+            group = [first]
+            while len(group) < GROUP and group[-1] is not None:
+                try:
+                    group.append(self._writes.get_nowait())
+                except queue.Empty:
+                    break
+            stop = group[-1] is None
+            self._commit(connection, [write for write in group if write is not None])
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.close()
+
+    def _commit(self, connection: sqlite3.Connection, group: list[_Write]) -> None:
+        if not group:
+            return
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for write in group:
+                self._run(connection, write)
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:  # the commit itself failed (disk full, I/O): nobody's write has happened
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            refusal = ApiError(507, 0, f"Insufficient storage (database {self.path}: {error})")
+            for write in group:
+                write.result, write.error, write.topics = None, write.error or refusal, set()
+        touched = set().union(*(write.topics for write in group))
+        for write in group:
+            write.done(write.result, write.error)
+        if touched:
+            self._on_commit(touched)
+
+    @staticmethod
+    def _run(connection: sqlite3.Connection, write: _Write) -> None:
+        tx = Tx(connection)
+        connection.execute("SAVEPOINT request")
+        try:
+            write.result = write.function(tx)
+            write.topics = tx.topics
+        except sqlite3.OperationalError as error:
+            if not connection.in_transaction:  # SQLite gave up the whole transaction (disk full)
+                raise
+            connection.execute("ROLLBACK TO request")
+            write.error = error
+        except BaseException as error:
+            connection.execute("ROLLBACK TO request")
+            write.error = error
+        connection.execute("RELEASE request")
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, cached_statements=512)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA busy_timeout = 10000")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.create_function("REGEXP", 2, _regexp, deterministic=True)
+        return connection
+
+    def _migrate(self) -> None:
+        """Run the numbered scripts that this database has not seen, each in its own transaction."""
+        connection = self._connect()
+        connection.execute("CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, name TEXT NOT NULL)")
+        applied = {number for (number,) in connection.execute("SELECT number FROM migration")}
+        scripts = {
+            int(entry.name.split("_")[0]): entry
+            for entry in resources.files("localserver").joinpath("migrations").iterdir()
+            if entry.name.endswith(".sql")
+        }
+        if unknown := applied - scripts.keys():
+            connection.close()
+            raise StartError(
+                f"database {self.path} was written by a newer version (schema step {max(unknown)} is unknown here)\n"
+                "Hint: update the project or start with another --data folder"
+            )
+        for number in sorted(scripts.keys() - applied):
+            name, text = scripts[number].name, scripts[number].read_text(encoding="utf-8")
+            mark = f"INSERT INTO migration VALUES ({number}, '{name}');"
+            connection.executescript(f"BEGIN IMMEDIATE;\n{text}\n{mark}\nCOMMIT;")
+        connection.close()
+
+
+def _table(kind: str) -> str:
+    if kind not in KINDS:
+        raise KeyError(kind)
+    return kind
+
+
+@lru_cache(maxsize=256)
+def _pattern(text: str) -> re.Pattern[str]:
+    return re.compile(text)
+
+
+def _regexp(pattern: str, value: Any) -> bool:
+    return value is not None and _pattern(pattern).search(str(value)) is not None

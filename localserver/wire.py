@@ -1,0 +1,288 @@
+"""From an HTTP request to an endpoint and back: paths, bodies, authentication, envelopes, waiting.
+
+The dispatcher is the only place where errors become replies. It talks to the store through endpoint functions alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from localserver.auth import API_VERSION, COOKIE, Identity
+from localserver.contract import Contract
+from localserver.errors import ApiError, validation_error
+from localserver.ids import new_id
+from localserver.registry import ENDPOINTS, Call, Context, Data, Endpoint, Raw, Reply, WaitFor, WithCookie
+from localserver.store import Store, Tx
+from localserver.times import utcnow
+
+log = logging.getLogger(__name__)
+
+PATH = re.compile(r"/?(?:v(?P<version>\d+\.\d+)/)?(?P<name>[A-Za-z_]+\.[A-Za-z_]+)/?")
+NEWEST = tuple(int(part) for part in API_VERSION.split("."))
+NOBODY = Identity("", "", "")
+DISCONNECT_CHECK_S = 1.0
+"""How often a waiting request looks whether its client is still there."""
+
+
+class Signals:
+    """Wakes requests that wait for a topic. All methods but `fire_from_thread` run on the event loop."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._sequence = 0
+        self._fired: dict[str, int] = {}
+        self._changed = asyncio.Condition()
+        self.closed = False
+
+    @property
+    def sequence(self) -> int:
+        """A mark to compare later firings with."""
+        return self._sequence
+
+    def fire_from_thread(self, topics: set[str]) -> None:
+        """Note that `topics` have changed (called on the store's writer thread, after a commit)."""
+        self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self._fire(topics)))
+
+    async def _fire(self, topics: set[str]) -> None:
+        async with self._changed:
+            self._sequence += 1
+            self._fired.update(dict.fromkeys(topics, self._sequence))
+            self._changed.notify_all()
+
+    async def close(self) -> None:
+        """Let every waiting request answer at once: the server is about to stop."""
+        async with self._changed:
+            self.closed = True
+            self._changed.notify_all()
+
+    async def wait(self, topics: Iterable[str], since: int, timeout_s: float) -> bool:
+        """Wait until one of `topics` has been fired after mark `since`; False when the time is over."""
+
+        def fired() -> bool:
+            return any(self._fired.get(topic, 0) > since for topic in topics)
+
+        def done() -> bool:
+            return self.closed or fired()
+
+        try:
+            async with asyncio.timeout(timeout_s), self._changed:
+                await self._changed.wait_for(done)
+        except TimeoutError:
+            pass
+        return fired()
+
+
+class Api:
+    """The API of one server: answers HTTP requests and the in-process calls of the web pages."""
+
+    def __init__(self, store: Store, contract: Contract, context: Context, signals: Signals) -> None:
+        self.store = store
+        self.context = context
+        self.signals = signals
+        self.contract = contract
+        for item in ENDPOINTS.values():
+            if item.schema is not None:
+                contract.add(item.name, item.schema)
+
+    async def call(self, name: str, data: Data, identity: Identity, client_host: str = "") -> Data:
+        """Run an endpoint for `identity` without HTTP.
+
+        Raises:
+            ApiError: As the endpoint does.
+        """
+        call = Call(name, _without_nulls(data), data, _pair(NEWEST), identity, "", utcnow(), self.context)
+        reply = await self._run(ENDPOINTS[name], call, connected=None)
+        if not isinstance(reply, dict):
+            raise TypeError(f"{name} does not answer JSON")
+        return reply
+
+    async def handle(self, request: Request) -> Response:
+        """Answer an HTTP request."""
+        trx = request.headers.get("X-ClearML-Trx") or new_id()
+        name, requested, since = "", API_VERSION, "1.0"
+        try:
+            name, requested = _parse_path(request.url.path)
+            item = _find(name, requested)
+            since = item.since
+            reply = await self._answer(request, item, requested)
+        except ApiError as error:
+            return _envelope(trx, name, requested, since, {}, error)
+        except ClientDisconnect:
+            return Response(status_code=499)
+        except Exception:
+            log.exception("%s failed", name or request.url.path)
+            return _envelope(trx, name, requested, since, {}, ApiError(500, 100, "General data error (see server log)"))
+        if isinstance(reply, Raw):
+            return Response(reply.body, media_type=reply.media_type, headers=reply.headers)
+        if isinstance(reply, WithCookie):
+            response = _envelope(trx, name, requested, since, reply.data)
+            if reply.token:
+                response.set_cookie(COOKIE, reply.token, httponly=True, samesite="lax")
+            else:
+                response.delete_cookie(COOKIE)
+            return response
+        if isinstance(reply, WaitFor):
+            return _envelope(trx, name, requested, since, reply.otherwise)
+        return _envelope(trx, name, requested, since, reply)
+
+    async def _answer(self, request: Request, item: Endpoint, requested: str) -> Reply:
+        authorization, cookie = request.headers.get("Authorization"), request.cookies.get(COOKIE)
+        identity = self.context.auth.authenticate(authorization, cookie) if item.needs_auth else NOBODY
+        raw = await self._body(request, item)
+        data = _without_nulls(raw)
+        self.contract.validate(item.name, data)
+        call = Call(
+            item.name,
+            data,
+            raw,
+            _pair(tuple(int(part) for part in requested.split("."))),
+            identity,
+            request.headers.get("X-ClearML-Worker") or request.headers.get("X-Trains-Worker") or "",
+            utcnow(),
+            self.context,
+            authorization,
+            cookie,
+            request.client.host if request.client else "",
+        )
+
+        async def connected() -> bool:
+            return not await request.is_disconnected()
+
+        return await self._run(item, call, connected)
+
+    async def _run(self, item: Endpoint, call: Call, connected: Callable[[], Awaitable[bool]] | None) -> Reply:
+        def transaction(tx: Tx) -> Reply:
+            reply: Reply = item.function(call, tx)
+            return reply
+
+        run = self.store.write if item.writes else self.store.read
+        deadline: float | None = None
+        while True:
+            mark = self.signals.sequence
+            reply = await run(transaction)
+            if not isinstance(reply, WaitFor):
+                return reply
+            now = time.monotonic()
+            deadline = deadline or now + reply.timeout_s
+            while not await self.signals.wait(reply.topics, mark, min(DISCONNECT_CHECK_S, max(0.0, deadline - now))):
+                now = time.monotonic()
+                if now >= deadline or self.signals.closed:
+                    return reply.otherwise
+                await self._require(connected)
+            # Never hand a task to a worker that has gone away meanwhile.
+            await self._require(connected)
+
+    @staticmethod
+    async def _require(connected: Callable[[], Awaitable[bool]] | None) -> None:
+        if connected is not None and not await connected():
+            raise ClientDisconnect
+
+    async def _body(self, request: Request, item: Endpoint) -> Data:
+        if request.headers.get("Content-Encoding", "identity") != "identity":
+            raise ApiError(415, 0, f"Content-Encoding {request.headers['Content-Encoding']} is not supported")
+        chunks, size = [], 0
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > self.context.settings.max_body_bytes:
+                raise ApiError(413, 0, f"Request body above {self.context.settings.max_body_bytes} bytes")
+            chunks.append(chunk)
+        body = b"".join(chunks)
+        content_type = request.headers.get("Content-Type", "").partition(";")[0].strip()
+        if item.json_lines:
+            return {"lines": _lines(body, content_type)}
+        if content_type == "application/x-www-form-urlencoded":
+            data: Data = dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True))
+        else:
+            data = _object(body)
+        return {**data, **{name: _number(value) for name, value in request.query_params.items()}}
+
+
+def _parse_path(path: str) -> tuple[str, str]:
+    match = PATH.fullmatch(path)
+    if match is None:
+        raise ApiError(400, 0, f"Invalid request path {path}")
+    return match["name"], match["version"] or API_VERSION
+
+
+def _find(name: str, requested: str) -> Endpoint:
+    item = ENDPOINTS.get(name)
+    if item is None or _version(requested) < _version(item.since):
+        raise ApiError(404, 0, f"Unable to find endpoint for name {name} and version {requested}")
+    return item
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split("."))
+
+
+def _pair(version: tuple[int, ...]) -> tuple[int, int]:
+    return version[0], version[1]
+
+
+def _without_nulls(body: Data) -> Data:
+    return {name: value for name, value in body.items() if value is not None}
+
+
+def _object(body: bytes) -> Data:
+    data = _json(body) if body.strip() else {}
+    if data is None or data == []:
+        return {}
+    if not isinstance(data, dict):
+        raise ApiError(400, 0, "Data should be a dict")
+    return data
+
+
+def _lines(body: bytes, content_type: str) -> list[Data]:
+    if content_type != "application/json-lines":
+        return [_object(body)] if body.strip() else []
+    if not body.strip():
+        raise ApiError(400, 17, "Batch request contains no items")
+    parsed = [_json(line) for line in body.rstrip(b"\n").split(b"\n")]
+    for item in parsed:
+        if not isinstance(item, dict):
+            raise ApiError(400, 0, f"json lines must contain objects, found: {type(item).__name__}")
+    return parsed
+
+
+def _json(text: bytes) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise ApiError(
+            400, 0, f"The browser (or proxy) sent a request that this server could not understand. ({error})"
+        ) from error
+
+
+def _number(text: str) -> Any:
+    if re.fullmatch(r"-?\d+", text):
+        return int(text)
+    return float(text) if re.fullmatch(r"-?\d+\.\d+", text) else text
+
+
+def _envelope(trx: str, name: str, requested: str, since: str, data: Data, error: ApiError | None = None) -> Response:
+    code = error.code if error else 200
+    meta = {
+        "id": trx,
+        "trx": trx,
+        "endpoint": {"name": name, "requested_version": requested, "actual_version": since},
+        "result_code": code,
+        "result_subcode": error.subcode if error else 0,
+        "result_msg": error.msg if error else "OK",
+        "error_stack": None,
+        "error_data": {},
+    }
+    try:
+        body = orjson.dumps({"meta": meta, "data": data}, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError as problem:
+        raise validation_error(f"reply of {name} is not JSON: {problem}") from problem
+    return Response(body, status_code=code, media_type="application/json")
