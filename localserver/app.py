@@ -1,4 +1,4 @@
-"""One process, three services: binds the ports, wires store, API, file server and web pages, runs until told to stop."""
+"""One process, three services: binds the ports, wires the parts together, runs until told to stop."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -64,7 +65,7 @@ def main(
                 web_port=port_base + WEB_OFFSET,
                 files_port=port_base + FILES_OFFSET,
             )
-        given = {
+        given: dict[str, Any] = {
             "host": host,
             "api_port": api_port,
             "files_port": files_port,
