@@ -1,0 +1,90 @@
+"""The errors a user of `python -m pipeline` can meet, each with its exit code and its next command.
+
+The base classes stand for bands, so that a script can tell "your parameters" from "your data" from "the server" by the exit code alone:
+
+    2       usage: the command line itself
+    10-19   parameters and settings
+    20-29   data: files, reviews, lexicon, datasets
+    30-39   server, queues, workers
+    40-49   a run that started and failed
+
+This module only describes failures: it must not print, log or exit (`pipeline.cli` does), and it talks to no outside system.
+"""
+
+from __future__ import annotations
+
+
+class PipelineError(Exception):
+    """Any failure that the user can act on.
+
+    Args:
+        message: What failed, on which object, and why, in one sentence.
+        hint: The next thing to do, best a command to paste.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(PipelineError):
+    """The command line asks for something that makes no sense."""
+
+    exit_code = 2
+
+
+class SettingsError(PipelineError):
+    """A parameter or a setting is unknown, of the wrong type or out of range."""
+
+    exit_code = 10
+
+
+class DataError(PipelineError):
+    """A file, a review, a frame or a dataset is not what the work needs."""
+
+    exit_code = 20
+
+
+class LexiconError(DataError):
+    """The stop words or the WordNet nouns inside the package are missing or damaged."""
+
+    exit_code = 21
+
+
+class InputFileError(DataError):
+    """An input file is missing, empty, unreadable or of the wrong kind."""
+
+    exit_code = 22
+
+
+class BadRowsError(DataError):
+    """More rows of a review file are bad than the threshold allows."""
+
+    exit_code = 23
+
+
+class OutputFileError(DataError):
+    """An output file cannot be written: no space, no permission, no folder."""
+
+    exit_code = 24
+
+
+class SampleError(DataError):
+    """The review sample could not be fetched from the package index, or is not the pinned one."""
+
+    exit_code = 25
+
+
+class ServerError(PipelineError):
+    """The ClearML server, one of its queues or its workers cannot do what is asked."""
+
+    exit_code = 30
+
+
+class RunError(PipelineError):
+    """A run started and failed."""
+
+    exit_code = 40
