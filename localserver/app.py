@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -100,8 +101,17 @@ async def open_api(settings: Settings) -> AsyncIterator[tuple[Api, Auth, ASGIApp
         store.close()
 
 
-async def serve(settings: Settings, sockets: Sockets, ready: Callable[[Settings], None]) -> None:
-    """Run the server until SIGTERM or SIGINT; call `ready` once all three services answer."""
+async def serve(
+    settings: Settings, sockets: Sockets, ready: Callable[[Settings], None], *, until_stdin_closes: bool = False
+) -> None:
+    """Run the server until SIGTERM or SIGINT; call `ready` once all three services answer.
+
+    Args:
+        settings: As `bind` returned them.
+        sockets: The listening sockets.
+        ready: Told the settings when requests are answered.
+        until_stdin_closes: End also when standard input does, i.e. when the process that started this one is gone.
+    """
     async with open_api(settings) as (api, _, api_app, files_app, web_app):
         pairs = [(api_app, sockets.api), (files_app, sockets.files), (web_app, sockets.web)]
         servers = [_Server(app) for app, _ in pairs]
@@ -109,6 +119,8 @@ async def serve(settings: Settings, sockets: Sockets, ready: Callable[[Settings]
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, stopping.set)
+        if until_stdin_closes:
+            loop.add_reader(sys.stdin.fileno(), stopping.set)
         running = [
             asyncio.create_task(server.serve(sockets=[sock])) for server, (_, sock) in zip(servers, pairs, strict=True)
         ]

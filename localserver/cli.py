@@ -34,6 +34,7 @@ API_OFFSET, WEB_OFFSET, FILES_OFFSET = 8, 80, 81
 @click.option("--files-port", type=click.IntRange(0, 65535), help="File server port (default 8081; 0: a free one).")
 @click.option("--web-port", type=click.IntRange(0, 65535), help="Web port (default 8080; 0: a free one).")
 @click.option("--public-host", help="Host name that clients are told to use (default: --host).")
+@click.option("--until-stdin-closes", is_flag=True, help="End when standard input does: with the starting process.")
 @click.option("--verbose", is_flag=True, help="Log debug messages; show tracebacks.")
 def main(
     data: Path,
@@ -43,6 +44,7 @@ def main(
     files_port: int | None,
     web_port: int | None,
     public_host: str | None,
+    until_stdin_closes: bool,
     verbose: bool,
 ) -> None:
     """Run a ClearML-compatible server: API, file server and web pages in one process, data in one folder.
@@ -75,7 +77,7 @@ def main(
         settings = replace(settings, **{name: value for name, value in given.items() if value is not None})
         lock = prepare_folder(settings.data)
         settings, sockets = bind(settings)
-        _run(serve(settings, sockets, _announce))
+        _run(serve(settings, sockets, _announce, until_stdin_closes=until_stdin_closes))
         lock.close()
     except (StartError, ValueError) as error:
         if verbose:

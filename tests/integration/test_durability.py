@@ -1,0 +1,109 @@
+"""Durability: what was answered is still there after `kill -9`, and a data folder has one server at a time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from localserver.pytest_plugin import ClearmlServer
+from tests.api_client import ApiClient
+
+pytestmark = pytest.mark.integration
+
+Factory = Callable[[], ClearmlServer]
+
+
+def test_every_answered_write_survives_kill_9(clearml_server_factory: Factory) -> None:
+    server = clearml_server_factory()
+    answered: list[str] = []
+    enough = threading.Event()
+
+    def write(client: ApiClient, number: int) -> None:
+        try:
+            for count in range(10_000):
+                answered.append(client("projects.create", name=f"written/{number}-{count:05d}")["id"])
+                if len(answered) > 400:
+                    enough.set()
+        except httpx.HTTPError:
+            return  # the server is gone: what it had answered until now is the test's subject
+
+    clients = [ApiClient(server.api_url, server.credentials) for _ in range(4)]
+    threads = [threading.Thread(target=write, args=(client, number)) for number, client in enumerate(clients)]
+    for thread in threads:
+        thread.start()
+    assert enough.wait(60)
+    server.kill()
+    for thread in threads:
+        thread.join()
+    server.restart()
+    client = ApiClient(server.api_url, server.credentials)
+    for id in answered:
+        assert client.send("projects.get_by_id", project=id).status == 200
+
+
+def test_uploaded_file_survives_kill_9(clearml_server_factory: Factory) -> None:
+    server = clearml_server_factory()
+    token = ApiClient(server.api_url, server.credentials).http.headers["Authorization"]
+    content = b"x" * 5_000_000
+    files = {"/p/a.bin": ("a.bin", content)}
+    assert httpx.post(f"{server.files_url}/", files=files, headers={"Authorization": token}).json() == ["p/a.bin"]
+    server.kill()
+    server.restart()
+    assert httpx.get(f"{server.files_url}/p/a.bin", headers={"Authorization": token}).content == content
+
+
+def test_sessions_keys_and_configuration_outlive_a_restart(clearml_server_factory: Factory) -> None:
+    server = clearml_server_factory()
+    client = ApiClient(server.api_url, server.credentials)
+    before = (server.data / "clearml.conf").read_text()
+    server.stop()
+    server.restart()
+    assert client.send("queues.get_all").status == 200, "a token issued before the restart is still good"
+    assert (server.data / "clearml.conf").read_text() == before
+
+
+def start(data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "localserver", "--data", str(data), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_second_server_on_the_same_data_is_refused(clearml_server: ClearmlServer) -> None:
+    result = start(clearml_server.data, "--api-port", "0", "--web-port", "0", "--files-port", "0")
+    assert result.returncode == 10
+    assert f"in use by another localserver (pid {clearml_server.process.pid})" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_taken_port_is_named(clearml_server: ClearmlServer, tmp_path: Path) -> None:
+    port = clearml_server.api_url.rpartition(":")[2]
+    result = start(tmp_path / "data", "--api-port", port, "--web-port", "0", "--files-port", "0")
+    assert result.returncode == 10
+    assert f"api port {port} on 127.0.0.1 cannot be used" in result.stderr
+    assert "--port-base" in result.stderr
+    assert not (tmp_path / "data" / "server.sqlite").exists(), "nothing is written before the ports are bound"
+
+
+def test_damaged_database_is_one_clear_message(tmp_path: Path) -> None:
+    (tmp_path / "server.sqlite").write_bytes(b"not a database" * 1000)
+    result = start(tmp_path, "--api-port", "0", "--web-port", "0", "--files-port", "0")
+    assert result.returncode == 10
+    assert "server.sqlite cannot be used" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_database_of_a_newer_version_is_left_alone(clearml_server_factory: Factory) -> None:
+    import sqlite3
+
+    server = clearml_server_factory()
+    server.stop()
+    with sqlite3.connect(server.data / "server.sqlite") as connection:
+        connection.execute("INSERT INTO migration VALUES (9999, 'from the future')")
+    result = start(server.data, "--api-port", "0", "--web-port", "0", "--files-port", "0")
+    assert result.returncode == 10
+    assert "written by a newer version" in result.stderr

@@ -1,0 +1,153 @@
+"""Queues as workers use them: the waiting poll, several queues, order."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from localserver.pytest_plugin import ClearmlServer
+from tests.api_client import ApiClient
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def client(clearml_server: ClearmlServer) -> Iterator[Callable[[], ApiClient]]:
+    """Makes clients, each with a login session of its own, as worker processes have."""
+    made: list[ApiClient] = []
+
+    def make() -> ApiClient:
+        made.append(ApiClient(clearml_server.api_url, clearml_server.credentials))
+        return made[-1]
+
+    yield make
+    for item in made:
+        item.close()
+
+
+def new_queue(api: ApiClient) -> str:
+    return api("queues.create", name=f"queue {uuid4().hex}")["id"]
+
+
+def poll(api: ApiClient, queue: str) -> tuple[threading.Thread, dict[str, Any]]:
+    """Ask for a task on a thread; the result holds `reply` and how long it took."""
+    result: dict[str, Any] = {}
+
+    def ask() -> None:
+        started = time.monotonic()
+        result["reply"] = api("queues.get_next_task", queue=queue)
+        result["after"] = time.monotonic() - started
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    return thread, result
+
+
+def test_waiting_worker_gets_a_task_when_it_is_added(api: ApiClient, client: Callable[[], ApiClient]) -> None:
+    queue = new_queue(api)
+    thread, result = poll(client(), queue)
+    time.sleep(1.5)
+    assert thread.is_alive(), "the poll should wait"
+    api("queues.add_task", queue=queue, task="t1")
+    thread.join(timeout=10)
+    assert result["reply"]["entry"]["task"] == "t1"
+
+
+def test_one_entry_goes_to_one_of_many_waiting_workers(api: ApiClient, client: Callable[[], ApiClient]) -> None:
+    queue = new_queue(api)
+    polls = [poll(client(), queue) for _ in range(5)]
+    time.sleep(0.5)
+    for number in range(5):
+        api("queues.add_task", queue=queue, task=f"t{number}")
+    for thread, _ in polls:
+        thread.join(timeout=10)
+    assert sorted(result["reply"]["entry"]["task"] for _, result in polls) == [f"t{number}" for number in range(5)]
+
+
+def test_worker_of_two_queues_is_not_held_on_the_empty_one(api: ApiClient, client: Callable[[], ApiClient]) -> None:
+    first, second = new_queue(api), new_queue(api)
+    worker = client()
+    worker("workers.register", worker=f"w:{uuid4().hex}", queues=[first, second])
+    api("queues.add_task", queue=second, task="waiting")
+    assert worker("queues.get_next_task", queue=first) == {}
+    assert worker("queues.get_next_task", queue=second)["entry"]["task"] == "waiting"
+
+
+def test_work_on_another_queue_ends_the_wait(api: ApiClient, client: Callable[[], ApiClient]) -> None:
+    first, second = new_queue(api), new_queue(api)
+    worker = client()
+    worker("workers.register", worker=f"w:{uuid4().hex}", queues=[first, second])
+    thread, result = poll(worker, first)
+    time.sleep(0.5)
+    api("queues.add_task", queue=second, task="late")
+    thread.join(timeout=10)
+    assert result["reply"] == {}
+    assert worker("queues.get_next_task", queue=second)["entry"]["task"] == "late"
+
+
+def test_task_is_not_handed_to_a_worker_that_has_gone(api: ApiClient, client: Callable[[], ApiClient]) -> None:
+    queue = new_queue(api)
+    gone = client()
+    gone.http.timeout = 0.5
+    with pytest.raises(Exception, match="timed out"):
+        gone("queues.get_next_task", queue=queue)
+    api("queues.add_task", queue=queue, task="kept")
+    assert api("queues.get_num_entries", queue=queue)["num"] == 1
+    assert client()("queues.get_next_task", queue=queue)["entry"]["task"] == "kept"
+
+
+def test_order_and_moves(api: ApiClient) -> None:
+    queue = new_queue(api)
+    for name in "abcd":
+        api("queues.add_task", queue=queue, task=name)
+
+    def order() -> str:
+        return "".join(entry["task"] for entry in api("queues.get_by_id", queue=queue)["queue"]["entries"])
+
+    assert api.send("queues.add_task", queue=queue, task="a").error[:2] == (400, 706)
+    assert api("queues.move_task_to_front", queue=queue, task="c") == {"position": 0}
+    assert order() == "cabd"
+    assert api("queues.move_task_backward", queue=queue, task="c", count=10) == {"position": 3}
+    assert api("queues.move_task_forward", queue=queue, task="d") == {"position": 1}
+    assert order() == "adbc"
+    assert api("queues.move_task_to_back", queue=queue, task="a") == {"position": 3}
+    assert api("queues.peek_task", queue=queue) == {"task": "d"}
+    assert api.send("queues.move_task_to_front", queue=queue, task="nope").error[:2] == (400, 703)
+    assert api("queues.remove_task", queue=queue, task="b") == {"removed": 1}
+    assert api.send("queues.delete", queue=queue).error[:2] == (400, 702)
+    assert api("queues.clear_queue", queue=queue) == {"removed_tasks": ["d", "c", "a"]}
+    assert api("queues.delete", queue=queue) == {"deleted": 1}
+    assert api.send("queues.get_by_id", queue=queue).error[:2] == (400, 701)
+
+
+@pytest.mark.parametrize(("name", "error"), [("ab", (400, 800)), ("  ab  ", (400, 800)), ("default", (400, 801))])
+def test_refused_names(api: ApiClient, name: str, error: tuple[int, int]) -> None:
+    assert api.send("queues.create", name=name).error[:2] == error
+
+
+def test_worker_comes_and_goes(api: ApiClient) -> None:
+    queue = new_queue(api)
+    worker = f"host:{uuid4().hex}"
+    api("workers.register", worker=worker, queues=[queue], tags=["gpu"], timeout=600)
+    statistics = {"cpu_usage": [20.0, 40.0], "memory_free": 1000.0}
+    api("workers.status_report", worker=worker, timestamp=int(time.time() * 1000), machine_stats=statistics)
+    (row,) = api("workers.get_all", worker_pattern=worker[:9] + "*")["workers"]
+    assert (row["id"], row["tags"], [item["id"] for item in row["queues"]]) == (worker, ["gpu"], [queue])
+    stats = api(
+        "workers.get_stats",
+        worker_ids=[worker],
+        from_date=time.time() - 60,
+        to_date=time.time() + 60,
+        interval=10,
+        items=[{"key": "cpu_usage", "aggregation": "avg"}],
+    )
+    assert stats["workers"][0]["metrics"][0]["stats"][0]["values"] == [30.0]
+    api("workers.unregister", worker=worker)
+    assert api("workers.get_all", worker_pattern=worker)["workers"] == []
+    assert api.send("workers.register", worker=worker, queues=["nope"]).error[:2] == (400, 701)
+    assert api.send("workers.get_runtime_properties", worker=worker).error[0] == 404
