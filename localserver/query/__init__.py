@@ -1,11 +1,11 @@
 """ClearML's query language over the stored documents.
 
-One compiler for `get_all` and `get_all_ex` of every kind of document; endpoints call the four functions below. This
+One compiler for `get_all` and `get_all_ex` of every kind of document; endpoints call the functions below. This
 package never talks HTTP and changes nothing; what the kinds differ in is told by the tables of `kinds`.
 """
 
 from __future__ import annotations
 
-from localserver.query.finder import Page, by_id, find_all, find_all_ex, find_by_ids_ex, render
+from localserver.query.finder import Page, by_id, count, find_all, find_all_ex, find_by_ids_ex, render
 
-__all__ = ["Page", "by_id", "find_all", "find_all_ex", "find_by_ids_ex", "render"]
+__all__ = ["Page", "by_id", "count", "find_all", "find_all_ex", "find_by_ids_ex", "render"]

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any, Protocol
 
+import orjson
+
+from localserver.errors import ApiError
+from localserver.ids import new_id
+from localserver.query.clauses import TRUE, Clause
+from localserver.query.compiler import compile_query
+from localserver.query.kinds import KINDS, Kind
+from localserver.query.projection import projection, versioned
 from localserver.store import Document, Tx
 
 
@@ -31,10 +41,6 @@ class Query(Protocol):
     def company_name(self) -> str:
         """Name of the caller's company."""
 
-    @property
-    def now(self) -> datetime:
-        """Time of the request."""
-
 
 class Page(list[Document]):
     """A page of documents, ready to be sent; `scroll_id` is set where the client scrolls."""
@@ -46,6 +52,36 @@ class Page(list[Document]):
         return {key: list(self)} | ({"scroll_id": self.scroll_id} if self.scroll_id else {})
 
 
+class Scrolls:
+    """Where clients' scrolls have come to: a number of documents under an id that stays the same.
+
+    Kept in memory: an id that a restart has forgotten starts from the beginning, as an unknown one does.
+    """
+
+    def __init__(self, most: int = 10_000) -> None:
+        self._most = most
+        self._cursors: OrderedDict[str, int] = OrderedDict()
+        self._lock = threading.Lock()  # the store's readers run side by side
+
+    def resume(self, scroll_id: Any) -> tuple[str, int]:
+        """Return the scroll of this id, a new one where there is none."""
+        with self._lock:
+            if isinstance(scroll_id, str) and scroll_id in self._cursors:
+                return scroll_id, self._cursors[scroll_id]
+            return new_id(), 0
+
+    def advance(self, scroll_id: str, cursor: int) -> None:
+        """Note where a scroll has come to, and forget the one that has rested longest when there are too many."""
+        with self._lock:
+            self._cursors[scroll_id] = cursor
+            self._cursors.move_to_end(scroll_id)
+            if len(self._cursors) > self._most:
+                self._cursors.popitem(last=False)
+
+
+SCROLLS = Scrolls()
+
+
 def find_all(tx: Tx, kind: str, call: Query) -> Page:
     """Answer `get_all`: matching documents of `kind` ("task", "model", "project", "queue", "user"), references as ids.
 
@@ -54,12 +90,22 @@ def find_all(tx: Tx, kind: str, call: Query) -> Page:
     Raises:
         ApiError: For a malformed query, as the genuine server words it.
     """
-    raise NotImplementedError
+    return _find(tx, KINDS[kind], call, objects=False)
 
 
-def find_all_ex(tx: Tx, kind: str, call: Query) -> Page:
-    """Answer `get_all_ex`: as `find_all`, with references as objects (`project: {id, name}` for `project.name`)."""
-    raise NotImplementedError
+def find_all_ex(tx: Tx, kind: str, call: Query, *, where: Clause = TRUE) -> Page:
+    """Answer `get_all_ex`: as `find_all`, with references as objects (`project: {id, name}` for `project.name`).
+
+    Args:
+        tx: The transaction.
+        kind: What is looked for.
+        call: The request.
+        where: A further condition of the endpoint's own.
+
+    Raises:
+        ApiError: For a malformed query, as the genuine server words it.
+    """
+    return _find(tx, KINDS[kind], call, objects=True, where=where)
 
 
 def find_by_ids_ex(tx: Tx, kind: str, call: Query) -> Page:
@@ -68,7 +114,15 @@ def find_by_ids_ex(tx: Tx, kind: str, call: Query) -> Page:
     Raises:
         ApiError: 400/11 without `id`.
     """
-    raise NotImplementedError
+    if not call.data.get("id"):
+        raise ApiError(400, 11, "Missing required fields: missing=(id)")
+    return find_all_ex(tx, kind, call)
+
+
+def count(tx: Tx, kind: str, data: Mapping[str, Any], company: str, *, where: Clause = TRUE) -> int:
+    """Return how many documents a `get_all` with the body `data` would find without paging."""
+    select = compile_query(KINDS[kind], data, company).narrowed(where).count()
+    return int(tx.rows(select.sql, select.args)[0][0])
 
 
 def by_id(tx: Tx, kind: str, id: str, company: str, *, public: bool = False) -> Document:
@@ -84,9 +138,45 @@ def by_id(tx: Tx, kind: str, id: str, company: str, *, public: bool = False) -> 
     Raises:
         ApiError: 400/101 task, 400/201 model, 400/401 project, 400/701 queue, 400/301 user.
     """
-    raise NotImplementedError
+    document = tx.get(kind, id)
+    if document is None or (document.get("company") != company and not (public and not document.get("company"))):
+        spec = KINDS[kind]
+        raise ApiError(400, spec.subcode, spec.unknown.format(id=id, company=company))
+    return document
 
 
 def render(kind: str, document: Document, version: tuple[int, int]) -> Document:
     """Return `document` as `get_by_id` shows it: without hidden fields, metadata as a list before API 2.17."""
-    raise NotImplementedError
+    concealed = KINDS[kind].concealed
+    return versioned({key: value for key, value in document.items() if key not in concealed}, version)
+
+
+def _find(tx: Tx, kind: Kind, call: Query, *, objects: bool, where: Clause = TRUE) -> Page:
+    data = call.data
+    only_fields = None if objects and kind.whole else data.get("only_fields")
+    shape = projection(kind, only_fields, objects=objects)
+    # "scroll_id": null starts a scroll, so the body as sent has to be asked.
+    scroll = SCROLLS.resume(data.get("scroll_id")) if "scroll_id" in call.raw else None
+    cursor = scroll[1] if scroll else None
+    select = compile_query(kind, data, call.company, cursor=cursor).narrowed(where)
+    statement = select.statement()
+    found = tx.docs(statement.sql, statement.args)
+    shown = [versioned(shape.apply(document), call.version) for document in found]
+    if objects:
+        known = _referenced(tx, shape.followed(shown), call)
+        shown = [shape.expand(document, lambda kind, id: known.get((kind, id))) for document in shown]
+    page = Page(shown)
+    if scroll:
+        page.scroll_id = scroll[0]
+        SCROLLS.advance(scroll[0], select.offset + len(found))
+    return page
+
+
+def _referenced(tx: Tx, wanted: Mapping[str, set[str]], call: Query) -> dict[tuple[str, str], Document]:
+    known = {("company", call.company): {"id": call.company, "name": call.company_name}}
+    for kind, ids in wanted.items():
+        if kind != "company":
+            sql = f"SELECT doc FROM {KINDS[kind].table} WHERE id IN (SELECT value FROM json_each(?))"
+            documents = tx.docs(sql, (orjson.dumps(sorted(ids)).decode(),))
+            known |= {(kind, document["id"]): document for document in documents}
+    return known

@@ -1,0 +1,43 @@
+"""A small world of documents in an in-memory database, for the tests of the query package."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any
+
+from localserver.store import Tx
+
+COMPANY = "c" * 32
+
+
+@dataclass(frozen=True)
+class Query:
+    """The part of a call that the query package reads."""
+
+    raw: dict[str, Any] = field(default_factory=dict)
+    version: tuple[int, int] = (2, 23)
+    company: str = COMPANY
+    company_name: str = "clearml"
+
+    @property
+    def data(self) -> dict[str, Any]:
+        return {key: value for key, value in self.raw.items() if value is not None}
+
+
+def open_tx() -> Tx:
+    """Return a transaction on a new database with the server's own schema."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.create_function("REGEXP", 2, lambda p, v: v is not None and re.search(p, str(v)) is not None)
+    scripts = list(resources.files("localserver").joinpath("migrations").iterdir())
+    for script in sorted(scripts, key=lambda entry: entry.name):
+        connection.executescript(script.read_text(encoding="utf-8"))
+    return Tx(connection)
+
+
+def document(id: str, **fields: Any) -> dict[str, Any]:
+    """Return a document with what every kind has."""
+    basics = {"id": id, "company": COMPANY, "user": "u1", "name": id, "tags": [], "system_tags": []}
+    return basics | fields
