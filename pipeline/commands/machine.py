@@ -1,0 +1,84 @@
+"""`python -m pipeline server up|down|status`: the one-machine set-up. Prints; the work is in `pipeline.machine`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+
+import click
+
+from pipeline.machine import MachineSettings, Status, down, status, up
+
+NOT_COMPLETE = 3
+"""Exit code of `status` where something does not run (as `systemctl status` has it)."""
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+
+
+@click.group()
+def server() -> None:
+    """Start, stop and look at the server and the agent workers on this machine."""
+
+
+@server.command("up")
+@json_option
+def server_up(as_json: bool) -> None:
+    """Start the server and its agent workers; what runs already is left alone."""
+    machine = up(MachineSettings.from_environ(os.environ))
+    if as_json:
+        click.echo(json.dumps(asdict(machine), default=str))
+        return
+    if machine.started:
+        click.echo(f"Started: {', '.join(machine.started)}.")
+    else:
+        click.echo("Everything runs already.")
+    click.echo(f"Web pages:  {machine.web}")
+    click.echo(f"API:        {machine.api}")
+    click.echo(f"Files:      {machine.files}")
+    click.echo(f"Any ClearML client: export CLEARML_CONFIG_FILE={machine.configuration}")
+    click.echo("Stop all of it: task server-down")
+
+
+@server.command("down")
+@json_option
+def server_down(as_json: bool) -> None:
+    """Stop the workers, their tasks and the server. Data stays."""
+    stopped = down(MachineSettings.from_environ(os.environ))
+    if as_json:
+        click.echo(json.dumps({"stopped": stopped}))
+    else:
+        click.echo(f"Stopped: {', '.join(stopped)}." if stopped else "Nothing was running.")
+
+
+@server.command("status")
+@json_option
+def server_status(as_json: bool) -> None:
+    """Show the server's address, the workers, their queues and what they do; exit code 3 unless all of it runs."""
+    found = status(MachineSettings.from_environ(os.environ))
+    click.echo(json.dumps(found.as_json()) if as_json else _text(found))
+    sys.exit(0 if found.complete else NOT_COMPLETE)
+
+
+def _text(found: Status) -> str:
+    if found.server_pid is None:
+        lines = ["Server:      not running (start it: task server-up)"]
+    else:
+        state = "answers" if found.answers else f"does not answer (log: {found.log})"
+        lines = [
+            f"Server:      pid {found.server_pid}, {state}",
+            f"Web pages:   {found.web}",
+            f"API:         {found.api}",
+            f"Files:       {found.files}",
+            f"Client conf: {found.configuration}",
+        ]
+    for worker in found.workers:
+        if worker.pid is None:
+            state = "not running"
+        elif not worker.registered:
+            state = f"pid {worker.pid}, not known to the server (log: {worker.log})"
+        else:
+            state = f"pid {worker.pid}, {'runs task ' + worker.task if worker.task else 'idle'}"
+        lines.append(f"Worker:      {worker.name:<12} queue {worker.queue:<10} {state}")
+    return "\n".join(lines)

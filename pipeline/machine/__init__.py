@@ -1,0 +1,20 @@
+"""The one-machine set-up: a `localserver` process and three `clearml-agent` workers, started and stopped by pid.
+
+    services queue ──> worker "controllers"           one pipeline controller at a time
+    steps queue    ──> workers "steps-1", "steps-2"   steps run two at a time
+
+Why one single-task daemon per slot, and not `--services-mode N`: a services-mode daemon looks at the queue again only
+when the task before it has started (a 5 s look), so two parallel steps would start 5 s apart, and every task would
+pay for one more agent process. Why controllers have a worker of their own: a controller on the steps' queue holds a
+slot while it waits for its steps, and with one slot both wait for ever.
+
+The agents are unmodified; everything is said to them by their own settings (`pipeline.machine.configuration`).
+This package starts processes and asks the server's API; it must not know what a pipeline or a dataset is.
+"""
+
+from __future__ import annotations
+
+from pipeline.machine.lifecycle import Machine, Status, down, status, up
+from pipeline.machine.settings import MachineSettings
+
+__all__ = ["Machine", "MachineSettings", "Status", "down", "status", "up"]

@@ -1,0 +1,17 @@
+"""What can go wrong between this project and its own processes."""
+
+from __future__ import annotations
+
+from pipeline.errors import ServerError
+
+
+class StartError(ServerError):
+    """The server or a worker did not start, or ended at once."""
+
+    exit_code = 35
+
+
+class StopError(ServerError):
+    """A process outlived SIGKILL, or belongs to somebody else."""
+
+    exit_code = 36

@@ -1,0 +1,169 @@
+"""Processes by pid: start detached, recognise again, end with everything they started.
+
+Outside system: the operating system's process table (through psutil). A pid alone is never trusted: it counts only
+together with the start time that was recorded with it, so that a recycled pid is never signalled. What a process has
+started itself is recognised by an environment variable that it inherited, even after its parent was killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from pipeline.machine.errors import StopError
+
+TERM_GRACE_S = 10.0
+KILL_GRACE_S = 5.0
+POLL_S = 0.05
+
+
+@dataclass(frozen=True)
+class Record:
+    """A started process, as its pid file keeps it."""
+
+    pid: int
+    started: float
+    """Start time as the operating system gives it: the same pid with another start time is another process."""
+
+    facts: dict[str, Any]
+    """What else is worth remembering, e.g. the address it listens on."""
+
+    @classmethod
+    def read(cls, path: Path) -> Record | None:
+        """Return the record in `path`; None where there is none or it is damaged."""
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            return cls(int(data["pid"]), float(data["started"]), dict(data.get("facts", {})))
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, path: Path) -> None:
+        """Put the record into `path`, never half of it."""
+        temporary = path.with_suffix(".new")
+        text = json.dumps({"pid": self.pid, "started": self.started, "facts": self.facts})
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+
+    def process(self) -> psutil.Process | None:
+        """Return the process if it is still the recorded one and alive."""
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.started) < 0.01
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except psutil.NoSuchProcess:
+            return None
+
+
+def running(pid_file: Path) -> psutil.Process | None:
+    """Return the live process of `pid_file`."""
+    record = Record.read(pid_file)
+    return record.process() if record else None
+
+
+def start(argv: Sequence[str], *, env: Mapping[str, str], folder: Path, log: Path, pid_file: Path) -> psutil.Popen:
+    """Start `argv` in a session of its own, output appended to `log`, and record it in `pid_file`."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        process = psutil.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env=dict(env),
+            start_new_session=True,
+            umask=0o077,
+        )
+    Record(process.pid, process.create_time(), {}).write(pid_file)
+    return process
+
+
+def remember(pid_file: Path, **facts: Any) -> None:
+    """Add facts to the record of `pid_file`."""
+    record = Record.read(pid_file)
+    if record is not None:
+        Record(record.pid, record.started, record.facts | facts).write(pid_file)
+
+
+def family(variable: str, value: str) -> list[psutil.Process]:
+    """Return the live processes whose environment has `variable=value`, this one excepted."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get(variable) == value:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def end(processes: Iterable[psutil.Process], *, term_s: float = TERM_GRACE_S, kill_s: float = KILL_GRACE_S) -> None:
+    """End processes: SIGTERM, a wait, SIGKILL for those that are left.
+
+    Raises:
+        StopError: A process is still there afterwards.
+    """
+    left = list(processes)
+    for signal_name, grace_s in (("terminate", term_s), ("kill", kill_s)):
+        for process in left:
+            try:
+                getattr(process, signal_name)()  # psutil refuses a recycled pid
+            except psutil.NoSuchProcess:
+                continue
+            except psutil.AccessDenied as error:
+                raise StopError(
+                    f"process {process.pid} belongs to another user", hint=f"ps -fp {process.pid}"
+                ) from error
+        left = _wait(left, grace_s)
+        if not left:
+            return
+    pids = " ".join(str(process.pid) for process in left)
+    raise StopError(f"processes {pids} did not end within {term_s + kill_s:.0f} s", hint=f"ps -fp {pids}")
+
+
+def _wait(processes: list[psutil.Process], timeout_s: float) -> list[psutil.Process]:
+    deadline = time.monotonic() + timeout_s
+    left = processes
+    while True:
+        left = [process for process in left if _is_alive(process)]
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(POLL_S)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    if isinstance(process, psutil.Popen):
+        process.poll()  # reaps our own child, which would stay a zombie
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float, *, poll_s: float = POLL_S) -> bool:
+    """Return whether `condition` came true within `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(poll_s)
+    return True
+
+
+def tail(log: Path, lines: int = 15) -> str:
+    """Return the last lines of a log file, indented, for an error message."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 16_384))
+            text = file.read().decode(errors="replace")
+    except OSError as error:
+        return f"    (no log: {error.strerror})"
+    return "\n".join(f"    {line}" for line in text.splitlines()[-lines:]) or "    (the log is empty)"

@@ -1,0 +1,111 @@
+"""Where the one-machine set-up lives and how large it is: one frozen value, built from the environment once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipeline.agent_values import AgentValues
+from pipeline.errors import SettingsError
+
+PROJECT = Path(__file__).resolve().parents[2]
+"""The project's folder in a clone; the site-packages folder of an installed wheel."""
+
+CONTROLLERS_QUEUE = "services"
+"""Where `PipelineController.start()` puts controllers unless told otherwise."""
+
+STATE_VARIABLE = "CLEARML_PODS_STATE"
+PORT_BASE_VARIABLE = "CLEARML_PODS_PORT_BASE"
+WORKERS_VARIABLE = "CLEARML_PODS_STEP_WORKERS"
+AGENT_VARIABLE = "CLEARML_PODS_AGENT_PYTHON"
+
+
+@dataclass(frozen=True)
+class WorkerPlan:
+    """One agent daemon: its name on this machine and the queue that it serves."""
+
+    name: str
+    queue: str
+
+
+@dataclass(frozen=True)
+class MachineSettings:
+    """Folders, ports and workers of the one-machine set-up."""
+
+    state: Path
+    """Everything it writes: data, logs, pid files, caches."""
+
+    agent_python: Path
+    """Interpreter that has clearml-agent (its pins conflict with the SDK's: an environment of its own)."""
+
+    steps_queue: str
+    controllers_queue: str = CONTROLLERS_QUEUE
+    step_workers: int = 2
+    """How many steps run at a time."""
+
+    port_base: int = 8000
+    """API at +8, web at +80, files at +81: 8000 gives ClearML's own ports."""
+
+    server_command: tuple[str, ...] = (sys.executable, "-m", "localserver")
+    environment: Path = Path(sys.prefix)
+    """The Python environment that steps run in; each step worker gets a copy of its own (hard links)."""
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> MachineSettings:
+        """Return the defaults with every `CLEARML_PODS_*` variable of `environ` applied.
+
+        Raises:
+            SettingsError: A variable is not a number, or out of range.
+        """
+        in_clone = (PROJECT / "pyproject.toml").is_file()
+        state = PROJECT / ".local" if in_clone else Path("~/.local/state/clearml-pods").expanduser()
+        settings = cls(
+            state=Path(environ.get(STATE_VARIABLE) or state).expanduser().resolve(),
+            agent_python=Path(environ.get(AGENT_VARIABLE) or PROJECT / "images/agent/.venv/bin/python"),
+            steps_queue=AgentValues.load().queue,
+        )
+        return replace(
+            settings,
+            port_base=_number(environ, PORT_BASE_VARIABLE, settings.port_base, range(1, 65001)),
+            step_workers=_number(environ, WORKERS_VARIABLE, settings.step_workers, range(1, 65)),
+        )
+
+    @property
+    def server_folder(self) -> Path:
+        """Data, log and pid file of the server."""
+        return self.state / "server"
+
+    @property
+    def configuration(self) -> Path:
+        """The `clearml.conf` that the server writes for its clients."""
+        return self.server_folder / "clearml.conf"
+
+    @property
+    def workers_folder(self) -> Path:
+        """One folder per worker."""
+        return self.state / "workers"
+
+    @property
+    def api_url(self) -> str:
+        """Address of the API."""
+        return f"http://127.0.0.1:{self.port_base + 8}"
+
+    @property
+    def workers(self) -> list[WorkerPlan]:
+        """The agent daemons of this set-up."""
+        steps = [WorkerPlan(f"steps-{number}", self.steps_queue) for number in range(1, self.step_workers + 1)]
+        return [WorkerPlan("controllers", self.controllers_queue), *steps]
+
+
+def _number(environ: Mapping[str, str], name: str, default: int, allowed: range) -> int:
+    text = environ.get(name)
+    if not text:
+        return default
+    if not text.isdecimal() or int(text) not in allowed:
+        raise SettingsError(
+            f"{name}={text!r} is not a whole number from {allowed.start} to {allowed.stop - 1}",
+            hint=f"unset {name}, or set it to a number such as {default}",
+        )
+    return int(text)

@@ -1,0 +1,159 @@
+"""The agent workers: real `clearml-agent` daemons, one single-task process per slot.
+
+Outside system: the clearml-agent command line. It must not know what the tasks are that its workers run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from pipeline.machine import processes
+from pipeline.machine.api import Access, Api
+from pipeline.machine.configuration import WORKER_VARIABLE, agent_configuration, agent_environment
+from pipeline.machine.environment import copy_environment, write_interpreter
+from pipeline.machine.errors import StartError
+from pipeline.machine.settings import AGENT_VARIABLE, MachineSettings, WorkerPlan
+
+REGISTER_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A planned worker and its place on this machine."""
+
+    plan: WorkerPlan
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        """The id that the server knows it by."""
+        return f"{socket.gethostname()}:{self.plan.name}"
+
+    @property
+    def log(self) -> Path:
+        """What the daemon says, and the output of its tasks."""
+        return self.folder / "agent.log"
+
+    @property
+    def pid_file(self) -> Path:
+        """Pid, start time and server address."""
+        return self.folder / "agent.pid"
+
+    def process(self) -> psutil.Process | None:
+        """Return the live daemon."""
+        return processes.running(self.pid_file)
+
+    def family(self) -> list[psutil.Process]:
+        """Return the live daemon and everything that it started, also where the daemon itself was killed."""
+        return processes.family(WORKER_VARIABLE, str(self.folder))
+
+
+def planned(settings: MachineSettings) -> list[Worker]:
+    """Return the workers of this set-up."""
+    return [Worker(plan, settings.workers_folder / plan.name) for plan in settings.workers]
+
+
+def ensure(settings: MachineSettings, access: Access) -> list[Worker]:
+    """Start the workers that do not run, wait until the server knows them, and return them.
+
+    Raises:
+        StartError: The agent is not installed, or a worker ended or did not register in time.
+    """
+    _check(settings)
+    api = Api(access)
+    for queue in sorted({plan.queue for plan in settings.workers}):
+        api.ensure_queue(queue)
+    retire(settings, keep={plan.name for plan in settings.workers}, api_url=access.api)
+    started = {}
+    for worker in planned(settings):
+        if worker.process() is None:
+            processes.end(worker.family())
+            api.fail_running_tasks(worker.id, f"its worker {worker.id} had died; found by task server-up")
+            started[worker] = _start(settings, access, worker)
+    _wait_until_registered(api, started)
+    return list(started)
+
+
+def retire(settings: MachineSettings, *, keep: set[str], api_url: str) -> None:
+    """End workers that are no longer planned, or that serve another address than `api_url`."""
+    for folder in settings.workers_folder.glob("*/"):
+        record = processes.Record.read(folder / "agent.pid")
+        if folder.name not in keep or (record and record.facts.get("api") != api_url):
+            processes.end(processes.family(WORKER_VARIABLE, str(folder)))
+            (folder / "agent.pid").unlink(missing_ok=True)
+
+
+def stop(settings: MachineSettings) -> list[str]:
+    """End all workers with their tasks; return the names of those that ran.
+
+    A daemon that gets SIGTERM ends its task first and reports it as stopped; what is left of its family is ended then.
+    """
+    folders = [folder for folder in settings.workers_folder.glob("*/") if (folder / "agent.pid").exists()]
+    families = {folder: processes.family(WORKER_VARIABLE, str(folder)) for folder in folders}
+    daemons = [process for folder in folders if (process := processes.running(folder / "agent.pid"))]
+    processes.end(daemons)
+    processes.end(process for folder in folders for process in processes.family(WORKER_VARIABLE, str(folder)))
+    for folder in folders:
+        (folder / "agent.pid").unlink(missing_ok=True)
+    return [folder.name for folder, found in families.items() if found]
+
+
+def _check(settings: MachineSettings) -> None:
+    if not settings.agent_python.exists():
+        raise StartError(
+            f"there is no clearml-agent: {settings.agent_python} does not exist",
+            hint=f"task setup (or {AGENT_VARIABLE}=<python of an environment with clearml-agent==1.9.2>)",
+        )
+    if any(character.isspace() for character in str(settings.state)):
+        raise StartError(
+            f"clearml-agent refuses folders with a space in their name: {settings.state}",
+            hint="CLEARML_PODS_STATE=/tmp/clearml-pods task server-up",
+        )
+
+
+def _start(settings: MachineSettings, access: Access, worker: Worker) -> psutil.Popen:
+    folder = worker.folder
+    (folder / "tmp").mkdir(mode=0o700, parents=True, exist_ok=True)
+    python = copy_environment(settings.environment, folder / "env")
+    interpreter = write_interpreter(folder / "python", python, worker.plan.name)
+    configuration = folder / "clearml.conf"
+    text = json.dumps(agent_configuration(access, folder, settings.state / "cache"), indent=2)
+    configuration.touch(mode=0o600)
+    configuration.write_text(text, encoding="utf-8")
+    process = processes.start(
+        [
+            *(str(settings.agent_python), "-m", "clearml_agent", "--config-file", str(configuration)),
+            *("daemon", "--foreground", "--queue", worker.plan.queue),
+        ],
+        env=agent_environment(os.environ, worker=worker.id, folder=folder, interpreter=interpreter),
+        folder=folder,
+        log=worker.log,
+        pid_file=worker.pid_file,
+    )
+    processes.remember(worker.pid_file, api=access.api, queue=worker.plan.queue)
+    return process
+
+
+def _wait_until_registered(api: Api, started: dict[Worker, psutil.Popen]) -> None:
+    def settled() -> bool:
+        if any(process.poll() is not None for process in started.values()):
+            return True
+        return {worker.id for worker in started} <= api.workers().keys()
+
+    in_time = processes.wait_until(settled, REGISTER_TIMEOUT_S, poll_s=0.2)
+    for worker, process in started.items():
+        code = process.poll()
+        if code is not None or (not in_time and worker.id not in api.workers()):
+            outcome = f"ended with exit code {code}" if code is not None else "did not register in time"
+            processes.end(worker.family())
+            worker.pid_file.unlink(missing_ok=True)
+            raise StartError(
+                f"worker {worker.plan.name} {outcome}; its log {worker.log} ends with\n{processes.tail(worker.log)}",
+                hint="task server-down && task server-up",
+            )
