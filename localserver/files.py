@@ -7,6 +7,7 @@ file does not tear a download in progress. It knows nothing of tasks; who may co
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import mimetypes
@@ -148,10 +149,11 @@ class _Upload:
 
     def discard(self) -> None:
         """Remove what has not been published."""
-        if self._file is not None:
-            self._file.close()
         for path in self._made:
             path.unlink(missing_ok=True)
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # on a full disk, closing tries once more to write
+                self._file.close()
 
     def _begin(self) -> None:
         self._disposition = b""
