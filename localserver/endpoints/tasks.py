@@ -1,0 +1,277 @@
+"""Service `tasks`: finding, making and describing tasks.
+
+Status changes are in `tasks_lifecycle`; what a run is given and brings forth (parameters, configuration, artifacts,
+models) in `tasks_content`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from localserver import lifecycle
+from localserver.errors import ApiError, validation_error
+from localserver.lifecycle import Actor
+from localserver.many import for_each
+from localserver.query import by_id, find_all, find_all_ex, find_by_ids_ex, render
+from localserver.registry import Call, Data, endpoint
+from localserver.rules import task_documents
+from localserver.rules import tasks as rules
+from localserver.rules.tasks import Change, Fields
+from localserver.store import Document, Tx
+from localserver.times import iso
+
+IN_TREE = "AND json_extract(doc, '$.project') IN (SELECT id FROM tree)"
+TEXTS = {"type": "array", "items": {"type": "string"}}
+TAGS = {
+    "type": "object",
+    "required": ["ids"],
+    "properties": {"ids": TEXTS, "add_tags": TEXTS, "remove_tags": TEXTS},
+}
+IDS = {"type": "object", "required": ["ids"], "properties": {"ids": TEXTS}}
+BATCH = {
+    "type": "object",
+    "properties": {
+        "lines": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["task"],
+                "properties": {
+                    "task": {"type": "string"},
+                    "name": {"type": ["string", "null"]},
+                    "comment": {"type": ["string", "null"]},
+                    "project": {"type": ["string", "null"]},
+                    "tags": {"anyOf": [TEXTS, {"type": "null"}]},
+                    "system_tags": {"anyOf": [TEXTS, {"type": "null"}]},
+                },
+            },
+        }
+    },
+}
+RUNTIME = {
+    "type": "object",
+    "required": ["task", "runtime"],
+    "properties": {"task": {"type": "string"}, "runtime": {"type": "object"}},
+}
+
+
+@endpoint("tasks.get_by_id")
+def get_by_id(call: Call, tx: Tx) -> Data:
+    """Return a task whole, whatever `only_fields` says."""
+    (task,) = require_tasks(call, tx, [call.data["task"]], public=True)
+    return {"task": render("task", task, call.version)}
+
+
+@endpoint("tasks.get_by_id_ex", schema={"type": "object"})
+def get_by_id_ex(call: Call, tx: Tx) -> Data:
+    """Return tasks by id, with references as objects."""
+    return find_by_ids_ex(tx, "task", call).reply("tasks")
+
+
+@endpoint("tasks.get_all")
+def get_all(call: Call, tx: Tx) -> Data:
+    """Find tasks."""
+    return find_all(tx, "task", call).reply("tasks")
+
+
+@endpoint("tasks.get_all_ex", schema={"type": "object"})
+def get_all_ex(call: Call, tx: Tx) -> Data:
+    """Find tasks, with references as objects."""
+    return find_all_ex(tx, "task", call).reply("tasks")
+
+
+@endpoint("tasks.get_types")
+def get_types(call: Call, tx: Tx) -> Data:
+    """List the types that tasks have, in some projects and what lies below them or in all."""
+    projects = call.data.get("projects")
+    rows = tx.rows(
+        "WITH RECURSIVE tree (id) AS (SELECT value FROM json_each(?) "
+        "UNION SELECT project.id FROM project JOIN tree ON json_extract(project.doc, '$.parent') = tree.id) "
+        "SELECT DISTINCT json_extract(doc, '$.type') FROM task WHERE json_extract(doc, '$.company') IN (?, '') "
+        f"{IN_TREE if projects else ''} ORDER BY 1",
+        (json.dumps(projects or []), call.company),
+    )
+    return {"types": [type for (type,) in rows]}
+
+
+@endpoint("tasks.create", writes=True)
+def create(call: Call, tx: Tx) -> Data:
+    """Make a draft."""
+    return {"id": lifecycle.create_task(tx, call.data, Actor.of(call))["id"]}
+
+
+@endpoint("tasks.validate")
+def validate(call: Call, tx: Tx) -> Data:
+    """Tell whether `tasks.create` would take this, without making anything."""
+    # The genuine server looks at the length of a name only when it creates the task.
+    lifecycle.new_task(tx, call.data | {"name": call.data["name"].ljust(task_documents.MIN_NAME, "_")}, Actor.of(call))
+    return {}
+
+
+@endpoint("tasks.edit", writes=True)
+def edit(call: Call, tx: Tx) -> Data:
+    """Change what a task is; by force in any status."""
+    task = by_id(tx, "task", call.data["task"], call.company)
+    rules.require_editable("edit", task, force=bool(call.data.get("force")))
+    if "status" in call.data:
+        raise validation_error(
+            "status cannot be edited: use tasks.started, tasks.stopped, tasks.failed, tasks.completed"
+        )
+    lifecycle.require_references(tx, call.data, call.company)
+    fields = task_documents.edited(task, call.data, iso(call.now))
+    return _changed(tx, task, fields, Actor.of(call).stamp.of_update())
+
+
+@endpoint("tasks.edit_runtime", writes=True, schema=RUNTIME)
+def edit_runtime(call: Call, tx: Tx) -> Data:
+    """Merge runtime properties by key."""
+    task = by_id(tx, "task", call.data["task"], call.company)
+    fields = {"runtime": task["runtime"] | call.data["runtime"]} if call.data["runtime"] else {}
+    return _changed(tx, task, fields, Actor.of(call).stamp.of_update())
+
+
+@endpoint("tasks.update", writes=True)
+def update(call: Call, tx: Tx) -> Data:
+    """Change name, comment, tags or project in any status."""
+    return _update(call, tx, by_id(tx, "task", call.data["task"], call.company), call.data)
+
+
+@endpoint("tasks.update_batch", writes=True, json_lines=True, schema=BATCH)
+def update_batch(call: Call, tx: Tx) -> Data:
+    """Run `tasks.update` for every line of the body; one bad line and nothing is changed."""
+    lines = call.data["lines"]
+    tasks = {task["id"]: task for task in require_tasks(call, tx, [line["task"] for line in lines])}
+    updated = {line["task"] for line in lines if _update(call, tx, tasks[line["task"]], line)["updated"]}
+    return {"updated": len(updated)}
+
+
+@endpoint("tasks.update_tags", writes=True, schema=TAGS)
+def update_tags(call: Call, tx: Tx) -> Data:
+    """Add tags to tasks and remove others; the answer counts both as changes, as the genuine server does."""
+    added, removed = call.data.get("add_tags") or [], set(call.data.get("remove_tags") or [])
+    tasks = require_tasks(call, tx, call.data["ids"])
+    for task in tasks:
+        tags = [tag for tag in dict.fromkeys([*task["tags"], *added]) if tag not in removed]
+        _store(tx, task, {"tags": tags}, Actor.of(call).stamp.of_change())
+    return {"updated": len(tasks) * (bool(added) + bool(removed))}
+
+
+@endpoint("tasks.set_requirements", writes=True)
+def set_requirements(call: Call, tx: Tx) -> Data:
+    """Note which packages a run needs, or had."""
+    task = by_id(tx, "task", call.data["task"], call.company)
+    _store(tx, task, {"script.requirements": call.data["requirements"]}, Actor.of(call).stamp.of_update())
+    return {"updated": 1, "fields": {}}
+
+
+@endpoint("tasks.move", writes=True)
+def move(call: Call, tx: Tx) -> Data:
+    """Move tasks to a project (made if it is named and missing); `project: null` takes them out of any."""
+    tasks = require_tasks(call, tx, call.data["ids"])
+    fields: Fields = {}
+    if project := call.data.get("project"):
+        fields["project"] = by_id(tx, "project", project, call.company)["id"]
+    elif name := call.data.get("project_name"):
+        fields["project"] = lifecycle.ensure_project(tx, name, Actor.of(call))["id"]
+    elif "project" not in call.raw:
+        raise ApiError(400, 11, "Missing required fields: missing=(project, project_name)")
+    removed = frozenset[str]() if fields else frozenset(("project",))
+    for task in tasks:
+        lifecycle.save(tx, task, Change(fields | Actor.of(call).stamp.of_change(), removed))
+    return {"project_id": fields.get("project")}
+
+
+@endpoint("tasks.archive", writes=True)
+def archive(call: Call, tx: Tx) -> Data:
+    """Tag tasks as archived and note why."""
+    tasks = require_tasks(call, tx, call.data["tasks"])
+    actor = Actor.of(call)
+    for task in tasks:
+        said = {"status_reason": actor.reason, "status_message": actor.message}
+        _store(tx, task, _archived(task, True) | said, actor.stamp.of_change())
+    return {"archived": len(tasks)}
+
+
+@endpoint("tasks.archive_many", writes=True)
+def archive_many(call: Call, tx: Tx) -> Data:
+    """Tag tasks as archived."""
+    return _archive_many(call, tx, archived=True)
+
+
+@endpoint("tasks.unarchive_many", writes=True)
+def unarchive_many(call: Call, tx: Tx) -> Data:
+    """Bring archived tasks back."""
+    return _archive_many(call, tx, archived=False)
+
+
+@endpoint("tasks.make_public", writes=True, schema=IDS, since="2.9")
+def make_public(call: Call, tx: Tx) -> Data:
+    """Let every company read tasks; until they are private again nobody may change them."""
+    tasks = require_tasks(call, tx, call.data["ids"])
+    for task in tasks:
+        tx.put("task", task | {"company": "", "company_origin": call.company})
+    return {"updated": len(tasks)}
+
+
+@endpoint("tasks.make_private", writes=True, schema=IDS, since="2.9")
+def make_private(call: Call, tx: Tx) -> Data:
+    """Take back `tasks.make_public`."""
+    ids = list(dict.fromkeys(call.data["ids"]))
+    found = [task for id in ids if (task := tx.get("task", id)) and task.get("company_origin") == call.company]
+    if len(found) < len(ids):
+        known = {task["id"] for task in found}
+        raise _unknown(id for id in ids if id not in known)
+    for task in found:
+        del task["company_origin"]
+        tx.put("task", task | {"company": call.company})
+    return {"updated": len(found)}
+
+
+def require_tasks(call: Call, tx: Tx, ids: Iterable[str], *, public: bool = False) -> list[Document]:
+    """Return tasks by id, each once.
+
+    Raises:
+        ApiError: 400/101, naming all that do not exist.
+    """
+    wanted = dict.fromkeys(ids)
+    companies = (call.company, "") if public else (call.company,)
+    tasks = [task for id in wanted if (task := tx.get("task", id)) and task["company"] in companies]
+    if len(tasks) < len(wanted):
+        known = {task["id"] for task in tasks}
+        raise _unknown(id for id in wanted if id not in known)
+    return tasks
+
+
+def _unknown(ids: Iterable[str]) -> ApiError:
+    return ApiError(400, 101, f"Invalid task id: ids=({', '.join(ids)})")
+
+
+def _update(call: Call, tx: Tx, task: Document, request: dict[str, Any]) -> Data:
+    lifecycle.require_references(tx, {"project": request.get("project")}, call.company)
+    return _changed(tx, task, task_documents.updated(request), Actor.of(call).stamp.of_change())
+
+
+def _changed(tx: Tx, task: Document, fields: Fields, stamp: Fields) -> Data:
+    """Store changed fields with a stamp and answer them; nothing given is nothing done."""
+    if not fields:
+        return {"updated": 0, "fields": {}}
+    return {"updated": 1, "fields": _store(tx, task, fields, stamp)}
+
+
+def _store(tx: Tx, task: Document, fields: Fields, stamp: Fields) -> Fields:
+    return lifecycle.save(tx, task, Change(fields | stamp))
+
+
+def _archived(task: Document, archived: bool) -> Fields:
+    return {"system_tags": rules.with_archived_tag(task["system_tags"], archived)}
+
+
+def _archive_many(call: Call, tx: Tx, *, archived: bool) -> Data:
+    def run(id: str) -> Data:
+        task = by_id(tx, "task", id, call.company)
+        _store(tx, task, _archived(task, archived), Actor.of(call).stamp.of_change())
+        return {"archived" if archived else "unarchived": True}
+
+    return for_each(tx, call.data["ids"], run)

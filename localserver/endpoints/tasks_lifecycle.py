@@ -1,0 +1,257 @@
+"""Service `tasks`: what moves a task from status to status, into queues and out of the world."""
+
+from __future__ import annotations
+
+from localserver import lifecycle
+from localserver.errors import ApiError
+from localserver.lifecycle import Actor
+from localserver.many import for_each
+from localserver.query import by_id
+from localserver.registry import Call, Data, endpoint
+from localserver.rules import tasks as rules
+from localserver.rules import workers as worker_rules
+from localserver.store import Document, Tx
+
+
+@endpoint("tasks.started", writes=True)
+def started(call: Call, tx: Tx) -> Data:
+    """Note that a task runs."""
+    task = tx.get("task", call.data["task"])
+    if task is None or task["company"] != call.company:
+        raise ApiError(400, 10, "Invalid object id: task=None")  # the genuine server's text for this one endpoint
+    return {"started": 1, **_moved(call, tx, task, "started")}
+
+
+@endpoint("tasks.ping", writes=True)
+def ping(call: Call, tx: Tx) -> Data:
+    """Note that a task lives. A task that is gone is no error: its process is told otherwise."""
+    task = tx.get("task", call.data["task"])
+    if task is not None and task["company"] == call.company:
+        lifecycle.save(tx, task, rules.pinged(task, Actor.of(call).stamp))
+    return {}
+
+
+@endpoint("tasks.stop", writes=True)
+def stop(call: Call, tx: Tx) -> Data:
+    """Stop a task, or have the agent that runs it do so."""
+    return _stop(call, tx, call.data["task"])
+
+
+@endpoint("tasks.stop_many", writes=True)
+def stop_many(call: Call, tx: Tx) -> Data:
+    """Stop tasks."""
+    return for_each(tx, call.data["ids"], lambda id: _stop(call, tx, id))
+
+
+@endpoint("tasks.stopped", writes=True)
+def stopped(call: Call, tx: Tx) -> Data:
+    """Note that a task was stopped."""
+    return _moved(call, tx, _task(call, tx), "stopped")
+
+
+@endpoint("tasks.failed", writes=True)
+def failed(call: Call, tx: Tx) -> Data:
+    """Note that a task has failed."""
+    return _moved(call, tx, _task(call, tx), "failed")
+
+
+@endpoint("tasks.completed", writes=True, since="2.2")
+def completed(call: Call, tx: Tx) -> Data:
+    """Note that a task has completed; publish it at once where that is wished."""
+    task = _task(call, tx)
+    reply = _moved(call, tx, task, "completed")
+    if not call.data.get("publish"):
+        return {"published": 0, **reply}
+    published = _publish(call, tx, task)
+    return {"published": 1, "updated": 1, "fields": reply["fields"] | published["fields"]}
+
+
+@endpoint("tasks.close", writes=True)
+def close(call: Call, tx: Tx) -> Data:
+    """Close a task."""
+    return _moved(call, tx, _task(call, tx), "close")
+
+
+@endpoint("tasks.publish", writes=True)
+def publish(call: Call, tx: Tx) -> Data:
+    """Publish a task and its models: from now on others may build on them."""
+    return _publish(call, tx, _task(call, tx))
+
+
+@endpoint("tasks.publish_many", writes=True)
+def publish_many(call: Call, tx: Tx) -> Data:
+    """Publish tasks and their models."""
+    return for_each(tx, call.data["ids"], lambda id: _publish(call, tx, by_id(tx, "task", id, call.company)))
+
+
+@endpoint("tasks.enqueue", writes=True)
+def enqueue(call: Call, tx: Tx) -> Data:
+    """Put a task into a queue."""
+    reply = _enqueue(call, tx, _task(call, tx))
+    if call.data.get("verify_watched_queue"):
+        reply["queue_watched"] = _is_watched(call, tx, reply["fields"]["execution.queue"])
+    return {"queued": 1, **reply}
+
+
+@endpoint("tasks.enqueue_many", writes=True)
+def enqueue_many(call: Call, tx: Tx) -> Data:
+    """Put tasks into a queue."""
+
+    def run(id: str) -> Data:
+        return {"queued": True, **_enqueue(call, tx, by_id(tx, "task", id, call.company))}
+
+    reply = for_each(tx, call.data["ids"], run)
+    if call.data.get("verify_watched_queue"):
+        queues = {task["fields"]["execution.queue"] for task in reply["succeeded"]}
+        reply["queue_watched"] = all(_is_watched(call, tx, queue) for queue in queues)
+    return reply
+
+
+@endpoint("tasks.dequeue", writes=True)
+def dequeue(call: Call, tx: Tx) -> Data:
+    """Take a task out of its queue; one that does not wait, or does not exist, is no error."""
+    return {"dequeued": 1, **_dequeue(call, tx, call.data["task"])}
+
+
+@endpoint("tasks.dequeue_many", writes=True)
+def dequeue_many(call: Call, tx: Tx) -> Data:
+    """Take tasks out of their queues."""
+    return for_each(tx, call.data["ids"], lambda id: {"dequeued": True, **_dequeue(call, tx, id)})
+
+
+@endpoint("tasks.reset", writes=True)
+def reset(call: Call, tx: Tx) -> Data:
+    """Make a draft of a task again."""
+    removal = _reset(call, tx, _task(call, tx))
+    return {
+        "updated": 1,
+        "fields": removal.fields,
+        "deleted_models": removal.deleted_models,
+        "dequeued": {"removed": 1} if removal.dequeued else {},
+        "events": {},
+        "urls": removal.urls if call.data.get("return_file_urls") else {},
+    }
+
+
+@endpoint("tasks.reset_many", writes=True)
+def reset_many(call: Call, tx: Tx) -> Data:
+    """Make drafts of tasks again."""
+
+    def run(id: str) -> Data:
+        removal = _reset(call, tx, by_id(tx, "task", id, call.company))
+        return {
+            "updated": 1,
+            "fields": removal.fields,
+            "deleted_models": removal.deleted_models,
+            "dequeued": removal.dequeued,
+            "urls": removal.urls if call.data.get("return_file_urls") else {},
+        }
+
+    return for_each(tx, call.data["ids"], run)
+
+
+@endpoint("tasks.delete", writes=True)
+def delete(call: Call, tx: Tx) -> Data:
+    """Delete a task. Its files stay: their addresses are answered to who asks for them."""
+    return _delete(call, tx, _task(call, tx))
+
+
+@endpoint("tasks.delete_many", writes=True)
+def delete_many(call: Call, tx: Tx) -> Data:
+    """Delete tasks."""
+    return for_each(tx, call.data["ids"], lambda id: _delete(call, tx, by_id(tx, "task", id, call.company)))
+
+
+@endpoint("tasks.clone", writes=True)
+def clone(call: Call, tx: Tx) -> Data:
+    """Make a draft like a task."""
+    source = tx.get("task", call.data["task"])
+    if source is None or source["company"] not in (call.company, ""):
+        raise ApiError(400, 101, f"Invalid task id: id={call.data['task']}")
+    task, project = lifecycle.clone_task(tx, source, Actor.of(call), call.data)
+    made = {"new_project": {"id": project["id"], "name": project["name"]}} if project else {}
+    return {"id": task["id"], **made}
+
+
+def _task(call: Call, tx: Tx) -> Document:
+    return by_id(tx, "task", call.data["task"], call.company)
+
+
+def _force(call: Call) -> bool:
+    return bool(call.data.get("force"))
+
+
+def _moved(call: Call, tx: Tx, task: Document, action: str) -> Data:
+    fields = lifecycle.move_task(tx, task, action, Actor.of(call), force=_force(call))
+    return {"updated": 1, "fields": fields}
+
+
+def _stop(call: Call, tx: Tx, id: str) -> Data:
+    task = by_id(tx, "task", id, call.company)
+    lost = call.context.settings.worker_lost_s
+    fields = lifecycle.stop_task(tx, task, Actor.of(call), force=_force(call), worker_lost_s=lost)
+    return {"updated": 1, "fields": fields}
+
+
+def _publish(call: Call, tx: Tx, task: Document) -> Data:
+    reply = _moved(call, tx, task, "publish")
+    if call.data.get("publish_model", True):
+        lifecycle.publish_models(tx, task, Actor.of(call))
+    return reply
+
+
+def _enqueue(call: Call, tx: Tx, task: Document) -> Data:
+    fields = lifecycle.enqueue_task(
+        tx,
+        task,
+        Actor.of(call),
+        queue=call.data.get("queue"),
+        queue_name=call.data.get("queue_name"),
+        force=_force(call),
+        update_execution_queue=call.data.get("update_execution_queue", True),
+    )
+    return {"updated": 1, "fields": fields}
+
+
+def _is_watched(call: Call, tx: Tx, queue: str) -> bool:
+    workers = worker_rules.alive(tx.docs("SELECT doc FROM worker"), call.now)
+    return any(queue in worker["queues"] for worker in workers)
+
+
+def _dequeue(call: Call, tx: Tx, id: str) -> Data:
+    new_status = call.data.get("new_status")
+    if new_status:
+        rules.require_status(new_status)
+    task = tx.get("task", id)
+    if task is None or task["company"] != call.company:
+        return {"updated": 0, "fields": {}}
+    fields = lifecycle.dequeue_task(tx, task, Actor.of(call), new_status)
+    return {"updated": int(fields is not None), "fields": fields or {}}
+
+
+def _reset(call: Call, tx: Tx, task: Document) -> lifecycle.Removal:
+    return lifecycle.reset_task(
+        tx,
+        task,
+        Actor.of(call),
+        force=_force(call),
+        clear_all=bool(call.data.get("clear_all")),
+        delete_output_models=call.data.get("delete_output_models", True),
+    )
+
+
+def _delete(call: Call, tx: Tx, task: Document) -> Data:
+    removal = lifecycle.delete_task(
+        tx,
+        task,
+        Actor.of(call),
+        force=_force(call),
+        delete_output_models=call.data.get("delete_output_models", True),
+    )
+    return {
+        "deleted": True,
+        "updated_children": removal.updated_children,
+        "updated_models": removal.updated_models,
+        "deleted_models": removal.deleted_models,
+        "urls": removal.urls if call.data.get("return_file_urls") else None,
+    }

@@ -1,0 +1,36 @@
+"""What happens to tasks in the store: moves, queues, clones, resets and deletions with all that hangs on them.
+
+Below the endpoints, above the rules: `tasks.*` and whoever else starts, queues or removes tasks (pipelines, queues,
+projects, the watchdog) call these functions. They talk to the store alone. Each checks everything before it writes.
+"""
+
+from __future__ import annotations
+
+from localserver.lifecycle.actor import Actor
+from localserver.lifecycle.cloning import clone_task, create_task, new_task, require_references
+from localserver.lifecycle.moving import move_task, publish_models, save, stop_task
+from localserver.lifecycle.projects import ensure_project
+from localserver.lifecycle.queueing import dequeue_task, enqueue_task, leave_queue
+from localserver.lifecycle.removal import Removal, delete_task, reset_task
+from localserver.lifecycle.watchdog import Watch, stop_non_responsive
+
+__all__ = [
+    "Actor",
+    "Removal",
+    "Watch",
+    "clone_task",
+    "create_task",
+    "delete_task",
+    "dequeue_task",
+    "enqueue_task",
+    "ensure_project",
+    "leave_queue",
+    "move_task",
+    "new_task",
+    "publish_models",
+    "require_references",
+    "reset_task",
+    "save",
+    "stop_non_responsive",
+    "stop_task",
+]

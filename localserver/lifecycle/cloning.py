@@ -1,0 +1,89 @@
+"""Making tasks: from a description, or like another task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from localserver.errors import ApiError, validation_error
+from localserver.ids import new_id
+from localserver.lifecycle.actor import Actor
+from localserver.lifecycle.projects import ensure_project
+from localserver.rules import task_documents
+from localserver.store import Document, Tx
+from localserver.times import iso
+
+
+def new_task(tx: Tx, request: Mapping[str, Any], actor: Actor) -> Document:
+    """Return (not store) the draft that `tasks.create` makes of `request`.
+
+    Raises:
+        ApiError: 400/12, 16 (unknown project or parent), 201 (unknown model) or 800 (name too short).
+    """
+    require_references(tx, request, actor.company)
+    task = task_documents.empty_task(new_id(), actor.company, actor.stamp)
+    return task | task_documents.edited(task, {**request, "runtime": None}, iso(actor.now))
+
+
+def create_task(tx: Tx, request: Mapping[str, Any], actor: Actor) -> Document:
+    """Make a draft of what `tasks.create` describes.
+
+    Raises:
+        ApiError: As `new_task`.
+    """
+    task = new_task(tx, request, actor)
+    tx.put("task", task)
+    return task
+
+
+def clone_task(
+    tx: Tx, source: Document, actor: Actor, request: Mapping[str, Any] | None = None
+) -> tuple[Document, Document | None]:
+    """Make a draft like `source`; return it, and the project if it was named by `new_project_name`.
+
+    Args:
+        tx: The transaction.
+        source: The task to copy.
+        actor: Who clones it.
+        request: Overrides, named as in `tasks.clone` (`new_task_name`, `new_task_parent`, …).
+
+    Raises:
+        ApiError: 400/12, 16, 201 or 800, an override is not what it must be.
+    """
+    request = dict(request or {})
+    references = {
+        "project": request.get("new_task_project"),
+        "parent": request.get("new_task_parent"),
+        "models": {"input": request.get("new_task_input_models")},
+    }
+    require_references(tx, references, actor.company)
+    project = None
+    if request.get("new_project_name") and not request.get("new_task_project"):
+        project = ensure_project(tx, request["new_project_name"], actor)
+        request["new_task_project"] = project["id"]
+    task = task_documents.cloned(source, request, new_id(), actor.company, actor.stamp)
+    tx.put("task", task)
+    return task, project
+
+
+def require_references(tx: Tx, request: Mapping[str, Any], company: str) -> None:
+    """Refuse a request whose project, parent task or input models do not exist.
+
+    Raises:
+        ApiError: 400/16 or 400/201.
+    """
+    for field, kind in (("project", "project"), ("parent", "task")):
+        id = request.get(field)
+        if id and _missing(tx, kind, id, company):
+            raise ApiError(400, 16, f"Invalid value for fields (expecting {kind.title()} id): id={id}, field={field}")
+    models = request.get("models") or {}
+    if unknown := models.keys() - {"input", "output"}:
+        raise validation_error(f"error for field 'models'. unknown field: {', '.join(sorted(unknown))}")
+    ids = [item["model"] for type in ("input", "output") for item in models.get(type) or []]
+    if nowhere := [id for id in dict.fromkeys(ids) if _missing(tx, "model", id, company)]:
+        raise ApiError(400, 201, f"Invalid model id: models=({', '.join(nowhere)})")
+
+
+def _missing(tx: Tx, kind: str, id: str, company: str) -> bool:
+    document = tx.get(kind, id)
+    return document is None or document.get("company") not in (company, "")

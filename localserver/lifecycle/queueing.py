@@ -1,0 +1,118 @@
+"""Putting tasks into queues and taking them out again."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from localserver.errors import ApiError, validation_error
+from localserver.ids import new_id
+from localserver.lifecycle.actor import Actor
+from localserver.query import by_id
+from localserver.queueing import append_entry, remove_entry
+from localserver.rules import queues as queue_rules
+from localserver.rules import tasks as rules
+from localserver.rules.tasks import Fields
+from localserver.store import Document, Tx
+from localserver.times import iso
+
+
+def enqueue_task(
+    tx: Tx,
+    task: Document,
+    actor: Actor,
+    *,
+    queue: str | None = None,
+    queue_name: str | None = None,
+    force: bool = False,
+    update_execution_queue: bool = True,
+) -> Fields:
+    """Put a task into a queue (by id or name; the default queue if neither is given); return the changed fields.
+
+    A queue named for the first time is made. A task that waits in another queue moves over.
+
+    Args:
+        tx: The transaction.
+        task: The task; changed in place.
+        actor: Who enqueues it.
+        queue: Id of the queue.
+        queue_name: Name of the queue.
+        force: Whether a task that has run may be enqueued as it is.
+        update_execution_queue: False leaves `execution.queue` alone, which only a waiting task may ask for. Agents
+            from 1.9.3 on ask it for a task that they have dequeued before (clearml-agent#223).
+
+    Raises:
+        ApiError: 400/12, 110, 701 (unknown queue), 706 (waits there already) or 707 (no default queue).
+    """
+    if queue and queue_name:
+        raise validation_error("Either queue id or queue name should be provided")
+    waiting_in = task["execution"].get("queue") if task["status"] == rules.QUEUED else None
+    if not update_execution_queue and not waiting_in:
+        raise validation_error(
+            "Cannot skip setting execution queue for a task that is not enqueued or does not have execution queue set"
+        )
+    target = _target(tx, actor, queue, queue_name)
+    change = rules.enqueued(task, actor.stamp, force=force, queue=target["id"] if update_execution_queue else None)
+    for other in _queues_with(tx, task["id"]):
+        if other != target["id"]:
+            remove_entry(tx, other, task["id"], actor.now)
+    append_entry(tx, target, task["id"], actor.now)
+    tx.put("task", change.apply(task))
+    return change.fields
+
+
+def dequeue_task(tx: Tx, task: Document, actor: Actor, new_status: str | None = None) -> Fields | None:
+    """Take a task out of its queue and give it the status it had before; return the changed fields.
+
+    None says that nothing was to be done: the task neither waits nor runs.
+
+    Raises:
+        ApiError: 400/12, `new_status` is not a status.
+    """
+    change = rules.dequeued(task, actor.stamp, new_status)
+    if change is None:
+        return None
+    leave_queue(tx, task, actor.now)
+    tx.put("task", change.apply(task))
+    return change.fields
+
+
+def leave_queue(tx: Tx, task: Document, now: datetime) -> bool:
+    """Remove a task's entry from whatever queue it stands in; tell whether there was one."""
+    removed = [remove_entry(tx, queue, task["id"], now) for queue in _queues_with(tx, task["id"])]
+    return any(removed)
+
+
+def _queues_with(tx: Tx, task_id: str) -> list[str]:
+    """Return the queues that hold the task; `execution.queue` need not name them all."""
+    rows = tx.rows(
+        "SELECT DISTINCT queue.id FROM queue, json_each(queue.doc, '$.entries') AS entry "
+        "WHERE json_extract(entry.value, '$.task') = ?",
+        (task_id,),
+    )
+    return [id for (id,) in rows]
+
+
+def _target(tx: Tx, actor: Actor, queue: str | None, queue_name: str | None) -> Document:
+    if queue:
+        return by_id(tx, "queue", queue, actor.company)
+    if not queue_name:
+        return queue_rules.default_queue(tx.docs("SELECT doc FROM queue"))
+    name = queue_name.strip()
+    found = tx.docs("SELECT doc FROM queue WHERE json_extract(doc, '$.name') = ?", (name,))
+    if found:
+        return found[0]
+    if len(name) < queue_rules.MIN_NAME:
+        raise ApiError(400, 800, "Data validation error: name=String value is too short")
+    now = iso(actor.now)
+    return {
+        "id": new_id(),
+        "name": name,
+        "company": actor.company,
+        "user": actor.user,
+        "created": now,
+        "last_update": now,
+        "tags": [],
+        "system_tags": [],
+        "entries": [],
+        "metadata": {},
+    }
