@@ -1,0 +1,91 @@
+"""Processes by pid: a recycled pid is never signalled, what a killed parent left behind is found."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline.machine import processes
+from pipeline.machine.processes import Record
+
+PYTHON = sys.executable
+SLEEP = [PYTHON, "-S", "-c", "import time; time.sleep(60)"]
+
+
+@pytest.fixture
+def started(tmp_path):
+    """Starts processes whose whole family is ended with the test."""
+    marker = str(tmp_path)
+
+    def start(argv, name="one"):
+        return processes.start(
+            argv,
+            env={**os.environ, "TEST_FAMILY": marker},
+            folder=tmp_path,
+            log=tmp_path / f"{name}.log",
+            pid_file=tmp_path / f"{name}.pid",
+        )
+
+    yield start
+    processes.end(processes.family("TEST_FAMILY", marker), term_s=0.0)
+
+
+def test_a_started_process_is_found_again_in_a_session_of_its_own(started, tmp_path):
+    process = started(SLEEP)
+    assert processes.running(tmp_path / "one.pid").pid == process.pid
+    assert os.getsid(process.pid) == process.pid
+    processes.end([process])
+    assert processes.running(tmp_path / "one.pid") is None
+
+
+def test_a_pid_with_another_start_time_is_another_process(tmp_path):
+    mine = psutil.Process()
+    Record(mine.pid, mine.create_time(), {}).write(tmp_path / "same.pid")
+    Record(mine.pid, mine.create_time() - 100, {}).write(tmp_path / "recycled.pid")
+    assert processes.running(tmp_path / "same.pid") == mine
+    assert processes.running(tmp_path / "recycled.pid") is None
+
+
+@pytest.mark.parametrize("text", ["", "12", "{}", '{"pid": "x", "started": 1}', "\x00"])
+def test_a_damaged_pid_file_means_nothing_runs(tmp_path, text):
+    (tmp_path / "bad.pid").write_text(text)
+    assert processes.running(tmp_path / "bad.pid") is None
+    assert processes.running(tmp_path / "missing.pid") is None
+
+
+def test_facts_are_remembered_with_the_pid(started, tmp_path):
+    process = started(SLEEP)
+    processes.remember(tmp_path / "one.pid", api="http://127.0.0.1:1")
+    record = Record.read(tmp_path / "one.pid")
+    assert (record.pid, record.facts) == (process.pid, {"api": "http://127.0.0.1:1"})
+
+
+def test_children_of_a_killed_parent_are_family(started, tmp_path):
+    script = f"import subprocess, time; subprocess.Popen({SLEEP!r}, start_new_session=True); print('up', flush=True)"
+    parent = started([PYTHON, "-S", "-c", f"{script}; time.sleep(60)"])
+    assert processes.wait_until(lambda: "up" in (tmp_path / "one.log").read_text(), 20)
+    parent.kill()
+    parent.wait(10)
+    (orphan,) = processes.family("TEST_FAMILY", str(tmp_path))
+    processes.end([orphan])
+    assert processes.family("TEST_FAMILY", str(tmp_path)) == []
+
+
+def test_who_ignores_sigterm_is_killed(started, tmp_path):
+    ignore = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True)"
+    process = started([PYTHON, "-S", "-c", f"{ignore}; time.sleep(60)"])
+    assert processes.wait_until(lambda: "up" in (tmp_path / "one.log").read_text(), 20)
+    processes.end([process], term_s=0.2)
+    assert not process.is_running()
+
+
+def test_a_log_is_appended_to_and_its_tail_shown(started, tmp_path):
+    for word in ("first", "second"):
+        started([PYTHON, "-S", "-c", f"print({word!r})"]).wait(20)
+    assert processes.tail(tmp_path / "one.log") == "    first\n    second"
+    assert processes.tail(tmp_path / "one.log", lines=1) == "    second"
+    assert "no log" in processes.tail(Path("/nowhere/at.all"))

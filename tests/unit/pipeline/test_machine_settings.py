@@ -1,0 +1,105 @@
+"""The one-machine set-up's settings, and what agents are told."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import ServerError, SettingsError
+from pipeline.machine.api import Access
+from pipeline.machine.configuration import WORKER_VARIABLE, agent_configuration, agent_environment, server_environment
+from pipeline.machine.settings import PROJECT, MachineSettings
+
+ACCESS = Access("http://127.0.0.1:8008", "http://127.0.0.1:8080", "http://127.0.0.1:8081", "KEY", "SECRET")
+
+
+def test_defaults_live_in_the_project_and_keep_controllers_off_the_steps_queue():
+    settings = MachineSettings.from_environ({})
+    assert settings.state == PROJECT / ".local"
+    assert settings.api_url == "http://127.0.0.1:8008"
+    queues = [plan.queue for plan in settings.workers]
+    assert queues[0] == settings.controllers_queue
+    assert queues[1:] == [settings.steps_queue] * 2
+    assert settings.controllers_queue != settings.steps_queue
+
+
+def test_every_variable_is_applied(tmp_path):
+    settings = MachineSettings.from_environ(
+        {
+            "CLEARML_PODS_STATE": str(tmp_path),
+            "CLEARML_PODS_PORT_BASE": "9000",
+            "CLEARML_PODS_STEP_WORKERS": "1",
+            "CLEARML_PODS_AGENT_PYTHON": "/opt/agent/bin/python",
+        }
+    )
+    assert (settings.state, settings.api_url) == (tmp_path, "http://127.0.0.1:9008")
+    assert [plan.name for plan in settings.workers] == ["controllers", "steps-1"]
+    assert settings.agent_python == Path("/opt/agent/bin/python")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CLEARML_PODS_PORT_BASE", "http"),
+        ("CLEARML_PODS_PORT_BASE", "0"),
+        ("CLEARML_PODS_PORT_BASE", "65001"),
+        ("CLEARML_PODS_STEP_WORKERS", "-1"),
+        ("CLEARML_PODS_STEP_WORKERS", "2.5"),
+    ],
+)
+def test_a_bad_variable_is_named(name, value):
+    with pytest.raises(SettingsError, match=f"{name}='{value}' is not a whole number"):
+        MachineSettings.from_environ({name: value})
+
+
+def test_access_is_read_from_the_servers_configuration(tmp_path):
+    conf = tmp_path / "clearml.conf"
+    conf.write_text(
+        "# comment\napi {\n  web_server: http://h:8080\n  api_server: http://h:8008\n  files_server: http://h:8081\n"
+        '  credentials {\n    access_key: "A"\n    secret_key: "B"\n  }\n}\n'
+    )
+    assert Access.read(conf) == Access("http://h:8008", "http://h:8080", "http://h:8081", "A", "B")
+
+
+def test_an_incomplete_configuration_is_an_error_that_says_what_is_missing(tmp_path):
+    conf = tmp_path / "clearml.conf"
+    with pytest.raises(ServerError, match="cannot be read"):
+        Access.read(conf)
+    conf.write_text("api { \n api_server: http://h:8008 \n}")
+    with pytest.raises(ServerError, match="lacks web_server, files_server, access_key, secret_key"):
+        Access.read(conf)
+
+
+def test_the_agents_configuration_reports_in_a_thread_and_stays_in_its_folder(tmp_path):
+    configuration = agent_configuration(ACCESS, tmp_path / "steps-1", tmp_path / "cache")
+    json.dumps(configuration)
+    assert configuration["sdk"]["development"]["report_use_subprocess"] is False
+    folders = [
+        configuration["agent"]["venvs_dir"],
+        configuration["agent"]["vcs_cache"]["path"],
+        configuration["sdk"]["storage"]["cache"]["default_base_dir"],
+    ]
+    assert all(folder.startswith(str(tmp_path)) for folder in folders)
+
+
+def test_the_callers_clearml_and_python_variables_never_reach_an_agent(tmp_path):
+    caller = {
+        "PATH": "/bin",
+        "HOME": "/root",
+        "CLEARML_API_HOST": "https://elsewhere",
+        "TRAINS_CONFIG_FILE": "/etc/other.conf",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "VIRTUAL_ENV": "/other",
+    }
+    interpreter = tmp_path / "python"
+    env = agent_environment(caller, worker="host:steps-1", folder=tmp_path, interpreter=interpreter)
+    assert env["PATH"] == "/bin"
+    assert env["HOME"] == "/root"
+    assert not {"CLEARML_API_HOST", "TRAINS_CONFIG_FILE", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV"} & env.keys()
+    assert env["CLEARML_WORKER_ID"] == "host:steps-1"
+    assert env["CLEARML_AGENT_SKIP_PIP_VENV_INSTALL"] == str(interpreter)
+    assert env[WORKER_VARIABLE] == str(tmp_path)
+    assert WORKER_VARIABLE not in server_environment(os.environ, tmp_path)
