@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import uvicorn
 from starlette.applications import Starlette
@@ -23,7 +24,7 @@ from localserver.auth import COOKIE, Auth
 from localserver.contract import Contract
 from localserver.errors import StartError
 from localserver.files import create_files_app
-from localserver.lifecycle import stop_non_responsive
+from localserver.lifecycle import Watch, stop_non_responsive
 from localserver.registry import Context
 from localserver.settings import Settings
 from localserver.store import Store
@@ -161,9 +162,13 @@ class _Server(uvicorn.Server):
 async def _watch(api: Api) -> None:
     """End tasks whose process is gone: nobody else would ever tell."""
     settings = api.context.settings
+    watch = Watch(WATCHDOG_PERIOD_S, utcnow())
     while True:
         await asyncio.sleep(WATCHDOG_PERIOD_S)
+        now = utcnow()
+        listening_since = watch.look(now)
+        look = partial(stop_non_responsive, now=now, settings=settings, listening_since=listening_since)
         try:
-            await api.store.write(lambda tx: stop_non_responsive(tx, utcnow(), settings))
+            await api.store.write(look)
         except Exception:
             log.exception("looking for non-responsive tasks failed; trying again in %s s", WATCHDOG_PERIOD_S)

@@ -68,6 +68,8 @@ class Contract:
         validator = self._validators.get(endpoint)
         if validator is None:
             schema = self._schemas.get(endpoint, {"type": "object"})
+            # Unknown fields pass, as on a genuine server: the SDK sends a stray "method", newer clients more.
+            schema = {name: value for name, value in schema.items() if name != "additionalProperties"}
             if endpoint.rpartition(".")[2] in ("get_all", "get_all_ex"):
                 schema = _relaxed(schema)
             validator = self._validators[endpoint] = jsonschema_rs.validator_for(schema)

@@ -84,7 +84,12 @@ def edit_credentials(call: Call, tx: Tx) -> Data:
     return {"updated": updated}
 
 
-@endpoint("auth.revoke_credentials", writes=True)
+# The SDK's schema asks for `key_id`, which no server takes; people and the web application send `access_key`.
+@endpoint(
+    "auth.revoke_credentials",
+    writes=True,
+    schema={"type": "object", "required": ["access_key"], "properties": {"access_key": {"type": "string"}}},
+)
 def revoke_credentials(call: Call, tx: Tx) -> Data:
     """Delete an access key; tokens made from it die with it."""
     access_key = call.data["access_key"]

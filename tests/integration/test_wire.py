@@ -49,7 +49,7 @@ def test_token_carries_the_claims_that_clients_read(clearml_server: ClearmlServe
     ],
 )
 def test_refused_credentials(clearml_server: ClearmlServer, headers: dict[str, str], expected: tuple[int, int]) -> None:
-    reply = httpx.get(f"{clearml_server.api_url}/v2.23/users.get_current_user", headers=headers)
+    reply = httpx.get(f"{clearml_server.api_url}/v2.23/server.info", headers=headers)
     assert (reply.status_code, reply.json()["meta"]["result_subcode"]) == expected
 
 
