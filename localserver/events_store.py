@@ -174,7 +174,8 @@ def find_series(
 def count(tx: Tx, series: Sequence[Series]) -> int:
     """Return how many events the series hold."""
     return sum(
-        tx.rows(f"SELECT count(*) FROM {table} WHERE series IN {IDS}", (ids,))[0][0] for table, ids in _by_table(series)
+        tx.rows(f"SELECT count(*) FROM {table} WHERE series IN {IDS}", (ids_of(own),))[0][0]
+        for table, own in by_table(series)
     )
 
 
@@ -184,13 +185,14 @@ def read_events(
     """Return events of one table's series as the wire shows them; `where` and `tail` are SQL of the caller."""
     events: list[Data] = []
     names = {item.id: item for item in series}
-    for table, ids in _by_table(series):
+    for table, own in by_table(series):
         sql = f"SELECT {COLUMNS[table]} FROM {table} WHERE series IN {IDS} {where} {tail}"
-        events += [_event(names[row[0]], row) for row in tx.rows(sql, (ids, *args))]
+        events += [render_event(names[row[0]], row) for row in tx.rows(sql, (ids_of(own), *args))]
     return events
 
 
-def _event(series: Series, row: Row) -> Data:
+def render_event(series: Series, row: Row) -> Data:
+    """Return a stored row (columns of `COLUMNS`) as the wire shows it."""
     _, iteration, timestamp, received, content, extra, key = row
     event: Data = {"type": series.type, "task": series.owner, "metric": series.metric, "variant": series.variant}
     if iteration != NO_ITER:
@@ -218,9 +220,14 @@ def iso_ms(epoch_ms: int) -> str:
     return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
-def _by_table(series: Sequence[Series]) -> Iterator[tuple[str, str]]:
-    """Yield each table that holds some of the series, with their ids as the JSON list that `IDS` reads."""
+def by_table(series: Sequence[Series]) -> Iterator[tuple[str, list[Series]]]:
+    """Yield each table that holds some of the series, with those."""
     for table in TABLES:
-        ids = [item.id for item in series if TABLE[item.type] == table]
-        if ids:
-            yield table, orjson.dumps(ids).decode()
+        own = [item for item in series if TABLE[item.type] == table]
+        if own:
+            yield table, own
+
+
+def ids_of(series: Sequence[Series]) -> str:
+    """Return the argument that `IDS` takes for these series."""
+    return orjson.dumps([item.id for item in series]).decode()

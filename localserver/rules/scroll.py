@@ -13,6 +13,9 @@ import orjson
 
 from localserver.errors import ApiError
 
+LARGEST = 2**62
+"""Beyond any position; SQLite's integers end a little above it."""
+
 
 def encode_scroll(listing: str, *position: Any) -> str:
     """Return the scroll id for a place in a listing."""
@@ -36,6 +39,7 @@ def decode_scroll(text: str, listing: str, *types: Any) -> list[Any]:
     except (ValueError, TypeError):  # not base64, not JSON, not a list
         name, position = None, []
     well_formed = len(position) == len(types) and all(map(isinstance, position, types))
+    well_formed = well_formed and all(abs(part) <= LARGEST for part in position if isinstance(part, int | float))
     if name != listing or not well_formed:
         raise ApiError(400, 1104, f"Invalid scroll id: scroll_id={text}")
     return position

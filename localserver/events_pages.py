@@ -1,0 +1,126 @@
+"""Pages of events: by iteration for points and samples, by time for console lines.
+
+Every page starts where the one before stopped, by index, so the millionth event costs what the first one did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from localserver.events_store import COLUMNS, IDS, Data, Series, by_table, ids_of, read_events, render_event
+from localserver.rules.events import MAX_ITER, NO_ITER
+from localserver.store import Tx
+
+BEFORE_ALL = NO_ITER - 1
+AFTER_ALL = MAX_ITER + 1
+
+LogPosition = tuple[float, int]
+"""Timestamp and row of a console line: where a page stopped."""
+
+LAST_ROW = 2**62
+
+# One step per iteration: the next one of any series, and how many events lie before it. A row's `seen` below the
+# batch size means that its iteration still belongs to the page.
+_WALK = """
+    WITH RECURSIVE
+    wanted (id) AS MATERIALIZED (SELECT value FROM json_each(?1)),
+    walk (at, seen) AS (
+        SELECT (SELECT {nearest}((SELECT {nearest}(iter) FROM {table} WHERE series = id AND iter {beyond} ?2))
+                FROM wanted), 0
+        UNION ALL
+        SELECT (SELECT {nearest}((SELECT {nearest}(iter) FROM {table} WHERE series = id AND iter {beyond} walk.at))
+                FROM wanted),
+               seen + (SELECT count(*) FROM wanted JOIN {table} ON series = id AND iter = walk.at)
+        FROM walk WHERE at IS NOT NULL AND seen < ?3
+    )
+    SELECT {furthest}(at), max(seen) FROM walk WHERE at IS NOT NULL AND seen < ?3"""
+
+
+def last_iteration_of_page(
+    tx: Tx, table: str, series: Sequence[Series], batch: int, after: int, descending: bool
+) -> int | None:
+    """Return the iteration that completes a page of about `batch` events beyond `after`; None if nothing is left."""
+    words = (
+        {"nearest": "max", "furthest": "min", "beyond": "<"}
+        if descending
+        else {"nearest": "min", "furthest": "max", "beyond": ">"}
+    )
+    last: int | None = tx.rows(_WALK.format(table=table, **words), (ids_of(series), after, batch))[0][0]
+    return last
+
+
+def page_by_iteration(
+    tx: Tx, series: Sequence[Series], batch: int, after: int | None, descending: bool
+) -> tuple[list[Data], int | None]:
+    """Return the next events in order of iteration, and the last iteration among them.
+
+    A page holds whole iterations: at least `batch` events while there are as many, and the rest of the last iteration.
+    """
+    start = after if after is not None else AFTER_ALL if descending else BEFORE_ALL
+    lasts = [
+        last
+        for table, own in by_table(series)
+        if (last := last_iteration_of_page(tx, table, own, batch, start, descending)) is not None
+    ]
+    if not lasts:
+        return [], after
+    # Up to the nearest of the tables' last iterations every table is complete.
+    last = max(lasts) if descending else min(lasts)
+    low, high = (last, start - 1) if descending else (start + 1, last)
+    order = "DESC" if descending else "ASC"
+    events = read_events(tx, series, "AND iter BETWEEN ? AND ?", (low, high), f"ORDER BY iter {order}, series")
+    events.sort(key=lambda event: event.get("iter", NO_ITER), reverse=descending)
+    return events, last
+
+
+def page_of_log(
+    tx: Tx,
+    series: Sequence[Series],
+    batch: int,
+    descending: bool,
+    after: LogPosition | None = None,
+    whole_last_moment: bool = False,
+) -> tuple[list[Data], LogPosition | None]:
+    """Return the next console lines in order of time, and the position of the last one.
+
+    Args:
+        tx: Transaction.
+        series: Series of type log, usually one.
+        batch: How many lines.
+        descending: Newest first.
+        after: Where the page before stopped.
+        whole_last_moment: Add the further lines with the last line's timestamp, for clients that go on from there by
+            timestamp alone and would lose them.
+    """
+    order, beyond = ("DESC", "<") if descending else ("ASC", ">")
+    start = after if after is not None else ((float("inf"), LAST_ROW) if descending else (float("-inf"), -1))
+    sql = f"""
+        SELECT id, {COLUMNS["event_log"]} FROM event_log
+        WHERE series = ? AND timestamp {beyond}= ? AND (timestamp, id) {beyond} (?, ?)
+        ORDER BY timestamp {order}, id {order} LIMIT ?"""
+    lines: list[tuple[Any, ...]] = []
+    for item in series:
+        lines += tx.rows(sql, (item.id, start[0], *start, batch))
+    lines.sort(key=_position, reverse=descending)
+    lines = lines[:batch]
+    if lines and whole_last_moment:
+        lines += _rest_of_moment(tx, series, lines, order)
+    names = {item.id: item for item in series}
+    return [render_event(names[row[1]], row[1:]) for row in lines], _position(lines[-1]) if lines else after
+
+
+def _position(row: tuple[Any, ...]) -> LogPosition:
+    return row[3], row[0]
+
+
+def _rest_of_moment(
+    tx: Tx, series: Sequence[Series], lines: list[tuple[Any, ...]], order: str
+) -> list[tuple[Any, ...]]:
+    moment = lines[-1][3]
+    shown = {row[0] for row in lines if row[3] == moment}
+    rows = tx.rows(
+        f"SELECT id, {COLUMNS['event_log']} FROM event_log WHERE series IN {IDS} AND timestamp = ? ORDER BY id {order}",
+        (ids_of(series), moment),
+    )
+    return [row for row in rows if row[0] not in shown]
