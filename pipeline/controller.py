@@ -1,0 +1,323 @@
+"""The pipeline's graph, and the process that runs it: the only place that knows steps, their order and their inputs.
+
+`python -m pipeline run` starts this as a process of its own, in every mode: the SDK ends the process that enqueues a
+pipeline, keeps one main task per process and reports on exit, none of which the command line can use. What that
+process runs is `ENTRY_SCRIPT`, five lines stored on the controller's task, so an agent needs no repository to run it
+again: only an interpreter in which this package is installed.
+
+How the SDK's controller is tamed, each for a reason met in real runs:
+
+- launches are one at a time (two at once: "Failed reloading Task: missing id") and a launch that fails is repeated,
+  then ends the step as failed; the SDK would wait for ever for a step that is in no queue;
+- a step whose worker is gone without a word is ended as failed, and run once more;
+- generated steps carry a digest of this package, so that a cached step is reused only for the same code;
+- generated steps end with `pipeline.timeline.complete`.
+
+Outside system: the ClearML server, through the SDK. Nothing here prints for a person; `pipeline.progress` does, from
+what the server says.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from clearml import Task
+from clearml.automation import PipelineController
+from clearml.automation.job import BaseJob, ClearmlJob, LocalClearmlJob
+
+from pipeline import provenance
+from pipeline.clearml_server import ClearmlServer
+from pipeline.errors import PipelineError
+from pipeline.settings import (
+    DEFAULTS,
+    IN_PROCESS,
+    PARAMETERS,
+    PIPELINE_NAME,
+    PIPELINE_PROJECT,
+    QUEUE,
+    STEPS,
+    ParameterValue,
+    step_requirements,
+)
+from pipeline.steps.test_processing import test_processing
+from pipeline.steps.train_processing import train_processing
+from pipeline.steps.train_test_split import train_test_split
+from pipeline.timeline import LAUNCHED_PROPERTY
+
+ENTRY_NAME = "data_prepare.py"
+ENTRY_SCRIPT = '''\
+"""The controller of the DataPrepare pipeline. Its graph is in the installed package `pipeline`."""
+
+from pipeline.controller import main
+
+main()
+'''
+
+STEP_ENDING = """\
+    from pipeline.timeline import complete
+    complete(task)
+"""
+
+POLL_MINUTES = 0.3 / 60
+LAUNCH_ATTEMPTS = 3
+LOST_AFTER_S = 90.0
+LOST_LOOK_EVERY_S = 10.0
+LOST_REASON = "worker lost"
+OPTIONS_SECTION = "Options"
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What the command line tells the controller's process. An agent tells nothing: it reads the controller's task."""
+
+    mode: str = QUEUE
+    parameters: Mapping[str, ParameterValue] = field(default_factory=lambda: dict(DEFAULTS))
+    use_cache: bool = True
+    queue: str = "default"
+    controllers_queue: str = "services"
+    step_queues: Mapping[str, str] = field(default_factory=dict)
+    step_images: Mapping[str, str] = field(default_factory=dict)
+    announce: str = ""
+    """File in which the id of the controller's task is left for the command line."""
+
+    def to_json(self) -> str:
+        """Return the text that `from_json` reads."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Launch:
+        """Read what `to_json` wrote."""
+        return cls(**json.loads(text))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the controller: on a person's machine as told by the one argument, under an agent as told by its task."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    launch = Launch.from_json(arguments[0]) if arguments else Launch()
+    pipe = build_pipeline(launch)
+    if launch.announce:
+        _announce(Path(launch.announce), pipe.id)
+    if launch.mode == QUEUE:
+        pipe.start(queue=launch.controllers_queue)  # on a person's machine the process ends in this call
+    else:
+        pipe.start_locally(run_pipeline_steps_locally=launch.mode == IN_PROCESS)
+    _end(pipe)
+
+
+def build_pipeline(launch: Launch) -> DataPreparePipeline:
+    """Return the pipeline, ready to start in any mode."""
+    pipe = DataPreparePipeline(
+        name=PIPELINE_NAME,
+        project=PIPELINE_PROJECT,
+        version=provenance.PACKAGE_VERSION,
+        pool_frequency=POLL_MINUTES,
+        repo="",
+        packages=step_requirements(),
+        skip_global_imports=False,
+        enable_local_imports=False,
+        retry_on_failure=_run_again,
+    )
+    options = pipe.connect_options(launch)
+    pipe.images = launch.step_images
+    pipe.set_default_execution_queue(launch.queue)
+    for parameter in PARAMETERS:
+        pipe.add_parameter(
+            parameter.name,
+            default=launch.parameters[parameter.name],
+            description=parameter.description,
+            param_type=parameter.type.__name__,
+        )
+
+    def add(name: str, **step: Any) -> None:
+        pipe.add_function_step(
+            name=name,
+            execution_queue=options["queues"].get(name) or None,
+            packages=step_requirements(),
+            cache_executed_step=options["cache"],
+            repo="",
+            auto_connect_frameworks=False,
+            auto_connect_arg_parser=False,
+            task_type="data_processing",
+            **step,
+        )
+
+    split, train, test = STEPS
+    add(
+        split,
+        function=train_test_split,
+        function_kwargs={parameter.name: f"${{pipeline.{parameter.name}}}" for parameter in PARAMETERS},
+        function_return=["raw_train_dataframe", "raw_test_dataframe", "split_dataset_id"],
+    )
+    add(
+        train,
+        function=train_processing,
+        function_kwargs={
+            "raw_train_dataframe": f"${{{split}.raw_train_dataframe}}",
+            "split_dataset_id": f"${{{split}.split_dataset_id}}",
+        },
+        function_return=["processed_train_dataframe", "dataset_id"],
+        parents=[split],
+    )
+    add(
+        test,
+        function=test_processing,
+        function_kwargs={
+            "raw_test_dataframe": f"${{{split}.raw_test_dataframe}}",
+            "split_dataset_id": f"${{{split}.split_dataset_id}}",
+        },
+        function_return=["processed_test_dataframe", "dataset_id"],
+        parents=[split],
+    )
+    return pipe
+
+
+class DataPreparePipeline(PipelineController):
+    """The SDK's controller with the changes that the module's docstring lists."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.images: Mapping[str, str] = {}
+        self._launches = threading.Lock()
+        self._lost = LostWorkers()
+        super().__init__(*args, **kwargs)
+        self._clearml_job_class = StampedJob
+
+    def connect_options(self, launch: Launch) -> dict[str, Any]:
+        """Put the options that are no parameters on the controller's task; under an agent, read them from there."""
+        options = {"cache": launch.use_cache, "queues": {step: launch.step_queues.get(step, "") for step in STEPS}}
+        connected: dict[str, Any] = self.task.connect(options, name=OPTIONS_SECTION)
+        return connected
+
+    def _start(self, *args: Any, **kwargs: Any) -> bool:
+        if self._clearml_job_class is LocalClearmlJob:
+            self._clearml_job_class = StampedLocalJob
+        return bool(super()._start(*args, **kwargs))
+
+    def _create_task_from_function(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        definition: dict[str, Any] = super()._create_task_from_function(*args, **kwargs)
+        finish_step_definition(definition, image=self.images.get(str(definition["name"]), ""))
+        return definition
+
+    def _launch_node(self, node: Any) -> bool:
+        with self._launches:
+            for attempt in range(1, LAUNCH_ATTEMPTS + 1):
+                try:
+                    launched = bool(super()._launch_node(node))
+                    if launched or node.executed or node.skip_job:
+                        return launched
+                    problem = f"no place in queue {node.queue or self._default_execution_queue!r}"
+                except Exception as error:  # the SDK raises anything here; in its thread pool it would end the run mute
+                    problem = f"{type(error).__name__}: {error}"
+                print(f"Step {node.name} could not be launched (attempt {attempt} of {LAUNCH_ATTEMPTS}): {problem}")
+                time.sleep(0.5 * attempt)
+                if node.job and node.job.launch(queue_name=node.queue or self._default_execution_queue):
+                    return True
+            self._pipeline_task_status_failed = True
+            if node.job:
+                node.job.task.mark_failed(force=True, status_reason=f"could not be launched: {problem}")
+                return True
+            node.skip_job = True
+            return True
+
+    def _update_nodes_status(self) -> None:
+        super()._update_nodes_status()
+        running = [node.job for node in self._nodes.values() if node.job and not isinstance(node.job, LocalClearmlJob)]
+        self._lost.end_silent([job.task_id() for job in running if job.is_running()])
+
+
+class LostWorkers:
+    """Ends steps whose worker is gone: no sign of life from the task, and the worker is no longer listed."""
+
+    def __init__(self) -> None:
+        self._server: ClearmlServer | None = None
+        self._looked = time.monotonic()
+        self._silent_since: dict[str, tuple[str, float]] = {}
+
+    def end_silent(self, task_ids: list[str]) -> None:
+        """Mark those of the running tasks as failed that nobody runs any more."""
+        if not task_ids or time.monotonic() - self._looked < LOST_LOOK_EVERY_S:
+            return
+        self._looked = time.monotonic()
+        try:
+            self._server = self._server or ClearmlServer.connect()
+            workers = self._server.live_workers()
+            tasks = self._server.tasks(["last_update", "last_worker", "status"], id=task_ids)
+        except PipelineError as error:
+            print(f"Could not look after the running steps: {error}")
+            return
+        for task in tasks:
+            update = str(task.get("last_update"))
+            known, since = self._silent_since.get(task["id"], ("", 0.0))
+            if known != update or task.get("last_worker") in workers or task["status"] != "in_progress":
+                self._silent_since[task["id"]] = (update, time.monotonic())
+            elif time.monotonic() - since > LOST_AFTER_S:
+                reason = f"{LOST_REASON}: no sign of life from {task.get('last_worker')} for {LOST_AFTER_S:.0f} s"
+                print(f"Step {task['id']}: {reason}")
+                self._server.call("tasks.failed", task=task["id"], force=True, status_reason=reason)
+
+
+class StampedJob(ClearmlJob):
+    """A step's task that carries the moment at which it was put into its queue."""
+
+    def launch(self, queue_name: str | None = None) -> bool:
+        """Enqueue the task."""
+        _stamp(self)
+        return bool(super().launch(queue_name))
+
+
+class StampedLocalJob(LocalClearmlJob):
+    """The same for a step that is a process on this machine."""
+
+    def launch(self, queue_name: str | None = None) -> bool:
+        """Start the process."""
+        _stamp(self)
+        return bool(super().launch(queue_name))
+
+
+def _stamp(job: BaseJob) -> None:
+    if not job.is_cached_task():
+        job.task.set_user_properties(**{LAUNCHED_PROPERTY: f"{time.time():.3f}"})
+
+
+def finish_step_definition(definition: dict[str, Any], image: str = "") -> None:
+    """Make the SDK's definition of a function step ours: its code's digest in front, its completion at the end."""
+    script = definition["script"]
+    commit = provenance.commit()
+    lines = [
+        f"# pipeline {provenance.PACKAGE_VERSION}, source {provenance.source_digest()}",
+        f"# requirements {', '.join(step_requirements())}",
+        *([f"# image {image}"] if image else []),
+    ]
+    script["diff"] = "\n".join([*lines, script["diff"].rstrip("\n"), STEP_ENDING])
+    # A step is its own script; whatever repository the SDK saw around it is none of the agent's business.
+    script |= {"repository": "", "branch": "", "version_num": "", "tag": "", "working_dir": "."}
+    definition["comment"] = f"made by pipeline {provenance.PACKAGE_VERSION}" + (f", commit {commit}" if commit else "")
+    if image:
+        definition["container"] = {**definition.get("container", {}), "image": image}
+
+
+def _run_again(pipeline: Any, node: Any, retries: int) -> bool:
+    """Run a step once more if its worker was lost; a step that failed by itself would fail again."""
+    node.job.task.reload()
+    return retries < 1 and str(node.job.task.data.status_reason or "").startswith(LOST_REASON)
+
+
+def _announce(file: Path, task_id: str) -> None:
+    whole = file.with_suffix(".part")
+    whole.write_text(task_id, encoding="utf-8")
+    os.replace(whole, file)
+
+
+def _end(pipe: DataPreparePipeline) -> None:
+    """End the controller with the truth: complete now if all is well, an exit code that the agent reports if not."""
+    task = Task.get_task(task_id=pipe.id)
+    if task.status in (Task.TaskStatusEnum.failed, Task.TaskStatusEnum.stopped):
+        sys.exit(1)
+    task.mark_completed()

@@ -1,0 +1,227 @@
+"""The adapter for ClearML datasets: read a version, make a version. The only importer of the SDK's `Dataset`.
+
+Why not `Dataset` as it is: two versions may carry the same number there (and `get` takes whichever was touched last),
+a version under construction is found like a finished one, and a killed upload leaves a version that looks alive.
+Here a version number is taken once, only finished versions are read, and what fails is removed.
+
+It must not know what is in the files. Outside system: the ClearML server and its file server, through the SDK.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clearml import Dataset, Task
+
+from pipeline.clearml_server import ClearmlServer, DatasetVersion
+from pipeline.errors import DataError
+
+
+class DatasetNotFoundError(DataError):
+    """There is no such dataset, or no such version of it."""
+
+    exit_code = 26
+
+
+class DatasetStateError(DataError):
+    """A dataset version is not what it should be: unfinished, or made of other data."""
+
+    exit_code = 27
+
+
+@dataclass(frozen=True)
+class DatasetSource:
+    """A finished dataset version, readable."""
+
+    id: str
+    project: str
+    name: str
+    version: str
+    _dataset: Any
+
+    def local_folder(self) -> Path:
+        """Return a folder that holds its files (and its parents'); the SDK caches it, so it must not be changed."""
+        return Path(self._dataset.get_local_copy())
+
+
+def require_version(server: ClearmlServer, project: str, name: str, version: str) -> DatasetVersion:
+    """Return the finished version, without reading it.
+
+    Raises:
+        DatasetNotFoundError: It does not exist; the message lists what does.
+        DatasetStateError: It exists, but was never finished.
+    """
+    versions = server.dataset_versions(project, name)
+    if not versions:
+        others = server.datasets(project)
+        raise DatasetNotFoundError(
+            f"dataset {name!r} does not exist in project {project!r}"
+            + (f"; datasets there: {', '.join(others)}" if others else ", which has no datasets"),
+            hint="task upload-dataset -- train.csv, or --set dataset_name=... --set dataset_project=...",
+        )
+    found = [item for item in versions if item.version == version]
+    final = [item for item in found if item.final]
+    if final:
+        return final[-1]
+    existing = ", ".join(item.version for item in versions if item.final) or "none is finished"
+    if found:
+        raise DatasetStateError(
+            f"version {version} of dataset {name!r} was never finished; finished versions: {existing}",
+            hint="run its upload again: task upload-dataset",
+        )
+    raise DatasetNotFoundError(
+        f"dataset {name!r} in project {project!r} has no version {version}; versions: {existing}",
+        hint=f"--set dataset_version={next((item.version for item in reversed(versions) if item.final), '1.0')}",
+    )
+
+
+def open_version(*, dataset_id: str, alias: str) -> DatasetSource:
+    """Open a finished version for reading, and record on the running task that it was used, as `alias`.
+
+    Raises:
+        DatasetNotFoundError: No dataset has that id.
+    """
+    try:
+        dataset = Dataset.get(dataset_id=dataset_id, alias=alias)
+    except ValueError as error:
+        raise DatasetNotFoundError(f"dataset version {dataset_id} cannot be opened: {error}") from error
+    return DatasetSource(dataset.id, dataset.project, dataset.name, str(dataset.version), dataset)
+
+
+class DatasetDraft:
+    """A dataset version under construction.
+
+    Attributes:
+        id: Its id, which is also its task's.
+        version: Its number.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
+        self.id: str = dataset.id
+        self.version: str = str(dataset.version)
+
+    def add(self, file: Path) -> None:
+        """Add a file under its own name."""
+        self._dataset.add_files(str(file), local_base_folder=str(file.parent))
+
+    def report_plot(self, title: str, series: str, figure: Any) -> None:
+        """Show a plotly figure on the dataset's task."""
+        self._dataset.get_logger().report_plotly(title, series, figure, iteration=0)
+
+    def report_table(self, title: str, series: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Show a table on the dataset's task; the first row is the header."""
+        self._dataset.get_logger().report_table(title, series, iteration=0, table_plot=[list(row) for row in rows])
+
+
+@contextlib.contextmanager
+def new_version(
+    server: ClearmlServer,
+    *,
+    project: str,
+    name: str,
+    version: str,
+    parents: Sequence[str] = (),
+    description: str = "",
+    facts: Mapping[str, object] | None = None,
+) -> Iterator[DatasetDraft]:
+    """Make a dataset version: finished when the block ends, gone when the block fails.
+
+    Args:
+        server: The server, to look at the versions that exist.
+        project: The dataset's project.
+        name: The dataset's name.
+        version: The number wanted; `1.2.1` becomes `1.2.1+2` if it is taken.
+        parents: Ids of the versions whose files it contains too.
+        description: Shown on the dataset's page.
+        facts: `section/name` → value, recorded on the dataset's task: what it was made from, and how.
+
+    Raises:
+        DatasetStateError: The version could not be stored.
+    """
+    taken = {item.version for item in server.dataset_versions(project, name)}
+    dataset = Dataset.create(
+        dataset_project=project,
+        dataset_name=name,
+        dataset_version=free_version(version, taken),
+        parent_datasets=list(parents),
+        description=description,
+    )
+    try:
+        _make_unique(server, dataset, project, name)
+        if facts:
+            Task.get_task(task_id=dataset.id).set_parameters({key: str(value) for key, value in facts.items()})
+        yield DatasetDraft(dataset)
+        # The SDK's preview needs pandas; ours is the table that callers report.
+        dataset.upload(show_progress=False, preview=False)
+        dataset.finalize()
+    except BaseException as error:
+        discard(dataset.id)
+        if isinstance(error, ValueError) and "pload" in str(error):
+            raise DatasetStateError(
+                f"version {dataset.version} of dataset {name!r} could not be stored: {error}",
+                hint="look at the file server's address and free space: task server-status",
+            ) from error
+        raise
+
+
+def free_version(wanted: str, taken: set[str]) -> str:
+    """Return `wanted`, or `wanted+2`, `wanted+3`, … : the first that is not taken."""
+    base, _, build = wanted.partition("+")
+    number = int(build) if build.isdecimal() else 1
+    version = wanted
+    while version in taken:
+        number += 1
+        version = f"{base}+{number}"
+    return version
+
+
+def _make_unique(server: ClearmlServer, dataset: Any, project: str, name: str) -> None:
+    """Renumber `dataset` if another run took its number at the same moment and was first."""
+    versions = server.dataset_versions(project, name)
+    same = [item for item in versions if item.version == str(dataset.version)]
+    if same and min(same, key=lambda item: (item.created, item.id)).id != dataset.id:
+        dataset.version = free_version(str(dataset.version), {item.version for item in versions})
+
+
+def discard(dataset_id: str) -> None:
+    """Remove an unfinished version with its files; what cannot be removed is marked as failed."""
+    logger = logging.getLogger("clearml")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        Dataset.delete(dataset_id=dataset_id, force=True)
+    except Exception:  # the SDK raises anything here; the version must not look alive in any case
+        Task.get_task(task_id=dataset_id).mark_failed(force=True, status_reason="upload was not finished")
+    finally:
+        logger.setLevel(level)
+
+
+def discard_unfinished(server: ClearmlServer, project: str, name: str, makers: set[str] | None = None) -> list[str]:
+    """Remove the versions that nobody is making any more; return their numbers.
+
+    Args:
+        server: The server.
+        project: The dataset's project.
+        name: The dataset's name.
+        makers: Only versions made by these tasks; by default, by any task that is not running.
+    """
+    unfinished = [item for item in server.dataset_versions(project, name) if not item.final]
+    if makers is None:
+        parents = sorted({item.parent for item in unfinished if item.parent})
+        running = {
+            task["id"]
+            for task in (server.tasks(["status"], id=parents) if parents else [])
+            if task["status"] == "in_progress"
+        }
+        gone = [item for item in unfinished if item.parent not in running]
+    else:
+        gone = [item for item in unfinished if item.parent in makers]
+    for item in gone:
+        discard(item.id)
+    return [item.version for item in gone]

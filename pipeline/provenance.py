@@ -1,0 +1,52 @@
+"""Which code this is: the package's version, a digest of its source, and the commit where there is a repository.
+
+A step's generated source is ten lines that call this package; without the digest in it, ClearML would reuse a cached
+step after the text code has changed. Outside system: `git`, asked for one commit id; its absence is no error.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import subprocess
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+
+_STEP_CODE = ("*.py", "steps/*.py", "data/*")
+_NOT_STEP_CODE = {
+    f"{module}.py"
+    for module in ("__main__", "cli", "generate", "nltk_data", "progress", "report", "run", "runs", "sample", "upload")
+}
+PACKAGE_VERSION = importlib.metadata.version("clearml-pods")
+
+
+@functools.cache
+def source_digest() -> str:
+    """Return a digest of the code and data that steps run; what only the command line uses does not count."""
+    digest = hashlib.sha256()
+    for path in sorted(path for pattern in _STEP_CODE for path in PACKAGE.glob(pattern)):
+        if path.name not in _NOT_STEP_CODE and path.is_file():
+            digest.update(path.relative_to(PACKAGE).as_posix().encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def commit() -> str:
+    """Return the commit of the clone this package runs from, with `+` when files have changed since; or nothing."""
+    head = _git("rev-parse", "--short=12", "HEAD")
+    if not head:
+        return ""
+    return head + ("+" if _git("status", "--porcelain", "--untracked-files=no", "--", ".") else "")
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(PACKAGE), *arguments], capture_output=True, text=True, timeout=5, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

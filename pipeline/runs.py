@@ -1,0 +1,277 @@
+"""A run as data: from the server's documents to the state of every step, its times, and the JSON that scripts read.
+
+Pure: it asks nobody. `pipeline.clearml_server` fetches the documents, `pipeline.progress` and `pipeline.report` show
+the state. A step's truth is its task's status; the controller's own view is used only to know which task a step
+became, and that it was taken from the cache.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from pipeline.settings import STEPS
+from pipeline.timeline import LAUNCHED_PROPERTY, PROPERTY
+
+PENDING, QUEUED, RUNNING, COMPLETED = "pending", "queued", "running", "completed"
+FAILED, ABORTED, CACHED, SKIPPED = "failed", "aborted", "cached", "skipped"
+
+_FROM_TASK = {
+    "created": PENDING,
+    "queued": QUEUED,
+    "in_progress": RUNNING,
+    "completed": COMPLETED,
+    "published": COMPLETED,
+    "closed": COMPLETED,
+    "failed": FAILED,
+    "stopped": ABORTED,
+}
+
+ENDED = {COMPLETED, CACHED, FAILED, ABORTED, SKIPPED}
+GOOD = {COMPLETED, CACHED}
+
+DAG_CONFIGURATION = "Pipeline"
+TASK_FIELDS = (
+    "name",
+    "status",
+    "status_reason",
+    "status_message",
+    "status_changed",
+    "project",
+    "parent",
+    "created",
+    "started",
+    "completed",
+    "last_worker",
+    "hyperparams",
+)
+RUN_FIELDS = (*TASK_FIELDS, f"configuration.{DAG_CONFIGURATION}")
+
+
+@dataclass(frozen=True)
+class StepState:
+    """One step of a run. Moments are seconds since 1970, `None` while unknown."""
+
+    name: str
+    task_id: str | None = None
+    status: str = PENDING
+    cached: bool = False
+    parents: tuple[str, ...] = ()
+    reason: str = ""
+    worker: str = ""
+    launched: float | None = None
+    """Put into its queue."""
+    started: float | None = None
+    """Taken by a worker."""
+    process: float | None = None
+    """Its interpreter started."""
+    function: float | None = None
+    """The SDK is there, inputs are fetched: the step's function is called."""
+    work: float | None = None
+    """Its imports are done."""
+    returned: float | None = None
+    completed: float | None = None
+    results: Mapping[str, str] = field(default_factory=dict)
+    """What it returned as values: names of dataset ids to ids."""
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """Datasets that it read: alias → id."""
+
+    @property
+    def queue_wait_s(self) -> float | None:
+        """From its queue to a worker."""
+        return _between(self.launched, self.started)
+
+    @property
+    def startup_s(self) -> float | None:
+        """From the worker to the first line of its own work."""
+        return _between(self.started, self.work)
+
+    @property
+    def run_s(self) -> float | None:
+        """Its own work, storing results included."""
+        return _between(self.work if self.work is not None else self.started, self.completed)
+
+    def phases(self) -> dict[str, float | None]:
+        """Return the seconds of each phase, in order."""
+        return {
+            "queue wait": self.queue_wait_s,
+            "process start": _between(self.started, self.process),
+            "imports": _between(self.process, self.work),
+            "user code": _between(self.work, self.returned),
+            "exit": _between(self.returned, self.completed),
+        }
+
+
+@dataclass(frozen=True)
+class RunState:
+    """One run of the pipeline."""
+
+    run_id: str
+    name: str = ""
+    project: str = ""
+    status: str = PENDING
+    """The controller's own status."""
+    reason: str = ""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    steps: tuple[StepState, ...] = ()
+    created: float | None = None
+    started: float | None = None
+    completed: float | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of it will go on: the controller has ended, and so has every step that it started."""
+        return self.status in ENDED and all(step.status in ENDED or step.status == PENDING for step in self.steps)
+
+    @property
+    def outcome(self) -> str:
+        """`completed` only if every step is; else what went wrong, or `running`."""
+        if any(step.status == FAILED for step in self.steps) or self.status == FAILED:
+            return FAILED if self.ended else RUNNING
+        if not self.ended:
+            return RUNNING
+        good = self.status == COMPLETED and bool(self.steps) and all(step.status in GOOD for step in self.steps)
+        return COMPLETED if good else ABORTED if ABORTED in {self.status, *(s.status for s in self.steps)} else FAILED
+
+    @property
+    def failed_steps(self) -> list[StepState]:
+        """The steps that failed or were aborted."""
+        return [step for step in self.steps if step.status in (FAILED, ABORTED)]
+
+
+def read_run(controller: Mapping[str, Any], tasks: Iterable[Mapping[str, Any]]) -> RunState:
+    """Build the state of a run from the documents of its controller and of its steps' tasks (cached ones included)."""
+    nodes = read_dag(controller)
+    by_id = {task["id"]: task for task in tasks}
+    children = {task["name"]: task for task in by_id.values() if task.get("parent") == controller["id"]}
+    names = [name for name in STEPS if name in nodes or not nodes] + [name for name in nodes if name not in STEPS]
+    ended = _FROM_TASK.get(controller["status"], RUNNING) in ENDED
+    steps = []
+    for name in names:
+        node = nodes.get(name) or {}
+        task = by_id.get(node.get("job_id") or "") or children.get(name)
+        state = StepState(name, parents=tuple(node.get("parents") or ()))
+        if task is not None:
+            state = _read_step(state, task, cached=task.get("parent") != controller["id"])
+        elif ended:
+            state = replace(state, status=SKIPPED)
+        steps.append(state)
+    return RunState(
+        run_id=controller["id"],
+        name=str(controller.get("name") or ""),
+        project=str(controller.get("project") or ""),
+        status=_FROM_TASK.get(controller["status"], RUNNING),
+        reason=_reason(controller),
+        parameters={name: str(item.get("value")) for name, item in _section(controller, "Args").items()},
+        steps=tuple(steps),
+        created=moment(controller.get("created")),
+        started=moment(controller.get("started")),
+        completed=moment(controller.get("completed")),
+    )
+
+
+def read_dag(controller: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the nodes that the controller has written down, by step; nothing before it has."""
+    item = (controller.get("configuration") or {}).get(DAG_CONFIGURATION) or {}
+    try:
+        nodes = json.loads(item.get("value") or "{}")
+    except ValueError:
+        return {}
+    return nodes if isinstance(nodes, dict) else {}
+
+
+def step_task_ids(controller: Mapping[str, Any]) -> list[str]:
+    """Return the ids of the tasks that the controller's steps became."""
+    return [node["job_id"] for node in read_dag(controller).values() if node.get("job_id")]
+
+
+def _read_step(state: StepState, task: Mapping[str, Any], *, cached: bool) -> StepState:
+    properties = _section(task, "properties")
+    timeline = _timeline(properties)
+    status = _FROM_TASK.get(task["status"], RUNNING)
+    launched = str((properties.get(LAUNCHED_PROPERTY) or {}).get("value") or "")
+    return replace(
+        state,
+        task_id=task["id"],
+        status=CACHED if cached and status == COMPLETED else status,
+        cached=cached,
+        reason=_reason(task) if status in (FAILED, ABORTED) else "",
+        worker=str(task.get("last_worker") or ""),
+        launched=float(launched) if launched else None,
+        started=moment(task.get("started")) if status in (RUNNING, *ENDED) else None,
+        completed=moment(task.get("completed")) if status in ENDED else None,
+        process=timeline.get("process"),
+        function=timeline.get("function"),
+        work=timeline.get("work"),
+        returned=timeline.get("returned"),
+        results={name: str(item.get("value")) for name, item in _section(task, "return").items()},
+        inputs={name: str(item.get("value")) for name, item in _section(task, "Datasets").items()},
+    )
+
+
+def _timeline(properties: Mapping[str, Any]) -> dict[str, float]:
+    try:
+        marks = json.loads((properties.get(PROPERTY) or {}).get("value") or "{}")
+    except ValueError:
+        return {}
+    return {name: float(at) for name, at in marks.items()} if isinstance(marks, dict) else {}
+
+
+def _section(task: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = (task.get("hyperparams") or {}).get(name) or {}
+    return found
+
+
+def _reason(task: Mapping[str, Any]) -> str:
+    texts = [str(task.get(key) or "").strip() for key in ("status_reason", "status_message")]
+    return "; ".join(dict.fromkeys(text for text in texts if text))
+
+
+def moment(value: Any) -> float | None:
+    """Return an API time as seconds since 1970."""
+    if not value:
+        return None
+    if isinstance(value, datetime):
+        parsed = value
+    else:
+        try:
+            parsed = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+        except ValueError:
+            return None
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+
+
+def _between(start: float | None, end: float | None) -> float | None:
+    return None if start is None or end is None else max(0.0, end - start)
+
+
+def as_json(
+    run: RunState, *, mode: str, outcome: str, datasets: Mapping[str, str], report: str | None
+) -> dict[str, Any]:
+    """Return the object that `--json` prints; scripts rely on its keys."""
+
+    def rounded(seconds: float | None) -> float | None:
+        return None if seconds is None else round(seconds, 3)
+
+    return {
+        "status": outcome,
+        "run_id": run.run_id,
+        "mode": mode,
+        "steps": [
+            {
+                "name": step.name,
+                "task_id": step.task_id,
+                "status": step.status,
+                "cached": step.cached,
+                "queue_wait_s": None if step.cached else rounded(step.queue_wait_s),
+                "startup_s": None if step.cached else rounded(step.startup_s),
+                "run_s": None if step.cached else rounded(step.run_s),
+            }
+            for step in run.steps
+        ],
+        "datasets": dict(datasets),
+        "report": report,
+    }

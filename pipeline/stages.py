@@ -1,0 +1,118 @@
+"""What the steps do, as plain functions: read a dataset version, work, publish a dataset version, hand on the frame.
+
+Runs inside a step's process (its logger and its inputs are the running task's) and must not know the graph, queues or
+caching (`pipeline.controller`). Outside system: none of its own; datasets through `pipeline.datasets`, the step's
+plots through the SDK's logger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import polars as pl
+from clearml import Logger, Task
+
+from pipeline import datasets, frames, plots, provenance, text, versions
+from pipeline.clearml_server import ClearmlServer
+from pipeline.timeline import scratch_folder
+
+SPLIT, TRAIN, TEST = "split", "train", "test"
+
+
+def split_dataset(
+    *, project: str, name: str, version: str, test_size: float, random_state: int, stratify: bool
+) -> tuple[Path, Path, str]:
+    """Split a dataset version into training and test set, published as `<version>.1`.
+
+    Returns:
+        The training frame and the test frame as parquet files, and the id of the new version.
+    """
+    server = ClearmlServer.connect()
+    found = datasets.require_version(server, project, name, version)
+    source = datasets.open_version(dataset_id=found.id, alias="input")
+    frame = frames.read_csv_folder(source.local_folder())
+    train, test = frames.split(frame, test_size=test_size, random_state=random_state, stratify=stratify)
+    print(f"{len(frame)} reviews of {name} {version}: {len(train)} for training, {len(test)} for testing")
+
+    folder = scratch_folder()
+    facts = {
+        "Preparation/input_dataset": found.id,
+        "Preparation/input_version": version,
+        "Preparation/test_size": test_size,
+        "Preparation/random_state": random_state,
+        "Preparation/stratify": stratify,
+    }
+    with datasets.new_version(
+        server,
+        project=project,
+        name=name,
+        version=versions.child_version(version, SPLIT),
+        parents=[found.id],
+        description=f"Training and test set of version {version}",
+        facts=facts | _made_by(),
+    ) as draft:
+        for part, rows in (("train", train), ("test", test)):
+            csv = folder / f"raw_{part}.csv"
+            rows.write_csv(csv)
+            draft.add(csv)
+            figure = plots.class_distribution(rows, title=f"Class distribution: {part}")
+            draft.report_plot("Class distribution", part, figure)
+            Logger.current_logger().report_plotly("Class distribution", part, figure, iteration=0)
+    return (
+        _store(train, folder / "raw_train_dataframe.parquet"),
+        _store(test, folder / "raw_test_dataframe.parquet"),
+        draft.id,
+    )
+
+
+def process_part(part: str, raw: Path, split_id: str) -> tuple[Path, str]:
+    """Preprocess the texts of one part (`train` or `test`), published as `<version>.2` or `<version>.3`.
+
+    Returns:
+        The processed frame as a parquet file, and the id of the new version.
+    """
+    server = ClearmlServer.connect()
+    source = datasets.open_version(dataset_id=split_id, alias="split")
+    frame = text.preprocess(pl.read_parquet(raw), "Review")
+    print(f"{len(frame)} reviews of the {part} set preprocessed")
+
+    folder = scratch_folder()
+    processed = _store(frame, folder / f"processed_{part}.parquet")
+    with datasets.new_version(
+        server,
+        project=source.project,
+        name=source.name,
+        version=versions.sibling_version(source.version, part),
+        parents=[split_id],
+        description=f"Preprocessed {part} set of version {source.version}",
+        facts={"Preparation/split_dataset": split_id, "Preparation/split_version": source.version} | _made_by(),
+    ) as draft:
+        draft.add(processed)
+        draft.report_table("Preview", processed.name, _preview(frame))
+    return processed, draft.id
+
+
+def _store(frame: pl.DataFrame, file: Path) -> Path:
+    frame.write_parquet(file)
+    return file
+
+
+def _made_by() -> Mapping[str, object]:
+    """Return what made a version: the step's task and the code that ran."""
+    task = Task.current_task()
+    return {
+        "Preparation/step": task.id if task else "",
+        "Preparation/package": provenance.PACKAGE_VERSION,
+        "Preparation/source": provenance.source_digest(),
+        "Preparation/commit": provenance.commit(),
+    }
+
+
+def _preview(frame: pl.DataFrame, rows: int = 10, width: int = 80) -> list[list[str]]:
+    """Return the first rows as a table of short texts."""
+    table = [list(frame.columns)]
+    for row in frame.head(rows).iter_rows():
+        texts = (" ".join(value) if isinstance(value, list) else str(value) for value in row)
+        table.append([value if len(value) <= width else value[: width - 1] + "…" for value in texts])
+    return table

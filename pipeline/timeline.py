@@ -1,0 +1,50 @@
+"""When the phases of a step began, and the end of a step: wait for its uploads, say when, and be completed.
+
+Lives inside a step's process only. A step completes itself as soon as its results are on the server: the agent would
+do it after its next look at the process, up to 5 s later, and the steps that wait for this one would wait for that.
+Failure stays the agent's to report. Outside system: the step's own ClearML task, through the SDK.
+
+The phases, in order: `process` (the interpreter started), `function` (SDK imported, task joined, inputs fetched),
+`work` (the step's imports are done), `returned`, `stored` (uploads are done). `pipeline.runs` reads them.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+PROPERTY = "timeline"
+LAUNCHED_PROPERTY = "launched"
+
+_marks: dict[str, float] = {}
+_folders: list[Path] = []
+
+
+def mark(phase: str) -> None:
+    """Note that `phase` begins now."""
+    _marks[phase] = time.time()
+
+
+def scratch_folder() -> Path:
+    """Return a new folder for this step's files; it goes when the step is complete."""
+    folder = Path(tempfile.mkdtemp(prefix="clearml-step-"))
+    _folders.append(folder)
+    return folder
+
+
+def complete(task: Any) -> None:
+    """End the step of `task`: everything it produced is on the server when this returns."""
+    mark("returned")
+    task.flush(wait_for_uploads=True)
+    mark("stored")
+    marks = {"process": psutil.Process().create_time(), **_marks}
+    task.set_user_properties(**{PROPERTY: json.dumps({name: round(at, 3) for name, at in marks.items()})})
+    task.mark_completed()
+    for folder in _folders:
+        shutil.rmtree(folder, ignore_errors=True)

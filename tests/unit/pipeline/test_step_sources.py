@@ -1,0 +1,89 @@
+"""Steps are shipped by source: what the SDK makes of each function must compile and stand alone."""
+
+import ast
+
+import pytest
+from clearml import Task
+from clearml.backend_interface.task.populate import CreateFromFunction
+
+from pipeline.controller import ENTRY_SCRIPT, STEP_ENDING, finish_step_definition
+from pipeline.provenance import source_digest
+from pipeline.settings import PARAMETERS, STEPS, step_requirements
+from pipeline.steps.test_processing import test_processing as processing_of_test
+from pipeline.steps.train_processing import train_processing
+from pipeline.steps.train_test_split import train_test_split
+
+FUNCTIONS = {function.__name__: function for function in (train_test_split, train_processing, processing_of_test)}
+
+
+@pytest.fixture
+def generate(monkeypatch):
+    monkeypatch.setattr(Task, "get_project_id", lambda *_, **__: "project")  # the one question to the server in it
+
+    def generate(name, image=""):
+        definition = CreateFromFunction.create_task_from_function(
+            a_function=FUNCTIONS[name],
+            function_kwargs={"some": "thing"},
+            function_return=["result"],
+            project_name="a project",
+            task_name=name,
+            packages=step_requirements(),
+            repo="",
+            auto_connect_frameworks=False,
+            auto_connect_arg_parser=False,
+            dry_run=True,
+        )
+        finish_step_definition(definition, image)
+        return definition
+
+    return generate
+
+
+def test_every_step_has_a_function():
+    assert set(FUNCTIONS) == set(STEPS)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_the_generated_step_compiles_and_completes_itself(generate, name):
+    script = generate(name)["script"]
+    ast.parse(script["diff"])
+    assert f"def {name}(" in script["diff"]
+    assert script["diff"].endswith(STEP_ENDING)
+    assert f"source {source_digest()}" in script["diff"]
+    assert not script["repository"]
+    assert script["entry_point"] == f"{name}.py"
+    assert "polars==" in script["requirements"]["pip"]
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_uses_nothing_that_stays_behind(generate, name):
+    """Names a step reads are its arguments, what it imports inside, or builtins: module constants do not travel."""
+    tree = ast.parse(generate(name)["script"]["diff"])
+    function = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
+    assert not function.decorator_list
+    imports = [node for node in ast.walk(function) if isinstance(node, ast.ImportFrom)]
+    assert imports
+    assert all(node.level == 0 for node in imports)
+    bound = {argument.arg for argument in function.args.args}
+    bound |= {alias.asname or alias.name for node in imports for alias in node.names}
+    read = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
+    assert read <= bound | set(dir(__builtins__)) | {"float", "int", "str", "bool"}
+
+
+def test_an_image_is_set_and_counts_for_the_cache(generate):
+    with_image, without = generate("train_processing", "image:1"), generate("train_processing")
+    assert with_image["container"]["image"] == "image:1"
+    assert with_image["script"]["diff"] != without["script"]["diff"]
+
+
+def test_the_split_takes_exactly_the_pipelines_parameters():
+    import inspect
+
+    signature = inspect.signature(train_test_split)
+    assert {name: item.annotation for name, item in signature.parameters.items()} == {
+        parameter.name: parameter.type for parameter in PARAMETERS
+    }
+
+
+def test_the_controllers_script_compiles():
+    compile(ENTRY_SCRIPT, "data_prepare.py", "exec")
