@@ -1,6 +1,7 @@
 """The errors a user of `python -m pipeline` can meet, each with its exit code and its next command.
 
-The base classes stand for bands, so that a script can tell "your parameters" from "your data" from "the server" by the exit code alone:
+The base classes stand for bands, so that a script can tell "your parameters" from "your data" from "the server" by
+the exit code alone:
 
     2       usage: the command line itself
     10-19   parameters and settings
@@ -8,7 +9,8 @@ The base classes stand for bands, so that a script can tell "your parameters" fr
     30-39   server, queues, workers
     40-49   a run that started and failed
 
-This module only describes failures: it must not print, log or exit (`pipeline.cli` does), and it talks to no outside system.
+This module only describes failures: it must not print, log or exit (`pipeline.cli` does), and it talks to no outside
+system.
 """
 
 from __future__ import annotations

