@@ -97,7 +97,7 @@ async def open_api(settings: Settings) -> AsyncIterator[tuple[Api, Auth, ASGIApp
 
         api_app = Starlette(routes=[Route("/{path:path}", api.handle, methods=METHODS)])
         files_app = create_files_app(settings.data / "files", authenticate, settings.max_upload_bytes)
-        yield api, auth, api_app, files_app, create_web_app(api, own)
+        yield api, auth, api_app, files_app, create_web_app(api, own, files_app)
     finally:
         store.close()
 
@@ -121,7 +121,10 @@ async def serve(
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, stopping.set)
         if until_stdin_closes:
-            loop.add_reader(sys.stdin.fileno(), stopping.set)
+            try:
+                loop.add_reader(sys.stdin.fileno(), stopping.set)
+            except PermissionError as error:  # a file or /dev/null: it never tells that anybody has gone
+                raise StartError("--until-stdin-closes needs a pipe as standard input, not a file") from error
         running = [
             asyncio.create_task(server.serve(sockets=[sock])) for server, (_, sock) in zip(servers, pairs, strict=True)
         ]
