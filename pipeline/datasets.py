@@ -20,6 +20,7 @@ from clearml import Dataset, Task
 
 from pipeline.clearml_server import ClearmlServer, DatasetVersion
 from pipeline.errors import DataError
+from pipeline.versions import unique_version
 
 
 class DatasetNotFoundError(DataError):
@@ -136,7 +137,7 @@ def new_version(
         server: The server, to look at the versions that exist.
         project: The dataset's project.
         name: The dataset's name.
-        version: The number wanted; `1.2.1` becomes `1.2.1+2` if it is taken.
+        version: The number wanted; `1.2.1` becomes `1.2.1.post2` if it is taken.
         parents: Ids of the versions whose files it contains too.
         description: Shown on the dataset's page.
         facts: `section/name` → value, recorded on the dataset's task: what it was made from, and how.
@@ -148,7 +149,7 @@ def new_version(
     dataset = Dataset.create(
         dataset_project=project,
         dataset_name=name,
-        dataset_version=free_version(version, taken),
+        dataset_version=unique_version(version, taken),
         parent_datasets=list(parents),
         description=description,
     )
@@ -170,23 +171,12 @@ def new_version(
         raise
 
 
-def free_version(wanted: str, taken: set[str]) -> str:
-    """Return `wanted`, or `wanted+2`, `wanted+3`, … : the first that is not taken."""
-    base, _, build = wanted.partition("+")
-    number = int(build) if build.isdecimal() else 1
-    version = wanted
-    while version in taken:
-        number += 1
-        version = f"{base}+{number}"
-    return version
-
-
 def _make_unique(server: ClearmlServer, dataset: Any, project: str, name: str) -> None:
     """Renumber `dataset` if another run took its number at the same moment and was first."""
     versions = server.dataset_versions(project, name)
     same = [item for item in versions if item.version == str(dataset.version)]
     if same and min(same, key=lambda item: (item.created, item.id)).id != dataset.id:
-        dataset.version = free_version(str(dataset.version), {item.version for item in versions})
+        dataset.version = unique_version(str(dataset.version), {item.version for item in versions})
 
 
 def discard(dataset_id: str) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pipeline.agent_values import AgentValues
 from pipeline.errors import SettingsError, UsageError
+from pipeline.versions import version_key
 
 PIPELINE_NAME = "DataPrepare"
 PIPELINE_PROJECT = "Amazon reviews"
@@ -92,6 +93,14 @@ def _not_blank(value: ParameterValue) -> str | None:
     return None if str(value).strip() else "is empty"
 
 
+def _a_version(value: ParameterValue) -> str | None:
+    try:
+        version_key(str(value))
+    except SettingsError as error:
+        return error.message
+    return None
+
+
 def _a_share(value: ParameterValue) -> str | None:
     return None if 0 < float(value) < 1 else f"{value} is not between 0 and 1 (both excluded)"
 
@@ -103,7 +112,7 @@ def _a_seed(value: ParameterValue) -> str | None:
 PARAMETERS: tuple[Parameter, ...] = (
     Parameter("dataset_name", "Amazon reviews dataset", "Name of the input dataset", _not_blank),
     Parameter("dataset_project", "Amazon reviews", "Project of the input dataset", _not_blank),
-    Parameter("dataset_version", "1.2", "Version of the input dataset; outputs become <version>.1 to .3", _not_blank),
+    Parameter("dataset_version", "1.2", "Version of the input dataset; outputs become <version>.1 to .3", _a_version),
     Parameter("test_size", 0.2, "Share of the reviews that goes into the test set, between 0 and 1", _a_share),
     Parameter("random_state", 42, "Seed of the split: the same seed gives the same split", _a_seed),
     Parameter("stratify", True, "Keep the share of each polarity equal in train and test set"),

@@ -17,8 +17,6 @@ from pipeline import datasets, frames, plots, provenance, text, versions
 from pipeline.clearml_server import ClearmlServer
 from pipeline.timeline import scratch_folder
 
-SPLIT, TRAIN, TEST = "split", "train", "test"
-
 
 def split_dataset(
     *, project: str, name: str, version: str, test_size: float, random_state: int, stratify: bool
@@ -31,7 +29,7 @@ def split_dataset(
     server = ClearmlServer.connect()
     found = datasets.require_version(server, project, name, version)
     source = datasets.open_version(dataset_id=found.id, alias="input")
-    frame = frames.read_csv_folder(source.local_folder())
+    frame = frames.read_reviews(source.local_folder())
     train, test = frames.split(frame, test_size=test_size, random_state=random_state, stratify=stratify)
     print(f"{len(frame)} reviews of {name} {version}: {len(train)} for training, {len(test)} for testing")
 
@@ -47,7 +45,7 @@ def split_dataset(
         server,
         project=project,
         name=name,
-        version=versions.child_version(version, SPLIT),
+        version=versions.child_version(version, "split"),
         parents=[found.id],
         description=f"Training and test set of version {version}",
         facts=facts | _made_by(),
@@ -56,7 +54,7 @@ def split_dataset(
             csv = folder / f"raw_{part}.csv"
             rows.write_csv(csv)
             draft.add(csv)
-            figure = plots.class_distribution(rows, title=f"Class distribution: {part}")
+            figure = plots.class_distribution({part: rows}, title=f"Classes of the {part} set")
             draft.report_plot("Class distribution", part, figure)
             Logger.current_logger().report_plotly("Class distribution", part, figure, iteration=0)
     return (
@@ -89,7 +87,7 @@ def process_part(part: str, raw: Path, split_id: str) -> tuple[Path, str]:
         facts={"Preparation/split_dataset": split_id, "Preparation/split_version": source.version} | _made_by(),
     ) as draft:
         draft.add(processed)
-        draft.report_table("Preview", processed.name, _preview(frame))
+        draft.report_table("Preview", processed.name, frames.preview(frame))
     return processed, draft.id
 
 
@@ -107,12 +105,3 @@ def _made_by() -> Mapping[str, object]:
         "Preparation/source": provenance.source_digest(),
         "Preparation/commit": provenance.commit(),
     }
-
-
-def _preview(frame: pl.DataFrame, rows: int = 10, width: int = 80) -> list[list[str]]:
-    """Return the first rows as a table of short texts."""
-    table = [list(frame.columns)]
-    for row in frame.head(rows).iter_rows():
-        texts = (" ".join(value) if isinstance(value, list) else str(value) for value in row)
-        table.append([value if len(value) <= width else value[: width - 1] + "…" for value in texts])
-    return table

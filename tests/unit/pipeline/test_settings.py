@@ -57,7 +57,9 @@ def test_assignments_are_typed(assignment, name, value):
         ("random_state=-1", SettingsError, "not between 0 and"),
         ("random_state=4294967296", SettingsError, "not between 0 and"),
         ("stratify=maybe", SettingsError, "'maybe' is not a true or false"),
-        ("dataset_version=", SettingsError, "is empty"),
+        ("dataset_version=", SettingsError, "is not of the form 1.2"),
+        ("dataset_version=latest", SettingsError, "is not of the form 1.2"),
+        ("dataset_name= ", SettingsError, "is empty"),
     ],
 )
 def test_wrong_assignments_are_refused_by_name(assignment, error, message):
