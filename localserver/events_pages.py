@@ -24,14 +24,14 @@ LAST_ROW = 2**62
 # batch size means that its iteration still belongs to the page.
 _WALK = """
     WITH RECURSIVE
-    wanted (id) AS MATERIALIZED (SELECT value FROM json_each(?1)),
+    wanted (one) AS MATERIALIZED (SELECT value FROM json_each(?1)),
     walk (at, seen) AS (
-        SELECT (SELECT {nearest}((SELECT {nearest}(iter) FROM {table} WHERE series = id AND iter {beyond} ?2))
+        SELECT (SELECT {nearest}((SELECT {nearest}(iter) FROM {table} WHERE series = one AND iter {beyond} ?2))
                 FROM wanted), 0
         UNION ALL
-        SELECT (SELECT {nearest}((SELECT {nearest}(iter) FROM {table} WHERE series = id AND iter {beyond} walk.at))
+        SELECT (SELECT {nearest}((SELECT {nearest}(iter) FROM {table} WHERE series = one AND iter {beyond} walk.at))
                 FROM wanted),
-               seen + (SELECT count(*) FROM wanted JOIN {table} ON series = id AND iter = walk.at)
+               seen + (SELECT count(*) FROM wanted JOIN {table} ON series = one AND iter = walk.at)
         FROM walk WHERE at IS NOT NULL AND seen < ?3
     )
     SELECT {furthest}(at), max(seen) FROM walk WHERE at IS NOT NULL AND seen < ?3"""
@@ -69,7 +69,7 @@ def page_by_iteration(
     last = max(lasts) if descending else min(lasts)
     low, high = (last, start - 1) if descending else (start + 1, last)
     order = "DESC" if descending else "ASC"
-    events = read_events(tx, series, "AND iter BETWEEN ? AND ?", (low, high), f"ORDER BY iter {order}, series")
+    events = read_events(tx, series, "AND iter BETWEEN ? AND ?", (low, high), f"ORDER BY iter {order}, series, timestamp")
     events.sort(key=lambda event: event.get("iter", NO_ITER), reverse=descending)
     return events, last
 

@@ -20,7 +20,7 @@ SHOWN_MESSAGES = 10
 """How many different refusals the text of an error names."""
 
 
-@endpoint("events.add", writes=True)
+@endpoint("events.add", writes=True, schema={"type": "object"})
 def add(call: Call, tx: Tx) -> Data:
     """Store one event."""
     return _add(call, tx, [call.data])
