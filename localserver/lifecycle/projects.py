@@ -1,14 +1,22 @@
-"""Projects as tasks need them: found by their path, or made with all that lies above them."""
+"""Projects by their path: found, or made with all that lies above them."""
 
 from __future__ import annotations
 
-from localserver.errors import ApiError, validation_error
+from collections.abc import Mapping
+from typing import Any
+
+from localserver.errors import ApiError
 from localserver.ids import new_id
 from localserver.lifecycle.actor import Actor
+from localserver.rules import projects as rules
 from localserver.store import Document, Tx
 from localserver.times import iso
 
-MIN_PART = 3
+
+def find_project(tx: Tx, path: str) -> Document | None:
+    """Return the project of this path, if there is one."""
+    found = tx.docs("SELECT doc FROM project WHERE json_extract(doc, '$.name') = ?", (path,))
+    return found[0] if found else None
 
 
 def ensure_project(tx: Tx, name: str, actor: Actor) -> Document:
@@ -17,36 +25,27 @@ def ensure_project(tx: Tx, name: str, actor: Actor) -> Document:
     Raises:
         ApiError: 400/407 for an empty path, 400/12 for a part that is too short.
     """
-    parts = [part for text in name.split("/") if (part := text.strip())]
-    if not parts:
-        raise ApiError(400, 407, f"Invalid project name: name={name}")
-    if any(len(part) < MIN_PART for part in parts):
-        raise validation_error("Project name cannot be blank")
-    parent: Document | None = None
-    for depth in range(1, len(parts) + 1):
-        path = "/".join(parts[:depth])
-        found = tx.docs("SELECT doc FROM project WHERE json_extract(doc, '$.name') = ?", (path,))
-        parent = found[0] if found else _new(tx, path, parent, actor)
-    assert parent is not None  # noqa: S101  parts is not empty
-    return parent
+    path = rules.path_of(name)
+    return find_project(tx, path) or _new(tx, path, actor, {})
 
 
-def _new(tx: Tx, path: str, parent: Document | None, actor: Actor) -> Document:
-    now = iso(actor.now)
-    project = {
-        "id": new_id(),
-        "company": actor.company,
-        "user": actor.user,
-        "name": path,
-        "basename": path.rpartition("/")[2],
-        "description": "",
-        "created": now,
-        "last_update": now,
-        "tags": [],
-        "system_tags": [],
-        "featured": 9999,
-    }
-    if parent is not None:
-        project["parent"] = parent["id"]
+def create_project(tx: Tx, name: str, fields: Mapping[str, Any], actor: Actor) -> Document:
+    """Make a project, and its missing ancestors.
+
+    Raises:
+        ApiError: As `ensure_project`, and 400/801 where there is one of this path already.
+    """
+    path = rules.path_of(name)
+    if find_project(tx, path) is not None:
+        raise ApiError(400, 801, f"Project with the same name already exists: name={path}, company={actor.company}")
+    return _new(tx, path, actor, fields)
+
+
+def _new(tx: Tx, path: str, actor: Actor, fields: Mapping[str, Any]) -> Document:
+    above = rules.parent_path(path)
+    parent = ensure_project(tx, above, actor)["id"] if above else None
+    project = rules.new_project(
+        new_id(), path, parent, company=actor.company, user=actor.user, now=iso(actor.now), fields=fields
+    )
     tx.put("project", project)
     return project

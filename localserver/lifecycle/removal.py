@@ -115,8 +115,8 @@ def _used_as_input(tx: Tx, models: list[str], but_for: str) -> set[str]:
     if not models:
         return set()
     rows = tx.rows(
-        "SELECT DISTINCT json_extract(item.value, '$.model') FROM task, json_each(task.doc, '$.models.input') AS item "
-        f"WHERE task.id <> ? AND json_extract(item.value, '$.model') IN ({','.join('?' * len(models))})",
+        "SELECT DISTINCT model FROM task_model WHERE type = 'input' AND task <> ? "
+        f"AND model IN ({','.join('?' * len(models))})",
         (but_for, *models),
     )
     return {id for (id,) in rows}

@@ -1,0 +1,182 @@
+"""Service `organization`: what concerns the whole company."""
+
+from __future__ import annotations
+
+import csv
+import io
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from localserver.errors import ApiError, validation_error
+from localserver.ids import new_id
+from localserver.query import Clause, all_of, count, find_all_ex
+from localserver.registry import Call, Data, Raw, endpoint
+from localserver.store import Tx
+from localserver.tagging import tags_in_use
+
+ANY = {"type": "object"}
+MAX_DOWNLOAD_ROWS = 50_000
+
+REPORT = Clause("json_extract(doc, '$.type') = 'report'")
+TAGGED = "EXISTS (SELECT 1 FROM json_each(doc, '$.system_tags') WHERE value = '{}')"
+ENTITIES: Mapping[str, tuple[str, Clause, Data]] = {
+    "projects": ("project", all_of([]), {}),
+    "tasks": ("task", all_of([]), {}),
+    "models": ("model", all_of([]), {}),
+    # Pipelines and datasets are hidden projects that the SDK tags so.
+    "pipelines": ("project", Clause(TAGGED.format("pipeline")), {"search_hidden": True}),
+    "datasets": ("project", Clause(TAGGED.format("dataset")), {"search_hidden": True}),
+    "reports": ("task", REPORT, {"search_hidden": True}),
+}
+"""What can be counted: kind of document, what makes it one, defaults of the query."""
+
+
+@endpoint("organization.get_tags")
+def get_tags(call: Call, tx: Tx) -> Data:
+    """List the tags of tasks, models, projects and queues."""
+    return tags_in_use(tx, ("task", "model", "project", "queue"), call.data)
+
+
+@endpoint("organization.get_user_companies", schema=ANY)
+def get_user_companies(call: Call, tx: Tx) -> Data:
+    """Describe the only company there is, with the users who work in it."""
+    rows = tx.rows(
+        "SELECT id, json_extract(doc, '$.name'), json_extract(doc, '$.avatar') FROM user "
+        "WHERE json_extract(doc, '$.company') = ? ORDER BY rowid",
+        (call.company,),
+    )
+    owners = [{"id": id, "name": name, "avatar": avatar} for id, name, avatar in rows]
+    return {
+        "companies": [
+            {"id": call.company, "name": call.company_name, "allocated": len(owners), "owners": owners},
+        ]
+    }
+
+
+@endpoint("organization.get_entities_count", schema=ANY)
+def get_entities_count(call: Call, tx: Tx) -> Data:
+    """Count what would be found: a query for each thing to count."""
+    counts = {}
+    for name, (kind, where, defaults) in ENTITIES.items():
+        query = call.data.get(name)
+        if query is not None:
+            if not isinstance(query, dict):
+                raise validation_error(f"field={name}: a query must be an object")
+            counts[name] = count(tx, kind, defaults | _without_nulls(query), call.company, where=where)
+    return counts
+
+
+# --- lists as files ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Download:
+    """A list that a client will fetch: the query, and its columns as (field, heading, names of values)."""
+
+    kind: str
+    query: Data
+    columns: list[tuple[str, str, Mapping[Any, str]]]
+
+
+class Downloads:
+    """Prepared downloads by id, for the moment between preparing and fetching. In memory: they are made at a click."""
+
+    def __init__(self, most: int = 100) -> None:
+        self._most = most
+        self._prepared: OrderedDict[str, Download] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def prepare(self, download: Download) -> str:
+        """Keep a download and return its id; the oldest one goes when there are too many."""
+        id = new_id()
+        with self._lock:
+            self._prepared[id] = download
+            if len(self._prepared) > self._most:
+                self._prepared.popitem(last=False)
+        return id
+
+    def get(self, id: str) -> Download:
+        """Return a prepared download.
+
+        Raises:
+            ApiError: 400/12 for an unknown id.
+        """
+        with self._lock:
+            if id in self._prepared:
+                return self._prepared[id]
+        raise validation_error(f"unknown prepare_id, call organization.prepare_download_for_get_all again: {id}")
+
+
+DOWNLOADS = Downloads()
+
+
+@endpoint("organization.prepare_download_for_get_all", schema=ANY)
+def prepare_download(call: Call, tx: Tx) -> Data:
+    """Note which list a client is about to fetch as a file."""
+    kind = call.data.get("entity_type")
+    if kind not in ("task", "model", "project"):
+        raise validation_error(f"entity_type must be task, model or project: {kind}")
+    mappings = call.data.get("field_mappings")
+    if not isinstance(mappings, list) or not mappings:
+        raise validation_error("error for field 'field_mappings'. field is required!")
+    columns = [_column(item) for item in mappings]
+    fields = [field for field, _, _ in columns]
+    query = call.data | {"only_fields": fields, "page": 0, "page_size": MAX_DOWNLOAD_ROWS}
+    # A bad query is refused here, not in the middle of a download.
+    find_all_ex(tx, kind, replace(call, data=query | {"page_size": 1}, raw=query))
+    return {"prepare_id": DOWNLOADS.prepare(Download(kind, query, columns))}
+
+
+@endpoint("organization.download_for_get_all", schema=ANY)
+def download(call: Call, tx: Tx) -> Raw:
+    """Return a prepared list as a file that spreadsheets open."""
+    prepared = DOWNLOADS.get(str(call.data.get("prepare_id", "")))
+    found = find_all_ex(tx, prepared.kind, replace(call, data=prepared.query, raw=prepared.query))
+    text = io.StringIO()
+    writer = csv.writer(text, quoting=csv.QUOTE_ALL)
+    writer.writerow(heading for _, heading, _ in prepared.columns)
+    for document in found:
+        writer.writerow(_cells(document, prepared.columns))
+    headers = {"Content-Disposition": f'attachment; filename="{prepared.kind}s.csv"'}
+    # The mark at the start tells spreadsheets that this is UTF-8.
+    return Raw(text.getvalue().encode("utf-8-sig"), "text/csv", headers)
+
+
+@endpoint(
+    "organization.get_project_usages", schema={"type": "object", "required": ["projects", "from_date", "to_date"]}
+)
+def get_project_usages(call: Call, tx: Tx) -> Data:
+    """Refuse: accounts of usage are no part of this server."""
+    raise ApiError(400, 12, "Validation error (project usages are not recorded by this server)")
+
+
+def _column(item: Any) -> tuple[str, str, Mapping[Any, str]]:
+    if not isinstance(item, dict) or not isinstance(item.get("field"), str):
+        raise validation_error(f"a field mapping needs a field: {item!r}")
+    values = {
+        value.get("key"): str(value.get("value")) for value in item.get("values") or [] if isinstance(value, dict)
+    }
+    return item["field"], str(item.get("name") or item["field"]), values
+
+
+def _cells(document: Data, columns: list[tuple[str, str, Mapping[Any, str]]]) -> Iterator[str]:
+    for field, _, names in columns:
+        value: Any = document
+        for part in field.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        if isinstance(value, dict) and "id" in value:
+            value = value["id"]
+        text = ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
+        # A cell that starts like a formula would be run by a spreadsheet.
+        yield names.get(value, text) if isinstance(value, str) and names else _inert(text)
+
+
+def _inert(text: str) -> str:
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
+
+
+def _without_nulls(query: Data) -> Data:
+    return {name: value for name, value in query.items() if value is not None}

@@ -1,0 +1,117 @@
+"""Service `projects`: the tree of projects, made, renamed, moved, merged and deleted.
+
+Finding them is in `projects_find`, looking up what their tasks and models hold in `projects_lookup`.
+"""
+
+from __future__ import annotations
+
+from localserver.errors import validation_error
+from localserver.lifecycle import Actor
+from localserver.lifecycle import project_tree as tree
+from localserver.lifecycle.projects import create_project
+from localserver.publicity import IDS, make_private, make_public
+from localserver.query import by_id, render
+from localserver.registry import Call, Data, endpoint
+from localserver.rules import projects as rules
+from localserver.store import Document, Tx
+from localserver.times import iso
+
+
+@endpoint("projects.create", writes=True)
+def create(call: Call, tx: Tx) -> Data:
+    """Make a project, and those above it."""
+    fields = {name: call.data[name] for name in rules.EDITABLE if name in call.data and name != "name"}
+    return {"id": create_project(tx, call.data["name"], fields, Actor.of(call))["id"]}
+
+
+@endpoint("projects.get_by_id")
+def get_by_id(call: Call, tx: Tx) -> Data:
+    """Return a project, with the ids of those above it."""
+    project = by_id(tx, "project", call.data["project"], call.company, public=True)
+    return {"project": render("project", project, call.version) | {"path": tree.ancestors(tx, project)}}
+
+
+@endpoint("projects.update", writes=True)
+def update(call: Call, tx: Tx) -> Data:
+    """Describe or rename a project; another place needs `projects.move`."""
+    project = _project(call, tx)
+    fields = {name: call.data[name] for name in rules.EDITABLE if name in call.data}
+    if "name" in fields:
+        project = tree.rename_project(tx, project, fields["name"], Actor.of(call))
+        fields["name"] = project["name"]
+    tx.put("project", project | fields | {"last_update": iso(call.now)})
+    return {"updated": 1, "fields": fields}
+
+
+@endpoint("projects.move", writes=True)
+def move(call: Call, tx: Tx) -> Data:
+    """Move a project below another one, given by its path."""
+    if "new_location" not in call.data:
+        raise validation_error("error for field 'new_location'. field is required!")
+    tree.move_project(tx, _project(call, tx), call.data["new_location"], Actor.of(call))
+    return {"moved": 1}
+
+
+@endpoint("projects.merge", writes=True)
+def merge(call: Call, tx: Tx) -> Data:
+    """Hand all that a project holds to another one, and delete it."""
+    source = _project(call, tx)
+    target = call.data.get("destination_project")
+    destination = by_id(tx, "project", target, call.company) if target else None
+    entities, projects = tree.merge_projects(tx, source, destination, Actor.of(call))
+    return {"moved_entities": entities, "moved_projects": projects}
+
+
+@endpoint("projects.delete", writes=True)
+def delete(call: Call, tx: Tx) -> Data:
+    """Delete a project and those below it."""
+    done = tree.delete_project(
+        tx,
+        _project(call, tx),
+        Actor.of(call),
+        force=bool(call.data.get("force")),
+        delete_contents=bool(call.data.get("delete_contents")),
+    )
+    return {
+        "deleted": done.projects,
+        "disassociated_tasks": done.disassociated_tasks,
+        "deleted_models": done.models,
+        "deleted_tasks": done.tasks,
+        "urls": done.urls,
+    }
+
+
+@endpoint("projects.validate_delete")
+def validate_delete(call: Call, tx: Tx) -> Data:
+    """Count what a project and those below it hold."""
+    ids = [project["id"] for project in tree.subtree(tx, _project(call, tx))]
+
+    def both(name: str, kind: str, type: str = "") -> Data:
+        return {
+            name: tree.contents(tx, kind, ids, archived=True, type=type),
+            f"non_archived_{name}": tree.contents(tx, kind, ids, archived=False, type=type),
+        }
+
+    return {
+        "pipelines": tree.contents(tx, "task", ids, archived=False, tag="pipeline", type="controller"),
+        "datasets": tree.contents(tx, "task", ids, archived=False, tag="dataset"),
+        **both("tasks", "task"),
+        **both("models", "model"),
+        **both("reports", "task", "report"),
+    }
+
+
+@endpoint("projects.make_public", writes=True, schema=IDS, since="2.9")
+def publish(call: Call, tx: Tx) -> Data:
+    """Show projects to every company."""
+    return make_public(tx, "project", call)
+
+
+@endpoint("projects.make_private", writes=True, schema=IDS, since="2.9")
+def unpublish(call: Call, tx: Tx) -> Data:
+    """Take projects back into the company."""
+    return make_private(tx, "project", call)
+
+
+def _project(call: Call, tx: Tx) -> Document:
+    return by_id(tx, "project", call.data["project"], call.company)

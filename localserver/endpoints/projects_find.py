@@ -1,0 +1,178 @@
+"""Service `projects`: finding projects, and the figures that a list of projects shows."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+from localserver.errors import validation_error
+from localserver.query import Clause, all_of, find_all, find_all_ex
+from localserver.registry import Call, Data, endpoint
+from localserver.rules.projects import HIDDEN
+from localserver.rules.tasks import COMPLETED, PUBLISHED, STATUSES
+from localserver.store import Tx
+from localserver.times import iso, parse
+
+ANY = {"type": "object"}
+STATES = ("active", "archived")
+
+TAGGED = "EXISTS (SELECT 1 FROM json_each(doc, '$.system_tags') WHERE value = '{}')"
+CHILDREN = {
+    "pipeline": ("controller", TAGGED.format("pipeline")),
+    "dataset": ("data_processing", TAGGED.format("dataset")),
+    "report": ("report", "1"),
+}
+"""What `children_type` asks for: the type of task and what else it must be."""
+
+TREE = (
+    "tree (root, id) AS (SELECT value, value FROM json_each(?) UNION SELECT tree.root, project.id FROM tree "
+    "CROSS JOIN project ON json_extract(project.doc, '$.parent') = tree.id)"
+)
+ACTIVE = "NOT EXISTS (SELECT 1 FROM json_each({}, '$.system_tags') WHERE value = 'archived')"
+
+
+@endpoint("projects.get_all")
+def get_all(call: Call, tx: Tx) -> Data:
+    """Find projects."""
+    return find_all(tx, "project", call).reply("projects")
+
+
+@endpoint("projects.get_all_ex", schema=ANY)
+def get_all_ex(call: Call, tx: Tx) -> Data:
+    """Find projects, with references as objects and the figures that are asked for."""
+    page = find_all_ex(tx, "project", call, where=all_of([_with_children(call), _with_active_users(call)]))
+    ids = [project["id"] for project in page]
+    figures: dict[str, Data] = {id: {} for id in ids}
+    if call.data.get("include_stats"):
+        _add_stats(call, tx, figures)
+    if call.data.get("check_own_contents"):
+        for name, kind in (("own_tasks", "task"), ("own_models", "model")):
+            counts = _own(tx, kind, ids)
+            for id in ids:
+                figures[id][name] = counts.get(id, 0)
+    if call.data.get("include_dataset_stats"):
+        for id in ids:
+            figures[id]["dataset_stats"] = _dataset_stats(tx, id)
+    for project in page:
+        project |= figures[project["id"]]
+        if HIDDEN in project.get("system_tags", ()):
+            project["hidden"] = True
+    return page.reply("projects")
+
+
+def _with_children(call: Call) -> Clause:
+    """Return the condition of `children_type`: such tasks or projects are in the project or below it."""
+    wanted = call.data.get("children_type")
+    if wanted is None:
+        return all_of([])
+    if wanted not in CHILDREN:
+        raise validation_error(f"children_type must be one of {', '.join(CHILDREN)}: {wanted}")
+    type, also = CHILDREN[wanted]
+    start = (
+        f"SELECT json_extract(doc, '$.project') FROM task WHERE json_extract(doc, '$.type') = ? AND {also} "
+        f"UNION SELECT id FROM project WHERE {TAGGED.format(wanted)}"
+    )
+    return _above(start, type)
+
+
+def _with_active_users(call: Call) -> Clause:
+    """Return the condition of `active_users`: the project or one below it holds tasks of theirs."""
+    users = call.data.get("active_users")
+    if not users:
+        return all_of([])
+    start = (
+        "SELECT json_extract(doc, '$.project') FROM task "
+        "WHERE json_extract(doc, '$.user') IN (SELECT value FROM json_each(?))"
+    )
+    return _above(start, json.dumps(users))
+
+
+def _above(start: str, *args: Any) -> Clause:
+    """Return "is one of the projects that `start` selects, or lies above one"."""
+    step = "SELECT json_extract(project.doc, '$.parent') FROM up CROSS JOIN project ON project.id = up.id"
+    return Clause(f"id IN (WITH RECURSIVE up (id) AS ({start} UNION {step}) SELECT id FROM up)", args)
+
+
+def _add_stats(call: Call, tx: Tx, figures: dict[str, Data]) -> None:
+    if (state := call.data.get("stats_for_state")) not in (None, *STATES):
+        raise validation_error(f"stats_for_state must be one of {', '.join(STATES)}: {state}")
+    deep = call.data.get("stats_with_children", True)
+    users = call.data.get("active_users") or []
+    for id, own in _stats(call, tx, list(figures), deep=deep, users=users).items():
+        figures[id]["stats"] = {"active": own}
+    for id, below in _below(call, tx, list(figures)).items():
+        figures[id]["sub_projects"] = below
+
+
+def _stats(call: Call, tx: Tx, ids: list[str], *, deep: bool, users: list[str]) -> dict[str, Data]:
+    tree = TREE if deep else "tree (root, id) AS (SELECT value, value FROM json_each(?))"
+    sql = (
+        f"WITH RECURSIVE {tree} "
+        "SELECT tree.root, json_extract(doc, '$.status'), json_extract(doc, '$.started'), "
+        "json_extract(doc, '$.completed'), json_extract(doc, '$.active_duration') "
+        "FROM tree CROSS JOIN task ON json_extract(task.doc, '$.project') = tree.id "
+        f"WHERE {ACTIVE.format('task.doc')}"
+    )
+    args = [json.dumps(ids)]
+    if users:
+        sql += " AND json_extract(task.doc, '$.user') IN (SELECT value FROM json_each(?))"
+        args.append(json.dumps(users))
+    stats = {id: _no_stats() for id in ids}
+    yesterday = iso(call.now - timedelta(days=1))
+    for root, status, started, completed, active_s in tx.rows(sql, args):
+        own = stats[root]
+        own["status_count"][status if status in STATUSES else "unknown"] += 1
+        own["total_tasks"] += 1
+        own["total_runtime"] += _runtime(started, completed, active_s)
+        own["completed_tasks_24h"] += status in (COMPLETED, PUBLISHED) and (completed or "") > yesterday
+        own["last_task_run"] = max(own["last_task_run"] or "", started or "") or None
+    return stats
+
+
+def _no_stats() -> Data:
+    return {
+        "status_count": dict.fromkeys(sorted(STATUSES), 0),
+        "total_tasks": 0,
+        "total_runtime": 0,
+        "completed_tasks_24h": 0,
+        "last_task_run": None,
+    }
+
+
+def _runtime(started: str | None, completed: str | None, active_s: int | None) -> int:
+    begin, end = parse(started or ""), parse(completed or "")
+    return max(0, int((end - begin).total_seconds())) if begin and end else active_s or 0
+
+
+def _below(call: Call, tx: Tx, ids: list[str]) -> dict[str, list[Data]]:
+    sql = (
+        f"WITH RECURSIVE {TREE} SELECT tree.root, project.id, json_extract(doc, '$.name') "
+        "FROM tree JOIN project ON project.id = tree.id WHERE tree.root <> tree.id "
+    )
+    if not call.data.get("search_hidden"):
+        sql += f"AND NOT {TAGGED.format(HIDDEN)} "
+    found: dict[str, list[Data]] = {id: [] for id in ids}
+    for root, id, name in tx.rows(sql + "ORDER BY 3", (json.dumps(ids),)):
+        found[root].append({"id": id, "name": name})
+    return found
+
+
+def _own(tx: Tx, kind: str, ids: list[str]) -> dict[str, int]:
+    sql = (
+        f"SELECT json_extract(doc, '$.project'), count(*) FROM {kind} "
+        f"WHERE json_extract(doc, '$.project') IN (SELECT value FROM json_each(?)) AND {ACTIVE.format('doc')} "
+        "GROUP BY 1"
+    )
+    return dict(tx.rows(sql, (json.dumps(ids),)))
+
+
+def _dataset_stats(tx: Tx, id: str) -> Data | None:
+    """Return the size of the newest version of the dataset that a project holds."""
+    sql = (
+        "SELECT json_extract(doc, '$.runtime.ds_file_count'), json_extract(doc, '$.runtime.ds_total_size') FROM task "
+        f"WHERE json_extract(doc, '$.project') = ? AND {TAGGED.format('dataset')} AND {ACTIVE.format('doc')} "
+        "ORDER BY json_extract(doc, '$.last_update') DESC LIMIT 1"
+    )
+    rows = tx.rows(sql, (id,))
+    return {"file_count": rows[0][0] or 0, "total_size": rows[0][1] or 0} if rows else None

@@ -1,0 +1,61 @@
+"""Tags of many documents: which are in use, adding and removing them. Works on any kind of document."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from localserver.query import Clause, all_of
+from localserver.store import Document, Tx
+
+TEXTS = {"type": "array", "items": {"type": "string"}}
+CHANGE = {
+    "type": "object",
+    "required": ["ids"],
+    "properties": {"ids": TEXTS, "add_tags": TEXTS, "remove_tags": TEXTS},
+}
+"""Schema of `update_tags`."""
+
+
+def tags_in_use(
+    tx: Tx, kinds: Iterable[str], request: Mapping[str, Any], where: Clause | None = None
+) -> dict[str, list[str]]:
+    """Answer `get_tags`: the tags of all documents of `kinds`, sorted.
+
+    Args:
+        tx: The transaction.
+        kinds: Kinds of documents to look at.
+        request: `include_system` asks for system tags too; `filter` (tag lists by field) narrows the documents to
+            those that have any of these tags.
+        where: A further condition on the documents.
+    """
+    chosen = all_of([*([where] if where else []), *_filters(request.get("filter") or {})])
+    fields = ("tags", "system_tags") if request.get("include_system") else ("tags",)
+    return {field: sorted({tag for kind in kinds for tag in _tags(tx, kind, field, chosen)}) for field in fields}
+
+
+def retagged(document: Document, added: Iterable[str], removed: Iterable[str]) -> Document:
+    """Return a document with some tags more and others less."""
+    gone = set(removed)
+    return document | {"tags": [tag for tag in dict.fromkeys([*document["tags"], *added]) if tag not in gone]}
+
+
+def _filters(spec: Mapping[str, Sequence[str] | None]) -> list[Clause]:
+    return [
+        Clause(
+            "EXISTS (SELECT 1 FROM json_each(doc, ?) WHERE value IN (SELECT value FROM json_each(?)))",
+            (f"$.{field}", json.dumps(spec[field])),
+        )
+        for field in ("tags", "system_tags")
+        if spec.get(field)
+    ]
+
+
+def _tags(tx: Tx, kind: str, field: str, where: Clause) -> set[str]:
+    # The alias keeps "doc" in the condition clear of the columns of the list that is read.
+    sql = (
+        f"SELECT DISTINCT tag.value FROM (SELECT doc FROM {kind} WHERE {where.sql}) AS chosen, "
+        f"json_each(chosen.doc, '$.{field}') AS tag"
+    )
+    return {tag for (tag,) in tx.rows(sql, where.args)}
