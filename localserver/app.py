@@ -96,8 +96,11 @@ async def open_api(settings: Settings) -> AsyncIterator[tuple[Api, Auth, ASGIApp
             auth.authenticate(request.headers.get("Authorization"), request.cookies.get(COOKIE))
 
         api_app = Starlette(routes=[Route("/{path:path}", api.handle, methods=METHODS)])
-        files_app = create_files_app(settings.data / "files", authenticate, settings.max_upload_bytes)
-        yield api, auth, api_app, files_app, create_web_app(api, own, files_app)
+        files = settings.data / "files"
+        files_app = create_files_app(files, authenticate, settings.max_upload_bytes)
+        # The pages show files under their own address and let in whom they show pages to.
+        shown_files = create_files_app(files, lambda request: None, settings.max_upload_bytes)
+        yield api, auth, api_app, files_app, create_web_app(api, own, shown_files)
     finally:
         store.close()
 

@@ -102,6 +102,8 @@ class Api:
         """
         call = Call(name, _without_nulls(data), data, _pair(NEWEST), identity, "", utcnow(), self.context)
         reply = await self._run(ENDPOINTS[name], call, connected=None)
+        if isinstance(reply, WithCookie):
+            return reply.data
         if not isinstance(reply, dict):
             raise TypeError(f"{name} does not answer JSON")
         return reply

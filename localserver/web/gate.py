@@ -1,0 +1,132 @@
+"""The door of the web pages: which requests come in at all, and what every answer says to the browser.
+
+On a loopback address the pages act without log-in, so any web page that the person has open elsewhere could try to use
+them. Two checks keep those out: the `Host` must be one of our own names (a foreign name that was pointed at this
+machine, "DNS rebinding", is not), and a request that changes something must come from our own pages (`Origin`,
+`Sec-Fetch-Site`). This module answers refusals itself, knows no page and never reads a body.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from localserver.settings import Settings
+
+SAFE_METHODS = frozenset({"GET", "HEAD"})
+MAX_FORM_BYTES = 4 * 2**20
+
+PAGE_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        # plotly.js writes its own style rules; scripts stay without 'unsafe-inline' and 'unsafe-eval'.
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob: https: {files}",
+        "media-src 'self' https: {files}",
+        "font-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+
+FILE_POLICY = "sandbox allow-scripts allow-popups; frame-ancestors 'none'"
+"""An uploaded HTML file is shown as a document of nobody's: its scripts cannot act as one of our pages."""
+
+HEADERS = {
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    # Not `no-referrer`: with that, browsers send `Origin: null` with our own forms.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+class Gate:
+    """ASGI middleware around all pages."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app = app
+        self.settings = settings
+        self.policy = PAGE_POLICY.format(files=settings.files_url)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse the request, or hand it on and add the headers."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        policy = FILE_POLICY if scope["path"].startswith("/files/") else self.policy
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+                headers["Content-Security-Policy"] = policy
+            await send(message)
+
+        refusal = refuse(scope["method"], Headers(scope=scope), self.settings)
+        app = self.app if refusal is None else PlainTextResponse(refusal[1] + "\n", status_code=refusal[0])
+        await app(scope, receive, send_with_headers)
+
+
+def refuse(method: str, headers: Headers, settings: Settings) -> tuple[int, str] | None:
+    """Return status and text of the refusal, or None for a request that may come in."""
+    host = headers.get("Host", "")
+    if not is_own_host(host, settings):
+        return 421, (
+            f"This server does not answer to the name {host!r}.\n"
+            f"Open {settings.web_url}, or start the server with --public-host NAME."
+        )
+    if method in SAFE_METHODS:
+        return None
+    if method != "POST":
+        return 405, f"{method} is not supported."
+    if not is_from_own_page(headers, host):
+        return 403, "This request does not come from a page of this server. Nothing was changed."
+    length = headers.get("Content-Length", "")
+    if not length.isdigit() or int(length) > MAX_FORM_BYTES:
+        return 413, f"Forms must have a Content-Length of at most {MAX_FORM_BYTES} bytes."
+    return None
+
+
+def is_own_host(host: str, settings: Settings) -> bool:
+    """Return whether a `Host` header names this server.
+
+    Where log-in is asked for, every name is fine: a session's cookie belongs to one name, so a foreign name that points
+    here brings none. The port is not looked at: it differs behind a forwarded one.
+    """
+    name = _host_name(host)
+    if name is None:
+        return False
+    if not settings.is_loopback or name in {"localhost", settings.host.lower(), settings.advertised_host.lower()}:
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def is_from_own_page(headers: Headers, host: str) -> bool:
+    """Return whether a browser sent this from a page of the same origin. A browser always sends one of the two."""
+    site, origin = headers.get("Sec-Fetch-Site"), headers.get("Origin")
+    if site is None and origin is None:
+        return False
+    if site is not None and site != "same-origin":
+        return False
+    return origin is None or (urlsplit(origin).scheme in {"http", "https"} and urlsplit(origin).netloc == host)
+
+
+def _host_name(host: str) -> str | None:
+    try:
+        name = urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
+    return name.rstrip(".").lower() if name and "@" not in host and "/" not in host else None

@@ -1,0 +1,179 @@
+"""A pipeline run, read from its controller task and its steps' tasks. Pure; calls no API.
+
+The SDK keeps the graph as JSON in the controller's configuration object `Pipeline` and writes it anew whenever a step
+changes hands. Between two writes the steps' own tasks know better, so their status wins. A cloned controller carries
+the graph of the run it was cloned from, with that run's task ids: these count only once the copy itself has started.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from localserver.web.text import moment
+
+Json = dict[str, Any]
+
+STARTED_MARK = "_pipeline_hash"
+"""Runtime property that the SDK sets when a controller starts; cloning and resetting remove it."""
+
+OF_TASK = {
+    "created": "pending",
+    "queued": "queued",
+    "in_progress": "running",
+    "stopped": "aborted",
+    "failed": "failed",
+    "completed": "completed",
+    "closed": "completed",
+    "published": "completed",
+    "publishing": "completed",
+}
+ENDED = frozenset({"completed", "cached", "failed", "aborted", "skipped"})
+STEP_FIELDS = ["name", "status", "parent", "created", "started", "completed", "status_changed", "status_reason",
+               "status_message", "last_worker", "execution.queue", "project", "type"]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a run."""
+
+    name: str
+    status: str
+    """`pending`, `queued`, `running`, `completed`, `cached`, `failed`, `aborted` or `skipped`."""
+
+    parents: list[str]
+    task_id: str | None = None
+    queue: str | None = None
+    caches: bool = False
+    parameters: dict[str, Any] = field(default_factory=dict)
+    message: str = ""
+    worker: str = ""
+    created: datetime | None = None
+    started: datetime | None = None
+    ended: datetime | None = None
+
+    def seconds(self, now: datetime) -> float | None:
+        """Return how long the step ran or has been running; a cached step did not run in this run."""
+        if self.started is None or self.status == "cached":
+            return None
+        return max(0.0, ((self.ended or now) - self.started).total_seconds())
+
+    def waited(self, now: datetime) -> float | None:
+        """Return how long the step's task existed before it ran."""
+        if self.created is None or self.status == "cached":
+            return None
+        return max(0.0, ((self.started or now) - self.created).total_seconds())
+
+
+@dataclass(frozen=True)
+class Run:
+    """A pipeline run."""
+
+    steps: list[Step]
+    begun: bool
+    """False for a controller that has not started: its graph is a plan."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many steps have each status."""
+        result: dict[str, int] = {}
+        for step in self.steps:
+            result[step.status] = result.get(step.status, 0) + 1
+        return result
+
+    @property
+    def ended_steps(self) -> int:
+        """How many steps are done with, in whatever way."""
+        return sum(step.status in ENDED for step in self.steps)
+
+
+def is_pipeline(task: Json) -> bool:
+    """Return whether a task is a pipeline's controller."""
+    return "pipeline" in (task.get("system_tags") or []) and task.get("type") == "controller"
+
+
+def graph(task: Json) -> dict[str, Json]:
+    """Return the graph that a controller holds: step name → what the SDK stores of it; {} where it holds none."""
+    text = ((task.get("configuration") or {}).get("Pipeline") or {}).get("value") or ""
+    try:
+        stored = json.loads(text)
+    except ValueError:
+        return {}
+    if not isinstance(stored, dict):
+        return {}
+    return {str(name): node for name, node in stored.items() if isinstance(node, dict)}
+
+
+def has_begun(task: Json) -> bool:
+    """Return whether the task ids in a controller's graph are its own."""
+    if task.get("status") in ("created", "queued") and STARTED_MARK not in (task.get("runtime") or {}):
+        return False
+    return STARTED_MARK in (task.get("runtime") or {}) or task.get("status") != "in_progress"
+
+
+def step_ids(task: Json) -> list[str]:
+    """Return the ids of the step tasks that a controller knows."""
+    if not has_begun(task):
+        return []
+    return [str(node["job_id"]) for node in graph(task).values() if node.get("job_id")]
+
+
+def read_run(task: Json, step_tasks: Iterable[Json]) -> Run:
+    """Return the run of a controller task.
+
+    Args:
+        task: The controller, with `configuration`, `runtime` and `status`.
+        step_tasks: Tasks named by `step_ids` and the controller's children, fields `STEP_FIELDS`, in any order.
+    """
+    begun = has_begun(task)
+    over = task.get("status") not in ("created", "queued", "in_progress")
+    by_id = {child["id"]: child for child in step_tasks}
+    own = sorted(
+        (c for c in by_id.values() if _id(c.get("parent")) == task["id"]), key=lambda c: c.get("created") or ""
+    )
+    by_name = {child["name"]: child for child in own}
+    return Run(
+        [_step(name, node, begun, over, by_id, by_name) for name, node in graph(task).items()],
+        begun,
+    )
+
+
+def _step(name: str, node: Json, begun: bool, over: bool, by_id: dict[str, Json], by_name: dict[str, Json]) -> Step:
+    fixed: Json = {
+        "parents": [str(parent) for parent in node.get("parents") or []],
+        "queue": node.get("queue"),
+        "caches": bool(node.get("cache_executed_step")),
+        "parameters": node.get("parameters") if isinstance(node.get("parameters"), dict) else {},
+    }
+    stored = str(node.get("status") or "pending") if begun else "pending"
+    job = str(node.get("job_id") or "") if begun else ""
+    child = by_id.get(job) or (by_name.get(name) if begun and not job else None)
+    if child is None:
+        # Named by the graph, but deleted since; or never made.
+        status = stored if job or stored == "skipped" else ("skipped" if over else "pending")
+        return Step(name, status, task_id=None, **fixed)
+    status = stored if stored == "cached" else OF_TASK.get(child.get("status") or "", stored)
+    if status == "pending" and stored == "skipped":
+        status = "skipped"
+    started, running = moment(child.get("started")), child.get("status") == "in_progress"
+    ended = None if running or started is None else moment(child.get("completed") or child.get("status_changed"))
+    return Step(
+        name,
+        status,
+        task_id=child["id"],
+        message=child.get("status_message") or child.get("status_reason") or ""
+        if status in ("failed", "aborted")
+        else "",
+        worker=child.get("last_worker") or "",
+        created=moment(child.get("created")),
+        started=started,
+        ended=ended,
+        **fixed,
+    )
+
+
+def _id(reference: Any) -> str:
+    return str(reference.get("id") or "") if isinstance(reference, dict) else str(reference or "")

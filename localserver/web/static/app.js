@@ -1,0 +1,190 @@
+// What all pages do: keep live parts fresh, tell times in the reader's words and zone, ask before actions.
+
+const PAUSE_MS = 2000;
+const SLOWEST_MS = 15000;
+
+document.documentElement.classList.add("scripted");
+
+// ---- times -------------------------------------------------------------------------------------------------------
+
+function duration(seconds) {
+  // The same words as text.duration on the server.
+  seconds = Math.max(0, seconds);
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
+  const whole = Math.round(seconds);
+  const two = (n) => String(n).padStart(2, "0");
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${two(whole % 60)} s`;
+  if (whole < 86400) return `${Math.floor(whole / 3600)} h ${two(Math.floor((whole % 3600) / 60))} min`;
+  return `${Math.floor(whole / 86400)} d ${Math.floor((whole % 86400) / 3600)} h`;
+}
+
+function ago(seconds) {
+  // The same words as text.ago on the server.
+  if (seconds < 5) return "just now";
+  for (const [size, unit] of [[86400 * 365, "y"], [86400 * 30, "mo"], [86400, "d"], [3600, "h"], [60, "min"]]) {
+    if (seconds >= size) return `${Math.floor(seconds / size)} ${unit} ago`;
+  }
+  return `${Math.floor(seconds)} s ago`;
+}
+
+let offset = 0; // The server's clock minus ours, in ms.
+
+function tellTimes(root) {
+  for (const element of root.querySelectorAll("time[data-ago], time[data-since]")) {
+    const at = new Date(element.dateTime);
+    const seconds = (Date.now() + offset - at) / 1000;
+    const words = "since" in element.dataset ? duration(seconds) : ago(seconds);
+    if (element.textContent !== words) element.textContent = words;
+    if (!element.dataset.local) {
+      element.dataset.local = "1";
+      element.title = element.title.replace(/\d{4}-.* UTC$/, at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" }));
+    }
+  }
+}
+
+// ---- live parts --------------------------------------------------------------------------------------------------
+
+const parts = [...document.querySelectorAll("[data-live]")];
+const shown = new Map(); // element → the HTML it was last made from, times left out
+
+function lasting(html) {
+  // What a part says, without the words of its times: those tick here.
+  return html.replace(/(<time[^>]*>)[^<]*/g, "$1");
+}
+
+function busy(element) {
+  // Somebody is using the part: a menu is open, text is being selected or typed.
+  const selection = getSelection();
+  return (
+    element.querySelector("details.menu[open], input:focus, select:focus, textarea:focus") !== null ||
+    (selection !== null && !selection.isCollapsed && element.contains(selection.anchorNode))
+  );
+}
+
+function replace(element, html) {
+  const key = lasting(html);
+  if (shown.get(element) === key || busy(element)) return;
+  shown.set(element, key);
+  const open = [...element.querySelectorAll("details[open][id]")].map((item) => item.id);
+  const focused = element.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+  const scrolled = [...element.querySelectorAll(".table, .drawing, pre")].map((item) => [item.scrollLeft, item.scrollTop]);
+  element.innerHTML = html;
+  for (const id of open) element.querySelector(`#${CSS.escape(id)}`)?.setAttribute("open", "");
+  if (focused) element.querySelector(`[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+  element.querySelectorAll(".table, .drawing, pre").forEach((item, i) => {
+    if (scrolled[i]) [item.scrollLeft, item.scrollTop] = scrolled[i];
+  });
+  tellTimes(element);
+}
+
+async function refresh() {
+  const address = new URL(location.href);
+  address.hash = "";
+  address.searchParams.delete("notice");
+  address.searchParams.set("_part", parts.map((element) => element.dataset.live).join(","));
+  const answer = await fetch(address, { headers: { Accept: "application/json" } });
+  if (answer.redirected || answer.status === 401) location.reload(); // The session is over.
+  if (!answer.ok) throw new Error(`status ${answer.status}`);
+  const { parts: blocks, live } = await answer.json();
+  for (const element of parts) {
+    if (element.dataset.live in blocks) replace(element, blocks[element.dataset.live]);
+  }
+  return live;
+}
+
+async function keepFresh() {
+  const offline = document.querySelector(".offline");
+  let pause = PAUSE_MS;
+  for (;;) {
+    await new Promise((resolve) => setTimeout(resolve, pause));
+    if (document.hidden) await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
+    try {
+      const live = await refresh();
+      offline.hidden = true;
+      pause = PAUSE_MS;
+      document.dispatchEvent(new CustomEvent("refreshed", { detail: { live } }));
+      if (!live) return;
+    } catch {
+      offline.hidden = pause === PAUSE_MS; // One failure may be a hiccup.
+      pause = Math.min(pause * 2, SLOWEST_MS);
+    }
+  }
+}
+
+// ---- actions -----------------------------------------------------------------------------------------------------
+
+async function ask(link) {
+  const address = new URL(link.href);
+  address.searchParams.set("_part", "form");
+  const answer = await fetch(address);
+  if (!answer.ok) throw new Error(`status ${answer.status}`);
+  const dialog = document.createElement("dialog");
+  dialog.innerHTML = (await answer.json()).parts.form;
+  dialog.addEventListener("close", () => dialog.remove());
+  dialog.addEventListener("click", (event) => {
+    if (event.target === dialog || event.target.closest("[data-close]")) {
+      event.preventDefault();
+      dialog.close();
+    }
+  });
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+document.addEventListener("click", (event) => {
+  const plain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey;
+  const link = event.target.closest("a[data-dialog]");
+  if (link && plain) {
+    event.preventDefault();
+    link.closest("details.menu")?.removeAttribute("open");
+    ask(link).catch(() => location.assign(link.href));
+    return;
+  }
+  const risky = event.target.closest("button[data-confirm]");
+  if (risky && !confirm(risky.dataset.confirm)) event.preventDefault();
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    if (!menu.contains(event.target)) menu.removeAttribute("open");
+  }
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") document.querySelectorAll("details.menu[open]").forEach((menu) => menu.removeAttribute("open"));
+  if (event.key === "/" && !event.target.closest("input, textarea, select, [contenteditable]")) {
+    event.preventDefault();
+    document.querySelector(".search input")?.focus();
+  }
+});
+
+// ---- filters -----------------------------------------------------------------------------------------------------
+
+for (const form of document.querySelectorAll("form[data-autosubmit]")) {
+  form.addEventListener("change", () => form.requestSubmit());
+  form.addEventListener("submit", () => {
+    // Keeps addresses short: what is empty says nothing.
+    for (const field of form.querySelectorAll("input:not([type=checkbox]), select")) field.disabled = field.value === "";
+  });
+}
+addEventListener("pageshow", () => document.querySelectorAll("form[data-autosubmit] :disabled").forEach((field) => (field.disabled = false)));
+
+for (const input of document.querySelectorAll("[data-filter-for]")) {
+  input.addEventListener("input", () => {
+    const wanted = input.value.trim().toLowerCase();
+    for (const row of document.querySelectorAll(`#${input.dataset.filterFor} [data-filter]`)) row.hidden = !row.dataset.filter.includes(wanted);
+  });
+}
+
+// ---- start -------------------------------------------------------------------------------------------------------
+
+// A reload must not say again what was done before it.
+const here = new URL(location.href);
+if (here.searchParams.has("notice")) {
+  here.searchParams.delete("notice");
+  history.replaceState(null, "", here);
+}
+offset = Number(document.body.dataset.now || Date.now()) - Date.now();
+if (Math.abs(offset) < 3000) offset = 0;
+tellTimes(document);
+setInterval(() => document.hidden || tellTimes(document), 1000);
+for (const element of parts) shown.set(element, lasting(element.innerHTML));
+if (document.body.dataset.livePage === "1" && parts.length > 0) keepFresh();

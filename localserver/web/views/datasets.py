@@ -1,0 +1,69 @@
+"""Datasets: the list of them, and the versions of one."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.responses import Response
+
+from localserver.web import dag
+from localserver.web.site import Json, Visit
+from localserver.web.views.lists import TASK_ROW, find_tasks, reference, task_page
+from localserver.web.views.tasks import read_struct
+
+VERSIONS = ["__$all", "dataset", "__$not", "archived"]
+FIELDS = [*TASK_ROW, "runtime"]
+LATEST = 500
+DRAWN = 60
+"""Versions of which the lineage is drawn; more would be a wall."""
+
+
+async def datasets(visit: Visit) -> Response:
+    """Show every dataset with its latest version."""
+    query = {"system_tags": ["dataset"], "search_hidden": True, "only_fields": ["name", "system_tags", "last_update"]}
+    found, latest = await asyncio.gather(
+        visit.call("projects.get_all_ex", query),
+        find_tasks(visit, {"system_tags": VERSIONS, "order_by": ["-created"]}, size=LATEST, fields=FIELDS),
+    )
+    versions: dict[str, list[Json]] = {}
+    for task in latest:
+        versions.setdefault(reference(task.get("project")), []).append(task)
+    names = {project["id"]: project["name"] for project in found["projects"]}
+    for id_, tasks in versions.items():
+        names.setdefault(id_, (tasks[0].get("project") or {}).get("name") or "")
+    rows = [{"id": id_, "title": title(name), "versions": versions.get(id_, [])} for id_, name in names.items()]
+    rows.sort(key=lambda row: row["versions"][0].get("created") or "" if row["versions"] else "", reverse=True)
+    return visit.render("datasets.html", live=True, rows=rows, partly=len(latest) == LATEST)
+
+
+async def dataset(visit: Visit) -> Response:
+    """Show the versions of one dataset and what each came from."""
+    id_ = visit.argument("project")
+    wanted = {"project": [id_], "system_tags": VERSIONS, "order_by": ["-created"], "only_fields": FIELDS}
+    project, page = await asyncio.gather(visit.call("projects.get_by_id", {"project": id_}), task_page(visit, wanted))
+    ids = [task["id"] for task in page.items]
+    lineage: dict[str, Json] = {}
+    if ids:
+        query = {"tasks": ids, "names": ["Dataset Struct"]}
+        for item in (await visit.call("tasks.get_configurations", query))["configurations"]:
+            for stored in item.get("configuration") or []:
+                for version, node in read_struct(stored.get("value") or "").items():
+                    lineage.setdefault(version, node)
+    shown = {version: lineage[version] for version in list(lineage)[:DRAWN]}
+    return visit.render(
+        "dataset.html",
+        live=True,
+        project=project["project"],
+        title=title(project["project"]["name"]),
+        page=page,
+        lineage=lineage,
+        current=None,
+        drawing=dag.layout({version: node["parents"] for version, node in shown.items()}) if len(shown) > 1 else None,
+        versions=shown,
+    )
+
+
+def title(project: str) -> tuple[str, str]:
+    """Return a dataset's name and the project that it belongs to, from the name of its hidden project."""
+    owner, _, name = project.partition("/.datasets/")
+    return (name, owner) if name else (project.removeprefix(".datasets/"), "")

@@ -1,0 +1,166 @@
+"""Run a task again with other parameters: clone, edit, enqueue. The way to a new run of a pipeline."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from dataclasses import dataclass
+
+from starlette.datastructures import FormData
+from starlette.responses import Response
+
+from localserver.errors import ApiError
+from localserver.web import runs
+from localserver.web.site import Json, Visit
+from localserver.web.views.actions import queue_of
+from localserver.web.views.lists import find_queues, find_tasks, reference
+from localserver.web.views.tasks import load
+
+MAIN_SECTION = "Args"
+LEFT_OUT = ("properties",)
+"""Sections that describe a task instead of steering it."""
+
+TRUE, FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off", ""})
+
+
+@dataclass
+class Parameter:
+    """A field of the form."""
+
+    section: str
+    name: str
+    value: str
+    type: str = ""
+    description: str = ""
+    error: str = ""
+
+    @property
+    def key(self) -> str:
+        """The field's name in the form."""
+        return f"{self.section}/{self.name}"
+
+    @property
+    def kind(self) -> str:
+        """How the field is edited: `bool`, `int`, `float`, `lines` or `text`."""
+        if self.type in ("bool", "int", "float"):
+            return self.type
+        return "lines" if "\n" in self.value or len(self.value) > 120 else "text"
+
+    def check(self) -> None:
+        """Set `error` where the value is not of the parameter's type."""
+        text = self.value.strip()
+        try:
+            if self.type == "int":
+                int(text)
+            elif self.type == "float":
+                float(text)
+            elif self.type == "bool" and text.lower() not in TRUE | FALSE:
+                raise ValueError(text)
+        except ValueError:
+            self.error = f"{text!r} is not of type {self.type}"
+
+
+def parameters_of(task: Json) -> list[Parameter]:
+    """Return a task's parameters, the main section first."""
+    found = []
+    sections = task.get("hyperparams") or {}
+    for section in sorted(sections, key=lambda name: (name != MAIN_SECTION, name)):
+        if section in LEFT_OUT:
+            continue
+        for name, item in sections[section].items():
+            value = "" if item.get("value") is None else str(item["value"])
+            found.append(Parameter(section, name, value, item.get("type") or "", item.get("description") or ""))
+    return found
+
+
+def filled(parameters: list[Parameter], form: FormData) -> list[Parameter]:
+    """Return the parameters with the form's values, checked."""
+    for parameter in parameters:
+        value = form.get(parameter.key)
+        if isinstance(value, str):
+            # Browsers send line ends as CR LF.
+            parameter.value = value.replace("\r\n", "\n")
+        parameter.check()
+    return parameters
+
+
+async def form(visit: Visit) -> Response:
+    """Show the form for a new run."""
+    task = await load(visit, ["hyperparams", "execution.queue"])
+    queues = await find_queues(visit)
+    return await _show(visit, task, parameters_of(task), queues, await _next_name(visit, task), queue_of(task, queues))
+
+
+async def launch(visit: Visit) -> Response:
+    """Clone, edit and enqueue; on any error nothing is left behind."""
+    task = await load(visit, ["hyperparams", "execution.queue"])
+    sent = await visit.form()
+    parameters = filled(parameters_of(task), sent)
+    name, queue = str(sent.get("name") or "").strip(), str(sent.get("queue") or "")
+    if any(parameter.error for parameter in parameters):
+        return await _show(visit, task, parameters, await find_queues(visit), name, queue, code=422)
+    try:
+        copy = (await visit.call("tasks.clone", {"task": task["id"], "new_task_name": name or task["name"]}))["id"]
+        try:
+            await _edit_and_enqueue(visit, copy, parameters, queue)
+        except ApiError:
+            with contextlib.suppress(ApiError):
+                await visit.call("tasks.delete", {"task": copy, "force": True})
+            raise
+    except ApiError as error:
+        return await _show(visit, task, parameters, await find_queues(visit), name, queue, code=400, problem=error.msg)
+    return visit.redirect(f"/tasks/{copy}", "run")
+
+
+async def _edit_and_enqueue(visit: Visit, id_: str, parameters: list[Parameter], queue: str) -> None:
+    if parameters:
+        items = [
+            {
+                "section": parameter.section,
+                "name": parameter.name,
+                "value": parameter.value,
+                "type": parameter.type,
+                "description": parameter.description,
+            }
+            for parameter in parameters
+        ]
+        await visit.call("tasks.edit_hyper_params", {"task": id_, "hyperparams": items})
+    await visit.call("tasks.enqueue", {"task": id_, "queue": queue, "status_reason": "new run from the web page"})
+
+
+async def _show(
+    visit: Visit,
+    task: Json,
+    parameters: list[Parameter],
+    queues: list[Json],
+    name: str,
+    queue: str,
+    *,
+    code: int = 200,
+    problem: str = "",
+) -> Response:
+    pipeline = runs.is_pipeline(task)
+    main = [p for p in parameters if p.section == MAIN_SECTION or not pipeline]
+    return visit.render(
+        "run_form.html",
+        code=code,
+        task=task,
+        pipeline=pipeline,
+        main=main,
+        advanced=[parameter for parameter in parameters if parameter not in main],
+        queues=queues,
+        queue=queue,
+        name=name,
+        problem=problem,
+    )
+
+
+async def _next_name(visit: Visit, task: Json) -> str:
+    """Return the task's name with the next free run number, as the SDK numbers runs."""
+    base = re.sub(r" #\d+$", "", task["name"])
+    query: Json = {"name": rf"^{re.escape(base)}( #\d+)?$", "order_by": ["-created"]}
+    if project := reference(task.get("project")):
+        query["project"] = [project]
+    found = await find_tasks(visit, query, size=500, fields=["name"])
+    numbers = [int(match[1]) for other in found if (match := re.search(r" #(\d+)$", other["name"]))]
+    return f"{base} #{max([len(found), *numbers]) + 1}"

@@ -1,0 +1,93 @@
+"""Lists that several pages show: tasks, pipeline runs, queues with their workers."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from localserver.web import runs
+from localserver.web.runs import Run
+from localserver.web.site import Json, Visit
+from localserver.web.text import moment
+
+TASK_ROW = [
+    "name", "type", "status", "status_reason", "status_message", "tags", "system_tags", "created", "started",
+    "completed", "status_changed", "last_update", "last_iteration", "last_worker", "project.name", "user.name",
+]  # fmt: skip
+PAGE_SIZE = 50
+WORKER_QUIET_S = 90.0
+"""A worker that has not called for this long is probably gone: agents call every few seconds."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One page of a longer list."""
+
+    items: list[Json]
+    number: int
+    has_next: bool
+    size: int = PAGE_SIZE
+
+
+async def find_tasks(
+    visit: Visit, query: Json, *, size: int = PAGE_SIZE, fields: list[str] | None = None
+) -> list[Json]:
+    """Return tasks, hidden ones too: the pages show what there is and mark it."""
+    data = {"page": 0, "page_size": size, "search_hidden": True, "only_fields": fields or TASK_ROW} | query
+    tasks: list[Json] = (await visit.call("tasks.get_all_ex", data))["tasks"]
+    return tasks
+
+
+async def task_page(visit: Visit, query: Json, *, size: int = PAGE_SIZE) -> Slice:
+    """Return the page of tasks that the address's `page` names (the first is 1)."""
+    text = visit.query.get("page", "1")
+    number = max(1, int(text)) if text.isdigit() and len(text) < 7 else 1
+    start = (number - 1) * size
+    # The list's total is not known to the API; one item more than is shown tells whether there is a next page.
+    page = await find_tasks(visit, query | {"page": number - 1, "page_size": size})
+    more = await find_tasks(visit, query | {"page": start + size, "page_size": 1, "only_fields": ["id"]})
+    return Slice(page, number, bool(more), size)
+
+
+async def find_runs(visit: Visit, query: Json, *, size: int) -> list[tuple[Json, Run]]:
+    """Return pipeline runs with their steps, newest first."""
+    wanted = {
+        "type": ["controller"],
+        "system_tags": ["__$all", "pipeline", "__$not", "archived"],
+        "order_by": ["-created"],
+        "only_fields": [*TASK_ROW, "runtime", "configuration.Pipeline", "hyperparams"],
+    }
+    controllers = await find_tasks(visit, wanted | query, size=size)
+    if not controllers:
+        return []
+    begun = [task["id"] for task in controllers if runs.has_begun(task)]
+    children = await find_tasks(visit, {"parent": begun}, size=1000, fields=runs.STEP_FIELDS) if begun else []
+    return [(task, runs.read_run(task, children)) for task in controllers]
+
+
+async def find_queues(visit: Visit) -> list[Json]:
+    """Return all queues with entries and workers; those with a live worker first, then by name.
+
+    Each gets `alive`: how many of its workers have called lately.
+    """
+    found, workers = await asyncio.gather(
+        visit.call("queues.get_all_ex", {"search_hidden": True}), visit.call("workers.get_all", {})
+    )
+    alive = {worker["id"] for worker in workers["workers"] if is_alive(worker, visit.now)}
+    queues: list[Json] = found["queues"]
+    for queue in queues:
+        queue["alive"] = sum(worker["name"] in alive for worker in queue.get("workers") or [])
+    return sorted(queues, key=lambda queue: (not queue["alive"], queue["name"].lower()))
+
+
+def is_alive(worker: Json, now: datetime) -> bool:
+    """Return whether a worker has called lately."""
+    seen = moment(worker.get("last_activity_time"))
+    return seen is not None and (now - seen).total_seconds() < WORKER_QUIET_S
+
+
+def reference(value: Any) -> str:
+    """Return the id of a referenced document: `get_all_ex` answers objects, `get_by_id` plain ids."""
+    return str(value.get("id") or "") if isinstance(value, dict) else str(value or "")

@@ -1,0 +1,189 @@
+"""What a task reported: console, scalars, plots, debug samples."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from hashlib import blake2b
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.responses import Response, StreamingResponse
+
+from localserver.errors import ApiError
+from localserver.web import ansi
+from localserver.web.site import Json, Visit
+from localserver.web.text import LIVE
+from localserver.web.views.tasks import load, render_tab
+
+TAIL = 1000
+"""Console events shown at first."""
+
+EARLIER = 4000
+"""Console events that one "load earlier" brings."""
+
+OVERLAP_MS = 15_000
+"""How far back a poll looks: two processes of a task report in batches, so a line may arrive after a later one."""
+
+PLOTS_PER_PAGE = 20
+MAX_ITERATIONS = 50
+MEDIA = {
+    "image": (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", ".bmp", ".avif"),
+    "video": (".mp4", ".webm", ".mov", ".mkv"),
+    "audio": (".wav", ".mp3", ".ogg", ".flac", ".m4a"),
+}
+
+
+async def console(visit: Visit) -> Response:
+    """Show the console: its end at first, the rest on demand."""
+    task, tail = await asyncio.gather(load(visit), _log(visit, batch_size=TAIL, navigate_earlier=True))
+    lines = _lines(tail["events"])
+    return render_tab(
+        visit, task, "console", lines=lines, total=tail["total"], earlier=max(0, tail["total"] - len(lines))
+    )
+
+
+async def console_lines(visit: Visit) -> Response:
+    """Return more console lines for the page's script: `before` or `after` a timestamp (ms)."""
+    after, before = visit.query.get("after", ""), visit.query.get("before", "")
+    if before.lstrip("-").isdigit():
+        found = await _log(visit, batch_size=EARLIER, navigate_earlier=True, from_timestamp=int(before))
+        return visit.json({"lines": _lines(found["events"]), "total": found["total"]})
+    task = await load(visit)
+    start = int(after) - OVERLAP_MS if after.lstrip("-").isdigit() else 0
+    found = await _log(visit, batch_size=EARLIER, navigate_earlier=False, from_timestamp=start)
+    return visit.json({"lines": _lines(found["events"]), "total": found["total"], "live": task["status"] in LIVE})
+
+
+async def console_text(visit: Visit) -> Response:
+    """Return the whole console as plain text."""
+    task = await load(visit)
+
+    async def text() -> AsyncIterator[bytes]:
+        last = 0
+        while True:
+            found = await _log(visit, batch_size=EARLIER, navigate_earlier=False, from_timestamp=last)
+            events = found["events"]
+            if not events:
+                return
+            last = max(int(event["timestamp"]) for event in events)
+            yield "".join(f"{ansi.to_text(str(event.get('msg') or '')).rstrip()}\n" for event in events).encode()
+
+    headers = {"Content-Disposition": f'attachment; filename="task_{task["id"]}.log"', "Cache-Control": "no-store"}
+    return StreamingResponse(text(), media_type="text/plain; charset=utf-8", headers=headers)
+
+
+async def scalars(visit: Visit) -> Response:
+    """Show scalars; the page's script fetches and draws them."""
+    task = await load(visit)
+    return render_tab(visit, task, "scalars", axis=_axis(visit))
+
+
+async def scalars_data(visit: Visit) -> Response:
+    """Return the curves of a task and its single values."""
+    task, singles = await asyncio.gather(
+        load(visit), visit.call("events.get_task_single_value_metrics", {"tasks": [visit.argument("task")]})
+    )
+    curves = await visit.call("events.scalar_metrics_iter_histogram", {"task": task["id"], "key": _axis(visit)})
+    return visit.json(
+        {
+            # Machine monitoring comes last: people look for their own curves.
+            "metrics": dict(sorted(curves.items(), key=lambda item: (item[0].startswith(":monitor"), item[0]))),
+            "singles": next((item["values"] for item in singles["tasks"]), []),
+            "live": task["status"] in LIVE,
+        }
+    )
+
+
+async def plots(visit: Visit) -> Response:
+    """Show plots as they were reported, those of the last iteration of each at first."""
+    iterations = _count(visit, "iters", 1, MAX_ITERATIONS)
+    task, found = await asyncio.gather(
+        load(visit),
+        visit.call("events.get_task_plots", {"task": visit.argument("task"), "iters": iterations, "no_scroll": True}),
+    )
+    events = sorted(found["plots"], key=lambda event: (event.get("metric") or "", event.get("variant") or "",
+                                                       -(event.get("iter") or 0)))  # fmt: skip
+    metrics = list(dict.fromkeys(event.get("metric") or "" for event in events))
+    chosen = visit.query.get("metric")
+    if chosen is not None:
+        events = [event for event in events if (event.get("metric") or "") == chosen]
+    number = _count(visit, "page", 1, 10**6)
+    start = (number - 1) * PLOTS_PER_PAGE
+    files = visit.site.settings.files_url + "/"
+    shown = [
+        # Images inside a figure are fetched as any other file: through this page's own address.
+        event | {"plot_str": str(event.get("plot_str") or "").replace(files, "/files/")}
+        for event in events[start : start + PLOTS_PER_PAGE]
+    ]
+    return render_tab(
+        visit,
+        task,
+        "plots",
+        plots=shown,
+        metrics=metrics,
+        chosen=chosen,
+        iterations=iterations,
+        number=number,
+        has_next=len(events) > start + PLOTS_PER_PAGE,
+    )
+
+
+async def samples(visit: Visit) -> Response:
+    """Show debug samples, the latest iterations first."""
+    iterations = _count(visit, "iters", 4, MAX_ITERATIONS)
+    task, found = await asyncio.gather(
+        load(visit),
+        visit.call("events.debug_images", {"metrics": [{"task": visit.argument("task")}], "iters": iterations}),
+    )
+    groups: list[Json] = next((item["iterations"] for item in found.get("metrics") or []), [])
+    for group in groups:
+        for event in group["events"]:
+            event["link"] = visit.file_link(event.get("url"))
+            event["media"] = _media(str(event.get("url") or ""))
+    return render_tab(visit, task, "samples", groups=groups, iterations=iterations, more=len(groups) >= iterations)
+
+
+async def _log(visit: Visit, **query: Any) -> Json:
+    try:
+        return await visit.call("events.get_task_log", {"task": visit.argument("task"), "order": "asc"} | query)
+    except ApiError as error:
+        if (error.code, error.subcode) == (400, 101):
+            raise ApiError(400, 101, f"There is no task with the id {visit.argument('task')}") from error
+        raise
+
+
+def _lines(events: list[Json]) -> list[dict[str, Any]]:
+    """Return console events for the page. The key tells a line from another one of the same time and text."""
+    lines: list[dict[str, Any]] = []
+    seen: dict[str, int] = {}
+    for event in events:
+        message = str(event.get("msg") or "")
+        digest = blake2b(message.encode(errors="replace"), digest_size=6).hexdigest()
+        key = f"{event.get('timestamp')}-{digest}"
+        seen[key] = seen.get(key, -1) + 1
+        level = str(event.get("level") or "").lower()
+        lines.append(
+            {
+                "key": f"{key}-{seen[key]}",
+                "at": event.get("timestamp") or 0,
+                "html": str(ansi.to_html(message.rstrip("\n"))),
+                "level": level if level in ("warning", "warn", "error", "critical", "fatal") else "",
+            }
+        )
+    return lines
+
+
+def _axis(visit: Visit) -> str:
+    axis = visit.query.get("axis", "iter")
+    return axis if axis in ("iter", "iso_time") else "iter"
+
+
+def _count(visit: Visit, name: str, default: int, most: int) -> int:
+    text = visit.query.get(name, "")
+    return min(most, max(1, int(text))) if text.isdigit() and len(text) < 8 else default
+
+
+def _media(url: str) -> str:
+    path = urlsplit(url).path.lower()
+    return next((kind for kind, endings in MEDIA.items() if path.endswith(endings)), "file")

@@ -1,0 +1,70 @@
+"""Queues and workers: who waits, who works, and the order of waiting."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.responses import Response
+
+from localserver.errors import ApiError
+from localserver.web.site import Json, Visit
+from localserver.web.views.lists import find_queues, find_tasks, is_alive
+
+SHOWN_ENTRIES = 200
+MOVES = {
+    "front": "queues.move_task_to_front",
+    "forward": "queues.move_task_forward",
+    "backward": "queues.move_task_backward",
+    "back": "queues.move_task_to_back",
+}
+STATS = ("cpu_usage", "memory_used", "memory_free", "gpu_usage")
+STATS_WINDOW_S = 900
+
+
+async def queues(visit: Visit) -> Response:
+    """Show all queues with their entries in order."""
+    found = await find_queues(visit)
+    ids = [entry["task"]["id"] for queue in found for entry in (queue.get("entries") or [])[:SHOWN_ENTRIES]]
+    tasks = {task["id"]: task for task in await find_tasks(visit, {"id": ids}, size=5000)} if ids else {}
+    return visit.render("queues.html", live=True, queues=found, tasks=tasks, shown=SHOWN_ENTRIES)
+
+
+async def create_queue(visit: Visit) -> Response:
+    """Make a queue."""
+    name = str((await visit.form()).get("name") or "").strip()
+    await visit.call("queues.create", {"name": name})
+    return visit.redirect("/queues", "created")
+
+
+async def move_entry(visit: Visit) -> Response:
+    """Move an entry within its queue, or take it out."""
+    queue, task, move = (visit.argument(name) for name in ("queue", "task", "move"))
+    if move == "remove":
+        await visit.call("queues.remove_task", {"queue": queue, "task": task, "update_task_status": True})
+        return visit.redirect("/queues", "removed")
+    if move not in MOVES:
+        raise ApiError(404, 0, f"There is no way to move an entry called {move!r}")
+    await visit.call(MOVES[move], {"queue": queue, "task": task})
+    return visit.redirect("/queues", "moved")
+
+
+async def workers(visit: Visit) -> Response:
+    """Show all workers with their queues, tasks and machines."""
+    now = int(visit.now.timestamp())
+    query = {
+        "from_date": now - STATS_WINDOW_S,
+        "to_date": now + 1,
+        "interval": STATS_WINDOW_S * 2,
+        "items": [{"key": key, "aggregation": "avg"} for key in STATS],
+    }
+    found, stats = await asyncio.gather(visit.call("workers.get_all", {}), visit.call("workers.get_stats", query))
+    machines: dict[str, dict[str, float]] = {}
+    for worker in stats["workers"]:
+        for metric in worker["metrics"]:
+            values = metric["stats"][0]["values"] if metric["stats"] else []
+            if values:
+                machines.setdefault(worker["worker"], {})[metric["metric"]] = values[-1]
+    rows: list[Json] = sorted(found["workers"], key=lambda row: (not is_alive(row, visit.now), row["id"]))
+    return visit.render(
+        "workers.html", live=True, workers=rows, machines=machines, is_alive=lambda row: is_alive(row, visit.now)
+    )

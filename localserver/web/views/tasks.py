@@ -1,0 +1,250 @@
+"""The task page: its header, and the tabs that read the task document."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.responses import Response
+
+from localserver.errors import ApiError
+from localserver.web import dag, runs
+from localserver.web.site import Json, Visit
+from localserver.web.text import LIVE
+from localserver.web.views.lists import TASK_ROW, find_tasks, reference
+
+HEADER = [*TASK_ROW, "parent.name", "runtime", "comment"]
+TABS = {
+    "pipeline": "Pipeline",
+    "dataset": "Dataset",
+    "overview": "Overview",
+    "parameters": "Parameters",
+    "console": "Console",
+    "scalars": "Scalars",
+    "plots": "Plots",
+    "samples": "Debug samples",
+    "artifacts": "Artifacts",
+}
+FILES_PER_PAGE = 500
+MAX_VALUE = 200_000
+"""Longest configuration text that a page shows."""
+
+
+@dataclass(frozen=True)
+class DatasetFile:
+    """A file of a dataset version, as the SDK lists it on the task."""
+
+    name: str
+    size: int | None
+    hash: str
+
+
+async def load(visit: Visit, fields: list[str] | None = None) -> Json:
+    """Return the task that the address names.
+
+    Raises:
+        ApiError: 400/101 for an id that no task has.
+    """
+    id_ = visit.argument("task")
+    found = await find_tasks(visit, {"id": [id_]}, size=1, fields=[*HEADER, *(fields or [])])
+    if not found:
+        raise ApiError(400, 101, f"There is no task with the id {id_}")
+    return found[0]
+
+
+def is_dataset(task: Json) -> bool:
+    """Return whether a task is a dataset version."""
+    return "dataset" in (task.get("system_tags") or [])
+
+
+def tabs_of(task: Json) -> dict[str, str]:
+    """Return a task's tabs: the first one is what its plain address shows."""
+    left_out = {
+        name for name, shown in (("pipeline", runs.is_pipeline(task)), ("dataset", is_dataset(task))) if not shown
+    }
+    return {name: title for name, title in TABS.items() if name not in left_out}
+
+
+def render_tab(visit: Visit, task: Json, tab: str, **values: Any) -> Response:
+    """Return the task page with one tab open."""
+    return visit.render(
+        f"task_{tab}.html",
+        task=task,
+        tab=tab,
+        tabs=tabs_of(task),
+        live=values.pop("live", task["status"] in LIVE),
+        **values,
+    )
+
+
+async def first_tab(visit: Visit) -> Response:
+    """Show a task's own first tab."""
+    task = await load(visit, [])
+    shown = {"pipeline": pipeline, "dataset": dataset, "overview": overview}
+    return await shown[next(iter(tabs_of(task)))](visit)
+
+
+async def overview(visit: Visit) -> Response:
+    """Show what the task is, where it ran and what it ran."""
+    task = await load(visit, ["script", "container", "execution.queue", "output", "last_worker_report", "models"])
+    queue_id = reference((task.get("execution") or {}).get("queue"))
+    children, queue, singles = await asyncio.gather(
+        find_tasks(visit, {"parent": [task["id"]], "order_by": ["created"]}, size=100),
+        _queue(visit, queue_id),
+        visit.call("events.get_task_single_value_metrics", {"tasks": [task["id"]]}),
+    )
+    values: list[Json] = next((item["values"] for item in singles["tasks"]), [])
+    return render_tab(visit, task, "overview", children=children, queue=queue, singles=values)
+
+
+async def parameters(visit: Visit) -> Response:
+    """Show hyperparameters by section, and configuration objects."""
+    task = await load(visit, ["hyperparams", "configuration"])
+    return render_tab(
+        visit,
+        task,
+        "parameters",
+        sections=sorted((task.get("hyperparams") or {}).items(), key=lambda item: (item[0] != "Args", item[0])),
+        configuration=sorted((task.get("configuration") or {}).items()),
+        max_value=MAX_VALUE,
+    )
+
+
+async def artifacts(visit: Visit) -> Response:
+    """Show artifacts and models with links to their files."""
+    task = await load(visit, ["execution.artifacts", "models"])
+    models = task.get("models") or {}
+    ids = [reference(item.get("model")) for kind in ("input", "output") for item in models.get(kind) or []]
+    details: dict[str, Json] = {}
+    if ids:
+        query = {"id": ids, "only_fields": ["name", "uri", "framework", "ready"], "page": 0, "page_size": 500}
+        details = {model["id"]: model for model in (await visit.call("models.get_all_ex", query))["models"]}
+    found = (task.get("execution") or {}).get("artifacts") or []
+    return render_tab(
+        visit,
+        task,
+        "artifacts",
+        artifacts=sorted(found, key=lambda artifact: (artifact.get("mode") != "input", artifact.get("key", ""))),
+        models=models,
+        details=details,
+        model_id=lambda item: reference(item.get("model")),
+    )
+
+
+async def pipeline(visit: Visit) -> Response:
+    """Show a pipeline run as a graph of its steps, with their times and the run's parameters."""
+    task = await load(visit, ["configuration.Pipeline", "hyperparams"])
+    ids = runs.step_ids(task)
+    own, named = await asyncio.gather(
+        find_tasks(visit, {"parent": [task["id"]]}, size=1000, fields=runs.STEP_FIELDS),
+        find_tasks(visit, {"id": ids}, size=1000, fields=runs.STEP_FIELDS) if ids else _nothing(),
+    )
+    run = runs.read_run(task, [*own, *named])
+    shown = {step.task_id for step in run.steps}
+    return render_tab(
+        visit,
+        task,
+        "pipeline",
+        run=run,
+        steps={step.name: step for step in run.steps},
+        drawing=dag.layout({step.name: step.parents for step in run.steps}),
+        others=[child for child in own if child["id"] not in shown],
+        sections=[item for item in sorted((task.get("hyperparams") or {}).items()) if item[0] != "properties"],
+        chart=timeline(run, visit),
+    )
+
+
+async def dataset(visit: Visit) -> Response:
+    """Show a dataset version: sizes, parents, files."""
+    task = await load(visit, ["configuration", "execution.artifacts"])
+    configuration = task.get("configuration") or {}
+    files = read_files((configuration.get("Dataset Content") or {}).get("value") or "")
+    versions = read_struct((configuration.get("Dataset Struct") or {}).get("value") or "")
+    parents = versions.get(task["id"], {}).get("parents", [])
+    text = visit.query.get("page", "1")
+    number = max(1, int(text)) if text.isdigit() and len(text) < 7 else 1
+    wanted = visit.query.get("q", "").strip()
+    matching = [file for file in files if wanted.lower() in file.name.lower()] if wanted else files
+    start = (number - 1) * FILES_PER_PAGE
+    return render_tab(
+        visit,
+        task,
+        "dataset",
+        files=matching[start : start + FILES_PER_PAGE],
+        matching=len(matching),
+        total=len(files),
+        number=number,
+        has_next=len(matching) > start + FILES_PER_PAGE,
+        versions=versions,
+        parents=parents,
+        drawing=dag.layout({id_: version["parents"] for id_, version in versions.items()}) if versions else None,
+    )
+
+
+def read_files(text: str) -> list[DatasetFile]:
+    """Return the files listed in the configuration object `Dataset Content`: CSV with a header line, names unquoted."""
+    files = []
+    for line in text.splitlines()[1:]:
+        name, size, digest = ([""] * 3 + line.rsplit(", ", 2))[-3:]
+        if name:
+            files.append(DatasetFile(name, int(size) if size.isdigit() else None, digest))
+        elif line.strip():
+            files.append(DatasetFile(line.strip(), None, ""))
+    return files
+
+
+def read_struct(text: str) -> dict[str, Json]:
+    """Return the versions in the configuration object `Dataset Struct`: task id → name, version, size, parent ids."""
+    try:
+        stored = json.loads(text) if text else {}
+        return {
+            str(node["job_id"]): node | {"parents": [str(stored[parent]["job_id"]) for parent in node["parents"]]}
+            for node in stored.values()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A step's time in the run, as parts of the run's length (0 to 100)."""
+
+    wait_start: float
+    wait: float
+    start: float
+    length: float
+
+
+def timeline(run: runs.Run, visit: Visit) -> dict[str, Bar]:
+    """Return where each step lies in time; {} before anything has run."""
+    timed = [step for step in run.steps if step.created and step.status != "cached"]
+    if not timed:
+        return {}
+    first = min(step.created for step in timed if step.created)
+    last = max((step.ended or visit.now) if step.started else (step.created or visit.now) for step in timed)
+    length = max(0.001, (last - first).total_seconds())
+    bars = {}
+    for step in timed:
+        assert step.created is not None  # noqa: S101  chosen above
+        created = (step.created - first).total_seconds() / length * 100
+        if step.started is None:
+            end = 100.0 if step.status == "queued" else created
+            bars[step.name] = Bar(created, max(0.0, end - created), end, 0.0)
+            continue
+        start = max(created, (step.started - first).total_seconds() / length * 100)
+        end = ((step.ended or visit.now) - first).total_seconds() / length * 100
+        bars[step.name] = Bar(created, start - created, start, max(0.4, end - start))
+    return bars
+
+
+async def _queue(visit: Visit, id_: str) -> Json | None:
+    if not id_:
+        return None
+    found = (await visit.call("queues.get_all", {"id": [id_], "only_fields": ["id", "name"]}))["queues"]
+    return next(iter(found), {"id": id_, "name": id_})
+
+
+async def _nothing() -> list[Json]:
+    return []
