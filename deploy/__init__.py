@@ -1,0 +1,1 @@
+"""Deploys the ClearML agent to the cluster of the current kubeconfig and proves that it works."""
