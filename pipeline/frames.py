@@ -45,7 +45,7 @@ def _read(path: Path) -> pl.DataFrame:
     try:
         columns = pl.read_csv(path, n_rows=0, infer_schema=False).columns
         if set(SCHEMA) <= set(columns):
-            return pl.read_csv(path, schema_overrides=SCHEMA, infer_schema=False).select(SCHEMA)
+            return pl.read_csv(path, schema_overrides=SCHEMA, infer_schema=False).select(*SCHEMA)
         if len(columns) == len(SCHEMA) and columns[0] in {"1", "2"}:  # the Kaggle file has no header
             return pl.read_csv(path, has_header=False, schema=SCHEMA)
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -124,8 +124,9 @@ def preview(frame: pl.DataFrame, rows: int = 10, width: int = 160) -> list[list[
         rows: Rows to show.
         width: Characters after which a text is cut.
     """
-    cells = [["" if value is None else str(value) for value in row] for row in frame.head(rows).iter_rows()]
-    return [
-        frame.columns,
-        *([text if len(text) <= width else text[: width - 1] + "…" for text in row] for row in cells),
-    ]
+    return [frame.columns, *([_cell(value, width) for value in row] for row in frame.head(rows).iter_rows())]
+
+
+def _cell(value: object, width: int) -> str:
+    text = " ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
+    return text if len(text) <= width else text[: width - 1] + "…"

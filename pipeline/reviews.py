@@ -12,6 +12,7 @@ guess at one. It talks to no outside system but the files.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from collections import Counter, deque
@@ -31,10 +32,13 @@ BATCH_ROWS = 25_000
 MAX_BAD = 0.01
 
 MAX_RECORD_BYTES = 16 * 1024 * 1024
+_BLOCK_BYTES = 256 * 1024
 QUARANTINE_ROWS = 10_000
 """As many bad rows are kept; a file that reaches this and is above its threshold is given up at once."""
 
 _POLARITIES = {"1": 1, "2": 2}
+# Perhaps an empty field without quotes: csv reads it as "" like a quoted one, but it is null.
+_BARE_EMPTY = re.compile(r"^,|,,|,\r?$", re.MULTILINE)
 _FIELD = re.compile(r'(?:^|,)(?:"(?P<quoted>(?:[^"]|"")*)"|(?P<bare>[^,]*))')
 
 # What a file can be instead of UTF-8 text, by its first bytes.
@@ -143,23 +147,32 @@ class ReviewFile:
         self._quarantine.unlink(missing_ok=True)
         with self.path.open("rb") as stream, _Quarantine(self._quarantine, self.summary) as quarantine:
             self._refuse_foreign(stream)
+            csv.field_size_limit(MAX_RECORD_BYTES)  # a setting of the process, and far too low for long texts
             columns: list[str] = []
             batch: list[_Row] = []
-            for line, record, row in _records(stream, self.summary):
-                if not columns and not isinstance(row, _Bad):
-                    columns, is_header = self._columns(row)
-                    if is_header:
-                        continue
-                row = _checked(row, columns)
-                if isinstance(row, _Bad):
-                    quarantine.put(line, record, row)
-                    self._refuse_bad(at_end=False)
-                    continue
-                batch.append(row)
-                self.summary.rows += 1
-                if len(batch) == rows:
-                    yield _frame(columns, batch)
-                    batch = []
+            blocks = _Blocks(stream, self.summary)
+            while block := blocks.next():
+                good = columns and _plain_rows(block, columns)
+                if good:
+                    batch += good
+                    self.summary.rows += len(good)
+                    blocks.line += block.count(b"\n")
+                else:
+                    for line, record, row in _records(block, blocks, len(columns)):
+                        if not columns and not isinstance(row, _Bad):
+                            columns, is_header = self._columns(row)
+                            if is_header:
+                                continue
+                        row = _checked(row, columns)
+                        if isinstance(row, _Bad):
+                            quarantine.put(line, record, row)
+                            self._refuse_bad(at_end=False)
+                        else:
+                            batch.append(row)
+                            self.summary.rows += 1
+                while len(batch) >= rows:
+                    yield _frame(columns, batch[:rows])
+                    del batch[:rows]
             self._refuse_bad(at_end=True)
             if batch:
                 yield _frame(columns, batch)
@@ -244,58 +257,79 @@ def _size(path: Path) -> int:
     return size
 
 
-class _Lines:
-    """Lines of a stream, which can be put back."""
+class _Blocks:
+    """A stream in blocks of whole lines.
+
+    Attributes:
+        line: Number of the next block's first line.
+    """
 
     def __init__(self, stream: IO[bytes], summary: Summary) -> None:
         self._stream = stream
-        self._back: deque[bytes] = deque()
         self._summary = summary
+        self.line = 1
 
     def next(self) -> bytes:
-        if self._back:
-            return self._back.popleft()
-        line = self._stream.readline(MAX_RECORD_BYTES)
-        self._summary.bytes_read += len(line)
-        rest = line
-        while len(rest) == MAX_RECORD_BYTES and not rest.endswith(b"\n"):  # too long: refused by `_parse`, but passed
-            rest = self._stream.readline(MAX_RECORD_BYTES)
-            self._summary.bytes_read += len(rest)
-        return line
-
-    def put_back(self, lines: list[bytes]) -> None:
-        self._back.extendleft(reversed(lines))
+        block = self._stream.read(_BLOCK_BYTES)
+        if block and not block.endswith(b"\n"):
+            block += self._stream.readline(MAX_RECORD_BYTES)
+        if not self._summary.bytes_read:
+            block = block.removeprefix(b"\xef\xbb\xbf")
+        self._summary.bytes_read += len(block)
+        return block
 
 
-def _records(stream: IO[bytes], summary: Summary) -> Iterator[tuple[int, bytes, _Row | _Bad]]:
-    """Yield each record with the number of its first line.
+def _plain_rows(block: bytes, columns: list[str]) -> list[_Row]:
+    """Return the rows of a block in which every row is good; none at all if one of them needs a closer look."""
+    try:
+        text = block.decode()
+        lines = [line + "\n" for line in text.split("\n")]  # nothing else ends a line here, unlike in `splitlines`
+        rows: list[_Row] = [row for row in csv.reader(lines, strict=True) if row]
+    except (UnicodeDecodeError, csv.Error):
+        return []
+    if {len(row) for row in rows} != {len(columns)}:
+        return []
+    if any("" in row for row in rows) and _BARE_EMPTY.search(text):
+        return []
+    if POLARITY in columns:
+        place = columns.index(POLARITY)
+        for row in rows:
+            row[place] = _POLARITIES.get(row[place])
+        if any(row[place] is None for row in rows):
+            return []
+    return rows
 
-    A record goes on over line ends while its number of quotes is odd. Where that leads to nonsense, the first line is a
-    record of its own and the others start afresh: an unfinished quote must not take good rows along.
+
+def _records(block: bytes, blocks: _Blocks, columns: int) -> Iterator[tuple[int, bytes, _Row | _Bad]]:
+    """Yield each record of a block with the number of its first line.
+
+    A record goes on over line ends while its number of quotes is odd, if need be into the next blocks. Where that leads
+    to nonsense, the first line is a record of its own and the others start afresh: an unfinished quote must not take
+    good rows along.
     """
-    csv.field_size_limit(MAX_RECORD_BYTES)  # a setting of the process, and far too low for long texts
-    lines = _Lines(stream, summary)
-    columns = 0
-    number = 1
-    while line := lines.next():
-        if number == 1:
-            line = line.removeprefix(b"\xef\xbb\xbf")
-        taken = [line]
-        quotes, size = line.count(b'"'), len(line)
-        while quotes % 2 and size < MAX_RECORD_BYTES and (more := lines.next()):
-            taken.append(more)
-            quotes += more.count(b'"')
-            size += len(more)
-        fields = _parse(b"".join(taken))
+    lines = deque(io.BytesIO(block))
+    while lines:
+        taken = [lines.popleft()]
+        quotes, size = taken[0].count(b'"'), len(taken[0])
+        while quotes % 2 and size < MAX_RECORD_BYTES:
+            if not lines:
+                lines.extend(io.BytesIO(blocks.next()))
+                if not lines:
+                    break
+            taken.append(lines.popleft())
+            quotes += taken[-1].count(b'"')
+            size += len(taken[-1])
+        record = b"".join(taken)
+        fields = _parse(record)
         if len(taken) > 1 and (isinstance(fields, _Bad) or (columns and len(fields) != columns)):
-            lines.put_back(taken[1:])
-            del taken[1:]
-            fields = _parse(line)
+            lines.extendleft(reversed(taken[1:]))
+            taken, record = taken[:1], taken[0]
+            fields = _parse(record)
         if fields:  # an empty line is no row
-            if not columns and not isinstance(fields, _Bad):
-                columns = len(fields)
-            yield number, b"".join(taken), fields
-        number += len(taken)
+            if not isinstance(fields, _Bad):
+                columns = columns or len(fields)
+            yield blocks.line, record, fields
+        blocks.line += len(taken)
 
 
 def _parse(record: bytes) -> _Row | _Bad:
@@ -312,7 +346,6 @@ def _parse(record: bytes) -> _Row | _Bad:
         return _Bad(cause, str(error))
     if "" not in fields:
         return list(fields)
-    # csv cannot tell an empty field from a quoted empty text.
     bare = [match["quoted"] is None for match in _FIELD.finditer(text)]
     return [None if value == "" and bare[place] else value for place, value in enumerate(fields)]
 
