@@ -111,7 +111,7 @@ def test_a_whole_run(api: ApiClient, project: str, run: Callable[..., Any], clea
     artifacts = {item["key"]: item for item in task["execution"]["artifacts"]}
     assert artifacts.keys() == {"numbers", "array"}
     assert artifacts["numbers"]["uri"].startswith(clearml_server.files_url)
-    assert [item["name"] for item in task["models"]["output"]] == ["a model"]
+    assert [item["name"] for item in task["models"]["output"]] == ["weights"]
     assert task["last_iteration"] == 2
 
 
