@@ -93,10 +93,12 @@ class Folder:
         with self._changing:
             for target in targets:
                 self._check_free(target, targets)
+            changed = {target.parent for target in targets}
             for target, temporary in targets.items():
+                changed |= {ancestor.parent for ancestor in self._below_root(target) if not ancestor.exists()}
                 target.parent.mkdir(parents=True, exist_ok=True)
                 temporary.replace(target)
-        for folder in {ancestor for target in targets for ancestor in self._below_root(target)} | {self.root}:
+        for folder in changed:
             _sync_folder(folder)
         return [str(target.relative_to(self.root)) for target in targets]
 
