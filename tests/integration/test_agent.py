@@ -1,0 +1,229 @@
+"""A stock clearml-agent 1.9.2 daemon, as `pipeline.machine` starts it, against a live server."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.util
+import os
+import subprocess
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psutil
+import pytest
+
+from localserver.pytest_plugin import ClearmlServer
+from pipeline.machine import MachineSettings, processes, workers
+from pipeline.machine.api import Access
+from tests.api_client import ApiClient
+
+pytestmark = pytest.mark.integration
+
+TASK_TIMEOUT_S = 90
+ENDED = ("completed", "failed", "stopped")
+TINY = "clearml-pods-probe"
+SLEEPER = "import os, time\nprint(f'<pid {os.getpid()}>', flush=True)\ntime.sleep(300)\n"
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheel of a package that is installed nowhere."""
+    folder = tmp_path_factory.mktemp("wheels")
+    files = {
+        "clearml_pods_probe.py": b"ANSWER = 42\n",
+        "clearml_pods_probe-1.0.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {TINY}\nVersion: 1.0\n".encode(),
+        "clearml_pods_probe-1.0.dist-info/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    digests = {
+        name: base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+        for name, data in files.items()
+    }
+    record = [f"{name},sha256={digests[name]},{len(data)}" for name, data in files.items()]
+    files["clearml_pods_probe-1.0.dist-info/RECORD"] = "\n".join(
+        [*record, "clearml_pods_probe-1.0.dist-info/RECORD,,"]
+    ).encode()
+    with zipfile.ZipFile(folder / "clearml_pods_probe-1.0-py3-none-any.whl", "w") as wheel:
+        for name, data in files.items():
+            wheel.writestr(name, data)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> MachineSettings:
+    """Workers of this module: queues of their own on the session's server."""
+    tag = uuid4().hex[:8]
+    return MachineSettings(
+        state=tmp_path_factory.mktemp("machine"),
+        agent_python=MachineSettings.from_environ({}).agent_python,
+        steps_queue=f"steps {tag}",
+        controllers_queue=f"controllers {tag}",
+        step_workers=1,
+    )
+
+
+@pytest.fixture(scope="module")
+def daemons(
+    clearml_server: ClearmlServer, settings: MachineSettings, wheels: Path
+) -> Iterator[Callable[[], list[str]]]:
+    """Starts the workers that do not run; ended with the module, which must leave no process behind."""
+    access = Access.read(clearml_server.data / "clearml.conf")
+    before = os.environ.get("UV_FIND_LINKS")
+    os.environ["UV_FIND_LINKS"] = str(wheels)
+    try:
+        yield lambda: [worker.plan.name for worker in workers.ensure(settings, access)]
+    finally:
+        workers.stop(settings)
+        if before is None:
+            del os.environ["UV_FIND_LINKS"]
+        else:
+            os.environ["UV_FIND_LINKS"] = before
+    assert not any(worker.family() for worker in workers.planned(settings))
+
+
+@pytest.fixture
+def enqueue(api: ApiClient, settings: MachineSettings, daemons: Callable[[], list[str]]) -> Callable[..., str]:
+    """Enqueues a task made of a few lines of Python for the steps' worker and returns its id."""
+    daemons()
+
+    def put(code: str, requirements: str = "clearml>=2.1\npolars>=1\n") -> str:
+        script = {"diff": code, "entry_point": "probe.py", "working_dir": ".", "binary": "python3.11"}
+        script["requirements"] = {"pip": requirements}
+        task = api("tasks.create", name="probe", type="data_processing", script=script)["id"]
+        api("tasks.enqueue", task=task, queue_name=settings.steps_queue)
+        return task
+
+    return put
+
+
+def state(api: ApiClient, task: str) -> dict[str, Any]:
+    return api("tasks.get_by_id", task=task)["task"]
+
+
+def log(api: ApiClient, task: str) -> str:
+    events = api("events.get_task_log", task=task, batch_size=5000, order="asc")["events"]
+    return "\n".join(event["msg"] for event in events)
+
+
+def wait(api: ApiClient, task: str, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    deadline = time.monotonic() + TASK_TIMEOUT_S
+    while not condition(found := state(api, task)):
+        assert time.monotonic() < deadline, f"task {task} is {found['status']}:\n{log(api, task)}"
+        time.sleep(0.1)
+    return found
+
+
+def ended(found: dict[str, Any]) -> bool:
+    return found["status"] in ENDED
+
+
+def pid_of(api: ApiClient, task: str) -> int:
+    """Wait until a sleeper sleeps and return its process."""
+    wait(api, task, lambda _: "<pid " in log(api, task))
+    return int(log(api, task).split("<pid ")[1].split(">")[0])
+
+
+def test_a_task_runs_to_completed_with_its_console_on_the_server(api, enqueue, settings):
+    task = enqueue(
+        "from clearml import Task\n"
+        "task = Task.init()\n"
+        "task.get_logger().report_scalar('numbers', 'one', value=1.0, iteration=3)\n"
+        "print('hello from', 'the task')\n"
+    )
+    found = wait(api, task, ended)
+    assert found["status"] == "completed", log(api, task)
+    assert found["status_reason"] == "worker execution done"
+    assert found["last_worker"] == workers.planned(settings)[1].id
+    assert found["last_iteration"] == 3
+    console = log(api, task)
+    assert "hello from the task" in console
+    assert "pulled from" in console
+    assert "Process completed successfully" in console
+    assert "clearml-pods" not in found["script"]["requirements"]["pip"], "the project is on no index"
+
+
+def test_a_failing_task_ends_failed_and_says_why(api, enqueue):
+    task = enqueue("raise ValueError('broken on purpose')\n")
+    found = wait(api, task, ended)
+    assert (found["status"], found["status_reason"]) == ("failed", "worker execution exit code 1")
+    assert "ValueError: broken on purpose" in log(api, task)
+
+
+def test_an_aborted_task_ends_stopped_and_its_process_with_it(api, enqueue):
+    task = enqueue(SLEEPER)
+    pid = pid_of(api, task)
+    api("tasks.stop", task=task)
+    found = wait(api, task, ended)
+    assert (found["status"], found["status_reason"]) == ("stopped", "task was stopped by tasks.stop")
+    assert processes.wait_until(lambda: not psutil.pid_exists(pid), 10)
+
+
+def test_a_step_that_pins_something_else_gets_it_in_its_own_environment_only(api, enqueue, settings):
+    task = enqueue(
+        "from importlib.metadata import version\n"
+        f"print('found', version({TINY!r}), __import__('clearml_pods_probe').ANSWER)\n",
+        requirements=f"{TINY}==1.0\npolars>=1\n",
+    )
+    assert wait(api, task, ended)["status"] == "completed", log(api, task)
+    assert "found 1.0 42" in log(api, task)
+    assert importlib.util.find_spec("clearml_pods_probe") is None
+    controllers = workers.planned(settings)[0].folder / "env"
+    assert not list(controllers.glob("lib/*/site-packages/clearml_pods_probe*"))
+
+
+def test_a_pin_that_nobody_can_meet_fails_the_task_and_names_it(api, enqueue):
+    task = enqueue("print('never')\n", requirements="clearml-pods-no-such-package==1.0\n")
+    assert wait(api, task, ended)["status"] == "failed"
+    assert "clearml-pods-no-such-package" in log(api, task)
+
+
+def test_a_killed_agent_takes_its_task_along_and_the_next_start_reports_it(api, enqueue, settings, daemons):
+    task = enqueue(SLEEPER)
+    worker = workers.planned(settings)[1]
+    pid = pid_of(api, task)
+
+    worker.process().kill()
+    assert processes.wait_until(lambda: worker.process() is None and not psutil.pid_exists(pid), 20)
+    assert state(api, task)["status"] == "in_progress", "nobody is left to say otherwise"
+
+    assert daemons() == ["steps-1"]
+    found = state(api, task)
+    assert found["status"] == "failed"
+    assert "had died" in found["status_reason"]
+    assert wait(api, enqueue("print('again')\n"), ended)["status"] == "completed"
+
+
+# clearml-agent#223, the reason for the pin: agent 1.9.2 runs a task (above); what 1.9.3 does instead is refused.
+REFUSAL = (
+    "Validation error (Cannot skip setting execution queue for a task that is not enqueued "
+    "or does not have execution queue set)"
+)
+
+
+def test_the_call_by_which_agent_1_9_3_pushes_a_task_on_is_refused(api):
+    """The calls of `clearml_agent.glue.k8s` 1.9.3 between taking a task and making its pod."""
+    queue = api("queues.create", name=f"glue {uuid4().hex}")["id"]
+    pending = api("queues.create", name=f"pending {uuid4().hex}")["id"]
+    task = api("tasks.create", name="probe", type="training")["id"]
+    api("tasks.enqueue", task=task, queue=queue)
+    assert api("queues.get_next_task", _version="v2.14", queue=queue)["entry"]["task"] == task
+    api("tasks.stop", task=task, force=True, status_reason="moving to k8s pending queue")
+    reply = api.send(
+        "tasks.enqueue",
+        task=task,
+        queue=pending,
+        status_reason="k8s pending scheduler",
+        update_execution_queue=False,
+    )
+    assert reply.error == (400, 12, REFUSAL)
+
+
+def test_the_agent_in_use_is_the_pinned_one(settings):
+    done = subprocess.run(
+        [str(settings.agent_python), "-m", "clearml_agent", "--version"], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.split()[-1] == "1.9.2"
