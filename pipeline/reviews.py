@@ -144,7 +144,6 @@ class ReviewFile:
             BadRowsError: Too many rows are bad; raised behind the last batch, or when the quarantine is full.
         """
         self.summary = Summary()
-        self._quarantine.unlink(missing_ok=True)
         with self.path.open("rb") as stream, _Quarantine(self._quarantine, self.summary) as quarantine:
             self._refuse_foreign(stream)
             csv.field_size_limit(MAX_RECORD_BYTES)  # a setting of the process, and far too low for long texts
@@ -225,6 +224,10 @@ class _Quarantine:
         self._stream: IO[str] | None = None
 
     def __enter__(self) -> _Quarantine:
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputFileError(f"cannot replace the bad rows in {self._path}: {error.strerror}") from error
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,8 +1,8 @@
 """Real review snippets for a machine that has nothing but a package index.
 
 The source distribution of `vaderSentiment` 3.3.2 (MIT) carries 3,708 sentences of Amazon reviews, each with the mean
-rating that people gave it, from -4 to 4 (Hutto and Gilbert 2014). Fetched by name and pinned hash through pip, so that
-pip's own settings apply (`PIP_INDEX_URL`, `PIP_CERT`, …), they become a file in the shape of the Kaggle set; the neutral
+rating that people gave it, from -4 to 4 (Hutto and Gilbert 2014). Fetched by name and pinned hash through pip, so
+that pip's own settings apply (`PIP_INDEX_URL`, `PIP_CERT`, …), they become a file in the shape of the Kaggle set; the neutral
 ones are left out. The texts are never part of this repository; licence and citation lie beside every copy.
 
 Outside system: the package index, through `python -m pip`. Nothing is fetched where the file is already there.
@@ -21,7 +21,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import OutputFileError, SampleError
+from pipeline.errors import SampleError
+from pipeline.files import replacing
 
 
 @dataclass(frozen=True)
@@ -80,30 +81,20 @@ def write_sample(target: Path, source: Source = SOURCE) -> Sample:
     """
     licence = target.with_name(target.name + ".LICENSE.txt")
     citation = target.with_name(target.name + ".CITATION.txt")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        fetched = not (licence.exists() and citation.exists() and target.exists() and _is(source, target.read_bytes()))
-        if fetched:
-            text, licence_text = _snippets(_fetch(source))
-            if not _is(source, text):
-                raise SampleError(f"the snippets in {source.requirement} are not the expected ones")
-            _replace(licence, licence_text)
-            _replace(citation, _CITATION.encode())
-            _replace(target, text)  # last: its presence says that all is there
-        rows = target.read_bytes().count(b"\n")
-    except OSError as error:
-        raise OutputFileError(f"cannot write the sample to {target}: {error.strerror}") from error
-    return Sample(target, licence, citation, rows, fetched)
+    fetched = not (licence.exists() and citation.exists() and target.exists() and _is(source, target.read_bytes()))
+    if fetched:
+        text, licence_text = _snippets(_fetch(source))
+        if not _is(source, text):
+            raise SampleError(f"the snippets in {source.requirement} are not the expected ones")
+        # The texts come last: their presence says that all is there.
+        for path, content in ((licence, licence_text), (citation, _CITATION.encode()), (target, text)):
+            with replacing(path) as temporary:
+                temporary.write_bytes(content)
+    return Sample(target, licence, citation, target.read_bytes().count(b"\n"), fetched)
 
 
 def _is(source: Source, content: bytes) -> bool:
     return hashlib.sha256(content).hexdigest() == source.csv_sha256
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)
 
 
 def _fetch(source: Source) -> bytes:

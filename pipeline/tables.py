@@ -1,20 +1,18 @@
 """Tables on disk for the text step: CSV or parquet in, parquet out, batch by batch in constant memory.
 
-What is written appears under its name complete or not at all. The module must not know what the batches are for. It
-talks to no outside system but the files.
+The module must not know what the batches are for. It talks to no outside system but the files.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from pipeline.errors import InputFileError, OutputFileError
+from pipeline.errors import InputFileError
+from pipeline.files import replacing
 from pipeline.reviews import MAX_BAD, ReviewFile, Summary
 
 if TYPE_CHECKING:
@@ -126,24 +124,3 @@ def write_parquet(path: Path, frames: Iterator[pl.DataFrame]) -> None:
 def _to_arrow(frame: pl.DataFrame) -> pa.Table:
     # Readers other than polars may not know string views.
     return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside a file; it takes the file's place if the block succeeds, and is gone if not.
-
-    Raises:
-        OutputFileError: Nothing can be written there.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        if path.is_dir():
-            raise OutputFileError(f"cannot write {path}: it is a folder")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            yield temporary
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputFileError(f"cannot write {path}: {error.strerror or error}") from error

@@ -64,7 +64,7 @@ def preprocess(frame: pl.DataFrame, column: str = "Review") -> pl.DataFrame:
             hint="name the text column with --column",
         )
     texts = frame[column]
-    if texts.dtype == pl.Null:
+    if texts.dtype in (pl.Null, pl.Categorical, pl.Enum):
         texts = texts.cast(pl.String)
     if texts.dtype != pl.String:
         raise DataError(f"column {column!r} holds {texts.dtype}, not text", hint="name the text column with --column")

@@ -19,9 +19,9 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 @json_option
 def generate(out: Path, rows: int, seed: int, as_json: bool) -> None:
     """Write made-up reviews to OUT, in the shape of the Kaggle file: no header; polarity, title, review."""
+    from pipeline.files import replacing
     from pipeline.generate import BLOCK_ROWS
     from pipeline.generate import generate as generate_blocks
-    from pipeline.tables import replacing
 
     with replacing(out) as temporary, progress_bar("Generating") as show, temporary.open("wb") as stream:
         for number, block in enumerate(generate_blocks(rows, seed), start=1):
