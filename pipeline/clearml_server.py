@@ -114,6 +114,11 @@ class ClearmlServer:
             ) from error
         return cls(session, api_url, str(Session.get_app_server_host()))
 
+    @classmethod
+    def of_task(cls, task: Any) -> ClearmlServer:
+        """Return the server that an SDK task lives on, through the connection that the SDK has already."""
+        return cls(task.session, str(task.session.host), str(task.session.get_app_server_host()))
+
     def call(self, endpoint: str, **data: Any) -> dict[str, Any]:
         """Return the data of the reply.
 

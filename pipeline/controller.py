@@ -11,7 +11,7 @@ How the SDK's controller is tamed, each for a reason met in real runs:
   then ends the step as failed; the SDK would wait for ever for a step that is in no queue;
 - a step whose worker is gone without a word is ended as failed, and run once more;
 - generated steps carry a digest of this package, so that a cached step is reused only for the same code;
-- generated steps end with `pipeline.timeline.complete`.
+- generated steps end with `pipeline.timeline.complete`, and begin with `pipeline.sdk.check_schemas_once`.
 
 Outside system: the ClearML server, through the SDK. Nothing here prints for a person; `pipeline.progress` does, from
 what the server says.
@@ -36,6 +36,7 @@ from clearml.automation.job import BaseJob, ClearmlJob, LocalClearmlJob
 from pipeline import provenance
 from pipeline.clearml_server import ClearmlServer
 from pipeline.errors import PipelineError
+from pipeline.sdk import check_schemas_once
 from pipeline.settings import (
     DEFAULTS,
     IN_PROCESS,
@@ -60,6 +61,13 @@ from pipeline.controller import main
 
 main()
 '''
+
+STEP_BEGINNING = """\
+from pipeline.timeline import mark
+mark("process")
+from pipeline.sdk import check_schemas_once
+check_schemas_once()
+"""
 
 STEP_ENDING = """\
     from pipeline.timeline import complete
@@ -102,6 +110,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the controller: on a person's machine as told by the one argument, under an agent as told by its task."""
     arguments = sys.argv[1:] if arguments is None else arguments
     launch = Launch.from_json(arguments[0]) if arguments else Launch()
+    check_schemas_once()
     pipe = build_pipeline(launch)
     if launch.announce:
         _announce(Path(launch.announce), pipe.id)
@@ -119,7 +128,6 @@ def build_pipeline(launch: Launch) -> DataPreparePipeline:
         project=PIPELINE_PROJECT,
         version=provenance.PACKAGE_VERSION,
         pool_frequency=POLL_MINUTES,
-        repo="",
         packages=step_requirements(),
         skip_global_imports=False,
         enable_local_imports=False,
@@ -179,8 +187,10 @@ def build_pipeline(launch: Launch) -> DataPreparePipeline:
     return pipe
 
 
-class DataPreparePipeline(PipelineController):
+class DataPreparePipeline(PipelineController):  # type: ignore[misc]
     """The SDK's controller with the changes that the module's docstring lists."""
+
+    _task_template_header = STEP_BEGINNING + PipelineController._task_template_header
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.images: Mapping[str, str] = {}
@@ -263,7 +273,7 @@ class LostWorkers:
                 self._server.call("tasks.failed", task=task["id"], force=True, status_reason=reason)
 
 
-class StampedJob(ClearmlJob):
+class StampedJob(ClearmlJob):  # type: ignore[misc]
     """A step's task that carries the moment at which it was put into its queue."""
 
     def launch(self, queue_name: str | None = None) -> bool:
@@ -272,7 +282,7 @@ class StampedJob(ClearmlJob):
         return bool(super().launch(queue_name))
 
 
-class StampedLocalJob(LocalClearmlJob):
+class StampedLocalJob(LocalClearmlJob):  # type: ignore[misc]
     """The same for a step that is a process on this machine."""
 
     def launch(self, queue_name: str | None = None) -> bool:

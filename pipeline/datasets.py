@@ -14,13 +14,51 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from clearml import Dataset, Task
 
 from pipeline.clearml_server import ClearmlServer, DatasetVersion
 from pipeline.errors import DataError
 from pipeline.versions import unique_version
+
+
+class _LeanDataset(Dataset):  # type: ignore[misc]
+    """The SDK's dataset without the questions whose answers are known: half of its 280 calls for one version.
+
+    A finished version never changes, so it is fetched once per process; and since files are only ever added here, no
+    parent has to be searched for a file that came back.
+    """
+
+    _known: ClassVar[dict[str, Any]] = {}
+    _making: ClassVar[bool] = False
+
+    @classmethod
+    def get(cls, dataset_id: str | None = None, **kwargs: Any) -> Any:
+        """Return a dataset version."""
+        if dataset_id not in cls._known or kwargs.get("alias"):
+            dataset = super().get(dataset_id=dataset_id, **kwargs)
+            if not dataset.is_final():
+                return dataset
+            cls._known[dataset.id] = dataset
+            return dataset
+        return cls._known[dataset_id]
+
+    @classmethod
+    def create(cls, **kwargs: Any) -> Any:
+        """Make a version under construction."""
+        cls._making = True
+        try:
+            return super().create(**kwargs)
+        finally:
+            cls._making = False
+
+    def _fix_dataset_files_parents(self) -> None:
+        """Nothing to fix where files are only added."""
+
+    def _report_dataset_struct(self) -> None:
+        if not self._making:  # `finalize` does it again, with all that is known then
+            super()._report_dataset_struct()
 
 
 class DatasetNotFoundError(DataError):
@@ -88,7 +126,7 @@ def open_version(*, dataset_id: str, alias: str) -> DatasetSource:
         DatasetNotFoundError: No dataset has that id.
     """
     try:
-        dataset = Dataset.get(dataset_id=dataset_id, alias=alias)
+        dataset = _LeanDataset.get(dataset_id, alias=alias)
     except ValueError as error:
         raise DatasetNotFoundError(f"dataset version {dataset_id} cannot be opened: {error}") from error
     return DatasetSource(dataset.id, dataset.project, dataset.name, str(dataset.version), dataset)
@@ -130,6 +168,7 @@ def new_version(
     parents: Sequence[str] = (),
     description: str = "",
     facts: Mapping[str, object] | None = None,
+    exact: bool = False,
 ) -> Iterator[DatasetDraft]:
     """Make a dataset version: finished when the block ends, gone when the block fails.
 
@@ -141,12 +180,17 @@ def new_version(
         parents: Ids of the versions whose files it contains too.
         description: Shown on the dataset's page.
         facts: `section/name` → value, recorded on the dataset's task: what it was made from, and how.
+        exact: Take the number wanted or none.
 
     Raises:
-        DatasetStateError: The version could not be stored.
+        DatasetStateError: The version could not be stored, or `exact` and it is taken.
     """
     taken = {item.version for item in server.dataset_versions(project, name)}
-    dataset = Dataset.create(
+    if exact and version in taken:
+        raise DatasetStateError(
+            f"version {version} of dataset {name!r} exists already", hint="is another upload going on?"
+        )
+    dataset = _LeanDataset.create(
         dataset_project=project,
         dataset_name=name,
         dataset_version=unique_version(version, taken),

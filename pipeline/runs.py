@@ -67,7 +67,7 @@ class StepState:
     started: float | None = None
     """Taken by a worker."""
     process: float | None = None
-    """Its interpreter started."""
+    """Its script's first line ran."""
     function: float | None = None
     """The SDK is there, inputs are fetched: the step's function is called."""
     work: float | None = None

@@ -7,7 +7,6 @@ plots through the SDK's logger.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -26,7 +25,7 @@ def split_dataset(
     Returns:
         The training frame and the test frame as parquet files, and the id of the new version.
     """
-    server = ClearmlServer.connect()
+    server = ClearmlServer.of_task(Task.current_task())
     found = datasets.require_version(server, project, name, version)
     source = datasets.open_version(dataset_id=found.id, alias="input")
     frame = frames.read_reviews(source.local_folder())
@@ -34,7 +33,7 @@ def split_dataset(
     print(f"{len(frame)} reviews of {name} {version}: {len(train)} for training, {len(test)} for testing")
 
     folder = scratch_folder()
-    facts = {
+    facts: dict[str, object] = {
         "Preparation/input_dataset": found.id,
         "Preparation/input_version": version,
         "Preparation/test_size": test_size,
@@ -70,9 +69,10 @@ def process_part(part: str, raw: Path, split_id: str) -> tuple[Path, str]:
     Returns:
         The processed frame as a parquet file, and the id of the new version.
     """
-    server = ClearmlServer.connect()
+    server = ClearmlServer.of_task(Task.current_task())
     source = datasets.open_version(dataset_id=split_id, alias="split")
-    frame = text.preprocess(pl.read_parquet(raw), "Review")
+    # The SDK hands artifacts over as paths of pathlib2, which are no paths to anybody else.
+    frame = text.preprocess(pl.read_parquet(str(raw)), "Review")
     print(f"{len(frame)} reviews of the {part} set preprocessed")
 
     folder = scratch_folder()
@@ -84,7 +84,7 @@ def process_part(part: str, raw: Path, split_id: str) -> tuple[Path, str]:
         version=versions.sibling_version(source.version, part),
         parents=[split_id],
         description=f"Preprocessed {part} set of version {source.version}",
-        facts={"Preparation/split_dataset": split_id, "Preparation/split_version": source.version} | _made_by(),
+        facts={"Preparation/split_dataset": split_id, "Preparation/split_version": source.version, **_made_by()},
     ) as draft:
         draft.add(processed)
         draft.report_table("Preview", processed.name, frames.preview(frame))
@@ -96,7 +96,7 @@ def _store(frame: pl.DataFrame, file: Path) -> Path:
     return file
 
 
-def _made_by() -> Mapping[str, object]:
+def _made_by() -> dict[str, object]:
     """Return what made a version: the step's task and the code that ran."""
     task = Task.current_task()
     return {

@@ -4,7 +4,7 @@ Lives inside a step's process only. A step completes itself as soon as its resul
 do it after its next look at the process, up to 5 s later, and the steps that wait for this one would wait for that.
 Failure stays the agent's to report. Outside system: the step's own ClearML task, through the SDK.
 
-The phases, in order: `process` (the interpreter started), `function` (SDK imported, task joined, inputs fetched),
+The phases, in order: `process` (the script's first line), `function` (SDK imported, task joined, inputs fetched),
 `work` (the step's imports are done), `returned`, `stored` (uploads are done). `pipeline.runs` reads them.
 """
 
@@ -16,8 +16,6 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 PROPERTY = "timeline"
 LAUNCHED_PROPERTY = "launched"
@@ -43,8 +41,8 @@ def complete(task: Any) -> None:
     mark("returned")
     task.flush(wait_for_uploads=True)
     mark("stored")
-    marks = {"process": psutil.Process().create_time(), **_marks}
-    task.set_user_properties(**{PROPERTY: json.dumps({name: round(at, 3) for name, at in marks.items()})})
+    task.set_user_properties(**{PROPERTY: json.dumps({name: round(at, 3) for name, at in _marks.items()})})
+    task.close()  # else the SDK takes the change of status for somebody else's, and says "user aborted"
     task.mark_completed()
     for folder in _folders:
         shutil.rmtree(folder, ignore_errors=True)
