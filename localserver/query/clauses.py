@@ -61,6 +61,8 @@ class Field:
 
     kind: Kind
     parts: tuple[str, ...]
+    scanned: bool = False
+    """Whether to keep SQLite from an index on this field."""
 
     @property
     def path(self) -> str:
@@ -84,7 +86,7 @@ class Field:
         if self.parts == ("id",):
             return Clause("id")
         if self.path in self.kind.fields or self.path in self.kind.indexed:
-            return Clause(f"json_extract(doc, '$.{self.path}')")
+            return Clause(f"{'+' if self.scanned else ''}json_extract(doc, '$.{self.path}')")
         return Clause("json_extract(doc, ?)", (json_path(self.parts),))
 
     def _compare(self, test: str, *args: Any) -> Clause:

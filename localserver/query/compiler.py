@@ -122,7 +122,8 @@ def _condition(kind: Kind, key: str, value: Any, data: Data) -> Clause:
 
 
 def _leaf(kind: Kind, key: str, data: Data) -> Callable[[Sequence[Any]], Clause]:
-    field = field_of(kind, key)
+    scanned = key in kind.coarse and not kind.selective.isdisjoint(data)
+    field = replace(field_of(kind, key), scanned=scanned)
     with_subprojects = bool(data.get("include_subprojects")) and kind.references.get(key) == "project"
     descend = with_subprojects or (kind is PROJECT and key == "parent" and not data.get("shallow_search"))
 

@@ -66,6 +66,10 @@ class Kind:
     """Paths through references that `get_all_ex` always follows."""
     whole: bool = False
     """Whether `get_all_ex` pays no heed to `only_fields`."""
+    coarse: frozenset[str] = frozenset()
+    """Fields of which one value finds a good part of all documents: an index on them is a last resort."""
+    selective: frozenset[str] = frozenset()
+    """Keys of a query that find few documents."""
     indexed: frozenset[str] = frozenset()
     """Nested paths that have an index of their own (`migrations/`), so that their SQL must spell the path out."""
 
@@ -119,6 +123,8 @@ TASK = Kind(
     bad_path="invalid task field",
     text=("name", "id", "comment", "type", "tags"),
     concealed=frozenset({"company_origin", "unique_metrics", "enqueue_status"}),
+    coarse=frozenset({"status", "type"}),
+    selective=frozenset({"id", "project", "parent", "name", "_all_"}),
     indexed=frozenset({CACHE_HASH}),
 )  # fmt: skip
 
