@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from localserver import lifecycle
+from localserver import lifecycle, publicity, tagging
 from localserver.errors import ApiError, validation_error
 from localserver.lifecycle import Actor
 from localserver.many import for_each
@@ -23,13 +23,6 @@ from localserver.store import Document, Tx
 from localserver.times import iso
 
 IN_TREE = "AND json_extract(doc, '$.project') IN (SELECT id FROM tree)"
-TEXTS = {"type": "array", "items": {"type": "string"}}
-TAGS = {
-    "type": "object",
-    "required": ["ids"],
-    "properties": {"ids": TEXTS, "add_tags": TEXTS, "remove_tags": TEXTS},
-}
-IDS = {"type": "object", "required": ["ids"], "properties": {"ids": TEXTS}}
 BATCH = {
     "type": "object",
     "properties": {
@@ -43,8 +36,8 @@ BATCH = {
                     "name": {"type": ["string", "null"]},
                     "comment": {"type": ["string", "null"]},
                     "project": {"type": ["string", "null"]},
-                    "tags": {"anyOf": [TEXTS, {"type": "null"}]},
-                    "system_tags": {"anyOf": [TEXTS, {"type": "null"}]},
+                    "tags": {"anyOf": [tagging.TEXTS, {"type": "null"}]},
+                    "system_tags": {"anyOf": [tagging.TEXTS, {"type": "null"}]},
                 },
             },
         }
@@ -147,13 +140,13 @@ def update_batch(call: Call, tx: Tx) -> Data:
     return {"updated": len(updated)}
 
 
-@endpoint("tasks.update_tags", writes=True, schema=TAGS)
+@endpoint("tasks.update_tags", writes=True, schema=tagging.CHANGE)
 def update_tags(call: Call, tx: Tx) -> Data:
     """Add tags to tasks and remove others; the answer counts both as changes, as the genuine server does."""
-    added, removed = call.data.get("add_tags") or [], set(call.data.get("remove_tags") or [])
+    added, removed = (call.data.get(name) or [] for name in ("add_tags", "remove_tags"))
     tasks = require_tasks(call, tx, call.data["ids"])
     for task in tasks:
-        tags = [tag for tag in dict.fromkeys([*task["tags"], *added]) if tag not in removed]
+        tags = tagging.retagged(task, added, removed)["tags"]
         _store(tx, task, {"tags": tags}, Actor.of(call).stamp.of_change())
     return {"updated": len(tasks) * (bool(added) + bool(removed))}
 
@@ -206,7 +199,7 @@ def unarchive_many(call: Call, tx: Tx) -> Data:
     return _archive_many(call, tx, archived=False)
 
 
-@endpoint("tasks.make_public", writes=True, schema=IDS, since="2.9")
+@endpoint("tasks.make_public", writes=True, schema=publicity.IDS, since="2.9")
 def make_public(call: Call, tx: Tx) -> Data:
     """Let every company read tasks; until they are private again nobody may change them."""
     tasks = require_tasks(call, tx, call.data["ids"])
@@ -215,7 +208,7 @@ def make_public(call: Call, tx: Tx) -> Data:
     return {"updated": len(tasks)}
 
 
-@endpoint("tasks.make_private", writes=True, schema=IDS, since="2.9")
+@endpoint("tasks.make_private", writes=True, schema=publicity.IDS, since="2.9")
 def make_private(call: Call, tx: Tx) -> Data:
     """Take back `tasks.make_public`."""
     ids = list(dict.fromkeys(call.data["ids"]))

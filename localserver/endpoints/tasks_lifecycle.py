@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from localserver import lifecycle
 from localserver.errors import ApiError
 from localserver.lifecycle import Actor
@@ -88,9 +90,7 @@ def publish_many(call: Call, tx: Tx) -> Data:
 def enqueue(call: Call, tx: Tx) -> Data:
     """Put a task into a queue."""
     reply = _enqueue(call, tx, _task(call, tx))
-    if call.data.get("verify_watched_queue"):
-        reply["queue_watched"] = _is_watched(call, tx, reply["fields"]["execution.queue"])
-    return {"queued": 1, **reply}
+    return {"queued": 1, **reply, **_watched(call, tx, [call.data["task"]])}
 
 
 @endpoint("tasks.enqueue_many", writes=True)
@@ -101,10 +101,7 @@ def enqueue_many(call: Call, tx: Tx) -> Data:
         return {"queued": True, **_enqueue(call, tx, by_id(tx, "task", id, call.company))}
 
     reply = for_each(tx, call.data["ids"], run)
-    if call.data.get("verify_watched_queue"):
-        queues = {task["fields"]["execution.queue"] for task in reply["succeeded"]}
-        reply["queue_watched"] = all(_is_watched(call, tx, queue) for queue in queues)
-    return reply
+    return reply | _watched(call, tx, [task["id"] for task in reply["succeeded"]])
 
 
 @endpoint("tasks.dequeue", writes=True)
@@ -213,9 +210,13 @@ def _enqueue(call: Call, tx: Tx, task: Document) -> Data:
     return {"updated": 1, "fields": fields}
 
 
-def _is_watched(call: Call, tx: Tx, queue: str) -> bool:
+def _watched(call: Call, tx: Tx, tasks: Iterable[str]) -> Data:
+    """Answer `verify_watched_queue`: whether a live worker serves every queue in which these tasks now stand."""
+    if not call.data.get("verify_watched_queue"):
+        return {}
     workers = worker_rules.alive(tx.docs("SELECT doc FROM worker"), call.now)
-    return any(queue in worker["queues"] for worker in workers)
+    served = {queue for worker in workers for queue in worker["queues"]}
+    return {"queue_watched": all(served.issuperset(lifecycle.queues_with(tx, task)) for task in tasks)}
 
 
 def _dequeue(call: Call, tx: Tx, id: str) -> Data:

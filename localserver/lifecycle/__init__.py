@@ -10,7 +10,7 @@ from localserver.lifecycle.actor import Actor
 from localserver.lifecycle.cloning import clone_task, create_task, new_task, require_references
 from localserver.lifecycle.moving import move_task, publish_models, save, stop_task
 from localserver.lifecycle.projects import ensure_project
-from localserver.lifecycle.queueing import dequeue_task, enqueue_task, leave_queue
+from localserver.lifecycle.queueing import dequeue_task, enqueue_task, leave_queue, queues_with
 from localserver.lifecycle.removal import Removal, delete_task, reset_task
 from localserver.lifecycle.watchdog import Watch, stop_non_responsive
 
@@ -28,6 +28,7 @@ __all__ = [
     "move_task",
     "new_task",
     "publish_models",
+    "queues_with",
     "require_references",
     "reset_task",
     "save",

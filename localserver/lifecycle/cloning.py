@@ -9,6 +9,7 @@ from localserver.errors import ApiError, validation_error
 from localserver.ids import new_id
 from localserver.lifecycle.actor import Actor
 from localserver.lifecycle.projects import ensure_project
+from localserver.lifecycle.removal import DELETED
 from localserver.rules import task_documents
 from localserver.store import Document, Tx
 from localserver.times import iso
@@ -85,5 +86,7 @@ def require_references(tx: Tx, request: Mapping[str, Any], company: str) -> None
 
 
 def _missing(tx: Tx, kind: str, id: str, company: str) -> bool:
+    if id.startswith(DELETED):  # an exported task that is imported again still names what is gone
+        return False
     document = tx.get(kind, id)
     return document is None or document.get("company") not in (company, "")

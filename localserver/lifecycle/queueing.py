@@ -52,7 +52,7 @@ def enqueue_task(
         )
     target = _target(tx, actor, queue, queue_name)
     change = rules.enqueued(task, actor.stamp, force=force, queue=target["id"] if update_execution_queue else None)
-    for other in _queues_with(tx, task["id"]):
+    for other in queues_with(tx, task["id"]):
         if other != target["id"]:
             remove_entry(tx, other, task["id"], actor.now)
     append_entry(tx, target, task["id"], actor.now)
@@ -78,12 +78,12 @@ def dequeue_task(tx: Tx, task: Document, actor: Actor, new_status: str | None = 
 
 def leave_queue(tx: Tx, task: Document, now: datetime) -> bool:
     """Remove a task's entry from whatever queue it stands in; tell whether there was one."""
-    removed = [remove_entry(tx, queue, task["id"], now) for queue in _queues_with(tx, task["id"])]
+    removed = [remove_entry(tx, queue, task["id"], now) for queue in queues_with(tx, task["id"])]
     return any(removed)
 
 
-def _queues_with(tx: Tx, task_id: str) -> list[str]:
-    """Return the queues that hold the task; `execution.queue` need not name them all."""
+def queues_with(tx: Tx, task_id: str) -> list[str]:
+    """Return the queues in which a task stands; `execution.queue` need not name them all."""
     rows = tx.rows(
         "SELECT DISTINCT queue.id FROM queue, json_each(queue.doc, '$.entries') AS entry "
         "WHERE json_extract(entry.value, '$.task') = ?",

@@ -49,6 +49,9 @@ EDITABLE = (
 )
 """What `tasks.edit` changes; all but the runtime can be given to `tasks.create` too."""
 
+REFERENCES = ("project", "parent")
+"""Fields that hold an id: an empty text is none given."""
+
 UPDATABLE = ("name", "tags", "system_tags", "comment", "project")
 """What `tasks.update` changes, in any status."""
 
@@ -109,7 +112,7 @@ def edited(task: Task, request: Mapping[str, Any], now: str) -> Fields:
     fields: Fields = {}
     for name in EDITABLE:
         value = request.get(name)
-        if value is None:
+        if value is None or (name in REFERENCES and not value):
             continue
         match name:
             case "name":
@@ -137,7 +140,8 @@ def updated(request: Mapping[str, Any]) -> Fields:
     Raises:
         ApiError: 400/800, the name is too short.
     """
-    fields = {name: request[name] for name in UPDATABLE if request.get(name) is not None}
+    given = {name: request[name] for name in UPDATABLE if request.get(name) is not None}
+    fields = {name: value for name, value in given.items() if value or name not in REFERENCES}
     if "name" in fields:
         fields["name"] = checked_name(fields["name"])
     return fields

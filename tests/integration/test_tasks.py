@@ -377,6 +377,16 @@ def test_sharing_is_not_part_of_the_open_source_server(api: ApiClient) -> None:
     assert api.send("tasks.share", tasks=["x"]).error[:2] == (404, 0)
 
 
+def test_empty_references_are_none_and_gone_ones_may_be_named_again(api: ApiClient) -> None:
+    parent = create(api)
+    task = create(api, parent=parent, project="")
+    assert "project" not in get(api, task)
+    assert api("tasks.update", task=task, project="") == {"updated": 0, "fields": {}}
+    api("tasks.delete", task=parent)
+    gone = get(api, task)["parent"]
+    assert api("tasks.edit", task=task, parent=gone)["fields"]["parent"] == gone
+
+
 # Moving
 
 
@@ -488,6 +498,21 @@ def test_enqueue_and_dequeue(api: ApiClient) -> None:
     assert (back["fields"]["status"], back["fields"]["enqueue_status"]) == ("created", None)
     assert get(api, task)["execution"]["queue"] == queue
     assert entries(api, queue) == []
+
+
+def test_whether_a_worker_watches_the_queue(api: ApiClient) -> None:
+    watched, unwatched, task = new_queue(api), new_queue(api), create(api)
+    api("workers.register", worker=unique("worker"), queues=[watched])
+
+    def asked(**body: Any) -> bool:
+        return bool(api("tasks.enqueue", task=task, verify_watched_queue=True, **body)["queue_watched"])
+
+    assert asked(queue=unwatched) is False
+    assert asked(queue=watched) is True
+    assert asked(queue=unwatched, update_execution_queue=False) is False
+    many = api("tasks.enqueue_many", ids=[create(api), create(api)], queue=watched, verify_watched_queue=True)
+    assert many["queue_watched"] is True
+    assert "queue_watched" not in api("tasks.enqueue", task=create(api), queue=watched)
 
 
 def test_enqueue_to_another_queue_moves_the_task(api: ApiClient) -> None:
