@@ -1,0 +1,228 @@
+"""`python -m pipeline server up|status|down` with the real server and real agents, on free ports."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from pipeline.machine import MachineSettings, processes, workers
+from pipeline.machine.api import Access, Api
+from pipeline.machine.configuration import SERVER_VARIABLE
+
+pytestmark = pytest.mark.integration
+
+COMMAND_TIMEOUT_S = 90
+TASK_TIMEOUT_S = 120
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def free_base() -> int:
+    """Find a base whose three ports are free."""
+    for base in range(20000, 60000, 100):
+        try:
+            for offset in (8, 80, 81):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", base + offset))
+        except OSError:
+            continue
+        return base
+    raise AssertionError("no three free ports")
+
+
+@pytest.fixture(scope="module")
+def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    state = tmp_path_factory.mktemp("machine") / "state"
+    return {**os.environ, "CLEARML_PODS_STATE": str(state), "CLEARML_PODS_PORT_BASE": str(free_base())}
+
+
+@pytest.fixture(scope="module")
+def settings(environ: dict[str, str]) -> MachineSettings:
+    return MachineSettings.from_environ(environ)
+
+
+@pytest.fixture(scope="module")
+def server(environ: dict[str, str]) -> Iterator[Command]:
+    """Runs `python -m pipeline server …`; whatever the tests leave running is stopped with the module."""
+
+    def run(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "pipeline", "server", *arguments],
+            env=environ | changes,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT_S,
+        )
+
+    yield run
+    run("down")
+
+
+def report(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert done.stdout, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.fixture
+def up(server: Command) -> dict[str, Any]:
+    done = server("up", "--json")
+    assert done.returncode == 0, done.stderr
+    return report(done)
+
+
+def test_before_the_first_start_nothing_runs_and_nothing_is_written(server, settings):
+    done = server("status", "--json")
+    assert done.returncode == 3
+    found = report(done)
+    assert (found["server_pid"], found["answers"], found["complete"]) == (None, False, False)
+    assert server("down").stdout == "Nothing was running.\n"
+    assert not settings.state.exists()
+
+
+def test_up_starts_all_and_says_where_and_a_second_one_changes_nothing(server, settings):
+    first = report(server("up", "--json"))
+    assert first["started"] == ["server", "controllers", "steps-1", "steps-2"]
+    pids = {worker.plan.name: worker.process().pid for worker in workers.planned(settings)}
+    second = report(server("up", "--json"))
+    assert second == first | {"started": []}
+    assert pids == {worker.plan.name: worker.process().pid for worker in workers.planned(settings)}
+    assert "Everything runs already." in server("up").stdout
+
+
+def test_status_tells_addresses_queues_and_workers(server, up, settings):
+    done = server("status", "--json")
+    assert done.returncode == 0
+    found = report(done)
+    assert found["api"] == settings.api_url
+    assert {(row["name"], row["queue"], row["live"]) for row in found["workers"]} == {
+        ("controllers", "services", True),
+        ("steps-1", settings.steps_queue, True),
+        ("steps-2", settings.steps_queue, True),
+    }
+    text = server("status").stdout
+    assert settings.api_url in text
+    assert text.count("idle") == 3
+
+
+def test_secrets_stay_private(server, up, settings):
+    secret = Access.read(settings.configuration).secret_key
+    assert stat.S_IMODE(settings.configuration.stat().st_mode) == 0o600
+    with_secret = [
+        path
+        for path in settings.state.rglob("*")
+        if path.is_file()
+        and "env" not in path.relative_to(settings.state).parts
+        and secret.encode() in path.read_bytes()
+    ]
+    assert with_secret
+    for path in with_secret:
+        assert not stat.S_IMODE(path.stat().st_mode) & 0o077 or not _reachable(path, settings.state), path
+    for process in [psutil.Process(up_pid) for up_pid in _pids(settings)]:
+        assert secret not in " ".join(process.cmdline())
+
+
+def _reachable(path: Path, root: Path) -> bool:
+    """Whether another user gets to `path`: every folder from `root` on lets them in."""
+    folders = [folder for folder in path.parents if folder == root or root in folder.parents]
+    return all(stat.S_IMODE(folder.stat().st_mode) & 0o001 for folder in folders)
+
+
+def _pids(settings: MachineSettings) -> list[int]:
+    return [process.pid for worker in workers.planned(settings) for process in worker.family()]
+
+
+def _enqueue(api: Api, queue: str, code: str) -> str:
+    script = {"diff": code, "entry_point": "probe.py", "working_dir": ".", "binary": "python3.11"}
+    task: str = api.call("tasks.create", name="probe", type="data_processing", script=script)["id"]
+    api.call("tasks.enqueue", task=task, queue_name=queue)
+    return task
+
+
+def _status(api: Api, task: str) -> str:
+    found: str = api.call("tasks.get_by_id", task=task)["task"]["status"]
+    return found
+
+
+def _wait_for(api: Api, task: str, *statuses: str) -> None:
+    found = ""
+    deadline = time.monotonic() + TASK_TIMEOUT_S
+    while (found := _status(api, task)) not in statuses:
+        assert time.monotonic() < deadline, f"task {task} is {found}"
+        time.sleep(0.2)
+
+
+def test_two_steps_run_at_a_time_and_a_controller_beside_them(up, settings, tmp_path):
+    """Each of the three waits for the other two: with fewer slots none of them would ever end."""
+    api = Api(Access.read(settings.configuration))
+    code = (
+        "import pathlib, time\n"
+        f"folder = pathlib.Path({str(tmp_path)!r})\n"
+        "(folder / '{name}').touch()\n"
+        "while len(list(folder.iterdir())) < 3: time.sleep(0.05)\n"
+    )
+    queues = {"controller": up["controllers_queue"], "a": up["steps_queue"], "b": up["steps_queue"]}
+    tasks = [_enqueue(api, queue, code.format(name=name)) for name, queue in queues.items()]
+    for task in tasks:
+        _wait_for(api, task, "completed")
+
+
+def test_a_killed_server_comes_back_and_its_workers_with_it(server, up, settings):
+    api = Api(Access.read(settings.configuration))
+    running = _enqueue(api, up["steps_queue"], "import time\ntime.sleep(8)\nprint('done')\n")
+    _wait_for(api, running, "in_progress")
+    psutil.Process(report(server("status", "--json"))["server_pid"]).kill()
+    assert report(server("up", "--json"))["started"] == ["server"]
+    _wait_for(api, running, "completed")
+    _wait_for(api, _enqueue(api, up["steps_queue"], "print(1)\n"), "completed")
+
+
+def test_a_taken_port_is_named_with_its_owner_and_the_way_out(server, tmp_path):
+    base = free_base()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", base + 80))
+        taken.listen()
+        done = server("up", CLEARML_PODS_STATE=str(tmp_path / "other"), CLEARML_PODS_PORT_BASE=str(base))
+    assert done.returncode == 35
+    assert f"port {base + 80} is taken by pid {os.getpid()}" in done.stderr
+    assert "CLEARML_PODS_PORT_BASE=" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_agent_is_named_with_the_command_that_mends_it(server, tmp_path):
+    state, base = tmp_path / "other", str(free_base())
+    changes = {"CLEARML_PODS_STATE": str(state), "CLEARML_PODS_PORT_BASE": base}
+    done = server("up", CLEARML_PODS_AGENT_PYTHON=str(tmp_path / "no/python"), **changes)
+    assert done.returncode == 35
+    assert "there is no clearml-agent" in done.stderr
+    assert "task setup" in done.stderr
+    assert "Stopped: server." in server("down", **changes).stdout
+
+
+def test_down_ends_everything_and_reports_the_running_task_as_stopped(server, up, settings):
+    access = Access.read(settings.configuration)
+    task = _enqueue(Api(access), up["steps_queue"], "import time\ntime.sleep(300)\n")
+    _wait_for(Api(access), task, "in_progress")
+    done = server("down")
+    assert done.returncode == 0
+    assert sorted(done.stdout.removeprefix("Stopped: ").rstrip(".\n").split(", ")) == [
+        "controllers",
+        "server",
+        "steps-1",
+        "steps-2",
+    ]
+    assert _pids(settings) == []
+    assert processes.family(SERVER_VARIABLE, str(settings.server_folder)) == []
+    assert server("status").returncode == 3
+    assert report(server("up", "--json"))["started"] == ["server", "controllers", "steps-1", "steps-2"]
+    assert _status(Api(access), task) in ("stopped", "failed")
