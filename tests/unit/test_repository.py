@@ -1,0 +1,142 @@
+"""Facts that have one home, and the habits that keep the repository usable: checked, not remembered."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.agent_values import IN_CLONE, AgentValues
+from pipeline.machine.settings import MachineSettings
+
+ROOT = Path(__file__).resolve().parents[2]
+TASKS: dict[str, Any] = yaml.safe_load((ROOT / "Taskfile.yml").read_text())["tasks"]
+PUBLIC = {name: task for name, task in TASKS.items() if not task.get("internal")}
+PROMISED = {
+    *("default", "setup", "run-pipeline", "test", "lint", "clean"),
+    *("server-up", "server-down", "server-status", "upload-dataset"),
+    *("bench-startup", "bench-server", "bench-text"),
+}
+
+
+def tracked(*patterns: str) -> list[Path]:
+    """Files under version control, and new ones that are not ignored."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *patterns]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    return [ROOT / line for line in listed.stdout.splitlines() if (ROOT / line).is_file()]
+
+
+def toml(path: str) -> dict[str, Any]:
+    return tomllib.loads((ROOT / path).read_text())
+
+
+def test_the_agents_lock_file_has_the_pinned_agent():
+    pin = AgentValues.load().agent_pin
+    assert f"clearml-agent{pin}" in toml("images/agent/pyproject.toml")["project"]["dependencies"]
+    locked = {package["name"]: package["version"] for package in toml("images/agent/uv.lock")["package"]}
+    assert f"=={locked['clearml-agent']}" == pin
+
+
+def test_the_task_image_carries_the_projects_version():
+    assert AgentValues.load().default_image.rpartition(":")[2] == toml("pyproject.toml")["project"]["version"]
+
+
+def test_steps_run_on_the_queue_of_the_values_file():
+    assert MachineSettings.from_environ({}).steps_queue == AgentValues.load().queue
+
+
+def test_the_wheel_carries_the_values_file():
+    included = toml("pyproject.toml")["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    assert included == {str(IN_CLONE.relative_to(ROOT)): "pipeline/data/values-agent.yaml"}
+
+
+def test_no_secret_stands_in_the_values_file():
+    assert not re.search(r"(?i)(secret|access|api)_?key\w*\s*:", IN_CLONE.read_text())
+
+
+def test_the_image_name_and_the_agents_version_are_spelled_nowhere_else():
+    """Prose may name them (README, docs, comments of lock files); code and settings may not."""
+    image = AgentValues.load().default_image
+    home = {IN_CLONE, ROOT / "images/agent/pyproject.toml"}
+    code = [path for path in tracked("*.py", "*.yml", "*.yaml", "*.toml", "*Dockerfile*") if path not in home]
+    for path in code:
+        if ROOT / "tests" in path.parents:
+            continue
+        text = path.read_text(encoding="utf-8")
+        assert image not in text, path
+        assert not re.search(r"clearml[-_]agent\s*==", re.sub(r'(?m)#.*$|""".*?"""|hint=.*$', "", text, flags=re.S)), (
+            path
+        )
+
+
+def test_the_taskfile_has_the_promised_tasks():
+    assert PUBLIC.keys() >= PROMISED
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_task_has_a_plain_name_and_a_description(name):
+    assert re.fullmatch(r"[a-z]+(-[a-z]+)*", name)
+    assert 10 <= len(PUBLIC[name]["desc"]) <= 120
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC.keys() - {"default", "setup", "clean"}))
+def test_a_task_makes_its_own_set_up(name):
+    assert "setup" in PUBLIC[name]["deps"]
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC.keys() - {"default", "setup", "clean", "lint"}))
+def test_a_task_hands_its_arguments_on(name):
+    assert "{{.CLI_ARGS}}" in PUBLIC[name]["cmd"]
+
+
+def test_a_task_is_one_line_a_command():
+    """Longer work belongs into a script that can be tested."""
+    for name, task in TASKS.items():
+        commands = task.get("cmds", []) + ([task["cmd"]] if "cmd" in task else [])
+        for command in commands:
+            text = command if isinstance(command, str) else command["cmd"]
+            assert "\n" not in text.strip(), name
+
+
+def test_environments_are_locked_and_compiled():
+    for name in ("environment", "agent-environment"):
+        task = TASKS[name]
+        commands = [*task.get("cmds", []), task.get("cmd", "")]
+        sync = next(command for command in commands if isinstance(command, str) and "uv sync" in command)
+        assert "--frozen" in sync, name
+        assert "--compile-bytecode" in sync, name
+        assert any(source.endswith("uv.lock") for source in task["sources"]), name
+
+
+def test_the_ci_script_is_strict_and_runs_the_readmes_commands():
+    script = ROOT / ".ci/run"
+    text = script.read_text()
+    assert os.access(script, os.X_OK)
+    assert "set -euo pipefail" in text
+    for command in ("task test", "task lint", "task run-pipeline", "task server-down", "uv go-task-bin"):
+        assert command in text, command
+    subprocess.run(["bash", "-n", str(script)], check=True, timeout=30)
+
+
+def test_nothing_built_or_local_is_under_version_control():
+    bad = [path for path in tracked() if {".venv", ".local", "__pycache__", "dist"} & set(path.parts)]
+    assert bad == []
+
+
+def test_no_access_key_is_under_version_control():
+    """Keys that look like the ones our server makes, outside made-up ones in tests."""
+    pattern = re.compile(r"""secret_key["']?\s*[:=]\s*["'][A-Za-z0-9]{40,}""")
+    assert [path for path in tracked() if path.suffix != ".lock" and _matches(pattern, path)] == []
+
+
+def _matches(pattern: re.Pattern[str], path: Path) -> bool:
+    try:
+        return bool(pattern.search(path.read_text(encoding="utf-8")))
+    except UnicodeDecodeError:
+        return False
