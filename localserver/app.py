@@ -24,7 +24,7 @@ from localserver.auth import COOKIE, Auth
 from localserver.contract import Contract
 from localserver.errors import StartError
 from localserver.files import create_files_app
-from localserver.lifecycle import Watch, stop_non_responsive
+from localserver.lifecycle import Watch, look_after_tasks
 from localserver.registry import Context
 from localserver.settings import Settings
 from localserver.store import Store
@@ -166,15 +166,15 @@ class _Server(uvicorn.Server):
 
 
 async def _watch(api: Api) -> None:
-    """End tasks whose process is gone: nobody else would ever tell."""
+    """Look after tasks whose worker is gone: nobody else would ever tell."""
     settings = api.context.settings
     watch = Watch(WATCHDOG_PERIOD_S, utcnow())
     while True:
         await asyncio.sleep(WATCHDOG_PERIOD_S)
         now = utcnow()
         listening_since = watch.look(now)
-        look = partial(stop_non_responsive, now=now, settings=settings, listening_since=listening_since)
+        look = partial(look_after_tasks, now=now, settings=settings, listening_since=listening_since)
         try:
             await api.store.write(look)
         except Exception:
-            log.exception("looking for non-responsive tasks failed; trying again in %s s", WATCHDOG_PERIOD_S)
+            log.exception("looking after tasks of lost workers failed; trying again in %s s", WATCHDOG_PERIOD_S)

@@ -10,6 +10,7 @@ from typing import Any
 
 from localserver.errors import ApiError, validation_error
 from localserver.ids import new_id
+from localserver.lifecycle import note_handed_out
 from localserver.query import by_id, find_all, find_all_ex, render
 from localserver.queueing import append_entry, remove_entry, worker_of_session
 from localserver.registry import Call, Data, Reply, WaitFor, endpoint
@@ -114,6 +115,7 @@ def get_next_task(call: Call, tx: Tx) -> Reply:
     if queue["entries"]:
         entry = queue["entries"].pop(0)
         tx.put("queue", queue | {"last_update": iso(call.now)})
+        note_handed_out(tx, queue["id"], entry, call.now)
         _record_wait(call, tx, queue, entry)
         reply: Data = {"entry": entry}
         if call.data.get("get_task_info"):

@@ -10,9 +10,16 @@ from localserver.lifecycle.actor import Actor
 from localserver.lifecycle.cloning import clone_task, create_task, new_task, require_references
 from localserver.lifecycle.moving import move_task, publish_models, save, stop_task
 from localserver.lifecycle.projects import ensure_project
-from localserver.lifecycle.queueing import dequeue_task, enqueue_task, leave_queue, queues_with
+from localserver.lifecycle.queueing import (
+    dequeue_task,
+    enqueue_task,
+    leave_queue,
+    note_handed_out,
+    queues_with,
+    requeue_lost,
+)
 from localserver.lifecycle.removal import Removal, delete_task, reset_task
-from localserver.lifecycle.watchdog import Watch, stop_non_responsive
+from localserver.lifecycle.watchdog import Watch, look_after_tasks, stop_non_responsive
 
 __all__ = [
     "Actor",
@@ -25,10 +32,13 @@ __all__ = [
     "enqueue_task",
     "ensure_project",
     "leave_queue",
+    "look_after_tasks",
     "move_task",
     "new_task",
+    "note_handed_out",
     "publish_models",
     "queues_with",
+    "requeue_lost",
     "require_references",
     "reset_task",
     "save",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from localserver.errors import ApiError, validation_error
 from localserver.ids import new_id
@@ -12,6 +12,7 @@ from localserver.queueing import append_entry, remove_entry
 from localserver.rules import queues as queue_rules
 from localserver.rules import tasks as rules
 from localserver.rules.tasks import Fields
+from localserver.settings import Settings
 from localserver.store import Document, Tx
 from localserver.times import iso
 
@@ -80,6 +81,37 @@ def leave_queue(tx: Tx, task: Document, now: datetime) -> bool:
     """Remove a task's entry from whatever queue it stands in; tell whether there was one."""
     removed = [remove_entry(tx, queue, task["id"], now) for queue in queues_with(tx, task["id"])]
     return any(removed)
+
+
+def note_handed_out(tx: Tx, queue_id: str, entry: Document, now: datetime) -> None:
+    """Remember an entry that a worker takes, until `requeue_lost` sees what has become of its task."""
+    tx.execute(
+        "INSERT OR REPLACE INTO handed_out (task, queue, added, time) VALUES (?, ?, ?, ?)",
+        (entry["task"], queue_id, entry["added"], iso(now)),
+    )
+
+
+def requeue_lost(tx: Tx, now: datetime, settings: Settings, listening_since: datetime) -> list[str]:
+    """Put tasks back to the front of their queue that a worker took and never started; return their ids.
+
+    Agents start a task within a moment of taking it, or put it into another queue (on Kubernetes). One that dies
+    between leaves a task which waits in no queue: on the genuine server, for ever.
+    """
+    patience = timedelta(seconds=settings.worker_lost_s)
+    if now - listening_since < patience:
+        return []
+    requeued = []
+    for task_id, queue_id, added in tx.rows(
+        "SELECT task, queue, added FROM handed_out WHERE time <= ? ORDER BY added DESC", (iso(now - patience),)
+    ):
+        tx.execute("DELETE FROM handed_out WHERE task = ?", (task_id,))
+        task, queue = tx.get("task", task_id), tx.get("queue", queue_id)
+        if task is None or queue is None or task["status"] != rules.QUEUED or queues_with(tx, task_id):
+            continue
+        tx.put("queue", queue | {"entries": [{"task": task_id, "added": added}, *queue["entries"]]})
+        tx.notify(queue_rules.topic(queue_id))
+        requeued.append(task_id)
+    return requeued
 
 
 def queues_with(tx: Tx, task_id: str) -> list[str]:

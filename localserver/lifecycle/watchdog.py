@@ -1,4 +1,4 @@
-"""Ending tasks that nobody runs any more: without it, a lost worker's task would stay in progress for ever."""
+"""Looking after tasks whose worker is gone: without it they would stay in progress, or wait in no queue, for ever."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from localserver.lifecycle.moving import save
+from localserver.lifecycle.queueing import requeue_lost
 from localserver.rules import tasks as rules
 from localserver.settings import Settings
 from localserver.store import Tx
@@ -29,6 +30,12 @@ class Watch:
             self.since = now
         self.last = now
         return self.since
+
+
+def look_after_tasks(tx: Tx, now: datetime, settings: Settings, listening_since: datetime) -> None:
+    """Do what is due for tasks whose worker is gone: end those that ran, queue those again that had not begun."""
+    stop_non_responsive(tx, now, settings, listening_since)
+    requeue_lost(tx, now, settings, listening_since)
 
 
 def stop_non_responsive(tx: Tx, now: datetime, settings: Settings, listening_since: datetime) -> list[str]:

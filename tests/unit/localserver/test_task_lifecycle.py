@@ -1,4 +1,4 @@
-"""The watchdog over a real store: which tasks it ends, and what it spares."""
+"""The watchdog over a real store: which tasks it ends or queues again, and what it spares."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
-from localserver.lifecycle import Watch, stop_non_responsive
+from localserver.lifecycle import Watch, note_handed_out, requeue_lost, stop_non_responsive
 from localserver.rules.task_documents import empty_task
 from localserver.rules.tasks import Stamp
 from localserver.settings import Settings
@@ -21,33 +21,44 @@ NOW = datetime(2026, 11, 23, 6, 0, tzinfo=UTC)
 START = NOW - timedelta(days=1)
 
 
+SETTINGS = Settings(data=Path("unused"), watchdog_threshold_s=7200, worker_lost_s=120)
+Result = TypeVar("Result")
+
+
 def ago(seconds: float) -> str:
     return iso(NOW - timedelta(seconds=seconds))
 
 
 @pytest.fixture
-def look(tmp_path: Path) -> Callable[..., tuple[list[str], dict[str, dict[str, Any]]]]:
-    """Puts tasks into a store, lets the watchdog look, and returns whom it ended and the tasks after."""
+def in_store(tmp_path: Path) -> Callable[[Callable[[Tx], Result]], Result]:
+    """Runs a function in a transaction of a new store."""
 
-    async def run(
-        settings: Settings, since: datetime, tasks: dict[str, dict[str, Any]]
-    ) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    async def run(function: Callable[[Tx], Result]) -> Result:
         store = Store(tmp_path / "server.sqlite")
-
-        def both(tx: Tx) -> tuple[list[str], dict[str, dict[str, Any]]]:
-            for id, fields in tasks.items():
-                tx.put("task", empty_task(id, "c1", Stamp("u1", START)) | fields)
-            ended = stop_non_responsive(tx, NOW, settings, since)
-            return ended, {id: tx.get("task", id) or {} for id in tasks}
-
         try:
-            return await store.write(both)
+            return await store.write(function)
         finally:
             store.close()
 
+    return lambda function: asyncio.run(run(function))
+
+
+def put_tasks(tx: Tx, tasks: dict[str, dict[str, Any]]) -> None:
+    for id, fields in tasks.items():
+        tx.put("task", empty_task(id, "c1", Stamp("u1", START)) | fields)
+
+
+@pytest.fixture
+def look(in_store: Any) -> Callable[..., tuple[list[str], dict[str, dict[str, Any]]]]:
+    """Puts tasks into a store, lets the watchdog look, and returns whom it ended and the tasks after."""
+
     def start(tasks: dict[str, dict[str, Any]], since: datetime = START) -> Any:
-        settings = Settings(data=tmp_path, watchdog_threshold_s=7200, worker_lost_s=120)
-        return asyncio.run(run(settings, since, tasks))
+        def both(tx: Tx) -> tuple[list[str], dict[str, dict[str, Any]]]:
+            put_tasks(tx, tasks)
+            ended = stop_non_responsive(tx, NOW, SETTINGS, since)
+            return ended, {id: tx.get("task", id) or {} for id in tasks}
+
+        return in_store(both)
 
     return start
 
@@ -87,3 +98,29 @@ def test_the_watch_begins_anew_after_a_gap() -> None:
     woken = START + timedelta(hours=3)
     assert watch.look(woken) == woken, "a machine that slept has heard nobody"
     assert watch.look(woken + timedelta(seconds=15)) == woken
+
+
+def test_tasks_that_a_worker_took_and_never_started_are_queued_again_in_their_order(in_store: Any) -> None:
+    tasks = {id: {"status": "queued"} for id in ("first", "second", "moved on", "just taken", "last")}
+    tasks |= {"runs": {"status": "in_progress"}}
+
+    def run(tx: Tx) -> tuple[list[str], ...]:
+        put_tasks(tx, tasks)
+        queues = {"q1": ["last"], "q2": ["moved on"]}
+        for queue, entries in queues.items():
+            listed = [{"task": task, "added": ago(1)} for task in entries]
+            tx.put("queue", {"id": queue, "name": queue, "entries": listed})
+        for age, task in ((200, "first"), (199, "second"), (198, "moved on"), (197, "runs"), (196, "deleted")):
+            note_handed_out(tx, "q1", {"task": task, "added": ago(age + 300)}, NOW - timedelta(seconds=age))
+        note_handed_out(tx, "q1", {"task": "just taken", "added": ago(100)}, NOW - timedelta(seconds=60))
+        just_up = requeue_lost(tx, NOW, SETTINGS, NOW - timedelta(seconds=60))
+        requeued = requeue_lost(tx, NOW, SETTINGS, START)
+        left = [entry["task"] for entry in (tx.get("queue", "q1") or {})["entries"]]
+        return just_up, requeued, left, requeue_lost(tx, NOW, SETTINGS, START), sorted(tx.topics)
+
+    just_up, requeued, left, again, topics = in_store(run)
+    assert just_up == []
+    assert sorted(requeued) == ["first", "second"]
+    assert left == ["first", "second", "last"]
+    assert again == []
+    assert topics == ["queue:q1"]
