@@ -2,8 +2,8 @@
 
 The source distribution of `vaderSentiment` 3.3.2 (MIT) carries 3,708 sentences of Amazon reviews, each with the mean
 rating that people gave it, from -4 to 4 (Hutto and Gilbert 2014). Fetched by name and pinned hash through pip, so
-that pip's own settings apply (`PIP_INDEX_URL`, `PIP_CERT`, …), they become a file in the shape of the Kaggle set; the neutral
-ones are left out. The texts are never part of this repository; licence and citation lie beside every copy.
+that pip's own settings apply (`PIP_INDEX_URL`, `PIP_CERT`, …), they become a file in the shape of the Kaggle set; the
+neutral ones are left out. The texts are never part of this repository; licence and citation lie beside every copy.
 
 Outside system: the package index, through `python -m pip`. Nothing is fetched where the file is already there.
 """
