@@ -20,34 +20,45 @@ LogPosition = tuple[float, int]
 
 LAST_ROW = 2**62
 
-# One step per iteration: the next one of any series, and how many events lie before it. A row's `seen` below the
-# batch size means that its iteration still belongs to the page.
-_WALK = """
-    WITH RECURSIVE
-    wanted (one) AS MATERIALIZED (SELECT value FROM json_each(?1)),
-    walk (at, seen) AS (
-        SELECT (SELECT {nearest}((SELECT {nearest}(iter) FROM {table} WHERE series = one AND iter {beyond} ?2))
-                FROM wanted), 0
-        UNION ALL
-        SELECT (SELECT {nearest}((SELECT {nearest}(iter) FROM {table} WHERE series = one AND iter {beyond} walk.at))
-                FROM wanted),
-               seen + (SELECT count(*) FROM wanted JOIN {table} ON series = one AND iter = walk.at)
-        FROM walk WHERE at IS NOT NULL AND seen < ?3
-    )
-    SELECT {furthest}(at), max(seen) FROM walk WHERE at IS NOT NULL AND seen < ?3"""
+WINDOW = 4
+"""A page is looked for among at most this many times its events, where that can be had."""
 
 
 def last_iteration_of_page(
     tx: Tx, table: str, series: Sequence[Series], batch: int, after: int, descending: bool
 ) -> int | None:
-    """Return the iteration that completes a page of about `batch` events beyond `after`; None if nothing is left."""
-    words = (
-        {"nearest": "max", "furthest": "min", "beyond": "<"}
-        if descending
-        else {"nearest": "min", "furthest": "max", "beyond": ">"}
+    """Return the iteration that completes a page of `batch` events beyond `after`; None if nothing is left.
+
+    Sorting all that is left would make every page cost as much as the whole listing. So the search is first narrowed:
+    where m series have k events each, and m * k reaches the batch size, the page ends at the m-th nearest of their
+    k-th iterations at the latest. Which k is good depends on how the series lie to each other; small ones are cheap.
+    """
+    order, beyond, within, nearest = ("DESC", "<", ">=", max) if descending else ("ASC", ">", "<=", min)
+    ids = ids_of(series)
+    of_window = f"FROM {table} WHERE series IN {IDS} AND iter {beyond} ? AND iter {within} ?"
+    bound = BEFORE_ALL if descending else AFTER_ALL
+    each = -(-batch // len(series))
+    while True:
+        found = tx.rows(
+            f"""SELECT at FROM (
+                SELECT (SELECT iter FROM {table} WHERE series = one AND iter {beyond} ?
+                        ORDER BY iter {order} LIMIT 1 OFFSET ?) AS at
+                FROM (SELECT value AS one FROM json_each(?))
+            ) WHERE at IS NOT NULL ORDER BY at {order} LIMIT 1 OFFSET ?""",
+            (after, each - 1, ids, -(-batch // each) - 1),
+        )
+        if found:
+            bound = nearest(bound, found[0][0])
+        enough = WINDOW * batch
+        size = tx.rows(f"SELECT count(*) FROM (SELECT 1 {of_window} LIMIT ?)", (ids, after, bound, enough))[0][0]
+        if size < enough or each >= batch:
+            break
+        each = min(4 * each, batch)
+    rows = tx.rows(
+        f"SELECT iter FROM (SELECT iter {of_window} ORDER BY iter {order} LIMIT ?) ORDER BY iter {order}",
+        (ids, after, bound, batch),
     )
-    last: int | None = tx.rows(_WALK.format(table=table, **words), (ids_of(series), after, batch))[0][0]
-    return last
+    return rows[-1][0] if rows else None
 
 
 def page_by_iteration(
@@ -69,7 +80,9 @@ def page_by_iteration(
     last = max(lasts) if descending else min(lasts)
     low, high = (last, start - 1) if descending else (start + 1, last)
     order = "DESC" if descending else "ASC"
-    events = read_events(tx, series, "AND iter BETWEEN ? AND ?", (low, high), f"ORDER BY iter {order}, series, timestamp")
+    events = read_events(
+        tx, series, "AND iter BETWEEN ? AND ?", (low, high), f"ORDER BY iter {order}, series, timestamp"
+    )
     events.sort(key=lambda event: event.get("iter", NO_ITER), reverse=descending)
     return events, last
 

@@ -47,25 +47,28 @@ def _page(call: Call, tx: Tx, options: dict[str, Any]) -> Data:
     series = events_store.find_series(tx, owner, types, options.get("metrics"))
     points, console = [s for s in series if s.type != LOG], [s for s in series if s.type == LOG]
     descending = options.get("descending", call.data.get("order") == "desc")
-    iteration, line = _decode_position(call)
+    total, iteration, line = _decode_position(call)
+    if total is None:  # counted for the first page, then carried along: counting a million takes its time
+        total = events_store.count(tx, series)
     events: list[Data] = []
     if line is None:
         events, iteration = page_by_iteration(tx, points, options["batch"], iteration, descending)
     if not events:
         events, line = page_of_log(tx, console, options["batch"], descending, line)
-    scroll = encode_scroll("events", iteration, *(line or (None, None)))
-    total = events_store.count(tx, series)
+    scroll = encode_scroll("events", total, iteration, *(line or (None, None)))
     return {"events": events, "returned": len(events), "total": total, "scroll_id": scroll}
 
 
-def _decode_position(call: Call) -> tuple[int | None, LogPosition | None]:
+def _decode_position(call: Call) -> tuple[int | None, int | None, LogPosition | None]:
     if not (text := call.data.get("scroll_id")):
-        return None, None
+        return None, None, None
     nothing = type(None)
-    iteration, moment, row = decode_scroll(text, "events", (int, nothing), (*NUMBER, nothing), (int, nothing))
+    total, iteration, moment, row = decode_scroll(
+        text, "events", int, (int, nothing), (*NUMBER, nothing), (int, nothing)
+    )
     if (moment is None) != (row is None):
         raise ApiError(400, 1104, f"Invalid scroll id: scroll_id={text}")
-    return iteration, (moment, row) if row is not None else None
+    return total, iteration, (moment, row) if row is not None else None
 
 
 @endpoint("events.clear_scroll", schema={"type": "object"}, since="2.18")
