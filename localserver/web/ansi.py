@@ -22,8 +22,18 @@ PROGRESS = re.compile(r"[^\n]*\r(?!\n|$)")
 
 def to_html(text: str) -> Markup:
     """Return console text as safe HTML."""
+    return Markup("\n").join(to_lines(text))
+
+
+def to_lines(text: str) -> list[Markup]:
+    """Return console text as safe HTML by line; colours last over line ends."""
     text = PROGRESS.sub("", text.replace("\r\n", "\n")).replace("\r", "")
-    return Markup("").join(_spans(text))
+    lines = [Markup("")]
+    for part, classes in _parts(text):
+        first, *others = part.split("\n")
+        lines[-1] += _span(first, classes)
+        lines.extend(_span(other, classes) for other in others)
+    return lines
 
 
 def to_text(text: str) -> str:
@@ -31,15 +41,15 @@ def to_text(text: str) -> str:
     return ESCAPE.sub("", text)
 
 
-def _spans(text: str) -> Iterator[Markup]:
+def _parts(text: str) -> Iterator[tuple[str, list[str]]]:
     classes: list[str] = []
     position = 0
     for match in ESCAPE.finditer(text):
-        yield _span(text[position : match.start()], classes)
+        yield text[position : match.start()], classes
         position = match.end()
         if match["sgr"] is not None:
             classes = _after(match["sgr"], classes)
-    yield _span(text[position:], classes)
+    yield text[position:], classes
 
 
 def _span(text: str, classes: list[str]) -> Markup:

@@ -23,9 +23,8 @@ MAX_FORM_BYTES = 4 * 2**20
 PAGE_POLICY = "; ".join(
     (
         "default-src 'none'",
-        "script-src 'self'",
-        # plotly.js writes its own style rules; scripts stay without 'unsafe-inline' and 'unsafe-eval'.
-        "style-src 'self' 'unsafe-inline'",
+        "script-src 'self'{compiling}",
+        "style-src 'self'{drawing}",
         "img-src 'self' data: blob: https: {files}",
         "media-src 'self' https: {files}",
         "font-src 'self'",
@@ -36,17 +35,28 @@ PAGE_POLICY = "; ".join(
     )
 )
 
-FILE_POLICY = "sandbox allow-scripts allow-popups; frame-ancestors 'none'"
-"""An uploaded HTML file is shown as a document of nobody's: its scripts cannot act as one of our pages."""
-
 HEADERS = {
     "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
     # Not `no-referrer`: with that, browsers send `Origin: null` with our own forms.
     "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+
+
+def page_policy(settings: Settings, *, drawing: bool = False, compiling: bool = False) -> str:
+    """Return what a page may load. No page runs a script that does not come from this server.
+
+    Args:
+        settings: Tells the file server's address.
+        drawing: Whether plotly.js draws on it, which writes styles into its figures.
+        compiling: Whether plotly.js draws WebGL traces on it, for which it compiles code.
+    """
+    return PAGE_POLICY.format(
+        files=settings.files_url,
+        drawing=" 'unsafe-inline'" if drawing else "",
+        compiling=" 'unsafe-eval'" if compiling else "",
+    )
 
 
 class Gate:
@@ -55,21 +65,19 @@ class Gate:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
         self.settings = settings
-        self.policy = PAGE_POLICY.format(files=settings.files_url)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse the request, or hand it on and add the headers."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        policy = FILE_POLICY if scope["path"].startswith("/files/") else self.policy
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
-                headers["Content-Security-Policy"] = policy
+                headers.setdefault("Content-Security-Policy", page_policy(self.settings))
             await send(message)
 
         refusal = refuse(scope["method"], Headers(scope=scope), self.settings)

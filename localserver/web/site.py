@@ -169,6 +169,7 @@ class Visit:
             "now": self.now,
             "path": self.request.url.path,
             "live": live,
+            "section": None,
             "signed_in": not self.site.settings.is_loopback,
             "notice": NOTICES.get(self.request.query_params.get("notice", "")),
             **values,

@@ -11,7 +11,6 @@ const wrap = document.getElementById("console-wrap");
 const times = document.getElementById("console-times");
 const count = document.getElementById("console-count");
 const known = new Set();
-let total = 0;
 
 const rows = () => lines.getElementsByClassName("ln");
 const timeOf = (row) => new Date(Number(row.dataset.at)).toLocaleTimeString(undefined, { hour12: false });
@@ -38,10 +37,8 @@ function fresh(list) {
 
 function tell() {
   const all = rows().length;
-  const matching = find.value === "" ? "" : `${lines.querySelectorAll(".ln:not([hidden])").length} of `;
-  count.textContent = `${matching}${Math.max(all, total).toLocaleString()} lines`;
-  earlier.hidden = total <= all;
-  earlier.firstElementChild.textContent = (total - all).toLocaleString();
+  const matching = find.value === "" ? "" : `${lines.querySelectorAll(".ln:not([hidden])").length.toLocaleString()} of `;
+  count.textContent = `${matching}${all.toLocaleString()} lines${earlier.hidden ? "" : " loaded"}`;
   document.getElementById("console-empty").hidden = all > 0;
 }
 
@@ -52,32 +49,28 @@ function toEnd() {
 function append(list) {
   // Lines come in order but for few that were reported late: those are put where they belong.
   for (const line of list) {
-    let after = rows().length - 1;
-    while (after >= 0 && Number(rows()[after].dataset.at) > line.at) after -= 1;
-    const next = rows()[after + 1];
-    if (next) next.before(make(line));
-    else lines.append(make(line));
+    let before = lines.lastElementChild;
+    while (before.classList.contains("ln") && Number(before.dataset.at) > line.at) before = before.previousElementSibling;
+    before.after(make(line));
   }
 }
 
 async function load(query) {
   const answer = await fetch(`${frame.dataset.lines}?${query}`);
   if (!answer.ok) throw new Error(`status ${answer.status}`);
-  const found = await answer.json();
-  total = found.total;
-  return found;
+  return answer.json();
 }
 
 earlier.addEventListener("click", async () => {
   const first = rows()[0];
   earlier.disabled = true;
   try {
-    const { lines: list } = await load(`before=${first.dataset.at}`);
+    const { lines: list, more } = await load(`before=${first.dataset.at}`);
     const height = lines.scrollHeight;
     const block = document.createDocumentFragment();
     for (const line of fresh(list)) block.append(make(line));
     first.before(block);
-    if (list.length === 0) total = rows().length;
+    earlier.hidden = !more;
     tell();
     lines.scrollTop += lines.scrollHeight - height;
   } finally {
@@ -109,7 +102,7 @@ async function keepReading() {
     try {
       const all = rows();
       const last = all.length ? all[all.length - 1].dataset.at : "";
-      const found = await load(last ? `after=${last}` : "after=0");
+      const found = await load(`after=${last}`);
       const news = fresh(found.lines);
       append(news);
       tell();
@@ -122,7 +115,6 @@ async function keepReading() {
 }
 
 for (const row of rows()) known.add(row.dataset.key);
-total = rows().length + Number(earlier.firstElementChild.textContent);
 tell();
 toEnd();
 if (frame.dataset.liveConsole === "1") keepReading();

@@ -196,11 +196,12 @@ function showSingles(singles) {
     scalars.prepend(section);
   }
   section.replaceChildren(Object.assign(document.createElement("h2"), { textContent: "Values" }));
-  const table = section.appendChild(document.createElement("table"));
+  const list = section.appendChild(document.createElement("dl"));
   for (const single of singles) {
-    const row = table.insertRow();
-    row.insertCell().textContent = single.metric === "Summary" ? single.variant : `${single.metric} ${single.variant}`;
-    Object.assign(row.insertCell(), { className: "num", textContent: String(Number(Number(single.value).toPrecision(6))) });
+    const item = list.appendChild(document.createElement("div"));
+    const name = single.metric === "Summary" ? single.variant : `${single.metric} ${single.variant}`;
+    item.append(Object.assign(document.createElement("dt"), { textContent: name }));
+    item.append(Object.assign(document.createElement("dd"), { textContent: String(Number(Number(single.value).toPrecision(6))) }));
   }
 }
 

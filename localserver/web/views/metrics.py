@@ -8,25 +8,29 @@ from hashlib import blake2b
 from typing import Any
 from urllib.parse import urlsplit
 
+import orjson
 from starlette.responses import Response, StreamingResponse
 
 from localserver.errors import ApiError
 from localserver.web import ansi
+from localserver.web.gate import page_policy
 from localserver.web.site import Json, Visit
 from localserver.web.text import LIVE
 from localserver.web.views.tasks import load, render_tab
 
-TAIL = 1000
-"""Console events shown at first."""
+TAIL_EVENTS, TAIL_LINES = 1000, 2000
+"""How much of the console is shown at first; an event may be many lines."""
 
-EARLIER = 4000
-"""Console events that one "load earlier" brings."""
+MORE_EVENTS, MORE_LINES = 4000, 10_000
+"""How much one look further brings."""
 
-OVERLAP_MS = 15_000
+OVERLAP_MS = 10_000
 """How far back a poll looks: two processes of a task report in batches, so a line may arrive after a later one."""
 
 PLOTS_PER_PAGE = 20
+COMPILED = frozenset({"scattergl", "scatterpolargl", "splom", "parcoords"})
 MAX_ITERATIONS = 50
+NOTABLE = frozenset({"warning", "warn", "error", "critical", "fatal"})
 MEDIA = {
     "image": (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", ".bmp", ".avif"),
     "video": (".mp4", ".webm", ".mov", ".mkv"),
@@ -36,23 +40,28 @@ MEDIA = {
 
 async def console(visit: Visit) -> Response:
     """Show the console: its end at first, the rest on demand."""
-    task, tail = await asyncio.gather(load(visit), _log(visit, batch_size=TAIL, navigate_earlier=True))
-    lines = _lines(tail["events"])
-    return render_tab(
-        visit, task, "console", lines=lines, total=tail["total"], earlier=max(0, tail["total"] - len(lines))
-    )
+    task, found = await asyncio.gather(load(visit), _log(visit, batch_size=TAIL_EVENTS, navigate_earlier=True))
+    events = _newest(found["events"], TAIL_LINES)
+    return render_tab(visit, task, "console", lines=_lines(events), more=found["total"] > len(events))
 
 
 async def console_lines(visit: Visit) -> Response:
-    """Return more console lines for the page's script: `before` or `after` a timestamp (ms)."""
-    after, before = visit.query.get("after", ""), visit.query.get("before", "")
-    if before.lstrip("-").isdigit():
-        found = await _log(visit, batch_size=EARLIER, navigate_earlier=True, from_timestamp=int(before))
-        return visit.json({"lines": _lines(found["events"]), "total": found["total"]})
-    task = await load(visit)
-    start = int(after) - OVERLAP_MS if after.lstrip("-").isdigit() else 0
-    found = await _log(visit, batch_size=EARLIER, navigate_earlier=False, from_timestamp=start)
-    return visit.json({"lines": _lines(found["events"]), "total": found["total"], "live": task["status"] in LIVE})
+    """Return more console lines for the page's script: those before a time, or those since one (ms)."""
+    if before := _time(visit, "before"):
+        found = await _log(visit, batch_size=MORE_EVENTS, navigate_earlier=True, from_timestamp=before)
+        events = _newest(found["events"], MORE_LINES)
+        more = len(events) < len(found["events"]) or len(events) >= MORE_EVENTS
+        return visit.json({"lines": _lines(events), "more": more})
+    after = _time(visit, "after")
+    task, found = await asyncio.gather(
+        load(visit),
+        _log(visit, batch_size=MORE_EVENTS, navigate_earlier=False, from_timestamp=max(0, after - OVERLAP_MS)),
+    )
+    events = found["events"]
+    if len(events) >= MORE_EVENTS and after:
+        # The overlap alone fills the answer: without it, so that the reader gets on.
+        events = (await _log(visit, batch_size=MORE_EVENTS, navigate_earlier=False, from_timestamp=after - 1))["events"]
+    return visit.json({"lines": _lines(events), "live": task["status"] in LIVE})
 
 
 async def console_text(visit: Visit) -> Response:
@@ -62,7 +71,7 @@ async def console_text(visit: Visit) -> Response:
     async def text() -> AsyncIterator[bytes]:
         last = 0
         while True:
-            found = await _log(visit, batch_size=EARLIER, navigate_earlier=False, from_timestamp=last)
+            found = await _log(visit, batch_size=MORE_EVENTS, navigate_earlier=False, from_timestamp=last)
             events = found["events"]
             if not events:
                 return
@@ -76,7 +85,7 @@ async def console_text(visit: Visit) -> Response:
 async def scalars(visit: Visit) -> Response:
     """Show scalars; the page's script fetches and draws them."""
     task = await load(visit)
-    return render_tab(visit, task, "scalars", axis=_axis(visit))
+    return _drawing(visit, render_tab(visit, task, "scalars", axis=_axis(visit)))
 
 
 async def scalars_data(visit: Visit) -> Response:
@@ -116,7 +125,7 @@ async def plots(visit: Visit) -> Response:
         event | {"plot_str": str(event.get("plot_str") or "").replace(files, "/files/")}
         for event in events[start : start + PLOTS_PER_PAGE]
     ]
-    return render_tab(
+    response = render_tab(
         visit,
         task,
         "plots",
@@ -127,6 +136,15 @@ async def plots(visit: Visit) -> Response:
         number=number,
         has_next=len(events) > start + PLOTS_PER_PAGE,
     )
+    return _drawing(visit, response, compiling=any(compiles(event["plot_str"]) for event in shown))
+
+
+def compiles(figure: str) -> bool:
+    """Return whether plotly.js compiles code to draw a figure (its WebGL traces do): that needs a wider policy."""
+    try:
+        return any(trace.get("type") in COMPILED for trace in orjson.loads(figure)["data"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
 
 
 async def samples(visit: Visit) -> Response:
@@ -144,6 +162,11 @@ async def samples(visit: Visit) -> Response:
     return render_tab(visit, task, "samples", groups=groups, iterations=iterations, more=len(groups) >= iterations)
 
 
+def _drawing(visit: Visit, response: Response, *, compiling: bool = False) -> Response:
+    response.headers["Content-Security-Policy"] = page_policy(visit.site.settings, drawing=True, compiling=compiling)
+    return response
+
+
 async def _log(visit: Visit, **query: Any) -> Json:
     try:
         return await visit.call("events.get_task_log", {"task": visit.argument("task"), "order": "asc"} | query)
@@ -153,25 +176,36 @@ async def _log(visit: Visit, **query: Any) -> Json:
         raise
 
 
+def _newest(events: list[Json], most_lines: int) -> list[Json]:
+    """Return the last events, as many as `most_lines` allows; never some but not all of one time."""
+    start, lines = len(events), 0
+    while start > 0 and lines < most_lines:
+        start -= 1
+        lines += 1 + str(events[start].get("msg") or "").count("\n")
+    while start > 0 and events[start - 1].get("timestamp") == events[start].get("timestamp"):
+        start -= 1
+    return events[start:]
+
+
 def _lines(events: list[Json]) -> list[dict[str, Any]]:
-    """Return console events for the page. The key tells a line from another one of the same time and text."""
+    """Return console lines for the page. A key tells a line from another one of the same time and text."""
     lines: list[dict[str, Any]] = []
     seen: dict[str, int] = {}
     for event in events:
-        message = str(event.get("msg") or "")
+        message = str(event.get("msg") or "").rstrip("\n")
         digest = blake2b(message.encode(errors="replace"), digest_size=6).hexdigest()
         key = f"{event.get('timestamp')}-{digest}"
         seen[key] = seen.get(key, -1) + 1
         level = str(event.get("level") or "").lower()
-        lines.append(
-            {
-                "key": f"{key}-{seen[key]}",
-                "at": event.get("timestamp") or 0,
-                "html": str(ansi.to_html(message.rstrip("\n"))),
-                "level": level if level in ("warning", "warn", "error", "critical", "fatal") else "",
-            }
-        )
+        shared = {"at": event.get("timestamp") or 0, "level": level if level in NOTABLE else ""}
+        for number, line in enumerate(ansi.to_lines(message)):
+            lines.append({"key": f"{key}-{seen[key]}-{number}", "html": str(line), **shared})
     return lines
+
+
+def _time(visit: Visit, name: str) -> int:
+    text = visit.query.get(name, "")
+    return int(text) if text.isdigit() and len(text) < 16 else 0
 
 
 def _axis(visit: Visit) -> str:

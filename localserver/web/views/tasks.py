@@ -74,6 +74,7 @@ def render_tab(visit: Visit, task: Json, tab: str, **values: Any) -> Response:
         task=task,
         tab=tab,
         tabs=tabs_of(task),
+        section="/pipelines" if runs.is_pipeline(task) else "/datasets" if is_dataset(task) else "/projects",
         live=values.pop("live", task["status"] in LIVE),
         **values,
     )
