@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from localserver.pytest_plugin import ClearmlServer
 from tests.api_client import ApiClient, Reply
 from tests.unit.localserver.task_table import CASES, Case, text_of
 
@@ -56,9 +57,16 @@ def identity(api: ApiClient) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def queue(clearml_server: Any) -> str:
+def api(clearml_server: ClearmlServer) -> Iterator[ApiClient]:
+    """One client for the hundreds of short tests here: making one costs more than most of them."""
     client = ApiClient(clearml_server.api_url, clearml_server.credentials)
-    return new_queue(client)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def queue(api: ApiClient) -> str:
+    return new_queue(api)
 
 
 STEPS: dict[str, list[tuple[str, dict[str, Any]]]] = {
