@@ -137,6 +137,7 @@ def test_an_unchanged_file_is_not_sent_again(files: httpx.Client, name: str) -> 
         ("a;b=c&d", "a;b=c&d"),
         ("ünï ☃", "%C3%BCn%C3%AF%20%E2%98%83"),
         ("a b+c", "a%20b+c"),
+        ('a"b', "a%22b"),
     ],
 )
 def test_names_are_stored_literally_and_decoded_once(files: httpx.Client, stored: str, asked: str) -> None:
@@ -308,6 +309,17 @@ def test_a_large_file_passes_through_without_filling_the_memory(
     assert (seen, wrong) == (count, 0)
     assert memory_peak(clearml_server) - before < 64 * MIB
     files.delete("/big/one")
+
+
+def test_a_download_in_progress_is_not_torn_by_a_new_upload(files: httpx.Client, name: str) -> None:
+    put(files, {name: b"a" * 16 * MIB})
+    with files.stream("GET", f"/{name}") as reply:
+        pieces = reply.iter_bytes(MIB)
+        seen = [next(pieces)]
+        put(files, {name: b"b" * 4})
+        seen += pieces
+    assert b"".join(seen) == b"a" * 16 * MIB
+    assert get(files, name).content == b"bbbb"
 
 
 def test_an_upload_that_breaks_off_leaves_no_file(clearml_server: ClearmlServer, files: httpx.Client) -> None:
