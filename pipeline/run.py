@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -69,8 +69,13 @@ class Plan:
     controllers_queue: str
 
 
-def preflight(server: ClearmlServer, settings: Settings) -> Plan:
+def preflight(server: ClearmlServer, settings: Settings, prepare: Callable[[], None] = lambda: None) -> Plan:
     """Find everything out that would make the run wait or fail, before anything is enqueued.
+
+    Args:
+        server: The server.
+        settings: The run that is wanted.
+        prepare: Called when the queues are right and before the dataset is looked for.
 
     Raises:
         QueueError: A queue does not exist or has no live worker.
@@ -84,6 +89,7 @@ def preflight(server: ClearmlServer, settings: Settings) -> Plan:
     for queue in sorted(queues):
         require_queue(server, queue)
 
+    prepare()
     from pipeline.datasets import require_version  # brings the whole SDK with it
 
     name, project, version = (str(settings.parameters[f"dataset_{key}"]) for key in ("name", "project", "version"))

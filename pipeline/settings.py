@@ -20,7 +20,14 @@ from pipeline.versions import version_key
 PIPELINE_NAME = "DataPrepare"
 PIPELINE_PROJECT = "Amazon reviews"
 
-STEPS = ("train_test_split", "train_processing", "test_processing")
+GRAPH: Mapping[str, tuple[str, ...]] = {
+    "train_test_split": (),
+    "train_processing": ("train_test_split",),
+    "test_processing": ("train_test_split",),
+}
+"""Step → the steps that it waits for."""
+
+STEPS = tuple(GRAPH)
 
 QUEUE, CONTROLLER, IN_PROCESS = "queue", "controller", "in-process"
 MODES = {

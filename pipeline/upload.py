@@ -9,6 +9,7 @@ told what happens. Outside systems: the review file, the ClearML server through 
 from __future__ import annotations
 
 import contextlib
+import copy
 import fcntl
 import hashlib
 import tempfile
@@ -32,11 +33,11 @@ CONTENT_FACT = "Upload/content_sha256"
 class Observer(Protocol):
     """Somebody who is told how far an upload is."""
 
-    def begin(self, text: str, total: int) -> None:
-        """Take notice of a part of the work: `total` steps of it."""
+    def begin(self, text: str) -> None:
+        """Take notice of the part of the work that begins."""
 
-    def advance(self, done: int) -> None:
-        """Take notice that `done` of the steps are done."""
+    def advance(self, share: float) -> None:
+        """Take notice of the share of that part which is done."""
 
     def note(self, text: str) -> None:
         """Take notice of one thing in words."""
@@ -67,16 +68,17 @@ def upload(
         OutputFileError: There is no room for a batch on this machine.
     """
     with _alone(server, project, name):
-        observer.begin(f"checking {reviews.path.name}", 1)
-        summary = reviews.check()
-        observer.advance(1)
+        observer.begin("Checking")
+        for _ in reviews.batches(batch_rows):
+            observer.advance(reviews.summary.bytes_read / max(reviews.size, 1))
+        summary = copy.copy(reviews.summary)
         result = Upload(rows=summary.rows, bad_rows=summary.bad, quarantine=summary.quarantine)
         for version in datasets.discard_unfinished(server, project, name):
             observer.note(f"version {version} was never finished: removed")
         existing = {item.version: item for item in server.dataset_versions(project, name) if item.final}
         parent = _ensure_root(server, existing, result, project, name)
-        total = -(-summary.rows // batch_rows)
-        observer.begin(f"uploading {name}", total)
+        batches = -(-summary.rows // batch_rows)
+        observer.begin("Uploading")
         version = ROOT
         for number, rows in enumerate(reviews.batches(batch_rows), 1):
             version = next_batch_version([version])
@@ -88,7 +90,7 @@ def upload(
                 project=project,
                 name=name,
             )
-            observer.advance(number)
+            observer.advance(number / batches)
         return result
 
 

@@ -1,0 +1,55 @@
+"""The server that a command talks to: the configured one, or this machine's own, started if need be.
+
+The only place that changes the process's environment: the SDK reads where its server is from there, once, when it is
+imported; hence before.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.machine import Machine, MachineSettings, up
+from pipeline.settings import server_configured
+
+if TYPE_CHECKING:
+    from pipeline.clearml_server import ClearmlServer
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A server that answers.
+
+    Attributes:
+        server: The server.
+        machine: The one-machine set-up that it is part of, if it is ours.
+        settings: Where that set-up lives.
+    """
+
+    server: ClearmlServer
+    machine: Machine | None
+    settings: MachineSettings
+
+
+def connect(say: Callable[[str], None]) -> Connection:
+    """Return the configured server, or start this machine's own and use it from now on.
+
+    Args:
+        say: Told what is started.
+
+    Raises:
+        ServerError: The server does not answer, refuses the key, or does not start.
+    """
+    settings = MachineSettings.from_environ(os.environ)
+    machine = None
+    if not server_configured(os.environ):
+        machine = up(settings)
+        if machine.started:
+            say(f"No ClearML server is configured: started this machine's own ({', '.join(machine.started)})")
+        os.environ["CLEARML_CONFIG_FILE"] = str(machine.configuration)
+        os.environ.setdefault("CLEARML_CACHE_DIR", str(settings.state / "cache" / "storage"))
+    from pipeline.clearml_server import ClearmlServer
+
+    return Connection(ClearmlServer.connect(), machine, settings)

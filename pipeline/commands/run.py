@@ -1,0 +1,325 @@
+"""`python -m pipeline run|abort`: the pipeline from the command line. Prints; the work is in `pipeline.run`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.markup import escape
+
+from pipeline.commands.connection import Connection, connect
+from pipeline.errors import PipelineError
+from pipeline.settings import (
+    DEFAULT_TIMEOUT_S,
+    DEFAULTS,
+    IN_PROCESS,
+    MODES,
+    PARAMETERS,
+    PIPELINE_NAME,
+    QUEUE,
+    STEPS,
+    Settings,
+    type_names,
+)
+
+if TYPE_CHECKING:
+    from pipeline.run import Plan, RunInterrupted
+    from pipeline.runs import RunState
+
+INTERRUPTED = 130
+FAILED = 40
+CONSOLE_LINES = 25
+SAMPLE_FILE = "amazon_review_snippets.csv"
+SAMPLE_BATCH_ROWS = 2_000
+"""Small enough that the sample gives versions 1.1 and 1.2, the pipeline's default input."""
+
+_PARAMETERS_HELP = "\b\nParameters (--set NAME=VALUE):\n" + "\n".join(
+    f"  {parameter.name:16} {parameter.description} [{type_names[parameter.type]}, default {parameter.default}]"
+    for parameter in PARAMETERS
+)
+
+
+@click.command(epilog=_PARAMETERS_HELP)
+@click.option(
+    "--mode",
+    default=QUEUE,
+    show_default=True,
+    metavar="MODE",
+    help="Where it runs. " + "; ".join(f"{mode}: {text}" for mode, text in MODES.items()) + ".",
+)
+@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Set a parameter; may be repeated.")
+@click.option("--no-cache", is_flag=True, help="Run every step, even if the same step has been run before.")
+@click.option("--queue", help="Queue of the steps  [default: the queue in helm/values-agent.yaml]")
+@click.option("--controllers-queue", help="Queue of the controller  [default: services if it is served, else --queue]")
+@click.option("--step-queue", "step_queues", multiple=True, metavar="STEP=QUEUE", help="A step's own queue.")
+@click.option("--step-image", "step_images", multiple=True, metavar="STEP=IMAGE", help="A step's own container image.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=float,
+    default=DEFAULT_TIMEOUT_S,
+    show_default=True,
+    help="Seconds for the whole run, waits in queues included; then it is aborted.",
+)
+@click.option("--dry-run", is_flag=True, help="Print the graph and what would run where; touch nothing.")
+@click.option("--report", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")
+def run(
+    mode: str,
+    assignments: tuple[str, ...],
+    no_cache: bool,
+    queue: str | None,
+    controllers_queue: str | None,
+    step_queues: tuple[str, ...],
+    step_images: tuple[str, ...],
+    timeout_s: float,
+    dry_run: bool,
+    report: Path,
+    as_json: bool,
+) -> int:
+    """Run the DataPrepare pipeline: split a dataset version, preprocess its texts, write a report.
+
+    Uses the configured ClearML server; without one it starts its own with agents on this machine, and uploads a sample
+    of real reviews. Exit code 0 only if every step completed.
+    """
+    settings = Settings.from_environ(
+        os.environ,
+        queue=queue,
+        controllers_queue=controllers_queue,
+        mode=mode,
+        assignments=assignments,
+        use_cache=not no_cache,
+        step_queues=step_queues,
+        step_images=step_images,
+        timeout_s=timeout_s,
+    )
+    # With --json everything for people goes to stderr, so that stdout can be piped.
+    console = Console(stderr=as_json, highlight=False)
+    if dry_run:
+        return _dry_run(settings, console, as_json=as_json)
+    _interruptible()
+    try:
+        return _checked_run(settings, console, report=report, as_json=as_json)
+    except PipelineError as error:
+        if as_json:  # scripts get their line in any case
+            document: dict[str, object] = {
+                "status": "error",
+                "run_id": None,
+                "mode": mode,
+                "steps": [],
+                "datasets": {},
+                "report": None,
+            }
+            click.echo(json.dumps({**document, "error": error.message, "hint": error.hint}))
+        raise
+
+
+def _checked_run(settings: Settings, console: Console, *, report: Path, as_json: bool) -> int:
+    """Connect, check, run, report."""
+
+    def say(text: str) -> None:
+        console.print(escape(text), soft_wrap=True)
+
+    began = time.monotonic()
+    connection = connect(say)
+    if connection.machine is not None and settings.controllers_queue is None:
+        settings = replace(settings, controllers_queue=connection.machine.controllers_queue)
+    from pipeline import run as use_case
+
+    plan = use_case.preflight(connection.server, settings, prepare=lambda: _sample_for(connection, settings, say))
+    left = settings.timeout_s - (time.monotonic() - began)
+    plan = replace(plan, settings=replace(settings, timeout_s=max(left, 1.0)))
+    return _run(connection, plan, console, report=report, as_json=as_json)
+
+
+def _interruptible() -> None:
+    """Let SIGTERM end the run as Ctrl-C does: in good order."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+def _run(connection: Connection, plan: Plan, console: Console, *, report: Path, as_json: bool) -> int:
+    from pipeline import run as use_case
+    from pipeline.progress import Progress
+    from pipeline.runs import COMPLETED
+    from pipeline.runs import as_json as as_document
+
+    server = connection.server
+    try:
+        with Progress(console) as progress:
+            state = use_case.run(server, plan, progress, os.environ)
+    except use_case.RunInterrupted as interrupted:
+        return _interrupted(connection, interrupted, console)
+    datasets = use_case.datasets_of(server, state)
+    written = _write_report(connection, state, datasets, report, console)
+    good = state.outcome == COMPLETED
+    if good:
+        _summarise(connection, state, datasets, written, console)
+    else:
+        _explain(connection, state, written, console)
+    if as_json:
+        document = as_document(
+            state,
+            mode=plan.settings.mode,
+            outcome=state.outcome,
+            datasets=datasets,
+            report=str(written.resolve()) if written else None,
+        )
+        click.echo(json.dumps(document))
+    return 0 if good else FAILED
+
+
+def _write_report(
+    connection: Connection, state: RunState, datasets: dict[str, str], report: Path, console: Console
+) -> Path | None:
+    from pipeline.report import write_report
+
+    try:
+        return write_report(connection.server, state, datasets, report)
+    except OSError as error:  # a run that went well stays one without its report
+        console.print(f"[red]The report cannot be written to {escape(str(report))}: {error.strerror}[/]")
+        return None
+
+
+def _summarise(
+    connection: Connection, state: RunState, datasets: dict[str, str], report: Path | None, console: Console
+) -> None:
+    cached = [step.name for step in state.steps if step.cached]
+    if cached:
+        console.print(f"Reused from an earlier run with the same code and inputs: {', '.join(cached)}")
+    console.print(f"Dataset versions: {', '.join(datasets)}")
+    seconds = (state.completed or 0) - (state.created or 0)
+    console.print(f"[green]Run {state.run_id} completed[/] in {seconds:.0f} s", soft_wrap=True)
+    _addresses(connection, state, report, console)
+
+
+def _explain(connection: Connection, state: RunState, report: Path | None, console: Console) -> None:
+    """Say which step failed, why, and show the last lines that it printed."""
+    parts = [(step.name, step.status, step.reason, step.task_id) for step in state.failed_steps]
+    for name, status, reason, task_id in parts or [("the controller", state.status, state.reason, state.run_id)]:
+        console.print(f"[bold red]{name} {status}[/]: {escape(reason or 'no reason given')}", soft_wrap=True)
+        if not task_id:
+            continue
+        try:
+            lines = connection.server.console(task_id, CONSOLE_LINES)
+        except PipelineError as error:
+            lines = [f"(its console cannot be read: {error.message})"]
+        for line in lines:
+            console.print(f"    {escape(line)}", soft_wrap=True)
+        console.print(f"All of it: {connection.server.task_page(state.project, task_id)}", soft_wrap=True)
+    console.print(f"[bold red]Run {state.run_id} {state.outcome}[/]", soft_wrap=True)
+    _addresses(connection, state, report, console)
+
+
+def _addresses(connection: Connection, state: RunState, report: Path | None, console: Console) -> None:
+    console.print(f"On the server: {connection.server.task_page(state.project, state.run_id)}", soft_wrap=True)
+    if report:
+        console.print(f"Report: {report.resolve()}", soft_wrap=True)
+    if connection.machine is not None:
+        console.print(f"The server stays up: {connection.machine.web} (stop it: task server-down)", soft_wrap=True)
+
+
+def _interrupted(connection: Connection, interrupted: RunInterrupted, console: Console) -> int:
+    if interrupted.goes_on:
+        console.print(f"Interrupted. Run {interrupted.run_id} goes on by its agents:", soft_wrap=True)
+        console.print(f"  look:  {connection.server.task_page('*', str(interrupted.run_id))}", soft_wrap=True)
+        console.print(f"  abort: python -m pipeline abort {interrupted.run_id}", soft_wrap=True)
+    elif interrupted.run_id:
+        console.print(f"Interrupted. Run {interrupted.run_id} was aborted, and what it had begun removed.")
+    else:
+        console.print("Interrupted before anything was started.")
+    return INTERRUPTED
+
+
+def _sample_for(connection: Connection, settings: Settings, say: Callable[[str], None]) -> None:
+    """Upload the sample if the run wants the default dataset, on a server of ours that does not have it."""
+    wanted = {name: settings.parameters[name] for name in ("dataset_name", "dataset_project")}
+    project, name = str(DEFAULTS["dataset_project"]), str(DEFAULTS["dataset_name"])
+    if connection.machine is None or wanted != {"dataset_name": name, "dataset_project": project}:
+        return
+    versions = connection.server.dataset_versions(project, name)
+    if any(version.final and version.version == DEFAULTS["dataset_version"] for version in versions):
+        return
+    if any(version.facts.get("Upload/source", SAMPLE_FILE) != SAMPLE_FILE for version in versions):
+        return  # somebody's own dataset; it has its own versions
+    from pipeline.commands.dataset import Bars
+    from pipeline.reviews import ReviewFile
+    from pipeline.sample import write_sample
+    from pipeline.upload import upload
+
+    folder = connection.settings.state / "sample"
+    folder.mkdir(parents=True, exist_ok=True)
+    say("Fetching a sample of real reviews (vaderSentiment 3.3.2 from the package index)")
+    sample = write_sample(folder / SAMPLE_FILE)
+    reviews = ReviewFile(sample.csv, quarantine=folder / "quarantine.jsonl")
+    with Bars(say) as bars:
+        result = upload(connection.server, reviews, bars, project=project, name=name, batch_rows=SAMPLE_BATCH_ROWS)
+    say(f"Uploaded {result.rows:,} reviews as {name}, versions {', '.join(result.made)}")
+
+
+def _dry_run(settings: Settings, console: Console, *, as_json: bool) -> int:
+    from pipeline.settings import GRAPH, step_requirements
+
+    steps = [
+        {
+            "name": step,
+            "parents": list(GRAPH[step]),
+            "queue": None if settings.mode == IN_PROCESS else settings.step_queues.get(step, settings.queue),
+            "image": settings.step_images.get(step),
+        }
+        for step in STEPS
+    ]
+    if as_json:
+        document = {
+            "pipeline": PIPELINE_NAME,
+            "mode": settings.mode,
+            "parameters": dict(settings.parameters),
+            "cache": settings.use_cache,
+            "steps": steps,
+            "requirements": step_requirements(),
+        }
+        click.echo(json.dumps(document))
+        return 0
+    console.print(f"{PIPELINE_NAME}, mode {settings.mode}: {MODES[settings.mode]}")
+    for step in steps:
+        behind = f" after {', '.join(step['parents'])}" if step["parents"] else ""
+        where = f"queue {step['queue']}" if step["queue"] else "a process of this machine"
+        image = f", image {step['image']}" if step["image"] else ""
+        console.print(f"  {step['name']}{behind}  [{where}{image}]", markup=False)
+    console.print("Parameters")
+    for name, value in settings.parameters.items():
+        console.print(f"  {name} = {value}", markup=False)
+    console.print(
+        f"Steps that were run before with the same inputs are {'reused' if settings.use_cache else 'run anew'}"
+    )
+    console.print(f"Requirements of a step: {', '.join(step_requirements())}", soft_wrap=True)
+    console.print("Nothing was enqueued (--dry-run).")
+    return 0
+
+
+@click.command()
+@click.argument("run_id")
+def abort(run_id: str) -> int:
+    """Stop run RUN_ID: its controller, its steps, and what they had begun."""
+    connection = connect(lambda text: click.echo(text))
+    from pipeline import run as use_case
+
+    state = use_case.fetch(connection.server, run_id)
+    if state.ended:
+        click.echo(f"Run {run_id} has ended already: {state.outcome}")
+        return 0
+    state = use_case.abort(connection.server, run_id)
+    click.echo(f"Run {run_id} was aborted")
+    return 0
