@@ -246,7 +246,7 @@ def get_by_task_id(call: Call, tx: Tx) -> Data:
     model = _task_model(tx, task)
     if model is None:
         raise ApiError(400, 201, f"Invalid model id (task has no model): task={task['id']}")
-    old_fields = {"ui_cache": {}, "unique_metrics": []}
+    old_fields: Data = {"ui_cache": {}, "unique_metrics": []}
     return {"model": old_fields | render("model", model, call.version)}
 
 
