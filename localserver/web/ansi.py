@@ -11,6 +11,7 @@ ESCAPE = re.compile(
     r"\x1b\[(?P<sgr>[0-9;]*)m"  # colours and weights: the only ones that are shown
     r"|\x1b\[[0-?]*[ -/]*[@-~]"  # cursor movement and the like
     r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # window titles, hyperlinks
+    r"|\x1b[()*+#%].?"  # character sets
     r"|\x1b[@-Z\\^_=>]?"
     r"|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]"
 )

@@ -1,0 +1,185 @@
+"""What views make of documents, without a server."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from starlette.datastructures import FormData
+
+from localserver.web.site import json_script, plotly_script
+from localserver.web.views import actions, launch, metrics
+from localserver.web.views.datasets import title as dataset_title
+from localserver.web.views.links import TABS as LINKED_TABS
+from localserver.web.views.pipelines import title as pipeline_title
+from localserver.web.views.projects import order_by, tree
+from localserver.web.views.tasks import TABS, DatasetFile, read_files, read_struct
+
+
+def test_plotly_comes_with_its_wheel() -> None:
+    assert plotly_script() is not None
+
+
+@pytest.mark.parametrize("value", [{"a": "</script><script>alert(1)</script>"}, ["<!--", "&amp;", "\u2028"], None])
+def test_json_in_a_page_cannot_end_its_element(value: Any) -> None:
+    text = str(json_script(value))
+    assert "<" not in text and ">" not in text and "&" not in text
+    assert json.loads(text) == value
+
+
+@pytest.mark.parametrize(
+    ("type_", "value", "fine"),
+    [
+        ("int", "42", True),
+        ("int", " -7 ", True),
+        ("int", "4.2", False),
+        ("int", "", False),
+        ("float", "1e-3", True),
+        ("float", "abc", False),
+        ("bool", "False", True),
+        ("bool", "perhaps", False),
+        ("str", "", True),
+        ("", "anything", True),
+    ],
+)
+def test_values_are_checked_against_the_parameters_type(type_: str, value: str, fine: bool) -> None:
+    parameter = launch.Parameter("Args", "x", value, type_)
+    parameter.check()
+    assert (parameter.error == "") is fine
+
+
+def test_the_form_fills_parameters_by_section_and_name() -> None:
+    task = {
+        "hyperparams": {
+            "pipeline": {"default_queue": {"value": "default", "type": "str"}},
+            "Args": {"v": {"value": "1.2", "type": "str", "description": "Version"}, "n": {"value": None}},
+            "properties": {"version": {"value": "1"}},
+        }
+    }
+    found = launch.filled(launch.parameters_of(task), FormData([("Args/v", "1.1"), ("Args/n", "a\r\nb"), ("x/y", "z")]))
+    assert [(p.section, p.name, p.value, p.description) for p in found] == [
+        ("Args", "v", "1.1", "Version"),
+        ("Args", "n", "a\nb", ""),
+        ("pipeline", "default_queue", "default", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "extra", "possible"),
+    [
+        ("created", {}, {"enqueue", "clone", "archive"}),
+        ("queued", {}, {"abort", "dequeue", "clone"}),
+        ("in_progress", {}, {"abort", "clone"}),
+        ("in_progress", {"status_message": "stopping"}, {"force-abort", "clone"}),
+        ("stopped", {}, {"enqueue", "reset", "clone", "archive"}),
+        ("failed", {}, {"enqueue", "reset", "clone", "archive"}),
+        ("completed", {}, {"reset", "clone", "archive"}),
+        ("published", {}, {"clone", "archive"}),
+        ("completed", {"system_tags": ["archived"]}, {"reset", "clone", "unarchive"}),
+    ],
+)
+def test_what_can_be_done_to_a_task(status: str, extra: dict[str, Any], possible: set[str]) -> None:
+    assert set(actions.actions_of({"status": status} | extra)) == possible
+
+
+def test_no_action_shares_its_address_with_a_tab() -> None:
+    assert not set(actions.ACTIONS) & (set(TABS) | {"run"})
+
+
+def test_linked_tabs_exist() -> None:
+    assert set(LINKED_TABS.values()) <= set(TABS)
+
+
+def test_files_of_a_dataset_version() -> None:
+    head = "File Name (3 files), File Size (total 1 KB), Hash (SHA2)\n"
+    text = head + "a.csv, 10, abc\nb, with comma.csv, 20, \ns3://x/y, , "
+    assert read_files(text) == [
+        DatasetFile("a.csv", 10, "abc"),
+        DatasetFile("b, with comma.csv", 20, ""),
+        DatasetFile("s3://x/y", None, ""),
+    ]
+    assert read_files("") == []
+
+
+@pytest.mark.parametrize("text", ["", "x", "[]", '{"0": 1}', '{"0": {"job_id": "a", "parents": ["9"]}}'])
+def test_a_dataset_structure_that_cannot_be_read_is_empty(text: str) -> None:
+    assert read_struct(text) == {}
+
+
+def test_parents_of_dataset_versions_are_task_ids() -> None:
+    stored = {"0": {"job_id": "a", "parents": []}, "1": {"job_id": "b", "parents": ["0"], "version": "1.1"}}
+    assert read_struct(json.dumps(stored))["b"]["parents"] == ["a"]
+
+
+def test_projects_are_a_tree_even_where_a_parent_is_missing() -> None:
+    names = [
+        "Amazon reviews/.pipelines/DataPrepare",
+        "zoo",
+        "Amazon reviews",
+        "Amazon reviews/.pipelines",
+        "lone/child",
+    ]
+    roots = tree([{"id": name, "name": name, "system_tags": []} for name in names])
+    assert [(node.label, node.depth) for node in roots] == [("Amazon reviews", 0), ("child", 0), ("zoo", 0)]
+    pipelines = roots[0].children[0]
+    assert (pipelines.label, pipelines.kind) == ("Pipelines", "pipelines")
+    assert [child.label for child in pipelines.children] == ["DataPrepare"]
+
+
+@pytest.mark.parametrize(
+    ("key", "order"),
+    [("name", "name"), ("-created", "-created"), ("-updated", "-last_update"), ("company", "-last_update")],
+)
+def test_only_known_sort_keys_reach_the_api(key: str, order: str) -> None:
+    assert order_by(key) == order
+
+
+@pytest.mark.parametrize(
+    ("project", "pipeline", "dataset"),
+    [
+        ("Amazon reviews/.pipelines/DataPrepare", ("DataPrepare", "Amazon reviews"), None),
+        (".pipelines/alone", ("alone", ""), None),
+        ("Amazon reviews/.datasets/Texts", None, ("Texts", "Amazon reviews")),
+        ("Just a project", ("Just a project", ""), ("Just a project", "")),
+    ],
+)
+def test_names_without_the_hidden_projects(project: str, pipeline: Any, dataset: Any) -> None:
+    assert pipeline is None or pipeline_title(project) == pipeline
+    assert dataset is None or dataset_title(project) == dataset
+
+
+def event(at: int, msg: str = "x") -> dict[str, Any]:
+    return {"timestamp": at, "msg": msg, "level": "info"}
+
+
+def test_console_events_are_shown_line_by_line_with_keys_of_their_own() -> None:
+    lines = metrics._lines([event(1, "a\nb\n"), event(1, "a\nb\n"), event(2, "\x1b[31mred\nstill\x1b[0m")])
+    assert [line["html"] for line in lines] == [
+        "a", "b", "a", "b", '<span class="a-red">red</span>', '<span class="a-red">still</span>',
+    ]  # fmt: skip
+    assert len({line["key"] for line in lines}) == 6
+
+
+def test_the_newest_events_never_part_those_of_one_time() -> None:
+    events = [event(1), event(2), event(2), event(2), event(3, "a\nb\nc")]
+    assert metrics._newest(events, 4) == events[1:]
+    assert metrics._newest(events, 1) == events[4:]
+    assert metrics._newest([], 5) == []
+
+
+@pytest.mark.parametrize(
+    ("figure", "compiles"),
+    [
+        ('{"data": [{"type": "scattergl"}]}', True),
+        (
+            '{"data": [{"type": "bar"}], "layout": {"template": {"data": {"scattergl": [{"type": "scattergl"}]}}}}',
+            False,
+        ),
+        ('{"data": null}', False),
+        ("not json", False),
+        ("[]", False),
+    ],
+)
+def test_which_figures_compile_code(figure: str, compiles: bool) -> None:
+    assert metrics.compiles(figure) is compiles
