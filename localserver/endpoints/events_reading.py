@@ -7,10 +7,10 @@ from typing import Any
 
 import orjson
 
-from localserver import events_store
 from localserver.errors import ApiError, validation_error
-from localserver.events_owners import find_owners
-from localserver.events_pages import LAST_ROW, LogPosition, page_by_iteration, page_of_log
+from localserver.events import store as events_store
+from localserver.events.owners import find_owners
+from localserver.events.pages import LAST_ROW, LogPosition, page_by_iteration, page_of_log
 from localserver.registry import Call, Data, Raw, endpoint
 from localserver.rules.events import CONTENT, LOG, SCALAR
 from localserver.rules.scroll import decode_scroll, encode_scroll

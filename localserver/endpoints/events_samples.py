@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from localserver.errors import ApiError, validation_error
-from localserver.events_owners import find_owners
-from localserver.events_samples import Place, Walk, last_iterations, window
-from localserver.events_store import Series, find_series
+from localserver.events.owners import find_owners
+from localserver.events.samples import Place, Walk, last_iterations, window
+from localserver.events.store import Series, find_series
 from localserver.registry import Call, Data, endpoint
 from localserver.rules.events import IMAGE, MAX_ITER, NO_ITER, PLOT
 from localserver.rules.scroll import decode_scroll, encode_scroll

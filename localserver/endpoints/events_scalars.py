@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from localserver.errors import validation_error
-from localserver.events_curves import (
+from localserver.events.curves import (
     Axis,
     Curve,
     count_points,
@@ -15,8 +15,8 @@ from localserver.events_curves import (
     read_latest,
     read_single,
 )
-from localserver.events_owners import find_owners
-from localserver.events_store import Series, find_series, iso_ms, read_events
+from localserver.events.owners import find_owners
+from localserver.events.store import Series, find_series, iso_ms, read_events
 from localserver.registry import Call, Data, endpoint
 from localserver.rules.events import CONTENT, DEFAULT_SAMPLES, MAX_SAMPLES, NO_ITER, SCALAR, VECTOR
 from localserver.rules.scroll import decode_scroll, encode_scroll

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from localserver import events_store
 from localserver.errors import ApiError
-from localserver.events_owners import is_locked, kind_of, record_batch, require_unlocked
+from localserver.events import store as events_store
+from localserver.events.owners import is_locked, kind_of, record_batch, require_unlocked
 from localserver.registry import Call, Data, endpoint
 from localserver.rules.events import MAX_TIMESTAMP, Event, EventRefusedError, invalid_owner, parse_event
 from localserver.store import Document, Tx

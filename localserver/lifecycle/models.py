@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from localserver.errors import ApiError
-from localserver.events_store import delete_task_events
+from localserver.events.store import delete_task_events
 from localserver.lifecycle.removal import DELETED
 from localserver.store import Document, Tx
 

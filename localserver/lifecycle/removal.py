@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from localserver.events_store import delete_task_events, event_urls
+from localserver.events.store import delete_task_events, event_urls
 from localserver.lifecycle.actor import Actor
 from localserver.lifecycle.moving import output_models
 from localserver.lifecycle.queueing import leave_queue

@@ -22,6 +22,9 @@ from localserver.times import iso, parse
 Data = Mapping[str, Any]
 
 DEFAULT_PAGE_SIZE = 500
+LARGEST = 2**53
+"""Largest whole number that every JSON reader keeps; SQLite takes ten bits more."""
+
 COMPARISON = re.compile(r"(>=|<=|>|<|)(.*)", re.DOTALL)
 
 
@@ -130,7 +133,8 @@ def _leaf(kind: Kind, key: str, data: Data) -> Callable[[Sequence[Any]], Clause]
     def leaf(values: Sequence[Any]) -> Clause:
         known = [value for value in values if value is not None]
         for value in known:
-            if key in kind.choices and not isinstance(value, str):
+            expected = str if key in kind.choices else str | float | int
+            if not isinstance(value, expected) or (isinstance(value, int) and abs(value) > LARGEST):
                 text = f"(invalid value type, string expected): field={key}, value={value}"
                 raise ApiError(400, 16, f"Invalid value for fields {text}")
         terms = [field.missing()] if len(known) < len(values) else []
@@ -295,7 +299,7 @@ def paging(data: Data) -> tuple[int | None, int]:
         raise ApiError(400, 12, "Validation error (page must be >=0): field=page")
     if size < 1:
         raise ApiError(400, 12, "Validation error (page_size must be >0): field=page_size")
-    return size, page * size
+    return size, min(page * size, LARGEST)
 
 
 def scrolling(data: Data, cursor: int) -> tuple[int, int]:
@@ -305,7 +309,7 @@ def scrolling(data: Data, cursor: int) -> tuple[int, int]:
         ApiError: 400/12 without a usable `size`.
     """
     size = data.get("size")
-    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+    if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= LARGEST:
         raise ApiError(400, 12, "Integer size parameter greater than 1 should be provided when working with scroll")
     return (cursor, 0) if cursor and data.get("refresh_scroll") else (size, cursor)
 
@@ -318,6 +322,9 @@ def whole(data: Data, key: str, default: int) -> int:
     """
     value = data.get(key)
     try:
-        return default if value is None else int(value)
+        number = default if value is None else int(value)
     except (TypeError, ValueError, OverflowError) as error:
         raise validation_error(f"field={key}: {value!r} is not a whole number") from error
+    if abs(number) > LARGEST:
+        raise validation_error(f"field={key}: {number} is too large")
+    return number

@@ -1,7 +1,7 @@
 """Events: what a reported one must look like, and what a batch of them does to its task's document.
 
 Pure: no store, no clock. The five types, their checks and the arithmetic of `last_metrics` and of down-sampling
-are here; SQL is in `localserver.events_store`.
+are here; SQL is in `localserver.events.store`.
 """
 
 from __future__ import annotations

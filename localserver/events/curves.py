@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from localserver.events_pages import last_iteration_of_page
-from localserver.events_store import IDS, Series, ids_of
+from localserver.events.pages import last_iteration_of_page
+from localserver.events.store import IDS, Series, ids_of
 from localserver.rules.events import SINGLE, bucket_width
 from localserver.store import Tx
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from localserver.events_store import COLUMNS, IDS, Data, Series, by_table, ids_of, read_events, render_event
+from localserver.events.store import COLUMNS, IDS, Data, Series, by_table, ids_of, read_events, render_event
 from localserver.rules.events import MAX_ITER, NO_ITER
 from localserver.store import Tx
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from localserver.events_store import IDS, Data, Series, ids_of, read_events
+from localserver.events.store import IDS, Data, Series, ids_of, read_events
 from localserver.rules.events import IMAGE, NO_ITER
 from localserver.store import Tx
 
