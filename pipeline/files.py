@@ -20,10 +20,10 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OutputFileError: Nothing can be written there.
     """
+    if path.is_dir():
+        raise OutputFileError(f"cannot write {path}: it is a folder")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        if path.is_dir():
-            raise OutputFileError(f"cannot write {path}: it is a folder")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary

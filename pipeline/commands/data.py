@@ -13,7 +13,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 
 @click.command()
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--rows", type=click.IntRange(1), required=True, help="How many reviews.")
 @click.option("--seed", type=click.IntRange(0), default=42, show_default=True, help="Same seed, same bytes.")
 @json_option
@@ -35,7 +35,7 @@ def generate(out: Path, rows: int, seed: int, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
 @json_option
 def sample(out: Path, as_json: bool) -> None:
     """Write real review snippets to OUT, in the shape of the Kaggle file; licence and citation beside it.

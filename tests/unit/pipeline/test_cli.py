@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import polars as pl
+import pytest
+
+from pipeline import errors
+from pipeline.cli import COMMANDS, cli, main
+
+
+def run(*words: str | Path) -> int:
+    return main([str(word) for word in words])
+
+
+@pytest.fixture
+def reviews(tmp_path: Path) -> Path:
+    path = tmp_path / "train.csv"
+    path.write_text('"2","t","Great books"\n' * 199 + '"3","t","odd one"\n"1","t","Two feet"\n')
+    return path
+
+
+def test_every_command_of_the_table_exists_and_is_described() -> None:
+    for name, (_, line) in COMMANDS.items():
+        command = cli.get_command(click.Context(cli), name)
+        assert isinstance(command, click.Command), name
+        assert line.endswith("."), name
+        assert command.help, name
+
+
+def test_help_imports_no_command(capsys: pytest.CaptureFixture[str]) -> None:
+    code = (
+        "import sys; from pipeline.cli import main; code = main(['--help']);"
+        "assert not {'polars', 'clearml', 'rich', 'numpy'} & set(sys.modules); sys.exit(code)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in COMMANDS)
+
+
+def test_preprocess(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out.parquet"
+
+    assert run("preprocess", reviews, out, "--json") == 0
+
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    frame = pl.read_parquet(out)
+    assert frame.columns == ["Polarity", "Title", "Review", "corpus"]
+    assert frame.row(-1) == (1, "t", "Two feet", ["two", "foot"])
+    assert result["output"] == str(out)
+    assert (result["status"], result["rows"], result["bad_rows"]) == ("completed", 200, 1)
+    assert result["causes"] == {"wrong polarity": 1}
+    assert json.loads(Path(result["quarantine"]).read_text())["line"] == 200
+
+
+def test_preprocess_says_what_it_left_out(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("preprocess", reviews, tmp_path / "out.parquet") == 0
+
+    output = capsys.readouterr()
+    assert output.out.startswith("200 texts in ")
+    assert "1 bad rows left out (1 wrong polarity)" in output.err
+
+
+def test_preprocess_of_its_own_output_and_of_another_column(reviews: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.parquet", tmp_path / "second.parquet"
+
+    assert run("preprocess", reviews, first) == 0
+    assert run("preprocess", first, second, "--column", "Title") == 0
+
+    assert pl.read_parquet(second).drop("corpus").equals(pl.read_parquet(first).drop("corpus"))
+    assert pl.read_parquet(second)["corpus"].to_list() == [[""]] * 200  # "t" is a stop word
+
+
+def test_preprocess_in_place(reviews: Path, tmp_path: Path) -> None:
+    assert run("preprocess", reviews, reviews) == 0
+
+    assert len(pl.read_parquet(reviews)) == 200
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["preprocess", "none.csv", "out.parquet"], 22, "Error: cannot read none.csv: No such file or directory"),
+        (["preprocess", "in.csv", "out.parquet", "--max-bad", "0"], 23, "Error: 1 of 201 rows of in.csv are bad"),
+        (["preprocess", "in.csv", "."], 24, "Error: cannot write .: it is a folder"),
+        (["preprocess", "in.csv", "in.csv/out"], 24, "Error: cannot "),
+        (["preprocess", "in.csv", "out.parquet", "--column", "Text"], 20, "Error: column 'Text' is not in the data"),
+        (["preprocess", "in.csv"], 2, "Error: Missing argument 'OUTPUT'"),
+        (["preprocess", "in.csv", "out", "--max-bad", "2"], 2, "Error: Invalid value for '--max-bad'"),
+        (["generate", "out.csv", "--rows", "0"], 2, "Error: Invalid value for '--rows'"),
+        (["generate", "out.csv"], 2, "Error: Missing option '--rows'"),
+        (["generate", "/proc/none/out.csv", "--rows", "1"], 24, "Error: cannot write /proc/none/out.csv"),
+        (["sample", "."], 2, "Error: Invalid value for 'OUT'"),
+        (["unknown"], 2, "Error: No such command 'unknown'"),
+    ],
+)
+def test_failures(
+    reviews: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    code: int,
+    message: str,
+) -> None:
+    monkeypatch.chdir(reviews.parent)
+    reviews.rename("in.csv")
+
+    assert run(*words) == code
+
+    output = capsys.readouterr()
+    assert message in output.err
+    assert "Traceback" not in output.err
+    assert output.out == ""
+    assert {path.name for path in Path().iterdir()} <= {"in.csv", "out.parquet.quarantine.jsonl"}
+
+
+def test_hint_and_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("preprocess", "none.csv", "out.parquet", "--verbose") == 22
+    assert "Traceback" in capsys.readouterr().err
+
+    assert run("preprocess", Path(__file__), "out.parquet") == 22
+    assert "Hint: " in capsys.readouterr().err
+
+
+def test_generate_then_preprocess(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, target = tmp_path / "made.csv", tmp_path / "made.parquet"
+
+    assert run("generate", source, "--rows", "120", "--seed", "5", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "output": str(source),
+        "rows": 120,
+        "seed": 5,
+        "bytes": source.stat().st_size,
+    }
+    assert run("preprocess", source, target) == 0
+    assert len(pl.read_parquet(target)) == 120
+
+
+def test_nltk_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("nltk-data", tmp_path / "data") == 0
+
+    assert capsys.readouterr().out == f"NLTK data: export NLTK_DATA={tmp_path}/data\n"
+    assert (tmp_path / "data" / "corpora" / "stopwords" / "english").read_text().count("\n") == 198
+
+
+def test_exit_codes_stay_in_their_bands() -> None:
+    bands: dict[type[errors.PipelineError], range] = {
+        errors.UsageError: range(2, 3),
+        errors.SettingsError: range(10, 20),
+        errors.DataError: range(20, 30),
+        errors.ServerError: range(30, 40),
+        errors.RunError: range(40, 50),
+    }
+    for base, band in bands.items():
+        for kind in (base, *base.__subclasses__()):
+            assert kind.exit_code in band, kind
