@@ -35,6 +35,9 @@ class AgentValues:
     default_image: str
     """Image of a task pod whose task names none."""
 
+    agent_image: str
+    """Image of the agent pod."""
+
     @classmethod
     def load(cls, path: Path | None = None) -> AgentValues:
         """Read the values file.
@@ -68,7 +71,15 @@ class AgentValues:
             queue=_text(glue.get("queue"), "agentk8sglue.queue", source),
             agent_pin=_text(envs.get(AGENT_POD_PIN), f"agentk8sglue.extraEnvs {AGENT_POD_PIN}", source),
             default_image=_text(glue.get("defaultContainerImage"), "agentk8sglue.defaultContainerImage", source),
+            agent_image=_image(glue.get("image"), source),
         )
+
+
+def _image(parts: object, source: str) -> str:
+    found = parts if isinstance(parts, dict) else {}
+    where = "agentk8sglue.image"
+    names = {key: _text(found.get(key), f"{where}.{key}", source) for key in ("registry", "repository", "tag")}
+    return f"{names['registry']}/{names['repository']}:{names['tag']}"
 
 
 def _text(value: object, name: str, source: str) -> str:

@@ -11,6 +11,7 @@ GOOD = {
     "agentk8sglue": {
         "queue": "pods",
         "defaultContainerImage": "image:1",
+        "image": {"registry": "docker.io", "repository": "library/agent", "tag": "2"},
         "extraEnvs": [
             {"name": "CLEARML_AGENT_UPDATE_VERSION", "value": "==1.9.2"},
             {"name": "K8S_GLUE_POD_AGENT_INSTALL_ARGS", "value": "==1.9.2"},
@@ -23,8 +24,10 @@ def changed(**changes):
     return {"agentk8sglue": {**GOOD["agentk8sglue"], **changes}}
 
 
-def test_the_three_values_are_read():
-    assert AgentValues.from_document(GOOD, "x") == AgentValues("pods", "==1.9.2", "image:1")
+def test_the_values_are_read():
+    assert AgentValues.from_document(GOOD, "x") == AgentValues(
+        "pods", "==1.9.2", "image:1", "docker.io/library/agent:2"
+    )
 
 
 BAD = [
@@ -33,6 +36,7 @@ BAD = [
     (changed(queue=""), "agentk8sglue.queue is ''"),
     (changed(queue=7), "agentk8sglue.queue is 7"),
     (changed(defaultContainerImage=None), "defaultContainerImage is None"),
+    (changed(image=None), "agentk8sglue.image.registry is None"),
     (changed(extraEnvs=None), "extraEnvs CLEARML_AGENT_UPDATE_VERSION is None"),
     (changed(extraEnvs=GOOD["agentk8sglue"]["extraEnvs"][:1]), "pins two agents"),
 ]

@@ -1,0 +1,1 @@
+"""The project's two container images and the script that builds them."""

@@ -1,0 +1,135 @@
+"""Runs clearml-agent's Kubernetes glue in the agent pod, with what the chart hands over.
+
+It adds three things to the stock glue: no installation at start (the wanted agent version is compared with the one
+in this image), an end at SIGTERM that neither drops a task just taken nor takes another, and task pods that read
+their credentials from a Secret when the pod template says so, in place of finding them in their own arguments.
+
+Outside systems: the ClearML server and, through kubectl, the cluster. Run by this image's entrypoint.sh only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import signal
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+from clearml_agent.glue.k8s import K8sIntegration  # type: ignore[import-not-found]
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+HOSTS = {
+    "api_server": "CLEARML_API_HOST",
+    "web_server": "CLEARML_WEB_HOST",
+    "files_server": "CLEARML_FILES_HOST",
+}
+KEYS = {"access_key": "CLEARML_API_ACCESS_KEY", "secret_key": "CLEARML_API_SECRET_KEY"}
+
+
+class Glue(K8sIntegration):  # type: ignore[misc]
+    """The stock glue, able to stop between two tasks."""
+
+    def __init__(self, **options: Any) -> None:
+        self._in_hand = False
+        self._stopping = False
+        super().__init__(**options)
+
+    def stop(self, *_: object) -> None:
+        """End now, or once the task in hand has become a pod."""
+        self._stopping = True
+        if not self._in_hand:
+            raise SystemExit(0)
+
+    def _get_next_task(self, queue: str, get_task_info: bool) -> Any:
+        self._in_hand = True
+        task = super()._get_next_task(queue=queue, get_task_info=get_task_info)
+        if not task:
+            self._done()
+        return task
+
+    def run_one_task(self, *words: Any, **options: Any) -> Any:
+        """Make the task a pod."""
+        try:
+            return super().run_one_task(*words, **options)
+        finally:
+            self._done()
+
+    def _done(self) -> None:
+        self._in_hand = False
+        if self._stopping:
+            raise SystemExit(0)
+
+
+def check_version(wanted: str | None) -> None:
+    """End the pod if the release asks for another agent than this image holds."""
+    installed = version("clearml-agent")
+    try:
+        fits = not wanted or installed in SpecifierSet(wanted, prereleases=True)
+    except InvalidSpecifier:
+        fits = False
+    if not fits:
+        sys.exit(
+            f"Error: CLEARML_AGENT_UPDATE_VERSION asks for clearml-agent{wanted}, this image holds {installed}.\n"
+            "Hint: make agentk8sglue.extraEnvs and agentk8sglue.image agree in helm/values-agent.yaml"
+        )
+
+
+def configuration(environ: dict[str, str], template: Path | None, mounted: Path) -> str:
+    """Return the `clearml.conf` that every task pod gets in its arguments.
+
+    Credentials are part of it only where the pod template has none of its own: arguments can be read by everyone who
+    may list pods.
+    """
+    lines = [mounted.read_text(encoding="utf-8")] if mounted.is_file() else []
+    settings = {name: environ[variable] for name, variable in HOSTS.items() if environ.get(variable)}
+    lines += [f"api.{name}: {json.dumps(value)}" for name, value in settings.items()]
+    if not _brings_credentials(template):
+        print("Warning: task pods carry the API keys in their arguments; give them by secretKeyRef in the pod template")
+        keys = {name: environ[variable] for name, variable in KEYS.items() if environ.get(variable)}
+        lines += [f"api.credentials.{name}: {json.dumps(value)}" for name, value in keys.items()]
+    # The glue encodes it as ASCII; configuration files take JSON's escapes.
+    return re.sub(r"[^\x00-\x7f]", lambda found: f"\\u{ord(found[0]):04x}", "\n".join(lines))
+
+
+def _brings_credentials(template: Path | None) -> bool:
+    pod = yaml.safe_load(template.read_text(encoding="utf-8")) if template else None
+    containers = ((pod or {}).get("spec") or {}).get("containers") or [{}]
+    names = {entry.get("name") for entry in containers[0].get("env") or []}
+    return set(KEYS.values()) <= names
+
+
+def main() -> None:
+    """Serve the queue until SIGTERM."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--queue", required=True)
+    parser.add_argument("--namespace")
+    parser.add_argument("--template-yaml", type=Path)
+    parser.add_argument("--overrides-yaml")
+    parser.add_argument("--max-pods", type=int)
+    parser.add_argument("--create-queue", action="store_true")
+    parser.add_argument("--use-owner-token", action="store_true")
+    asked = parser.parse_args()
+    check_version(os.environ.get("CLEARML_AGENT_UPDATE_VERSION"))
+    mounted = Path(os.environ.get("CLEARML_CONFIG_FILE") or Path.home() / "clearml.conf")
+    with tempfile.NamedTemporaryFile("w", encoding="ascii", suffix=".conf") as file:
+        file.write(configuration(dict(os.environ), asked.template_yaml, mounted))
+        file.flush()
+        glue = Glue(
+            namespace=asked.namespace,
+            template_yaml=str(asked.template_yaml) if asked.template_yaml else None,
+            overrides_yaml=asked.overrides_yaml,
+            max_pods_limit=asked.max_pods,
+            clearml_conf_file=file.name,
+        )
+    signal.signal(signal.SIGTERM, glue.stop)
+    glue.k8s_daemon(asked.queue.split(","), create_queue=asked.create_queue, use_owner_token=asked.use_owner_token)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,264 @@
+"""Builds the project's images with docker, podman or buildah, whichever is there: `python -m images.build`.
+
+`images/Dockerfile` decides what is in them; this only finds a builder, hands over the options, writes archives for
+machines without a registry, and prints sizes. Where no image registry is reached, `--debian-base` makes the base
+from Debian's packages.
+
+Outside systems: the builder, mmdebstrap, git (for the revision label).
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.agent_values import AgentValues
+from pipeline.errors import PipelineError
+
+PROJECT = Path(__file__).resolve().parents[1]
+BUILD_TIMEOUT_S = 1_800
+COMMAND_TIMEOUT_S = 600
+
+DEBIAN_BASE = "localhost/clearml-pods-base:bookworm"
+DEBIAN_PACKAGES = ("python3", "python3-venv", "ca-certificates")
+BASE_AGE_S = 7 * 24 * 3600
+"""A base older than this is made anew, for Debian's security updates."""
+
+LOCAL_CERTIFICATES = Path("/usr/local/share/ca-certificates")
+"""Where a Debian machine's administrator puts the certificates of a company's proxy."""
+
+
+class ImageError(PipelineError):
+    """An image could not be built."""
+
+    exit_code = 60
+
+
+@dataclass(frozen=True)
+class Builder:
+    """One program that builds images, as argv templates over {image} and {archive}."""
+
+    name: str
+    build: tuple[str, ...]
+    save: tuple[str, ...]
+    size: tuple[str, ...]
+    """Prints the image's size in bytes."""
+    load_base: tuple[str, ...]
+    """Makes an image out of a file system archive."""
+
+
+# Debian's buildah and podman run a build's commands under chroot: also in containers and without cgroup rights.
+ISOLATED = ("--isolation", "chroot", "--layers", "--format", "docker")
+BUILDERS = (
+    Builder(
+        "docker",
+        build=("docker", "build"),
+        save=("docker", "save", "--output", "{archive}", "{image}"),
+        size=("docker", "image", "inspect", "--format", "{{{{.Size}}}}", "{image}"),
+        load_base=("docker", "import", "{archive}", "{image}"),
+    ),
+    Builder(
+        "podman",
+        build=("podman", "build", *ISOLATED),
+        save=("podman", "save", "--format", "docker-archive", "--output", "{archive}", "{image}"),
+        size=("podman", "image", "inspect", "--format", "{{{{.Size}}}}", "{image}"),
+        load_base=("podman", "import", "{archive}", "{image}"),
+    ),
+    Builder(
+        "buildah",
+        build=("buildah", "build", *ISOLATED),
+        save=("buildah", "push", "--quiet", "{image}", "docker-archive:{archive}:{image}"),
+        size=(),
+        load_base=(),
+    ),
+)
+
+
+def images() -> dict[str, str]:
+    """Return each build target and the image that it makes, by its full name."""
+    values = AgentValues.load()
+    return {"task": full_name(values.default_image), "agent": full_name(values.agent_image)}
+
+
+def full_name(image: str) -> str:
+    """Return an image's name with its registry, as a node looks it up."""
+    first = image.split("/")[0]
+    if "/" in image and ("." in first or ":" in first or first == "localhost"):
+        return image
+    return f"docker.io/{image}" if "/" in image else f"docker.io/library/{image}"
+
+
+def find_builder(wanted: str | None = None) -> Builder:
+    """Return the first builder that works here.
+
+    Raises:
+        ImageError: There is none.
+    """
+    for builder in BUILDERS:
+        # Docker's client may be there without its engine.
+        answers = {"docker": ("docker", "info")}.get(builder.name, (builder.name, "--version"))
+        if wanted in (None, builder.name) and shutil.which(builder.name) and _works(answers):
+            return builder
+    names = wanted or "docker, podman or buildah"
+    raise ImageError(f"no working {names} on this machine", hint="apt-get install buildah")
+
+
+def build(target: str, image: str, builder: Builder, *, base: str | None, index: str | None, ca: bytes) -> None:
+    """Build one target of the Dockerfile as `image`.
+
+    Raises:
+        ImageError: The build fails; the message ends with its last lines.
+    """
+    arguments = {"VERSION": image.rpartition(":")[2], "REVISION": _revision(), "CA_DIGEST": _digest(ca)}
+    arguments |= {name: value for name, value in (("BASE", base), ("INDEX_URL", index)) if value}
+    options = [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
+    with tempfile.NamedTemporaryFile(suffix=".pem") as secret:
+        secret.write(ca)
+        secret.flush()
+        options += ["--secret", f"id=ca,src={secret.name}"]
+        argv = [*builder.build, "--file", "images/Dockerfile", "--target", target, "--tag", image, *options, "."]
+        _run(argv, timeout_s=BUILD_TIMEOUT_S)
+
+
+def ensure_debian_base(builder: Builder, cache: Path) -> str:
+    """Make the base image from Debian's packages, if the last one is not fresh; return its name.
+
+    Raises:
+        ImageError: mmdebstrap is missing or fails.
+    """
+    archive = cache / f"base-{_digest(' '.join(DEBIAN_PACKAGES).encode())}.tar"
+    if not archive.exists() or time.time() - archive.stat().st_mtime > BASE_AGE_S:
+        print(f"making a base image from Debian: {' '.join(DEBIAN_PACKAGES)}", flush=True)
+        cache.mkdir(parents=True, exist_ok=True)
+        half = archive.with_suffix(".half.tar")
+        _run(["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(DEBIAN_PACKAGES)}", "bookworm",
+              str(half)], timeout_s=COMMAND_TIMEOUT_S)  # fmt: skip
+        half.replace(archive)
+    if builder.load_base:
+        _run(_filled(builder.load_base, DEBIAN_BASE, archive))
+        return DEBIAN_BASE
+    container = _run(["buildah", "from", "scratch"]).strip()
+    try:
+        _run(["buildah", "add", "--quiet", container, str(archive), "/"])
+        _run(["buildah", "commit", "--quiet", "--format", "docker", "--timestamp", "0", container, DEBIAN_BASE])
+    finally:
+        _run(["buildah", "rm", container])
+    return DEBIAN_BASE
+
+
+def save(builder: Builder, image: str, archive: Path) -> None:
+    """Write `image` into an archive that a node can be given."""
+    archive.unlink(missing_ok=True)
+    _run(_filled(builder.save, image, archive), timeout_s=COMMAND_TIMEOUT_S)
+
+
+def size_bytes(builder: Builder, image: str) -> int:
+    """Return how much room an image takes, unpacked."""
+    if builder.size:
+        return int(_run(_filled(builder.size, image, Path())))
+    rows = json.loads(_run(["buildah", "images", "--json", image]))
+    number, unit = rows[0]["size"].split()
+    return int(float(number) * {"KB": 1e3, "MB": 1e6, "GB": 1e9}[unit])
+
+
+def local_certificates() -> bytes:
+    """Return the certificates that this machine trusts beyond Debian's."""
+    return b"\n".join(path.read_bytes().strip() + b"\n" for path in sorted(LOCAL_CERTIFICATES.glob("*.crt")))
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Build what is asked for."""
+    parser = argparse.ArgumentParser(prog="python -m images.build", description="Build the task and agent images.")
+    parser.add_argument("targets", nargs="*", help="task, agent (default: both)")
+    parser.add_argument("--builder", choices=[builder.name for builder in BUILDERS])
+    parser.add_argument("--base", help="base image instead of python:3.11-slim-bookworm")
+    parser.add_argument("--debian-base", action="store_true", help="make the base from Debian's packages")
+    parser.add_argument("--index-url", default=os.environ.get("PIP_INDEX_URL"), help="a company's package index")
+    parser.add_argument("--ca", type=Path, help="PEM file of a company's certificates (default: this machine's own)")
+    parser.add_argument("--no-ca", action="store_true", help="trust Debian's certificates only")
+    parser.add_argument("--archives", type=Path, help="also write <target>.tar files into this folder")
+    parser.add_argument("--json", action="store_true", help="print one JSON object on the last line")
+    asked = parser.parse_args(words)
+    wanted = asked.targets or list(images())
+    unknown = sorted(set(wanted) - set(images()))
+    if unknown:
+        parser.error(f"unknown target {', '.join(unknown)}: there are {', '.join(images())}")
+    try:
+        results = _build_all(asked, wanted)
+    except PipelineError as error:
+        print(f"Error: {error.message}" + (f"\nHint: {error.hint}" if error.hint else ""), file=sys.stderr)
+        return error.exit_code
+    if asked.json:
+        print(json.dumps({"images": results}))
+    return 0
+
+
+def _build_all(asked: argparse.Namespace, wanted: list[str]) -> list[dict[str, object]]:
+    builder = find_builder(asked.builder)
+    ca = b"" if asked.no_ca else asked.ca.read_bytes() if asked.ca else local_certificates()
+    if ca:
+        print(f"the images trust {asked.ca or LOCAL_CERTIFICATES} too", flush=True)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clearml-pods/images"
+    base = ensure_debian_base(builder, cache) if asked.debian_base else asked.base
+    results: list[dict[str, object]] = []
+    for target in wanted:
+        image, begun = images()[target], time.monotonic()
+        build(target, image, builder, base=base, index=asked.index_url, ca=ca)
+        size, seconds = size_bytes(builder, image), time.monotonic() - begun
+        row: dict[str, object] = {"target": target, "image": image, "bytes": size, "seconds": round(seconds, 1)}
+        if asked.archives:
+            asked.archives.mkdir(parents=True, exist_ok=True)
+            row["archive"] = str(asked.archives / f"{target}.tar")
+            save(builder, image, asked.archives / f"{target}.tar")
+        print(f"{image}: {size / 1e6:.0f} MB, built in {seconds:.0f} s by {builder.name}", flush=True)
+        results.append(row)
+    return results
+
+
+def _filled(template: tuple[str, ...], image: str, archive: Path) -> list[str]:
+    return [word.format(image=image, archive=archive) for word in template]
+
+
+def _revision() -> str:
+    done = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True, timeout=30, check=False
+    )
+    return done.stdout.strip() or "unknown"
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def _works(argv: Sequence[str]) -> bool:
+    try:
+        return subprocess.run(argv, capture_output=True, timeout=30, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def _run(argv: Sequence[str], timeout_s: int = COMMAND_TIMEOUT_S) -> str:
+    try:
+        done = subprocess.run(argv, cwd=PROJECT, capture_output=True, text=True, timeout=timeout_s, check=False)
+    except FileNotFoundError as missing:
+        raise ImageError(f"{argv[0]} is not installed", hint=f"apt-get install {argv[0]}") from missing
+    except subprocess.TimeoutExpired as late:
+        raise ImageError(f"{' '.join(argv[:4])} … did not end within {timeout_s} s") from late
+    if done.returncode:
+        said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-20:])
+        raise ImageError(f"{' '.join(argv[:4])} … ended with {done.returncode}:\n{said}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main())
