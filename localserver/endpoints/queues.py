@@ -81,11 +81,7 @@ def get_all_ex(call: Call, tx: Tx) -> Data:
     """Find queues, with their tasks' names and the workers that serve them."""
     reply = _cut(call, find_all_ex(tx, "queue", call).reply("queues"))
     workers = worker_rules.alive(tx.docs("SELECT doc FROM worker"), call.now)
-    wanted = {entry["task"] for queue in reply["queues"] for entry in queue.get("entries", [])}
-    names = {id: (tx.get("task", id) or {}).get("name") for id in wanted}
     for queue in reply["queues"]:
-        for entry in queue.get("entries", []):
-            entry["task"] = {"id": entry["task"], "name": names[entry["task"]]}
         queue["workers"] = [
             {"name": worker["id"], "ip": worker.get("ip"), "key": worker_rules.key(worker), "task": worker.get("task")}
             for worker in workers
