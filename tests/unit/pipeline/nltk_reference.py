@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 REFERENCE = Callable[[str | None], list[str] | None]
 
 
-def reference(stop_words: frozenset[str], lemmatize: Callable[[str], str]) -> REFERENCE:
+def reference(stop_words: Container[str], lemmatize: Callable[[str], str]) -> REFERENCE:
     """Return the per-row preprocessing with these stop words and this lemmatizer."""
 
     def corpus(review: str | None) -> list[str] | None:
