@@ -97,6 +97,17 @@ def resolve(kind: Kind, text: Any) -> Field:
     return field
 
 
+def field_names(parameter: str, value: Any) -> list[Any]:
+    """Return a list of field names. A plain string is taken letter by letter, so that it is refused as one field.
+
+    Raises:
+        ApiError: 400/12 for anything else.
+    """
+    if not isinstance(value, list | str | None):
+        raise validation_error(f"{parameter} must be a list of field names: {value!r}")
+    return list(value or [])
+
+
 def unresolved(name: str) -> ApiError:
     """Return the 400/14 for an unknown field."""
     text = "Lookup error (probably an invalid field name or unsupported nested field)"
@@ -270,7 +281,7 @@ def order_clause(kind: Kind, data: Data) -> Clause:
     terms: list[str] = []
     args: list[Any] = []
     direction = ""
-    for key in data.get("order_by") or []:
+    for key in field_names("order_by", data.get("order_by")):
         descending = isinstance(key, str) and key.startswith("-")
         name = key[1:] if descending else key
         if name == "@text_score":

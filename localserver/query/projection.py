@@ -11,7 +11,7 @@ from typing import Any
 
 from localserver.errors import ApiError, validation_error
 from localserver.query.clauses import Field
-from localserver.query.compiler import field_of, resolve
+from localserver.query.compiler import field_names, field_of, resolve
 from localserver.query.kinds import Kind, Shape
 
 Tree = dict[str, Any]
@@ -75,7 +75,7 @@ def projection(kind: Kind, only_fields: Any, *, objects: bool) -> Projection:
     Raises:
         ApiError: 400/14 for a field that the kind does not have.
     """
-    names = list(only_fields or [])
+    names = field_names("only_fields", only_fields)
     if not all(isinstance(name, str) for name in names):
         raise validation_error(f"only_fields must be a list of field names: {only_fields!r}")
     positive = [name for name in names if not name.startswith("-")]
