@@ -37,6 +37,9 @@ SESSION_COOKIE = "localserver_session"
 MACROS = {"m": "macros.html", "d": "drawing.html"}
 """Given to every template, not imported by them: a live part is rendered without its page's top level."""
 
+TASK_LAYOUT = "task.html"
+"""What all `task_*.html` extend."""
+
 Json = dict[str, Any]
 View = Callable[["Visit"], Awaitable[Response]]
 MAX_FORM_FIELDS = 2000
@@ -180,10 +183,13 @@ class Visit:
         parts = self.request.query_params.get("_part")
         if parts is None:
             return HTMLResponse(page.render(context), status_code=code, headers=headers)
+        # A template knows its own blocks only, not those that it inherits.
+        sources = [page, self.site.templates.get_template(TASK_LAYOUT)] if template.startswith("task_") else [page]
         blocks = {
-            name: "".join(page.blocks[name](page.new_context(context)))
+            name: "".join(source.blocks[name](source.new_context(context)))
+            for source in reversed(sources)
             for name in parts.split(",")
-            if name in page.blocks
+            if name in source.blocks
         }
         return JSONResponse({"parts": blocks, "live": live}, status_code=code, headers=headers)
 
