@@ -75,8 +75,13 @@ def test_what_a_change_leaves_behind(fields: dict[str, Any], of_content: bool, a
 
 @pytest.mark.parametrize(
     ("request_fields", "fine"),
-    [({"uri": "x"}, True), ({"override_model_id": "m"}, True), ({}, False), ({"uri": "x", "override_model_id": "m"}, False)],
-)  # fmt: skip
+    [
+        ({"uri": "x"}, True),
+        ({"override_model_id": "m"}, True),
+        ({}, False),
+        ({"uri": "x", "override_model_id": "m"}, False),
+    ],
+)
 def test_a_task_model_has_one_source(request_fields: dict[str, Any], fine: bool) -> None:
     if fine:
         rules.require_one_source(request_fields)
