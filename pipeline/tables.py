@@ -18,7 +18,7 @@ from pipeline.reviews import MAX_BAD, ReviewFile, Summary
 if TYPE_CHECKING:
     import pyarrow as pa
 
-BATCH_ROWS = 32_768
+BATCH_ROWS = 25_000
 
 
 class Table:
