@@ -99,7 +99,7 @@ def down(settings: MachineSettings) -> list[str]:
     Raises:
         StopError: A process does not end.
     """
-    if not settings.state.exists():
+    if not settings.state.exists() and not workers.families(settings) and not server.family(settings):
         return []
     with _lock(settings):
         stopped = workers.stop(settings)

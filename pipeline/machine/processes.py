@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,16 +94,22 @@ def remember(pid_file: Path, **facts: Any) -> None:
         Record(record.pid, record.started, record.facts | facts).write(pid_file)
 
 
-def family(variable: str, value: str) -> list[psutil.Process]:
-    """Return the live processes whose environment has `variable=value`, this one excepted."""
-    found = []
+def families(variable: str) -> dict[str, list[psutil.Process]]:
+    """Return the live processes that have `variable` in their environment, by its value; this one excepted."""
+    found: dict[str, list[psutil.Process]] = defaultdict(list)
     for process in psutil.process_iter():
         try:
-            if process.pid != os.getpid() and process.environ().get(variable) == value:
-                found.append(process)
-        except psutil.Error:
+            value = process.environ().get(variable)
+        except psutil.Error:  # ended meanwhile, or another user's
             continue
+        if value is not None and process.pid != os.getpid():
+            found[value].append(process)
     return found
+
+
+def family(variable: str, value: str) -> list[psutil.Process]:
+    """Return the live processes whose environment has `variable=value`, this one excepted."""
+    return families(variable).get(value, [])
 
 
 def end(processes: Iterable[psutil.Process], *, term_s: float = TERM_GRACE_S, kill_s: float = KILL_GRACE_S) -> None:

@@ -28,6 +28,11 @@ def find(settings: MachineSettings) -> psutil.Process | None:
     return processes.running(_pid_file(settings))
 
 
+def family(settings: MachineSettings) -> list[psutil.Process]:
+    """Return the live server processes of this set-up, also where its folder has been deleted."""
+    return processes.family(SERVER_VARIABLE, str(settings.server_folder))
+
+
 def ensure(settings: MachineSettings) -> tuple[Access, bool]:
     """Return the running server's access, and whether it had to be started.
 
@@ -48,7 +53,7 @@ def ensure(settings: MachineSettings) -> tuple[Access, bool]:
 
 def stop(settings: MachineSettings) -> bool:
     """End the server and whatever it started; return whether there was one."""
-    found = processes.family(SERVER_VARIABLE, str(settings.server_folder))
+    found = family(settings)
     processes.end(found)
     _pid_file(settings).unlink(missing_ok=True)
     return bool(found)
@@ -56,7 +61,7 @@ def stop(settings: MachineSettings) -> bool:
 
 def _start(settings: MachineSettings) -> Access:
     # One without its pid file (a wiped state folder) would hold the ports and the data folder.
-    processes.end(processes.family(SERVER_VARIABLE, str(settings.server_folder)))
+    processes.end(family(settings))
     folder, log = settings.server_folder, log_file(settings)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     before = log.stat().st_size if log.exists() else 0

@@ -21,6 +21,7 @@ from pipeline.machine.errors import StartError
 from pipeline.machine.settings import AGENT_VARIABLE, MachineSettings, WorkerPlan
 
 REGISTER_TIMEOUT_S = 30.0
+PID_FILE = "agent.pid"
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Worker:
     @property
     def pid_file(self) -> Path:
         """Pid, start time and server address."""
-        return self.folder / "agent.pid"
+        return self.folder / PID_FILE
 
     def process(self) -> psutil.Process | None:
         """Return the live daemon."""
@@ -69,7 +70,7 @@ def ensure(settings: MachineSettings, access: Access) -> list[Worker]:
     api = Api(access)
     for queue in sorted({plan.queue for plan in settings.workers}):
         api.ensure_queue(queue)
-    retire(settings, keep={plan.name for plan in settings.workers}, api_url=access.api)
+    _retire(settings, access.api)
     started = {}
     for worker in planned(settings):
         if worker.process() is None:
@@ -80,28 +81,34 @@ def ensure(settings: MachineSettings, access: Access) -> list[Worker]:
     return list(started)
 
 
-def retire(settings: MachineSettings, *, keep: set[str], api_url: str) -> None:
-    """End workers that are no longer planned, or that serve another address than `api_url`."""
-    for folder in settings.workers_folder.glob("*/"):
-        record = processes.Record.read(folder / "agent.pid")
-        if folder.name not in keep or (record and record.facts.get("api") != api_url):
-            processes.end(processes.family(WORKER_VARIABLE, str(folder)))
-            (folder / "agent.pid").unlink(missing_ok=True)
-
-
 def stop(settings: MachineSettings) -> list[str]:
     """End all workers with their tasks; return the names of those that ran.
 
     A daemon that gets SIGTERM ends its task first and reports it as stopped; what is left of its family is ended then.
     """
-    folders = [folder for folder in settings.workers_folder.glob("*/") if (folder / "agent.pid").exists()]
-    families = {folder: processes.family(WORKER_VARIABLE, str(folder)) for folder in folders}
-    daemons = [process for folder in folders if (process := processes.running(folder / "agent.pid"))]
-    processes.end(daemons)
-    processes.end(process for folder in folders for process in processes.family(WORKER_VARIABLE, str(folder)))
-    for folder in folders:
-        (folder / "agent.pid").unlink(missing_ok=True)
-    return [folder.name for folder, found in families.items() if found]
+    before = families(settings)
+    daemons = (processes.running(folder / PID_FILE) for folder in before)
+    processes.end(daemon for daemon in daemons if daemon)
+    processes.end(process for family in families(settings).values() for process in family)
+    for pid_file in settings.workers_folder.glob(f"*/{PID_FILE}"):
+        pid_file.unlink()
+    return sorted(folder.name for folder in before)
+
+
+def families(settings: MachineSettings) -> dict[Path, list[psutil.Process]]:
+    """Return what runs of this set-up's workers, by worker folder; also where that folder has been deleted."""
+    found = {Path(value): family for value, family in processes.families(WORKER_VARIABLE).items()}
+    return {folder: family for folder, family in found.items() if folder.parent == settings.workers_folder}
+
+
+def _retire(settings: MachineSettings, api_url: str) -> None:
+    """End workers that are no longer planned, or that serve another address than `api_url`."""
+    wanted = {worker.folder for worker in planned(settings)}
+    for folder, family in families(settings).items():
+        record = processes.Record.read(folder / PID_FILE)
+        if folder not in wanted or record is None or record.facts.get("api") != api_url:
+            processes.end(family)
+            (folder / PID_FILE).unlink(missing_ok=True)
 
 
 def _check(settings: MachineSettings) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -226,3 +227,10 @@ def test_down_ends_everything_and_reports_the_running_task_as_stopped(server, up
     assert server("status").returncode == 3
     assert report(server("up", "--json"))["started"] == ["server", "controllers", "steps-1", "steps-2"]
     assert _status(Api(access), task) in ("stopped", "failed")
+
+
+def test_down_finds_what_runs_after_its_folder_was_deleted(server, up, settings):
+    shutil.rmtree(settings.state)
+    assert server("status").returncode == 3
+    assert server("down").stdout == "Stopped: controllers, steps-1, steps-2, server.\n"
+    assert _pids(settings) == []
