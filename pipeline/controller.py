@@ -80,6 +80,9 @@ LAUNCH_ATTEMPTS = 3
 LOST_AFTER_S = 90.0
 LOST_LOOK_EVERY_S = 10.0
 LOST_REASON = "worker lost"
+LOST_SIGNS = (LOST_REASON, "no sign of life", "non-responsive", "had died")
+"""How we, the server's watchdog and `task server-up` say that a step's worker is gone, in its reason or message."""
+
 OPTIONS_SECTION = "Options"
 
 
@@ -210,6 +213,30 @@ class DataPreparePipeline(PipelineController):  # type: ignore[misc]
             self._clearml_job_class = StampedLocalJob
         return bool(super()._start(*args, **kwargs))
 
+    def _prepare_pipeline(self, *args: Any, **kwargs: Any) -> None:
+        super()._prepare_pipeline(*args, **kwargs)
+        if not self.task.running_locally():
+            self._describe_parameters()
+
+    def _describe_parameters(self) -> None:
+        """Put types and descriptions back, which the SDK drops when an agent's controller reads its parameters."""
+        values = self.get_parameters()
+        ClearmlServer.of_task(self.task).call(
+            "tasks.edit_hyper_params",
+            task=self.id,
+            force=True,
+            hyperparams=[
+                {
+                    "section": self._args_section,
+                    "name": parameter.name,
+                    "value": str(values[parameter.name]),
+                    "type": parameter.type.__name__,
+                    "description": parameter.description,
+                }
+                for parameter in PARAMETERS
+            ],
+        )
+
     def _create_task_from_function(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         definition: dict[str, Any] = super()._create_task_from_function(*args, **kwargs)
         finish_step_definition(definition, image=self.images.get(str(definition["name"]), ""))
@@ -235,6 +262,12 @@ class DataPreparePipeline(PipelineController):  # type: ignore[misc]
                 return True
             node.skip_job = True
             return True
+
+    def _relaunch_node(self, node: Any) -> None:
+        super()._relaunch_node(node)
+        # The SDK stops the task before it enqueues it again, and at our pace would read that stop as the step's end.
+        node.job._last_status = None
+        node.job._last_status_ts = 0
 
     def _update_nodes_status(self) -> None:
         super()._update_nodes_status()
@@ -316,7 +349,8 @@ def finish_step_definition(definition: dict[str, Any], image: str = "") -> None:
 def _run_again(pipeline: Any, node: Any, retries: int) -> bool:
     """Run a step once more if its worker was lost; a step that failed by itself would fail again."""
     node.job.task.reload()
-    return retries < 1 and str(node.job.task.data.status_reason or "").startswith(LOST_REASON)
+    why = f"{node.job.task.data.status_reason} {node.job.task.data.status_message}".lower()
+    return retries < 1 and any(sign in why for sign in LOST_SIGNS)
 
 
 def _announce(file: Path, task_id: str) -> None:

@@ -14,11 +14,10 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
 
-_STEP_CODE = ("*.py", "steps/*.py", "data/*")
-_NOT_STEP_CODE = {
-    f"{module}.py"
-    for module in ("__main__", "cli", "generate", "nltk_data", "progress", "report", "run", "runs", "sample", "upload")
-}
+_STEP_CODE = ("*.py", "steps/*.py", "data/*.txt*")
+_COMMAND_LINE_ONLY = set(
+    "__main__ cli generate launch nltk_data preflight progress report run runs sample upload".split()
+)
 PACKAGE_VERSION = importlib.metadata.version("clearml-pods")
 
 
@@ -27,7 +26,7 @@ def source_digest() -> str:
     """Return a digest of the code and data that steps run; what only the command line uses does not count."""
     digest = hashlib.sha256()
     for path in sorted(path for pattern in _STEP_CODE for path in PACKAGE.glob(pattern)):
-        if path.name not in _NOT_STEP_CODE and path.is_file():
+        if path.stem not in _COMMAND_LINE_ONLY:
             digest.update(path.relative_to(PACKAGE).as_posix().encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]

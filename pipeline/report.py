@@ -66,7 +66,7 @@ def write_report(server: ClearmlServer, state: RunState, datasets: Mapping[str, 
             Version(number, task, server.task_page(projects.get(task, "*"), task), _role(state, task))
             for number, task in datasets.items()
         ],
-        distributions=list(read_distributions(plots)),
+        distributions=sorted(read_distributions(plots), key=lambda bars: bars.title, reverse=True),  # train, test
         consoles=consoles,
         run_page=server.task_page(state.project, state.run_id),
         pages={step.name: server.task_page(state.project, step.task_id) for step in state.steps if step.task_id},

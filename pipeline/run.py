@@ -1,48 +1,35 @@
-"""Use case "run": check, launch the controller, watch the server until the run has ended, abort it when asked to.
+"""Use case "run": launch the controller, watch the server until the run has ended, abort it when asked to.
 
 What happened is read from the server's task statuses, never from a process's exit code: the SDK's controller ends
 with 0 after failed steps, and in queue mode it is not a process of this machine at all. Nothing here prints; an
-`Observer` is told (`pipeline.progress`). Outside systems: the ClearML server through its adapter, and one subprocess.
+`Observer` is told (`pipeline.progress`). Outside systems: the ClearML server and the controller's process, through
+`pipeline.clearml_server` and `pipeline.launch`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Protocol
 
 from pipeline import runs
 from pipeline.clearml_server import CallRefusedError, ClearmlServer, ServerUnreachableError
-from pipeline.errors import RunError, ServerError
+from pipeline.errors import RunError
+from pipeline.launch import LEAVE_TIMEOUT_S, ControllerProcess, LaunchError, started_controller
+from pipeline.preflight import Plan
 from pipeline.runs import RunState
-from pipeline.settings import IN_PROCESS, QUEUE, STEPS, Settings
+from pipeline.settings import QUEUE, Settings
 
-SERVICES_QUEUE = "services"
 LOOK_EVERY_S = 0.4
 OUTAGE_S = 180.0
 LAUNCH_TIMEOUT_S = 120.0
-STOP_TIMEOUT_S = 30.0
-LEAVE_TIMEOUT_S = 15.0
+ABORT_TIMEOUT_S = 60.0
+STOP_PATIENCE_S = 15.0
+REVIVAL_S = 6.0
+"""How long a starting agent can bring a stopped task back to life: its next look at the task is within 5 s."""
 
-
-class QueueError(ServerError):
-    """A queue does not exist, or nobody takes tasks from it."""
-
-    exit_code = 33
-
-
-class LaunchError(RunError):
-    """The controller could not be started."""
-
-    exit_code = 41
+ABORT_REASON = "user aborted"
 
 
 class RunTimeoutError(RunError):
@@ -61,72 +48,6 @@ class Observer(Protocol):
         """Take notice of the run's state."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A checked run: where its parts will run."""
-
-    settings: Settings
-    controllers_queue: str
-
-
-def preflight(server: ClearmlServer, settings: Settings, prepare: Callable[[], None] = lambda: None) -> Plan:
-    """Find everything out that would make the run wait or fail, before anything is enqueued.
-
-    Args:
-        server: The server.
-        settings: The run that is wanted.
-        prepare: Called when the queues are right and before the dataset is looked for.
-
-    Raises:
-        QueueError: A queue does not exist or has no live worker.
-        DatasetNotFoundError: The input dataset, or its version, does not exist.
-        DatasetStateError: The input version was never finished.
-    """
-    controllers_queue = settings.controllers_queue or _controllers_queue(server, settings)
-    queues = set() if settings.mode == IN_PROCESS else {settings.queue} - _overridden(settings)
-    queues |= set() if settings.mode == IN_PROCESS else set(settings.step_queues.values())
-    queues |= {controllers_queue} if settings.mode == QUEUE else set()
-    for queue in sorted(queues):
-        require_queue(server, queue)
-
-    prepare()
-    from pipeline.datasets import require_version  # brings the whole SDK with it
-
-    name, project, version = (str(settings.parameters[f"dataset_{key}"]) for key in ("name", "project", "version"))
-    require_version(server, project, name, version)
-    return Plan(settings, controllers_queue)
-
-
-def _overridden(settings: Settings) -> set[str]:
-    """Return the default queue if no step uses it."""
-    return {settings.queue} if set(settings.step_queues) == set(STEPS) else set()
-
-
-def _controllers_queue(server: ClearmlServer, settings: Settings) -> str:
-    """Return the queue for controllers: `services` where somebody serves it, else the steps' own."""
-    return SERVICES_QUEUE if server.workers_of(SERVICES_QUEUE) else settings.queue
-
-
-def require_queue(server: ClearmlServer, queue: str) -> None:
-    """Check that tasks in `queue` will be taken.
-
-    Raises:
-        QueueError: They will not.
-    """
-    queues = server.queues()
-    if queue not in queues:
-        raise QueueError(
-            f"queue {queue!r} does not exist on {server.api_url}; queues: {', '.join(sorted(queues)) or 'none'}",
-            hint=f"choose one with --queue, or serve it: clearml-agent daemon --queue {queue} --create-queue",
-        )
-    if not server.workers_of(queue):
-        raise QueueError(
-            f"queue {queue!r} has no live worker: a task in it would wait for ever",
-            hint=f"on this machine: task server-up; elsewhere: clearml-agent daemon --queue {queue}; "
-            "or run without agents: --mode in-process",
-        )
-
-
 def fetch(server: ClearmlServer, run_id: str) -> RunState:
     """Return the state of a run.
 
@@ -143,108 +64,22 @@ def fetch(server: ClearmlServer, run_id: str) -> RunState:
     return runs.read_run(controller, children + (server.tasks(runs.TASK_FIELDS, id=cached) if cached else []))
 
 
-class ControllerProcess:
-    """The controller's process on this machine: in queue mode it ends when the controller is in its queue."""
-
-    def __init__(self, plan: Plan, environ: Mapping[str, str]) -> None:
-        # Here and not above: the command line must be able to say what is wrong before the SDK is imported.
-        from pipeline.controller import ENTRY_NAME, ENTRY_SCRIPT, Launch
-
-        self._folder = tempfile.TemporaryDirectory(prefix="clearml-run-")
-        folder = Path(self._folder.name)
-        self._announce = folder / "run-id"
-        self._log = folder / "controller.log"
-        settings = plan.settings
-        launch = Launch(
-            mode=settings.mode,
-            parameters=dict(settings.parameters),
-            use_cache=settings.use_cache,
-            queue=settings.queue,
-            controllers_queue=plan.controllers_queue,
-            step_queues=dict(settings.step_queues),
-            step_images=dict(settings.step_images),
-            announce=str(self._announce),
-        )
-        entry = folder / ENTRY_NAME
-        entry.write_text(ENTRY_SCRIPT, encoding="utf-8")
-        # A run started from inside a ClearML task is a run of its own, not part of that task.
-        inherited = ("CLEARML_TASK_ID", "TRAINS_TASK_ID", "CLEARML_PROC_MASTER_ID", "TRAINS_PROC_MASTER_ID")
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, str(entry), launch.to_json()],
-                cwd=folder,
-                env={name: value for name, value in environ.items() if name not in inherited},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for this process, which then ends that one in good order
-            )
-
-    def run_id(self, deadline: float) -> str:
-        """Wait for the controller's task and return its id.
-
-        Raises:
-            LaunchError: The process ended without one, or the deadline (monotonic) passed.
-        """
-        while not self._announce.exists():
-            code = self._process.poll()
-            if code is not None and not self._announce.exists():
-                raise LaunchError(f"the controller ended with exit code {code} before it had a task:\n{self.tail()}")
-            if time.monotonic() > deadline:
-                raise LaunchError(f"the controller has no task after {LAUNCH_TIMEOUT_S:.0f} s:\n{self.tail()}")
-            time.sleep(0.05)
-        return self._announce.read_text(encoding="utf-8")
-
-    def wait(self, deadline: float) -> int:
-        """Wait for the process and return its exit code.
-
-        Raises:
-            LaunchError: The deadline (monotonic) passed.
-        """
-        try:
-            return self._process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            raise LaunchError(f"the controller's process does not end:\n{self.tail()}") from None
-
-    @property
-    def alive(self) -> bool:
-        """Whether the process runs."""
-        return self._process.poll() is None
-
-    def tail(self, lines: int = 15) -> str:
-        """Return the last lines that the process printed."""
-        text = self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
-        return "\n".join(f"    {line}" for line in text.splitlines()[-lines:])
-
-    def kill(self) -> None:
-        """End the process and the steps that it runs on this machine."""
-        for number, patience in ((signal.SIGTERM, 3.0), (signal.SIGKILL, 3.0)):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(patience)
-                break
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-
-    def close(self) -> None:
-        """Let go of the process and its folder."""
-        if self.alive:
-            self.kill()
-        self._folder.cleanup()
-
-
-@contextlib.contextmanager
-def _controller(plan: Plan, environ: Mapping[str, str]) -> Iterator[ControllerProcess]:
-    process = ControllerProcess(plan, environ)
-    try:
-        yield process
-    finally:
-        process.close()
-
-
-def run(server: ClearmlServer, plan: Plan, observer: Observer, environ: Mapping[str, str]) -> RunState:
+def run(
+    server: ClearmlServer,
+    plan: Plan,
+    observer: Observer,
+    environ: Mapping[str, str],
+    *,
+    began: float | None = None,
+) -> RunState:
     """Run the pipeline to its end and return its last state.
+
+    Args:
+        server: The server.
+        plan: What `preflight` returned.
+        observer: Told what happens.
+        environ: Environment of the controller's process.
+        began: When the run began (monotonic), for its timeout; by default now.
 
     Raises:
         LaunchError: The controller could not be started.
@@ -253,8 +88,8 @@ def run(server: ClearmlServer, plan: Plan, observer: Observer, environ: Mapping[
         ServerUnreachableError: The server did not come back within three minutes.
     """
     settings = plan.settings
-    deadline = time.monotonic() + settings.timeout_s
-    with _controller(plan, environ) as process:
+    deadline = (time.monotonic() if began is None else began) + settings.timeout_s
+    with started_controller(plan, environ) as process:
         run_id = None
         try:
             run_id = process.run_id(min(deadline, time.monotonic() + LAUNCH_TIMEOUT_S))
@@ -264,12 +99,27 @@ def run(server: ClearmlServer, plan: Plan, observer: Observer, environ: Mapping[
                     raise LaunchError(f"the controller could not be enqueued (exit code {code}):\n{process.tail()}")
             return _watch(server, run_id, process, observer, deadline, settings)
         except KeyboardInterrupt:
-            if settings.mode != QUEUE or run_id is None or process.alive:
-                if run_id:
-                    observer.note("interrupted: aborting the run")
-                    abort(server, run_id, process)
-                raise RunInterrupted(run_id, goes_on=False) from None
-            raise RunInterrupted(run_id, goes_on=True) from None
+            if settings.mode == QUEUE and run_id is not None and not process.alive:
+                raise RunInterrupted(run_id, goes_on=True) from None
+            observer.note("Interrupted: aborting the run")
+            raise RunInterrupted(_undo_launch(server, process), goes_on=False) from None
+        except LaunchError as error:
+            _undo_launch(server, process)
+            if time.monotonic() > deadline:
+                raise RunTimeoutError(
+                    f"no run could be started within {settings.timeout_s:g} s: {error.message}",
+                    hint="give it more time: --timeout SECONDS",
+                ) from error
+            raise
+
+
+def _undo_launch(server: ClearmlServer, process: ControllerProcess) -> str | None:
+    """End the controller's process and the run that it had begun, if any; return that run."""
+    process.kill()
+    run_id = process.known_run_id()
+    if run_id:
+        abort(server, run_id, process)
+    return run_id
 
 
 class RunInterrupted(KeyboardInterrupt):
@@ -351,34 +201,54 @@ def abort(
 ) -> RunState:
     """Stop a run: the controller first, so that it starts nothing more, then its steps, then what they left unfinished.
 
+    A task that an agent has just taken comes back to life: while it starts up, the agent declares it started four
+    times, whatever happened in between. So a stopped run is watched for a while, and stopped again.
+
     Args:
         server: The server.
         run_id: The controller's task.
         process: The controller's process, where it is on this machine.
         failed: End the controller as failed, for this reason, instead of as aborted.
+
+    Raises:
+        RunError: It is still going on after a minute.
     """
     if process is not None:
         process.kill()
-    deadline = time.monotonic() + STOP_TIMEOUT_S
-    state = fetch(server, run_id)
-    if not state.ended and failed:
+    if failed and not fetch(server, run_id).ended:
         server.call("tasks.failed", task=run_id, force=True, status_reason=failed)
-    asked: set[str] = set()
-    while not (state := fetch(server, run_id)).ended:
-        late = time.monotonic() > deadline
-        for task_id in _unended(state):
-            # A running task is asked once (its agent ends it), and told when it does not listen.
-            with contextlib.suppress(CallRefusedError):  # it has ended by itself in the meantime
-                if late or process is not None:
-                    server.call("tasks.stopped", task=task_id, force=True, status_reason="aborted")
-                elif task_id not in asked:
-                    server.call("tasks.stop", task=task_id, status_reason="aborted")
-            asked.add(task_id)
-        if time.monotonic() > deadline + STOP_TIMEOUT_S:
+    give_up = time.monotonic() + ABORT_TIMEOUT_S
+    asked: dict[str, float] = {}
+    quiet_since = time.monotonic()
+    while True:
+        state = fetch(server, run_id)
+        if state.ended:
+            if not _by_agents(state) or time.monotonic() - quiet_since > REVIVAL_S:
+                break
+        else:
+            quiet_since = time.monotonic()
+            for task_id in _unended(state):
+                _stop(server, task_id, asked, at_once=process is not None)
+        if time.monotonic() > give_up:
             raise RunError(f"run {run_id} could not be aborted", hint=f"look at {server.task_page('*', run_id)}")
         time.sleep(LOOK_EVERY_S)
     _remove_leftovers(server, state)
     return state
+
+
+def _stop(server: ClearmlServer, task_id: str, asked: dict[str, float], *, at_once: bool) -> None:
+    """Ask a task to stop; its agent ends it. Tell it, when nobody is there to be asked or nobody listens."""
+    now = time.monotonic()
+    with contextlib.suppress(CallRefusedError):  # it has ended by itself in the meantime
+        if at_once or now - asked.setdefault(task_id, now) > STOP_PATIENCE_S:
+            server.call("tasks.stopped", task=task_id, force=True, status_reason=ABORT_REASON)
+        else:
+            server.call("tasks.stop", task=task_id, status_reason=ABORT_REASON)
+
+
+def _by_agents(state: RunState) -> bool:
+    """Return whether an agent has had a hand in the run."""
+    return bool(state.worker) or any(step.worker and not step.cached for step in state.steps)
 
 
 def _unended(state: RunState) -> list[str]:

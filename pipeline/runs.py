@@ -115,6 +115,8 @@ class RunState:
     status: str = PENDING
     """The controller's own status."""
     reason: str = ""
+    worker: str = ""
+    """The agent that runs the controller, if one does."""
     parameters: Mapping[str, str] = field(default_factory=dict)
     steps: tuple[StepState, ...] = ()
     created: float | None = None
@@ -165,6 +167,7 @@ def read_run(controller: Mapping[str, Any], tasks: Iterable[Mapping[str, Any]]) 
         project=str(controller.get("project") or ""),
         status=_FROM_TASK.get(controller["status"], RUNNING),
         reason=_reason(controller),
+        worker=str(controller.get("last_worker") or ""),
         parameters={name: str(item.get("value")) for name, item in _section(controller, "Args").items()},
         steps=tuple(steps),
         created=moment(controller.get("created")),

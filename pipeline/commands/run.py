@@ -32,7 +32,8 @@ from pipeline.settings import (
 )
 
 if TYPE_CHECKING:
-    from pipeline.run import Plan, RunInterrupted
+    from pipeline.preflight import Plan
+    from pipeline.run import RunInterrupted
     from pipeline.runs import RunState
 
 INTERRUPTED = 130
@@ -133,12 +134,10 @@ def _checked_run(settings: Settings, console: Console, *, report: Path, as_json:
     connection = connect(say)
     if connection.machine is not None and settings.controllers_queue is None:
         settings = replace(settings, controllers_queue=connection.machine.controllers_queue)
-    from pipeline import run as use_case
+    from pipeline.preflight import preflight
 
-    plan = use_case.preflight(connection.server, settings, prepare=lambda: _sample_for(connection, settings, say))
-    left = settings.timeout_s - (time.monotonic() - began)
-    plan = replace(plan, settings=replace(settings, timeout_s=max(left, 1.0)))
-    return _run(connection, plan, console, report=report, as_json=as_json)
+    plan = preflight(connection.server, settings, prepare=lambda: _sample_for(connection, settings, say))
+    return _run(connection, plan, console, began=began, report=report, as_json=as_json)
 
 
 def _interruptible() -> None:
@@ -150,7 +149,7 @@ def _interruptible() -> None:
     signal.signal(signal.SIGTERM, interrupt)
 
 
-def _run(connection: Connection, plan: Plan, console: Console, *, report: Path, as_json: bool) -> int:
+def _run(connection: Connection, plan: Plan, console: Console, *, began: float, report: Path, as_json: bool) -> int:
     from pipeline import run as use_case
     from pipeline.progress import Progress
     from pipeline.runs import COMPLETED
@@ -159,7 +158,7 @@ def _run(connection: Connection, plan: Plan, console: Console, *, report: Path, 
     server = connection.server
     try:
         with Progress(console) as progress:
-            state = use_case.run(server, plan, progress, os.environ)
+            state = use_case.run(server, plan, progress, os.environ, began=began)
     except use_case.RunInterrupted as interrupted:
         return _interrupted(connection, interrupted, console)
     datasets = use_case.datasets_of(server, state)
