@@ -7,12 +7,12 @@ from datetime import timedelta
 from typing import Any
 
 from localserver.errors import validation_error
-from localserver.query import Clause, all_of, find_all, find_all_ex
+from localserver.query import Clause, all_of, find_all, find_all_ex, untagged
 from localserver.registry import Call, Data, endpoint
 from localserver.rules.projects import HIDDEN
 from localserver.rules.tasks import COMPLETED, PUBLISHED, STATUSES
 from localserver.store import Tx
-from localserver.times import iso, parse
+from localserver.times import iso
 
 ANY = {"type": "object"}
 STATES = ("active", "archived")
@@ -29,7 +29,12 @@ TREE = (
     "tree (root, id) AS (SELECT value, value FROM json_each(?) UNION SELECT tree.root, project.id FROM tree "
     "CROSS JOIN project ON json_extract(project.doc, '$.parent') = tree.id)"
 )
-ACTIVE = "NOT EXISTS (SELECT 1 FROM json_each({}, '$.system_tags') WHERE value = 'archived')"
+ACTIVE = untagged("doc", "archived")
+RUNTIME_S = (
+    "coalesce(max(0, round((julianday(json_extract(doc, '$.completed')) - julianday(json_extract(doc, '$.started'))) "
+    "* 86400)), json_extract(doc, '$.active_duration'), 0)"
+)
+"""From start to end, in whole seconds; of a task that has not ended what it last said."""
 
 
 @endpoint("projects.get_all")
@@ -106,43 +111,39 @@ def _add_stats(call: Call, tx: Tx, figures: dict[str, Data]) -> None:
 
 
 def _stats(call: Call, tx: Tx, ids: list[str], *, deep: bool, users: list[str]) -> dict[str, Data]:
-    tree = TREE if deep else "tree (root, id) AS (SELECT value, value FROM json_each(?))"
+    """Return the figures of projects. Each project's own tasks are counted once, then added up along the tree."""
+    below: dict[str, list[str]] = {id: [id] for id in ids}
+    if deep:
+        rows = tx.rows(f"WITH RECURSIVE {TREE} SELECT root, id FROM tree WHERE root <> id", (json.dumps(ids),))
+        for root, id in rows:
+            below[root].append(id)
     sql = (
-        f"WITH RECURSIVE {tree} "
-        "SELECT tree.root, json_extract(doc, '$.status'), json_extract(doc, '$.started'), "
-        "json_extract(doc, '$.completed'), json_extract(doc, '$.active_duration') "
-        "FROM tree CROSS JOIN task ON json_extract(task.doc, '$.project') = tree.id "
-        f"WHERE {ACTIVE.format('task.doc')}"
+        "SELECT json_extract(doc, '$.project'), json_extract(doc, '$.status'), count(*), "
+        f"sum({RUNTIME_S}), sum(json_extract(doc, '$.completed') > ?), max(json_extract(doc, '$.started')) FROM task "
+        f"WHERE json_extract(doc, '$.project') IN (SELECT value FROM json_each(?)) AND {ACTIVE}"
     )
-    args = [json.dumps(ids)]
+    every = json.dumps(sorted({id for tree in below.values() for id in tree}))
+    args = [iso(call.now - timedelta(days=1)), every]
     if users:
-        sql += " AND json_extract(task.doc, '$.user') IN (SELECT value FROM json_each(?))"
+        sql += " AND json_extract(doc, '$.user') IN (SELECT value FROM json_each(?))"
         args.append(json.dumps(users))
-    stats = {id: _no_stats() for id in ids}
-    yesterday = iso(call.now - timedelta(days=1))
-    for root, status, started, completed, active_s in tx.rows(sql, args):
-        own = stats[root]
-        own["status_count"][status if status in STATUSES else "unknown"] += 1
-        own["total_tasks"] += 1
-        own["total_runtime"] += _runtime(started, completed, active_s)
-        own["completed_tasks_24h"] += status in (COMPLETED, PUBLISHED) and (completed or "") > yesterday
-        own["last_task_run"] = max(own["last_task_run"] or "", started or "") or None
-    return stats
+    own: dict[str, list[tuple[Any, ...]]] = {}
+    for project, *figures in tx.rows(sql + " GROUP BY 1, 2", args):
+        own.setdefault(project, []).append(tuple(figures))
+    return {root: _sum([row for id in tree for row in own.get(id, ())]) for root, tree in below.items()}
 
 
-def _no_stats() -> Data:
+def _sum(rows: list[tuple[Any, ...]]) -> Data:
+    counts = dict.fromkeys(sorted(STATUSES), 0)
+    for status, count, *_ in rows:
+        counts[status if status in STATUSES else "unknown"] += count
     return {
-        "status_count": dict.fromkeys(sorted(STATUSES), 0),
-        "total_tasks": 0,
-        "total_runtime": 0,
-        "completed_tasks_24h": 0,
-        "last_task_run": None,
+        "status_count": counts,
+        "total_tasks": sum(counts.values()),
+        "total_runtime": int(sum(runtime or 0 for _, _, runtime, _, _ in rows)),
+        "completed_tasks_24h": sum(done or 0 for status, _, _, done, _ in rows if status in (COMPLETED, PUBLISHED)),
+        "last_task_run": max((last for *_, last in rows if last), default=None),
     }
-
-
-def _runtime(started: str | None, completed: str | None, active_s: int | None) -> int:
-    begin, end = parse(started or ""), parse(completed or "")
-    return max(0, int((end - begin).total_seconds())) if begin and end else active_s or 0
 
 
 def _below(call: Call, tx: Tx, ids: list[str]) -> dict[str, list[Data]]:
@@ -151,7 +152,7 @@ def _below(call: Call, tx: Tx, ids: list[str]) -> dict[str, list[Data]]:
         "FROM tree JOIN project ON project.id = tree.id WHERE tree.root <> tree.id "
     )
     if not call.data.get("search_hidden"):
-        sql += f"AND NOT {TAGGED.format(HIDDEN)} "
+        sql += f"AND {untagged('doc', HIDDEN)} "
     found: dict[str, list[Data]] = {id: [] for id in ids}
     for root, id, name in tx.rows(sql + "ORDER BY 3", (json.dumps(ids),)):
         found[root].append({"id": id, "name": name})
@@ -161,7 +162,7 @@ def _below(call: Call, tx: Tx, ids: list[str]) -> dict[str, list[Data]]:
 def _own(tx: Tx, kind: str, ids: list[str]) -> dict[str, int]:
     sql = (
         f"SELECT json_extract(doc, '$.project'), count(*) FROM {kind} "
-        f"WHERE json_extract(doc, '$.project') IN (SELECT value FROM json_each(?)) AND {ACTIVE.format('doc')} "
+        f"WHERE json_extract(doc, '$.project') IN (SELECT value FROM json_each(?)) AND {ACTIVE} "
         "GROUP BY 1"
     )
     return dict(tx.rows(sql, (json.dumps(ids),)))
@@ -171,7 +172,7 @@ def _dataset_stats(tx: Tx, id: str) -> Data | None:
     """Return the size of the newest version of the dataset that a project holds."""
     sql = (
         "SELECT json_extract(doc, '$.runtime.ds_file_count'), json_extract(doc, '$.runtime.ds_total_size') FROM task "
-        f"WHERE json_extract(doc, '$.project') = ? AND {TAGGED.format('dataset')} AND {ACTIVE.format('doc')} "
+        f"WHERE json_extract(doc, '$.project') = ? AND {TAGGED.format('dataset')} AND {ACTIVE} "
         "ORDER BY json_extract(doc, '$.last_update') DESC LIMIT 1"
     )
     rows = tx.rows(sql, (id,))

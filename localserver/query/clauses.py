@@ -151,8 +151,12 @@ class Field:
 
 
 def untagged(doc: str, tag: str) -> str:
-    """Return the SQL of "the document in column `doc` lacks system tag `tag`", both constants of ours."""
-    return f"NOT EXISTS (SELECT 1 FROM json_each({doc}, '$.system_tags') WHERE value = '{tag}')"
+    """Return the SQL of "the document in column `doc` lacks system tag `tag`", both constants of ours.
+
+    Looking for the quoted tag in the list's text is exact for tags of plain letters, and the JSON of a row is then read
+    once for all its conditions; `json_each` would read it a second time.
+    """
+    return f"coalesce(instr(json_extract({doc}, '$.system_tags'), '\"{tag}\"'), 0) = 0"
 
 
 def json_path(parts: Sequence[str]) -> str:
