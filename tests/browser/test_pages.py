@@ -1,0 +1,223 @@
+"""The web pages in a real browser: live while a pipeline runs, drawn, operable, without a complaint of the browser."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.api_client import ApiClient
+from tests.browser.conftest import Watched
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+
+Watch = Callable[..., Watched]
+Run = Callable[..., "subprocess.Popen[str]"]
+TABS = ["overview", "parameters", "console", "scalars", "plots", "samples", "artifacts"]
+
+
+@pytest.fixture(scope="module")
+def reporting_task(run_script: Run) -> str:
+    output, _ = run_script("reporting_task.py").communicate(timeout=120)
+    found = re.search(r"^task ([0-9a-f]{32})$", output, re.MULTILINE)
+    assert found is not None, output[-3000:]
+    return found[1]
+
+
+@pytest.fixture(scope="module")
+def finished_run(run_script: Run, clearml_api: ApiClient) -> str:
+    """Id of a completed pipeline run (that of the live test where it ran before)."""
+    query = {"type": ["controller"], "status": ["completed"], "search_hidden": True, "only_fields": ["id"]}
+    if not clearml_api("tasks.get_all", **query)["tasks"]:
+        output, _ = run_script("small_pipeline.py").communicate(timeout=150)
+        assert clearml_api("tasks.get_all", **query)["tasks"], output[-3000:]
+    return str(clearml_api("tasks.get_all", **query)["tasks"][0]["id"])
+
+
+def step(page: Page, name: str, status: str) -> object:
+    return page.locator(f".dag .box.s-{status}", has=page.locator("text.title", has_text=re.compile(f"^{name}$")))
+
+
+def test_pages_live_while_a_pipeline_runs(watch: Watch, run_script: Run) -> None:
+    home, console = watch(), watch()
+    home.open("/")
+    pipeline = run_script("small_pipeline.py")
+    page = home.page
+    # The first page shows the run by itself; from there on by clicks.
+    run = page.locator("tr", has_text="DataPrepare").first
+    expect(run.locator(".badge")).to_have_text("running")
+    run.get_by_role("link", name="DataPrepare").click()
+    expect(step(page, "split", "running")).to_be_visible()  # type: ignore[arg-type]
+    expect(step(page, "compare", "pending")).to_be_visible()  # type: ignore[arg-type]
+
+    href = page.locator(".dag a", has_text="split").get_attribute("href")
+    console.open(f"{href}/console")
+    lines = console.page.locator(".ln", has_text="splitting part")
+    expect(lines.first).to_be_visible()
+    expect(lines).to_have_count(8)
+    first = console.page.locator("#console-lines").evaluate(
+        "box => box.scrollHeight - box.scrollTop - box.clientHeight"
+    )
+    assert first < 10, "the console follows its end"
+
+    expect(step(page, "split", "completed")).to_be_visible()  # type: ignore[arg-type]
+    expect(step(page, "train", "running").or_(step(page, "train", "completed"))).to_be_visible()  # type: ignore[attr-defined]
+    for name in ("split", "train", "test", "compare"):
+        expect(step(page, name, "completed")).to_be_visible(timeout=60_000)  # type: ignore[arg-type]
+    expect(page.locator(".head .badge")).to_have_text("completed")
+    output, _ = pipeline.communicate(timeout=60)
+    assert pipeline.returncode == 0, output[-2000:]
+
+    # What is over is not asked for any longer.
+    page.wait_for_timeout(3000)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(4500)
+    assert asked == []
+
+
+def test_a_click_on_a_node_leads_to_the_steps_task(watch: Watch, finished_run: str) -> None:
+    page = watch().open(f"/tasks/{finished_run}")
+    page.locator(".dag a", has_text="compare").click()
+    expect(page.locator("h1")).to_have_text("compare")
+    expect(page.locator(".crumbs")).to_contain_text("DataPrepare")
+
+
+def test_a_new_run_is_made_from_the_form(watch: Watch, finished_run: str, clearml_api: ApiClient) -> None:
+    watched = watch()
+    page = watched.open(f"/tasks/{finished_run}")
+    page.get_by_role("link", name="New run").click()
+    expect(page.get_by_label("dataset_version")).to_have_value("1.2")
+    page.get_by_label("random_state").fill("forty")
+    page.get_by_label("dataset_version").fill("1.1")
+    page.get_by_role("button", name="Enqueue").click()
+    expect(page.get_by_text("'forty' is not of type int")).to_be_visible()
+    refused = [text for text in watched.complaints if "422" in text]
+    assert len(refused) == len(watched.complaints), watched.complaints
+    watched.complaints.clear()
+    page.get_by_label("random_state").fill("7")
+    page.get_by_role("button", name="Enqueue").click()
+    expect(page.get_by_role("status").filter(has_text="New run enqueued")).to_be_visible()
+    expect(page.locator(".head .badge")).to_have_text("queued")
+    task = clearml_api("tasks.get_by_id", task=page.url.rsplit("/", 1)[1])["task"]
+    arguments = {name: item["value"] for name, item in task["hyperparams"]["Args"].items()}
+    assert arguments == {"dataset_version": "1.1", "random_state": "7"}
+    assert task["status"] == "queued"
+    queue = clearml_api("queues.get_by_id", queue=task["execution"]["queue"])["queue"]
+    assert task["id"] in [entry["task"] for entry in queue["entries"]]
+
+
+def test_an_action_asks_before_it_acts(watch: Watch, clearml_api: ApiClient) -> None:
+    task = clearml_api("tasks.create", name="to be cloned", type="training")["id"]
+    page = watch().open(f"/tasks/{task}")
+    page.locator("summary[aria-label='More actions']").click()
+    page.get_by_role("link", name="Archive").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Archive “to be cloned”?")
+    dialog.get_by_role("link", name="Cancel").click()
+    expect(dialog).to_have_count(0)
+    assert "archived" not in clearml_api("tasks.get_by_id", task=task)["task"]["system_tags"]
+
+    page.locator("summary[aria-label='More actions']").click()
+    page.get_by_role("link", name="Archive").click()
+    page.get_by_role("dialog").get_by_role("button", name="Archive").click()
+    expect(page.locator(".head .tag")).to_have_text("archived")
+    expect(page).to_have_url(re.compile(f"/tasks/{task}$"))
+
+
+def test_the_menu_works_by_keyboard(watch: Watch, clearml_api: ApiClient) -> None:
+    task = clearml_api("tasks.create", name="by keyboard", type="training")["id"]
+    page = watch().open(f"/tasks/{task}")
+    page.keyboard.press("/")
+    expect(page.get_by_role("searchbox", name="Find a task or project")).to_be_focused()
+    page.locator("summary[aria-label='More actions']").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_plots_are_drawn(watch: Watch, reporting_task: str) -> None:
+    page = watch().open(f"/tasks/{reporting_task}/plots")
+    card = page.locator(".plot", has_text="Class distribution")
+    expect(card.locator("svg.main-svg").first).to_be_visible()
+    expect(card.locator(".bars path").first).to_be_attached()
+    table = page.locator(".plot", has_text="Preview").locator("table")
+    expect(table.locator("tbody tr")).to_have_count(2)
+    expect(table).to_contain_text("<img src=x onerror=alert(1)>")
+    page.locator(".plot", has_text="WebGL").scroll_into_view_if_needed()
+    expect(page.locator(".plot", has_text="WebGL").locator("canvas").first).to_be_attached()
+    expect(page.get_by_text("WebGL is not supported")).to_have_count(0)
+
+
+def test_scalars_are_drawn(watch: Watch, reporting_task: str) -> None:
+    page = watch().open(f"/tasks/{reporting_task}/scalars")
+    card = page.locator(".plot", has=page.locator("h2", has_text=re.compile("^loss$")))
+    expect(card.locator(".scatterlayer .trace")).to_have_count(2)
+    expect(page.locator(".singles")).to_contain_text("0.87")
+    page.get_by_role("link", name="time").click()
+    expect(page.locator(".plot .scatterlayer .trace").first).to_be_attached()
+
+
+def test_the_console_filters_and_shows_times(watch: Watch, reporting_task: str) -> None:
+    page = watch().open(f"/tasks/{reporting_task}/console")
+    red = page.locator(".ln .a-red", has_text="red words")
+    expect(red).to_be_visible()
+    page.get_by_label("Show only lines with this text").fill("RED WORDS")
+    expect(page.locator(".ln:visible")).to_have_count(1)
+    expect(page.locator("#console-count")).to_contain_text("1 of")
+    page.get_by_text("times").click()
+    expect(page.locator(".ln[data-time]").first).to_be_attached()
+
+
+def test_images_come_from_our_own_address(watch: Watch, reporting_task: str) -> None:
+    page = watch().open(f"/tasks/{reporting_task}/samples")
+    image = page.locator(".samples img").first
+    expect(image).to_be_visible()
+    assert image.evaluate("image => image.complete && image.naturalWidth") == 8
+
+
+def test_an_uploaded_page_cannot_run_scripts(watch: Watch, reporting_task: str) -> None:
+    watched = watch()
+    page = watched.open(f"/tasks/{reporting_task}/samples")
+    page.get_by_role("link", name="Open").click()
+    page.wait_for_load_state()
+    blocked = [text for text in watched.complaints if "sandboxed" in text or "404" in text]
+    assert not [text for text in watched.complaints if "dialog" in text]
+    assert blocked, "the browser says that it blocked the scripts"
+    watched.complaints.clear()
+
+
+def test_datasets_show_their_lineage_and_files(watch: Watch, reporting_task: str) -> None:
+    page = watch().open("/datasets")
+    page.get_by_role("link", name="Texts").click()
+    expect(page.locator(".dag .box")).to_have_count(3)
+    page.locator(".dag a", has_text="1.2").click()
+    expect(page.locator("h1")).to_have_text("Texts")
+    expect(page.locator("table")).to_contain_text("part 1.1.csv")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_page_complains_or_overflows(
+    watch: Watch, reporting_task: str, finished_run: str, clearml_api: ApiClient, theme: str, width: int
+) -> None:
+    project = clearml_api("tasks.get_by_id", task=reporting_task)["task"]["project"]
+    pipeline = clearml_api("tasks.get_by_id", task=finished_run)["task"]["project"]
+    model = clearml_api("models.get_all", only_fields=["id"])["models"][0]["id"]
+    watched = watch(color_scheme=theme)
+    watched.page.set_viewport_size({"width": width, "height": 800})
+    paths = ["/", "/projects", f"/projects/{project}", f"/projects/{project}/models", "/projects/*", f"/models/{model}",
+             "/pipelines", f"/pipelines/{pipeline}", "/datasets", "/queues", "/workers", "/search", "/search?q=reports",
+             f"/tasks/{finished_run}", f"/tasks/{finished_run}/run", f"/tasks/{finished_run}/clone",
+             *(f"/tasks/{reporting_task}/{tab}" for tab in TABS)]  # fmt: skip
+    for path in paths:
+        page = watched.open(path)
+        page.wait_for_load_state("networkidle")
+        overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert overflow <= 0, f"{path} is {overflow} px wider than the window"
