@@ -15,9 +15,10 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent
 
 _STEP_CODE = ("*.py", "steps/*.py", "data/*.txt*")
-_COMMAND_LINE_ONLY = set(
-    "__main__ cli generate launch nltk_data preflight progress report run runs sample upload".split()
-)
+_COMMAND_LINE_ONLY = {
+    *("__main__", "cli", "generate", "launch", "nltk_data", "preflight"),
+    *("progress", "report", "run", "runs", "sample", "upload"),
+}
 PACKAGE_VERSION = importlib.metadata.version("clearml-pods")
 
 

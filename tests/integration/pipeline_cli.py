@@ -1,0 +1,72 @@
+"""What the pipeline's suites share: the command line as a process, and review files to feed it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.generate import generate
+
+COMMAND_TIMEOUT_S = 150
+ROWS = 500
+BATCH_ROWS = 250
+"""Two batches: versions 1.0, 1.1 and 1.2."""
+
+PROJECT, NAME = "Amazon reviews", "Amazon reviews dataset"
+
+
+@dataclass
+class Done:
+    """A command that has ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The JSON object on the last line of stdout."""
+        assert self.stdout, self.stderr
+        found: dict[str, Any] = json.loads(self.stdout.splitlines()[-1])
+        return found
+
+
+class PipelineCli:
+    """Runs `python -m pipeline …` in a folder of its own, against one server."""
+
+    def __init__(self, environ: Mapping[str, str], folder: Path) -> None:
+        self.environ = {name: value for name, value in environ.items() if name != "CLEARML_TASK_ID"}
+        self.folder = folder
+
+    def __call__(self, *arguments: str, **changes: str) -> Done:
+        done = subprocess.run(
+            [sys.executable, "-m", "pipeline", *arguments],
+            env=self.environ | changes,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT_S,
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a command without waiting for it."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "pipeline", *arguments],
+            env=self.environ,
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
+def review_file(path: Path, rows: int = ROWS, seed: int = 7) -> Path:
+    """Write a review file in the shape of the Kaggle set."""
+    path.write_bytes(b"".join(generate(rows, seed)))
+    return path

@@ -1,0 +1,319 @@
+"""The pipeline's command line against a live server: uploads, runs without agents, and everything that can be wrong."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import signal
+import time
+
+import polars as pl
+import pytest
+
+from localserver.pytest_plugin import ClearmlServer
+from pipeline.text import preprocess
+from tests.api_client import ApiClient
+from tests.integration.pipeline_cli import BATCH_ROWS, NAME, PROJECT, ROWS, PipelineCli, review_file
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def server(clearml_server_factory) -> ClearmlServer:
+    return clearml_server_factory()
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    client = ApiClient(server.api_url, server.credentials)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def cli(server, tmp_path_factory) -> PipelineCli:
+    return PipelineCli({**os.environ, **server.environment}, tmp_path_factory.mktemp("cli"))
+
+
+@pytest.fixture(scope="module")
+def uploaded(cli):
+    """The versions of a dataset of 500 reviews: number → id."""
+    csv = review_file(cli.folder / "train.csv")
+    done = cli("dataset", "upload", str(csv), "--batch-size", str(BATCH_ROWS), "--json")
+    assert done.code == 0, done.stderr
+    return done.document["made"]
+
+
+@pytest.fixture(scope="module")
+def first_run(cli, uploaded):
+    done = cli("run", "--mode", "in-process", "--json")
+    assert done.code == 0, done.stderr
+    return done.document
+
+
+def versions(client, name=NAME, only_final=True):
+    """Return the dataset's versions as the server has them."""
+    projects = client("projects.get_all", name=f"^{re.escape(f'{PROJECT}/.datasets/{name}')}$", search_hidden=True)
+    tasks = client(
+        "tasks.get_all",
+        project=[project["id"] for project in projects["projects"]] or ["none"],
+        search_hidden=True,
+        system_tags=["dataset"],
+        order_by=["created"],
+    )["tasks"]
+    return {task["runtime"].get("version"): task for task in tasks if task["status"] == "completed" or not only_final}
+
+
+def artifacts(client, task_id):
+    task = client("tasks.get_by_id", task=task_id)["task"]
+    return {item["key"]: item for item in task["execution"]["artifacts"]}
+
+
+def download(client, artifact):
+    reply = client.http.get(artifact["uri"])
+    reply.raise_for_status()
+    return pl.read_parquet(io.BytesIO(reply.content))
+
+
+# Uploads
+
+
+def test_an_upload_makes_an_empty_root_and_a_child_per_batch(client, uploaded):
+    assert list(uploaded) == ["1.0", "1.1", "1.2"]
+    found = versions(client)
+    assert {number: found[number]["id"] for number in uploaded} == uploaded
+    facts = found["1.2"]["hyperparams"]["Upload"]
+    assert (facts["rows"]["value"], facts["batch"]["value"], facts["source"]["value"]) == ("250", "2", "train.csv")
+    plots = client("events.get_task_plots", task=uploaded["1.2"])["plots"]
+    assert {("Preview", "reviews_00002.csv"), ("Class distribution", "batch")} <= {
+        (plot["metric"], plot["variant"]) for plot in plots
+    }
+
+
+def test_a_second_upload_adds_nothing(cli, uploaded):
+    done = cli("dataset", "upload", "train.csv", "--batch-size", str(BATCH_ROWS), "--json")
+    assert done.code == 0, done.stderr
+    assert (done.document["made"], done.document["kept"]) == ({}, uploaded)
+
+
+def test_a_killed_upload_is_finished_by_the_next(cli, client):
+    csv = review_file(cli.folder / "killed.csv", rows=400)
+    arguments = ("dataset", "upload", str(csv), "--name", "killed", "--batch-size", "100", "--json")
+    process = cli.start(*arguments)
+    deadline = time.monotonic() + 60
+    while len(versions(client, "killed", only_final=False)) < 3:
+        assert time.monotonic() < deadline, "the upload does not get anywhere"
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    done = cli(*arguments)
+    assert done.code == 0, done.stderr
+    assert set(done.document["made"]) | set(done.document["kept"]) == {"1.0", "1.1", "1.2", "1.3", "1.4"}
+    assert "1.0" in done.document["kept"]
+    assert versions(client, "killed", only_final=False) == versions(client, "killed")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--batch-size", "100"], "it was made with --batch-size 250"),
+        (["--batch-size", "250"], "it was made from other rows"),
+    ],
+)
+def test_other_rows_never_replace_a_version(cli, client, uploaded, options, message):
+    review_file(cli.folder / "train2.csv", seed=8)
+    before = versions(client)
+    done = cli("dataset", "upload", "train2.csv", *options)
+    assert done.code == 27
+    assert message in done.stderr
+    assert versions(client) == before
+
+
+def test_a_file_with_too_many_bad_rows_publishes_nothing(cli, client):
+    good = review_file(cli.folder / "bad.csv", rows=100).read_bytes()
+    (cli.folder / "bad.csv").write_bytes(good + b"3,no such polarity,x\n" * 5 + b'1,"\xff\xfe","not utf-8"\n')
+    done = cli("dataset", "upload", "bad.csv", "--name", "spoilt")
+    assert done.code == 23
+    assert "6 of 106 rows" in done.stderr
+    assert len((cli.folder / "bad.csv.quarantine.jsonl").read_text().splitlines()) == 6
+    assert versions(client, "spoilt", only_final=False) == {}
+    done = cli("dataset", "upload", "bad.csv", "--name", "mended", "--max-bad", "0.1", "--json")
+    assert (done.code, done.document["rows"], done.document["bad_rows"]) == (0, 100, 6)
+
+
+def test_an_empty_file_is_refused(cli, client):
+    (cli.folder / "empty.csv").touch()
+    done = cli("dataset", "upload", "empty.csv", "--name", "empty")
+    assert done.code == 22
+    assert versions(client, "empty", only_final=False) == {}
+
+
+# Runs
+
+
+def test_a_run_says_what_it_did_in_one_json_object(first_run, uploaded):
+    assert (first_run["status"], first_run["mode"]) == ("completed", "in-process")
+    assert [step["name"] for step in first_run["steps"]] == ["train_test_split", "train_processing", "test_processing"]
+    for step in first_run["steps"]:
+        assert set(step) == {"name", "task_id", "status", "cached", "queue_wait_s", "startup_s", "run_s"}
+        assert (step["status"], step["cached"]) == ("completed", False)
+        assert step["startup_s"] > 0
+        assert step["run_s"] > 0
+    assert list(first_run["datasets"]) == ["1.2", "1.2.1", "1.2.2", "1.2.3"]
+    assert first_run["datasets"]["1.2"] == uploaded["1.2"]
+
+
+def test_frames_travel_as_parquet_and_are_right(client, server, first_run):
+    split, train, _ = (artifacts(client, step["task_id"]) for step in first_run["steps"])
+    assert set(split) == {"raw_train_dataframe", "raw_test_dataframe"}
+    assert all(item["uri"].endswith(".parquet") for item in [*split.values(), *train.values()])
+    raw = download(client, split["raw_train_dataframe"])
+    processed = download(client, train["processed_train_dataframe"])
+    assert len(raw) == ROWS * 0.8
+    assert processed.equals(preprocess(raw, "Review"))
+
+
+def test_the_versions_know_what_they_were_made_from(client, first_run):
+    found = versions(client)
+    split = found["1.2.1"]["hyperparams"]["Preparation"]
+    assert split["input_version"]["value"] == "1.2"
+    assert split["test_size"]["value"] == "0.2"
+    assert split["random_state"]["value"] == "42"
+    assert found["1.2.1"]["parent"] == first_run["steps"][0]["task_id"]
+    assert found["1.2.2"]["hyperparams"]["Preparation"]["split_dataset"]["value"] == first_run["datasets"]["1.2.1"]
+
+
+def test_the_classes_are_plotted_on_the_step_and_on_the_dataset(client, first_run):
+    for task in (first_run["steps"][0]["task_id"], first_run["datasets"]["1.2.1"]):
+        plots = client("events.get_task_plots", task=task)["plots"]
+        assert {("Class distribution", "train"), ("Class distribution", "test")} <= {
+            (plot["metric"], plot["variant"]) for plot in plots
+        }
+
+
+def test_requirements_are_pinned_and_recorded(client, first_run):
+    task = client("tasks.get_by_id", task=first_run["steps"][0]["task_id"])["task"]
+    lines = task["script"]["requirements"]["pip"].splitlines()
+    assert {line.partition("==")[0] for line in lines} >= {"clearml", "polars", "scikit-learn"}
+    assert all("==" in line for line in lines if line.strip())
+
+
+def test_the_report_stands_alone(cli, first_run):
+    html = (cli.folder / "report.html").read_text()
+    assert first_run["report"] == str(cli.folder / "report.html")
+    for text in ("train_test_split", "1.2.3", "Class distribution", "random_state", first_run["run_id"]):
+        assert text in html
+    assert not re.search(r'<(script|link|img)\b[^>]*(src|href)="http', html)
+
+
+def test_the_same_run_again_reuses_every_step_and_says_so(cli, client, first_run):
+    before = versions(client)
+    done = cli("run", "--mode", "in-process", "--json", "--report", "again.html")
+    assert done.code == 0, done.stderr
+    assert [step["task_id"] for step in done.document["steps"]] == [step["task_id"] for step in first_run["steps"]]
+    assert all(step["cached"] and step["status"] == "cached" for step in done.document["steps"])
+    assert "Reused from an earlier run" in done.stderr
+    assert done.document["datasets"] == first_run["datasets"]
+    assert versions(client) == before
+
+
+def test_a_run_with_another_parameter_leaves_the_earlier_versions_alone(cli, client, first_run):
+    before = versions(client)
+    done = cli("run", "--mode", "in-process", "--json", "--set", "random_state=43")
+    assert done.code == 0, done.stderr
+    assert list(done.document["datasets"]) == ["1.2", "1.2.1.post2", "1.2.2.post2", "1.2.3.post2"]
+    after = versions(client)
+    assert {number: after[number] for number in before} == before
+    hashes = [
+        artifacts(client, run["steps"][0]["task_id"])["raw_train_dataframe"]["hash"]
+        for run in (first_run, done.document)
+    ]
+    assert hashes[0] != hashes[1]
+
+
+def test_a_failing_step_fails_the_run_with_its_reason(cli, client, uploaded):
+    before = set(versions(client, only_final=False))
+    done = cli("run", "--mode", "in-process", "--json", "--set", "test_size=0.0001", "--report", "failed.html")
+    assert done.code == 40
+    assert done.document["status"] == "failed"
+    assert [step["status"] for step in done.document["steps"]] == ["failed", "skipped", "skipped"]
+    assert "cannot split 500 reviews with test_size 0.0001" in done.stderr
+    assert "cannot split 500 reviews" in (cli.folder / "failed.html").read_text()
+    assert set(versions(client, only_final=False)) == before
+
+
+@pytest.mark.parametrize("seconds", [2.5, 5])
+def test_an_interrupted_run_leaves_nothing_behind(cli, client, uploaded, seconds):
+    process = cli.start("run", "--mode", "in-process", "--no-cache")
+    time.sleep(seconds)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert versions(client, only_final=False) == versions(client)
+    alive = client("tasks.get_all", status=["in_progress", "queued"], search_hidden=True)["tasks"]
+    assert [task["name"] for task in alive] == []
+
+
+def test_a_run_that_takes_too_long_is_aborted(cli, client, uploaded):
+    done = cli("run", "--mode", "in-process", "--no-cache", "--timeout", "5", "--json")
+    assert done.code == 42
+    assert done.document["status"] == "error"
+    assert "--timeout" in done.document["hint"]
+    alive = client("tasks.get_all", status=["in_progress", "queued"], search_hidden=True)["tasks"]
+    assert [task["name"] for task in alive] == []
+
+
+# What is wrong before anything starts
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--set", "tset_size=0.3"], 10, "did you mean test_size"),
+        (["--set", "test_size=2"], 10, "between 0 and 1"),
+        (["--mode", "remote"], 10, "unknown mode 'remote'"),
+        (["--set", "dataset_version=7.7", "--mode", "in-process"], 26, "versions: 1.0, 1.1, 1.2"),
+        (["--set", "dataset_name=Nothing", "--mode", "in-process"], 26, f"datasets there: {NAME}"),
+        (["--set", "dataset_project=No project", "--mode", "in-process"], 26, "has no datasets"),
+        (["--queue", "nowhere"], 33, "queue 'nowhere' does not exist"),
+        (["--queue", "default", "--controllers-queue", "default"], 33, "has no live worker"),
+    ],
+)
+def test_a_run_that_cannot_work_is_refused_before_anything_is_enqueued(cli, client, uploaded, arguments, code, words):
+    def count():
+        return len(client("tasks.get_all", search_hidden=True, only_fields=["id"])["tasks"])
+
+    before = count()
+    done = cli("run", *arguments)
+    assert done.code == code, done.stderr
+    assert words in done.stderr
+    assert "Hint: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert count() == before
+
+
+def test_an_unreachable_server_is_one_clear_error(cli):
+    began = time.monotonic()
+    done = cli("run", "--json", CLEARML_API_HOST="http://127.0.0.1:1")
+    assert done.code == 31
+    assert "does not answer: Connection refused" in done.stderr
+    assert done.document["status"] == "error"
+    assert time.monotonic() - began < 10
+
+
+def test_a_wrong_key_is_one_clear_error(cli):
+    done = cli("run", CLEARML_API_SECRET_KEY="wrong")
+    assert done.code == 30
+    assert "refuses the access key" in done.stderr
+
+
+def test_a_dry_run_shows_the_graph_and_asks_nobody(cli):
+    done = cli("run", "--dry-run", "--json", "--set", "dataset_version=1.1", CLEARML_API_HOST="http://127.0.0.1:1")
+    assert done.code == 0
+    assert [(step["name"], step["parents"]) for step in done.document["steps"]] == [
+        ("train_test_split", []),
+        ("train_processing", ["train_test_split"]),
+        ("test_processing", ["train_test_split"]),
+    ]
+    assert done.document["parameters"]["dataset_version"] == "1.1"
