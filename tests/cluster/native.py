@@ -165,7 +165,7 @@ def _start_node(layout: Layout) -> psutil.Process:
     with log.open("ab") as output:
         launcher = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env, cwd=programs.HERE.parents[1],
-            start_new_session=True, umask=0o077,
+            start_new_session=True,
         )  # fmt: skip
 
     def settled() -> bool:

@@ -11,8 +11,9 @@ import json
 from ipaddress import IPv4Network
 from pathlib import Path
 
+from pipeline.machine import processes
 from tests.cluster import shell
-from tests.cluster.errors import CannotHostError
+from tests.cluster.errors import CannotHostError, ClusterError
 from tests.cluster.layout import LINK_PREFIX, Addresses, Layout
 
 CANDIDATES = [IPv4Network(f"10.{second}.0.0/16") for second in range(201, 217)]
@@ -21,6 +22,7 @@ INTERFACES = Path("/sys/class/net")
 UPLINK = "eth0"
 """The node's end, in its own network namespace."""
 
+LINK_GONE_TIMEOUT_S = 5.0
 RESOLVER_FILES = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 
 
@@ -108,7 +110,10 @@ def forwarding() -> str:
 def disconnect(layout: Layout, forwarding_before: str | None) -> None:
     """Remove link, route, rule, and what `connect` switched; what is not there is no error."""
     if is_connected(layout):
-        shell.run("ip", "link", "delete", layout.link)
+        shell.works("ip", "link", "delete", layout.link)
+        # The kernel may have been faster: it removes the link with the node's end, soon after the node's last process.
+        if not processes.wait_until(lambda: not is_connected(layout), LINK_GONE_TIMEOUT_S):
+            raise ClusterError(f"link {layout.link} cannot be removed", hint=f"ip link delete {layout.link}")
     if shell.works("nft", "list", "table", "ip", layout.table):
         shell.run("nft", "delete", "table", "ip", layout.table)
     others = any(path.name.startswith(LINK_PREFIX) for path in INTERFACES.iterdir())

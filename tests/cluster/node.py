@@ -66,6 +66,7 @@ def main(state: Path) -> None:
     if facts is None:
         raise StartError(f"{state}/cluster.json is missing or damaged", hint="python -m tests.cluster up")
     layout = Layout(facts.name, state, state)
+    os.umask(0o022)  # containerd makes images' folders by it; the state folder itself is private
     _record(layout.node_record)
     _make_private(layout)
     if not processes.wait_until((Path("/sys/class/net") / network.UPLINK).exists, LINK_TIMEOUT_S):
