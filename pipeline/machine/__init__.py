@@ -1,7 +1,7 @@
-"""The one-machine set-up: a `localserver` process and three `clearml-agent` workers, started and stopped by pid.
+"""The one-machine set-up: a `localserver` process and its `clearml-agent` workers, started and stopped by pid.
 
-    services queue ──> worker "controllers"           one pipeline controller at a time
-    steps queue    ──> workers "steps-1", "steps-2"   steps run two at a time
+    services queue ──> worker "controllers"       one pipeline controller at a time
+    steps queue    ──> workers "steps-1" to "-3"  two steps at a time, and a worker that has not noticed its step's end
 
 Why one single-task daemon per slot, and not `--services-mode N`: a services-mode daemon looks at the queue again only
 when the task before it has started (a 5 s look), so two parallel steps would start 5 s apart, and every task would

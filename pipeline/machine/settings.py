@@ -42,8 +42,9 @@ class MachineSettings:
 
     steps_queue: str
     controllers_queue: str = CONTROLLERS_QUEUE
-    step_workers: int = 2
-    """How many steps run at a time."""
+    step_workers: int = 3
+    """Two steps at a time, and a spare: an agent looks at its process every 5 s, so a worker stays busy for up to 5 s
+    after its step has completed itself."""
 
     port_base: int = 8000
     """API at +8, web at +80, files at +81: 8000 gives ClearML's own ports."""

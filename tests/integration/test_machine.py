@@ -93,7 +93,7 @@ def test_before_the_first_start_nothing_runs_and_nothing_is_written(server, sett
 
 def test_up_starts_all_and_says_where_and_a_second_one_changes_nothing(server, settings):
     first = report(server("up", "--json"))
-    assert first["started"] == ["server", "controllers", "steps-1", "steps-2"]
+    assert first["started"] == ["server", "controllers", "steps-1", "steps-2", "steps-3"]
     pids = {worker.plan.name: worker.process().pid for worker in workers.planned(settings)}
     second = report(server("up", "--json"))
     assert second == first | {"started": []}
@@ -110,10 +110,11 @@ def test_status_tells_addresses_queues_and_workers(server, up, settings):
         ("controllers", "services", True),
         ("steps-1", settings.steps_queue, True),
         ("steps-2", settings.steps_queue, True),
+        ("steps-3", settings.steps_queue, True),
     }
     text = server("status").stdout
     assert settings.api_url in text
-    assert text.count("idle") == 3
+    assert text.count("idle") == 4
 
 
 def test_secrets_stay_private(server, up, settings):
@@ -216,21 +217,17 @@ def test_down_ends_everything_and_reports_the_running_task_as_stopped(server, up
     _wait_for(Api(access), task, "in_progress")
     done = server("down")
     assert done.returncode == 0
-    assert sorted(done.stdout.removeprefix("Stopped: ").rstrip(".\n").split(", ")) == [
-        "controllers",
-        "server",
-        "steps-1",
-        "steps-2",
-    ]
+    names = [plan.name for plan in settings.workers]
+    assert done.stdout == f"Stopped: {', '.join([*names, 'server'])}.\n"
     assert _pids(settings) == []
     assert processes.family(SERVER_VARIABLE, str(settings.server_folder)) == []
     assert server("status").returncode == 3
-    assert report(server("up", "--json"))["started"] == ["server", "controllers", "steps-1", "steps-2"]
+    assert report(server("up", "--json"))["started"] == ["server", *names]
     assert _status(Api(access), task) in ("stopped", "failed")
 
 
 def test_down_finds_what_runs_after_its_folder_was_deleted(server, up, settings):
     shutil.rmtree(settings.state)
     assert server("status").returncode == 3
-    assert server("down").stdout == "Stopped: controllers, steps-1, steps-2, server.\n"
+    assert server("down").stdout == "Stopped: controllers, steps-1, steps-2, steps-3, server.\n"
     assert _pids(settings) == []

@@ -22,7 +22,7 @@ def test_defaults_live_in_the_project_and_keep_controllers_off_the_steps_queue()
     assert settings.api_url == "http://127.0.0.1:8008"
     queues = [plan.queue for plan in settings.workers]
     assert queues[0] == settings.controllers_queue
-    assert queues[1:] == [settings.steps_queue] * 2
+    assert queues[1:] == [settings.steps_queue] * settings.step_workers
     assert settings.controllers_queue != settings.steps_queue
 
 
