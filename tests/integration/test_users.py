@@ -179,8 +179,11 @@ def test_starting_a_pipeline_again(api: ApiClient) -> None:
     assert {name: item["value"] for name, item in parameters.items()} == {"a": "7", "b": "2", "new": "8"}
     assert parameters["a"]["type"] == "int"
     assert api("queues.get_by_id", queue=queue)["queue"]["entries"][0]["task"] == again["id"]
-    api("workers.register", worker=unique("worker"), queues=[queue])
-    assert api("pipelines.start_pipeline", task=run, queue=queue, verify_watched_queue=True)["queue_watched"] is True
+    worker = unique("worker")
+    api("workers.register", worker=worker, queues=[queue])
+    watched = api("pipelines.start_pipeline", task=run, queue=queue, verify_watched_queue=True)
+    api("workers.unregister", worker=worker)
+    assert watched["queue_watched"] is True
     assert "queue_watched" not in api("pipelines.start_pipeline", task=run, queue=queue)
 
 
