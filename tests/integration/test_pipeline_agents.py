@@ -1,0 +1,190 @@
+"""The pipeline on real agents: three modes with one result, reruns from the web, and what a crash does to a run."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+
+import pytest
+
+from pipeline.machine import MachineSettings, status
+from pipeline.machine.api import Access
+from tests.api_client import ApiClient
+from tests.integration.pipeline_cli import BATCH_ROWS, PipelineCli, review_file
+from tests.integration.test_machine import free_base
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+PATIENCE_S = 120
+
+
+@pytest.fixture(scope="module")
+def cli(tmp_path_factory):
+    """The command line with a server and agents of its own, and a dataset in place of the sample."""
+    folder = tmp_path_factory.mktemp("agents")
+    foreign = ("CLEARML_", "TRAINS_")
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(foreign)} | {
+        "HOME": str(folder),
+        "CLEARML_PODS_STATE": str(folder / "state"),
+        "CLEARML_PODS_PORT_BASE": str(free_base()),
+    }
+    cli = PipelineCli(environ, folder)
+    csv = review_file(folder / "train.csv")
+    done = cli("dataset", "upload", str(csv), "--batch-size", str(BATCH_ROWS))
+    assert done.code == 0, done.stderr
+    yield cli
+    cli("server", "down")
+
+
+@pytest.fixture(scope="module")
+def settings(cli):
+    return MachineSettings.from_environ(cli.environ)
+
+
+@pytest.fixture(scope="module")
+def client(settings):
+    access = Access.read(settings.configuration)
+    client = ApiClient(access.api, (access.access_key, access.secret_key))
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def queue_run(cli):
+    done = cli("run", "--json")
+    assert done.code == 0, done.stderr
+    return done.document
+
+
+def artifact_hashes(client, run):
+    return {
+        f"{step['name']}/{artifact['key']}": artifact["hash"]
+        for step in run["steps"]
+        for artifact in client("tasks.get_by_id", task=step["task_id"])["task"]["execution"]["artifacts"]
+    }
+
+
+def wait_for(question, what):
+    deadline = time.monotonic() + PATIENCE_S
+    while not (answer := question()):
+        assert time.monotonic() < deadline, f"{what} did not happen"
+        time.sleep(0.1)
+    return answer
+
+
+def steps_of(client, run_id):
+    tasks = client("tasks.get_all", parent=[run_id], search_hidden=True)["tasks"]
+    return {task["name"]: task for task in tasks if task["type"] == "data_processing" and "script" in task}
+
+
+def newest_run(client):
+    tasks = client("tasks.get_all", type=["controller"], search_hidden=True, order_by=["-created"])["tasks"]
+    return tasks[0]["id"] if tasks else None
+
+
+def test_the_queue_takes_controller_and_steps(client, queue_run):
+    assert (queue_run["status"], queue_run["mode"]) == ("completed", "queue")
+    workers = {
+        client("tasks.get_by_id", task=task)["task"]["last_worker"].rpartition(":")[2].partition("-")[0]
+        for task in (queue_run["run_id"], *(step["task_id"] for step in queue_run["steps"]))
+    }
+    assert workers == {"controllers", "steps"}
+
+
+@pytest.mark.parametrize("mode", ["controller", "in-process"])
+def test_every_mode_gives_the_same_results(cli, client, queue_run, mode):
+    done = cli("run", "--mode", mode, "--no-cache", "--json")
+    assert done.code == 0, done.stderr
+    expected = artifact_hashes(client, queue_run)
+    assert len(expected) == 4
+    assert artifact_hashes(client, done.document) == expected
+    assert not any(step["cached"] for step in done.document["steps"])
+
+
+def test_a_run_is_reused_across_modes(cli, queue_run):
+    done = cli("run", "--mode", "in-process", "--json")
+    assert done.code == 0, done.stderr
+    assert all(step["cached"] for step in done.document["steps"])
+
+
+def test_the_parameters_keep_their_types_and_descriptions(client, queue_run):
+    arguments = client("tasks.get_by_id", task=queue_run["run_id"])["task"]["hyperparams"]["Args"]
+    assert {name: item["type"] for name, item in arguments.items()} == {
+        "dataset_name": "str",
+        "dataset_project": "str",
+        "dataset_version": "str",
+        "test_size": "float",
+        "random_state": "int",
+        "stratify": "bool",
+    }
+    assert all(item["description"] for item in arguments.values())
+
+
+def test_a_run_is_repeated_from_the_web_with_another_version(client, queue_run):
+    """What the web page's "clone, edit, enqueue" calls: version 1.1 instead of 1.2."""
+    run = client("tasks.clone", task=queue_run["run_id"])["id"]
+    version = {"section": "Args", "name": "dataset_version", "value": "1.1"}
+    client("tasks.edit_hyper_params", task=run, hyperparams=[version])
+    client("tasks.enqueue", task=run, queue_name="services")
+    ended = ("completed", "failed", "stopped")
+    task = wait_for(
+        lambda: next((t for t in [client("tasks.get_by_id", task=run)["task"]] if t["status"] in ended), None),
+        "the end",
+    )
+    assert task["status"] == "completed", task.get("status_reason")
+    split = steps_of(client, run)["train_test_split"]
+    assert split["hyperparams"]["kwargs"]["dataset_version"]["value"] == "1.1"
+    made = client("tasks.get_by_id", task=split["hyperparams"]["return"]["split_dataset_id"]["value"])["task"]
+    assert made["runtime"]["version"] == "1.1.1"
+
+
+def test_killing_the_server_in_the_middle_loses_nothing(cli, client, settings, queue_run):
+    before = newest_run(client)
+    process = cli.start("run", "--no-cache", "--json")
+    run = wait_for(lambda: next((run for run in [newest_run(client)] if run != before), None), "the run")
+    wait_for(lambda: "in_progress" in {t["status"] for t in steps_of(client, run).values()}, "the first step")
+    os.kill(status(settings).server_pid, signal.SIGKILL)
+    assert cli("server", "up").code == 0
+    stdout, stderr = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, stderr
+    assert '"status": "completed"' in stdout
+
+
+def test_a_step_whose_agent_was_killed_is_run_again(cli, client, settings, queue_run):
+    before = newest_run(client)
+    process = cli.start("run", "--no-cache", "--json")
+    run = wait_for(lambda: next((run for run in [newest_run(client)] if run != before), None), "the run")
+
+    def worker():
+        split = steps_of(client, run).get("train_test_split", {})
+        return split.get("last_worker") if split.get("status") == "in_progress" else None
+
+    name = wait_for(worker, "the first step")
+    daemon = next(item for item in status(settings).workers if item.id == name)
+    os.kill(daemon.pid, signal.SIGKILL)
+    assert cli("server", "up").code == 0  # finds the dead worker, says so on its task, and starts it again
+    stdout, stderr = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, stderr
+    assert '"status": "completed"' in stdout
+    console = client("events.get_task_log", task=run, batch_size=500)["events"]
+    assert re.search("train_test_split' failed. Retrying", "".join(event["msg"] for event in console))
+
+
+def test_an_interrupted_run_goes_on_and_can_be_aborted(cli, client, queue_run):
+    before = newest_run(client)
+    process = cli.start("run", "--no-cache")
+    run = wait_for(lambda: next((run for run in [newest_run(client)] if run != before), None), "the run")
+    wait_for(lambda: client("tasks.get_by_id", task=run)["task"].get("last_worker"), "the controller's start")
+    process.send_signal(signal.SIGTERM)
+    stdout, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert f"python -m pipeline abort {run}" in stdout
+    done = cli("abort", run)
+    assert done.code == 0, done.stderr
+    time.sleep(6)  # an agent that was starting a task would have brought it back by now
+    tasks = [client("tasks.get_by_id", task=run)["task"], *steps_of(client, run).values()]
+    assert {task["status"] for task in tasks} <= {"stopped", "completed"}
+    unfinished = client("tasks.get_all", system_tags=["dataset"], status=["in_progress"], search_hidden=True)["tasks"]
+    assert unfinished == []
