@@ -16,6 +16,22 @@ from localserver.times import epoch_ms, iso, parse
 
 KEEP_S = 7 * 86_400
 AGGREGATIONS = ("avg", "min", "max")
+NAMES = {"type": "array", "items": {"type": "string"}}
+STATUS_REPORT = {
+    "type": "object",
+    "required": ["worker", "timestamp"],
+    "properties": {
+        "worker": {"type": "string"},
+        "timestamp": {"type": "integer"},
+        "task": {"type": "string"},
+        "queue": {"type": "string"},
+        "queues": NAMES,
+        "tags": NAMES,
+        "system_tags": NAMES,
+        # The SDK's schema wants whole numbers; agents send 20193.619, and genuine servers take it.
+        "machine_stats": {"type": "object"},
+    },
+}
 
 
 @endpoint("workers.register", writes=True)
@@ -39,7 +55,7 @@ def unregister(call: Call, tx: Tx) -> Data:
     return {}
 
 
-@endpoint("workers.status_report", writes=True)
+@endpoint("workers.status_report", writes=True, schema=STATUS_REPORT)
 def status_report(call: Call, tx: Tx) -> Data:
     """Note that a worker lives, what it does, and how its machine is."""
     worker = tx.get("worker", call.data["worker"]) or rules.registered(None, _fields(call), call.now)

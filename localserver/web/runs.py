@@ -47,6 +47,11 @@ class Step:
     parents: list[str]
     task_id: str | None = None
     queue: str | None = None
+    """Name, where the pipeline itself names one."""
+
+    queue_id: str = ""
+    """The queue that the step's task was put on."""
+
     caches: bool = False
     parameters: dict[str, Any] = field(default_factory=dict)
     message: str = ""
@@ -168,6 +173,7 @@ def _step(name: str, node: Json, begun: bool, over: bool, by_id: dict[str, Json]
         if status in ("failed", "aborted")
         else "",
         worker=child.get("last_worker") or "",
+        queue_id=_id((child.get("execution") or {}).get("queue")),
         created=moment(child.get("created")),
         started=started,
         ended=ended,

@@ -429,6 +429,17 @@ def test_queues_with_a_live_worker_come_first(web: Web, api: ApiClient, controll
         api("workers.unregister", worker="here")
 
 
+def test_a_workers_machine_is_shown_as_agents_report_it(web: Web, api: ApiClient, queue: str) -> None:
+    statistics = {"cpu_usage": [45.0], "memory_used": 2048.5, "memory_free": 6143.5, "disk_free_home": 67.2}
+    api("workers.register", worker="vm:<b>1</b>", queues=[queue])
+    now = int(time.time() * 1000)
+    api("workers.status_report", worker="vm:<b>1</b>", timestamp=now, queues=[queue], machine_stats=statistics)
+    page = web.get("/workers")
+    api("workers.unregister", worker="vm:<b>1</b>")
+    assert "vm:&lt;b&gt;1&lt;/b&gt;" in page
+    assert "45 %" in page and "2.0 of 8.0 GB" in page and "idle" in page
+
+
 def test_queue_order_is_changed_by_people(web: Web, api: ApiClient, queue: str) -> None:
     tasks = [make_task(api, f"entry {i}") for i in range(3)]
     for task in tasks:

@@ -182,6 +182,7 @@ if (here.searchParams.has("notice")) {
   here.searchParams.delete("notice");
   history.replaceState(null, "", here);
 }
+setTimeout(() => document.querySelector("main > .notice")?.remove(), 8000);
 offset = Number(document.body.dataset.now || Date.now()) - Date.now();
 if (Math.abs(offset) < 3000) offset = 0;
 tellTimes(document);

@@ -117,7 +117,8 @@ async function drawFigure(element, address) {
   delete layout.width;
   layout.autosize = true;
   layout.height = Math.min(Number(layout.height) || 360, 900);
-  layout.margin = { l: 56, r: 20, t: layout.title ? 48 : 18, b: 44, ...(layout.margin ?? {}) };
+  layout.margin = { l: 56, r: 20, t: 48, b: 44, ...(layout.margin ?? {}) };
+  if (!layout.title) layout.margin.t = Math.min(layout.margin.t, 24);
   const library = await plotly(address);
   await library.newPlot(element, data, themed(layout), CONFIG);
 }

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from localserver.web import dag
 from localserver.web.site import Json, Visit
 from localserver.web.views.lists import TASK_ROW, find_tasks, reference, task_page
-from localserver.web.views.tasks import read_struct
+from localserver.web.views.tasks import label_versions, read_struct
 
 VERSIONS = ["__$all", "dataset", "__$not", "archived"]
 FIELDS = [*TASK_ROW, "runtime"]
@@ -49,12 +49,14 @@ async def dataset(visit: Visit) -> Response:
             for stored in item.get("configuration") or []:
                 for version, node in read_struct(stored.get("value") or "").items():
                     lineage.setdefault(version, node)
-    shown = {version: lineage[version] for version in list(lineage)[:DRAWN]}
+    name = title(project["project"]["name"])
+    statuses = {task["id"]: task["status"] for task in page.items}
+    shown = label_versions(dict(list(lineage.items())[:DRAWN]), name[0], statuses)
     return visit.render(
         "dataset.html",
         live=True,
         project=project["project"],
-        title=title(project["project"]["name"]),
+        title=name,
         page=page,
         lineage=lineage,
         current=None,

@@ -7,11 +7,12 @@ import re
 
 from starlette.responses import Response
 
-from localserver.web.site import Visit
-from localserver.web.views.lists import find_queues, find_runs, find_tasks, is_alive
+from localserver.web.site import Json, Visit
+from localserver.web.views.lists import find_queues, find_runs, find_tasks, is_alive, reference
 
 RECENT = {"order_by": ["-last_update"], "system_tags": ["-archived"]}
 SEARCH_SIZE = 50
+TOLD = 4
 
 
 async def home(visit: Visit) -> Response:
@@ -28,6 +29,7 @@ async def home(visit: Visit) -> Response:
         "home.html",
         live=True,
         runs=latest,
+        told=telling([task for task, _ in latest]),
         running=running,
         recent=recent,
         queues=queues,
@@ -35,6 +37,22 @@ async def home(visit: Visit) -> Response:
         quiet=[worker for worker in workers["workers"] if worker not in alive],
         waiting=sum(len(queue.get("entries") or []) for queue in queues),
     )
+
+
+def telling(controllers: list[Json]) -> dict[str, list[tuple[str, str]]]:
+    """Return the parameters worth telling of each run: those in which a pipeline's runs differ, else the first ones."""
+    by_pipeline: dict[str, list[tuple[str, dict[str, str]]]] = {}
+    for task in controllers:
+        arguments = (task.get("hyperparams") or {}).get("Args") or {}
+        values = {name: str(item.get("value") or "") for name, item in arguments.items()}
+        by_pipeline.setdefault(reference(task.get("project")), []).append((task["id"], values))
+    told = {}
+    for runs in by_pipeline.values():
+        names = {name: None for _, values in runs for name in values}
+        differing = [name for name in names if len({values.get(name) for _, values in runs}) > 1]
+        for id_, values in runs:
+            told[id_] = [(name, values[name]) for name in differing or names if name in values][:TOLD]
+    return told
 
 
 async def search(visit: Visit) -> Response:

@@ -18,7 +18,7 @@ MOVES = {
     "back": "queues.move_task_to_back",
 }
 STATS = ("cpu_usage", "memory_used", "memory_free", "gpu_usage")
-STATS_WINDOW_S = 900
+STATS_WINDOW_S, STATS_STEP_S = 300, 60
 
 
 async def queues(visit: Visit) -> Response:
@@ -54,7 +54,7 @@ async def workers(visit: Visit) -> Response:
     query = {
         "from_date": now - STATS_WINDOW_S,
         "to_date": now + 1,
-        "interval": STATS_WINDOW_S * 2,
+        "interval": STATS_STEP_S,
         "items": [{"key": key, "aggregation": "avg"} for key in STATS],
     }
     found, stats = await asyncio.gather(visit.call("workers.get_all", {}), visit.call("workers.get_stats", query))

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from localserver.errors import ApiError
 from localserver.web import dag, runs
 from localserver.web.site import Json, Visit
-from localserver.web.text import LIVE
+from localserver.web.text import LIVE, size
 from localserver.web.views.lists import TASK_ROW, find_tasks, reference
 
 HEADER = [*TASK_ROW, "parent.name", "runtime", "comment"]
@@ -138,9 +138,10 @@ async def pipeline(visit: Visit) -> Response:
     """Show a pipeline run as a graph of its steps, with their times and the run's parameters."""
     task = await load(visit, ["configuration.Pipeline", "hyperparams"])
     ids = runs.step_ids(task)
-    own, named = await asyncio.gather(
+    own, named, queues = await asyncio.gather(
         find_tasks(visit, {"parent": [task["id"]]}, size=1000, fields=runs.STEP_FIELDS),
         find_tasks(visit, {"id": ids}, size=1000, fields=runs.STEP_FIELDS) if ids else _nothing(),
+        visit.call("queues.get_all", {"only_fields": ["id", "name"], "search_hidden": True}),
     )
     run = runs.read_run(task, [*own, *named])
     shown = {step.task_id for step in run.steps}
@@ -149,6 +150,7 @@ async def pipeline(visit: Visit) -> Response:
         task,
         "pipeline",
         run=run,
+        queues={queue["id"]: queue["name"] for queue in queues["queues"]},
         steps={step.name: step for step in run.steps},
         drawing=dag.layout({step.name: step.parents for step in run.steps}),
         others=[child for child in own if child["id"] not in shown],
@@ -178,7 +180,7 @@ async def dataset(visit: Visit) -> Response:
         total=len(files),
         number=number,
         has_next=len(matching) > start + FILES_PER_PAGE,
-        versions=versions,
+        versions=label_versions(versions, task["name"], {task["id"]: task["status"]}),
         parents=parents,
         drawing=dag.layout({id_: version["parents"] for id_, version in versions.items()}) if versions else None,
     )
@@ -206,6 +208,21 @@ def read_struct(text: str) -> dict[str, Json]:
         }
     except (ValueError, KeyError, TypeError, AttributeError):
         return {}
+
+
+def label_versions(versions: dict[str, Json], own_name: str, statuses: dict[str, str]) -> dict[str, Json]:
+    """Return versions ready to be drawn: with a line of text, and the status of today where it is known.
+
+    The SDK writes a version's structure while the version is still being made.
+    """
+    labelled = {}
+    for id_, version in versions.items():
+        words = [size(version["job_size"])] if version.get("job_size") else []
+        if version.get("name") != own_name:
+            words.append(str(version.get("name") or ""))
+        line = " · ".join(words) or "empty"
+        labelled[id_] = version | {"line": line, "status": statuses.get(id_, version.get("status"))}
+    return labelled
 
 
 @dataclass(frozen=True)
