@@ -18,14 +18,23 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-HARMLESS = {"--upgrade", "-U", "--disable-pip-version-check", "--quiet", "-q", "--no-cache-dir"}
+HARMLESS = {
+    "--upgrade",
+    "-U",
+    "--disable-pip-version-check",
+    "--quiet",
+    "-q",
+    "--no-cache-dir",
+    "--use-deprecated=legacy-resolver",
+}
 """Options that change nothing when nothing has to be installed. Here, "upgrade" means: what satisfies the request."""
 
 SOURCES = {"--index-url", "-i", "--extra-index-url", "--find-links", "-f", "--trusted-host"}
 """Options with a value that say where a package would come from."""
 
 HABITS = {"Cython"}
-"""What the agent installs on its own account, for sources that pip builds in an environment of their own anyway."""
+"""What the agent installs on its own account, by name on the command line, for sources that pip builds in an
+environment of their own anyway. A step that lists it in its requirements means it."""
 
 TOOLS = {"pip", "setuptools", "wheel", "distribute"}
 """What `pip freeze` leaves out, unless it is told `--all`."""
@@ -47,30 +56,28 @@ def answer(arguments: list[str]) -> str:
     if words[:1] == ["freeze"] and set(words[1:]) <= {"--all"}:
         return freeze(everything="--all" in words)
     if words[:1] == ["install"]:
-        wanted = [text for text in requirements(words[1:]) if text not in HABITS]
+        named, files = split(words[1:])
+        wanted = [text for text in named if text not in HABITS]
+        wanted += [text for file in files for text in from_file(file)]
         if all(is_satisfied(text) for text in wanted):
             return f"{len(wanted)} requirement(s) already satisfied by this image\n"
     raise AskPip
 
 
-def requirements(words: list[str]) -> Iterator[str]:
-    """Yield the requirements of an `install` command line, those in files included."""
+def split(words: list[str]) -> tuple[list[str], list[Path]]:
+    """Return the requirements and the requirements files of an `install` command line."""
+    named, files = [], []
     rest = iter(words)
     for word in rest:
-        name, _, value = word.partition("=")
         if word in ("-r", "--requirement"):
-            for text in from_file(Path(next(rest, ""))):
-                # A habit of the agent is one only on the command line: a step that asks for it means it.
-                yield f"{text} " if text in HABITS else text
+            files.append(Path(next(rest, "")))
         elif word in SOURCES:
             next(rest, None)
-        elif name in SOURCES and value:
-            continue
-        elif word.startswith("-"):
-            if word not in HARMLESS:
-                raise AskPip
-        else:
-            yield word
+        elif not word.startswith("-"):
+            named.append(word)
+        elif word not in HARMLESS and word.partition("=")[0] not in SOURCES:
+            raise AskPip
+    return named, files
 
 
 def from_file(path: Path) -> Iterator[str]:
@@ -108,10 +115,10 @@ def is_satisfied(text: str) -> bool:
         return False
 
 
-def freeze(*, everything: bool) -> str:
-    """Return what `pip freeze` prints."""
+def freeze(*, everything: bool, path: list[str] | None = None) -> str:
+    """Return what `pip freeze` prints of the packages in `path`."""
     rows = {}
-    for package in metadata.distributions():
+    for package in metadata.distributions(path=path or sys.path):
         if package.read_text("direct_url.json"):  # installed from an address, which only pip spells out
             raise AskPip
         name = package.metadata["Name"]

@@ -1,0 +1,1 @@
+"""What goes into the task image beside its two environments."""

@@ -1,0 +1,95 @@
+"""What the task image answers in pip's place, and what it leaves to pip."""
+
+from __future__ import annotations
+
+import pytest
+
+from images.task import pip_gate
+
+UPGRADE = "install pip<20.2;python_version<'3.10' pip<22.3;python_version>='3.10' --upgrade"
+ANSWERED = [
+    UPGRADE,
+    "--disable-pip-version-check install click",
+    "install Cython --use-deprecated=legacy-resolver",
+    "install click",
+    "install click>=8 --extra-index-url https://example.org/simple",
+    "install --extra-index-url=https://example.org/simple click",
+    "install nothing-of-that-name;python_version<'3'",
+]
+LEFT_TO_PIP = [
+    "install click==1.0",
+    "install nothing-of-that-name",
+    "install click --target /tmp/elsewhere",
+    "install ./folder",
+    "install clearml[s3]",
+    "install git+https://example.org/x.git",
+    "install click@https://example.org/click.whl",
+    "uninstall -y click",
+    "download click",
+    "freeze --local",
+    "",
+]
+
+
+@pytest.mark.parametrize("line", ANSWERED)
+def test_what_is_satisfied_is_answered(line):
+    assert pip_gate.answer(line.split())
+
+
+@pytest.mark.parametrize("line", LEFT_TO_PIP)
+def test_everything_else_is_left_to_pip(line):
+    with pytest.raises(pip_gate.AskPip):
+        pip_gate.answer(line.split())
+
+
+FILES = [
+    ("click\n", True),
+    ("# a comment\n\nclick >= 8  # as of 2021\n", True),
+    ("--extra-index-url https://example.org/simple\nclick\n", True),
+    ("click>=8,\\\n<99\n", True),
+    ("click==1.0\n", False),
+    ("click\n-e .\n", False),
+    ("-r other.txt\n", False),
+    ("click --hash=sha256:00\n", False),
+    # On the agent's command line it is a habit; a step that lists it means it.
+    ("Cython\n", False),
+]
+
+
+@pytest.mark.parametrize(("content", "satisfied"), FILES)
+def test_a_requirements_file_is_read_as_pip_does(tmp_path, content, satisfied):
+    file = tmp_path / "requirements.txt"
+    file.write_text(content)
+    if satisfied:
+        assert pip_gate.answer(["install", "-r", str(file)])
+    else:
+        with pytest.raises(pip_gate.AskPip):
+            pip_gate.answer(["install", "-r", str(file)])
+
+
+def test_a_missing_requirements_file_is_left_to_pip(tmp_path):
+    with pytest.raises(pip_gate.AskPip):
+        pip_gate.answer(["install", "-r", str(tmp_path / "none.txt")])
+
+
+@pytest.fixture
+def packages(tmp_path):
+    for name, version in (("Zeta", "1.0"), ("alpha", "2.0"), ("pip", "22.2")):
+        record = tmp_path / f"{name}-{version}.dist-info"
+        record.mkdir()
+        (record / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("everything", "expected"),
+    [(False, "alpha==2.0\nZeta==1.0\n"), (True, "alpha==2.0\npip==22.2\nZeta==1.0\n")],
+)
+def test_the_list_is_as_pip_prints_it(packages, everything, expected):
+    assert pip_gate.freeze(everything=everything, path=[str(packages)]) == expected
+
+
+def test_a_package_that_came_from_an_address_is_listed_by_pip(packages):
+    (packages / "alpha-2.0.dist-info/direct_url.json").write_text('{"url": "https://example.org/alpha.whl"}')
+    with pytest.raises(pip_gate.AskPip):
+        pip_gate.freeze(everything=False, path=[str(packages)])
