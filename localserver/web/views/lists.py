@@ -17,6 +17,13 @@ TASK_ROW = [
     "completed", "status_changed", "last_update", "last_iteration", "last_worker", "project.name", "user.name",
 ]  # fmt: skip
 PAGE_SIZE = 50
+CONTROLLERS: Json = {
+    "type": ["controller"],
+    "system_tags": ["__$all", "pipeline", "__$not", "archived"],
+    "order_by": ["-created"],
+}
+"""The tasks that are pipeline runs, newest first."""
+
 WORKER_QUIET_S = 90.0
 """A worker that has not called for this long is probably gone: agents call every few seconds."""
 
@@ -53,10 +60,7 @@ async def task_page(visit: Visit, query: Json, *, size: int = PAGE_SIZE) -> Slic
 
 async def find_runs(visit: Visit, query: Json, *, size: int) -> list[tuple[Json, Run]]:
     """Return pipeline runs with their steps, newest first."""
-    wanted = {
-        "type": ["controller"],
-        "system_tags": ["__$all", "pipeline", "__$not", "archived"],
-        "order_by": ["-created"],
+    wanted = CONTROLLERS | {
         "only_fields": [*TASK_ROW, "runtime", "configuration.Pipeline", "hyperparams"],
     }
     controllers = await find_tasks(visit, wanted | query, size=size)

@@ -6,31 +6,39 @@ import asyncio
 
 from starlette.responses import Response
 
-from localserver.web.runs import Run
 from localserver.web.site import Json, Visit
-from localserver.web.views.lists import find_runs, reference
+from localserver.web.views.lists import CONTROLLERS, find_runs, find_tasks, reference
 
-LATEST = 300
+LATEST = 500
 """Runs that the list of pipelines looks at."""
 
-RUNS = 100
+RUNS = 50
 
 
 async def pipelines(visit: Visit) -> Response:
     """Show every pipeline with its latest run."""
     query = {"system_tags": ["pipeline"], "search_hidden": True, "only_fields": ["name", "system_tags", "last_update"]}
-    found, latest = await asyncio.gather(visit.call("projects.get_all_ex", query), find_runs(visit, {}, size=LATEST))
-    by_project: dict[str, list[tuple[Json, Run]]] = {}
-    for task, run in latest:
-        by_project.setdefault(reference(task.get("project")), []).append((task, run))
+    found, controllers = await asyncio.gather(
+        visit.call("projects.get_all_ex", query), find_tasks(visit, CONTROLLERS, size=LATEST)
+    )
+    by_project: dict[str, list[Json]] = {}
+    for task in controllers:
+        by_project.setdefault(reference(task.get("project")), []).append(task)
+    newest = [tasks[0]["id"] for tasks in by_project.values()]
+    runs = {
+        task["id"]: (task, run) for task, run in (await find_runs(visit, {"id": newest}, size=LATEST) if newest else [])
+    }
     names = {project["id"]: project["name"] for project in found["projects"]}
-    for id_, its_runs in by_project.items():
-        names.setdefault(id_, (its_runs[0][0].get("project") or {}).get("name") or "")
-    rows = [
-        {"id": id_, "name": name, "title": title(name), "runs": by_project.get(id_, [])} for id_, name in names.items()
-    ]
-    rows.sort(key=lambda row: row["runs"][0][0].get("created") or "" if row["runs"] else "", reverse=True)
-    return visit.render("pipelines.html", live=True, rows=rows)
+    for id_, tasks in by_project.items():
+        names.setdefault(id_, (tasks[0].get("project") or {}).get("name") or "")
+    rows: list[Json] = []
+    for id_, name in names.items():
+        tasks = by_project.get(id_, [])
+        latest = runs.get(tasks[0]["id"]) if tasks else None
+        created = tasks[0].get("created") or "" if tasks else ""
+        rows.append({"id": id_, "title": title(name), "latest": latest, "count": len(tasks), "created": created})
+    rows.sort(key=lambda row: str(row["created"]), reverse=True)
+    return visit.render("pipelines.html", live=True, rows=rows, partly=len(controllers) == LATEST)
 
 
 async def pipeline(visit: Visit) -> Response:
