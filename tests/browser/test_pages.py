@@ -155,6 +155,18 @@ def test_plots_are_drawn(watch: Watch, reporting_task: str) -> None:
     expect(page.get_by_text("WebGL is not supported")).to_have_count(0)
 
 
+def test_new_plots_of_a_running_task_are_announced(watch: Watch, clearml_api: ApiClient) -> None:
+    task = clearml_api("tasks.create", name="plots later", type="training")["id"]
+    clearml_api("tasks.started", task=task)
+    page = watch().open(f"/tasks/{task}/plots")
+    expect(page.get_by_text("No plots")).to_be_visible()
+    figure = '{"data": [{"type": "bar", "x": ["a"], "y": [1]}], "layout": {}}'
+    clearml_api("events.add", type="plot", task=task, metric="late", variant="", iter=0, plot_str=figure)
+    page.get_by_role("link", name="Show them").click()
+    expect(page.locator(".bars path")).to_be_visible()
+    clearml_api("tasks.stopped", task=task)
+
+
 def test_scalars_are_drawn(watch: Watch, reporting_task: str) -> None:
     page = watch().open(f"/tasks/{reporting_task}/scalars")
     card = page.locator(".plot", has=page.locator("h2", has_text=re.compile("^loss$")))

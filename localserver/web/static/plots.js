@@ -143,6 +143,12 @@ function whenSeen(elements, draw) {
 const plots = document.querySelector(".plots");
 if (plots) whenSeen(plots.querySelectorAll("[data-figure]"), (element) => drawFigure(element, plots.dataset.plotly));
 
+const known = document.getElementById("plots-news")?.dataset.known;
+document.addEventListener("refreshed", () => {
+  const news = document.getElementById("plots-news");
+  if (news && news.dataset.known !== known) news.hidden = false;
+});
+
 // ---- scalars -----------------------------------------------------------------------------------------------------
 
 const scalars = document.getElementById("scalars");

@@ -106,6 +106,10 @@ async def scalars_data(visit: Visit) -> Response:
 
 async def plots(visit: Visit) -> Response:
     """Show plots as they were reported, those of the last iteration of each at first."""
+    if visit.wants_part():
+        # A page that looks for news must not have all figures read for that.
+        task, known = await asyncio.gather(load(visit), _plot_metrics(visit))
+        return render_tab(visit, task, "plots", metrics=known)
     iterations = _count(visit, "iters", 1, MAX_ITERATIONS)
     task, found = await asyncio.gather(
         load(visit),
@@ -113,7 +117,7 @@ async def plots(visit: Visit) -> Response:
     )
     events = sorted(found["plots"], key=lambda event: (event.get("metric") or "", event.get("variant") or "",
                                                        -(event.get("iter") or 0)))  # fmt: skip
-    metrics = list(dict.fromkeys(event.get("metric") or "" for event in events))
+    metrics = sorted({event.get("metric") or "" for event in events})
     chosen = visit.query.get("metric")
     if chosen is not None:
         events = [event for event in events if (event.get("metric") or "") == chosen]
@@ -137,6 +141,12 @@ async def plots(visit: Visit) -> Response:
         has_next=len(events) > start + PLOTS_PER_PAGE,
     )
     return _drawing(visit, response, compiling=any(compiles(event["plot_str"]) for event in shown))
+
+
+async def _plot_metrics(visit: Visit) -> list[str]:
+    query = {"tasks": [visit.argument("task")], "event_type": "plot"}
+    found = (await visit.call("events.get_task_metrics", query))["metrics"]
+    return sorted({name for item in found for name in item["metrics"]})
 
 
 def compiles(figure: str) -> bool:
