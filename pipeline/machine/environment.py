@@ -10,6 +10,7 @@ Outside system: the file system; `uv` is only named, the agent runs it. Two thin
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shlex
 import shutil
@@ -51,7 +52,7 @@ fi
 def copy_environment(source: Path, target: Path) -> Path:
     """Make `target` a hard-linked copy of environment `source` unless it is one; return its interpreter."""
     python = target / "bin" / "python"
-    if _distributions(source) != _distributions(target) or not python.exists():
+    if fingerprint(source) != fingerprint(target) or not python.exists():
         staging = target.with_name(target.name + ".new")
         shutil.rmtree(staging, ignore_errors=True)
         shutil.copytree(source, staging, symlinks=True, copy_function=_link)
@@ -68,12 +69,11 @@ def _link(source: str, target: str) -> str:
     return target
 
 
-def _distributions(environment: Path) -> dict[str, int]:
-    """Return what is installed: each distribution's record, with the file's identity (or time, where copied)."""
-    return {
-        record.parent.name: record.stat().st_mtime_ns
-        for record in environment.glob("lib/python*/site-packages/*.dist-info/RECORD")
-    }
+def fingerprint(environment: Path) -> str:
+    """Return a text that changes whenever something is installed into the environment or removed from it."""
+    records = environment.glob("lib/python*/site-packages/*.dist-info/RECORD")
+    installed = sorted(f"{record.parent.name} {record.stat().st_mtime_ns}" for record in records)
+    return hashlib.sha256("\n".join(installed).encode()).hexdigest()
 
 
 def write_interpreter(path: Path, python: Path, name: str) -> Path:

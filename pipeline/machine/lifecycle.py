@@ -79,6 +79,7 @@ def up(settings: MachineSettings) -> Machine:
     Raises:
         StartError: Something does not start; the message ends with its log's last lines.
     """
+    workers.check(settings)
     with _lock(settings):
         access, started = server.ensure(settings)
         names = [worker.plan.name for worker in workers.ensure(settings, access)]

@@ -24,6 +24,8 @@ from pipeline.machine.errors import StopError
 TERM_GRACE_S = 10.0
 KILL_GRACE_S = 5.0
 POLL_S = 0.05
+LOG_LIMIT_BYTES = 20 * 2**20
+"""A longer log is put aside at the next start."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ def running(pid_file: Path) -> psutil.Process | None:
 
 def start(argv: Sequence[str], *, env: Mapping[str, str], folder: Path, log: Path, pid_file: Path) -> psutil.Popen:
     """Start `argv` in a session of its own, output appended to `log`, and record it in `pid_file`."""
-    log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists() and log.stat().st_size > LOG_LIMIT_BYTES:
+        log.replace(log.with_suffix(".old"))
     with log.open("ab") as output:
         process = psutil.Popen(
             argv,

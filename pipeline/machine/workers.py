@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ import psutil
 from pipeline.machine import processes
 from pipeline.machine.api import Access, Api
 from pipeline.machine.configuration import WORKER_VARIABLE, agent_configuration, agent_environment
-from pipeline.machine.environment import copy_environment, write_interpreter
+from pipeline.machine.environment import copy_environment, fingerprint, write_interpreter
 from pipeline.machine.errors import StartError
 from pipeline.machine.settings import AGENT_VARIABLE, MachineSettings, WorkerPlan
 
@@ -64,13 +65,12 @@ def ensure(settings: MachineSettings, access: Access) -> list[Worker]:
     """Start the workers that do not run, wait until the server knows them, and return them.
 
     Raises:
-        StartError: The agent is not installed, or a worker ended or did not register in time.
+        StartError: A worker ended, or did not register in time.
     """
-    _check(settings)
     api = Api(access)
     for queue in sorted({plan.queue for plan in settings.workers}):
         api.ensure_queue(queue)
-    _retire(settings, access.api)
+    _retire(settings, access, api)
     started = {}
     for worker in planned(settings):
         if worker.process() is None:
@@ -101,17 +101,39 @@ def families(settings: MachineSettings) -> dict[Path, list[psutil.Process]]:
     return {folder: family for folder, family in found.items() if folder.parent == settings.workers_folder}
 
 
-def _retire(settings: MachineSettings, api_url: str) -> None:
-    """End workers that are no longer planned, or that serve another address than `api_url`."""
-    wanted = {worker.folder for worker in planned(settings)}
-    for folder, family in families(settings).items():
+def _retire(settings: MachineSettings, access: Access, api: Api) -> None:
+    """End workers that are of no use any more.
+
+    These are the ones that are no longer planned or serve another address, and, where they are idle, those whose
+    environment was copied from one that has changed since (`task setup` after a `git pull`).
+    """
+    wanted = {worker.folder: worker.id for worker in planned(settings)}
+    busy = {worker for worker, entry in api.workers().items() if entry.get("task")}
+    now = _facts(settings, access)
+
+    def of_use(folder: Path) -> bool:
         record = processes.Record.read(folder / PID_FILE)
-        if folder not in wanted or record is None or record.facts.get("api") != api_url:
+        if record is None or folder not in wanted or record.facts.get("api") != access.api:
+            return False
+        return record.facts == now or wanted[folder] in busy
+
+    for folder, family in families(settings).items():
+        if not of_use(folder):
             processes.end(family)
             (folder / PID_FILE).unlink(missing_ok=True)
 
 
-def _check(settings: MachineSettings) -> None:
+def _facts(settings: MachineSettings, access: Access) -> dict[str, str]:
+    """Return what a worker is started with, remembered to see later whether it still holds."""
+    return {"api": access.api, "environment": fingerprint(settings.environment)}
+
+
+def check(settings: MachineSettings) -> None:
+    """Find out what would keep workers from starting, before anything is started.
+
+    Raises:
+        StartError: The agent is not installed, or its folder has a name that it refuses.
+    """
     if not settings.agent_python.exists():
         raise StartError(
             f"there is no clearml-agent: {settings.agent_python} does not exist",
@@ -126,7 +148,8 @@ def _check(settings: MachineSettings) -> None:
 
 def _start(settings: MachineSettings, access: Access, worker: Worker) -> psutil.Popen:
     folder = worker.folder
-    (folder / "tmp").mkdir(mode=0o700, parents=True, exist_ok=True)
+    shutil.rmtree(folder / "tmp", ignore_errors=True)  # what a killed agent left
+    (folder / "tmp").mkdir(mode=0o700, parents=True)
     python = copy_environment(settings.environment, folder / "env")
     interpreter = write_interpreter(folder / "python", python, worker.plan.name)
     configuration = folder / "clearml.conf"
@@ -143,7 +166,7 @@ def _start(settings: MachineSettings, access: Access, worker: Worker) -> psutil.
         log=worker.log,
         pid_file=worker.pid_file,
     )
-    processes.remember(worker.pid_file, api=access.api, queue=worker.plan.queue)
+    processes.remember(worker.pid_file, **_facts(settings, access))
     return process
 
 

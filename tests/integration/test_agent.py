@@ -10,6 +10,7 @@ import subprocess
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,6 +21,7 @@ import pytest
 from localserver.pytest_plugin import ClearmlServer
 from pipeline.machine import MachineSettings, processes, workers
 from pipeline.machine.api import Access
+from pipeline.machine.environment import copy_environment
 from tests.api_client import ApiClient
 
 pytestmark = pytest.mark.integration
@@ -195,6 +197,24 @@ def test_a_killed_agent_takes_its_task_along_and_the_next_start_reports_it(api, 
     assert found["status"] == "failed"
     assert "had died" in found["status_reason"]
     assert wait(api, enqueue("print('again')\n"), ended)["status"] == "completed"
+
+
+def test_idle_workers_are_started_anew_when_the_environment_has_changed(api, enqueue, settings, clearml_server):
+    access = Access.read(clearml_server.data / "clearml.conf")
+    environment = settings.state / "another"
+    copy_environment(settings.environment, environment)
+    changed = replace(settings, environment=environment)
+    assert workers.ensure(changed, access) == []
+    task = enqueue(SLEEPER)
+    pid_of(api, task)
+
+    (site,) = environment.glob("lib/python*/site-packages")
+    (site / "new-1.0.dist-info").mkdir()
+    (site / "new-1.0.dist-info/RECORD").touch()
+    assert [worker.plan.name for worker in workers.ensure(changed, access)] == ["controllers"]
+    assert state(api, task)["status"] == "in_progress"
+    api("tasks.stop", task=task)
+    wait(api, task, ended)
 
 
 # clearml-agent#223, the reason for the pin: agent 1.9.2 runs a task (above); what 1.9.3 does instead is refused.

@@ -201,6 +201,13 @@ def test_a_taken_port_is_named_with_its_owner_and_the_way_out(server, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def test_a_folder_that_the_agent_refuses_is_named_before_anything_starts(server, tmp_path):
+    done = server("up", CLEARML_PODS_STATE=str(tmp_path / "my state"))
+    assert done.returncode == 35
+    assert "refuses folders with a space" in done.stderr
+    assert not (tmp_path / "my state").exists()
+
+
 def test_a_missing_agent_is_named_with_the_command_that_mends_it(server, tmp_path):
     state, base = tmp_path / "other", str(free_base())
     changes = {"CLEARML_PODS_STATE": str(state), "CLEARML_PODS_PORT_BASE": base}
@@ -208,7 +215,7 @@ def test_a_missing_agent_is_named_with_the_command_that_mends_it(server, tmp_pat
     assert done.returncode == 35
     assert "there is no clearml-agent" in done.stderr
     assert "task setup" in done.stderr
-    assert "Stopped: server." in server("down", **changes).stdout
+    assert server("down", **changes).stdout == "Nothing was running.\n"
 
 
 def test_down_ends_everything_and_reports_the_running_task_as_stopped(server, up, settings):
