@@ -53,7 +53,9 @@ def test_steps_run_on_the_queue_of_the_values_file():
 
 def test_the_wheel_carries_the_values_file():
     included = toml("pyproject.toml")["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
-    assert included == {str(IN_CLONE.relative_to(ROOT)): "pipeline/data/values-agent.yaml"}
+    assert included[str(IN_CLONE.relative_to(ROOT))] == "pipeline/data/values-agent.yaml"
+    # Two packages that do not know each other carry a copy each.
+    assert included[str(IN_CLONE.parent.relative_to(ROOT))] == "deploy/data"
 
 
 def test_no_secret_stands_in_the_values_file():

@@ -1,0 +1,110 @@
+"""A check: an id, a title, and a function that answers ok, warn or fail with evidence and the command that mends it.
+
+Preflight, `check` and `doctor` are lists of the same checks. Pure but for the functions it is handed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from deploy.errors import DeployError
+
+
+class Level(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+    SKIP = "skip"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check saw."""
+
+    level: Level
+    evidence: str
+    fix: str | None = None
+    exit_code: int = 0
+
+
+def ok(evidence: str) -> Finding:
+    """Return a good finding."""
+    return Finding(Level.OK, evidence)
+
+
+def warn(evidence: str, fix: str) -> Finding:
+    """Return a finding that a person should read."""
+    return Finding(Level.WARN, evidence, fix)
+
+
+def fail(evidence: str, fix: str, exit_code: int = 1) -> Finding:
+    """Return a finding that must be mended."""
+    return Finding(Level.FAIL, evidence, fix, exit_code)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question with a yes-or-no answer."""
+
+    id: str
+    title: str
+    run: Callable[[], Finding]
+    needs: tuple[str, ...] = ()
+    """Checks without which this one cannot be answered."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A check and its answer."""
+
+    id: str
+    title: str
+    finding: Finding
+    seconds: float = field(compare=False)
+
+    @property
+    def level(self) -> Level:
+        """How it ended."""
+        return self.finding.level
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        body = {key: value for key, value in asdict(self.finding).items() if key != "level"}
+        return {
+            "id": self.id,
+            "title": self.title,
+            "result": str(self.level),
+            **body,
+            "seconds": round(self.seconds, 2),
+        }
+
+
+def run(checks: Iterable[Check], clock: Callable[[], float] = time.monotonic) -> Iterator[Result]:
+    """Run checks in order; one whose needs failed is left out aloud."""
+    bad: set[str] = set()
+    for check in checks:
+        began = clock()
+        missing = [need for need in check.needs if need in bad]
+        finding = Finding(Level.SKIP, f"needs {', '.join(missing)}") if missing else _ask(check)
+        if finding.level in (Level.FAIL, Level.SKIP):
+            bad.add(check.id)
+        yield Result(check.id, check.title, finding, clock() - began)
+
+
+def _ask(check: Check) -> Finding:
+    try:
+        return check.run()
+    except DeployError as error:
+        evidence = "; ".join((error.message, *error.evidence[-3:]))
+        return fail(evidence, error.hint or "python -m deploy doctor --verbose", error.exit_code)
+
+
+def exit_code(results: Iterable[Result]) -> int:
+    """Return the exit code of the first check that failed, 0 if none did."""
+    return next((result.finding.exit_code or 1 for result in results if result.level == Level.FAIL), 0)

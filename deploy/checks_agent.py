@@ -1,0 +1,242 @@
+"""Checks of an agent that is installed: does it live, and does it work for anybody.
+
+Running and Ready say little: an agent whose queue was deleted, whose keys were revoked or whose server is gone stays
+Ready for ever. So server, keys, queue, worker and the agent's own log are asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from deploy import prove, rollout
+from deploy.checks import Check, Finding, fail, ok, warn
+from deploy.clearml_api import ClearmlApi
+from deploy.errors import CredentialsError, PodError, ReleaseNotFoundError, SettingsError, WorkerError
+from deploy.pods import State, classify_pod, task_id
+from deploy.session import Session
+from deploy.settings import Secret
+
+AGAIN = "task deploy-agent"
+LOG_FRESH_S = 30
+PENDING_QUEUE = "k8s_scheduler"
+"""Where the agent keeps a task between taking it and its pod's start."""
+
+
+def release(session: Session) -> Finding:
+    """Is there a release, and did its last operation end well."""
+    revision = session.helm.revision()
+    name = session.settings.release
+    if revision is None:
+        where = f"namespace {session.settings.namespace}"
+        return fail(f"there is no release {name} in {where}", AGAIN, ReleaseNotFoundError.exit_code)
+    text = f"revision {revision.number} of {revision.chart} is {revision.status} since {revision.updated}"
+    if revision.pending:
+        return fail(f"{text}: an operation was cut off", AGAIN, ReleaseNotFoundError.exit_code)
+    if revision.status != "deployed":
+        return fail(f"{text}: {revision.description}", AGAIN, ReleaseNotFoundError.exit_code)
+    return ok(text)
+
+
+def strategy(session: Session) -> Finding:
+    """Does an upgrade end the old agent before it starts the new one."""
+    deployment = session.cluster.deployment(session.settings.fullname)
+    if deployment is None:
+        return fail(f"Deployment {session.settings.fullname} is not there", AGAIN, PodError.exit_code)
+    kind = (deployment["spec"].get("strategy") or {}).get("type")
+    if kind != "Recreate":
+        return warn(f"strategy {kind}: during an upgrade two agents take tasks, with old and new settings", AGAIN)
+    return ok("strategy Recreate: never two agents at once")
+
+
+def pod(session: Session) -> Finding:
+    """Is there exactly one agent pod, and is it ready."""
+    pods = rollout.agent_pods(session.cluster, session.settings.fullname)
+    if not pods:
+        return fail("there is no agent pod", AGAIN, PodError.exit_code)
+    for found in pods:
+        verdict = classify_pod(found, session.now())
+        name = found["metadata"]["name"]
+        if verdict.state != State.READY:
+            error = rollout.pod_error(session, found, verdict)
+            words = "; ".join((f"pod {name} is {verdict.reason} {verdict.message}".strip(), *error.evidence[-3:]))
+            return fail(words, verdict.hint(found), PodError.exit_code)
+    if len(pods) > 1:
+        names = ", ".join(found["metadata"]["name"] for found in pods)
+        return fail(f"{len(pods)} agents take tasks at once: {names}", AGAIN, PodError.exit_code)
+    restarts = sum(int(item.get("restartCount") or 0) for item in pods[0]["status"].get("containerStatuses") or [])
+    text = f"pod {pods[0]['metadata']['name']} is ready on node {pods[0]['spec'].get('nodeName')}"
+    if restarts:
+        return warn(f"{text}, restarted {restarts} times", f"kubectl logs --previous {pods[0]['metadata']['name']}")
+    return ok(text)
+
+
+def secret(session: Session) -> Finding:
+    """Are the keys that the agent was given still good."""
+    plan = session.plan
+    content = session.cluster.secret(plan.keys_secret)
+    if content is None:
+        return fail(f"Secret {plan.keys_secret} is not there", AGAIN, SettingsError.exit_code)
+    missing = [key for key in ("agentk8sglue_key", "agentk8sglue_secret") if not content.get(key)]
+    if missing:
+        return fail(f"Secret {plan.keys_secret} lacks {', '.join(missing)}", AGAIN, SettingsError.exit_code)
+    own = replace(
+        session.server,
+        access_key=Secret(content["agentk8sglue_key"]),
+        secret_key=Secret(content["agentk8sglue_secret"]),
+        source=f"Secret {plan.keys_secret}",
+    )
+    try:
+        ClearmlApi(own).login()
+    except CredentialsError as error:
+        return fail(error.message, f"put good keys into clearml.conf, then: {AGAIN}", error.exit_code)
+    if own.secret_key != session.server.secret_key:
+        return warn(f"Secret {plan.keys_secret} holds other keys than {session.server.source}", AGAIN)
+    return ok(f"the server takes the keys in Secret {plan.keys_secret}")
+
+
+def queue(session: Session) -> Finding:
+    """Are the agent's queues there."""
+    missing = [name for name in session.plan.queues if session.api.queue(name) is None]
+    if missing:
+        return fail(
+            f"queue {', '.join(missing)} does not exist: an agent that served it is deaf",
+            f"{AGAIN} (makes it and restarts the agent)",
+            WorkerError.exit_code,
+        )
+    waiting = {item.name: len(item.tasks) for item in session.api.queues() if item.name in session.plan.queues}
+    return ok(", ".join(f"queue {name}: {count} waiting" for name, count in waiting.items()))
+
+
+def worker(session: Session) -> Finding:
+    """Is the agent known to the server, and alive."""
+    found = prove.find_worker(session.api.workers(), session.settings.fullname)
+    if found is None:
+        return fail(f"no worker {session.settings.fullname} is registered", AGAIN, WorkerError.exit_code)
+    age = found.age_s(session.now())
+    if age > prove.ALIVE_S:
+        return fail(f"worker {found.id} is silent for {age:.0f} s", AGAIN, WorkerError.exit_code)
+    return ok(f"worker {found.id} was heard {max(age, 0):.0f} s ago")
+
+
+def serves(session: Session) -> Finding:
+    """Does the agent ask for tasks of the wanted queues."""
+    found = prove.find_worker(session.api.workers(), session.settings.fullname)
+    wanted, served = session.plan.queues, found.queues if found else ()
+    missing = [name for name in wanted if name not in served]
+    if missing:
+        return fail(
+            f"worker serves {', '.join(filter(None, served)) or 'nothing'}, not {', '.join(missing)}",
+            AGAIN,
+            WorkerError.exit_code,
+        )
+    return ok(f"worker serves {', '.join(served)}")
+
+
+def log(session: Session) -> Finding:
+    """Does the agent's log say that it works."""
+    pods = rollout.agent_pods(session.cluster, session.settings.fullname)
+    if not pods:
+        return fail("there is no agent pod", AGAIN, PodError.exit_code)
+    name = pods[0]["metadata"]["name"]
+    lines = session.cluster.log(name, "k8s-glue", tail=40)
+    cause = prove.log_cause(lines)
+    if cause:
+        return fail(f"agent {name}: {cause[1]} ({session.redact(cause[0])[:160]})", cause[2], WorkerError.exit_code)
+    recent = session.cluster.log(name, "k8s-glue", tail=5, since_s=LOG_FRESH_S)
+    if not recent:
+        return fail(f"agent {name} has written nothing for {LOG_FRESH_S} s", AGAIN, WorkerError.exit_code)
+    return ok(f"agent {name} polls: {session.redact(recent[-1])[:80]}")
+
+
+def alone(session: Session) -> Finding:
+    """Does anybody else take tasks from the same queues."""
+    own = prove.find_worker(session.api.workers(), session.settings.fullname)
+    others = [
+        item.id
+        for item in session.api.workers()
+        if set(item.queues) & set(session.plan.queues)
+        and (own is None or item.id != own.id)
+        # A pod of this release that has ended is forgotten by the server only after a while.
+        and item.age_s(session.now()) < prove.ALIVE_S
+        and not item.id.startswith(f"{session.settings.fullname}-")
+        and ":" not in item.id.removeprefix(session.settings.fullname)[:1]
+    ]
+    if others:
+        names = ", ".join(others)
+        return warn(f"also served by {names}: tasks may go there instead", "stop it, or use a queue of your own")
+    return ok("no other worker serves these queues")
+
+
+def task_pods(session: Session) -> Finding:
+    """Does any task pod wait for something that will not come."""
+    bad, count = [], 0
+    for found in session.cluster.pods():
+        if task_id(found) is None:
+            continue
+        count += 1
+        verdict = classify_pod(found, session.now())
+        if verdict.state == State.FAILED:
+            bad.append(f"{found['metadata']['name']}: {verdict.reason} {verdict.message}"[:200])
+    if bad:
+        return fail("; ".join(bad), "python -m deploy doctor --task ID for each", PodError.exit_code)
+    return ok(f"{count} task pods, none in trouble")
+
+
+def lost_tasks(session: Session) -> Finding:
+    """Was a task taken from its queue by an agent that died before it made the pod."""
+    pending = session.api.queue(PENDING_QUEUE)
+    pods = {task_id(found) for found in session.cluster.pods()}
+    lost = [task for task in (pending.tasks if pending else ()) if task not in pods]
+    if lost:
+        return warn(
+            f"taken by the agent, but without a pod here: {', '.join(lost)}",
+            f"python -m deploy doctor --task {lost[0]}",
+        )
+    return ok("every task that the agent took has a pod")
+
+
+def node(session: Session) -> Finding:
+    """Can the nodes take pods."""
+    nodes = session.cluster.nodes()
+    if nodes is None:
+        return warn("we may not look at nodes", "kubectl auth can-i list nodes")
+    bad = []
+    for item in nodes:
+        for condition in item["status"].get("conditions") or []:
+            wanted = "True" if condition["type"] == "Ready" else "False"
+            if condition["status"] != wanted:
+                bad.append(f"node {item['metadata']['name']}: {condition['type']}={condition['status']}")
+        if item["spec"].get("unschedulable"):
+            bad.append(f"node {item['metadata']['name']} is cordoned")
+    if bad:
+        return warn("; ".join(bad), "kubectl describe nodes")
+    return ok(f"{len(nodes)} nodes are ready, without pressure")
+
+
+def live(session: Session) -> list[Check]:
+    """Return what `check` asks: a live agent answers all of it."""
+    from deploy import checks_environment as env
+
+    return [
+        Check("kubeconfig", "kubeconfig and context", lambda: env.kubeconfig(session)),
+        Check("kubernetes", "Kubernetes API answers", lambda: env.kubernetes(session), ("kubeconfig",)),
+        Check("release", "release", lambda: release(session), ("kubernetes",)),
+        Check("agent-pod", "agent pod is ready", lambda: pod(session), ("release",)),
+        Check("server", "ClearML server answers from here", lambda: env.server(session)),
+        Check("agent-keys", "agent's keys are good", lambda: secret(session), ("kubernetes", "server")),
+        Check("queue", "queue exists", lambda: queue(session), ("server",)),
+        Check("agent-log", "agent's log", lambda: log(session), ("agent-pod",)),
+        Check("worker", "worker is registered and alive", lambda: worker(session), ("server",)),
+        Check("serves", "worker serves the queue", lambda: serves(session), ("worker", "queue")),
+    ]
+
+
+def more(session: Session) -> list[Check]:
+    """Return what `doctor` asks beside these."""
+    return [
+        Check("strategy", "upgrades end the old agent first", lambda: strategy(session), ("release",)),
+        Check("alone", "no other worker on the queue", lambda: alone(session), ("server",)),
+        Check("task-pods", "task pods", lambda: task_pods(session), ("kubernetes",)),
+        Check("lost-tasks", "no task is lost on its way", lambda: lost_tasks(session), ("kubernetes", "server")),
+        Check("nodes", "nodes", lambda: node(session), ("kubernetes",)),
+    ]

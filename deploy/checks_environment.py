@@ -1,0 +1,232 @@
+"""Checks of what must be right before an agent can be installed: cluster, rights, helm, chart, versions, server."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+import sys
+from email.utils import parsedate_to_datetime
+
+from deploy import clearml_api, versions
+from deploy.checks import Check, Finding, fail, ok, warn
+from deploy.cluster import Right
+from deploy.errors import ChartVersionError, RightsError, SettingsError, VersionError
+from deploy.plan import AGENT_POD_PIN, TASK_POD_PIN
+from deploy.session import Session
+from deploy.settings import is_loopback
+
+RIGHTS = (
+    *(Right(verb, "secrets") for verb in ("get", "list", "create", "update", "delete")),
+    *(Right(verb, "pods") for verb in ("get", "list", "watch", "create", "delete")),
+    Right("get", "pods", subresource="log"),
+    *(
+        Right(verb, kind)
+        for kind in ("configmaps", "serviceaccounts")
+        for verb in ("get", "create", "update", "delete")
+    ),
+    *(Right(verb, "deployments", "apps") for verb in ("get", "create", "patch", "delete")),
+    *(
+        Right(verb, kind, "rbac.authorization.k8s.io")
+        for kind in ("roles", "rolebindings")
+        for verb in ("get", "create", "patch", "delete")
+    ),
+    *(Right(verb, "leases", "coordination.k8s.io") for verb in ("get", "create", "update", "patch", "delete")),
+    Right("list", "events"),
+)
+"""What an install does to the namespace: its own objects, helm's Secrets, and what the chart makes."""
+
+CLOCK_SKEW_S = 30.0
+
+
+def kubeconfig(session: Session) -> Finding:
+    """Which cluster is it."""
+    access = session.cluster.access
+    return ok(f"context {access.context} of {access.source}: {access.server} as {access.user or 'service account'}")
+
+
+def kubernetes(session: Session) -> Finding:
+    """Does the API server answer, and is it new enough."""
+    text = session.cluster.version()
+    version = versions.parse(text)
+    if version is None or version < versions.OLDEST_KUBERNETES:
+        return fail(f"Kubernetes {text} is older than 1.21", "upgrade the cluster", VersionError.exit_code)
+    return ok(f"Kubernetes {text} answers")
+
+
+def rights(session: Session) -> Finding:
+    """May we do what an install does."""
+    missing = session.cluster.allowed(RIGHTS)
+    if not missing:
+        return ok(f"{len(RIGHTS)} rights in namespace {session.settings.namespace}")
+    names = ", ".join(map(str, missing))
+    return fail(
+        f"{session.cluster.access.user or 'this user'} may not in namespace {session.settings.namespace}: {names}",
+        f"kubectl create rolebinding deployer --clusterrole=admin --user={session.cluster.access.user or 'NAME'} "
+        f"-n {session.settings.namespace}",
+        RightsError.exit_code,
+    )
+
+
+def namespace(session: Session) -> Finding:
+    """Is the namespace there, or may we make it."""
+    name = session.settings.namespace
+    if session.cluster.has_namespace():
+        return ok(f"namespace {name} is there")
+    if session.cluster.allowed((Right("create", "namespaces"),)):
+        return fail(
+            f"namespace {name} is not there, and we may not make it",
+            f"kubectl create namespace {name}",
+            RightsError.exit_code,
+        )
+    return ok(f"namespace {name} will be made")
+
+
+def helm(session: Session) -> Finding:
+    """Is there a helm that works."""
+    return ok(f"helm {session.helm.version} at {session.helm.path}")
+
+
+def kubectl(session: Session) -> Finding:
+    """Is there a kubectl for the hints that we print."""
+    found = shutil.which("kubectl", path=session.environ.get("PATH"))
+    return (
+        ok(found) if found else warn("kubectl is not on PATH", "ln -s $(python -m deploy.tools kubectl) ~/bin/kubectl")
+    )
+
+
+def chart(session: Session) -> Finding:
+    """Can the chart be had."""
+    found = session.chart
+    return ok(f"{found.name} {found.version} from {found.source} (sha256 {found.digest[:12]})")
+
+
+def values(session: Session) -> Finding:
+    """Do we and the chart know all keys of the values."""
+    plan = session.plan
+    return ok(f"queue {', '.join(plan.queues)}, agent {plan.agent_image}, tasks {plan.task_image}")
+
+
+def kube_version(session: Session) -> Finding:
+    """Does the chart allow this cluster."""
+    text, wanted = session.cluster.version(), session.chart.kube_version
+    if not wanted or versions.satisfies(text, wanted):
+        return ok(f"chart allows Kubernetes {text} ({wanted or 'any'})")
+    return fail(
+        f"chart {session.chart.name} {session.chart.version} requires Kubernetes {wanted}, this is {text}",
+        "--chart-version 5.3.3 (no upper bound), or --chart with a copy whose kubeVersion is widened",
+        ChartVersionError.exit_code,
+    )
+
+
+def pins(session: Session) -> Finding:
+    """Do agent pod and task pods get an agent that works with this server."""
+    found = session.plan.pins
+    agent, task = found[AGENT_POD_PIN], found[TASK_POD_PIN]
+    if agent.specifier != task.specifier:
+        return fail(
+            f"agent pod gets clearml-agent{agent.specifier or ' (newest)'}, "
+            f"task pods get {task.specifier or 'the newest'}",
+            f"give {AGENT_POD_PIN} and {TASK_POD_PIN} in agentk8sglue.extraEnvs the same value",
+            VersionError.exit_code,
+        )
+    if not agent.specifier:
+        return warn("no agent version is pinned: each pod installs the newest", f'set {AGENT_POD_PIN}: "==1.9.2"')
+    open_source = clearml_api.is_open_source(session.api.login())
+    refused = agent.refused(open_source_server=open_source)
+    if refused:
+        return fail(refused, "pin ==1.9.2, or 2.0.7 and later", VersionError.exit_code)
+    return ok(
+        f"clearml-agent{agent.specifier} in agent and task pods, {'open-source' if open_source else 'paid'} server"
+    )
+
+
+def python(session: Session) -> Finding:
+    """Are Python and SDK here the ones that steps are written for."""
+    here = sys.version_info[:2]
+    sdk = versions.parse(importlib.metadata.version("clearml"))
+    if here != versions.TASK_PYTHON:
+        wanted = ".".join(map(str, versions.TASK_PYTHON))
+        return warn(f"this is Python {here[0]}.{here[1]}, task pods run {wanted}", f"use Python {wanted}: task setup")
+    if sdk is None or sdk < versions.OLDEST_SDK:
+        return fail(f"clearml SDK {sdk} is too old", "task setup", VersionError.exit_code)
+    return ok(f"Python {here[0]}.{here[1]}, clearml SDK {'.'.join(map(str, sdk))}")
+
+
+def server_address(session: Session) -> Finding:
+    """Are the server's addresses ones that a pod can use."""
+    bad = [f"{kind} {url}" for kind, url in session.plan.urls.items() if is_loopback(url)]
+    if bad:
+        return fail(
+            f"a pod would ask itself: {', '.join(bad)}",
+            "run the server on an address that pods reach (python -m localserver --host ADDRESS, address: "
+            "task cluster-status), or set agentk8sglue.{api,file,web}ServerUrlReference",
+            SettingsError.exit_code,
+        )
+    return ok(", ".join(session.plan.urls.values()))
+
+
+def server(session: Session) -> Finding:
+    """Does the ClearML server answer from here."""
+    session.api.ping()
+    return ok(f"{session.api.url} answers from here")
+
+
+def keys(session: Session) -> Finding:
+    """Does the server take our keys."""
+    claims = session.api.login()
+    who = (claims.get("identity") or {}).get("user") or session.server.access_key[:4] + "…"
+    return ok(f"{session.api.url} takes the keys of {session.server.source} (user {who})")
+
+
+def server_version(session: Session) -> Finding:
+    """Which server is it."""
+    version = session.api.server_version()
+    return ok(f"ClearML server {version}") if version else warn("the server does not say its version", "none needed")
+
+
+def clock(session: Session) -> Finding:
+    """Do this machine and the cluster agree on the time: tokens and leases live by it."""
+    date = session.cluster.date()
+    skew = abs((session.now() - parsedate_to_datetime(date)).total_seconds()) if date else 0.0
+    if skew > CLOCK_SKEW_S:
+        return warn(f"this machine and the cluster are {skew:.0f} s apart", "timedatectl set-ntp true, on both")
+    return ok(f"this machine and the cluster are {skew:.0f} s apart")
+
+
+def queues(session: Session) -> Finding:
+    """Is the queue there; it is made if not."""
+    missing = [name for name in session.plan.queues if session.api.queue(name) is None]
+    return ok(f"{', '.join(missing)} will be made" if missing else f"{', '.join(session.plan.queues)} is there")
+
+
+def preflight(session: Session) -> list[Check]:
+    """Return what is asked before an install, in order."""
+
+    def check(id_: str, title: str, function: object, *needs: str) -> Check:
+        return Check(id_, title, lambda: function(session), needs)  # type: ignore[operator]
+
+    return [
+        check("kubeconfig", "kubeconfig and context", kubeconfig),
+        check("kubernetes", "Kubernetes API answers", kubernetes, "kubeconfig"),
+        check("rights", "rights in the namespace", rights, "kubernetes"),
+        check("namespace", "namespace", namespace, "kubernetes"),
+        check("helm", "helm", helm),
+        check("chart", "chart", chart, "helm"),
+        check("values", "values are known to the chart", values, "chart"),
+        check("chart-kubernetes", "chart allows this Kubernetes", kube_version, "chart", "kubernetes"),
+        check("python", "Python and SDK", python),
+        check("server-address", "server has an address for pods", server_address, "values"),
+        check("server", "ClearML server answers from here", server),
+        check("keys", "ClearML server takes the keys", keys, "server"),
+        check("agent-version", "agent works with this server", pins, "values", "keys"),
+        check("queue", "queue", queues, "values", "keys"),
+    ]
+
+
+def more(session: Session) -> list[Check]:
+    """Return what `doctor` asks beside the preflight."""
+    return [
+        Check("clock", "clocks agree", lambda: clock(session), ("kubernetes",)),
+        Check("server-version", "ClearML server's version", lambda: server_version(session), ("keys",)),
+        Check("kubectl", "kubectl for the printed commands", lambda: kubectl(session)),
+    ]

@@ -1,0 +1,33 @@
+"""`check` and `doctor`: lists of the same checks. A live agent answers `check`; `doctor` asks everything there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deploy import checks_agent, checks_environment, checks_task
+from deploy.checks import Check, Result, run
+from deploy.session import Session
+
+
+def check(session: Session) -> Iterator[Result]:
+    """Ask whether the agent lives and works."""
+    return run(checks_agent.live(session))
+
+
+def doctor(session: Session, task: str | None) -> Iterator[Result]:
+    """Ask everything, in the order in which it has to be mended."""
+    listed = [
+        *checks_environment.preflight(session),
+        *checks_environment.more(session),
+        *checks_agent.live(session),
+        *checks_agent.more(session),
+        *(checks_task.checks(session, task) if task else []),
+    ]
+    return run(_once(listed))
+
+
+def _once(checks: list[Check]) -> list[Check]:
+    """Return the checks without repeated ids; the last one is the stricter (a queue that will be made is none yet)."""
+    kept = {check.id: check for check in checks}
+    order = dict.fromkeys(check.id for check in checks)
+    return [kept[id_] for id_ in order]

@@ -1,0 +1,172 @@
+"""The errors a user of `python -m deploy` can meet, each with its exit code and its next command.
+
+The base classes stand for bands, so that a script can tell "your values" from "the cluster" by the exit code alone:
+
+    1       checks: `check` or `doctor` found something broken
+    2       usage: the command line itself
+    10-19   settings and values
+    20-29   helm and the chart
+    30-39   the cluster, its pods, its rights
+    40-49   the ClearML server, its queue, its workers
+
+This module only describes failures: it must not print, log or exit (`deploy.cli` does), and it talks to no outside
+system.
+"""
+
+from __future__ import annotations
+
+
+class DeployError(Exception):
+    """Any failure that the user can act on.
+
+    Args:
+        message: What failed, on which object, and why.
+        hint: The next thing to do, best a command to paste.
+        evidence: What was seen: events, last log lines.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None, evidence: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.evidence = evidence
+
+
+class CheckFailedError(DeployError):
+    """A check failed; the message names it."""
+
+    exit_code = 1
+
+
+class UsageError(DeployError):
+    """The command line asks for something that makes no sense, or the person said no."""
+
+    exit_code = 2
+
+
+class SettingsError(DeployError):
+    """A setting or a credential is missing or of the wrong kind."""
+
+    exit_code = 10
+
+
+class ValuesError(SettingsError):
+    """The values hold a key that the chart would ignore in silence, or a value of the wrong type."""
+
+    exit_code = 11
+
+
+class VersionError(SettingsError):
+    """Versions that do not work together."""
+
+    exit_code = 12
+
+
+class HelmError(DeployError):
+    """A helm command failed."""
+
+    exit_code = 20
+
+
+class HelmNotFoundError(HelmError):
+    """There is no helm, or one that is too old."""
+
+    exit_code = 21
+
+
+class ChartError(HelmError):
+    """The chart cannot be had, is no chart, or does not render."""
+
+    exit_code = 22
+
+
+class ChartVersionError(ChartError):
+    """The chart shuts out this cluster's Kubernetes version."""
+
+    exit_code = 23
+
+
+class ReleaseBusyError(HelmError):
+    """Somebody else is at work on the release."""
+
+    exit_code = 24
+
+
+class ReleaseNotFoundError(HelmError):
+    """There is no such release, or no revision to go back to."""
+
+    exit_code = 25
+
+
+class ClusterError(DeployError):
+    """The cluster refused or did not answer."""
+
+    exit_code = 30
+
+
+class KubeconfigError(ClusterError):
+    """No kubeconfig, no such context, or unreadable."""
+
+    exit_code = 31
+
+
+class ClusterUnreachableError(ClusterError):
+    """The API server does not answer."""
+
+    exit_code = 32
+
+
+class RightsError(ClusterError):
+    """A right is missing."""
+
+    exit_code = 33
+
+
+class PodError(ClusterError):
+    """A pod cannot start, or died."""
+
+    exit_code = 34
+
+
+class DeadlineError(ClusterError):
+    """Something did not happen in time; what was seen last is in the evidence."""
+
+    exit_code = 35
+
+
+class ServerError(DeployError):
+    """The ClearML server answered with an error."""
+
+    exit_code = 40
+
+
+class ServerUnreachableError(ServerError):
+    """The ClearML server does not answer, from here or from a pod."""
+
+    exit_code = 41
+
+
+class CredentialsError(ServerError):
+    """The ClearML server refuses the keys."""
+
+    exit_code = 42
+
+
+class WorkerError(ServerError):
+    """The agent does not register, or does not serve its queue."""
+
+    exit_code = 43
+
+
+class CanaryError(ServerError):
+    """The canary task did not go through."""
+
+    exit_code = 44
+
+
+class TaskNotFoundError(ServerError):
+    """There is no such task or pipeline."""
+
+    exit_code = 45

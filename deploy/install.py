@@ -1,0 +1,231 @@
+"""Installs or upgrades the agent: plan, do, prove; and undoes what does not prove itself.
+
+Order matters. Nothing is changed before the preflight has passed; Secret and queue are there before the agent that
+needs them; the old agent pod has ended before the new one starts; an install that fails leaves what was there before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from deploy import preflight, prove, rollout
+from deploy.checks import Level, Result
+from deploy.errors import DeployError, HelmError, ReleaseNotFoundError
+from deploy.plan import CONFIGURATION
+from deploy.release import Revision
+from deploy.session import Session
+from deploy.values import digest
+
+UNCHANGED, INSTALLED, UPGRADED, PLANNED = "unchanged", "installed", "upgraded", "planned"
+
+
+@dataclass
+class Outcome:
+    """What an install did."""
+
+    result: str
+    release: str
+    namespace: str
+    revision: int | None = None
+    queues: tuple[str, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+    canary: dict[str, Any] | None = None
+    changes: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Before:
+    """What was there, to go back to."""
+
+    revision: Revision | None
+    secrets: dict[str, dict[str, str] | None]
+
+
+def install(session: Session, report: preflight.Report, *, must_exist: bool = False) -> Outcome:
+    """Make the release what the plan says, and prove that it works.
+
+    Args:
+        session: The run.
+        report: Called with every check's result as it comes.
+        must_exist: Refuse to make a release that is not there.
+
+    Raises:
+        DeployError: A check failed, or the new agent did not prove itself; then what was there before is back.
+    """
+    settings = session.settings
+    preflight.require(session, report)
+    outcome = Outcome(PLANNED, settings.release, settings.namespace, queues=session.plan.queues)
+    if settings.dry_run:
+        outcome.changes = changes(session)
+        return outcome
+    if must_exist and not (session.cluster.has_namespace() and session.helm.revision()):
+        raise ReleaseNotFoundError(
+            f"there is no release {settings.release} in namespace {settings.namespace}", hint="python -m deploy install"
+        )
+    if not session.cluster.has_namespace():
+        session.say(f"namespace {settings.namespace} is made")
+        session.cluster.create_namespace()
+    with session.cluster.exclusive(settings.fullname, session.holder):
+        _mend_pending(session)
+        before = _Before(session.helm.revision(), _secrets(session))
+        must = needs_revision(session, before.revision)
+        if must:
+            preflight.require_from_pods(session, report)
+        with _undone_on_failure(session, before, must):
+            _do(session, outcome, before, must)
+            prove_agent(session, outcome)
+    return outcome
+
+
+def needs_revision(session: Session, current: Revision | None) -> bool:
+    """Return whether helm has anything to do."""
+    if current is None or current.status != "deployed" or session.cluster.deployment(session.settings.fullname) is None:
+        return True
+    same = digest(current.values) == digest(session.plan.values)
+    return not same or current.chart != session.plan.chart_version
+
+
+def changes(session: Session) -> list[str]:
+    """Return what an install would do."""
+    settings, plan = session.settings, session.plan
+    found = [] if session.cluster.has_namespace() else [f"make namespace {settings.namespace}"]
+    kept = _secrets(session) if not found else {}
+    found += [f"write Secret {name}" for name, content in _wanted(session).items() if kept.get(name) != content]
+    found += [f"make queue {name}" for name in plan.queues if session.api.queue(name) is None]
+    current = session.helm.revision() if not found or session.cluster.has_namespace() else None
+    if needs_revision(session, current):
+        verb = "upgrade" if current else "install"
+        found.append(f"{verb} release {settings.release} to {plan.chart_version}")
+    return found
+
+
+def _wanted(session: Session) -> dict[str, dict[str, str]]:
+    """Return the Secrets that are ours to write; a person may have named their own in the values."""
+    server, plan, settings = session.server, session.plan, session.settings
+    keys = {"agentk8sglue_key": str(server.access_key), "agentk8sglue_secret": str(server.secret_key)}
+    wanted = {settings.keys_secret: keys} if plan.makes_keys_secret else {}
+    return wanted | ({settings.config_secret: {"clearml.conf": CONFIGURATION}} if plan.makes_config_secret else {})
+
+
+def _secrets(session: Session) -> dict[str, dict[str, str] | None]:
+    return {name: session.cluster.secret(name) for name in _wanted(session)}
+
+
+def _do(session: Session, outcome: Outcome, before: _Before, must: bool) -> None:
+    settings, plan = session.settings, session.plan
+    outcome.result = (UPGRADED if before.revision else INSTALLED) if must else UNCHANGED
+    fresh_keys = False
+    for name, content in _wanted(session).items():
+        if session.cluster.put_secret(name, content):
+            session.say(f"Secret {name} is written")
+            fresh_keys = fresh_keys or before.secrets[name] is not None
+    for name in plan.queues:
+        if session.api.ensure_queue(name):
+            session.say(f"queue {name} is made")
+    if must:
+        # Before: the old pod of a release that was made without us. After: the chart's own default on a first install.
+        session.cluster.recreate_on_change(settings.fullname)
+        wait = rollout.Wait(settings.deadlines.helm)
+        revision = session.helm.upgrade(session.chart, plan.values, f"deploy {outcome.result}")
+        outcome.revision, outcome.seconds["helm"] = revision.number, round(wait.seconds, 1)
+        session.cluster.recreate_on_change(settings.fullname)
+        session.say(f"release {settings.release} has revision {revision.number} after {wait.seconds:.1f} s")
+    else:
+        outcome.revision = before.revision.number if before.revision else None
+        session.say(f"release {settings.release} is as wanted: revision {outcome.revision} stays")
+        session.cluster.recreate_on_change(settings.fullname)
+        if fresh_keys or _is_dead(session):
+            session.say("the agent pod is restarted")
+            session.cluster.restart(settings.fullname, session.now().isoformat())
+
+
+def _is_dead(session: Session) -> bool:
+    """Return whether the agent is Ready and works for nobody, as after its queue was deleted under it."""
+    pods = rollout.agent_pods(session.cluster, session.settings.fullname)
+    lines = session.cluster.log(pods[0]["metadata"]["name"], "k8s-glue", tail=20) if pods else []
+    return prove.log_cause(lines) is not None
+
+
+def prove_agent(session: Session, outcome: Outcome) -> None:
+    """Wait for pod, worker and queue, send a canary; note the seconds of each."""
+    seconds = outcome.seconds
+    seconds["pod ready"] = round(rollout.wait_until_ready(session), 1)
+    session.say(f"agent pod is ready after {seconds['pod ready']} s")
+    pods = rollout.agent_pods(session.cluster, session.settings.fullname)
+    since = max(prove.parse_start(pod) for pod in pods)
+    registered, serves = prove.wait_for_worker(session, since)
+    seconds["worker registered"], seconds["serves the queue"] = round(registered, 1), round(serves, 1)
+    queues = ", ".join(session.plan.queues)
+    session.say(f"worker is registered after {registered:.1f} s and serves {queues} after {serves:.1f} s")
+    if session.settings.canary:
+        seen = prove.canary(session)
+        outcome.canary = {"python": seen.python, "task": seen.task}
+        seconds["canary pod"], seconds["canary"] = round(seen.pod_s, 1), round(seen.completed_s, 1)
+        session.say(
+            f"canary task went through: pod after {seen.pod_s:.1f} s, running after {seen.started_s:.1f} s, "
+            f"completed after {seen.completed_s:.1f} s on Python {seen.python}"
+        )
+
+
+def _mend_pending(session: Session) -> None:
+    """Bring a release whose last operation was cut off into a state that helm works on."""
+    current = session.helm.revision()
+    if current is None or not current.pending:
+        return
+    good = [revision.number for revision in session.helm.history() if revision.status in ("deployed", "superseded")]
+    session.say(f"release {current.number} is {current.status}: an earlier operation was cut off")
+    if current.status == "pending-install" or not good:
+        session.say("what it left is removed")
+        session.helm.uninstall()
+    else:
+        session.say(f"revision {good[-1]} is brought back")
+        session.helm.rollback(good[-1])
+
+
+@contextmanager
+def _undone_on_failure(session: Session, before: _Before, must: bool) -> Iterator[None]:
+    try:
+        yield
+    except DeployError as error:
+        if must:
+            error.evidence = (*error.evidence, *_undo(session, before))
+        raise
+
+
+def _undo(session: Session, before: _Before) -> tuple[str, ...]:
+    """Bring back what was there; return what was done, as evidence for the error that made it necessary."""
+    done: list[str] = []
+    try:
+        for name, content in before.secrets.items():
+            if content is not None:
+                session.cluster.put_secret(name, content)
+        if before.revision and before.revision.status in ("deployed", "superseded"):
+            session.helm.rollback(before.revision.number)
+            done.append(f"rolled back to revision {before.revision.number}")
+            seconds = rollout.wait_until_ready(session)
+            done.append(f"its agent pod is ready after {seconds:.1f} s")
+        elif before.revision is None:
+            session.helm.uninstall()
+            for name, content in before.secrets.items():
+                if content is None:
+                    session.cluster.delete("secrets", name)
+            done.append("nothing was installed before: release and Secrets are removed again")
+        else:
+            done.append(f"the revision before was {before.revision.status}: nothing to go back to")
+    except DeployError as error:
+        done.append(f"going back failed too: {error.message}")
+        with suppress(HelmError):
+            done.append(f"release is at {session.helm.revision()}")
+    return tuple(f"undo: {line}" for line in done)
+
+
+def failed(results: list[Result]) -> list[Result]:
+    """Return the results that stop an install."""
+    return [result for result in results if result.level == Level.FAIL]

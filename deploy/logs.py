@@ -1,0 +1,198 @@
+"""The console of a task or of a whole pipeline: from the pod while it lives, from ClearML afterwards, without a gap."""
+
+from __future__ import annotations
+
+import queue
+import re
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from deploy import console, records
+from deploy.errors import ClusterError, ClusterUnreachableError, DeployError, ServerUnreachableError, TaskNotFoundError
+from deploy.pods import TASK_POD_PREFIX, State, classify_pod
+from deploy.rollout import Wait
+from deploy.session import Session
+
+FINAL = ("completed", "failed", "stopped", "closed", "published", "aborted")
+TASK_ID = re.compile(r"[0-9a-f]{32}")
+FIELDS = ("name", "status", "status_reason", "status_message", "type", "runtime", "system_tags")
+PATIENCE_S = 120.0
+"""How long server or cluster may be away while a task is followed."""
+
+Emit = Callable[[str], None]
+
+
+def resolve(session: Session, text: str) -> dict[str, Any]:
+    """Return the task of an id or a name; the newest of several.
+
+    Raises:
+        TaskNotFoundError: There is none.
+    """
+    if TASK_ID.fullmatch(text):
+        found = session.api.task(text, FIELDS)
+        if found:
+            return found
+    else:
+        named = session.api.find_tasks(text)
+        if named:
+            return session.api.task(str(named[0]["id"]), FIELDS) or named[0]
+    raise TaskNotFoundError(f"no task or pipeline is called {text!r}", hint="use the id in the task's page")
+
+
+def is_pipeline(task: dict[str, Any]) -> bool:
+    """Return whether a task is a pipeline's controller."""
+    return task.get("type") == "controller" or "pipeline" in (task.get("system_tags") or [])
+
+
+def show(session: Session, task: dict[str, Any], emit: Emit, *, follow: bool) -> str:
+    """Emit the console of a task, or of a pipeline and its steps; return the final (or present) status."""
+    if not is_pipeline(task):
+        return _Console(session, task["id"], emit).run(follow=follow)
+    return _pipeline(session, task, emit, follow=follow)
+
+
+def _pipeline(session: Session, controller: dict[str, Any], emit: Emit, *, follow: bool) -> str:
+    """Emit several consoles at once, each line after its step's name."""
+    lines: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
+    threads: dict[str, threading.Thread] = {}
+    results: dict[str, str] = {}
+
+    def begin(task: str, label: str) -> None:
+        def work() -> None:
+            try:
+                results[task] = _Console(session, task, lambda line: lines.put((label, line))).run(follow=follow)
+            except DeployError as error:
+                lines.put((label, f"({error.message})"))
+                results[task] = "unknown"
+
+        threads[task] = threading.Thread(target=work, daemon=True)
+        threads[task].start()
+
+    begin(str(controller["id"]), "controller")
+    looked = Wait(float("inf"), poll_s=1.0)
+    next_look = 0.0
+    while True:
+        with suppress(queue.Empty):
+            while True:
+                label, line = lines.get(timeout=0.2)
+                emit(f"[{label}] {line}")
+        if looked.seconds >= next_look:
+            next_look = looked.seconds + 1.5
+            with suppress(ServerUnreachableError):
+                for child in session.api.children(str(controller["id"])):
+                    if child["id"] not in threads:
+                        begin(str(child["id"]), str(child.get("name") or child["id"]))
+        if not any(thread.is_alive() for thread in threads.values()) and lines.empty():
+            return results.get(str(controller["id"]), "unknown")
+
+
+class _Console:
+    """One task's console, remembered as far as it was emitted."""
+
+    def __init__(self, session: Session, task: str, emit: Emit) -> None:
+        self._session = session
+        self._task = task
+        self._emit_line = emit
+        self._printed: deque[str] = deque(maxlen=console.WINDOW)
+        self._streamed: set[str] = set()
+        """Pods (by uid) whose log was taken to its end."""
+
+    def run(self, *, follow: bool) -> str:
+        if not follow:
+            pod = self._pod()
+            if pod is not None and self._has_started(pod):
+                self._emit_all(self._session.cluster.log(pod["metadata"]["name"], tail=None))
+            self._rest()
+            return str(self._record().get("status"))
+        said = ""
+        silence = Wait(PATIENCE_S, poll_s=0.5)
+        while True:
+            try:
+                said = self._turn(said)
+                silence = Wait(PATIENCE_S, poll_s=0.5)
+                if said in FINAL:
+                    return said
+            except (ClusterUnreachableError, ServerUnreachableError) as error:
+                if not silence.again():
+                    raise
+                self._note(f"waiting: {error.message}")
+            silence.sleep(0.5)
+
+    def _turn(self, said: str) -> str:
+        """Take what there is; return the status, once it is final and everything was emitted."""
+        status = str(self._record().get("status"))
+        pod = self._pod()
+        if pod is not None and self._has_started(pod) and pod["metadata"]["uid"] not in self._streamed:
+            self._stream(pod)
+            return status if status not in FINAL else "in_progress"
+        if pod is not None:
+            records.record_end(self._session, pod)
+        if status in FINAL:
+            self._rest()
+            record = self._record()
+            reason = f"{record.get('status_reason') or ''} {record.get('status_message') or ''}".strip()
+            self._note(f"task is {status}" + (f": {reason}" if reason and status != "completed" else ""))
+            return status
+        waiting = f"task is {status}"
+        if pod is not None:
+            verdict = classify_pod(pod, self._session.now())
+            if verdict.state in (State.WAITING, State.FAILED):
+                waiting += f", its pod is {verdict.reason} {verdict.message}".rstrip()
+        if waiting != said and not self._printed:
+            self._note(waiting)
+        if pod is None and self._printed:
+            self._rest()
+        return waiting
+
+    def _stream(self, pod: dict[str, Any]) -> None:
+        name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+        if self._printed:
+            # The connection broke before, or the agent took the task again: a pod begins at its first line.
+            self._emit_all(console.after(list(self._printed), self._session.cluster.log(name, tail=None)))
+        else:
+            for line in self._session.cluster.follow_log(name):
+                self._emit(line)
+        last = self._session.cluster.pod(name)
+        deleted = last is None or last["metadata"]["uid"] != uid
+        ended = pod if deleted or last is None else last
+        if deleted or ended["status"].get("phase") in ("Succeeded", "Failed"):
+            self._streamed.add(uid)
+            found = None if deleted else records.record_end(self._session, ended)
+            if found:
+                self._note(found.text())
+
+    def _rest(self) -> None:
+        self._emit_all(console.after(list(self._printed), self._session.api.console(self._task)))
+
+    def _emit_all(self, lines: list[str]) -> None:
+        for line in lines:
+            self._emit(line)
+
+    def _emit(self, line: str) -> None:
+        self._printed.append(line)
+        self._emit_line(self._session.redact(console.plain(line)))
+
+    def _note(self, text: str) -> None:
+        self._emit_line(f"-- {self._session.redact(text)}")
+
+    def _record(self) -> dict[str, Any]:
+        found = self._session.api.task(self._task, FIELDS)
+        if found is None:
+            raise TaskNotFoundError(f"task {self._task} is gone", hint="it was deleted while it was followed")
+        return found
+
+    def _pod(self) -> dict[str, Any] | None:
+        try:
+            return self._session.cluster.pod(TASK_POD_PREFIX + self._task)
+        except ClusterUnreachableError:
+            raise
+        except ClusterError:
+            return None  # no rights, no namespace: the server's console is all there is
+
+    @staticmethod
+    def _has_started(pod: dict[str, Any]) -> bool:
+        states = [item.get("state") or {} for item in pod["status"].get("containerStatuses") or []]
+        return any("running" in state or "terminated" in state for state in states)

@@ -1,0 +1,110 @@
+"""The smaller commands: status, render, diff, rollback."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import yaml
+
+from deploy import install, prove, rollout
+from deploy.errors import DeployError, ReleaseNotFoundError
+from deploy.pods import classify_pod, task_id
+from deploy.session import Session
+
+
+def status(session: Session) -> dict[str, Any]:
+    """Return what is there, as far as it can be seen."""
+    settings = session.settings
+    body: dict[str, Any] = {"release": settings.release, "namespace": settings.namespace, "revision": None}
+    body |= {"context": session.cluster.access.context, "kubernetes": session.cluster.version()}
+    body |= {"agent_pods": [], "task_pods": [], "worker": None, "queues": {}, "server": None, "unknown": []}
+    if not session.cluster.has_namespace():
+        return body
+    revision = session.helm.revision()
+    if revision:
+        known = {"number": revision.number, "status": revision.status, "chart": revision.chart}
+        body["revision"] = known | {"updated": revision.updated}
+    agents = rollout.agent_pods(session.cluster, settings.fullname)
+    body["agent_pods"] = [_pod(session, pod) for pod in agents]
+    body["task_pods"] = [_pod(session, pod) for pod in session.cluster.pods() if task_id(pod)]
+    try:
+        _from_server(session, body)
+    except DeployError as error:
+        body["unknown"].append(error.message)
+    return body
+
+
+def _from_server(session: Session, body: dict[str, Any]) -> None:
+    worker = prove.find_worker(session.api.workers(), session.settings.fullname)
+    body["server"] = session.api.url
+    if worker:
+        seen = round(worker.age_s(session.now()), 1)
+        body["worker"] = {"id": worker.id, "serves": list(worker.queues), "silent_s": seen}
+    wanted = set(worker.queues if worker else ()) | set(session.plan.queues)
+    body["queues"] = {queue.name: len(queue.tasks) for queue in session.api.queues() if queue.name in wanted}
+
+
+def _pod(session: Session, pod: dict[str, Any]) -> dict[str, Any]:
+    verdict = classify_pod(pod, session.now())
+    return {
+        "name": pod["metadata"]["name"],
+        "state": str(verdict.state),
+        "reason": verdict.reason,
+        "message": session.redact(verdict.message),
+        "node": pod["spec"].get("nodeName"),
+    }
+
+
+def render(session: Session) -> str:
+    """Return what the chart makes of the values, as YAML."""
+    return _yaml(session.helm.render(session.chart, session.plan.values))
+
+
+def diff(session: Session) -> str:
+    """Return what an upgrade would change in the release's objects; empty if nothing."""
+    before = session.helm.manifest() if session.helm.revision() else []
+    wanted = session.helm.render(session.chart, session.plan.values)
+    lines: list[str] = []
+    old, new = ({_name(item): item for item in items} for items in (before, wanted))
+    for name in sorted(old.keys() | new.keys()):
+        now, then = ([*_yaml([item[name]]).splitlines()] if name in item else [] for item in (old, new))
+        lines += difflib.unified_diff(now, then, f"now/{name}", f"wanted/{name}", lineterm="", n=2)
+    return "\n".join(lines)
+
+
+def rollback(session: Session, to: int | None) -> dict[str, Any]:
+    """Go back to an earlier revision and prove that it works.
+
+    Raises:
+        ReleaseNotFoundError: There is no such revision.
+    """
+    settings = session.settings
+    history = session.helm.history()
+    if not history:
+        raise ReleaseNotFoundError(
+            f"there is no release {settings.release} in {settings.namespace}", hint="task deploy-agent"
+        )
+    good = [item.number for item in history[:-1] if item.status in ("superseded", "deployed")]
+    target = to if to is not None else (good[-1] if good else None)
+    if target is None or target not in [item.number for item in history]:
+        known = ", ".join(f"{item.number} ({item.status})" for item in history)
+        raise ReleaseNotFoundError(f"there is no revision {target or 'to go back to'}; there are {known}")
+    if settings.dry_run:
+        return {"release": settings.release, "from": history[-1].number, "would_go_back_to": target}
+    with session.cluster.exclusive(settings.fullname, session.holder):
+        session.cluster.recreate_on_change(settings.fullname)
+        session.helm.rollback(target)
+        outcome = install.Outcome("rolled back", settings.release, settings.namespace, queues=session.plan.queues)
+        install.prove_agent(session, outcome)
+    current = session.helm.revision()
+    outcome.revision = current.number if current else None
+    return outcome.as_json() | {"from": history[-1].number, "to": target}
+
+
+def _name(item: dict[str, Any]) -> str:
+    return f"{item.get('kind')}/{(item.get('metadata') or {}).get('name')}"
+
+
+def _yaml(items: list[dict[str, Any]]) -> str:
+    return yaml.safe_dump_all(items, sort_keys=False, allow_unicode=True, width=110)

@@ -1,0 +1,151 @@
+"""What is to be installed: chart, values and the facts that they settle. Pure: `Plan.of` gets everything handed.
+
+Layers, lowest first: the chart's defaults, `helm/values-agent.yaml`, what the settings say (server addresses, names of
+Secrets), `--values` files, `--set`. helm applies the first of them, the rest is merged here by helm's rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deploy import values as v
+from deploy import values_schema, versions
+from deploy.settings import Server, Settings
+from deploy.values import Values
+
+AGENT_POD_PIN = "CLEARML_AGENT_UPDATE_VERSION"
+TASK_POD_PIN = "K8S_GLUE_POD_AGENT_INSTALL_ARGS"
+MAX_PODS = "K8S_GLUE_MAX_PODS"
+
+KEYS_ANNOTATION = "clearml-pods/keys"
+"""Changes with the keys, so that a new key starts a new agent pod; a running one keeps the old in its environment."""
+
+CONFIGURATION = """\
+# Read by the agent and by every task pod; holds no keys, those come from a Secret.
+sdk.development.report_use_subprocess: false
+"""
+"""As a subprocess, the SDK's reporting is looked at every 5 s, twice: 10 s more at the end of every step."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A release as it should be."""
+
+    settings: Settings
+    values: Values
+    """What helm is given."""
+
+    computed: Values
+    """What the chart's templates see."""
+
+    chart_version: str
+    chart_kube_version: str
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        server: Server,
+        base: Values,
+        layers: Sequence[Values],
+        *,
+        chart_defaults: Values,
+        chart_version: str = "",
+        chart_kube_version: str = "",
+    ) -> Plan:
+        """Merge the layers and check them.
+
+        Raises:
+            ValuesError: A key that the chart would ignore, or a value of the wrong type.
+        """
+        own = [*layers, *(v.parse_set(text) for text in settings.sets)]
+        for layer in (base, *own):
+            values_schema.require(layer, chart_defaults)
+        values = v.merge(base, connection(settings, server), *own)
+        return cls(settings, values, v.computed(chart_defaults, values), chart_version, chart_kube_version)
+
+    def _get(self, path: str) -> str:
+        return str(v.get(self.computed, path) or "")
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """Queues that the agent is to serve, the most urgent first."""
+        return tuple(name.strip() for name in self._get("agentk8sglue.queue").split(",") if name.strip())
+
+    @property
+    def api_url(self) -> str:
+        """The API server's address as pods use it."""
+        return self._get("agentk8sglue.apiServerUrlReference").rstrip("/")
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """The three addresses as pods use them."""
+        names = {"api": "apiServer", "web": "webServer", "files": "fileServer"}
+        return {kind: self._get(f"agentk8sglue.{name}UrlReference").rstrip("/") for kind, name in names.items()}
+
+    @property
+    def task_image(self) -> str:
+        """Image of task pods."""
+        return self._get("agentk8sglue.defaultContainerImage")
+
+    @property
+    def agent_image(self) -> str:
+        """Image of the agent pod, put together as the chart does."""
+        registry = self._get("agentk8sglue.image.registry") or self._get("global.imageRegistry")
+        name = f"{self._get('agentk8sglue.image.repository')}:{self._get('agentk8sglue.image.tag')}"
+        return f"{registry}/{name}" if registry else name
+
+    @property
+    def keys_secret(self) -> str:
+        """Secret that the agent reads its keys from."""
+        return self._get("clearml.existingAgentk8sglueSecret") or f"{self.settings.fullname}-ac"
+
+    @property
+    def makes_keys_secret(self) -> bool:
+        """Whether that Secret is ours; a person may have named one of their own."""
+        return self.keys_secret == self.settings.keys_secret
+
+    @property
+    def makes_config_secret(self) -> bool:
+        """Whether the Secret with `clearml.conf` is ours."""
+        return self._get("clearml.existingClearmlConfigSecret") == self.settings.config_secret
+
+    @property
+    def pins(self) -> dict[str, versions.Pin]:
+        """The agent's version in the agent pod and in task pods."""
+        listed = v.environment(self.computed)
+        return {name: versions.Pin(listed.get(name) or "") for name in (AGENT_POD_PIN, TASK_POD_PIN)}
+
+    @property
+    def max_pods(self) -> int | None:
+        """How many task pods there may be at a time; None: any number."""
+        text = v.environment(self.computed).get(MAX_PODS)
+        return int(text) if text and text.isdigit() and int(text) else None
+
+    def pod_template(self) -> dict[str, Any]:
+        """Return what task pods get beside image and command, for a pod of our own like them."""
+        template = v.get(self.computed, "agentk8sglue.basePodTemplate") or {}
+        names = ("nodeSelector", "tolerations", "affinity")
+        return {
+            **{name: template[name] for name in names if template.get(name)},
+            "securityContext": template.get("podSecurityContext") or {},
+        }
+
+
+def connection(settings: Settings, server: Server) -> Values:
+    """Return the layer that settings and server determine."""
+    return {
+        "clearml": {
+            # With only one of the two the chart still writes a Secret with placeholder keys.
+            "existingAgentk8sglueSecret": settings.keys_secret,
+            "existingClearmlConfigSecret": settings.config_secret,
+        },
+        "agentk8sglue": {
+            "apiServerUrlReference": server.api,
+            "fileServerUrlReference": server.files,
+            "webServerUrlReference": server.web,
+            "annotations": {KEYS_ANNOTATION: server.fingerprint(settings.release)},
+        },
+    }

@@ -1,0 +1,57 @@
+"""What is asked before anything is changed, from here and from inside a pod."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from deploy import checks_environment, probe
+from deploy.checks import Check, Finding, Level, Result, ok, run
+from deploy.errors import CheckFailedError, DeployError
+from deploy.session import Session
+
+Report = Callable[[Result], None]
+
+
+class PreflightError(DeployError):
+    """A check failed; the exit code is that check's."""
+
+    def __init__(self, result: Result) -> None:
+        finding = result.finding
+        super().__init__(f"{result.title}: {finding.evidence}", hint=finding.fix)
+        self.exit_code = finding.exit_code or CheckFailedError.exit_code
+
+
+def require(session: Session, report: Report) -> None:
+    """Ask everything that can be asked from here.
+
+    Raises:
+        PreflightError: For the first check that failed, after all have been asked.
+    """
+    _require(checks_environment.preflight(session), report)
+
+
+def require_from_pods(session: Session, report: Report) -> None:
+    """Ask from pods of both images: are they there, do they run, do they reach the server.
+
+    Raises:
+        PreflightError: For the first check that failed.
+    """
+    images = {"agent": session.plan.agent_image, "task": session.plan.task_image}
+    names = {role: probe.start(session, image, role) for role, image in images.items()}
+
+    def ask(role: str) -> Finding:
+        seen = probe.finish(session, names[role], images[role])
+        probe.require_reachable(seen, session.plan.api_url)
+        return ok(f"{seen.image} runs Python {seen.python} and reaches {session.plan.api_url} ({seen.seconds:.1f} s)")
+
+    _require([Check(f"pod-{role}", f"{role} image in a pod", lambda role=role: ask(role)) for role in images], report)  # type: ignore[misc]
+
+
+def _require(checks: list[Check], report: Report) -> None:
+    first: Result | None = None
+    for result in run(checks):
+        report(result)
+        if result.level == Level.FAIL and first is None:
+            first = result
+    if first is not None:
+        raise PreflightError(first)

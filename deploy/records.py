@@ -1,0 +1,28 @@
+"""Writes why a task's pod died onto the task's record, where it is found after the pod is gone (helm-charts#319).
+
+The agent of our own image does the same as it sees pods end; this is for whoever watches from outside.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from deploy.errors import ServerError
+from deploy.pods import Json, PostMortem, post_mortem, task_id
+from deploy.session import Session
+
+RUNTIME_KEY = "pod"
+"""Key in the task's runtime section that holds the last pod's end."""
+
+
+def record_end(session: Session, pod: Json, *, deleted: bool = False) -> PostMortem | None:
+    """Write down how a task pod ended, once; return it, or nothing if it lives or ended as it should."""
+    task = task_id(pod)
+    found = post_mortem(pod, session.now(), deleted=deleted)
+    if task is None or found is None:
+        return None
+    with suppress(ServerError):
+        task_record = session.api.task(task, ("runtime", "status")) or {}
+        if task_record and found.pod not in str((task_record.get("runtime") or {}).get(RUNTIME_KEY) or ""):
+            session.api.record(task, session.settings.fullname, found.text(), {RUNTIME_KEY: found.text()})
+    return found

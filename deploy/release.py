@@ -1,0 +1,378 @@
+"""Helm, through pyhelm3: charts, releases, revisions. The only module that imports pyhelm3; it has a sync face.
+
+What pyhelm3 0.5.8 does not do well is kept in here: a missing helm is an AssertionError there, a dead cluster a plain
+error, the version of a self-built helm no version at all (its `Client` dies of these, so `Command` is used); its merge
+of several values is not helm's (so it is handed one mapping); it logs its argv (so its logger is quiet, and no secret
+is ever in an argv).
+
+It must not decide anything: no waiting for pods, no roll-back of its own accord.
+Outside systems: the helm program, and through it the cluster and chart repositories.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pyhelm3 import Command, errors
+
+from deploy import tools, versions
+from deploy.errors import (
+    ChartError,
+    ClusterUnreachableError,
+    HelmError,
+    HelmNotFoundError,
+    ReleaseBusyError,
+    ReleaseNotFoundError,
+    RightsError,
+    ValuesError,
+)
+from deploy.settings import Settings
+from deploy.values import Values
+
+logging.getLogger("pyhelm3").setLevel(logging.ERROR)
+
+VERSION_TIMEOUT_S = 20
+PENDING = ("pending-install", "pending-upgrade", "pending-rollback", "uninstalling")
+
+T = TypeVar("T")
+
+STDERR: tuple[tuple[str, type[HelmError] | type[ClusterUnreachableError] | type[RightsError], str], ...] = (
+    (r"another operation .* is in progress", ReleaseBusyError, "wait for it, or: python -m deploy install"),
+    (
+        r"release: not found|release not loaded|has no deployed releases",
+        ReleaseNotFoundError,
+        "python -m deploy status",
+    ),
+    (
+        r"cluster unreachable|connection refused|i/o timeout|no route to host|no such host|TLS handshake",
+        ClusterUnreachableError,
+        "kubectl cluster-info",
+    ),
+    (r"forbidden|unauthorized", RightsError, "python -m deploy doctor"),
+    (r"chart requires kubeVersion", ChartError, "--chart-version with a chart that allows this cluster"),
+    (
+        r"chart .* not found|no cached repo|not a valid chart repository|failed to (?:fetch|perform)|"
+        r"not found in .* (?:index|repository)|path .* not found|Chart.yaml file is missing|no chart version found",
+        ChartError,
+        "--chart FOLDER, FILE.tgz or oci://…; --chart-version",
+    ),
+    (
+        r"execution error|failed to render|parse error|YAML parse|error converting YAML|"
+        r"unable to build kubernetes objects|is invalid|error validating",
+        ChartError,
+        "python -m deploy render",
+    ),
+)
+"""What helm says on stderr → what that is. Its exit code is 1 for all of them."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart on this machine."""
+
+    name: str
+    version: str
+    kube_version: str
+    """helm's range of Kubernetes versions; empty: any."""
+
+    folder: Path
+    defaults: Values
+    digest: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One revision of a release."""
+
+    number: int
+    status: str
+    chart: str
+    """Name and version."""
+
+    values: Values
+    updated: str
+    description: str
+
+    @property
+    def pending(self) -> bool:
+        """Whether an operation on it began and never ended."""
+        return self.status in PENDING
+
+
+class Helm:
+    """helm for one release."""
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
+        self._settings = settings
+        self.path = settings.helm or self._find(environ)
+        self.version = self._ask_version()
+        self._command = Command(
+            executable=self.path,
+            kubeconfig=Path(settings.kubeconfig) if settings.kubeconfig else None,
+            kubecontext=settings.context,
+            default_timeout=f"{int(settings.deadlines.helm)}s",
+        )
+
+    @staticmethod
+    def _find(environ: Mapping[str, str]) -> str:
+        try:
+            return str(tools.helm_path(environ))
+        except tools.ToolsError as error:
+            raise HelmNotFoundError(f"helm is missing: {error.message}", hint=error.hint) from error
+
+    def _ask_version(self) -> str:
+        argv = [self.path, "version", "--template", "{{.Version}}"]
+        try:
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=VERSION_TIMEOUT_S, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise HelmNotFoundError(f"{self.path} does not run: {error}", hint="install helm 3.10 or later") from error
+        version = versions.parse(done.stdout)
+        if done.returncode or version is None:
+            said = (done.stderr or done.stdout).strip()[:200]
+            raise HelmNotFoundError(f"{self.path} is no helm that we know: {said}", hint="install helm 3.10 or later")
+        if version < versions.OLDEST_HELM:
+            wanted = ".".join(map(str, versions.OLDEST_HELM))
+            raise HelmNotFoundError(
+                f"{self.path} is helm {done.stdout.strip()}, older than {wanted}", hint="install helm 3.10 or later"
+            )
+        return done.stdout.strip()
+
+    # -- charts
+
+    def chart(self) -> Chart:
+        """Return the chart of the settings, fetched into the cache if need be.
+
+        Raises:
+            ChartError: It cannot be had, or is no chart.
+        """
+        settings = self._settings
+        local = Path(settings.chart).expanduser()
+        if local.is_dir():
+            return _read(local, _folder_digest(local), str(local))
+        if local.is_file():
+            return self._unpacked(local, str(local))
+        if settings.chart.endswith(".tgz") or settings.chart.startswith((".", "/", "~")):
+            raise ChartError(f"chart {settings.chart} does not exist", hint="--chart FOLDER, FILE.tgz or oci://…")
+        return self._fetched()
+
+    def _fetched(self) -> Chart:
+        settings = self._settings
+        is_oci = settings.chart.startswith("oci://")
+        source = settings.chart if is_oci else f"{settings.repository}/{settings.chart}"
+        source += f" {settings.chart_version or 'newest'}"
+        index = _Index(settings.cache / "charts")
+        known = index.get(source) if settings.chart_version else None
+        if known:
+            return self._unpacked(known, source)
+        with tempfile.TemporaryDirectory(prefix="clearml-pods-chart-") as folder:
+            argv: list[Any] = ["pull", settings.chart, "--destination", folder]
+            argv += [] if is_oci else ["--repo", settings.repository]
+            argv += ["--version", settings.chart_version] if settings.chart_version else []
+            try:
+                _run(self._command.run(argv))
+            except (HelmError, ClusterUnreachableError) as error:
+                raise ChartError(
+                    f"chart {source} cannot be fetched: {error.message}",
+                    hint="--chart FOLDER or FILE.tgz, or --repository with a mirror that is reachable from here",
+                ) from error
+            archive = next(Path(folder).glob("*.tgz"))
+            return self._unpacked(index.put(source, archive), source)
+
+    def _unpacked(self, archive: Path, source: str) -> Chart:
+        digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+        folder = self._settings.cache / "charts" / digest
+        if not folder.is_dir():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpack-") as half:
+                try:
+                    with tarfile.open(archive) as packed:
+                        packed.extractall(half, filter="data")
+                except (tarfile.TarError, OSError, EOFError) as error:
+                    raise ChartError(f"{archive} is no chart archive: {error}", hint="helm package FOLDER") from error
+                with suppress(OSError):  # another process was faster
+                    Path(half).rename(folder)
+                    Path(half).mkdir()  # for the context manager to remove
+        found = sorted(folder.glob("*/Chart.yaml"))
+        if not found:
+            raise ChartError(f"{archive} holds no Chart.yaml", hint="--chart with a packaged helm chart")
+        return _read(found[0].parent, digest, source)
+
+    # -- releases
+
+    def render(self, chart: Chart, values: Values) -> list[dict[str, Any]]:
+        """Return the objects that the chart makes of the values."""
+        documents = _run(
+            self._command.template(
+                self._settings.release, chart.folder, values, is_upgrade=False, namespace=self._settings.namespace
+            )
+        )
+        return [document for document in documents if document]
+
+    def revision(self) -> Revision | None:
+        """Return the release's current revision, whatever became of it; None if there is none."""
+        history = self.history()
+        return history[-1] if history else None
+
+    def history(self) -> list[Revision]:
+        """Return all revisions that helm remembers, oldest first, without their values but for the last."""
+        settings = self._settings
+        argv = ["history", settings.release, "--output", "json", "--namespace", settings.namespace]
+        try:
+            listed = json.loads(_run(self._command.run(argv)))
+        except ReleaseNotFoundError:
+            return []
+        revisions = [_revision(entry, {}) for entry in listed]
+        if revisions:
+            revisions[-1] = _revision(listed[-1], self.values_of(revisions[-1].number))
+        return revisions
+
+    def values_of(self, revision: int) -> Values:
+        """Return the values that a revision was made with."""
+        settings = self._settings
+        got = _run(self._command.get_values(settings.release, namespace=settings.namespace, revision=revision))
+        return dict(got or {})
+
+    def manifest(self) -> list[dict[str, Any]]:
+        """Return the objects of the current revision, as helm sent them."""
+        settings = self._settings
+        argv = ["get", "manifest", settings.release, "--namespace", settings.namespace]
+        text = _run(self._command.run(argv)).decode()
+        return [document for document in yaml.safe_load_all(text) if document]
+
+    def upgrade(self, chart: Chart, values: Values, description: str) -> Revision:
+        """Install or upgrade the release, without waiting for its pods."""
+        settings = self._settings
+        _run(
+            self._command.install_or_upgrade(
+                settings.release,
+                chart.folder,
+                values,
+                create_namespace=False,
+                description=description,
+                namespace=settings.namespace,
+                reset_values=True,
+            )
+        )
+        revision = self.revision()
+        if revision is None:
+            raise ReleaseNotFoundError(f"release {settings.release} is gone right after helm made it")
+        return revision
+
+    def rollback(self, to: int) -> None:
+        """Go back to an earlier revision, without waiting for its pods."""
+        settings = self._settings
+        _run(self._command.rollback(settings.release, to, namespace=settings.namespace, cleanup_on_fail=True))
+
+    def uninstall(self) -> None:
+        """Remove the release and what it made; nothing to do if there is none."""
+        settings = self._settings
+        with suppress(ReleaseNotFoundError):
+            _run(self._command.uninstall(settings.release, namespace=settings.namespace, wait=True))
+
+
+class _Index:
+    """Fetched archives by digest, and which source each was."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file = folder / "index.json"
+
+    def get(self, source: str) -> Path | None:
+        try:
+            digest = json.loads(self._file.read_text(encoding="utf-8")).get(source)
+        except (OSError, ValueError):
+            return None
+        archive = self._folder / f"{digest}.tgz"
+        intact = digest and archive.is_file() and hashlib.sha256(archive.read_bytes()).hexdigest() == digest
+        return archive if intact else None
+
+    def put(self, source: str, archive: Path) -> Path:
+        digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            entries = json.loads(self._file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            entries = {}
+        half = self._folder / f".{digest}.{os.getpid()}"
+        shutil.copyfile(archive, half)
+        half.replace(self._folder / f"{digest}.tgz")
+        half.write_text(json.dumps({**entries, source: digest}, indent=2), encoding="utf-8")
+        half.replace(self._file)
+        return self._folder / f"{digest}.tgz"
+
+
+def _read(folder: Path, digest: str, source: str) -> Chart:
+    try:
+        about = yaml.safe_load((folder / "Chart.yaml").read_text(encoding="utf-8"))
+        values = folder / "values.yaml"
+        defaults = yaml.safe_load(values.read_text(encoding="utf-8")) if values.is_file() else {}
+    except (OSError, yaml.YAMLError) as error:
+        raise ChartError(
+            f"{folder} is no chart: {error}", hint="--chart with a folder that holds Chart.yaml"
+        ) from error
+    if not isinstance(about, dict) or not {"name", "version"} <= about.keys():
+        raise ChartError(f"{folder}/Chart.yaml has no name and version", hint="helm lint FOLDER")
+    return Chart(
+        name=str(about["name"]),
+        version=str(about["version"]),
+        kube_version=str(about.get("kubeVersion") or ""),
+        folder=folder,
+        defaults=defaults or {},
+        digest=digest,
+        source=source,
+    )
+
+
+def _folder_digest(folder: Path) -> str:
+    total = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        total.update(f"{path.relative_to(folder)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def _revision(entry: Mapping[str, Any], values: Values) -> Revision:
+    return Revision(
+        number=int(entry["revision"]),
+        status=str(entry["status"]),
+        chart=str(entry.get("chart", "")),
+        values=values,
+        updated=str(entry.get("updated", "")),
+        description=str(entry.get("description", "")),
+    )
+
+
+def _run(call: Coroutine[Any, Any, T]) -> T:
+    """Run one call; pyhelm3 starts a process a call and keeps nothing bound to the loop."""
+    try:
+        return asyncio.run(call)
+    except errors.Error as error:
+        raise classify(error.stderr.decode(errors="replace")) from error
+    except json.JSONDecodeError as error:
+        raise HelmError(f"helm answered something that is no JSON: {error}") from error
+
+
+def classify(stderr: str) -> HelmError | ClusterUnreachableError | RightsError | ValuesError:
+    """Return our error for what helm said on stderr."""
+    lines = [line.strip() for line in stderr.strip().splitlines() if not line.startswith(("WARNING", "level="))]
+    text = " ".join(lines)[:800] or "helm failed without a word"
+    text = re.sub(r"^Error: ", "", text)
+    for pattern, kind, hint in STDERR:
+        if re.search(pattern, text, re.IGNORECASE):
+            return kind(f"helm: {text}", hint=hint)
+    return HelmError(f"helm: {text}", hint="python -m deploy render shows what helm was given")

@@ -1,0 +1,60 @@
+"""Texts for people, made of results. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from deploy.checks import Level, Result
+
+MARKS = {Level.OK: "✓", Level.WARN: "!", Level.FAIL: "✗", Level.SKIP: "-"}
+
+
+def check_line(result: Result) -> str:
+    """Return a check's result as one line, with the fix below it if it needs one."""
+    finding = result.finding
+    line = f"{MARKS[result.level]} {result.title}: {finding.evidence}"
+    return line + (f"\n    fix: {finding.fix}" if finding.fix and result.level in (Level.WARN, Level.FAIL) else "")
+
+
+def outcome_lines(outcome: Mapping[str, Any]) -> list[str]:
+    """Return what an install did."""
+    name, namespace = outcome["release"], outcome["namespace"]
+    if outcome["result"] == "planned":
+        planned = [f"would {change}" for change in outcome["changes"]] or ["nothing would change"]
+        return [f"release {name} in namespace {namespace}:", *(f"  {line}" for line in planned)]
+    seconds = ", ".join(f"{what} {value} s" for what, value in outcome["seconds"].items())
+    return [
+        f"release {name} in namespace {namespace} is {outcome['result']} (revision {outcome['revision']}), "
+        f"serves {', '.join(outcome['queues'])}",
+        f"  {seconds}",
+    ]
+
+
+def status_lines(body: Mapping[str, Any]) -> list[str]:
+    """Return a release's status."""
+    revision = body["revision"]
+    lines = [f"cluster: {body['context']} ({body['kubernetes']}), namespace {body['namespace']}"]
+    if not revision:
+        return [*lines, f"release: {body['release']} is not installed"]
+    lines.append(f"release: {body['release']} revision {revision['number']} ({revision['chart']}) {revision['status']}")
+    for kind in ("agent_pods", "task_pods"):
+        for pod in body[kind]:
+            words = " ".join(filter(None, (pod["state"], pod["reason"], pod["message"])))
+            lines.append(f"{kind.removesuffix('s').replace('_', ' ')}: {pod['name']} on {pod['node']}: {words}")
+    worker = body["worker"]
+    if worker:
+        serves = ", ".join(worker["serves"]) or "nothing"
+        lines.append(f"worker: {worker['id']} serves {serves}, heard {worker['silent_s']} s ago")
+    elif body["server"]:
+        lines.append(f"worker: none is registered at {body['server']}")
+    lines += [f"queue: {name}, {count} waiting" for name, count in body["queues"].items()]
+    return lines + [f"unknown: {text}" for text in body["unknown"]]
+
+
+def leaving_lines(body: Mapping[str, Any]) -> list[str]:
+    """Return what an uninstall would remove."""
+    pods = body["task_pods"]
+    running = f"; {len(pods)} tasks run and will be stopped: {', '.join(pods)}" if pods else ""
+    release = f"release {body['release']} (revision {body['revision']}) in namespace {body['namespace']}{running}"
+    return [release, *(f"  {name}" for name in body["objects"])]

@@ -1,0 +1,160 @@
+"""Waits for the agent's pods, and stops early with the cause when they cannot become ready.
+
+Every wait is bounded, gets its clock handed, survives an API server that restarts meanwhile, and ends with evidence:
+cause, events, last log lines.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from deploy.cluster import Cluster
+from deploy.errors import ClusterUnreachableError, DeadlineError, PodError
+from deploy.pods import Json, State, Verdict, classify_pod
+from deploy.session import Session
+
+POLL_S = 0.7
+EVENTS = 4
+
+
+@dataclass
+class Wait:
+    """A bounded wait."""
+
+    deadline_s: float
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    poll_s: float = POLL_S
+    began: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.began = self.clock()
+
+    @property
+    def seconds(self) -> float:
+        """Time since it began."""
+        return self.clock() - self.began
+
+    def again(self) -> bool:
+        """Sleep, unless time is up; return whether there is any left."""
+        if self.seconds >= self.deadline_s:
+            return False
+        self.sleep(self.poll_s)
+        return True
+
+
+class Patience:
+    """Remembers since when a failure lasts: some causes mend themselves within their grace."""
+
+    def __init__(self, wait: Wait) -> None:
+        self._wait = wait
+        self._since: dict[tuple[str, str], float] = {}
+
+    def over(self, pod: str, verdict: Verdict) -> bool:
+        """Return whether this failure lasts longer than its grace."""
+        key = (pod, verdict.reason)
+        self._since = {known: at for known, at in self._since.items() if known[0] != pod or known == key}
+        began = self._since.setdefault(key, self._wait.seconds)
+        return self._wait.seconds - began >= verdict.grace_s
+
+
+def selector(deployment: Json) -> str:
+    """Return a Deployment's pods as a label selector."""
+    labels: Mapping[str, str] = deployment["spec"]["selector"]["matchLabels"]
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+
+
+def agent_pods(cluster: Cluster, fullname: str) -> list[Json]:
+    """Return the agent's pods, ending ones too."""
+    deployment = cluster.deployment(fullname)
+    return cluster.pods(selector(deployment)) if deployment else []
+
+
+def wait_until_ready(session: Session, wait: Wait | None = None) -> float:
+    """Wait until the one agent pod is the new one and ready, and no other is left; return the seconds.
+
+    Raises:
+        PodError: The pod cannot become ready; the message has cause, evidence and command.
+        DeadlineError: It did not become ready in time.
+    """
+    wait = wait or Wait(session.settings.deadlines.pods)
+    patience = Patience(wait)
+    name = session.settings.fullname
+    last = "nothing was seen yet"
+    while True:
+        try:
+            deployment = session.cluster.deployment(name)
+            pods = session.cluster.pods(selector(deployment)) if deployment else []
+            last = _look(session, deployment, pods, patience)
+        except ClusterUnreachableError as error:
+            last = error.message
+        if not last:
+            return wait.seconds
+        if not wait.again():
+            break
+    raise DeadlineError(
+        f"agent pod of {name} is not ready after {wait.seconds:.0f} s: {last}",
+        hint=f"kubectl -n {session.settings.namespace} describe deployment {name}",
+        evidence=_last_words(session, name),
+    )
+
+
+def _look(session: Session, deployment: Json | None, pods: list[Json], patience: Patience) -> str:
+    """Return what is still missing; nothing when all is well."""
+    if deployment is None:
+        return f"Deployment {session.settings.fullname} is not there"
+    status, wanted = deployment.get("status") or {}, int(deployment["spec"].get("replicas") or 0)
+    if int(status.get("observedGeneration") or 0) < int(deployment["metadata"]["generation"]):
+        return "the Deployment was changed a moment ago"
+    for condition in status.get("conditions") or []:
+        if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
+            raise PodError(
+                f"no agent pod can be made: {condition.get('message')}",
+                hint=f"kubectl -n {session.settings.namespace} describe deployment {session.settings.fullname}",
+            )
+    ending = [pod for pod in pods if pod["metadata"].get("deletionTimestamp")]
+    if ending:
+        return f"the old agent pod {ending[0]['metadata']['name']} is still ending"
+    for pod in pods:
+        verdict = classify_pod(pod, session.now())
+        if verdict.state == State.FAILED and patience.over(pod["metadata"]["name"], verdict):
+            raise pod_error(session, pod, verdict)
+        if verdict.state != State.READY:
+            return f"pod {pod['metadata']['name']}: {verdict.reason} {verdict.message}".strip()
+    if int(status.get("updatedReplicas") or 0) != wanted or len(pods) != wanted:
+        return f"{len(pods)} of {wanted} pods are there"
+    return ""
+
+
+def pod_error(session: Session, pod: Json, verdict: Verdict, what: str = "pod") -> PodError:
+    """Return the error for a pod that failed, with its events and last lines."""
+    name = str(pod["metadata"]["name"])
+    code = "" if verdict.exit_code is None else f" (exit code {verdict.exit_code})"
+    image = f" (image {verdict.image})" if "Image" in verdict.reason or "Pull" in verdict.reason else ""
+    message = f"{what} {name} cannot run: {verdict.reason}{code}{image}"
+    return PodError(
+        message + (f": {verdict.message}" if verdict.message else ""),
+        hint=verdict.hint(pod),
+        evidence=evidence(session, pod, verdict),
+    )
+
+
+def evidence(session: Session, pod: Json, verdict: Verdict | None = None) -> tuple[str, ...]:
+    """Return a pod's last events and log lines, without secrets."""
+    name = str(pod["metadata"]["name"])
+    lines = [f"event: {text}" for text in session.cluster.events(name)[-EVENTS:]]
+    container = verdict.container if verdict else ""
+    logs = session.cluster.log(name, container) or session.cluster.log(name, container, previous=True)
+    lines += [f"log: {line}" for line in logs[-12:]]
+    return tuple(session.redact(line) for line in lines)
+
+
+def _last_words(session: Session, name: str) -> tuple[str, ...]:
+    try:
+        pods: list[Any] = agent_pods(session.cluster, name)
+        return tuple(line for pod in pods[:1] for line in evidence(session, pod))
+    except ClusterUnreachableError as error:
+        return (error.message,)

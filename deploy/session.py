@@ -1,0 +1,107 @@
+"""One run of a command: its settings, and the helm, cluster, server and plan that it needs, made when first asked for.
+
+So `doctor` can ask for each by itself and report what fails, and `--help` needs none of them.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from deploy import credentials, values
+from deploy.errors import SettingsError
+from deploy.plan import Plan
+from deploy.settings import Server, Settings
+
+if TYPE_CHECKING:
+    from deploy.clearml_api import ClearmlApi
+    from deploy.cluster import Cluster
+    from deploy.release import Chart, Helm
+
+
+def _silent(_: str) -> None:
+    return
+
+
+@dataclass
+class Session:
+    """What a use case works with."""
+
+    settings: Settings
+    environ: Mapping[str, str]
+    say: Callable[[str], None] = field(default=_silent)
+    """Tells the person what is going on."""
+
+    @cached_property
+    def server(self) -> Server:
+        """The ClearML server and its keys."""
+        return credentials.find(self.environ)
+
+    @cached_property
+    def api(self) -> ClearmlApi:
+        """The ClearML API."""
+        from deploy.clearml_api import ClearmlApi
+
+        return ClearmlApi(self.server)
+
+    @cached_property
+    def cluster(self) -> Cluster:
+        """The cluster."""
+        from deploy.cluster import Cluster
+
+        return Cluster(self.settings)
+
+    @cached_property
+    def helm(self) -> Helm:
+        """Helm."""
+        from deploy.release import Helm
+
+        return Helm(self.settings, self.environ)
+
+    @cached_property
+    def chart(self) -> Chart:
+        """The chart, fetched if need be."""
+        return self.helm.chart()
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The release as it should be."""
+        return Plan.of(
+            self.settings,
+            self.server,
+            values.parse(_read(self.settings.base_values), str(self.settings.base_values)),
+            [values.parse(_read(path), str(path)) for path in self.settings.values_files],
+            chart_defaults=self.chart.defaults,
+            chart_version=f"{self.chart.name}-{self.chart.version}",
+            chart_kube_version=self.chart.kube_version,
+        )
+
+    @property
+    def holder(self) -> str:
+        """Who holds the release's lease while we work on it."""
+        return f"{socket.gethostname()}:{os.getpid()}"
+
+    def now(self) -> datetime:
+        """Return the time."""
+        return datetime.now(UTC)
+
+    def redact(self, text: str) -> str:
+        """Return a text without the secret key, wherever it came from."""
+        try:
+            secret = self.server.secret_key
+        except SettingsError:
+            return text
+        return text.replace(secret, "***") if secret else text
+
+
+def _read(path: os.PathLike[str]) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"values file {os.fspath(path)} cannot be read: {error}", hint="--values FILE") from error

@@ -1,0 +1,131 @@
+"""Where to deploy, with what, and as whom: one frozen value, built once by the command line and passed down."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from deploy.errors import SettingsError
+
+PACKAGE = Path(__file__).resolve().parent
+IN_CLONE = PACKAGE.parent / "helm" / "values-agent.yaml"
+IN_WHEEL = PACKAGE / "data" / "values-agent.yaml"
+
+CHART_REPOSITORY = "https://clearml.github.io/clearml-helm-charts"
+CHART_NAME = "clearml-agent"
+CHART_VERSION = "5.3.3"
+"""The newest chart without an upper Kubernetes version; 5.3.2 shuts out 1.33 and later."""
+
+RELEASE = "clearml-agent"
+NAMESPACE = "clearml"
+
+NAME_LIMIT = 63
+
+
+class Secret(str):
+    """A text that does not show itself in reprs, tracebacks and logs."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A ClearML server and the keys to it."""
+
+    api: str
+    web: str
+    files: str
+    access_key: Secret
+    secret_key: Secret
+    source: str
+    """Where this came from, for messages."""
+
+    def fingerprint(self, release: str) -> str:
+        """Return a text that changes when the keys do and says nothing about them."""
+        text = f"{release}\0{self.access_key}\0{self.secret_key}"
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Deadlines:
+    """How long each wait may take, in seconds."""
+
+    pods: float = 180.0
+    worker: float = 60.0
+    canary: float = 180.0
+    old_agent: float = 90.0
+    helm: float = 120.0
+    probe: float = 60.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a command needs to know."""
+
+    namespace: str = NAMESPACE
+    release: str = RELEASE
+    kubeconfig: str | None = None
+    context: str | None = None
+    chart: str = CHART_NAME
+    """A chart's name in `repository`, an `oci://` address, a folder or a `.tgz`."""
+
+    chart_version: str | None = CHART_VERSION
+    repository: str = CHART_REPOSITORY
+    values_files: tuple[Path, ...] = ()
+    sets: tuple[str, ...] = ()
+    cache: Path = Path("~/.cache/clearml-pods")
+    deadlines: Deadlines = field(default_factory=Deadlines)
+    dry_run: bool = False
+    canary: bool = True
+    helm: str | None = None
+    """Path of helm; found on PATH or fetched when None."""
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str], **overrides: object) -> Settings:
+        """Return the defaults, the environment over them, and the command line over both.
+
+        Raises:
+            SettingsError: A name is none that Kubernetes would take.
+        """
+        cache = Path(environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "clearml-pods"
+        given = {key: value for key, value in overrides.items() if value is not None}
+        settings = cls(**{"kubeconfig": environ.get("KUBECONFIG") or None, "cache": cache, **given})  # type: ignore[arg-type]
+        for what, name in (("release", settings.release), ("namespace", settings.namespace)):
+            if not (0 < len(name) <= NAME_LIMIT and name.replace("-", "a").isalnum() and name == name.lower()):
+                raise SettingsError(f"{what} {name!r} is no Kubernetes name", hint=f"--{what} clearml-agent")
+            if name.startswith("-") or name.endswith("-"):
+                raise SettingsError(f"{what} {name!r} starts or ends with a dash", hint=f"--{what} clearml-agent")
+        return settings
+
+    @property
+    def base_values(self) -> Path:
+        """The project's values file: in a clone where it lives, in a wheel the copy it carries."""
+        return IN_CLONE if IN_CLONE.is_file() else IN_WHEEL
+
+    @property
+    def fullname(self) -> str:
+        """The chart's name for its objects."""
+        name = self.release if CHART_NAME in self.release else f"{self.release}-{CHART_NAME}"
+        return name[:NAME_LIMIT].rstrip("-")
+
+    @property
+    def keys_secret(self) -> str:
+        """Name of the Secret with the API keys."""
+        return f"{self.fullname}-keys"
+
+    @property
+    def config_secret(self) -> str:
+        """Name of the Secret with `clearml.conf`, which holds no keys."""
+        return f"{self.fullname}-conf"
+
+
+def is_loopback(url: str) -> bool:
+    """Return whether an address means "this machine", so that a pod would ask itself."""
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1", "0.0.0.0") or host.startswith("127.")  # noqa: S104  # compared, not bound

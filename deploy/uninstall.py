@@ -1,0 +1,114 @@
+"""Removes the agent and everything that an install made; says what before it does it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from deploy import prove, rollout
+from deploy.cluster import Cluster
+from deploy.errors import DeadlineError, DeployError
+from deploy.pods import task_id
+from deploy.session import Session
+
+
+@dataclass
+class Leaving:
+    """What is there to be removed, or was."""
+
+    release: str
+    namespace: str
+    revision: int | None
+    task_pods: list[str]
+    objects: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+
+    @property
+    def nothing(self) -> bool:
+        """Whether there is nothing to remove."""
+        return self.revision is None and not self.objects
+
+
+def look(session: Session) -> Leaving:
+    """Return what an uninstall would remove."""
+    settings = session.settings
+    if not session.cluster.has_namespace():
+        return Leaving(settings.release, settings.namespace, None, [])
+    revision = session.helm.revision()
+    pods = [str(pod["metadata"]["name"]) for pod in session.cluster.pods() if task_id(pod)]
+    objects = session.cluster.leftovers(settings.release, settings.fullname)
+    return Leaving(settings.release, settings.namespace, revision.number if revision else None, pods, objects)
+
+
+def uninstall(session: Session, leaving: Leaving, *, queue: bool = False, namespace: bool = False) -> Leaving:
+    """Remove the release, its Secrets and its task pods, and the queue and the namespace if asked.
+
+    Raises:
+        DeadlineError: Something is still there at the end; it is named.
+    """
+    settings, cluster = session.settings, session.cluster
+    if session.settings.dry_run or leaving.nothing:
+        return leaving
+    with cluster.exclusive(settings.fullname, session.holder):
+        _stop_agent(session, leaving)
+        session.helm.uninstall()
+        leaving.removed.append(f"release {settings.release}")
+        for name in (settings.keys_secret, settings.config_secret):
+            if cluster.delete("secrets", name):
+                leaving.removed.append(f"Secret {name}")
+        for name in leaving.task_pods:
+            _stop_task(session, name)
+            leaving.removed.append(f"pod {name}")
+    _forget(session, leaving, queue=queue)
+    _wait_until_gone(session, cluster)
+    if namespace and cluster.delete_namespace_if_ours():
+        leaving.removed.append(f"namespace {settings.namespace}")
+    return leaving
+
+
+def _stop_agent(session: Session, leaving: Leaving) -> None:
+    """End the agent first, so that it takes no task while its surroundings vanish."""
+    if session.cluster.deployment(session.settings.fullname) is None:
+        return
+    session.cluster.scale(session.settings.fullname, 0)
+    wait = rollout.Wait(session.settings.deadlines.old_agent)
+    while rollout.agent_pods(session.cluster, session.settings.fullname):
+        if not wait.again():
+            for pod in rollout.agent_pods(session.cluster, session.settings.fullname):
+                session.cluster.delete("pods", pod["metadata"]["name"], grace_s=0)
+            break
+    leaving.removed.append(f"agent pod (ended after {wait.seconds:.1f} s)")
+
+
+def _stop_task(session: Session, pod: str) -> None:
+    """Stop a task before its pod goes, so that its record does not say `in progress` for ever."""
+    task = task_id({"metadata": {"name": pod}})
+    with suppress(DeployError):
+        record = session.api.task(str(task), ("status",)) or {}
+        if record.get("status") in ("queued", "in_progress"):
+            session.api.call("tasks.stop", task=task, force=True, status_reason="the agent was uninstalled")
+    session.cluster.delete("pods", pod, grace_s=5)
+
+
+def _forget(session: Session, leaving: Leaving, *, queue: bool) -> None:
+    """Tell the server, if it is there: a worker that is gone for good need not be waited for."""
+    try:
+        worker = prove.find_worker(session.api.workers(), session.settings.fullname)
+        if worker:
+            session.api.call("workers.unregister", worker=worker.id)
+            leaving.removed.append(f"worker {worker.id}")
+        for name in session.plan.queues if queue else ():
+            if session.api.delete_queue(name):
+                leaving.removed.append(f"queue {name}")
+    except DeployError as error:
+        session.say(f"the ClearML server was not told: {error.message}")
+
+
+def _wait_until_gone(session: Session, cluster: Cluster) -> None:
+    wait = rollout.Wait(60.0)
+    while left := cluster.leftovers(session.settings.release, session.settings.fullname):
+        if not wait.again():
+            raise DeadlineError(
+                f"still there {wait.seconds:.0f} s after the uninstall: {', '.join(left)}",
+                hint=f"kubectl -n {session.settings.namespace} get {left[0]} -o yaml (finalizers?)",
+            )

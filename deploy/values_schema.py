@@ -1,0 +1,200 @@
+"""The keys that the chart `clearml-agent` 5.3.x reads, and what may stand at each.
+
+The chart ships no schema: it ignores a misspelled or wrongly nested key in silence, and the agent starts with the
+placeholder credentials (clearml-agent#237). This table is ours, from the chart's documented values; it knows nothing
+of Kubernetes' own objects, so below `volumes`, `tolerations` and their like anything goes.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from deploy.errors import ValuesError
+
+TEXT, NUMBER, FLAG, LIST, MAPPING = "a text", "a whole number", "true or false", "a list", "a mapping"
+
+_TYPES: dict[str, type | tuple[type, ...]] = {TEXT: str, NUMBER: int, FLAG: bool, LIST: list, MAPPING: dict}
+
+_CONTAINER = {"resources": MAPPING}
+_POD = {
+    "labels": MAPPING,
+    "annotations": MAPPING,
+    "nodeSelector": MAPPING,
+    "tolerations": LIST,
+    "affinity": MAPPING,
+    "volumes": LIST,
+    "volumeMounts": LIST,
+    "fileMounts": LIST,
+    "podSecurityContext": MAPPING,
+    "containerSecurityContext": MAPPING,
+    "resources": MAPPING,
+}
+
+SCHEMA: dict[str, Any] = {
+    "nameOverride": TEXT,
+    "fullnameOverride": TEXT,
+    "global": {"imageRegistry": TEXT},
+    "imageCredentials": {
+        "enabled": FLAG,
+        "existingSecret": TEXT,
+        "registry": TEXT,
+        "username": TEXT,
+        "password": TEXT,
+        "email": TEXT,
+    },
+    "clearml": {
+        "existingAgentk8sglueSecret": TEXT,
+        "agentk8sglueKey": TEXT,
+        "agentk8sglueSecret": TEXT,
+        "existingClearmlConfigSecret": TEXT,
+        "clearmlConfig": TEXT,
+    },
+    "agentk8sglue": {
+        **_POD,
+        "image": {"registry": TEXT, "repository": TEXT, "tag": TEXT},
+        "replicaCount": NUMBER,
+        "initContainers": _CONTAINER,
+        "serviceAccountAnnotations": MAPPING,
+        "serviceExistingAccountName": TEXT,
+        "clearmlcheckCertificate": FLAG,
+        "apiServerUrlReference": TEXT,
+        "fileServerUrlReference": TEXT,
+        "webServerUrlReference": TEXT,
+        "defaultContainerImage": TEXT,
+        "queue": TEXT,
+        "createQueueIfNotExists": FLAG,
+        "taskAsJob": FLAG,
+        "extraEnvs": LIST,
+        "additionalClusterRoleBindings": LIST,
+        "additionalRoleBindings": LIST,
+        "basePodTemplate": {
+            **_POD,
+            "initContainers": LIST,
+            "schedulerName": TEXT,
+            "env": LIST,
+            "priorityClassName": TEXT,
+            "hostAliases": LIST,
+        },
+    },
+    "sessions": {
+        "portModeEnabled": FLAG,
+        "svcAnnotations": MAPPING,
+        "svcType": TEXT,
+        "externalIP": TEXT,
+        "startingPort": NUMBER,
+        "maxServices": NUMBER,
+    },
+}
+
+PLAIN_SECRETS = ("clearml.agentk8sglueKey", "clearml.agentk8sglueSecret", "imageCredentials.password")
+"""Values that would put a secret into the release, where everybody who may read it finds it."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with the values."""
+
+    path: str
+    message: str
+    suggestion: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" + (f"; did you mean {self.suggestion}?" if self.suggestion else "")
+
+
+def problems(values: Mapping[str, Any], chart_defaults: Mapping[str, Any] | None = None) -> list[Problem]:
+    """Return what is wrong with the given values.
+
+    Args:
+        values: The layers merged, without the chart's defaults.
+        chart_defaults: The chart's own values: keys that a newer or forked chart has beside the known ones.
+    """
+    defaults = chart_defaults or {}
+    paths = sorted({*_paths(SCHEMA), *_paths(defaults)})
+    return [*_check(values, SCHEMA, defaults, "", paths), *_plain_secrets(values), *_extra_envs(values)]
+
+
+def require(values: Mapping[str, Any], chart_defaults: Mapping[str, Any] | None = None) -> None:
+    """Refuse values with problems.
+
+    Raises:
+        ValuesError: It names all of them, each with the nearest right name.
+    """
+    found = problems(values, chart_defaults)
+    if found:
+        raise ValuesError(
+            "the values would be ignored or misread by the chart: " + "; ".join(map(str, found)),
+            hint="python -m deploy render --values FILE shows what the chart makes of them",
+        )
+
+
+def _check(
+    values: Mapping[str, Any], known: Mapping[str, Any], defaults: Mapping[str, Any], prefix: str, paths: list[str]
+) -> Iterator[Problem]:
+    for key, value in values.items():
+        path = f"{prefix}{key}"
+        if key not in known and key not in defaults:
+            yield Problem(path, "no such key in the chart", _nearest(path, key, paths))
+            continue
+        expected = known.get(key)
+        below = defaults.get(key)
+        if value is None or (expected is None and not isinstance(below, Mapping)):
+            continue
+        if isinstance(expected, str):
+            # bool is an int in Python and never a number in YAML.
+            right = isinstance(value, _TYPES[expected]) and (expected == FLAG) == isinstance(value, bool)
+            if not right:
+                yield Problem(path, f"{value!r} is not {expected}")
+        elif not isinstance(value, Mapping):
+            yield Problem(path, f"{value!r} is not a mapping")
+        elif expected is not None or below:
+            yield from _check(value, expected or {}, below if isinstance(below, Mapping) else {}, path + ".", paths)
+
+
+def _paths(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, below in tree.items():
+        yield f"{prefix}{key}"
+        if isinstance(below, Mapping):
+            yield from _paths(below, f"{prefix}{key}.")
+
+
+def _nearest(path: str, key: str, paths: list[str]) -> str | None:
+    """Return the right path for a wrong one: the same name elsewhere first, then the most similar one."""
+    same = [known for known in paths if known.rpartition(".")[2].lower() == key.lower()]
+    if same:
+        return max(same, key=lambda known: difflib.SequenceMatcher(None, known, path).ratio())
+    close = difflib.get_close_matches(path.lower(), [known.lower() for known in paths], n=1, cutoff=0.6)
+    if close:
+        return next(known for known in paths if known.lower() == close[0])
+    names = {known.rpartition(".")[2].lower(): known for known in paths}
+    close = difflib.get_close_matches(key.lower(), list(names), n=1, cutoff=0.75)
+    return names[close[0]] if close else None
+
+
+def _plain_secrets(values: Mapping[str, Any]) -> Iterator[Problem]:
+    for path in PLAIN_SECRETS:
+        section, _, key = path.rpartition(".")
+        if (values.get(section) or {}).get(key):
+            yield Problem(path, "a secret does not belong into values; deploy makes a Secret from the environment")
+
+
+def _extra_envs(values: Mapping[str, Any]) -> Iterator[Problem]:
+    for path in ("agentk8sglue.extraEnvs", "agentk8sglue.basePodTemplate.env"):
+        listed: Any = values
+        for step in path.split("."):
+            listed = (listed.get(step) if isinstance(listed, Mapping) else None) or {}
+        names: set[str] = set()
+        for index, item in enumerate(listed if isinstance(listed, list) else []):
+            if not isinstance(item, Mapping) or not isinstance(item.get("name"), str):
+                yield Problem(f"{path}[{index}]", f"{item!r} is not {{name: …, value: …}}")
+                continue
+            if item["name"] in names:
+                yield Problem(f"{path}[{index}]", f"{item['name']} stands there twice; the last one wins in silence")
+            names.add(item["name"])
+            if "value" in item and not isinstance(item["value"], str):
+                yield Problem(f"{path}[{index}].value", f"{item['value']!r} is not a text; write it in quotes")
