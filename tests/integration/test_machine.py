@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -238,3 +239,9 @@ def test_down_finds_what_runs_after_its_folder_was_deleted(server, up, settings)
     assert server("status").returncode == 3
     assert server("down").stdout == "Stopped: controllers, steps-1, steps-2, steps-3, server.\n"
     assert _pids(settings) == []
+
+
+def test_two_starts_at_once_make_one_set_up(server, settings):
+    with ThreadPoolExecutor(2) as pool:
+        reports = [report(done) for done in pool.map(lambda _: server("up", "--json"), range(2))]
+    assert sorted(found["started"] for found in reports) == [[], ["server", *(plan.name for plan in settings.workers)]]
