@@ -10,7 +10,9 @@ It must not know what is in the files. Outside system: the ClearML server and it
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,12 @@ from clearml import Dataset, Task
 from pipeline.clearml_server import ClearmlServer, DatasetVersion
 from pipeline.errors import DataError
 from pipeline.versions import unique_version
+
+LINEAGE = "Dataset Struct"
+"""The configuration object in which the SDK keeps a version's lineage, for the web page."""
+
+GENEALOGY_VERSIONS = 30
+"""The plot of a version's ancestors costs a call for each, and nobody can read a longer one."""
 
 
 class _LeanDataset(Dataset):  # type: ignore[misc]
@@ -56,9 +64,69 @@ class _LeanDataset(Dataset):  # type: ignore[misc]
     def _fix_dataset_files_parents(self) -> None:
         """Nothing to fix where files are only added."""
 
+    def _build_dependency_chunk_lookup(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for parent in self._get_parents():
+            found |= self.get(parent)._get_dependency_chunk_lookup()
+        found[self.id] = self.get_num_chunks(include_parents=False)
+        return {version: chunks for version, chunks in found.items() if version in self._dependency_graph}
+
     def _report_dataset_struct(self) -> None:
-        if not self._making:  # `finalize` does it again, with all that is known then
+        """Write the lineage down: the parents' own, which is whole, and this version.
+
+        The SDK asks for every ancestor and parses each one's lineage: hours for a dataset of 144 versions.
+        """
+        if self._making:  # `finalize` does it again, with all that is known then
+            return
+        try:
+            lineage = merge_lineages(
+                [self.get(parent)._task.get_configuration_object(LINEAGE) for parent in self._get_parents()]
+            )
+        except ValueError:  # a parent that something else made
             super()._report_dataset_struct()
+            return
+        lineage[self.id] = {
+            "job_id": self.id,
+            "status": str(self._task.status),
+            "last_update": int(time.time()),
+            "parents": list(self._get_parents()),
+            "job_size": self._ds_total_size,
+            "name": self.name,
+            "version": str(self.version),
+        }
+        places = {version: str(place) for place, version in enumerate(lineage)}
+        document = {
+            places[version]: entry | {"parents": [places[parent] for parent in entry["parents"]]}
+            for version, entry in lineage.items()
+        }
+        self._task._set_configuration(
+            name=LINEAGE,
+            description="Structure of the dataset",
+            config_type="json",
+            config_text=json.dumps(document, indent=2),
+        )
+
+    def _report_dataset_genealogy(self) -> None:
+        if len(self._dependency_graph) <= GENEALOGY_VERSIONS:
+            super()._report_dataset_genealogy()
+
+
+def merge_lineages(texts: Sequence[str | None]) -> dict[str, dict[str, Any]]:
+    """Return the entries of lineages as the SDK writes them: version id → entry, its parents by id.
+
+    Raises:
+        ValueError: A text is no lineage.
+    """
+    merged: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        entries = json.loads(text or "")
+        try:
+            for entry in entries.values():
+                parents = [entries[place]["job_id"] for place in entry["parents"]]
+                merged[entry["job_id"]] = entry | {"parents": parents, "status": "completed"}
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"no lineage: {text}") from error
+    return merged
 
 
 class DatasetNotFoundError(DataError):

@@ -12,6 +12,7 @@ import contextlib
 import copy
 import fcntl
 import hashlib
+import io
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -113,9 +114,13 @@ def _ensure_root(
     if ROOT in existing:
         result.kept[ROOT] = existing[ROOT].id
         return existing[ROOT].id
-    with datasets.new_version(
-        server, project=project, name=name, version=ROOT, exact=True, description="Empty root of all versions"
-    ) as draft:
+    description = "Empty root of all versions"
+    with (
+        _SilentSdk(),
+        datasets.new_version(
+            server, project=project, name=name, version=ROOT, exact=True, description=description
+        ) as draft,
+    ):
         pass
     result.made[ROOT] = draft.id
     return draft.id
@@ -152,16 +157,19 @@ def _ensure_batch(
             "Upload/package": provenance.PACKAGE_VERSION,
             "Upload/commit": provenance.commit(),
         }
-        with datasets.new_version(
-            server,
-            project=project,
-            name=name,
-            version=batch.version,
-            exact=True,
-            parents=[batch.parent],
-            description=f"Batch {batch.number} of {batch.source}: {len(batch.rows):,} reviews",
-            facts=facts,
-        ) as draft:
+        with (
+            _SilentSdk(),
+            datasets.new_version(
+                server,
+                project=project,
+                name=name,
+                version=batch.version,
+                exact=True,
+                parents=[batch.parent],
+                description=f"Batch {batch.number} of {batch.source}: {len(batch.rows):,} reviews",
+                facts=facts,
+            ) as draft,
+        ):
             draft.add(csv)
             draft.report_table("Preview", csv.name, frames.preview(batch.rows))
             figure = plots.class_distribution({csv.stem: batch.rows}, title=f"Classes of batch {batch.number}")
@@ -187,6 +195,13 @@ def _require_same(found: DatasetVersion, content: str, batch: _Batch, name: str)
         if known and was != str(batch.batch_rows)
         else "upload under another name: --name ...",
     )
+
+
+class _SilentSdk(contextlib.redirect_stdout[io.StringIO]):
+    """Swallows the addresses that the SDK prints for every version it makes; the observer is told what matters."""
+
+    def __init__(self) -> None:
+        super().__init__(io.StringIO())
 
 
 @contextlib.contextmanager

@@ -51,5 +51,7 @@ def connect(say: Callable[[str], None]) -> Connection:
         os.environ["CLEARML_CONFIG_FILE"] = str(machine.configuration)
         os.environ.setdefault("CLEARML_CACHE_DIR", str(settings.state / "cache" / "storage"))
     from pipeline.clearml_server import ClearmlServer
+    from pipeline.sdk import check_schemas_once
 
+    check_schemas_once()
     return Connection(ClearmlServer.connect(), machine, settings)
