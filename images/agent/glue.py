@@ -128,7 +128,12 @@ def main() -> None:
             clearml_conf_file=file.name,
         )
     signal.signal(signal.SIGTERM, glue.stop)
-    glue.k8s_daemon(asked.queue.split(","), create_queue=asked.create_queue, use_owner_token=asked.use_owner_token)
+    try:
+        glue.k8s_daemon(asked.queue.split(","), create_queue=asked.create_queue, use_owner_token=asked.use_owner_token)
+    except SystemExit:
+        # By now the worker is unregistered; the interpreter's own end would wait for threads that sleep.
+        print("Stopped by SIGTERM", flush=True)
+        os._exit(0)
 
 
 if __name__ == "__main__":
