@@ -206,7 +206,7 @@ class Visit:
     def error(self, error: ApiError) -> Response:
         """Return the page that tells what went wrong."""
         missing = error.code == 404 or (error.code == 400 and error.subcode in UNKNOWN_OBJECT)
-        code = 404 if missing else error.code
+        code = 404 if missing else max(400, error.code)
         return self.render("error.html", code=code, error=error, missing=missing)
 
     def address(self, **changes: Any) -> str:

@@ -128,6 +128,17 @@ def test_an_action_asks_before_it_acts(watch: Watch, clearml_api: ApiClient) -> 
     expect(page).to_have_url(re.compile(f"/tasks/{task}$"))
 
 
+def test_a_page_whose_task_is_deleted_says_so(watch: Watch, clearml_api: ApiClient) -> None:
+    task = clearml_api("tasks.create", name="deleted soon", type="training")["id"]
+    clearml_api("tasks.started", task=task)
+    watched = watch()
+    page = watched.open(f"/tasks/{task}")
+    clearml_api("tasks.delete", task=task, force=True)
+    expect(page.get_by_role("heading", name="Nothing here")).to_be_visible()
+    assert all("404" in complaint for complaint in watched.complaints)
+    watched.complaints.clear()
+
+
 def test_the_menu_works_by_keyboard(watch: Watch, clearml_api: ApiClient) -> None:
     task = clearml_api("tasks.create", name="by keyboard", type="training")["id"]
     page = watch().open(f"/tasks/{task}")

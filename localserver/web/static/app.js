@@ -84,7 +84,10 @@ async function refresh() {
   address.searchParams.delete("notice");
   address.searchParams.set("_part", parts.map((element) => element.dataset.live).join(","));
   const answer = await fetch(address, { headers: { Accept: "application/json" } });
-  if (answer.redirected || answer.status === 401) location.reload(); // The session is over.
+  if (answer.redirected || answer.status === 404) {
+    location.reload(); // The session is over, or what the page shows has been deleted.
+    return false;
+  }
   if (!answer.ok) throw new Error(`status ${answer.status}`);
   const { parts: blocks, live } = await answer.json();
   for (const element of parts) {

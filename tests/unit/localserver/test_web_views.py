@@ -11,10 +11,11 @@ from starlette.datastructures import FormData
 from localserver.web.site import json_script, plotly_script
 from localserver.web.views import actions, launch, metrics
 from localserver.web.views.datasets import title as dataset_title
+from localserver.web.views.home import telling
 from localserver.web.views.links import TABS as LINKED_TABS
 from localserver.web.views.pipelines import title as pipeline_title
 from localserver.web.views.projects import order_by, tree
-from localserver.web.views.tasks import TABS, DatasetFile, read_files, read_struct
+from localserver.web.views.tasks import TABS, DatasetFile, label_versions, read_files, read_struct
 
 
 def test_plotly_comes_with_its_wheel() -> None:
@@ -147,6 +148,35 @@ def test_only_known_sort_keys_reach_the_api(key: str, order: str) -> None:
 def test_names_without_the_hidden_projects(project: str, pipeline: Any, dataset: Any) -> None:
     assert pipeline is None or pipeline_title(project) == pipeline
     assert dataset is None or dataset_title(project) == dataset
+
+
+def run(id_: str, project: str, **arguments: str) -> dict[str, Any]:
+    parameters = {name: {"name": name, "value": value} for name, value in arguments.items()}
+    return {"id": id_, "project": {"id": project}, "hyperparams": {"Args": parameters}}
+
+
+def test_of_each_run_is_told_what_differs() -> None:
+    told = telling(
+        [
+            run("1", "p", name="x", version="1.1", seed="7"),
+            run("2", "p", name="x", version="1.2", seed="7"),
+            run("3", "alone", a="1", b="2", c="3", d="4", e="5"),
+            {"id": "4", "project": None},
+        ]
+    )
+    assert told["1"] == [("version", "1.1")]
+    assert told["2"] == [("version", "1.2")]
+    assert told["3"] == [("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")]
+    assert told["4"] == []
+
+
+def test_versions_are_labelled_with_todays_status_and_foreign_names() -> None:
+    stored = {"name": "Texts", "status": "in_progress", "job_size": 2048, "parents": []}
+    labelled = label_versions(
+        {"a": stored, "b": stored | {"name": "Other", "job_size": 0}}, "Texts", {"a": "completed"}
+    )
+    assert (labelled["a"]["line"], labelled["a"]["status"]) == ("2.0 KB", "completed")
+    assert (labelled["b"]["line"], labelled["b"]["status"]) == ("Other", "in_progress")
 
 
 def event(at: int, msg: str = "x") -> dict[str, Any]:
