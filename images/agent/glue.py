@@ -47,6 +47,8 @@ class Glue(K8sIntegration):  # type: ignore[misc]
             raise SystemExit(0)
 
     def _get_next_task(self, queue: str, get_task_info: bool) -> Any:
+        if self._stopping:  # the stock loop may have swallowed the first attempt to end
+            raise SystemExit(0)
         self._in_hand = True
         task = super()._get_next_task(queue=queue, get_task_info=get_task_info)
         if not task:
