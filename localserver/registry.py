@@ -119,6 +119,8 @@ class Endpoint:
     schema: Schema | None
     since: str
     """Oldest API version that has it; echoed as `meta.endpoint.actual_version`."""
+    waits: bool = False
+    """Whether it may answer `WaitFor` for longer than a client's read timeout."""
 
 
 ENDPOINTS: dict[str, Endpoint] = {}
@@ -132,13 +134,14 @@ def endpoint(
     needs_auth: bool = True,
     schema: Schema | None = None,
     since: str = "1.0",
+    waits: bool = False,
 ) -> Callable[[Callable[[Call, Tx], Any]], Callable[[Call, Tx], Any]]:
     """Register a function as the endpoint `name` (`service.action`)."""
 
     def register(function: Callable[[Call, Tx], Any]) -> Callable[[Call, Tx], Any]:
         if name in ENDPOINTS:
             raise ValueError(f"endpoint {name} is registered twice")
-        ENDPOINTS[name] = Endpoint(name, function, writes, json_lines, needs_auth, schema, since)
+        ENDPOINTS[name] = Endpoint(name, function, writes, json_lines, needs_auth, schema, since, waits)
         return function
 
     return register

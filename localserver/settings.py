@@ -28,7 +28,11 @@ class Settings:
     """Host name written into `clearml.conf`; `host` unless that is a wildcard address."""
 
     poll_wait_s: float = 20.0
-    """How long `queues.get_next_task` waits for a task. Below the agent's 30 s read timeout."""
+    """How long `queues.get_next_task` waits for a task. The k8s glue looks after its pods between two polls, so this
+    is no longer than that can wait; on one machine `task server-up` sets ten minutes."""
+
+    sign_of_life_s: float = 10.0
+    """How often a waiting request is sent white space. Below the agent's 30 s read timeout."""
 
     max_body_bytes: int = 64 * 2**20
     """Largest API request."""
@@ -92,6 +96,7 @@ class Settings:
             "web_port": int,
             "files_port": int,
             "poll_wait_s": float,
+            "sign_of_life_s": float,
             "max_body_bytes": int,
             "max_upload_bytes": int,
             "watchdog_threshold_s": float,

@@ -9,13 +9,13 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from localserver.auth import API_VERSION, COOKIE, Identity
 from localserver.contract import Contract
@@ -109,7 +109,34 @@ class Api:
         return reply
 
     async def handle(self, request: Request) -> Response:
-        """Answer an HTTP request."""
+        """Answer an HTTP request.
+
+        An endpoint that waits is given time beyond the client's read timeout: its answer begins with white space,
+        which JSON allows. A stock agent gives up after 30 s, and after an empty answer sleeps for 5 s; so it hears of
+        a new task at once, whenever that comes.
+        """
+        match = PATH.fullmatch(request.url.path)
+        item = ENDPOINTS.get(match["name"]) if match else None
+        if item is None or not item.waits:
+            return await self._respond(request)
+        answer = asyncio.create_task(self._respond(request))
+        try:
+            done, _ = await asyncio.wait({answer}, timeout=self.context.settings.sign_of_life_s)
+        except asyncio.CancelledError:
+            answer.cancel()
+            raise
+        return answer.result() if done else StreamingResponse(self._kept_alive(answer), media_type="application/json")
+
+    async def _kept_alive(self, answer: asyncio.Task[Response]) -> AsyncIterator[bytes]:
+        try:
+            while not answer.done():
+                yield b" "
+                await asyncio.wait({answer}, timeout=self.context.settings.sign_of_life_s)
+            yield bytes(answer.result().body)
+        finally:
+            answer.cancel()
+
+    async def _respond(self, request: Request) -> Response:
         trx = request.headers.get("X-ClearML-Trx") or new_id()
         name, requested, since = "", API_VERSION, "1.0"
         try:

@@ -97,7 +97,7 @@ def get_default(call: Call, tx: Tx) -> Data:
     return {"id": queue["id"], "name": queue["name"]}
 
 
-@endpoint("queues.get_next_task", writes=True)
+@endpoint("queues.get_next_task", writes=True, waits=True)
 def get_next_task(call: Call, tx: Tx) -> Reply:
     """Hand out the oldest entry; wait for one where there is none.
 

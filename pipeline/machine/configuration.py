@@ -70,4 +70,7 @@ def agent_environment(environ: Mapping[str, str], *, worker: str, folder: Path, 
 
 def server_environment(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
     """Return the server's environment."""
-    return {name: value for name, value in environ.items() if name not in UNWANTED} | {SERVER_VARIABLE: str(folder)}
+    kept = {name: value for name, value in environ.items() if name not in UNWANTED}
+    # A daemon has nothing to do while it waits for a task; after an empty answer it would sleep for 5 s.
+    waits = {"LOCALSERVER_POLL_WAIT_S": "600"}
+    return waits | kept | {SERVER_VARIABLE: str(folder)}

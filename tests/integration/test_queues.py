@@ -58,6 +58,21 @@ def test_waiting_worker_gets_a_task_when_it_is_added(api: ApiClient, client: Cal
     assert result["reply"]["entry"]["task"] == "t1"
 
 
+def test_wait_outlasts_the_client_s_read_timeout(
+    clearml_server_factory: Callable[[], ClearmlServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCALSERVER_SIGN_OF_LIFE_S", "0.2")
+    server = clearml_server_factory()
+    patient, impatient = (ApiClient(server.api_url, server.credentials) for _ in range(2))
+    impatient.http.timeout = 1.0
+    queue = new_queue(patient)
+    thread, result = poll(impatient, queue)
+    time.sleep(2.5)
+    patient("queues.add_task", queue=queue, task="late")
+    thread.join(timeout=10)
+    assert result["reply"]["entry"]["task"] == "late"
+
+
 def test_one_entry_goes_to_one_of_many_waiting_workers(api: ApiClient, client: Callable[[], ApiClient]) -> None:
     queue = new_queue(api)
     polls = [poll(client(), queue) for _ in range(5)]

@@ -9,13 +9,11 @@ from starlette.responses import Response
 from localserver.web import dag
 from localserver.web.site import Json, Visit
 from localserver.web.views.lists import TASK_ROW, find_tasks, reference, task_page
-from localserver.web.views.tasks import label_versions, read_struct
+from localserver.web.views.tasks import label_versions, nearest, read_struct
 
 VERSIONS = ["__$all", "dataset", "__$not", "archived"]
 FIELDS = [*TASK_ROW, "runtime"]
 LATEST = 500
-DRAWN = 60
-"""Versions of which the lineage is drawn; more would be a wall."""
 
 
 async def datasets(visit: Visit) -> Response:
@@ -51,7 +49,7 @@ async def dataset(visit: Visit) -> Response:
                     lineage.setdefault(version, node)
     name = title(project["project"]["name"])
     statuses = {task["id"]: task["status"] for task in page.items}
-    shown = label_versions(dict(list(lineage.items())[:DRAWN]), name[0], statuses)
+    shown = label_versions(nearest(lineage, ids), name[0], statuses)
     return visit.render(
         "dataset.html",
         live=True,

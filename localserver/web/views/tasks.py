@@ -28,6 +28,8 @@ TABS = {
     "artifacts": "Artifacts",
 }
 FILES_PER_PAGE = 500
+DRAWN = 24
+"""Versions of which the lineage is drawn; more would be a wall."""
 MAX_VALUE = 200_000
 """Longest configuration text that a page shows."""
 
@@ -182,7 +184,7 @@ async def dataset(visit: Visit) -> Response:
         has_next=len(matching) > start + FILES_PER_PAGE,
         versions=label_versions(versions, task["name"], {task["id"]: task["status"]}),
         parents=parents,
-        drawing=dag.layout({id_: version["parents"] for id_, version in versions.items()}) if versions else None,
+        drawing=dag.layout({id_: version["parents"] for id_, version in nearest(versions, [task["id"]]).items()}),
     )
 
 
@@ -208,6 +210,17 @@ def read_struct(text: str) -> dict[str, Json]:
         }
     except (ValueError, KeyError, TypeError, AttributeError):
         return {}
+
+
+def nearest(versions: dict[str, Json], ids: list[str]) -> dict[str, Json]:
+    """Return the versions to draw: `ids` in their order, then their parents, then theirs, as far as there is room."""
+    chosen: set[str] = set()
+    front = [id_ for id_ in ids if id_ in versions]
+    while front and len(chosen) < DRAWN:
+        chosen.update(front[: DRAWN - len(chosen)])
+        parents = [parent for id_ in front for parent in versions[id_]["parents"]]
+        front = [parent for parent in dict.fromkeys(parents) if parent in versions and parent not in chosen]
+    return {id_: version for id_, version in versions.items() if id_ in chosen}
 
 
 def label_versions(versions: dict[str, Json], own_name: str, statuses: dict[str, str]) -> dict[str, Json]:
