@@ -164,6 +164,7 @@ def render(
         phase_names=list(StepState("").phases()),
         versions=versions,
         distributions=distributions,
+        causes={name: runs.cause(lines) for name, lines in consoles.items()},
         peak=max((value for bars in distributions for _, group in bars.groups for _, value in group), default=1.0)
         or 1.0,
         consoles=consoles,

@@ -8,6 +8,7 @@ became, and that it was taken from the cache.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -231,6 +232,21 @@ def _section(task: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _reason(task: Mapping[str, Any]) -> str:
     texts = [str(task.get(key) or "").strip() for key in ("status_reason", "status_message")]
     return "; ".join(dict.fromkeys(text for text in texts if text))
+
+
+_RAISED = re.compile(r"(?P<kind>[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Failed)): (?P<text>.+)")
+
+
+def cause(lines: Iterable[str]) -> str:
+    """Return what the last traceback among a console's lines says, or nothing.
+
+    An agent's own reason for a failed step is "exit code 1".
+    """
+    found = [match for match in map(_RAISED.fullmatch, lines) if match]
+    if not found:
+        return ""
+    kind, text = found[-1]["kind"], found[-1]["text"]
+    return text if kind.startswith("pipeline.") else f"{kind}: {text}"
 
 
 def moment(value: Any) -> float | None:

@@ -206,15 +206,18 @@ def _summarise(
 
 def _explain(connection: Connection, state: RunState, report: Path | None, console: Console) -> None:
     """Say which step failed, why, and show the last lines that it printed."""
+    from pipeline.runs import cause
+
     parts = [(step.name, step.status, step.reason, step.task_id) for step in state.failed_steps]
     for name, status, reason, task_id in parts or [("the controller", state.status, state.reason, state.run_id)]:
-        console.print(f"[bold red]{name} {status}[/]: {escape(reason or 'no reason given')}", soft_wrap=True)
-        if not task_id:
-            continue
         try:
-            lines = connection.server.console(task_id, CONSOLE_LINES)
+            lines = connection.server.console(task_id, CONSOLE_LINES) if task_id else []
         except PipelineError as error:
             lines = [f"(its console cannot be read: {error.message})"]
+        why = cause(lines) or reason or "no reason given"
+        console.print(f"[bold red]{name} {status}[/]: {escape(why)}", soft_wrap=True)
+        if not task_id:
+            continue
         for line in lines:
             console.print(f"    {escape(line)}", soft_wrap=True)
         console.print(f"All of it: {connection.server.task_page(state.project, task_id)}", soft_wrap=True)

@@ -1,0 +1,51 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from pipeline.progress import STYLE, Progress
+from pipeline.runs import RunState, StepState
+
+
+def shown(states, terminal=False):
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=terminal, width=120)
+    with Progress(console) as progress:
+        for state in states:
+            progress.update(state)
+        progress.note("a [note]")
+        progress.note("a [note]")
+    return text.getvalue()
+
+
+def run(*statuses):
+    names = ("train_test_split", "train_processing")
+    steps = tuple(StepState(name, f"id-{name}", status) for name, status in zip(names, statuses, strict=True))
+    return RunState("run", "DataPrepare", status="running", steps=steps, created=1.0)
+
+
+def test_without_a_terminal_every_change_is_one_line():
+    states = [
+        run("queued", "pending"),
+        run("running", "pending"),
+        run("running", "pending"),
+        run("completed", "queued"),
+    ]
+    lines = shown(states).splitlines()
+    assert [line.partition(" s  ")[2] for line in lines[:-1]] == [
+        "▸ controller: running",
+        "… train_test_split: queued",
+        "▸ train_test_split: running",
+        "✓ train_test_split: completed",
+        "… train_processing: queued",
+    ]
+    assert lines[-1] == "a [note]"
+
+
+@pytest.mark.parametrize("status", STYLE)
+def test_on_a_terminal_the_last_state_stays(status):
+    assert status in shown([run("completed", status)], terminal=True)
+
+
+def test_a_terminal_shows_something_before_the_first_news():
+    assert shown([], terminal=True)

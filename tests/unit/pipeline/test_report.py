@@ -1,0 +1,114 @@
+import json
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from pipeline.report import Version, lay_out, read_distributions, render
+from pipeline.runs import RunState, StepState
+
+SPLIT = StepState("train_test_split", "t1", "completed", launched=1.0, started=2.0, process=2.5, work=3.0, returned=5.0)
+STEPS = (
+    replace(SPLIT, completed=5.5),
+    StepState("train_processing", "t2", "cached", cached=True, parents=("train_test_split",)),
+    StepState("test_processing", "t3", "failed", parents=("train_test_split",), reason="<script>bad</script>"),
+)
+RUN = RunState("run1", "DataPrepare", "p", "failed", steps=STEPS, created=0.0, completed=10.0)
+
+
+def page(run=RUN, **changes):
+    values = {
+        "versions": [Version("1.2", "d1", "http://web/d1", "input")],
+        "distributions": list(read_distributions([plot()])),
+        "consoles": {"test_processing": ["ValueError: <b>no</b>"]},
+        "run_page": "http://web/run1",
+        "pages": {"train_test_split": "http://web/t1"},
+        "server": "http://web",
+    }
+    return render(run, **(values | changes))
+
+
+def plot(**changes):
+    traces = [{"name": "negative", "x": ["train"], "y": [10]}, {"name": "positive", "x": ["train"], "y": [30]}]
+    event = {"metric": "Class distribution", "variant": "train", "plot_str": json.dumps({"data": traces})}
+    return event | changes
+
+
+class Tags(HTMLParser):
+    """Collects what a browser would load or run, and checks that elements close."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.loads, self.open, self.void = [], [], {"meta", "br", "img", "link", "path", "rect"}
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in self.void:
+            self.open.append(tag)
+        if tag in ("script", "link", "img", "iframe"):
+            self.loads.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        pass
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_loads_nothing():
+    tags = Tags(page())
+    assert tags.loads == []
+    assert tags.open == []
+
+
+def test_everything_a_person_looks_for_is_there():
+    text = page()
+    for word in ("train_test_split", "1.2", "http://web/d1", "random_state", "75.0 %", "queue wait", "What went wrong"):
+        assert word in text
+
+
+def test_texts_of_others_cannot_become_elements():
+    text = page()
+    assert "<script>" not in text
+    assert "<b>no</b>" not in text
+    assert "&lt;b&gt;no&lt;/b&gt;" in text
+
+
+def test_a_run_of_which_nothing_is_known_has_a_report_too():
+    empty = RunState("run1", status="aborted")
+    Tags(page(empty, versions=[], distributions=[], consoles={}, pages={}))
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        plot(metric="something else"),
+        plot(plot_str=None),
+        plot(plot_str="{"),
+        plot(plot_str="{}"),
+        plot(plot_str='{"data": []}'),
+        plot(plot_str='{"data": [{"x": ["train"]}]}'),
+    ],
+)
+def test_plots_of_other_shapes_are_passed_over(event):
+    assert list(read_distributions([event])) == []
+
+
+def test_a_distribution_is_read_from_lists_and_from_plotlys_packed_numbers():
+    packed = plot(
+        plot_str=json.dumps({"data": [{"name": "negative", "x": ["train"], "y": {"dtype": "i2", "bdata": "CgA="}}]})
+    )
+    plain, binary = read_distributions([plot(), packed])
+    assert plain.groups == (("train", (("negative", 10.0), ("positive", 30.0))),)
+    assert binary.groups == (("train", (("negative", 10.0),)),)
+
+
+def test_steps_stand_behind_their_parents():
+    places = {box.step.name: (box.x, box.y) for box in lay_out(STEPS).boxes}
+    assert places["train_processing"][0] == places["test_processing"][0] > places["train_test_split"][0] == 0
+    assert places["train_processing"][1] != places["test_processing"][1]
+    assert len(lay_out(STEPS).lines) == 2
+
+
+def test_a_cycle_in_a_servers_document_does_not_hang_the_report():
+    lay_out([StepState("one", parents=("two",)), StepState("two", parents=("one",))])

@@ -1,0 +1,171 @@
+"""From the server's documents to a run's state: a table of situations."""
+
+import json
+
+import pytest
+
+from pipeline import runs
+from pipeline.runs import as_json, cause, read_run, step_task_ids
+
+SPLIT, TRAIN, TEST = "train_test_split", "train_processing", "test_processing"
+
+
+def dag(**jobs):
+    nodes = {
+        name: {"job_id": jobs.get(name), "parents": [] if name == SPLIT else [SPLIT]} for name in (SPLIT, TRAIN, TEST)
+    }
+    return {"Pipeline": {"value": json.dumps(nodes)}}
+
+
+def controller(status, **fields):
+    return {"id": "run", "name": "DataPrepare", "project": "p", "status": status, **fields}
+
+
+def task(name, status, parent="run", **fields):
+    return {"id": f"id-{name}", "name": name, "status": status, "parent": parent, **fields}
+
+
+@pytest.mark.parametrize(
+    ("run", "tasks", "statuses", "ended", "outcome"),
+    [
+        ("created", [], ["pending"] * 3, False, "running"),
+        ("queued", [], ["pending"] * 3, False, "running"),
+        ("in_progress", [task(SPLIT, "queued")], ["queued", "pending", "pending"], False, "running"),
+        (
+            "in_progress",
+            [task(SPLIT, "completed"), task(TRAIN, "in_progress"), task(TEST, "queued")],
+            ["completed", "running", "queued"],
+            False,
+            "running",
+        ),
+        (
+            "completed",
+            [task(SPLIT, "completed"), task(TRAIN, "completed"), task(TEST, "published")],
+            ["completed"] * 3,
+            True,
+            "completed",
+        ),
+        ("failed", [task(SPLIT, "failed")], ["failed", "skipped", "skipped"], True, "failed"),
+        # The controller ends while a step that it no longer waits for goes on.
+        ("failed", [task(SPLIT, "in_progress")], ["running", "skipped", "skipped"], False, "running"),
+        ("stopped", [task(SPLIT, "stopped")], ["aborted", "skipped", "skipped"], True, "aborted"),
+        ("stopped", [], ["skipped"] * 3, True, "aborted"),
+        # The SDK calls a controller completed although nothing ran: the steps decide.
+        ("completed", [], ["skipped"] * 3, True, "failed"),
+        (
+            "completed",
+            [task(SPLIT, "completed"), task(TRAIN, "completed"), task(TEST, "failed")],
+            ["completed", "completed", "failed"],
+            True,
+            "failed",
+        ),
+    ],
+)
+def test_a_runs_state_is_its_tasks_statuses(run, tasks, statuses, ended, outcome):
+    state = read_run(controller(run), tasks)
+    assert [step.name for step in state.steps] == [SPLIT, TRAIN, TEST]
+    assert [step.status for step in state.steps] == statuses
+    assert (state.ended, state.outcome) == (ended, outcome)
+
+
+def test_a_step_from_the_cache_is_known_by_the_controllers_own_notes():
+    cached = task(SPLIT, "completed", parent="an earlier run")
+    document = controller("in_progress", configuration=dag(**{SPLIT: cached["id"]}))
+    assert step_task_ids(document) == [cached["id"]]
+    split, train, _ = read_run(document, [cached]).steps
+    assert (split.status, split.cached, split.task_id) == ("cached", True, cached["id"])
+    assert (train.status, train.parents) == ("pending", (SPLIT,))
+
+
+@pytest.mark.parametrize("text", [None, "", "no json", "[]", "{"])
+def test_a_controller_without_notes_has_the_pipelines_steps(text):
+    document = controller("in_progress", configuration={"Pipeline": {"value": text}})
+    assert [step.name for step in read_run(document, []).steps] == [SPLIT, TRAIN, TEST]
+
+
+def timed():
+    marks = {"process": 1005.0, "function": 1006.0, "work": 1007.5, "returned": 1010.0}
+    return task(
+        SPLIT,
+        "completed",
+        started="1970-01-01T00:16:42.000000+00:00",
+        completed="1970-01-01T00:16:51.000000+00:00",
+        hyperparams={
+            "properties": {"launched": {"value": "1000.5"}, "timeline": {"value": json.dumps(marks)}},
+            "return": {"split_dataset_id": {"value": "abc"}},
+            "Datasets": {"input": {"value": "def"}},
+        },
+    )
+
+
+def test_times_come_from_the_server_and_from_the_steps_own_notes():
+    step = read_run(controller("in_progress"), [timed()]).steps[0]
+    assert (step.queue_wait_s, step.startup_s, step.run_s) == (1.5, 5.5, 3.5)
+    assert step.phases() == {
+        "queue wait": 1.5,
+        "process start": 3.0,
+        "imports": 2.5,
+        "user code": 2.5,
+        "exit": 1.0,
+    }
+    assert (step.results, step.inputs) == ({"split_dataset_id": "abc"}, {"input": "def"})
+
+
+def test_a_step_without_notes_has_no_times_but_those_of_the_server():
+    bare = task(SPLIT, "in_progress", started="1970-01-01T00:16:42Z")
+    step = read_run(controller("in_progress"), [bare]).steps[0]
+    assert (step.queue_wait_s, step.startup_s, step.run_s) == (None, None, None)
+    assert step.started == 1002
+
+
+def test_the_json_has_the_keys_that_scripts_rely_on():
+    state = read_run(controller("failed"), [timed()])
+    document = as_json(state, mode="queue", outcome="failed", datasets={"1.2": "def"}, report="/r.html")
+    assert set(document) == {"status", "run_id", "mode", "steps", "datasets", "report"}
+    assert document["steps"][0] == {
+        "name": SPLIT,
+        "task_id": f"id-{SPLIT}",
+        "status": "completed",
+        "cached": False,
+        "queue_wait_s": 1.5,
+        "startup_s": 5.5,
+        "run_s": 3.5,
+    }
+    assert document["steps"][1] == {
+        "name": TRAIN,
+        "task_id": None,
+        "status": "skipped",
+        "cached": False,
+        "queue_wait_s": None,
+        "startup_s": None,
+        "run_s": None,
+    }
+    json.dumps(document)
+
+
+def test_a_cached_step_has_no_times_in_the_json():
+    cached = timed() | {"parent": "an earlier run"}
+    document = controller("completed", configuration=dag(**{SPLIT: cached["id"]}))
+    step = as_json(read_run(document, [cached]), mode="queue", outcome="", datasets={}, report=None)["steps"][0]
+    assert (step["status"], step["cached"], step["queue_wait_s"], step["run_s"]) == ("cached", True, None, None)
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([], ""),
+        (["all is well"], ""),
+        (["Traceback …", "ValueError: first", "pipeline.errors.DataError: the data is bad"], "the data is bad"),
+        (["ModuleNotFoundError: No module named 'x'", "Process failed, exit code 1"], None),
+        (["  ValueError: quoted in a text"], ""),
+    ],
+)
+def test_the_cause_is_what_the_last_traceback_says(lines, expected):
+    assert cause(lines) == (lines[0] if expected is None else expected)
+
+
+def test_every_status_of_a_task_has_a_meaning():
+    from clearml import Task
+
+    known = {str(getattr(Task.TaskStatusEnum, name)) for name in dir(Task.TaskStatusEnum) if not name.startswith("_")}
+    assert known - set(runs._FROM_TASK) <= {"unknown", "publishing"}
