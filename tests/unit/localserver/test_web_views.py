@@ -15,7 +15,7 @@ from localserver.web.views.home import telling
 from localserver.web.views.links import TABS as LINKED_TABS
 from localserver.web.views.pipelines import title as pipeline_title
 from localserver.web.views.projects import order_by, tree
-from localserver.web.views.tasks import TABS, DatasetFile, label_versions, read_files, read_struct
+from localserver.web.views.tasks import TABS, DatasetFile, label_versions, nearest, read_files, read_struct
 
 
 def test_plotly_comes_with_its_wheel() -> None:
@@ -168,6 +168,14 @@ def test_of_each_run_is_told_what_differs() -> None:
     assert told["2"] == [("version", "1.2")]
     assert told["3"] == [("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")]
     assert told["4"] == []
+
+
+def test_of_a_long_lineage_the_nearest_versions_are_drawn() -> None:
+    chain = {str(i): {"parents": [str(i - 1)] if i else []} for i in range(100)}
+    assert list(nearest(chain, ["50"])) == [str(i) for i in range(27, 51)]
+    assert list(nearest(chain, ["2", "1"])) == ["0", "1", "2"]
+    assert nearest({"a": {"parents": ["a", "unknown"]}}, ["a", "b"]) == {"a": {"parents": ["a", "unknown"]}}
+    assert nearest({}, ["a"]) == {}
 
 
 def test_versions_are_labelled_with_todays_status_and_foreign_names() -> None:
