@@ -50,10 +50,20 @@ class Glue(K8sIntegration):  # type: ignore[misc]
         if self._stopping:  # the stock loop may have swallowed the first attempt to end
             raise SystemExit(0)
         self._in_hand = True
-        task = super()._get_next_task(queue=queue, get_task_info=get_task_info)
-        if not task:
+        answer = super()._get_next_task(queue=queue, get_task_info=get_task_info)
+        task = ((answer or {}).get("entry") or {}).get("task")
+        if task and self._stopping:
+            self._put_back(task, queue)
+        if not task or self._stopping:
             self._done()
-        return task
+        return answer
+
+    def _put_back(self, task: str, queue: str) -> None:
+        """Leave a task that came while this agent was told to end to the next agent: it has the new settings."""
+        print(f"Putting task {task} back into queue {queue}: this agent is to end", flush=True)
+        tasks = self._session.api_client.tasks
+        tasks.stop(task, force=True, status_reason="agent is to end")  # taken, it still counts as queued
+        tasks.enqueue(task, queue=queue, status_reason="put back by an agent that is to end")
 
     def run_one_task(self, *words: Any, **options: Any) -> Any:
         """Make the task a pod."""
