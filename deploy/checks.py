@@ -31,6 +31,8 @@ class Finding:
     evidence: str
     fix: str | None = None
     exit_code: int = 0
+    details: tuple[str, ...] = ()
+    """Events and log lines behind it."""
 
 
 def ok(evidence: str) -> Finding:
@@ -101,8 +103,8 @@ def _ask(check: Check) -> Finding:
     try:
         return check.run()
     except DeployError as error:
-        evidence = "; ".join((error.message, *error.evidence[-3:]))
-        return fail(evidence, error.hint or "python -m deploy doctor --verbose", error.exit_code)
+        fix = error.hint or "python -m deploy doctor --verbose"
+        return Finding(Level.FAIL, error.message, fix, error.exit_code, error.evidence)
 
 
 def exit_code(results: Iterable[Result]) -> int:

@@ -35,6 +35,9 @@ RIGHTS = (
 )
 """What an install does to the namespace: its own objects, helm's Secrets, and what the chart makes."""
 
+SECRET_KEYS = ("agentk8sglue_key", "agentk8sglue_secret")
+"""Keys in the Secret, by the chart's contract."""
+
 CLOCK_SKEW_S = 30.0
 
 
@@ -193,6 +196,23 @@ def clock(session: Session) -> Finding:
     return ok(f"this machine and the cluster are {skew:.0f} s apart")
 
 
+def given_secret(session: Session) -> Finding:
+    """Is the Secret there that a person named; ours is made."""
+    plan = session.plan
+    if plan.makes_keys_secret:
+        return ok(f"Secret {plan.keys_secret} is made from {session.server.source}")
+    content = session.cluster.secret(plan.keys_secret) or {}
+    missing = [key for key in SECRET_KEYS if not content.get(key)]
+    if missing:
+        return fail(
+            f"Secret {plan.keys_secret} (clearml.existingAgentk8sglueSecret) lacks {', '.join(missing)}",
+            f"kubectl -n {session.settings.namespace} create secret generic {plan.keys_secret} "
+            "--from-file=agentk8sglue_key=… --from-file=agentk8sglue_secret=…, or leave the value out",
+            SettingsError.exit_code,
+        )
+    return ok(f"Secret {plan.keys_secret} is there")
+
+
 def queues(session: Session) -> Finding:
     """Is the queue there; it is made if not."""
     missing = [name for name in session.plan.queues if session.api.queue(name) is None]
@@ -219,6 +239,7 @@ def preflight(session: Session) -> list[Check]:
         check("server", "ClearML server answers from here", server),
         check("keys", "ClearML server takes the keys", keys, "server"),
         check("agent-version", "agent works with this server", pins, "values", "keys"),
+        check("secret", "Secret with the keys", given_secret, "values", "namespace"),
         check("queue", "queue", queues, "values", "keys"),
     ]
 

@@ -105,13 +105,17 @@ class Cluster:
 
     def has_namespace(self) -> bool:
         """Return whether the namespace is there, and not on its way out."""
-        found = self._get(f"/api/v1/namespaces/{self.namespace}")
-        if found and found["status"].get("phase") == "Terminating":
+        if self.is_namespace_ending():
             raise ClusterError(
                 f"namespace {self.namespace} is being deleted",
                 hint=f"kubectl wait --for=delete namespace/{self.namespace}",
             )
-        return found is not None
+        return self._get(f"/api/v1/namespaces/{self.namespace}") is not None
+
+    def is_namespace_ending(self) -> bool:
+        """Return whether the namespace is there and on its way out."""
+        found = self._get(f"/api/v1/namespaces/{self.namespace}")
+        return found is not None and found["status"].get("phase") == "Terminating"
 
     def create_namespace(self) -> None:
         """Make the namespace."""

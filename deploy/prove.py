@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from deploy import rollout
 from deploy.clearml_api import Worker
 from deploy.errors import CanaryError, ClusterError, DeployError, WorkerError
 from deploy.pods import TASK_POD_PREFIX, State, classify_pod
@@ -87,8 +88,10 @@ def wait_for_worker(session: Session, since: datetime) -> tuple[float, float]:
 
     Raises:
         WorkerError: It does not, in time; the evidence is the agent's log.
+        PodError: Its pod fails meanwhile.
     """
     wait = Wait(session.settings.deadlines.worker)
+    patience = Patience(wait)
     wanted = set(session.plan.queues)
     registered = None
     seen = "no worker of that name"
@@ -102,6 +105,7 @@ def wait_for_worker(session: Session, since: datetime) -> tuple[float, float]:
             seen = f"worker {worker.id} serves {', '.join(worker.queues) or 'nothing'}"
         elif worker is not None:
             seen = f"worker {worker.id} was last seen {worker.last_seen}, before this agent pod"
+        rollout.require_alive(session, patience)
         if not wait.again():
             break
     raise worker_error(session, f"after {wait.seconds:.0f} s: {seen}")

@@ -13,8 +13,10 @@ MARKS = {Level.OK: "✓", Level.WARN: "!", Level.FAIL: "✗", Level.SKIP: "-"}
 def check_line(result: Result) -> str:
     """Return a check's result as one line, with the fix below it if it needs one."""
     finding = result.finding
-    line = f"{MARKS[result.level]} {result.title}: {finding.evidence}"
-    return line + (f"\n    fix: {finding.fix}" if finding.fix and result.level in (Level.WARN, Level.FAIL) else "")
+    lines = [f"{MARKS[result.level]} {result.title}: {finding.evidence}", *(f"    {line}" for line in finding.details)]
+    if finding.fix and result.level in (Level.WARN, Level.FAIL):
+        lines.append(f"    fix: {finding.fix}")
+    return "\n".join(lines)
 
 
 def outcome_lines(outcome: Mapping[str, Any]) -> list[str]:

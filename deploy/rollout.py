@@ -129,6 +129,18 @@ def _look(session: Session, deployment: Json | None, pods: list[Json], patience:
     return ""
 
 
+def require_alive(session: Session, patience: Patience) -> None:
+    """Refuse an agent pod that was ready and fails since.
+
+    Raises:
+        PodError: With cause, evidence and command.
+    """
+    for pod in agent_pods(session.cluster, session.settings.fullname):
+        verdict = classify_pod(pod, session.now())
+        if verdict.state == State.FAILED and patience.over(pod["metadata"]["name"], verdict):
+            raise pod_error(session, pod, verdict)
+
+
 def pod_error(session: Session, pod: Json, verdict: Verdict, what: str = "pod") -> PodError:
     """Return the error for a pod that failed, with its events and last lines."""
     name = str(pod["metadata"]["name"])

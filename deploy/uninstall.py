@@ -62,6 +62,13 @@ def uninstall(session: Session, leaving: Leaving, *, queue: bool = False, namesp
     _forget(session, leaving, queue=queue)
     _wait_until_gone(session, cluster)
     if namespace and cluster.delete_namespace_if_ours():
+        wait = rollout.Wait(60.0)
+        while cluster.is_namespace_ending():
+            if not wait.again():
+                raise DeadlineError(
+                    f"namespace {settings.namespace} is still ending after {wait.seconds:.0f} s",
+                    hint=f"kubectl get namespace {settings.namespace} -o yaml",
+                )
         leaving.removed.append(f"namespace {settings.namespace}")
     return leaving
 
