@@ -71,7 +71,7 @@ def up(layout: Layout, say: Say) -> Status:
         facts = Facts.read(layout.facts)
         node = processes.running(layout.node_record)
         if facts is None or node is None:
-            if facts is not None or _node_processes(layout):
+            if layout.state.exists() or _node_processes(layout):
                 say("removing what an earlier start left")
                 _remove(layout)
             facts = _prepare(layout, folder)
