@@ -17,7 +17,7 @@ from deploy.session import Session
 from deploy.settings import Secret
 
 AGAIN = "task deploy-agent"
-LOG_FRESH_S = 30
+LOG_FRESH_S = 90
 PENDING_QUEUE = "k8s_scheduler"
 """Where the agent keeps a task between taking it and its pod's start."""
 
@@ -145,7 +145,8 @@ def log(session: Session) -> Finding:
     recent = session.cluster.log(name, "k8s-glue", tail=5, since_s=LOG_FRESH_S)
     if not recent:
         return fail(f"agent {name} has written nothing for {LOG_FRESH_S} s", AGAIN, WorkerError.exit_code)
-    return ok(f"agent {name} polls: {session.redact(recent[-1])[:80]}")
+    last = next((line for line in reversed(recent) if line.strip()), "")
+    return ok(f"agent {name} writes: {session.redact(last)[:80]}")
 
 
 def alone(session: Session) -> Finding:

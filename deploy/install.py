@@ -121,14 +121,15 @@ def _secrets(session: Session) -> dict[str, dict[str, str] | None]:
 def _do(session: Session, outcome: Outcome, before: _Before, must: bool) -> None:
     settings, plan = session.settings, session.plan
     outcome.result = (UPGRADED if before.revision else INSTALLED) if must else UNCHANGED
-    fresh_keys = False
+    stale = False  # the running agent knows keys and queues only as they were when it started
     for name, content in _wanted(session).items():
         if session.cluster.put_secret(name, content):
             session.say(f"Secret {name} is written")
-            fresh_keys = fresh_keys or before.secrets[name] is not None
+            stale = stale or before.secrets[name] is not None
     for name in plan.queues:
         if session.api.ensure_queue(name):
             session.say(f"queue {name} is made")
+            stale = True
     if must:
         # Before: the old pod of a release that was made without us. After: the chart's own default on a first install.
         session.cluster.recreate_on_change(settings.fullname)
@@ -141,7 +142,7 @@ def _do(session: Session, outcome: Outcome, before: _Before, must: bool) -> None
         outcome.revision = before.revision.number if before.revision else None
         session.say(f"release {settings.release} is as wanted: revision {outcome.revision} stays")
         session.cluster.recreate_on_change(settings.fullname)
-        if fresh_keys or _is_dead(session):
+        if stale or _is_dead(session):
             session.say("the agent pod is restarted")
             session.cluster.restart(settings.fullname, session.now().isoformat())
 

@@ -35,6 +35,8 @@ print("CANARY " + json.dumps({{
 """
 MARK = "CANARY "
 
+ROUND_END = "sleeping for"
+
 LOG_CAUSES = (
     ("Invalid queue id", "its queue was deleted", "task deploy-agent (makes the queue again and restarts the agent)"),
     ("Unauthorized", "the server refuses its keys", "make new keys, put them into clearml.conf, task deploy-agent"),
@@ -73,13 +75,16 @@ def find_worker(workers: list[Worker], fullname: str) -> Worker | None:
 
 
 def log_cause(lines: list[str]) -> tuple[str, str, str] | None:
-    """Return the last thing in an agent's log that says why it works for nobody: line, meaning, mending command."""
-    for line in reversed(lines):
+    """Return what in the last round of an agent's log says why it works for nobody: line, meaning, mending command.
+
+    Every round ends with "sleeping for …", also one in which the server refused the question.
+    """
+    rounds = [index for index, line in enumerate(lines) if ROUND_END in line]
+    last = lines[rounds[-2] + 1 :] if len(rounds) > 1 else lines
+    for line in reversed(last):
         for text, meaning, fix in LOG_CAUSES:
             if text in line:
                 return line.strip(), meaning, fix
-        if "No tasks in" in line or "Received task" in line or "sleeping for" in line:
-            return None  # it works again since
     return None
 
 
