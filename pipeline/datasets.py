@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from clearml import Dataset, Task
+from clearml.backend_interface.session import SendError
 
 from pipeline.clearml_server import ClearmlServer, DatasetVersion
-from pipeline.errors import DataError
+from pipeline.errors import DataError, PipelineError
 from pipeline.versions import unique_version
 
 LINEAGE = "Dataset Struct"
@@ -266,29 +267,58 @@ def new_version(
         raise DatasetStateError(
             f"version {version} of dataset {name!r} exists already", hint="is another upload going on?"
         )
-    dataset = _LeanDataset.create(
-        dataset_project=project,
-        dataset_name=name,
-        dataset_version=unique_version(version, taken),
-        parent_datasets=list(parents),
-        description=description,
-    )
+    dataset = None
     try:
+        dataset = _LeanDataset.create(
+            dataset_project=project,
+            dataset_name=name,
+            dataset_version=unique_version(version, taken),
+            parent_datasets=list(parents),
+            description=description,
+        )
         _make_unique(server, dataset, project, name)
         if facts:
             Task.get_task(task_id=dataset.id).set_parameters({key: str(value) for key, value in facts.items()})
         yield DatasetDraft(dataset)
         # The SDK's preview needs pandas; ours is the table that callers report.
         dataset.upload(show_progress=False, preview=False)
+        _require_stored(server, dataset)
         dataset.finalize()
+        if not dataset.is_final():
+            raise ValueError("the upload did not reach the server whole")
     except BaseException as error:
-        discard(dataset.id)
-        if isinstance(error, ValueError) and "pload" in str(error):
+        dataset_id = dataset.id if dataset is not None else None
+        refusal = _refusal(server, dataset_id, error)
+        if dataset_id:
+            discard(dataset_id)
+        if refusal:
             raise DatasetStateError(
-                f"version {dataset.version} of dataset {name!r} could not be stored: {error}",
-                hint="look at the file server's address and free space: task server-status",
+                f"version {version} of dataset {name!r} could not be stored: {refusal}",
+                hint="look at the server's free space: task server-status; then run the same command again",
             ) from error
         raise
+
+
+def _require_stored(server: ClearmlServer, dataset: Any) -> None:
+    """Check that the server has the files and the list of them: some refusals the SDK only logs."""
+    wanted = {entry.artifact_name for entry in dataset.file_entries if entry.parent_dataset_id == dataset.id}
+    task = server.tasks(["execution.artifacts"], id=[dataset.id])[0]
+    stored = {artifact["key"] for artifact in (task.get("execution") or {}).get("artifacts") or []}
+    if not wanted | {"state"} <= stored:
+        raise ValueError("the upload did not reach the server whole")
+
+
+def _refusal(server: ClearmlServer, dataset_id: str | None, error: BaseException) -> str:
+    """Return what the server said, if it is the server that made the SDK fail."""
+    if isinstance(error, SendError):
+        return str(getattr(getattr(error.result, "meta", None), "result_msg", None) or error)
+    if not isinstance(error, ValueError) or "upload" not in str(error).lower() or dataset_id is None:
+        return ""
+    try:  # what the SDK does not hand on: any small write tells
+        server.call("tasks.ping", task=dataset_id)
+    except PipelineError as refused:
+        return refused.message
+    return str(error)
 
 
 def _make_unique(server: ClearmlServer, dataset: Any, project: str, name: str) -> None:
@@ -300,14 +330,18 @@ def _make_unique(server: ClearmlServer, dataset: Any, project: str, name: str) -
 
 
 def discard(dataset_id: str) -> None:
-    """Remove an unfinished version with its files; what cannot be removed is marked as failed."""
+    """Remove an unfinished version with its files; what cannot be removed is marked as failed.
+
+    A server that takes neither keeps an unfinished version; the next upload or run removes it.
+    """
     logger = logging.getLogger("clearml")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
         Dataset.delete(dataset_id=dataset_id, force=True)
     except Exception:  # the SDK raises anything here; the version must not look alive in any case
-        Task.get_task(task_id=dataset_id).mark_failed(force=True, status_reason="upload was not finished")
+        with contextlib.suppress(SendError, ValueError):
+            Task.get_task(task_id=dataset_id).mark_failed(force=True, status_reason="upload was not finished")
     finally:
         logger.setLevel(level)
 

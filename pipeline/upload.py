@@ -116,7 +116,7 @@ def _ensure_root(
         return existing[ROOT].id
     description = "Empty root of all versions"
     with (
-        _SilentSdk(),
+        _no_print(),
         datasets.new_version(
             server, project=project, name=name, version=ROOT, exact=True, description=description
         ) as draft,
@@ -140,7 +140,7 @@ def _ensure_batch(
             batch.rows.write_csv(csv)
         except OSError as error:
             raise OutputFileError(
-                f"batch {batch.number} cannot be written to {folder}: {error.strerror}",
+                f"batch {batch.number} cannot be written to {folder}: {error.strerror or error}",
                 hint="make room there, or set TMPDIR",
             ) from error
         content = hashlib.sha256(csv.read_bytes()).hexdigest()
@@ -158,7 +158,7 @@ def _ensure_batch(
             "Upload/commit": provenance.commit(),
         }
         with (
-            _SilentSdk(),
+            _no_print(),
             datasets.new_version(
                 server,
                 project=project,
@@ -197,11 +197,9 @@ def _require_same(found: DatasetVersion, content: str, batch: _Batch, name: str)
     )
 
 
-class _SilentSdk(contextlib.redirect_stdout[io.StringIO]):
-    """Swallows the addresses that the SDK prints for every version it makes; the observer is told what matters."""
-
-    def __init__(self) -> None:
-        super().__init__(io.StringIO())
+def _no_print() -> contextlib.redirect_stdout[io.StringIO]:
+    """Swallow the addresses that the SDK prints for every version; the observer is told what matters."""
+    return contextlib.redirect_stdout(io.StringIO())
 
 
 @contextlib.contextmanager

@@ -1,11 +1,12 @@
 """The server that a command talks to: the configured one, or this machine's own, started if need be.
 
-The only place that changes the process's environment: the SDK reads where its server is from there, once, when it is
+The only place that changes the process as a whole, its environment and its log: the SDK reads where its server is from there, once, when it is
 imported; hence before.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,4 +55,6 @@ def connect(say: Callable[[str], None]) -> Connection:
     from pipeline.sdk import check_schemas_once
 
     check_schemas_once()
+    # The SDK logs every refused call, its threads even after the end: what is wrong, our own errors say once.
+    logging.disable(logging.CRITICAL)
     return Connection(ClearmlServer.connect(), machine, settings)
