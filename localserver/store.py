@@ -181,7 +181,8 @@ class Store:
         except sqlite3.Error as error:  # the commit itself failed (disk full, I/O): nobody's write has happened
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            refusal = ApiError(507, 0, f"Insufficient storage (database {self.path}: {error})")
+            # Not 507: above 500 the SDK repeats a call for ever, and a person never hears why nothing goes on.
+            refusal = ApiError(500, 0, f"Insufficient storage (database {self.path}: {error})")
             for write in group:
                 write.result, write.error, write.topics = None, write.error or refusal, set()
         touched = set().union(*(write.topics for write in group))
