@@ -1,7 +1,7 @@
 """The server that a command talks to: the configured one, or this machine's own, started if need be.
 
-The only place that changes the process as a whole, its environment and its log: the SDK reads where its server is from there, once, when it is
-imported; hence before.
+The only place that changes the process as a whole. Its environment: the SDK reads there where its server is, once,
+when it is imported. Its log: see `connect`.
 """
 
 from __future__ import annotations
