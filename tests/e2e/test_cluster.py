@@ -1,112 +1,44 @@
-"""The test cluster itself, for real: made, used, broken, mended and removed, by its command line.
-
-It is required where CI says so (`CI` or `E2E_REQUIRED`); elsewhere a machine that cannot hold a cluster leaves it out
-and says why.
-"""
+"""The test cluster itself, for real: made, used, broken, mended and removed, by its command line."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import ssl
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from deploy import tools
 from pipeline.machine import processes
-from tests.cluster import clusters, image_archive, native
-from tests.cluster.errors import CannotHostError
-from tests.cluster.layout import STATE_VARIABLE, Layout
+from tests.cluster import clusters, image_archive
 from tests.e2e import machine
+from tests.e2e.cluster_cli import ClusterCli, stage, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3_600)]
 
 NAME = "lifecycle"
-UP_TIMEOUT_S = 2_400  # the first one builds Kubernetes
-POD_TIMEOUT_S = 60.0
-REQUIRED = bool(os.environ.get("CI") or os.environ.get("E2E_REQUIRED"))
-
-
-class Cluster:
-    """A cluster as a person drives it."""
-
-    def __init__(self, states: Path) -> None:
-        self.env = os.environ | {STATE_VARIABLE: str(states), "PYTHONDONTWRITEBYTECODE": ""}
-        self.layout = Layout.of(NAME, self.env, Path.home())
-
-    def run(self, command: str, *words: object, code: int = 0) -> dict[str, object]:
-        argv = [sys.executable, "-m", "tests.cluster", command, "--name", NAME, "--json", *map(str, words)]
-        done = subprocess.run(
-            argv,
-            env=self.env,
-            capture_output=True,
-            text=True,
-            timeout=UP_TIMEOUT_S,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-        assert done.returncode == code, f"{command} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
-        print(done.stderr, end="")
-        return json.loads(done.stdout) if done.stdout else {}
-
-    def up(self) -> dict[str, object]:
-        with stage("cluster up"):
-            return self.run("up")
-
-    def down(self) -> dict[str, object]:
-        with stage("cluster down"):
-            return self.run("down")
-
-    def kubectl(self, *words: str, stdin: str = "") -> str:
-        argv = [str(tools.kubectl_path()), f"--kubeconfig={self.layout.kubeconfig}", *words]
-        done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-
-@contextmanager
-def stage(name: str) -> Iterator[None]:
-    """Print how long a part took: the suite's time is watched by stage."""
-    begun = time.monotonic()
-    yield
-    print(f"{time.monotonic() - begun:7.1f} s  {name}", flush=True)
-
-
-def until(what: str, holds: Callable[[], bool], timeout_s: float = POD_TIMEOUT_S) -> None:
-    assert processes.wait_until(holds, timeout_s, poll_s=0.2), f"not so after {timeout_s:.0f} s: {what}"
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    try:
-        native.require_host()
-    except CannotHostError as error:
-        if REQUIRED:
-            raise
-        pytest.skip(f"LEFT OUT, no cluster can be made here: {error.message}")
-    cluster = Cluster(Path("/tmp") / f"clusters-{os.getpid()}")  # sockets want a short path
+def cluster(states: Path) -> Iterator[ClusterCli]:
+    cluster = ClusterCli(NAME, states)
     yield cluster
     cluster.run("down")
-    shutil.rmtree(cluster.layout.state.parent, ignore_errors=True)
 
 
 @pytest.fixture
-def running(cluster: Cluster) -> dict[str, object]:
+def running(cluster: ClusterCli) -> dict[str, object]:
     return cluster.up()
 
 
 @pytest.fixture
-def probe(cluster: Cluster, running: dict[str, object], tmp_path: Path) -> Path:
+def probe(cluster: ClusterCli, running: dict[str, object], tmp_path: Path) -> Path:
     """An image of one static program that says its version: nothing is fetched for it."""
     programs = Path(json.loads(cluster.layout.facts.read_text())["programs"])
     image_archive.write(tmp_path / "probe.tar", "docker.io/library/probe:1", programs / "etcd")
@@ -117,14 +49,9 @@ def test_a_pod_runs_an_image_that_no_registry_has(cluster, running, probe):
     with stage("image loaded"):
         assert cluster.run("load-image", probe)["loaded"] == ["docker.io/library/probe:1"]
     with stage("pod ran"):
-        cluster.kubectl("run", "probe", "--image=probe:1", "--restart=Never", "--", "--version")
-
-        def phase() -> str:
-            return cluster.kubectl("get", "pod", "probe", "--output=jsonpath={.status.phase}")
-
-        until("the pod ended", lambda: phase() in ("Succeeded", "Failed"))
-    assert phase() == "Succeeded"
-    assert "etcd Version: 3" in cluster.kubectl("logs", "probe")
+        phase, said = cluster.run_pod("probe", "probe:1", "--version")
+    assert phase == "Succeeded"
+    assert "etcd Version: 3" in said
 
 
 def test_status_tells_how_to_reach_it(cluster, running):
@@ -157,11 +84,10 @@ def test_a_program_that_is_killed_comes_back(cluster, running):
 def test_a_start_that_was_interrupted_is_completed(cluster):
     cluster.down()
     argv = [sys.executable, "-m", "tests.cluster", "up", "--name", NAME]
-    interrupted = subprocess.Popen(argv, env=cluster.env, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    interrupted = subprocess.Popen(argv, env=cluster.env, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
     until("the node process is there", cluster.layout.node_record.exists)
     interrupted.kill()
     interrupted.wait()
-    interrupted.stderr.close()
     assert cluster.up()["state"] == "running"
 
 

@@ -1,0 +1,89 @@
+"""A cluster as a person drives it: by its command line and kubectl. Every stage's time is printed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from deploy import tools
+from pipeline.machine import processes
+from tests.cluster.layout import STATE_VARIABLE, Layout
+
+UP_TIMEOUT_S = 2_400  # the first one builds Kubernetes
+POD_TIMEOUT_S = 60.0
+ENDED = ("Succeeded", "Failed")
+
+
+class ClusterCli:
+    """One cluster, its state below `states`."""
+
+    def __init__(self, name: str, states: Path) -> None:
+        self.name = name
+        self.env = os.environ | {STATE_VARIABLE: str(states)}
+        self.layout = Layout.of(name, self.env, Path.home())
+
+    def run(self, command: str, *words: object, code: int = 0) -> dict[str, Any]:
+        argv = [sys.executable, "-m", "tests.cluster", command, "--name", self.name, "--json", *map(str, words)]
+        done = subprocess.run(
+            argv,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=UP_TIMEOUT_S,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        assert done.returncode == code, f"{command} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+        print(done.stderr, end="")
+        return json.loads(done.stdout) if done.stdout else {}
+
+    def up(self) -> dict[str, Any]:
+        with stage("cluster up"):
+            return self.run("up")
+
+    def down(self) -> dict[str, Any]:
+        with stage("cluster down"):
+            return self.run("down")
+
+    def kubectl(self, *words: str, stdin: str = "") -> str:
+        return self._tool(tools.kubectl_path(), *words, stdin=stdin)
+
+    def helm(self, *words: str, stdin: str = "") -> str:
+        return self._tool(tools.helm_path(), *words, stdin=stdin)
+
+    def phase(self, pod: str) -> str:
+        return self.kubectl("get", "pod", pod, "--output=jsonpath={.status.phase}")
+
+    def run_pod(self, pod: str, image: str, *words: str, command: bool = False) -> tuple[str, str]:
+        """Run a pod to its end; return its phase and what it printed."""
+        flag = ["--command"] if command else []
+        self.kubectl("run", pod, f"--image={image}", "--restart=Never", *flag, "--", *words)
+        until(f"pod {pod} ended", lambda: self.phase(pod) in ENDED)
+        return self.phase(pod), self.kubectl("logs", pod)
+
+    def _tool(self, tool: Path, *words: str, stdin: str) -> str:
+        env = self.env | {"KUBECONFIG": str(self.layout.kubeconfig)}
+        done = subprocess.run(
+            [str(tool), *words], env=env, input=stdin, capture_output=True, text=True, timeout=180, check=False
+        )
+        assert done.returncode == 0, f"{tool.name} {' '.join(words)}: {done.stderr}"
+        return done.stdout
+
+
+@contextmanager
+def stage(name: str) -> Iterator[None]:
+    """Print how long a part took: the suite's time is watched by stage."""
+    begun = time.monotonic()
+    yield
+    print(f"{time.monotonic() - begun:7.1f} s  {name}", flush=True)
+
+
+def until(what: str, holds: Callable[[], bool], timeout_s: float = POD_TIMEOUT_S) -> None:
+    assert processes.wait_until(holds, timeout_s, poll_s=0.2), f"not so after {timeout_s:.0f} s: {what}"
