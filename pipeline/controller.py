@@ -27,11 +27,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from clearml import Task
 from clearml.automation import PipelineController
-from clearml.automation.job import BaseJob, ClearmlJob, LocalClearmlJob
+from clearml.automation.job import ClearmlJob, LocalClearmlJob
 
 from pipeline import provenance
 from pipeline.clearml_server import ClearmlServer
@@ -138,6 +138,7 @@ def build_pipeline(launch: Launch) -> DataPreparePipeline:
         retry_on_failure=_run_again,
     )
     options = pipe.connect_options(launch)
+    _StepJob.look_in_cache = options["cache"]
     pipe.images = launch.step_images
     pipe.set_default_execution_queue(launch.queue)
     for parameter in PARAMETERS:
@@ -153,7 +154,7 @@ def build_pipeline(launch: Launch) -> DataPreparePipeline:
             name=name,
             execution_queue=options["queues"].get(name) or None,
             packages=step_requirements(),
-            cache_executed_step=options["cache"],
+            cache_executed_step=True,
             repo="",
             parents=list(GRAPH[name]),
             auto_connect_frameworks=False,
@@ -200,7 +201,7 @@ class DataPreparePipeline(PipelineController):  # type: ignore[misc]
         self._launches = threading.Lock()
         self._lost = LostWorkers()
         super().__init__(*args, **kwargs)
-        self._clearml_job_class = StampedJob
+        self._clearml_job_class = QueuedStep
 
     def connect_options(self, launch: Launch) -> dict[str, Any]:
         """Put the options that are no parameters on the controller's task; under an agent, read them from there."""
@@ -210,7 +211,7 @@ class DataPreparePipeline(PipelineController):  # type: ignore[misc]
 
     def _start(self, *args: Any, **kwargs: Any) -> bool:
         if self._clearml_job_class is LocalClearmlJob:
-            self._clearml_job_class = StampedLocalJob
+            self._clearml_job_class = LocalStep
         return bool(super()._start(*args, **kwargs))
 
     def _prepare_pipeline(self, *args: Any, **kwargs: Any) -> None:
@@ -306,27 +307,31 @@ class LostWorkers:
                 self._server.call("tasks.failed", task=task["id"], force=True, status_reason=reason)
 
 
-class StampedJob(ClearmlJob):  # type: ignore[misc]
-    """A step's task that carries the moment at which it was put into its queue."""
+class _StepJob:
+    """A step's task: carries the moment at which it was launched, and may be found in the cache by later runs.
+
+    Without caching the SDK would give it another hash (of its parameters as texts), under which nobody looks.
+    """
+
+    look_in_cache: ClassVar[bool] = True
 
     def launch(self, queue_name: str | None = None) -> bool:
-        """Enqueue the task."""
-        _stamp(self)
-        return bool(super().launch(queue_name))
+        """Enqueue the task, or start its process."""
+        if not self.is_cached_task():  # type: ignore[attr-defined]
+            self.task.set_user_properties(**{LAUNCHED_PROPERTY: f"{time.time():.3f}"})  # type: ignore[attr-defined]
+        return bool(super().launch(queue_name))  # type: ignore[misc]
+
+    @classmethod
+    def _get_cached_task(cls, task_hash: str) -> Any:
+        return super()._get_cached_task(task_hash) if cls.look_in_cache else None  # type: ignore[misc]
 
 
-class StampedLocalJob(LocalClearmlJob):  # type: ignore[misc]
-    """The same for a step that is a process on this machine."""
-
-    def launch(self, queue_name: str | None = None) -> bool:
-        """Start the process."""
-        _stamp(self)
-        return bool(super().launch(queue_name))
+class QueuedStep(_StepJob, ClearmlJob):  # type: ignore[misc]
+    """A step that an agent takes from a queue."""
 
 
-def _stamp(job: BaseJob) -> None:
-    if not job.is_cached_task():
-        job.task.set_user_properties(**{LAUNCHED_PROPERTY: f"{time.time():.3f}"})
+class LocalStep(_StepJob, LocalClearmlJob):  # type: ignore[misc]
+    """A step that is a process on this machine."""
 
 
 def finish_step_definition(definition: dict[str, Any], image: str = "") -> None:

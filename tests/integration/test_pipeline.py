@@ -232,6 +232,16 @@ def test_a_run_with_another_parameter_leaves_the_earlier_versions_alone(cli, cli
     assert hashes[0] != hashes[1]
 
 
+def test_a_run_that_looked_at_no_cache_can_be_reused(cli, uploaded):
+    first, second = (
+        cli("run", "--mode", "in-process", "--json", "--set", "dataset_version=1.1", *options)
+        for options in (["--no-cache"], [])
+    )
+    assert (first.code, second.code) == (0, 0), first.stderr + second.stderr
+    assert not any(step["cached"] for step in first.document["steps"])
+    assert all(step["cached"] for step in second.document["steps"])
+
+
 def test_a_failing_step_fails_the_run_with_its_reason(cli, client, uploaded):
     before = set(versions(client, only_final=False))
     done = cli("run", "--mode", "in-process", "--json", "--set", "test_size=0.0001", "--report", "failed.html")
