@@ -420,11 +420,14 @@ def test_a_wrong_form_comes_back_with_a_message_and_leaves_nothing(
 
 
 def test_queues_with_a_live_worker_come_first(web: Web, api: ApiClient, controller: str, queue: str) -> None:
-    api("queues.create", name="aaa first by name")
+    unserved = api("queues.create", name="aaa first by name")["id"]
     api("workers.register", worker="here", queues=[queue])
     try:
         options = re.findall(r'<option value="([0-9a-f]{32})"( selected)?>', web.get(f"/tasks/{controller}/run"))
-        assert options[0] == (queue, " selected")
+        order = [option for option, _ in options]
+        assert order.index(queue) < order.index(unserved)
+        assert options[0][1] == " selected"
+        assert options[0][0] != unserved
     finally:
         api("workers.unregister", worker="here")
 
