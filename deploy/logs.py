@@ -128,7 +128,7 @@ class _Console:
         if pod is not None and self._has_started(pod) and pod["metadata"]["uid"] not in self._streamed:
             self._stream(pod)
             return status if status not in FINAL else "in_progress"
-        if pod is not None:
+        if pod is not None and pod["metadata"]["uid"] not in self._streamed:
             records.record_end(self._session, pod)
         if status in FINAL:
             self._rest()
@@ -160,9 +160,11 @@ class _Console:
         ended = pod if deleted or last is None else last
         if deleted or ended["status"].get("phase") in ("Succeeded", "Failed"):
             self._streamed.add(uid)
-            found = None if deleted else records.record_end(self._session, ended)
+            # A pod that only its task's agent outlived is recorded by that agent, with more to say.
+            found = records.record_end(self._session, ended, deleted=deleted)
             if found:
                 self._note(found.text())
+                self._printed.append(found.text())  # the console holds the same line
 
     def _rest(self) -> None:
         self._emit_all(console.after(list(self._printed), self._session.api.console(self._task)))

@@ -227,17 +227,16 @@ def post_mortem(pod: Json, now: datetime, *, deleted: bool = False) -> PostMorte
     """
     verdict = classify_pod(pod, now)
     metadata, status = pod.get("metadata") or {}, pod.get("status") or {}
-    ended = verdict.state in (State.FAILED, State.DONE) and status.get("phase") in ("Failed", "Succeeded")
-    will_never_start = verdict.state == State.FAILED and verdict.reason in ("ImagePullBackOff", "InvalidImageName")
-    going = bool(metadata.get("deletionTimestamp")) and verdict.state != State.DONE
-    if verdict.state == State.DONE or not (ended or deleted or going or will_never_start):
+    ended = status.get("phase") in ("Failed", "Succeeded")
+    if verdict.state == State.DONE or not (ended or deleted):
         return None
-    killed = (deleted or going) and verdict.exit_code in (None, 137, 143) and verdict.reason not in ("OOMKilled",)
+    was_killed = verdict.state != State.FAILED or verdict.exit_code in (137, 143)
+    by_hand = (deleted or metadata.get("deletionTimestamp")) and was_killed and verdict.reason != "OOMKilled"
     main = (status.get("containerStatuses") or [{}])[0]
     terminated = (main.get("state") or {}).get("terminated") or {}
     return PostMortem(
         pod=str(metadata.get("name", "")),
-        reason="Deleted" if killed and status.get("reason") != "Evicted" and not will_never_start else verdict.reason,
+        reason="Deleted" if by_hand else verdict.reason,
         exit_code=verdict.exit_code,
         message=verdict.message,
         node=str((pod.get("spec") or {}).get("nodeName") or ""),

@@ -1,8 +1,9 @@
 """Runs clearml-agent's Kubernetes glue in the agent pod, with what the chart hands over.
 
-It adds three things to the stock glue: no installation at start (the wanted agent version is compared with the one
-in this image), an end at SIGTERM that neither drops a task just taken nor takes another, and task pods that read
-their credentials from a Secret when the pod template says so, in place of finding them in their own arguments.
+It adds four things to the stock glue: no installation at start (the wanted agent version is compared with the one
+in this image), an end at SIGTERM that neither drops a task just taken nor takes another, task pods that read
+their credentials from a Secret when the pod template says so, in place of finding them in their own arguments, and
+the reasons of dead pods on their tasks' records (recorder.py).
 
 Outside systems: the ClearML server and, through kubectl, the cluster. Run by this image's entrypoint.sh only.
 """
@@ -23,6 +24,7 @@ from typing import Any
 import yaml
 from clearml_agent.glue.k8s import K8sIntegration  # type: ignore[import-not-found]
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from recorder import Recorder  # type: ignore[import-not-found]
 
 HOSTS = {
     "api_server": "CLEARML_API_HOST",
@@ -140,6 +142,7 @@ def main() -> None:
             clearml_conf_file=file.name,
         )
     signal.signal(signal.SIGTERM, glue.stop)
+    Recorder(glue._session, glue.worker_id or "agent", glue.namespace).start()
     try:
         glue.k8s_daemon(asked.queue.split(","), create_queue=asked.create_queue, use_owner_token=asked.use_owner_token)
     except SystemExit:

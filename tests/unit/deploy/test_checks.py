@@ -1,0 +1,59 @@
+"""Checks: order, needs, errors as findings, exit codes, and how they are shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from deploy import checks, report
+from deploy.checks import Check, Level, fail, ok, warn
+from deploy.errors import ClusterUnreachableError
+
+
+def broken() -> checks.Finding:
+    raise ClusterUnreachableError("the API is down", hint="start it", evidence=("event: x",))
+
+
+def results(*listed: Check) -> list[checks.Result]:
+    return list(checks.run(listed, clock=lambda: 0.0))
+
+
+def test_an_error_is_a_finding_with_its_exit_code_and_evidence():
+    (result,) = results(Check("a", "A", broken))
+    assert result.level == Level.FAIL
+    assert result.finding == checks.Finding(Level.FAIL, "the API is down", "start it", 32, ("event: x",))
+
+
+def test_what_needs_a_failed_check_is_left_out_aloud_and_so_is_what_needs_that():
+    found = results(
+        Check("a", "A", broken), Check("b", "B", lambda: ok("fine"), ("a",)), Check("c", "C", lambda: ok(""), ("b",))
+    )
+    assert [result.level for result in found] == [Level.FAIL, Level.SKIP, Level.SKIP]
+    assert found[1].finding.evidence == "needs a"
+
+
+@pytest.mark.parametrize(
+    ("findings", "code"),
+    [
+        ([ok("")], 0),
+        ([warn("", "")], 0),
+        ([ok(""), fail("", "", 41), fail("", "", 20)], 41),
+        ([fail("", "", 0)], 1),
+        ([], 0),
+    ],
+)
+def test_the_first_failure_gives_the_exit_code(findings, code):
+    listed = [Check(str(index), "", lambda finding=finding: finding) for index, finding in enumerate(findings)]
+    assert checks.exit_code(results(*listed)) == code
+
+
+def test_a_failure_is_shown_with_evidence_and_command():
+    (result,) = results(Check("a", "A", broken))
+    assert report.check_line(result) == "✗ A: the API is down\n    event: x\n    fix: start it"
+
+
+def test_a_result_as_json():
+    (result,) = results(Check("a", "A", lambda: ok("fine")))
+    assert result.as_json() | {"seconds": 0} == {
+        **{"id": "a", "title": "A", "result": "ok", "evidence": "fine", "fix": None, "exit_code": 0},
+        **{"details": (), "seconds": 0},
+    }
