@@ -121,6 +121,12 @@ def pod(session: Session, task: str) -> Finding:
                 "reset the task and enqueue it again; kubectl logs of the agent tells why",
                 PodError.exit_code,
             )
+        if status == "in_progress" and (record(session, task).get("container") or {}).get("image"):
+            return fail(
+                "task says in_progress, but has no pod here: it was deleted, or another kind of worker runs the task",
+                "abort or reset the task (web page), and enqueue it again",
+                PodError.exit_code,
+            )
         died = ((record(session, task).get("runtime") or {}).get("pod") or "") if status != "queued" else ""
         return ok(f"its last pod: {died}" if died else f"no pod (task is {status})")
     verdict = classify_pod(found, session.now())

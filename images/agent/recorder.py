@@ -82,10 +82,14 @@ class Recorder(threading.Thread):
 
 
 def documents(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Yield the JSON objects of a stream that writes one after the other over several lines each."""
-    text: list[str] = []
+    """Yield the JSON objects of a stream: each on a line of its own, or over several as some kubectl write them."""
+    text = ""
     for line in lines:
-        text.append(line)
-        if line.startswith("}"):
-            yield json.loads("".join(text))
-            text = []
+        text += line
+        if line.rstrip().endswith("}"):
+            try:
+                document = json.loads(text)
+            except json.JSONDecodeError:
+                continue  # an inner brace
+            yield document
+            text = ""
