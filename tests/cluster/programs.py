@@ -85,7 +85,8 @@ def ensure_debian(say: Say) -> None:
     Raises:
         BuildError: There is no apt, or it fails.
     """
-    missing = sorted({package for program, package in DEBIAN.items() if not shutil.which(program)})
+    path = shell.search_path(os.environ)
+    missing = sorted({package for program, package in DEBIAN.items() if not shutil.which(program, path=path)})
     if not missing:
         return
     wanted = " ".join(missing)

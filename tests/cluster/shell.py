@@ -5,6 +5,7 @@ Outside system: the programs themselves (`ip`, `nft`, `openssl`, `ctr`, `go`, `a
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,11 @@ from pathlib import Path
 from tests.cluster.errors import ClusterError
 
 TAIL_CHARS = 2_000
+
+
+def search_path(environ: Mapping[str, str]) -> str:
+    """Return PATH with the administrator's folders: `su` leaves them out, and `ip`, `nft` and `runc` live there."""
+    return f"{environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin"
 
 
 def run(
@@ -29,9 +35,18 @@ def run(
         ClusterError: (or the class given) It is missing, fails, or takes longer than `timeout_s`.
     """
     words = [str(word) for word in argv]
+    variables = dict(os.environ if env is None else env)
+    variables["PATH"] = search_path(variables)
     try:
         done = subprocess.run(
-            words, input=stdin or "", capture_output=True, text=True, timeout=timeout_s, env=env, cwd=cwd, check=False
+            words,
+            input=stdin or "",
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            env=variables,
+            cwd=cwd,
+            check=False,
         )
     except FileNotFoundError as missing:
         raise error(f"{words[0]} is not installed", hint=hint or f"apt-get install {words[0]}") from missing
