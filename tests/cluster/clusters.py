@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.cluster import docker, native
+from tests.cluster import docker, native, programs
 from tests.cluster.facts import Facts
 from tests.cluster.layout import Layout
 from tests.cluster.native import Say
@@ -21,6 +21,11 @@ def up(layout: Layout, say: Say, provider: str | None = None) -> Status:
     """
     chosen = provider or _provider(layout) or docker.available() or native.PROVIDER
     return native.up(layout, say) if chosen == native.PROVIDER else docker.up(layout, chosen, say)
+
+
+def build(layout: Layout, say: Say) -> Path:
+    """Do the long part of a first `up` beforehand: build the programs; return their folder."""
+    return programs.ensure_built(layout.cache, say)
 
 
 def down(layout: Layout) -> bool:

@@ -15,7 +15,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -184,7 +183,3 @@ def _go(cache: Path, say: Say) -> Path:
 def _go_version(go: str) -> tuple[int, int]:
     found = re.search(r"go(\d+)\.(\d+)", shell.run(go, "env", "GOVERSION", env=os.environ | {"GOTOOLCHAIN": "local"}))
     return (int(found[1]), int(found[2])) if found else (0, 0)
-
-
-if __name__ == "__main__":  # `task` and CI warm the cache by this
-    print(ensure_built(Path(sys.argv[1]), print))
