@@ -265,6 +265,16 @@ class ClearmlApi:
         return ServerError(f"ClearML server answered {code} to {endpoint}: {message}", hint=_UNSET)
 
 
+ENDS = ("completed", "failed", "stopped", "closed", "published")
+ON_ITS_WAY = "k8s pending"
+"""In the reason of the stop by which the agent moves a task from its queue to the one for pods that start."""
+
+
+def is_over(record: dict[str, Any]) -> bool:
+    """Return whether a task has ended, and is not only stopped for a moment on its way to a pod."""
+    return record.get("status") in ENDS and ON_ITS_WAY not in str(record.get("status_reason") or "")
+
+
 def claims(token: str) -> dict[str, Any]:
     """Return what a token says, unverified: it is the server's word to us about itself."""
     try:

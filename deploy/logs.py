@@ -11,12 +11,12 @@ from contextlib import suppress
 from typing import Any
 
 from deploy import console, records
+from deploy.clearml_api import ENDS, is_over
 from deploy.errors import ClusterError, ClusterUnreachableError, DeployError, ServerUnreachableError, TaskNotFoundError
 from deploy.pods import TASK_POD_PREFIX, State, classify_pod
 from deploy.rollout import Wait
 from deploy.session import Session
 
-FINAL = ("completed", "failed", "stopped", "closed", "published", "aborted")
 TASK_ID = re.compile(r"[0-9a-f]{32}")
 FIELDS = ("name", "status", "status_reason", "status_message", "type", "runtime", "system_tags")
 PATIENCE_S = 120.0
@@ -113,7 +113,7 @@ class _Console:
             try:
                 said = self._turn(said)
                 silence = Wait(PATIENCE_S, poll_s=0.5)
-                if said in FINAL:
+                if said in ENDS:
                     return said
             except (ClusterUnreachableError, ServerUnreachableError) as error:
                 if not silence.again():
@@ -123,16 +123,16 @@ class _Console:
 
     def _turn(self, said: str) -> str:
         """Take what there is; return the status, once it is final and everything was emitted."""
-        status = str(self._record().get("status"))
+        record = self._record()
+        status = str(record.get("status"))
         pod = self._pod()
         if pod is not None and self._has_started(pod) and pod["metadata"]["uid"] not in self._streamed:
             self._stream(pod)
-            return status if status not in FINAL else "in_progress"
+            return "streamed"
         if pod is not None and pod["metadata"]["uid"] not in self._streamed:
             records.record_end(self._session, pod)
-        if status in FINAL:
+        if is_over(record):
             self._rest()
-            record = self._record()
             reason = f"{record.get('status_reason') or ''} {record.get('status_message') or ''}".strip()
             self._note(f"task is {status}" + (f": {reason}" if reason and status != "completed" else ""))
             return status

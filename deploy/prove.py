@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from deploy import rollout
-from deploy.clearml_api import Worker
+from deploy.clearml_api import Worker, is_over
 from deploy.errors import CanaryError, ClusterError, DeployError, WorkerError
 from deploy.pods import TASK_POD_PREFIX, State, classify_pod
 from deploy.rollout import Patience, Wait, agent_pods, evidence, pod_error
@@ -174,7 +174,7 @@ def _follow(session: Session, task: str, nonce: str) -> Canary:
             started_s = started_s or wait.seconds
         if status == "completed":
             return Canary(task, pod_s, started_s or wait.seconds, wait.seconds, _python(session, task, nonce))
-        if status in ("failed", "stopped"):
+        if is_over(record):
             reason = f"{record.get('status_reason') or ''} {record.get('status_message') or ''}".strip()
             raise CanaryError(
                 f"canary task {task} ended as {status}: {reason}",

@@ -1,0 +1,332 @@
+"""The agent deployed for real: a cluster, our chart, both images, a live server; by the command line, as people do.
+
+`E2E_KUBECONFIG` and `E2E_HOST_ADDRESS` name a cluster that is there and has both images, to save making one.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy import tools
+from localserver.pytest_plugin import ClearmlServer, running_server
+from tests.api_client import ApiClient
+from tests.e2e.cluster_cli import ClusterCli, until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3_600)]
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "tests/charts/clearml-agent"
+NAMESPACE = f"deploy-{os.getpid()}"
+QUEUE = "deployed"
+COMMAND_TIMEOUT_S = 420
+
+
+@dataclass
+class Deployer:
+    """`python -m deploy` against one cluster, one server, one namespace."""
+
+    kubeconfig: str
+    host: str
+    server: ClearmlServer
+
+    def __post_init__(self) -> None:
+        own = {
+            "KUBECONFIG": self.kubeconfig,
+            "AGENT_CHART": str(CHART),
+            "CLEARML_CONFIG_FILE": str(self.server.data / "clearml.conf"),
+        }
+        self.env = {**{key: value for key, value in os.environ.items() if not key.startswith("CLEARML_")}, **own}
+
+    def argv(self, command: str, *words: str) -> list[str]:
+        options = ["--namespace", NAMESPACE, "--set", f"agentk8sglue.queue={QUEUE}"]
+        return [sys.executable, "-m", "deploy", command, *options, *words]
+
+    def run(self, command: str, *words: str, code: int = 0, **env: str) -> str:
+        done = subprocess.run(
+            self.argv(command, *words),
+            env=self.env | env,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        print(f"$ deploy {command} {' '.join(words)}: {done.returncode}\n{done.stderr}{done.stdout}")
+        assert done.returncode == code, done.stderr + done.stdout
+        return done.stdout + done.stderr
+
+    def json(self, command: str, *words: str, code: int = 0, **env: str) -> dict[str, Any]:
+        done = self.run(command, *words, "--json", code=code, **env)
+        return dict(json.loads(next(line for line in done.splitlines() if line.startswith("{"))))
+
+    def kubectl(self, *words: str) -> str:
+        argv = [str(tools.kubectl_path()), "--kubeconfig", self.kubeconfig, "--namespace", NAMESPACE, *words]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=True).stdout
+
+    def pods(self) -> list[dict[str, Any]]:
+        return list(json.loads(self.kubectl("get", "pods", "--output=json"))["items"])
+
+    def failed(self, results: dict[str, Any]) -> set[str]:
+        return {check["id"] for check in results["checks"] if check["result"] == "fail"}
+
+
+@pytest.fixture(scope="module")
+def place(request: pytest.FixtureRequest) -> tuple[str, str]:
+    if os.environ.get("E2E_KUBECONFIG"):
+        return os.environ["E2E_KUBECONFIG"], os.environ["E2E_HOST_ADDRESS"]
+    cluster: ClusterCli = request.getfixturevalue("cluster_with_images")
+    return str(cluster.layout.kubeconfig), str(cluster.run("status")["host_address"])
+
+
+@pytest.fixture(scope="module")
+def server(place: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClearmlServer]:
+    """A server that pods reach: it listens on this machine's end of the node's link."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOCALSERVER_HOST", place[1])
+        with running_server(tmp_path_factory.mktemp("server") / "data") as server:
+            yield server
+
+
+@pytest.fixture(scope="module")
+def api(server: ClearmlServer) -> Iterator[ApiClient]:
+    client = ApiClient(server.api_url, server.credentials)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def deploy(place: tuple[str, str], server: ClearmlServer) -> Iterator[Deployer]:
+    deployer = Deployer(place[0], place[1], server)
+    yield deployer
+    deployer.run("uninstall", "--yes", "--delete-namespace")
+
+
+@pytest.fixture
+def installed(deploy: Deployer) -> Deployer:
+    """An agent that is there and works, whatever the test before did to it."""
+    deploy.run("install", "--no-canary")
+    return deploy
+
+
+def run_task(api: ApiClient, code: str, name: str = "e2e") -> str:
+    queue = api("queues.get_all", name=f"^{QUEUE}$")["queues"][0]["id"]
+    script = {"entry_point": "main.py", "working_dir": ".", "diff": code, "requirements": {"pip": ""}}
+    task = api("tasks.create", name=name, type="testing", project=project(api), script=script)["id"]
+    api("tasks.enqueue", task=task, queue=queue)
+    return str(task)
+
+
+def project(api: ApiClient) -> str:
+    found = api("projects.get_all", name="^e2e$")["projects"]
+    return str(found[0]["id"] if found else api("projects.create", name="e2e", description="")["id"])
+
+
+def status(api: ApiClient, task: str) -> str:
+    return str(api("tasks.get_by_id", task=task)["task"]["status"])
+
+
+def test_an_install_proves_itself_and_a_second_one_changes_nothing(deploy):
+    first = deploy.json("install")
+    assert (first["result"], first["revision"]) == ("installed", 1)
+    assert first["seconds"].keys() >= {"pod ready", "worker registered", "serves the queue", "canary pod", "canary"}
+    assert first["canary"]["python"].startswith("3.11")
+    second = deploy.json("install")
+    assert (second["result"], second["revision"]) == ("unchanged", 1)
+    assert deploy.json("check")["ok"]
+    doctor = deploy.json("doctor")
+    assert doctor["ok"]
+    assert len(doctor["checks"]) >= 15
+    assert deploy.json("diff")["changed"] is False
+
+
+def test_a_dry_run_changes_nothing(installed):
+    before = installed.kubectl("get", "deployments,secrets", "--output=name")
+    planned = installed.json("install", "--dry-run", "--set", "agentk8sglue.resources.limits.memory=640Mi")
+    assert planned["result"] == "planned"
+    assert any("upgrade release" in change for change in planned["changes"])
+    assert installed.kubectl("get", "deployments,secrets", "--output=name") == before
+
+
+def test_an_upgrade_never_has_two_agents(installed):
+    argv = installed.argv("upgrade", "--no-canary", "--set", "agentk8sglue.resources.limits.memory=600Mi")
+    upgrade = subprocess.Popen(
+        argv, env=installed.env, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    most = 0
+    while upgrade.poll() is None:
+        agents = [pod for pod in installed.pods() if "k8s-glue" in str(pod["spec"]["containers"][0]["name"])]
+        most = max(most, len(agents))
+        time.sleep(0.3)
+    assert upgrade.returncode == 0, upgrade.stdout.read()
+    assert most == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["agentk8sglue.defaultContainerImage=clearml-pods-task:none"], 34, "ImagePullBackOff"),
+        (["agentk8sglue.image.tag=none"], 34, "ImagePullBackOff"),
+        (['agentk8sglue.resources.requests.cpu="900"'], 34, "Unschedulable"),
+        (
+            ["agentk8sglue.resources.limits.memory=20Mi", "agentk8sglue.resources.requests.memory=10Mi"],
+            34,
+            "OOMKilled",
+        ),
+        (["clearml.existingAgentk8sglueSecret=none"], 10, "lacks agentk8sglue_key"),
+        (["agentk8sglue.queu=x"], 11, "did you mean agentk8sglue.queue"),
+        (["agentk8sglue.apiServerUrlReference=http://127.0.0.1:8008"], 10, "a pod would ask itself"),
+        (["agentk8sglue.apiServerUrlReference=http://192.0.2.1:8008"], 41, "cannot be reached from a pod"),
+    ],
+    ids=["task image", "agent image", "no room", "memory", "secret", "key", "loopback", "unreachable"],
+)
+def test_what_cannot_work_is_refused_and_what_was_there_stays(installed, words, code, said):
+    sets = [part for word in words for part in ("--set", word)]
+    assert said in installed.run("install", *sets, code=code)
+    assert installed.json("check")["ok"]
+    pods = installed.pods()
+    assert [pod["metadata"]["name"] for pod in pods if "probe" in pod["metadata"]["name"]] == []
+
+
+def test_a_deleted_queue_is_found_and_mended(installed, api):
+    queue = api("queues.get_all", name=f"^{QUEUE}$")["queues"][0]["id"]
+    api("queues.delete", queue=queue, force=True)
+    assert "queue" in installed.failed(installed.json("check", code=43))
+    assert all(pod["status"]["phase"] == "Running" for pod in installed.pods())
+    installed.run("install")
+    assert installed.json("check")["ok"]
+
+
+def test_revoked_keys_are_found_and_mended(installed, api):
+    made = api("auth.create_credentials")["credentials"]
+    keys = {"CLEARML_API_ACCESS_KEY": made["access_key"], "CLEARML_API_SECRET_KEY": made["secret_key"]}
+    installed.run("install", "--no-canary", **keys)
+    everything = installed.kubectl("get", "all,configmaps,events,serviceaccounts,leases", "--output=yaml")
+    assert made["secret_key"] not in everything
+    api("auth.revoke_credentials", access_key=made["access_key"])
+    assert "agent-keys" in installed.failed(installed.json("check", code=42))
+    installed.run("install", "--no-canary")
+    assert installed.json("check")["ok"]
+
+
+def test_no_object_but_the_secret_holds_the_secret_key(installed, api):
+    task = run_task(api, "import time; print('here'); time.sleep(6)")
+    until("the task pod is there", lambda: any(task in pod["metadata"]["name"] for pod in installed.pods()))
+    everything = installed.kubectl("get", "pods,deployments,replicasets,configmaps,events,leases", "--output=yaml")
+    secret = installed.server.credentials[1]
+    assert secret not in everything
+    for word in everything.split("'"):  # the agent's scripts stand in the pod's arguments, encoded
+        if len(word) > 40 and word.replace("\n", "").isalnum():
+            assert secret.encode() not in base64.b64decode(word + "=" * (-len(word) % 4), validate=False)
+    for pod in installed.pods():
+        assert secret not in installed.kubectl("logs", pod["metadata"]["name"], "--all-containers")
+    until("the task ended", lambda: status(api, task) == "completed", timeout_s=120)
+
+
+def test_logs_follow_a_task_to_its_end_without_a_gap(installed, api):
+    task = run_task(api, "import time\nfor i in range(8):\n    print('number', i, flush=True)\n    time.sleep(0.5)\n")
+    lines = installed.run("logs", task, "--follow").splitlines()
+    assert [line for line in lines if line.startswith("number ")] == [f"number {i}" for i in range(8)]
+    until("its pod is gone", lambda: not any(task in pod["metadata"]["name"] for pod in installed.pods()), timeout_s=90)
+    later = installed.run("logs", task).splitlines()
+    assert [line for line in later if line.startswith("number ")] == [f"number {i}" for i in range(8)]
+
+
+@pytest.mark.parametrize(
+    ("code", "end", "reason"),
+    [
+        ("import time; print('alive', flush=True); time.sleep(300)", "delete", "Deleted"),
+        ("x = []\nwhile True:\n    x.append(bytearray(2**26))", "", "OOMKilled"),
+    ],
+    ids=["deleted", "out of memory"],
+)
+def test_why_a_pod_died_is_on_the_tasks_record(installed, api, code, end, reason):
+    task = run_task(api, code, name=reason)
+    pod = f"clearml-id-{task}"
+    if end:
+        until("the task runs", lambda: status(api, task) == "in_progress", timeout_s=90)
+        installed.kubectl("delete", "pod", pod, "--grace-period=1", "--wait=false")
+    until("the task failed", lambda: status(api, task) == "failed", timeout_s=150)
+    until(
+        "its record says why",
+        lambda: reason in (api("tasks.get_by_id", task=task)["task"].get("runtime") or {}).get("pod", ""),
+        timeout_s=30,
+    )
+    assert reason in installed.run("logs", task)
+
+
+def test_an_install_that_is_interrupted_is_completed_by_the_next(installed):
+    words = ("--no-canary", "--set", "agentk8sglue.resources.limits.memory=620Mi")
+    first = subprocess.Popen(
+        installed.argv("install", *words),
+        env=installed.env,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in first.stderr or ():
+        if "has revision" in line:
+            break
+    first.send_signal(signal.SIGINT)
+    assert first.wait(timeout=60) == 130
+    assert installed.json("install", *words)["result"] == "unchanged"
+    assert installed.json("check", *words[1:])["ok"]
+
+
+def test_two_installs_at_once_do_not_meet(installed):
+    words = ("--set", "agentk8sglue.resources.limits.memory=630Mi")
+    first = subprocess.Popen(
+        installed.argv("install", *words),
+        env=installed.env,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until("the first holds the lease", lambda: "lease" in installed.kubectl("get", "leases", "--output=name"))
+    assert "works on release" in installed.run("install", *words, code=24)
+    assert first.wait(timeout=COMMAND_TIMEOUT_S) == 0
+
+
+def test_a_rollback_goes_back_and_proves_it(installed):
+    installed.run("install", "--no-canary", "--set", "agentk8sglue.resources.limits.memory=650Mi")
+    outcome = installed.json("rollback", "--no-canary")
+    assert outcome["result"] == "rolled back"
+    limits = json.loads(installed.kubectl("get", "deployment", "clearml-agent", "--output=json"))["spec"]["template"]
+    assert limits["spec"]["containers"][0]["resources"]["limits"]["memory"] != "650Mi"
+
+
+@pytest.mark.parametrize(
+    ("env", "words", "code", "said"),
+    [
+        ({"KUBECONFIG": "/nowhere"}, [], 31, "no kubeconfig"),
+        ({}, ["--context", "nobody"], 31, "has no context nobody"),
+        ({}, ["--chart", "/nowhere.tgz"], 22, "does not exist"),
+        ({"CLEARML_API_HOST": "http://127.0.0.1:9"}, [], 10, "a pod would ask itself"),
+        ({"CLEARML_API_SECRET_KEY": "wrong", "CLEARML_API_ACCESS_KEY": "wrong"}, [], 42, "refuses the access key"),
+    ],
+    ids=["no kubeconfig", "context", "chart", "server", "keys"],
+)
+def test_bad_surroundings_are_named(deploy, env, words, code, said):
+    assert said in deploy.run("install", *words, code=code, **env)
+
+
+def test_an_uninstall_leaves_nothing(installed):
+    installed.run("uninstall", "--yes")
+    left = installed.kubectl(
+        "get", "pods,deployments,replicasets,services,leases,roles,rolebindings,secrets", "--output=name"
+    )
+    assert left == ""
+    assert "no release" in installed.run("uninstall", "--yes")
