@@ -1,0 +1,96 @@
+"""The plan: which layer wins, which facts it settles, and what it refuses."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from deploy.errors import SettingsError, ValuesError
+from deploy.plan import AGENT_POD_PIN, TASK_POD_PIN, Plan
+from deploy.settings import IN_CLONE, Secret, Server, Settings, is_loopback
+
+SERVER = Server("http://s:8008", "http://s:8080", "http://s:8081", Secret("AK"), Secret("hush"), "test")
+BASE = yaml.safe_load(IN_CLONE.read_text())
+
+
+def plan(*sets: str, layers: tuple = (), server: Server = SERVER, **settings) -> Plan:
+    return Plan.of(
+        Settings(sets=sets, **settings), server, BASE, layers, chart_defaults={"global": {"imageRegistry": "r"}}
+    )
+
+
+def test_the_projects_values_and_the_servers_addresses():
+    found = plan()
+    assert found.queues == ("pods",)
+    assert found.api_url == "http://s:8008"
+    assert found.agent_image.startswith("docker.io/library/clearml-pods-agent:")
+    assert found.pins[AGENT_POD_PIN] == found.pins[TASK_POD_PIN]
+    assert found.makes_keys_secret and found.makes_config_secret
+    assert found.max_pods is None
+
+
+def test_files_win_over_settings_and_set_wins_over_files():
+    layers = ({"agentk8sglue": {"queue": "file", "apiServerUrlReference": "http://file:1/"}},)
+    found = plan("agentk8sglue.queue=a, b", layers=layers)
+    assert (found.queues, found.api_url) == (("a", "b"), "http://file:1")
+
+
+def test_a_secret_of_ones_own_is_left_to_its_owner():
+    found = plan("clearml.existingAgentk8sglueSecret=mine")
+    assert (found.keys_secret, found.makes_keys_secret) == ("mine", False)
+
+
+def test_a_limit_of_pods_is_read():
+    found = plan('agentk8sglue.extraEnvs=[{name: K8S_GLUE_MAX_PODS, value: "3"}]')
+    assert found.max_pods == 3
+    assert found.pins[AGENT_POD_PIN].specifier == ""  # helm replaces lists
+
+
+def test_no_value_holds_the_secret_key_and_new_keys_change_the_values():
+    first, second = plan(), plan(server=Server("a", "b", "c", Secret("AK"), Secret("other"), "test"))
+    assert "hush" not in str(first.values)
+    assert first.values["agentk8sglue"]["annotations"] != second.values["agentk8sglue"]["annotations"]
+
+
+def test_a_wrong_key_is_refused():
+    with pytest.raises(ValuesError, match=r"did you mean agentk8sglue\.queue"):
+        plan("agentk8sglue.queu=x")
+
+
+def test_a_secret_does_not_show_itself():
+    assert "hush" not in repr(SERVER)
+
+
+@pytest.mark.parametrize(
+    ("release", "fullname"),
+    [("clearml-agent", "clearml-agent"), ("gpu", "gpu-clearml-agent"), ("my-clearml-agent", "my-clearml-agent")],
+)
+def test_objects_are_named_as_the_chart_names_them(release, fullname):
+    assert Settings(release=release).fullname == fullname
+
+
+@pytest.mark.parametrize("name", ["", "Upper", "a_b", "-a", "a-", "x" * 64, "a.b"])
+def test_a_name_that_kubernetes_refuses_is_refused_here(name):
+    with pytest.raises(SettingsError):
+        Settings.from_environ({}, release=name)
+
+
+def test_options_win_over_the_environment():
+    assert Settings.from_environ({"KUBECONFIG": "/env"}).kubeconfig == "/env"
+    assert Settings.from_environ({"KUBECONFIG": "/env"}, kubeconfig="/option").kubeconfig == "/option"
+    assert Settings.from_environ({"KUBECONFIG": "/env"}, kubeconfig=None).kubeconfig == "/env"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://127.0.0.1:8008", True),
+        ("http://localhost:8008", True),
+        ("http://[::1]:8008", True),
+        ("http://0.0.0.0:8008", True),
+        ("http://10.0.0.1:8008", False),
+        ("https://api.clear.ml", False),
+    ],
+)
+def test_addresses_that_mean_this_machine(url, expected):
+    assert is_loopback(url) is expected
