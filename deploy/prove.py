@@ -15,7 +15,7 @@ from typing import Any
 
 from deploy import rollout
 from deploy.clearml_api import Worker, is_over
-from deploy.errors import CanaryError, ClusterError, DeployError, WorkerError
+from deploy.errors import CanaryError, ClusterError, ClusterUnreachableError, DeployError, WorkerError
 from deploy.pods import TASK_POD_PREFIX, State, classify_pod
 from deploy.rollout import Patience, Wait, agent_pods, evidence, pod_error
 from deploy.session import Session
@@ -110,7 +110,8 @@ def wait_for_worker(session: Session, since: datetime) -> tuple[float, float]:
             seen = f"worker {worker.id} serves {', '.join(worker.queues) or 'nothing'}"
         elif worker is not None:
             seen = f"worker {worker.id} was last seen {worker.last_seen}, before this agent pod"
-        rollout.require_alive(session, patience)
+        with suppress(ClusterUnreachableError):  # it may restart; the deadline counts on
+            rollout.require_alive(session, patience)
         if not wait.again():
             break
     raise worker_error(session, f"after {wait.seconds:.0f} s: {seen}")

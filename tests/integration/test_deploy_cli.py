@@ -1,0 +1,136 @@
+"""`python -m deploy` as a person runs it, where no cluster is needed: a fake helm, a dead API server, bad settings."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "tests/charts/clearml-agent"
+
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+current-context: dead
+contexts: [{name: dead, context: {cluster: dead, user: nobody}}]
+clusters: [{name: dead, cluster: {server: "http://127.0.0.1:9"}}]
+users: [{name: nobody, user: {}}]
+"""
+
+HELM = """#!{python}
+import json, os, sys
+with open({log!r}, "a") as log:
+    log.write(json.dumps({{"argv": sys.argv[1:], "stdin": "" if sys.stdin.isatty() else sys.stdin.read()}}) + "\\n")
+if sys.argv[1] == "version":
+    print({version!r}, end="")
+elif sys.argv[1] == "template":
+    print("kind: ConfigMap\\nmetadata: {{name: x}}")
+else:
+    sys.exit("Error: " + {stderr!r})
+"""
+
+
+@pytest.fixture
+def helm(tmp_path):
+    """A helm on PATH that records its argv and its stdin, and says what it is told to say."""
+
+    def make(version: str = "v3.17.2", stderr: str = "release: not found") -> dict[str, str]:
+        path, log = tmp_path / "bin/helm", tmp_path / "helm.log"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(HELM.format(python=sys.executable, log=str(log), version=version, stderr=stderr))
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+        (tmp_path / "kubeconfig").write_text(KUBECONFIG)
+        keys = {"CLEARML_API_ACCESS_KEY": "AK", "CLEARML_API_SECRET_KEY": "canary-secret"}
+        hosts = {
+            f"CLEARML_{name}_HOST": f"http://10.0.0.1:{port}" for name, port in (("API", 1), ("WEB", 2), ("FILES", 3))
+        }
+        own = {"KUBECONFIG": str(tmp_path / "kubeconfig"), "XDG_CACHE_HOME": str(tmp_path), "AGENT_CHART": str(CHART)}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("CLEARML_", "KUBE"))}
+        return kept | keys | hosts | own | {"PATH": f"{path.parent}:{os.environ['PATH']}"}
+
+    return make
+
+
+def deploy(env: dict[str, str], *words: str) -> tuple[int, str, str]:
+    argv = [sys.executable, "-m", "deploy", *words]
+    done = subprocess.run(argv, env=env, cwd=ROOT, capture_output=True, text=True, timeout=90, stdin=subprocess.DEVNULL)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_render_hands_helm_one_mapping_and_no_secret(helm, tmp_path):
+    env = helm()
+    code, out, _ = deploy(env, "render", "--set", "agentk8sglue.queue=q")
+    assert code == 0 and "ConfigMap" in out
+    calls = [json.loads(line) for line in (tmp_path / "helm.log").read_text().splitlines()]
+    template = next(call for call in calls if call["argv"][0] == "template")
+    assert json.loads(template["stdin"])["agentk8sglue"]["queue"] == "q"
+    names = [item["name"] for item in json.loads(template["stdin"])["agentk8sglue"]["extraEnvs"]]
+    assert len(names) == len(set(names))
+    assert "canary-secret" not in (tmp_path / "helm.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [("v2.17.0", "older than 3.10.0"), ("v3.9.4", "older than 3.10.0"), ("no version", "no helm that we know")],
+)
+def test_a_helm_that_is_too_old_is_refused(helm, version, said):
+    code, _, err = deploy(helm(version), "render")
+    assert (code, said in err) == (21, True), err
+
+
+def test_a_self_built_helm_without_patch_number_is_taken(helm):
+    assert deploy(helm("v3.21"), "render")[0] == 0
+
+
+def test_a_dead_api_server_is_said_so_within_seconds_and_with_the_context(helm):
+    code, out, err = deploy(helm(), "status", "--json")
+    assert code == 32
+    assert "context dead" in err and "does not answer" in err
+    assert json.loads(out)["exit_code"] == 32
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["render", "--chart", "/nowhere.tgz"], 22, "does not exist"),
+        (["render", "--chart", str(ROOT / "docs")], 22, "is no chart"),
+        (["render", "--chart", str(ROOT / "README.md")], 22, "is no chart archive"),
+        (["render", "--set", "agentk8sglue.queu=x"], 11, "did you mean agentk8sglue.queue"),
+        (["render", "--set", "x"], 11, "is not path=value"),
+        (["render", "--values", "/nowhere.yaml"], 10, "cannot be read"),
+        (["status", "--kubeconfig", "/nowhere"], 31, "no kubeconfig"),
+        (["status", "--context", "other"], 31, "--context dead"),
+        (["status", "--release", "Bad_Name"], 10, "is no Kubernetes name"),
+        (["install", "--nonsense"], 2, "No such option"),
+    ],
+)
+def test_bad_input_has_a_message_a_code_and_no_traceback(helm, words, code, said):
+    got, _, err = deploy(helm(), *words)
+    assert (got, said in err) == (code, True), err
+    assert "Traceback" not in err
+
+
+def test_a_chart_that_cannot_be_fetched_names_the_ways_out(helm):
+    env = helm(stderr='looks like "https://clearml.github.io" is not a valid chart repository or cannot be reached')
+    env.pop("AGENT_CHART")
+    code, _, err = deploy(env, "render")
+    assert code == 22
+    assert "--chart FOLDER" in err
+
+
+def test_doctor_goes_on_after_what_fails_and_says_what_needs_it(helm):
+    code, out, _ = deploy(helm(), "doctor", "--json")
+    body = json.loads(out)
+    results = {check["id"]: check["result"] for check in body["checks"]}
+    assert len(results) >= 15
+    assert (code, body["exit_code"], results["kubernetes"]) == (32, 32, "fail")
+    assert results["helm"] == results["chart"] == results["values"] == "ok"
+    assert results["release"] == results["agent-pod"] == "skip"
+    assert all(check["fix"] for check in body["checks"] if check["result"] == "fail")
+    assert "canary-secret" not in out
