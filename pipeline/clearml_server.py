@@ -93,11 +93,15 @@ class ClearmlServer:
         api_url = str(Session.get_api_server_host()).rstrip("/")
         hint = f"curl {api_url}/debug.ping, or without a server of your own: task server-up"
         try:
-            requests.get(f"{api_url}/debug.ping", timeout=(3.0, 5.0))
+            ping = requests.get(f"{api_url}/debug.ping", timeout=(3.0, 5.0))
         except requests.RequestException as error:
             raise ServerUnreachableError(
                 f"ClearML server {api_url} does not answer: {_cause(error)}", hint=hint
             ) from error
+        if not ping.ok:
+            raise ServerUnreachableError(
+                f"{api_url} is no ClearML API server: it answers {ping.status_code} to debug.ping", hint=hint
+            )
         try:
             with _quiet("clearml"):
                 session = Session(http_retries_config={"total": 2, "backoff_factor": 0.2, "backoff_max": 1.0})
