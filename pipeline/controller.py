@@ -11,7 +11,7 @@ How the SDK's controller is tamed, each for a reason met in real runs:
   then ends the step as failed; the SDK would wait for ever for a step that is in no queue;
 - a step whose worker is gone without a word is ended as failed, and run once more;
 - generated steps carry a digest of this package, so that a cached step is reused only for the same code;
-- generated steps end with `pipeline.timeline.complete`, and begin with `pipeline.sdk.check_schemas_once`.
+- generated steps end with `pipeline.timeline.complete`.
 
 Outside system: the ClearML server, through the SDK. Nothing here prints for a person; `pipeline.progress` does, from
 what the server says.
@@ -36,7 +36,6 @@ from clearml.automation.job import ClearmlJob, LocalClearmlJob
 from pipeline import provenance
 from pipeline.clearml_server import ClearmlServer
 from pipeline.errors import PipelineError
-from pipeline.sdk import check_schemas_once
 from pipeline.settings import (
     DEFAULTS,
     GRAPH,
@@ -66,8 +65,6 @@ main()
 STEP_BEGINNING = """\
 from pipeline.timeline import mark
 mark("process")
-from pipeline.sdk import check_schemas_once
-check_schemas_once()
 """
 
 STEP_ENDING = """\
@@ -114,7 +111,6 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the controller: on a person's machine as told by the one argument, under an agent as told by its task."""
     arguments = sys.argv[1:] if arguments is None else arguments
     launch = Launch.from_json(arguments[0]) if arguments else Launch()
-    check_schemas_once()
     pipe = build_pipeline(launch)
     if launch.announce:
         _announce(Path(launch.announce), pipe.id)

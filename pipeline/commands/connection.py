@@ -52,9 +52,7 @@ def connect(say: Callable[[str], None]) -> Connection:
         os.environ["CLEARML_CONFIG_FILE"] = str(machine.configuration)
         os.environ.setdefault("CLEARML_CACHE_DIR", str(settings.state / "cache" / "storage"))
     from pipeline.clearml_server import ClearmlServer
-    from pipeline.sdk import check_schemas_once
 
-    check_schemas_once()
     # The SDK logs every refused call, its threads even after the end: what is wrong, our own errors say once.
     logging.disable(logging.CRITICAL)
     return Connection(ClearmlServer.connect(), machine, settings)
