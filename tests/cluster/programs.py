@@ -131,7 +131,7 @@ def ensure_built(cache: Path, say: Say) -> Path:
     with (cache / "build.lock").open("w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a second caller waits for the first one's build
         if not folder.is_dir():
-            say(f"building Kubernetes {KUBERNETES}, etcd and CoreDNS from source, once (4 to 8 minutes on 2 cores)")
+            say(f"building Kubernetes {KUBERNETES}, etcd and CoreDNS from source, once (5 to 10 minutes on 2 cores)")
             _build(folder, _go(cache, say))
     return folder
 
