@@ -63,7 +63,7 @@ class Plan:
         own = [*layers, *(v.parse_set(text) for text in settings.sets)]
         for layer in (base, *own):
             values_schema.require(layer, chart_defaults)
-        values = v.merge(base, connection(settings, server), *own)
+        values = _with_keys_by_reference(v.merge(base, connection(settings, server), *own))
         return cls(settings, values, v.computed(chart_defaults, values), chart_version, chart_kube_version)
 
     def _get(self, path: str) -> str:
@@ -132,6 +132,30 @@ class Plan:
             **{name: template[name] for name in names if template.get(name)},
             "securityContext": template.get("podSecurityContext") or {},
         }
+
+
+POD_KEYS = {"CLEARML_API_ACCESS_KEY": "agentk8sglue_key", "CLEARML_API_SECRET_KEY": "agentk8sglue_secret"}
+"""What a task pod reads from the Secret: its variable and the Secret's key."""
+
+POD_ENV = "agentk8sglue.basePodTemplate.env"
+
+
+def _with_keys_by_reference(values: Values) -> Values:
+    """Return the values with the keys in the task pods' template by reference, whatever the chart does.
+
+    Where the template has none, the agent writes them into every task pod's arguments (base64), for all to read who
+    may list pods.
+    """
+    name = v.get(values, "clearml.existingAgentk8sglueSecret")
+    given = v.get(values, POD_ENV) or []
+    missing = [variable for variable in POD_KEYS if variable not in {item["name"] for item in given}]
+    if not name or not missing:
+        return values
+    references = [
+        {"name": variable, "valueFrom": {"secretKeyRef": {"name": name, "key": POD_KEYS[variable]}}}
+        for variable in missing
+    ]
+    return v.merge(values, v.nest(POD_ENV, [*given, *references]))
 
 
 def connection(settings: Settings, server: Server) -> Values:

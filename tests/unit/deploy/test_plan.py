@@ -52,6 +52,15 @@ def test_no_value_holds_the_secret_key_and_new_keys_change_the_values():
     assert first.values["agentk8sglue"]["annotations"] != second.values["agentk8sglue"]["annotations"]
 
 
+@pytest.mark.parametrize("own", [(), ({"agentk8sglue": {"basePodTemplate": {"env": [{"name": "A", "value": "b"}]}}},)])
+def test_task_pods_read_the_keys_from_the_secret_whatever_the_chart_does(own):
+    template = plan("clearml.existingAgentk8sglueSecret=mine", layers=own).values["agentk8sglue"]["basePodTemplate"]
+    found = {item["name"]: item.get("valueFrom", {}).get("secretKeyRef") for item in template["env"]}
+    assert found.keys() >= {"CLEARML_API_ACCESS_KEY", "CLEARML_API_SECRET_KEY"}
+    assert found["CLEARML_API_SECRET_KEY"] == {"name": "mine", "key": "agentk8sglue_secret"}
+    assert ("A" in found) is bool(own)
+
+
 def test_a_wrong_key_is_refused():
     with pytest.raises(ValuesError, match=r"did you mean agentk8sglue\.queue"):
         plan("agentk8sglue.queu=x")
