@@ -225,7 +225,7 @@ def test_revoked_keys_are_found_and_mended(installed, api):
 
 def test_no_object_but_the_secret_holds_the_secret_key(installed, api):
     task = run_task(api, "import time; print('here'); time.sleep(6)")
-    until("the task pod is there", lambda: any(task in pod["metadata"]["name"] for pod in installed.pods()))
+    until("the task runs", lambda: status(api, task) == "in_progress")
     everything = installed.kubectl("get", "pods,deployments,replicasets,configmaps,events,leases", "--output=yaml")
     secret = installed.server.credentials[1]
     assert secret not in everything
