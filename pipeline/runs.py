@@ -31,6 +31,9 @@ _FROM_TASK = {
     "stopped": ABORTED,
 }
 
+_ON_ITS_WAY = "k8s pending"
+"""In the reason of the stop by which the k8s glue moves a task from its queue to the one for pods that start."""
+
 ENDED = {COMPLETED, CACHED, FAILED, ABORTED, SKIPPED}
 GOOD = {COMPLETED, CACHED}
 
@@ -151,7 +154,7 @@ def read_run(controller: Mapping[str, Any], tasks: Iterable[Mapping[str, Any]]) 
     by_id = {task["id"]: task for task in tasks}
     children = {task["name"]: task for task in by_id.values() if task.get("parent") == controller["id"]}
     names = [name for name in STEPS if name in nodes or not nodes] + [name for name in nodes if name not in STEPS]
-    ended = _FROM_TASK.get(controller["status"], RUNNING) in ENDED
+    ended = status_of(controller) in ENDED
     steps = []
     for name in names:
         node = nodes.get(name) or {}
@@ -166,7 +169,7 @@ def read_run(controller: Mapping[str, Any], tasks: Iterable[Mapping[str, Any]]) 
         run_id=controller["id"],
         name=str(controller.get("name") or ""),
         project=str(controller.get("project") or ""),
-        status=_FROM_TASK.get(controller["status"], RUNNING),
+        status=status_of(controller),
         reason=_reason(controller),
         worker=str(controller.get("last_worker") or ""),
         parameters={name: str(item.get("value")) for name, item in _section(controller, "Args").items()},
@@ -175,6 +178,13 @@ def read_run(controller: Mapping[str, Any], tasks: Iterable[Mapping[str, Any]]) 
         started=moment(controller.get("started")),
         completed=moment(controller.get("completed")),
     )
+
+
+def status_of(task: Mapping[str, Any]) -> str:
+    """Return the status of a controller or step; one that is only stopped on its way to a pod is still queued."""
+    if task["status"] == "stopped" and _ON_ITS_WAY in str(task.get("status_reason") or ""):
+        return QUEUED
+    return _FROM_TASK.get(task["status"], RUNNING)
 
 
 def read_dag(controller: Mapping[str, Any]) -> dict[str, Any]:
@@ -195,7 +205,7 @@ def step_task_ids(controller: Mapping[str, Any]) -> list[str]:
 def _read_step(state: StepState, task: Mapping[str, Any], *, cached: bool) -> StepState:
     properties = _section(task, "properties")
     timeline = _timeline(properties)
-    status = _FROM_TASK.get(task["status"], RUNNING)
+    status = status_of(task)
     launched = str((properties.get(LAUNCHED_PROPERTY) or {}).get("value") or "")
     return replace(
         state,

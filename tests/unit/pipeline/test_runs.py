@@ -169,3 +169,13 @@ def test_every_status_of_a_task_has_a_meaning():
 
     known = {str(getattr(Task.TaskStatusEnum, name)) for name in dir(Task.TaskStatusEnum) if not name.startswith("_")}
     assert known - set(runs._FROM_TASK) <= {"unknown", "publishing"}
+
+
+def test_a_task_that_is_stopped_on_its_way_to_a_pod_is_still_queued():
+    """The k8s glue stops a task for a moment while it moves it to the queue of pods that start."""
+    moving = {"status_reason": "moving to k8s pending queue"}
+    state = read_run(controller("stopped", **moving), [])
+    assert (state.status, state.ended, state.outcome) == ("queued", False, "running")
+    state = read_run(controller("in_progress"), [task(SPLIT, "stopped", **moving)])
+    assert state.steps[0].status == "queued"
+    assert not state.ended
