@@ -22,6 +22,8 @@ PROMISED = {
     *("default", "setup", "run-pipeline", "test", "lint", "clean"),
     *("server-up", "server-down", "server-status", "upload-dataset"),
     *("bench-startup", "bench-server", "bench-text"),
+    *("deploy-agent", "agent-status", "doctor", "logs", "undeploy-agent", "build-image"),
+    *("cluster-up", "cluster-down", "cluster-status"),
 }
 
 
@@ -79,6 +81,11 @@ def test_the_image_name_and_the_agents_version_are_spelled_nowhere_else():
 
 def test_the_taskfile_has_the_promised_tasks():
     assert PUBLIC.keys() >= PROMISED
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC.keys() - {"default"}))
+def test_a_task_stands_in_the_readme(name):
+    assert f"`{name}" in (ROOT / "README.md").read_text()
 
 
 @pytest.mark.parametrize("name", PUBLIC)
