@@ -64,7 +64,7 @@ class Watched:
             self.complaints.append(f"{self.page.url}: {response.status} {response.url}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # Playwright keeps an event loop running, in which no other test could start its own
 def chromium() -> Iterator[Browser]:
     if not CHROMIUM.exists():
         pytest.fail(f"{CHROMIUM} is missing: apt-get install chromium, or leave these tests out: -m 'not browser'")
