@@ -138,6 +138,15 @@ def test_nothing_built_or_local_is_under_version_control():
     assert bad == []
 
 
+def test_every_variable_of_ours_is_in_the_docs():
+    passed_on = {"CLEARML_PODS_SERVER", "CLEARML_PODS_WORKER", "CLEARML_PODS_CLUSTER"}  # set by us, for what we start
+    sources = [path.read_text() for path in tracked("pipeline/*.py", "deploy/*.py", "tests/cluster/*.py")]
+    found = {name for text in sources for name in re.findall(r"CLEARML_PODS_[A-Z_]*[A-Z]", text)} - passed_on
+    assert len(found) > 3
+    documented = (ROOT / "docs/settings.md").read_text()
+    assert sorted(name for name in found if f"`{name}`" not in documented) == []
+
+
 def test_no_access_key_is_under_version_control():
     """Keys that look like the ones our server makes, outside made-up ones in tests."""
     pattern = re.compile(r"""secret_key["']?\s*[:=]\s*["'][A-Za-z0-9]{40,}""")
