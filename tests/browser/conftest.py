@@ -64,6 +64,12 @@ class Watched:
             self.complaints.append(f"{self.page.url}: {response.status} {response.url}")
 
 
+@pytest.fixture(scope="session")
+def clearml_server(clearml_server_factory: Callable[[], ClearmlServer]) -> ClearmlServer:
+    """A server of these tests' own: what other suites leave on theirs must not show on the pages."""
+    return clearml_server_factory()
+
+
 @pytest.fixture(scope="package")  # Playwright keeps an event loop running, in which no other test could start its own
 def chromium() -> Iterator[Browser]:
     if not CHROMIUM.exists():

@@ -161,7 +161,7 @@ def test_an_aborted_task_ends_stopped_and_its_process_with_it(api, enqueue):
     api("tasks.stop", task=task)
     found = wait(api, task, ended)
     assert (found["status"], found["status_reason"]) == ("stopped", "task was stopped by tasks.stop")
-    assert processes.wait_until(lambda: not psutil.pid_exists(pid), 10)
+    assert processes.wait_until(lambda: not psutil.pid_exists(pid), 60)  # the SDK says good-bye first
 
 
 def test_a_step_that_pins_something_else_gets_it_in_its_own_environment_only(api, enqueue, settings):
