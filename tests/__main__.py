@@ -19,7 +19,10 @@ WITHOUT_CHROMIUM = (
     f"the browser tests (tests/browser): there is no {CHROMIUM}. With it: apt-get install chromium (or "
     "CHROMIUM=/path/to/chromium) and task test -- -m browser"
 )
-END_TO_END = "the end-to-end tests (marker e2e), which take many minutes. Run them: task test -- -m e2e"
+END_TO_END = (
+    "the end-to-end tests (marker e2e), which take many minutes and root on Linux, or Docker. "
+    "Run them: task test -- -m e2e"
+)
 
 
 def selection(arguments: Sequence[str], *, chromium: bool) -> tuple[list[str], list[str]]:

@@ -56,7 +56,7 @@ def up(name: str, as_json: bool, provider: str | None) -> None:
 
 @main.command()
 def build() -> None:
-    """Build the cluster's programs into the cache, which the first `up` would do."""
+    """Install Debian's programs and build the others into the cache, which the first `up` would do."""
     click.echo(clusters.build(_layout(DEFAULT_NAME), lambda text: click.echo(text, err=True)))
 
 

@@ -24,7 +24,9 @@ def up(layout: Layout, say: Say, provider: str | None = None) -> Status:
 
 
 def build(layout: Layout, say: Say) -> Path:
-    """Do the long part of a first `up` beforehand: build the programs; return their folder."""
+    """Do the long part of a first `up` beforehand: install and build its programs; return the built ones' folder."""
+    native.require_host()
+    programs.ensure_debian(say)
     return programs.ensure_built(layout.cache, say)
 
 

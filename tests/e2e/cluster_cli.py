@@ -1,8 +1,9 @@
-"""A cluster as a person drives it: by its command line and kubectl. Every stage's time is printed."""
+"""A cluster as a person drives it: by its command line and kubectl. Every stage's time is logged."""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from typing import Any
 from deploy import tools
 from pipeline.machine import processes
 from tests.cluster.layout import STATE_VARIABLE, Layout
+
+LOG = logging.getLogger("e2e")
 
 UP_TIMEOUT_S = 2_400  # the first one builds Kubernetes
 POD_TIMEOUT_S = 60.0
@@ -79,10 +82,10 @@ class ClusterCli:
 
 @contextmanager
 def stage(name: str) -> Iterator[None]:
-    """Print how long a part took: the suite's time is watched by stage."""
+    """Log how long a part took: the suite's time is watched by stage, live where pytest shows the log (`.ci/run`)."""
     begun = time.monotonic()
     yield
-    print(f"{time.monotonic() - begun:7.1f} s  {name}", flush=True)
+    LOG.info("%7.1f s  %s", time.monotonic() - begun, name)
 
 
 def until(what: str, holds: Callable[[], bool], timeout_s: float = POD_TIMEOUT_S) -> None:

@@ -20,7 +20,7 @@ from images.build import find_builder
 from pipeline.errors import PipelineError
 from tests.cluster import docker, native
 from tests.cluster.errors import CannotHostError
-from tests.e2e.cluster_cli import ClusterCli, stage
+from tests.e2e.cluster_cli import LOG, ClusterCli, stage
 
 REQUIRED = bool(os.environ.get("CI") or os.environ.get("E2E_REQUIRED"))
 BUILD_TIMEOUT_S = 2_400
@@ -51,7 +51,7 @@ def image_archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     with stage("images built"):
         done = subprocess.run(argv, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    print(done.stdout, end="")
+    LOG.info("%s", done.stdout.rstrip())
     return {row["target"]: Path(row["archive"]) for row in json.loads(done.stdout.splitlines()[-1])["images"]}
 
 
@@ -76,7 +76,7 @@ def _ensure_builder() -> None:
     except PipelineError:
         missing = [package for package in BUILD_PACKAGES if not shutil.which(package)]
     if missing and os.geteuid() == 0 and shutil.which("apt-get"):
-        print(f"installing from Debian: {' '.join(missing)}")
+        LOG.info("installing from Debian: %s", " ".join(missing))
         env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
         for words in (["update", "--quiet"], ["install", "--yes", "--quiet", "--no-install-recommends", *missing]):
             subprocess.run(["apt-get", *words], env=env, capture_output=True, timeout=900, check=True)
