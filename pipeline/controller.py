@@ -1,9 +1,9 @@
-"""The pipeline's graph, and the process that runs it: the only place that knows steps, their order and their inputs.
+"""The process that runs a pipeline's graph: the SDK's controller, tamed. The graphs are in modules of their own.
 
-`python -m pipeline run` starts this as a process of its own, in every mode: the SDK ends the process that enqueues a
+`python -m pipeline run` starts it as a process of its own, in every mode: the SDK ends the process that enqueues a
 pipeline, keeps one main task per process and reports on exit, none of which the command line can use. What that
-process runs is `ENTRY_SCRIPT`, five lines stored on the controller's task, so an agent needs no repository to run it
-again: only an interpreter in which this package is installed.
+process runs is `Definition.entry_script`, five lines stored on the controller's task, so an agent needs no repository
+to run it again: only an interpreter in which this package is installed.
 
 How the SDK's controller is tamed, each for a reason met in real runs:
 
@@ -24,7 +24,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -35,32 +35,11 @@ from clearml.automation.job import ClearmlJob, LocalClearmlJob
 
 from pipeline import provenance
 from pipeline.clearml_server import ClearmlServer
+from pipeline.definitions import Definition
 from pipeline.errors import PipelineError
-from pipeline.settings import (
-    DEFAULTS,
-    GRAPH,
-    IN_PROCESS,
-    PARAMETERS,
-    PIPELINE_NAME,
-    PIPELINE_PROJECT,
-    QUEUE,
-    STEPS,
-    ParameterValue,
-    step_requirements,
-)
-from pipeline.steps.test_processing import test_processing
-from pipeline.steps.train_processing import train_processing
-from pipeline.steps.train_test_split import train_test_split
+from pipeline.parameters import ParameterValue
+from pipeline.settings import IN_PROCESS, QUEUE, step_requirements
 from pipeline.timeline import LAUNCHED_PROPERTY
-
-ENTRY_NAME = "data_prepare.py"
-ENTRY_SCRIPT = '''\
-"""The controller of the DataPrepare pipeline. Its graph is in the installed package `pipeline`."""
-
-from pipeline.controller import main
-
-main()
-'''
 
 STEP_BEGINNING = """\
 from pipeline.timeline import mark
@@ -88,7 +67,7 @@ class Launch:
     """What the command line tells the controller's process. An agent tells nothing: it reads the controller's task."""
 
     mode: str = QUEUE
-    parameters: Mapping[str, ParameterValue] = field(default_factory=lambda: dict(DEFAULTS))
+    parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
     use_cache: bool = True
     queue: str = "default"
     controllers_queue: str = "services"
@@ -107,11 +86,16 @@ class Launch:
         return cls(**json.loads(text))
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the controller: on a person's machine as told by the one argument, under an agent as told by its task."""
+def run_controller(build: Callable[[Launch], Controller], arguments: list[str] | None = None) -> None:
+    """Run a controller: on a person's machine as told by the one argument, under an agent as told by its task.
+
+    Args:
+        build: Returns the pipeline, ready to start in any mode.
+        arguments: The process's arguments; by default its own.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     launch = Launch.from_json(arguments[0]) if arguments else Launch()
-    pipe = build_pipeline(launch)
+    pipe = build(launch)
     if launch.announce:
         _announce(Path(launch.announce), pipe.id)
     if launch.mode == QUEUE:
@@ -121,88 +105,78 @@ def main(arguments: list[str] | None = None) -> None:
     _end(pipe)
 
 
-def build_pipeline(launch: Launch) -> DataPreparePipeline:
-    """Return the pipeline, ready to start in any mode."""
-    pipe = DataPreparePipeline(
-        name=PIPELINE_NAME,
-        project=PIPELINE_PROJECT,
-        version=provenance.PACKAGE_VERSION,
-        pool_frequency=POLL_MINUTES,
-        packages=step_requirements(),
-        skip_global_imports=False,
-        enable_local_imports=False,
-        retry_on_failure=_run_again,
-    )
-    options = pipe.connect_options(launch)
-    _StepJob.look_in_cache = options["cache"]
-    pipe.images = launch.step_images
-    pipe.set_default_execution_queue(launch.queue)
-    for parameter in PARAMETERS:
-        pipe.add_parameter(
-            parameter.name,
-            default=launch.parameters[parameter.name],
-            description=parameter.description,
-            param_type=parameter.type.__name__,
-        )
-
-    def add(name: str, **step: Any) -> None:
-        pipe.add_function_step(
-            name=name,
-            execution_queue=options["queues"].get(name) or None,
-            packages=step_requirements(),
-            cache_executed_step=True,
-            repo="",
-            parents=list(GRAPH[name]),
-            auto_connect_frameworks=False,
-            auto_connect_arg_parser=False,
-            task_type="data_processing",
-            **step,
-        )
-
-    split, train, test = STEPS
-    add(
-        split,
-        function=train_test_split,
-        function_kwargs={parameter.name: f"${{pipeline.{parameter.name}}}" for parameter in PARAMETERS},
-        function_return=["raw_train_dataframe", "raw_test_dataframe", "split_dataset_id"],
-    )
-    add(
-        train,
-        function=train_processing,
-        function_kwargs={
-            "raw_train_dataframe": f"${{{split}.raw_train_dataframe}}",
-            "split_dataset_id": f"${{{split}.split_dataset_id}}",
-        },
-        function_return=["processed_train_dataframe", "dataset_id"],
-    )
-    add(
-        test,
-        function=test_processing,
-        function_kwargs={
-            "raw_test_dataframe": f"${{{split}.raw_test_dataframe}}",
-            "split_dataset_id": f"${{{split}.split_dataset_id}}",
-        },
-        function_return=["processed_test_dataframe", "dataset_id"],
-    )
-    return pipe
-
-
-class DataPreparePipeline(PipelineController):  # type: ignore[misc]
+class Controller(PipelineController):  # type: ignore[misc]
     """The SDK's controller with the changes that the module's docstring lists."""
 
     _task_template_header = STEP_BEGINNING + PipelineController._task_template_header
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.images: Mapping[str, str] = {}
+    def __init__(self, definition: Definition, launch: Launch) -> None:
+        self.definition = definition
+        self._images = launch.step_images
         self._launches = threading.Lock()
         self._lost = LostWorkers()
-        super().__init__(*args, **kwargs)
+        super().__init__(
+            name=definition.name,
+            project=definition.project,
+            version=provenance.PACKAGE_VERSION,
+            pool_frequency=POLL_MINUTES,
+            packages=step_requirements(),
+            skip_global_imports=False,
+            enable_local_imports=False,
+            retry_on_failure=_run_again,
+        )
         self._clearml_job_class = QueuedStep
+        self.set_default_execution_queue(launch.queue)
+        self.options = self._connect_options(launch)
+        _StepJob.look_in_cache = self.options["cache"]
+        values = definition.defaults | dict(launch.parameters)
+        for parameter in definition.parameters:
+            self.add_parameter(
+                parameter.name,
+                default=values[parameter.name],
+                description=parameter.description,
+                param_type=parameter.type.__name__,
+            )
 
-    def connect_options(self, launch: Launch) -> dict[str, Any]:
+    def add_function(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        *,
+        inputs: Mapping[str, str],
+        outputs: Sequence[str],
+        task_type: str = "data_processing",
+    ) -> None:
+        """Add a step that calls a function of `pipeline.steps`.
+
+        Args:
+            name: The step; its parents are the definition's.
+            function: Shipped by source.
+            inputs: Argument → value, or a reference like `${step.output}`.
+            outputs: Names of what the function returns, in order.
+            task_type: ClearML's type of its task.
+        """
+        self.add_function_step(
+            name=name,
+            function=function,
+            function_kwargs=dict(inputs),
+            function_return=list(outputs),
+            execution_queue=self.options["queues"].get(name) or None,
+            packages=step_requirements(),
+            cache_executed_step=True,
+            repo="",
+            parents=list(self.definition.graph[name]),
+            auto_connect_frameworks=False,
+            auto_connect_arg_parser=False,
+            task_type=task_type,
+        )
+
+    def _connect_options(self, launch: Launch) -> dict[str, Any]:
         """Put the options that are no parameters on the controller's task; under an agent, read them from there."""
-        options = {"cache": launch.use_cache, "queues": {step: launch.step_queues.get(step, "") for step in STEPS}}
-        connected: dict[str, Any] = self.task.connect(options, name=OPTIONS_SECTION)
+        queues = {step: launch.step_queues.get(step, "") for step in self.definition.steps}
+        connected: dict[str, Any] = self.task.connect(
+            {"cache": launch.use_cache, "queues": queues}, name=OPTIONS_SECTION
+        )
         return connected
 
     def _start(self, *args: Any, **kwargs: Any) -> bool:
@@ -230,13 +204,13 @@ class DataPreparePipeline(PipelineController):  # type: ignore[misc]
                     "type": parameter.type.__name__,
                     "description": parameter.description,
                 }
-                for parameter in PARAMETERS
+                for parameter in self.definition.parameters
             ],
         )
 
     def _create_task_from_function(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         definition: dict[str, Any] = super()._create_task_from_function(*args, **kwargs)
-        finish_step_definition(definition, image=self.images.get(str(definition["name"]), ""))
+        finish_step_definition(definition, image=self._images.get(str(definition["name"]), ""))
         return definition
 
     def _launch_node(self, node: Any) -> bool:
@@ -360,7 +334,7 @@ def _announce(file: Path, task_id: str) -> None:
     os.replace(whole, file)
 
 
-def _end(pipe: DataPreparePipeline) -> None:
+def _end(pipe: Controller) -> None:
     """End the controller with the truth: complete now if all is well, an exit code that the agent reports if not."""
     task = Task.get_task(task_id=pipe.id)
     if task.status in (Task.TaskStatusEnum.failed, Task.TaskStatusEnum.stopped):

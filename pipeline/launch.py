@@ -34,7 +34,7 @@ class ControllerProcess:
 
     def __init__(self, plan: Plan, environ: Mapping[str, str]) -> None:
         # Here and not above: the command line must be able to say what is wrong before the SDK is imported.
-        from pipeline.controller import ENTRY_NAME, ENTRY_SCRIPT, Launch
+        from pipeline.controller import Launch
 
         self._folder = tempfile.TemporaryDirectory(prefix="clearml-run-")
         folder = Path(self._folder.name)
@@ -51,8 +51,8 @@ class ControllerProcess:
             step_images=dict(settings.step_images),
             announce=str(self._announce),
         )
-        entry = folder / ENTRY_NAME
-        entry.write_text(ENTRY_SCRIPT, encoding="utf-8")
+        entry = folder / settings.definition.entry_name
+        entry.write_text(settings.definition.entry_script, encoding="utf-8")
         # A run started from inside a ClearML task is a run of its own, not part of that task.
         inherited = ("CLEARML_TASK_ID", "TRAINS_TASK_ID", "CLEARML_PROC_MASTER_ID", "TRAINS_PROC_MASTER_ID")
         with self._log.open("wb") as log:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pipeline.clearml_server import ClearmlServer
 from pipeline.errors import ServerError
-from pipeline.settings import IN_PROCESS, QUEUE, STEPS, Settings
+from pipeline.settings import IN_PROCESS, QUEUE, Settings
 
 SERVICES_QUEUE = "services"
 
@@ -59,7 +59,7 @@ def preflight(server: ClearmlServer, settings: Settings, prepare: Callable[[], N
 
 def _overridden(settings: Settings) -> set[str]:
     """Return the default queue if no step uses it."""
-    return {settings.queue} if set(settings.step_queues) == set(STEPS) else set()
+    return {settings.queue} if set(settings.step_queues) == set(settings.definition.steps) else set()
 
 
 def _controllers_queue(server: ClearmlServer, settings: Settings) -> str:

@@ -19,9 +19,9 @@ import jinja2
 
 from pipeline import provenance, runs
 from pipeline.clearml_server import ClearmlServer
+from pipeline.definitions import DATA_PREPARE
 from pipeline.errors import PipelineError
 from pipeline.runs import RunState, StepState
-from pipeline.settings import PARAMETERS
 
 CONSOLE_LINES = 40
 CLASS_PLOT = "Class distribution"
@@ -157,7 +157,7 @@ def render(
         duration=_between(state.created, _end(state)),
         parameters=[
             (parameter.name, state.parameters.get(parameter.name, "–"), str(parameter.default), parameter.description)
-            for parameter in PARAMETERS
+            for parameter in DATA_PREPARE.parameters
         ],
         dag=lay_out(state.steps),
         phases=[(step, _shares(step, _longest(state))) for step in state.steps],

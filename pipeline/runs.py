@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.settings import STEPS
+from pipeline.definitions import DATA_PREPARE
 from pipeline.timeline import LAUNCHED_PROPERTY, PROPERTY
 
 PENDING, QUEUED, RUNNING, COMPLETED = "pending", "queued", "running", "completed"
@@ -153,7 +153,9 @@ def read_run(controller: Mapping[str, Any], tasks: Iterable[Mapping[str, Any]]) 
     nodes = read_dag(controller)
     by_id = {task["id"]: task for task in tasks}
     children = {task["name"]: task for task in by_id.values() if task.get("parent") == controller["id"]}
-    names = [name for name in STEPS if name in nodes or not nodes] + [name for name in nodes if name not in STEPS]
+    names = [name for name in DATA_PREPARE.steps if name in nodes or not nodes] + [
+        name for name in nodes if name not in DATA_PREPARE.steps
+    ]
     ended = status_of(controller) in ENDED
     steps = []
     for name in names:

@@ -1,33 +1,20 @@
-"""What a run of the pipeline can be told: its parameters, its modes, its queues. Checked before anything is enqueued.
+"""What a run of a pipeline can be told: its parameters, its mode, its queues. Checked before anything is enqueued.
 
-`PARAMETERS` is the one table of the pipeline's parameters: the controller declares them to ClearML from it, `--set`
-checks against it, `--help` and the docs print it. Pure: it must not read the environment by itself, import the SDK or
-talk to a server; `Settings.from_environ` gets the environment as an argument.
+Pure: it must not read the environment by itself, import the SDK or talk to a server; `Settings.from_environ` gets the
+environment as an argument. Which parameters and steps there are: `pipeline.definitions`.
 """
 
 from __future__ import annotations
 
-import difflib
 import importlib.metadata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.agent_values import AgentValues
+from pipeline.definitions import DATA_PREPARE, Definition
 from pipeline.errors import SettingsError, UsageError
-from pipeline.versions import version_key
-
-PIPELINE_NAME = "DataPrepare"
-PIPELINE_PROJECT = "Amazon reviews"
-
-GRAPH: Mapping[str, tuple[str, ...]] = {
-    "train_test_split": (),
-    "train_processing": ("train_test_split",),
-    "test_processing": ("train_test_split",),
-}
-"""Step → the steps that it waits for."""
-
-STEPS = tuple(GRAPH)
+from pipeline.parameters import ParameterValue, parse_assignments, require_known
 
 QUEUE, CONTROLLER, IN_PROCESS = "queue", "controller", "in-process"
 MODES = {
@@ -41,112 +28,8 @@ DEFAULT_TIMEOUT_S = 3600.0
 STEP_PACKAGES = ("clearml", "polars", "scikit-learn", "pyarrow", "plotly", "pyyaml")
 """What a step imports; pinned to the versions of this environment, which the lock file fixed."""
 
-type_names = {str: "text", int: "whole number", float: "number", bool: "true or false"}
 
-ParameterValue = str | int | float | bool
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter of the pipeline."""
-
-    name: str
-    default: ParameterValue
-    description: str
-    check: Callable[[ParameterValue], str | None] = lambda _: None
-    """Returns what is wrong with a value of the right type, or nothing."""
-
-    @property
-    def type(self) -> type:
-        """The type of its values."""
-        return type(self.default)
-
-    def parse(self, text: str) -> ParameterValue:
-        """Return the value that `text` spells.
-
-        Raises:
-            SettingsError: It spells no value of this parameter's type, or one out of range.
-        """
-        try:
-            value = _parsers[self.type](text)
-        except ValueError:
-            raise SettingsError(
-                f"parameter {self.name}: {text!r} is not a {type_names[self.type]}",
-                hint=f"--set {self.name}={self.default}",
-            ) from None
-        problem = self.check(value)
-        if problem:
-            raise SettingsError(f"parameter {self.name}: {problem}", hint=f"--set {self.name}={self.default}")
-        return value
-
-
-def _parse_bool(text: str) -> bool:
-    known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-    try:
-        return known[text.strip().lower()]
-    except KeyError:
-        raise ValueError(text) from None
-
-
-_parsers: dict[type, Callable[[str], ParameterValue]] = {
-    str: lambda text: text.strip(),
-    int: lambda text: int(text),
-    float: lambda text: float(text),
-    bool: _parse_bool,
-}
-
-
-def _not_blank(value: ParameterValue) -> str | None:
-    return None if str(value).strip() else "is empty"
-
-
-def _a_version(value: ParameterValue) -> str | None:
-    try:
-        version_key(str(value))
-    except SettingsError as error:
-        return error.message
-    return None
-
-
-def _a_share(value: ParameterValue) -> str | None:
-    return None if 0 < float(value) < 1 else f"{value} is not between 0 and 1 (both excluded)"
-
-
-def _a_seed(value: ParameterValue) -> str | None:
-    return None if 0 <= int(value) < 2**32 else f"{value} is not between 0 and {2**32 - 1}"
-
-
-PARAMETERS: tuple[Parameter, ...] = (
-    Parameter("dataset_name", "Amazon reviews dataset", "Name of the input dataset", _not_blank),
-    Parameter("dataset_project", "Amazon reviews", "Project of the input dataset", _not_blank),
-    Parameter("dataset_version", "1.2", "Version of the input dataset; outputs become <version>.1 to .3", _a_version),
-    Parameter("test_size", 0.2, "Share of the reviews that goes into the test set, between 0 and 1", _a_share),
-    Parameter("random_state", 42, "Seed of the split: the same seed gives the same split", _a_seed),
-    Parameter("stratify", True, "Keep the share of each polarity equal in train and test set"),
-)
-
-DEFAULTS: Mapping[str, ParameterValue] = {parameter.name: parameter.default for parameter in PARAMETERS}
-
-
-def parse_parameters(assignments: Iterable[str]) -> dict[str, ParameterValue]:
-    """Return every parameter's value, with `name=value` assignments applied to the defaults.
-
-    Raises:
-        UsageError: An assignment has no `=`.
-        SettingsError: An unknown parameter, or a value of the wrong type or out of range.
-    """
-    known = {parameter.name: parameter for parameter in PARAMETERS}
-    values = dict(DEFAULTS)
-    for assignment in assignments:
-        name, equals, text = assignment.partition("=")
-        name = name.strip()
-        if not equals:
-            raise UsageError(f"--set {assignment}: expected name=value", hint="--set dataset_version=1.1")
-        values[name] = known[_known(name, known, "parameter")].parse(text)
-    return values
-
-
-def per_step(assignments: Iterable[str], option: str) -> dict[str, str]:
+def per_step(assignments: Iterable[str], option: str, steps: Sequence[str]) -> dict[str, str]:
     """Return step name → value of `STEP=VALUE` assignments.
 
     Raises:
@@ -157,19 +40,9 @@ def per_step(assignments: Iterable[str], option: str) -> dict[str, str]:
     for assignment in assignments:
         step, _, value = assignment.partition("=")
         if not value.strip():
-            raise UsageError(f"{option} {assignment}: expected STEP=VALUE", hint=f"{option} {STEPS[0]}=...")
-        values[_known(step.strip(), STEPS, "step")] = value.strip()
+            raise UsageError(f"{option} {assignment}: expected STEP=VALUE", hint=f"{option} {steps[0]}=...")
+        values[require_known(step.strip(), steps, "step")] = value.strip()
     return values
-
-
-def _known(name: str, names: Iterable[str], kind: str) -> str:
-    """Return `name` if it is one of `names`, else fail naming the nearest."""
-    names = list(names)
-    if name in names:
-        return name
-    nearest = difflib.get_close_matches(name, names, n=1)
-    meant = f"did you mean {nearest[0]}? " if nearest else ""
-    raise SettingsError(f"unknown {kind} {name!r}", hint=f"{meant}{kind}s are: {', '.join(names)}")
 
 
 @dataclass(frozen=True)
@@ -182,8 +55,9 @@ class Settings:
     controllers_queue: str | None = None
     """Queue of the controller; chosen among the server's queues if not given."""
 
+    definition: Definition = DATA_PREPARE
     mode: str = QUEUE
-    parameters: Mapping[str, ParameterValue] = field(default_factory=lambda: dict(DEFAULTS))
+    parameters: Mapping[str, ParameterValue] = field(default_factory=lambda: DATA_PREPARE.defaults)
     use_cache: bool = True
     step_queues: Mapping[str, str] = field(default_factory=dict)
     """Step → its own queue instead of `queue`."""
@@ -202,6 +76,7 @@ class Settings:
         cls,
         environ: Mapping[str, str],
         *,
+        definition: Definition = DATA_PREPARE,
         queue: str | None = None,
         controllers_queue: str | None = None,
         mode: str = QUEUE,
@@ -222,11 +97,12 @@ class Settings:
         return cls(
             queue=queue or AgentValues.load().queue,
             controllers_queue=controllers_queue,
-            mode=_known(mode, MODES, "mode"),
-            parameters=parse_parameters(assignments),
+            definition=definition,
+            mode=require_known(mode, MODES, "mode"),
+            parameters=parse_assignments(definition.parameters, assignments),
             use_cache=use_cache,
-            step_queues=per_step(step_queues, "--step-queue"),
-            step_images=per_step(step_images, "--step-image"),
+            step_queues=per_step(step_queues, "--step-queue", definition.steps),
+            step_images=per_step(step_images, "--step-image", definition.steps),
             timeout_s=timeout_s,
             server_configured=server_configured(environ),
         )

@@ -12,8 +12,8 @@ import click
 
 from pipeline.commands.connection import connect
 from pipeline.commands.progress import progress_bar
+from pipeline.definitions import DATA_PREPARE
 from pipeline.errors import SettingsError
-from pipeline.settings import DEFAULTS
 
 BATCH_ROWS = 25_000
 
@@ -25,8 +25,8 @@ def dataset() -> None:
 
 @dataset.command()
 @click.argument("source", metavar="CSV", type=click.Path(path_type=Path))
-@click.option("--name", default=DEFAULTS["dataset_name"], show_default=True, help="Name of the dataset.")
-@click.option("--project", default=DEFAULTS["dataset_project"], show_default=True, help="Its project.")
+@click.option("--name", default=DATA_PREPARE.defaults["dataset_name"], show_default=True, help="Name of the dataset.")
+@click.option("--project", default=DATA_PREPARE.defaults["dataset_project"], show_default=True, help="Its project.")
 @click.option("--batch-size", type=click.IntRange(1), default=BATCH_ROWS, show_default=True, help="Rows per version.")
 @click.option(
     "--max-bad",

@@ -17,18 +17,15 @@ from rich.console import Console
 from rich.markup import escape
 
 from pipeline.commands.connection import Connection, connect
+from pipeline.definitions import DATA_PREPARE
 from pipeline.errors import PipelineError
+from pipeline.parameters import help_text
 from pipeline.settings import (
     DEFAULT_TIMEOUT_S,
-    DEFAULTS,
     IN_PROCESS,
     MODES,
-    PARAMETERS,
-    PIPELINE_NAME,
     QUEUE,
-    STEPS,
     Settings,
-    type_names,
 )
 
 if TYPE_CHECKING:
@@ -43,13 +40,8 @@ SAMPLE_FILE = "amazon_review_snippets.csv"
 SAMPLE_BATCH_ROWS = 2_000
 """Small enough that the sample gives versions 1.1 and 1.2, the pipeline's default input."""
 
-_PARAMETERS_HELP = "\b\nParameters (--set NAME=VALUE):\n" + "\n".join(
-    f"  {parameter.name:16} {parameter.description} [{type_names[parameter.type]}, default {parameter.default}]"
-    for parameter in PARAMETERS
-)
 
-
-@click.command(epilog=_PARAMETERS_HELP)
+@click.command(epilog=help_text(DATA_PREPARE.parameters))
 @click.option(
     "--mode",
     default=QUEUE,
@@ -248,11 +240,12 @@ def _interrupted(connection: Connection, interrupted: RunInterrupted, console: C
 def _sample_for(connection: Connection, settings: Settings, say: Callable[[str], None]) -> None:
     """Upload the sample if the run wants the default dataset, on a server of ours that does not have it."""
     wanted = {name: settings.parameters[name] for name in ("dataset_name", "dataset_project")}
-    project, name = str(DEFAULTS["dataset_project"]), str(DEFAULTS["dataset_name"])
+    defaults = DATA_PREPARE.defaults
+    project, name = str(defaults["dataset_project"]), str(defaults["dataset_name"])
     if connection.machine is None or wanted != {"dataset_name": name, "dataset_project": project}:
         return
     versions = connection.server.dataset_versions(project, name)
-    if any(version.final and version.version == DEFAULTS["dataset_version"] for version in versions):
+    if any(version.final and version.version == defaults["dataset_version"] for version in versions):
         return
     if any(version.facts.get("Upload/source", SAMPLE_FILE) != SAMPLE_FILE for version in versions):
         return  # somebody's own dataset; it has its own versions
@@ -272,20 +265,20 @@ def _sample_for(connection: Connection, settings: Settings, say: Callable[[str],
 
 
 def _dry_run(settings: Settings, console: Console, *, as_json: bool) -> int:
-    from pipeline.settings import GRAPH, step_requirements
+    from pipeline.settings import step_requirements
 
     steps = [
         {
             "name": step,
-            "parents": list(GRAPH[step]),
+            "parents": list(parents),
             "queue": None if settings.mode == IN_PROCESS else settings.step_queues.get(step, settings.queue),
             "image": settings.step_images.get(step),
         }
-        for step in STEPS
+        for step, parents in settings.definition.graph.items()
     ]
     if as_json:
         document = {
-            "pipeline": PIPELINE_NAME,
+            "pipeline": settings.definition.name,
             "mode": settings.mode,
             "parameters": dict(settings.parameters),
             "cache": settings.use_cache,
@@ -294,7 +287,7 @@ def _dry_run(settings: Settings, console: Console, *, as_json: bool) -> int:
         }
         click.echo(json.dumps(document))
         return 0
-    console.print(f"{PIPELINE_NAME}, mode {settings.mode}: {MODES[settings.mode]}")
+    console.print(f"{settings.definition.name}, mode {settings.mode}: {MODES[settings.mode]}")
     for step in steps:
         behind = f" after {', '.join(step['parents'])}" if step["parents"] else ""
         where = f"queue {step['queue']}" if step["queue"] else "a process of this machine"

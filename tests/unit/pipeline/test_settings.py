@@ -2,20 +2,22 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
+from pipeline.definitions import DATA_PREPARE
 from pipeline.errors import PipelineError, SettingsError, UsageError
-from pipeline.settings import DEFAULTS, PARAMETERS, Settings, parse_parameters, server_configured, step_requirements
+from pipeline.parameters import parse_assignments
+from pipeline.settings import Settings, server_configured, step_requirements
 
 
 def test_the_parameters_are_the_documented_ones():
-    assert {name: value for name, value in DEFAULTS.items() if name != "stratify"} == {
+    assert {name: value for name, value in DATA_PREPARE.defaults.items() if name != "stratify"} == {
         "dataset_name": "Amazon reviews dataset",
         "dataset_project": "Amazon reviews",
         "dataset_version": "1.2",
         "test_size": 0.2,
         "random_state": 42,
     }
-    assert all(parameter.description for parameter in PARAMETERS)
-    assert {parameter.name: parameter.type for parameter in PARAMETERS} == {
+    assert all(parameter.description for parameter in DATA_PREPARE.parameters)
+    assert {parameter.name: parameter.type for parameter in DATA_PREPARE.parameters} == {
         "dataset_name": str,
         "dataset_project": str,
         "dataset_version": str,
@@ -39,7 +41,7 @@ def test_the_parameters_are_the_documented_ones():
     ],
 )
 def test_assignments_are_typed(assignment, name, value):
-    assert parse_parameters([assignment]) == {**DEFAULTS, name: value}
+    assert parse_assignments(DATA_PREPARE.parameters, [assignment]) == {**DATA_PREPARE.defaults, name: value}
 
 
 @pytest.mark.parametrize(
@@ -64,14 +66,14 @@ def test_assignments_are_typed(assignment, name, value):
 )
 def test_wrong_assignments_are_refused_by_name(assignment, error, message):
     with pytest.raises(error) as refused:
-        parse_parameters([assignment])
+        parse_assignments(DATA_PREPARE.parameters, [assignment])
     assert message in refused.value.message
     assert refused.value.hint
 
 
 def test_an_unknown_parameter_gets_the_nearest_name():
     with pytest.raises(SettingsError) as refused:
-        parse_parameters(["tset_size=0.2"])
+        parse_assignments(DATA_PREPARE.parameters, ["tset_size=0.2"])
     assert "did you mean test_size?" in str(refused.value.hint)
 
 

@@ -6,9 +6,10 @@ import pytest
 from clearml import Task
 from clearml.backend_interface.task.populate import CreateFromFunction
 
-from pipeline.controller import ENTRY_SCRIPT, STEP_ENDING, finish_step_definition
+from pipeline.controller import STEP_ENDING, finish_step_definition
+from pipeline.definitions import DATA_PREPARE
 from pipeline.provenance import source_digest
-from pipeline.settings import PARAMETERS, STEPS, step_requirements
+from pipeline.settings import step_requirements
 from pipeline.steps.test_processing import test_processing as processing_of_test
 from pipeline.steps.train_processing import train_processing
 from pipeline.steps.train_test_split import train_test_split
@@ -40,10 +41,10 @@ def generate(monkeypatch):
 
 
 def test_every_step_has_a_function():
-    assert set(FUNCTIONS) == set(STEPS)
+    assert set(FUNCTIONS) == set(DATA_PREPARE.steps)
 
 
-@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("name", DATA_PREPARE.steps)
 def test_the_generated_step_compiles_and_completes_itself(generate, name):
     script = generate(name)["script"]
     ast.parse(script["diff"])
@@ -55,7 +56,7 @@ def test_the_generated_step_compiles_and_completes_itself(generate, name):
     assert "polars==" in script["requirements"]["pip"]
 
 
-@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("name", DATA_PREPARE.steps)
 def test_a_step_uses_nothing_that_stays_behind(generate, name):
     """Names a step reads are its arguments, what it imports inside, or builtins: module constants do not travel."""
     tree = ast.parse(generate(name)["script"]["diff"])
@@ -81,9 +82,9 @@ def test_the_split_takes_exactly_the_pipelines_parameters():
 
     signature = inspect.signature(train_test_split)
     assert {name: item.annotation for name, item in signature.parameters.items()} == {
-        parameter.name: parameter.type for parameter in PARAMETERS
+        parameter.name: parameter.type for parameter in DATA_PREPARE.parameters
     }
 
 
 def test_the_controllers_script_compiles():
-    compile(ENTRY_SCRIPT, "data_prepare.py", "exec")
+    compile(DATA_PREPARE.entry_script, DATA_PREPARE.entry_name, "exec")
