@@ -12,8 +12,11 @@ from pathlib import Path
 import polars as pl
 from clearml import Logger, Task
 
-from pipeline import datasets, frames, plots, provenance, text, versions
+from pipeline import datasets, frames, plots, provenance, tables, versions
 from pipeline.clearml_server import ClearmlServer
+from pipeline.errors import DataError
+from pipeline.pace import Lines
+from pipeline.processing import preprocess_file
 from pipeline.timeline import scratch_folder
 
 
@@ -71,12 +74,12 @@ def process_part(part: str, raw: Path, split_id: str) -> tuple[Path, str]:
     """
     server = ClearmlServer.of_task(Task.current_task())
     source = datasets.open_version(dataset_id=split_id, alias="split")
+    processed = scratch_folder() / f"processed_{part}.parquet"
     # The SDK hands artifacts over as paths of pathlib2, which are no paths to anybody else.
-    frame = text.preprocess(pl.read_parquet(str(raw)), "Review")
-    print(f"{len(frame)} reviews of the {part} set preprocessed")
-
-    folder = scratch_folder()
-    processed = _store(frame, folder / f"processed_{part}.parquet")
+    counts = preprocess_file(Path(str(raw)), processed, column="Review", progress=Lines(f"{part} set"))
+    if not counts.words:
+        raise DataError(f"no word is left of the {counts.texts:,} reviews of the {part} set: nothing can be learnt")
+    print(f"{counts.rows} reviews of the {part} set preprocessed ({counts.rows_per_s:,.0f} rows/s)")
     with datasets.new_version(
         server,
         project=source.project,
@@ -87,12 +90,12 @@ def process_part(part: str, raw: Path, split_id: str) -> tuple[Path, str]:
         facts={"Preparation/split_dataset": split_id, "Preparation/split_version": source.version, **_made_by()},
     ) as draft:
         draft.add(processed)
-        draft.report_table("Preview", processed.name, frames.preview(frame))
+        draft.report_table("Preview", processed.name, frames.preview(pl.read_parquet(processed, n_rows=10)))
     return processed, draft.id
 
 
 def _store(frame: pl.DataFrame, file: Path) -> Path:
-    frame.write_parquet(file)
+    tables.write_parquet(file, tables.slices(frame))
     return file
 
 

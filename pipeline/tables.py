@@ -1,17 +1,19 @@
 """Tables on disk for the text step: CSV or parquet in, parquet out, batch by batch in constant memory.
 
-The module must not know what the batches are for. It talks to no outside system but the files.
+Batches and row groups have a fixed number of rows, whatever those of the input: the same rows are the same bytes. The
+module must not know what the batches are for. It talks to no outside system but the files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from pipeline.errors import InputFileError
+from pipeline.errors import DataError, InputFileError
 from pipeline.files import replacing
 from pipeline.reviews import MAX_BAD, ReviewFile, Summary
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH_ROWS = 25_000
+"""Rows of a batch, and of each row group that is written: small enough to give each of many shards its own."""
+_READ_BYTES = 1 << 20  # pyarrow would else read a column's whole row group at once, which may be the whole file
 
 
 class Table:
@@ -29,54 +33,131 @@ class Table:
         column: Column that it must have.
         quarantine: File for a CSV's bad rows.
         max_bad: Share of bad rows above which a CSV is refused.
+        rows: Only rows from the first number up to, not including, the second.
 
     Attributes:
         summary: Counts of good and bad rows so far.
     """
 
-    def __init__(self, path: Path, *, column: str, quarantine: Path, max_bad: float = MAX_BAD) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        column: str,
+        quarantine: Path,
+        max_bad: float = MAX_BAD,
+        rows: tuple[int, int] | None = None,
+    ) -> None:
         self._parquet = _open_parquet(path)
         self._reviews = None
         if not self._parquet:
             self._reviews = ReviewFile(path, required=(column,), quarantine=quarantine, max_bad=max_bad)
+        elif rows is None:
+            rows = (0, int(self._parquet.metadata.num_rows))
         self._path = path
+        self._rows = rows
+        self._given = 0
         self.summary = Summary()
 
     def batches(self) -> Iterator[pl.DataFrame]:
-        """Yield the rows; at least one frame, of no rows where a parquet file has none.
+        """Yield the rows in batches of `BATCH_ROWS`; at least one frame, of no rows where a parquet file has none.
 
         Raises:
             InputFileError: The file cannot be read.
             BadRowsError: Too many rows are bad.
+            DataError: The file has fewer rows than are wanted.
         """
+        self._given = 0
+        start, stop = self._rows or (0, None)
         if self._reviews:
-            for frame in self._reviews.batches(BATCH_ROWS):
-                self.summary = self._reviews.summary
-                yield frame
-            self.summary = self._reviews.summary
+            pieces = self._csv_pieces(start, stop)
         else:
-            yield from self._parquet_batches()
+            assert stop is not None  # noqa: S101
+            pieces = _parquet_frames(self._path, self._parquet, start, stop)
+        empty = None
+        for frame in _equal(pieces):
+            if not len(frame):
+                empty = frame
+                continue
+            self._given += len(frame)
+            if not self._reviews:
+                self.summary.rows = self._given
+            yield frame
+        if not self._given and empty is not None:
+            yield empty
+        if stop is not None and start + self._given < stop:
+            raise DataError(f"{self._path} has no rows {start:,} to {stop:,}: it ends before")
 
     @property
     def progress(self) -> float:
-        """Share of the file that is read."""
-        if self._reviews:
-            return self.summary.bytes_read / self._reviews.size
-        return self.summary.rows / max(int(self._parquet.metadata.num_rows), 1)
+        """Share of the rows that have been handed out, as far as it is known."""
+        if self._rows:
+            return self._given / max(self._rows[1] - self._rows[0], 1)
+        return self.summary.bytes_read / self._reviews.size if self._reviews else 1.0
 
-    def _parquet_batches(self) -> Iterator[pl.DataFrame]:
-        batches = self._parquet.iter_batches(batch_size=BATCH_ROWS)
-        while True:
-            try:
-                batch = next(batches, None)
-            except (OSError, ValueError) as error:  # what pyarrow raises for a damaged page
-                raise InputFileError(f"{self._path} cannot be read as parquet: {error}") from error
-            if batch is None:
-                break
-            self.summary.rows += len(batch)
-            yield _from_arrow(batch)
-        if not self.summary.rows:
-            yield _from_arrow(self._parquet.schema_arrow.empty_table())
+    def _csv_pieces(self, start: int, stop: int | None) -> Iterator[pl.DataFrame]:
+        """Yield the wanted rows of a CSV, in which every row before them has to be read."""
+        assert self._reviews  # noqa: S101
+        place = 0
+        for frame in self._reviews.batches(BATCH_ROWS):
+            self.summary = self._reviews.summary
+            yield frame[max(start - place, 0) : None if stop is None else max(stop - place, 0)]
+            place += len(frame)
+            if stop is not None and place >= stop:
+                return
+        self.summary = self._reviews.summary
+
+
+def _parquet_frames(path: Path, file: Any, start: int, stop: int) -> Iterator[pl.DataFrame]:
+    """Yield an empty frame, then the rows wanted."""
+    groups, skip = _row_groups(file.metadata, start, stop)
+    wanted = stop - start
+    batches = file.iter_batches(batch_size=BATCH_ROWS, row_groups=groups)
+    yield _from_arrow(file.schema_arrow.empty_table())
+    while wanted > 0:
+        try:
+            batch = next(batches, None)
+        except (OSError, ValueError) as error:  # what pyarrow raises for a damaged page
+            raise InputFileError(f"{path} cannot be read as parquet: {error}") from error
+        if batch is None:
+            break
+        frame = _from_arrow(batch.slice(min(skip, len(batch)), wanted))
+        skip = max(skip - len(batch), 0)
+        wanted -= len(frame)
+        yield frame
+
+
+def _row_groups(metadata: Any, start: int, stop: int) -> tuple[list[int], int]:
+    """Return the row groups that hold rows from `start` to `stop`, and how many rows of them are to be left out."""
+    groups: list[int] = []
+    place = skip = 0
+    for number in range(metadata.num_row_groups):
+        rows = int(metadata.row_group(number).num_rows)
+        if place < stop and place + rows > start:
+            if not groups:
+                skip = start - place
+            groups.append(number)
+        place += rows
+    return groups, skip
+
+
+def _equal(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Yield the same rows in frames of `BATCH_ROWS` each, the last one shorter; and a frame without rows as it is."""
+    waiting: list[pl.DataFrame] = []
+    count = 0
+    for frame in frames:
+        if not len(frame):
+            if not count:
+                yield frame
+            continue
+        waiting.append(frame)
+        count += len(frame)
+        while count >= BATCH_ROWS:
+            whole = pl.concat(waiting) if len(waiting) > 1 else waiting[0]
+            yield whole[:BATCH_ROWS]
+            waiting, count = [whole[BATCH_ROWS:]], count - BATCH_ROWS
+    if count:
+        yield pl.concat([frame for frame in waiting if len(frame)])
 
 
 def _open_parquet(path: Path) -> Any:
@@ -90,7 +171,7 @@ def _open_parquet(path: Path) -> Any:
     from pyarrow import parquet
 
     try:
-        return parquet.ParquetFile(path)
+        return parquet.ParquetFile(path, buffer_size=_READ_BYTES, pre_buffer=False)
     except (OSError, ValueError) as error:
         raise InputFileError(f"{path} cannot be read as parquet: {error}") from error
 
@@ -101,8 +182,8 @@ def _from_arrow(data: pa.RecordBatch | pa.Table) -> pl.DataFrame:
     return frame
 
 
-def write_parquet(path: Path, frames: Iterator[pl.DataFrame]) -> None:
-    """Write frames of one schema as one parquet file.
+def write_parquet(path: Path, frames: Iterable[pl.DataFrame]) -> None:
+    """Write frames of one schema as one parquet file with row groups of `BATCH_ROWS`.
 
     Args:
         path: The file; one that is there is replaced at the end.
@@ -113,12 +194,38 @@ def write_parquet(path: Path, frames: Iterator[pl.DataFrame]) -> None:
     """
     from pyarrow import parquet
 
-    with replacing(path) as temporary:
-        first = _to_arrow(next(frames))
-        with parquet.ParquetWriter(temporary, first.schema, compression="zstd") as writer:
-            writer.write_table(first)
-            for frame in frames:
-                writer.write_table(_to_arrow(frame))
+    with replacing(path) as temporary, contextlib.ExitStack() as stack:
+        writer = None
+        for frame in _equal(frames):
+            data = _to_arrow(frame)
+            if writer is None:
+                writer = stack.enter_context(parquet.ParquetWriter(temporary, data.schema, compression="zstd"))
+            if len(data):
+                writer.write_table(data)
+
+
+def join_parquet(sources: Sequence[Path], target: Path) -> None:
+    """Write the rows of parquet files of one schema, in the order given, as if they had been written at once.
+
+    Raises:
+        InputFileError: One of the files cannot be read.
+        OutputFileError: The file cannot be written.
+    """
+    files = [_open_parquet(path) for path in sources]
+    for path, file in zip(sources, files, strict=True):
+        if file is None or not file.schema_arrow.equals(files[0].schema_arrow):
+            raise InputFileError(f"{path} is no parquet file with the columns of {sources[0]}")
+    pieces = (
+        piece
+        for path, file in zip(sources, files, strict=True)
+        for piece in _parquet_frames(path, file, 0, file.metadata.num_rows)
+    )
+    write_parquet(target, pieces)
+
+
+def slices(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Yield a frame in pieces of `BATCH_ROWS`, for `write_parquet`: only a piece at a time is made into bytes."""
+    yield from frame.iter_slices(BATCH_ROWS) if len(frame) else [frame]
 
 
 def _to_arrow(frame: pl.DataFrame) -> pa.Table:

@@ -1,20 +1,14 @@
-"""`python -m pipeline preprocess`: the text step alone, on a file. Prints; the work is in `text` and `tables`."""
+"""`python -m pipeline preprocess`: the text step alone, on a file. Prints; the work is in `pipeline.processing`."""
 
 from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.commands.progress import progress_bar
-
-if TYPE_CHECKING:
-    import polars as pl
 
 
 @click.command()
@@ -36,35 +30,32 @@ def preprocess(source: Path, target: Path, column: str, max_bad: float, as_json:
     with all columns of INPUT and `corpus`. Bad rows of a CSV are left out, counted, and written with line number and
     cause to OUTPUT.quarantine.jsonl.
     """
-    from pipeline import text
-    from pipeline.tables import Table, write_parquet
+    from pipeline.processing import preprocess_file
 
-    start = time.perf_counter()
-    table = Table(source, column=column, quarantine=Path(f"{target}.quarantine.jsonl"), max_bad=max_bad)
     with progress_bar("Preprocessing") as show:
-
-        def frames() -> Iterator[pl.DataFrame]:
-            for frame in table.batches():
-                yield text.preprocess(frame, column)
-                show(table.progress)
-
-        write_parquet(target, frames())
-    seconds = time.perf_counter() - start
-
-    summary = table.summary
+        counts = preprocess_file(
+            source,
+            target,
+            column=column,
+            max_bad=max_bad,
+            progress=lambda pace: show(pace.share, f"{pace.rows:,} rows, {pace.rows_per_s:,.0f} rows/s"),
+        )
+    summary = counts.reading
     if as_json:
         result = {
             "status": "completed",
             "output": str(target),
-            "rows": summary.rows,
+            "rows": counts.rows,
+            "words": counts.words,
             "bad_rows": summary.bad,
             "causes": dict(summary.causes),
             "quarantine": str(summary.quarantine) if summary.quarantine else None,
-            "seconds": round(seconds, 3),
+            "seconds": round(counts.seconds, 3),
+            "rows_per_s": round(counts.rows_per_s),
         }
         click.echo(json.dumps(result))
         return
-    click.echo(f"{summary.rows:,} texts in {seconds:.1f} s: {target}")
+    click.echo(f"{counts.rows:,} texts in {counts.seconds:.1f} s ({counts.rows_per_s:,.0f} rows/s): {target}")
     if summary.bad:
         causes = ", ".join(f"{count:,} {cause}" for cause, count in summary.causes.most_common())
         click.echo(f"{summary.bad:,} bad rows left out ({causes}): {summary.quarantine}", file=sys.stderr)

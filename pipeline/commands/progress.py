@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Protocol
+
+
+class Show(Protocol):
+    """Moves a bar."""
+
+    def __call__(self, share: float, note: str = "") -> None:
+        """Fill the bar up to `share`, and say `note` beside it."""
 
 
 @contextlib.contextmanager
-def progress_bar(label: str) -> Iterator[Callable[[float], None]]:
-    """Show a bar; the block calls what it is given with the share that is done.
+def progress_bar(label: str) -> Iterator[Show]:
+    """Show a bar; the block calls what it is given with the share that is done, and with more to say.
 
     Args:
         label: What stands before the bar.
     """
     if not sys.stderr.isatty():
-        yield lambda _: None
+        yield lambda share, note="": None
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    columns = (
+        *(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()),
+        *(TextColumn("{task.fields[note]}"), TimeRemainingColumn()),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task(label, total=1.0)
-        yield lambda share: progress.update(bar, completed=share)
+        bar = progress.add_task(label, total=1.0, note="")
+        yield lambda share, note="": progress.update(bar, completed=share, note=note)

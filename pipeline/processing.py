@@ -1,0 +1,109 @@
+"""The text step on files of any size: rows stream through `pipeline.text` from CSV or parquet into a parquet file.
+
+Memory does not grow with the rows, and the same rows give the same bytes on every machine and in every run mode: row
+groups have a fixed number of rows, whatever the input's are. The output appears complete or not at all.
+
+The module must not know what the file is a part of (`pipeline.stages`) and prints nothing. Outside system: the files.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from pipeline import text
+from pipeline.errors import DataError
+from pipeline.pace import Pace
+from pipeline.reviews import MAX_BAD, Summary
+from pipeline.tables import Table, write_parquet
+
+
+@dataclass
+class Counts:
+    """What the preprocessing of a file has come to."""
+
+    rows: int = 0
+    texts: int = 0
+    """Rows that are not null."""
+    words: int = 0
+    """Lemmas in all of them."""
+    seconds: float = 0.0
+    reading: Summary = field(default_factory=Summary)
+    """Good and bad rows of the input."""
+
+    @property
+    def rows_per_s(self) -> float:
+        """Rows a second, reading and writing included."""
+        return self.rows / self.seconds if self.seconds else 0.0
+
+
+def preprocess_file(
+    source: Path,
+    target: Path,
+    *,
+    column: str = "Review",
+    rows: tuple[int, int] | None = None,
+    progress: Callable[[Pace], None] | None = None,
+    require_texts: bool = True,
+    quarantine: Path | None = None,
+    max_bad: float = MAX_BAD,
+) -> Counts:
+    """Write the rows of a file with the list column `corpus` added.
+
+    Args:
+        source: Parquet, or CSV as `pipeline.reviews` reads it.
+        target: The parquet file; one that is there is replaced at the end. It may be `source`.
+        column: Column with the texts.
+        rows: Only rows from the first number up to, not including, the second. Of a parquet file only the row groups
+            that hold some of them are read.
+        progress: Told after each batch where the work is.
+        require_texts: Refuse a file in which there is no text at all; a part of a file may well be so.
+        quarantine: File for a CSV's bad rows; default: beside `target`.
+        max_bad: Share of bad rows above which a CSV is refused.
+
+    Returns:
+        Counts of rows and words.
+
+    Raises:
+        InputFileError: `source` cannot be read.
+        BadRowsError: Too many rows of a CSV are bad.
+        DataError: There is no such column or no text in it, or fewer rows than `rows` says.
+        OutputFileError: `target` cannot be written, for instance since the disk is full.
+    """
+    start = time.perf_counter()
+    counts = Counts()
+    table = Table(
+        source,
+        column=column,
+        quarantine=quarantine or Path(f"{target}.quarantine.jsonl"),
+        max_bad=max_bad,
+        rows=rows,
+    )
+
+    def frames() -> Iterator[pl.DataFrame]:
+        for frame in table.batches():
+            processed = text.preprocess(frame, column)
+            _count(counts, processed[text.CORPUS])
+            yield processed
+            if progress:
+                progress(Pace(counts.rows, table.progress, time.perf_counter() - start))
+        if require_texts and not counts.texts:
+            raise DataError(
+                f"column {column!r} of {source} holds no text in any of its {counts.rows:,} rows",
+                hint="name the text column with --column, or use data with texts",
+            )
+
+    write_parquet(target, frames())
+    counts.seconds = time.perf_counter() - start
+    counts.reading = table.summary
+    return counts
+
+
+def _count(counts: Counts, corpus: pl.Series) -> None:
+    counts.rows += len(corpus)
+    counts.texts += len(corpus) - corpus.null_count()
+    counts.words += int(corpus.list.len().sum() or 0) - int((corpus.list.first() == "").sum() or 0)
