@@ -26,6 +26,7 @@ from pipeline.agent_values import AgentValues
 from pipeline.errors import PipelineError
 
 PROJECT = Path(__file__).resolve().parents[1]
+DOCKERFILE = "images/Dockerfile"
 BUILD_TIMEOUT_S = 1_800
 COMMAND_TIMEOUT_S = 600
 
@@ -122,8 +123,17 @@ def find_builder(wanted: str | None = None) -> Builder:
     raise ImageError(f"no working {names} on this machine", hint="apt-get install buildah")
 
 
-def build(target: str, image: str, builder: Builder, *, base: str | None, index: str | None, ca: bytes) -> None:
-    """Build one target of the Dockerfile as `image`.
+def build(
+    target: str,
+    image: str,
+    builder: Builder,
+    *,
+    base: str | None,
+    index: str | None,
+    ca: bytes,
+    dockerfile: str = DOCKERFILE,
+) -> None:
+    """Build one target of a Dockerfile as `image`.
 
     Raises:
         ImageError: The build fails; the message ends with its last lines.
@@ -135,7 +145,7 @@ def build(target: str, image: str, builder: Builder, *, base: str | None, index:
         secret.write(ca)
         secret.flush()
         options += ["--secret", f"id=ca,src={secret.name}"]
-        argv = [*builder.build, "--file", "images/Dockerfile", "--target", target, "--tag", image, *options, "."]
+        argv = [*builder.build, "--file", dockerfile, "--target", target, "--tag", image, *options, "."]
         _run(argv, timeout_s=BUILD_TIMEOUT_S)
 
 
