@@ -22,6 +22,7 @@ WORKER_SEEN_S = 120
 
 DATASET_TAG = "dataset"
 _PAGE = 500
+_CONSOLE_PAGE = 1_000
 
 
 class ServerUnreachableError(ServerError):
@@ -168,6 +169,11 @@ class ClearmlServer:
         """Return the ids of all live workers."""
         return {worker["id"] for worker in self.call("workers.get_all", last_seen=WORKER_SEEN_S)["workers"]}
 
+    def tasks_in_hand(self) -> set[str]:
+        """Return the tasks that live workers run, or whose end they have not seen yet."""
+        workers = self.call("workers.get_all", last_seen=WORKER_SEEN_S)["workers"]
+        return {str(worker["task"]["id"]) for worker in workers if (worker.get("task") or {}).get("id")}
+
     # Tasks
 
     def tasks(self, only_fields: Sequence[str], **query: Any) -> list[dict[str, Any]]:
@@ -188,6 +194,27 @@ class ClearmlServer:
         events = self.call("events.get_task_log", task=task_id, batch_size=lines, order="asc")["events"]
         text = "".join(str(event.get("msg") or "").rstrip("\n") + "\n" for event in events)
         return [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
+
+    def console_events(self, task_id: str, after: float | None = None) -> tuple[list[dict[str, Any]], int]:
+        """Return the task's console events after a moment (ms since 1970), oldest first, and how many there are in all.
+
+        The server orders them by the moments that their writers gave them, not by their arrival.
+        """
+        found: list[dict[str, Any]] = []
+        while True:
+            since = {} if after is None else {"from_timestamp": after}
+            reply = self.call(
+                "events.get_task_log",
+                task=task_id,
+                batch_size=_CONSOLE_PAGE,
+                navigate_earlier=False,
+                order="asc",
+                **since,
+            )
+            found += reply["events"]
+            if len(reply["events"]) < _CONSOLE_PAGE:
+                return found, int(reply.get("total") or 0)
+            after = reply["events"][-1]["timestamp"]  # a page holds all events of its last moment
 
     def plots(self, task_id: str) -> list[dict[str, Any]]:
         """Return the task's plots: events with `metric`, `variant` and `plot_str`."""

@@ -170,7 +170,8 @@ def require_version(server: ClearmlServer, project: str, name: str, version: str
         raise DatasetNotFoundError(
             f"dataset {name!r} does not exist in project {project!r}"
             + (f"; datasets there: {', '.join(others)}" if others else ", which has no datasets"),
-            hint="task upload-dataset -- train.csv, or --set dataset_name=... --set dataset_project=...",
+            hint="task upload-dataset -- train.csv (or, to try it: task upload-dataset -- --sample); "
+            "another one: --set dataset_name=... --set dataset_project=...",
         )
     found = [item for item in versions if item.version == version]
     final = [item for item in found if item.final]

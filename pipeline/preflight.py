@@ -13,6 +13,8 @@ from pipeline.errors import ServerError
 from pipeline.settings import IN_PROCESS, QUEUE, Settings
 
 SERVICES_QUEUE = "services"
+PODS_QUEUE = "k8s_scheduler"
+"""Made by the k8s glue, for tasks whose pods start: where it exists, a single worker may run any number of tasks."""
 
 
 class QueueError(ServerError):
@@ -27,6 +29,8 @@ class Plan:
 
     settings: Settings
     controllers_queue: str
+    warnings: tuple[str, ...] = ()
+    """What may keep it from ending, and is not certain enough to refuse it."""
 
 
 def preflight(server: ClearmlServer, settings: Settings, prepare: Callable[[], None] = lambda: None) -> Plan:
@@ -54,7 +58,22 @@ def preflight(server: ClearmlServer, settings: Settings, prepare: Callable[[], N
 
     name, project, version = (str(settings.parameters[f"dataset_{key}"]) for key in ("name", "project", "version"))
     require_version(server, project, name, version)
-    return Plan(settings, controllers_queue)
+    return Plan(settings, controllers_queue, _deadlock(server, settings, controllers_queue))
+
+
+def _deadlock(server: ClearmlServer, settings: Settings, controllers_queue: str) -> tuple[str, ...]:
+    """Warn if the controller may hold the only slot that its own steps wait for."""
+    steps = {settings.step_queues.get(step, settings.queue) for step in settings.definition.steps}
+    if settings.mode != QUEUE or controllers_queue not in steps or PODS_QUEUE in server.queues():
+        return ()
+    workers = server.workers_of(controllers_queue)
+    if len(workers) != 1:
+        return ()
+    return (
+        f"controller and steps share queue {controllers_queue!r}, served by worker {workers[0]} alone: if it runs one "
+        f"task at a time, the steps wait for the controller and the controller for them. Give controllers a worker of "
+        f"their own (clearml-agent daemon --queue {SERVICES_QUEUE} --create-queue), or: --mode controller",
+    )
 
 
 def _overridden(settings: Settings) -> set[str]:

@@ -36,7 +36,7 @@ class Progress:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._run: RunState | None = None
-        self._seen: dict[str, str] = {}
+        self._seen: dict[str, tuple[str, str]] = {}
         self._notes: list[str] = []
         self._began = time.time()
         self._live: Live | None = None
@@ -80,15 +80,18 @@ class Progress:
         return grid
 
     def _print_changes(self, run: RunState) -> None:
-        for name, status, extra in [
-            ("controller", run.status, ""),
-            *((step.name, step.status, _times(step)) for step in run.steps),
+        for name, status, pod, extra in [
+            ("controller", run.status, run.pod, ""),
+            *((step.name, step.status, step.pod, _times(step)) for step in run.steps),
         ]:
-            if self._seen.get(name, runs.PENDING) != status:
+            place = f" (pod {pod})" if pod and status == runs.RUNNING else ""  # known a moment after the start
+            if self._seen.get(name, (runs.PENDING, "")) != (status, place):
                 mark, _ = STYLE[status]
                 since = time.time() - (run.created or self._began)
-                self._console.print(f"{since:6.1f} s  {mark} {name}: {status}{extra}", highlight=False, soft_wrap=True)
-            self._seen[name] = status
+                self._console.print(
+                    f"{since:6.1f} s  {mark} {name}: {status}{place}{extra}", highlight=False, soft_wrap=True
+                )
+            self._seen[name] = (status, place)
 
 
 def step_table(run: RunState, now: float | None = None) -> Table:
@@ -101,8 +104,13 @@ def step_table(run: RunState, now: float | None = None) -> Table:
     table.add_column("task", style="dim")
     for step in run.steps:
         mark, style = STYLE[step.status]
+        place = step.pod if step.status == runs.RUNNING else ""  # kubectl logs -f takes it as long as it runs
         table.add_row(
-            step.name, Text(f"{mark} {step.status}", style=style), *_cells(step, now), step.task_id or "", style=None
+            step.name,
+            Text(f"{mark} {step.status}", style=style),
+            *_cells(step, now),
+            place or step.task_id or "",
+            style=None,
         )
     return table
 

