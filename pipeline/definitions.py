@@ -7,7 +7,7 @@ and the live view print it. How the steps are joined to code, the module of each
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipeline.parameters import Parameter, ParameterValue, a_seed, a_share, a_version, defaults_of, not_blank
 
@@ -27,10 +27,34 @@ class Definition:
     module: str
     """Its `main` is the controller's process."""
 
+    results: Mapping[str, str] = field(default_factory=dict)
+    """What it hands on to a pipeline around it: name → the step whose `dataset_id` it is. The controller leaves them
+    on its own task as `return/<name>_dataset_id` and `return/<name>_dataset_version`."""
+
+    parts: Mapping[str, Definition] = field(default_factory=dict)
+    """Those of its steps that are pipelines themselves."""
+
     @property
     def steps(self) -> tuple[str, ...]:
         """The names of its steps, in order."""
         return tuple(self.graph)
+
+    @property
+    def all_steps(self) -> tuple[str, ...]:
+        """The names of its steps, those of its parts included as `part.step`."""
+        return tuple(
+            name
+            for step in self.steps
+            for name in (
+                step,
+                *(f"{step}.{inner}" for inner in (self.parts[step].all_steps if step in self.parts else ())),
+            )
+        )
+
+    @property
+    def work_steps(self) -> tuple[str, ...]:
+        """Those of `all_steps` that work, where a part only waits for its own."""
+        return tuple(step for step in self.all_steps if step not in self.parts)
 
     @property
     def defaults(self) -> dict[str, ParameterValue]:
@@ -70,4 +94,5 @@ DATA_PREPARE = Definition(
         "test_processing": ("train_test_split",),
     },
     module="pipeline.data_prepare",
+    results={"split": "train_test_split", "train": "train_processing", "test": "test_processing"},
 )
