@@ -229,5 +229,6 @@ def slices(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
 
 
 def _to_arrow(frame: pl.DataFrame) -> pa.Table:
-    # Readers other than polars may not know string views.
-    return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    # Readers other than polars may not know string views. In one piece: the file's pages end where a piece ends, so
+    # that the same rows in other pieces would be other bytes.
+    return frame.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
