@@ -1,55 +1,27 @@
-"""The cluster, through the official client. The only module that imports `kubernetes`.
+"""What the deployment asks of a cluster and does in it: one namespace's objects, by the names that use cases have.
 
-Objects go in and come out as the JSON that Kubernetes serves (pods.py reads it); vendor errors stop here. Every call
-has a deadline, and none is repeated for ever.
-
-It must not decide or wait: use cases do. Outside system: the Kubernetes API server.
+Objects are the JSON that Kubernetes serves (pods.py reads it). It must not decide or wait: use cases do.
+Outside system: the Kubernetes API server, through kubernetes_api.py.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, cast
 
-import urllib3
-from kubernetes import client, config
-from kubernetes.client.exceptions import ApiException
-from kubernetes.config.config_exception import ConfigException
-
-from deploy.errors import (
-    ClusterError,
-    ClusterUnreachableError,
-    KubeconfigError,
-    ReleaseBusyError,
-    RightsError,
-)
+from deploy import lease
+from deploy.errors import ClusterError, RightsError
+from deploy.kubernetes_api import Json, KubernetesApi, NotFoundError
 from deploy.settings import Settings
 
-TIMEOUT_S = 15.0
 STREAM_TIMEOUT_S = 30.0
 LOG_TAIL = 20
 
 MANAGED = {"app.kubernetes.io/managed-by": "clearml-pods"}
 """On every object that we make outside the release."""
-
-LEASE_S = 30
-Json = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Access:
-    """Which cluster we talk to, and how we know."""
-
-    context: str
-    server: str
-    source: str
-    user: str
 
 
 @dataclass(frozen=True)
@@ -71,17 +43,18 @@ class Cluster:
 
     def __init__(self, settings: Settings) -> None:
         self.namespace = settings.namespace
-        self.access, self._api = _connect(settings)
+        self._api = KubernetesApi(settings)
+        self.access = self._api.access
 
     # -- the cluster and we
 
     def version(self) -> str:
         """Return the API server's version, e.g. `v1.34.2`."""
-        return str(self._call("GET", "/version")["gitVersion"])
+        return str(self._api.call("GET", "/version")["gitVersion"])
 
     def date(self) -> str:
         """Return the API server's clock, as its answers carry it."""
-        return str(self._send("GET", "/version", None, None, stream=False, timeout=TIMEOUT_S).headers.get("Date") or "")
+        return self._api.date()
 
     def allowed(self, rights: tuple[Right, ...]) -> list[Right]:
         """Return the rights that we do not have in the namespace."""
@@ -100,7 +73,7 @@ class Cluster:
             "kind": "SelfSubjectAccessReview",
             "spec": {"resourceAttributes": attributes},
         }
-        answer = self._call("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review)
+        answer = self._api.call("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review)
         return bool(answer["status"]["allowed"])
 
     def has_namespace(self) -> bool:
@@ -110,32 +83,32 @@ class Cluster:
                 f"namespace {self.namespace} is being deleted",
                 hint=f"kubectl wait --for=delete namespace/{self.namespace}",
             )
-        return self._get(f"/api/v1/namespaces/{self.namespace}") is not None
+        return self._api.get(f"/api/v1/namespaces/{self.namespace}") is not None
 
     def is_namespace_ending(self) -> bool:
         """Return whether the namespace is there and on its way out."""
-        found = self._get(f"/api/v1/namespaces/{self.namespace}")
+        found = self._api.get(f"/api/v1/namespaces/{self.namespace}")
         return found is not None and found["status"].get("phase") == "Terminating"
 
     def create_namespace(self) -> None:
         """Make the namespace."""
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace, "labels": MANAGED}}
-        self._call("POST", "/api/v1/namespaces", body)
+        self._api.call("POST", "/api/v1/namespaces", body)
 
     def delete_namespace_if_ours(self) -> bool:
         """Delete the namespace if `create_namespace` made it."""
-        found = self._get(f"/api/v1/namespaces/{self.namespace}")
+        found = self._api.get(f"/api/v1/namespaces/{self.namespace}")
         labels = (found or {}).get("metadata", {}).get("labels") or {}
         if not found or any(labels.get(key) != value for key, value in MANAGED.items()):
             return False
-        self._call("DELETE", f"/api/v1/namespaces/{self.namespace}")
+        self._api.call("DELETE", f"/api/v1/namespaces/{self.namespace}")
         return True
 
     # -- Secrets
 
     def secret(self, name: str) -> dict[str, str] | None:
         """Return a Secret's content."""
-        found = self._get(self._path("secrets", name))
+        found = self._api.get(self._api.path("secrets", name))
         return found and {
             key: base64.b64decode(value).decode(errors="replace") for key, value in (found.get("data") or {}).items()
         }
@@ -149,17 +122,17 @@ class Cluster:
         metadata = {"name": name, "labels": MANAGED}
         body = {"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": metadata, "data": data}
         if before is None:
-            self._call("POST", self._path("secrets"), body)
+            self._api.call("POST", self._api.path("secrets"), body)
         else:
-            self._call("PUT", self._path("secrets", name), body)
+            self._api.call("PUT", self._api.path("secrets", name), body)
         return True
 
     def delete(self, kind: str, name: str, *, group: str = "", grace_s: int | None = None) -> bool:
         """Delete one object; return whether there was one."""
         body = {"propagationPolicy": "Background"} | ({} if grace_s is None else {"gracePeriodSeconds": grace_s})
         try:
-            self._call("DELETE", self._path(kind, name, group=group), body)
-        except _NotFoundError:
+            self._api.call("DELETE", self._api.path(kind, name, group=group), body)
+        except NotFoundError:
             return False
         return True
 
@@ -167,7 +140,7 @@ class Cluster:
 
     def deployment(self, name: str) -> Json | None:
         """Return a Deployment."""
-        return self._get(self._path("deployments", name, group="apps/v1"))
+        return self._api.get(self._api.path("deployments", name, group="apps/v1"))
 
     def recreate_on_change(self, name: str) -> bool:
         """Make a Deployment end its old pod before it starts the new one; return whether that was news.
@@ -179,35 +152,35 @@ class Cluster:
         if deployment is None or deployment["spec"].get("strategy", {}).get("type") == "Recreate":
             return False
         patch = {"spec": {"strategy": {"type": "Recreate", "rollingUpdate": None}}}
-        self._call("PATCH", self._path("deployments", name, group="apps/v1"), patch)
+        self._api.call("PATCH", self._api.path("deployments", name, group="apps/v1"), patch)
         return True
 
     def restart(self, name: str, mark: str) -> None:
         """Make a Deployment start a new pod by marking its template."""
         patch = {"spec": {"template": {"metadata": {"annotations": {"clearml-pods/restarted": mark}}}}}
-        self._call("PATCH", self._path("deployments", name, group="apps/v1"), patch)
+        self._api.call("PATCH", self._api.path("deployments", name, group="apps/v1"), patch)
 
     def scale(self, name: str, replicas: int) -> None:
         """Set a Deployment's number of pods."""
-        self._call("PATCH", self._path("deployments", name, group="apps/v1"), {"spec": {"replicas": replicas}})
+        self._api.call("PATCH", self._api.path("deployments", name, group="apps/v1"), {"spec": {"replicas": replicas}})
 
     def pods(self, selector: str = "") -> list[Json]:
         """Return pods by label selector."""
         query = {"labelSelector": selector} if selector else {}
-        return list(self._call("GET", self._path("pods"), query=query).get("items") or [])
+        return list(self._api.call("GET", self._api.path("pods"), query=query).get("items") or [])
 
     def pod(self, name: str) -> Json | None:
         """Return one pod."""
-        return self._get(self._path("pods", name))
+        return self._api.get(self._api.path("pods", name))
 
     def create_pod(self, body: Json) -> None:
         """Make a pod."""
-        self._call("POST", self._path("pods"), body)
+        self._api.call("POST", self._api.path("pods"), body)
 
     def watch_pods(self, timeout_s: int) -> Iterator[tuple[str, Json]]:
         """Yield (event, pod) for every pod now and every change, until `timeout_s` have passed."""
         query = {"watch": "true", "timeoutSeconds": str(timeout_s), "allowWatchBookmarks": "false"}
-        for line in self._stream(self._path("pods"), query, timeout_s + STREAM_TIMEOUT_S):
+        for line in self._api.stream(self._api.path("pods"), query, timeout_s + STREAM_TIMEOUT_S):
             event = json.loads(line)
             if event.get("type") == "ERROR":
                 return
@@ -216,14 +189,14 @@ class Cluster:
     def events(self, name: str) -> list[str]:
         """Return what Kubernetes reported about one object, oldest first."""
         query = {"fieldSelector": f"involvedObject.name={name}"}
-        items = self._call("GET", self._path("events"), query=query).get("items") or []
+        items = self._api.call("GET", self._api.path("events"), query=query).get("items") or []
         items.sort(key=lambda item: str(item.get("lastTimestamp") or item.get("eventTime") or ""))
         return [f"{item.get('type')} {item.get('reason')}: {str(item.get('message')).strip()}" for item in items]
 
     def nodes(self) -> list[Json] | None:
         """Return the nodes; None if we may not see them."""
         try:
-            return list(self._call("GET", "/api/v1/nodes").get("items") or [])
+            return list(self._api.call("GET", "/api/v1/nodes").get("items") or [])
         except RightsError:
             return None
 
@@ -242,15 +215,15 @@ class Cluster:
         query |= {"tailLines": str(tail)} if tail is not None else {}
         query |= {"sinceSeconds": str(since_s)} if since_s is not None else {}
         try:
-            return list(self._stream(self._path("pods", pod) + "/log", query, STREAM_TIMEOUT_S))
-        except (ClusterError, _NotFoundError):
+            return list(self._api.stream(self._api.path("pods", pod) + "/log", query, STREAM_TIMEOUT_S))
+        except (ClusterError, NotFoundError):
             return []
 
     def follow_log(self, pod: str, container: str = "") -> Iterator[str]:
         """Yield a container's lines from its first on, until it ends."""
         query = {"follow": "true"} | ({"container": container} if container else {})
-        with suppress(_NotFoundError):
-            yield from self._stream(self._path("pods", pod) + "/log", query, None)
+        with suppress(NotFoundError):
+            yield from self._api.stream(self._api.path("pods", pod) + "/log", query, None)
 
     def leftovers(self, release: str, fullname: str) -> list[str]:
         """Return what is still there of a release, as kind/name."""
@@ -267,194 +240,17 @@ class Cluster:
         )
         found = []
         for kind, group in kinds:
-            for item in self._call("GET", self._path(kind, group=group)).get("items") or []:
+            for item in self._api.call("GET", self._api.path(kind, group=group)).get("items") or []:
                 name = str(item["metadata"]["name"])
                 ours = name == fullname or name.startswith((f"{fullname}-", f"sh.helm.release.v1.{release}.v"))
                 if ours or name.startswith("clearml-id-"):
                     found.append(f"{kind.removesuffix('s')}/{name}")
         return found
 
-    # -- one at a time
-
-    @contextmanager
-    def exclusive(self, name: str, holder: str) -> Iterator[None]:
-        """Hold a Lease while changing the release, so that two installs at once do not meet in the middle.
+    def exclusive(self, name: str) -> AbstractContextManager[None]:
+        """Return a context in which nobody else may change the release `name`.
 
         Raises:
-            ReleaseBusyError: Somebody else holds it; the message names them.
+            ReleaseBusyError: Somebody else does; the message names them.
         """
-        self._take(name, holder)
-        stop = threading.Event()
-        renewer = threading.Thread(target=self._renew, args=(name, holder, stop), daemon=True)
-        renewer.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            renewer.join(timeout=TIMEOUT_S)
-            with suppress(ClusterError):
-                self.delete("leases", name, group="coordination.k8s.io/v1")
-
-    def _take(self, name: str, holder: str) -> None:
-        path = self._path("leases", group="coordination.k8s.io/v1")
-        found = self._get(f"{path}/{name}")
-        if found:
-            spec = found["spec"]
-            renewed = datetime.fromisoformat(spec["renewTime"].replace("Z", "+00:00"))
-            if datetime.now(UTC) - renewed < timedelta(seconds=LEASE_S) and spec["holderIdentity"] != holder:
-                raise ReleaseBusyError(
-                    f"{spec['holderIdentity']} works on release {name} since {spec['acquireTime']}",
-                    hint="wait until it ends (its lease runs out by itself when it was killed)",
-                )
-        body = self._lease(name, holder)
-        try:
-            if found:
-                body["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
-                self._call("PUT", f"{path}/{name}", body)
-            else:
-                self._call("POST", path, body)
-        except _ConflictError as error:
-            raise ReleaseBusyError(
-                f"somebody else began to work on release {name}", hint="wait until it ends"
-            ) from error
-
-    def _lease(self, name: str, holder: str) -> Json:
-        now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        spec = {"holderIdentity": holder, "leaseDurationSeconds": LEASE_S, "acquireTime": now, "renewTime": now}
-        metadata: Json = {"name": name, "namespace": self.namespace, "labels": MANAGED}
-        return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
-
-    def _renew(self, name: str, holder: str, stop: threading.Event) -> None:
-        path = self._path("leases", name, group="coordination.k8s.io/v1")
-        while not stop.wait(LEASE_S / 3):
-            now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-            # The API server may be restarting; a lease lost for good only lets another install wait less.
-            with suppress(ClusterError):
-                self._call("PATCH", path, {"spec": {"renewTime": now, "holderIdentity": holder}})
-
-    # -- HTTP
-
-    def _path(self, kind: str, name: str = "", *, group: str = "") -> str:
-        root = f"/apis/{group}" if group else "/api/v1"
-        return f"{root}/namespaces/{self.namespace}/{kind}" + (f"/{name}" if name else "")
-
-    def _get(self, path: str) -> Json | None:
-        try:
-            return self._call("GET", path)
-        except _NotFoundError:
-            return None
-
-    def _call(self, method: str, path: str, body: Json | None = None, query: Mapping[str, str] | None = None) -> Json:
-        response = self._send(method, path, body, query, stream=False, timeout=TIMEOUT_S)
-        return cast("Json", json.loads(response.data or b"{}"))
-
-    def _stream(self, path: str, query: Mapping[str, str], timeout: float | None) -> Iterator[str]:
-        response = self._send("GET", path, None, query, stream=True, timeout=timeout)
-        rest = b""
-        try:
-            for chunk in response.stream(amt=None, decode_content=False):
-                *lines, rest = (rest + chunk).split(b"\n")
-                for line in lines:
-                    yield line.decode(errors="replace")
-            if rest:
-                yield rest.decode(errors="replace")
-        except urllib3.exceptions.HTTPError as error:
-            raise ClusterUnreachableError(f"the connection to {self.access.server} broke: {error}") from error
-        finally:
-            response.release_conn()
-            response.close()
-
-    def _send(
-        self, method: str, path: str, body: Json | None, query: Mapping[str, str] | None, *, stream: bool, timeout: Any
-    ) -> Any:
-        kind = "application/strategic-merge-patch+json" if method == "PATCH" else "application/json"
-        if method == "PATCH" and "/leases/" in path:
-            kind = "application/merge-patch+json"
-        headers = {"Accept": "application/json, */*", "Content-Type": kind}
-        auth = ["BearerToken"]
-        method, url, headers, sent, _ = self._api.param_serialize(
-            method, path, query_params=list((query or {}).items()), header_params=headers, body=body, auth_settings=auth
-        )
-        try:
-            answer = self._api.call_api(method, url, headers, sent, _request_timeout=(TIMEOUT_S, timeout)).response
-        except (urllib3.exceptions.HTTPError, ApiException, OSError) as error:
-            raise ClusterUnreachableError(
-                f"Kubernetes API {self.access.server} (context {self.access.context}) does not answer: {_short(error)}",
-                hint="kubectl cluster-info; is the cluster up (task cluster-status), is it the right context?",
-            ) from error
-        if answer.status >= 400:
-            raise self._refused(method, path, answer.status, answer.data)
-        return answer
-
-    def _refused(self, method: str, path: str, status: int, raw: bytes) -> ClusterError:
-        try:
-            # Anything but a Status may be a proxy's page; of any text only the start, it could hold what was sent.
-            message = str(json.loads(raw).get("message") or status)[:400]
-        except (ValueError, AttributeError):
-            message = f"HTTP {status}"
-        if status == 404:
-            return _NotFoundError(message)
-        if status == 409:
-            return _ConflictError(message)
-        if status in (401, 403):
-            return RightsError(
-                f"{self.access.user or 'this user'} may not: {message}",
-                hint=f"kubectl auth can-i --list -n {self.namespace}; ask the cluster's administrator",
-            )
-        if status >= 500:
-            return ClusterUnreachableError(f"Kubernetes API {self.access.server} answered {status}: {message}")
-        return ClusterError(f"Kubernetes answered {status} to {method} {path}: {message}")
-
-
-class _NotFoundError(ClusterError):
-    """There is no such object."""
-
-
-class _ConflictError(ClusterError):
-    """The object is there already, or changed meanwhile."""
-
-
-def _connect(settings: Settings) -> tuple[Access, client.ApiClient]:
-    configuration = client.Configuration()
-    configuration.retries = False
-    try:
-        contexts, current = config.list_kube_config_contexts(settings.kubeconfig)  # type: ignore[no-untyped-call]
-    except ConfigException as error:
-        if settings.kubeconfig is None:
-            with suppress(ConfigException):
-                config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
-                return Access("in-cluster", configuration.host, "service account", ""), client.ApiClient(configuration)
-        where = settings.kubeconfig or "~/.kube/config"
-        raise KubeconfigError(
-            f"no kubeconfig: {where} {_short(error)}",
-            hint="export KUBECONFIG=…; task cluster-up makes a cluster and prints the line",
-        ) from error
-    except Exception as error:  # yaml's errors, permissions
-        raise KubeconfigError(f"kubeconfig {settings.kubeconfig} cannot be read: {_short(error)}") from error
-    names = [context["name"] for context in contexts]
-    if settings.context and settings.context not in names:
-        raise KubeconfigError(
-            f"kubeconfig {settings.kubeconfig or '~/.kube/config'} has no context {settings.context}",
-            hint=f"--context {' or '.join(names)}",
-        )
-    chosen = next((context for context in contexts if context["name"] == settings.context), current)
-    try:
-        config.load_kube_config(settings.kubeconfig, chosen["name"], configuration, persist_config=False)  # type: ignore[no-untyped-call]
-    except (ConfigException, OSError) as error:
-        raise KubeconfigError(f"context {chosen['name']} cannot be used: {_short(error)}") from error
-    configuration.retries = False
-    access = Access(
-        context=str(chosen["name"]),
-        server=str(configuration.host),
-        source=str(settings.kubeconfig or "~/.kube/config"),
-        user=str(chosen["context"].get("user", "")),
-    )
-    return access, client.ApiClient(configuration)
-
-
-def _short(error: object) -> str:
-    reason = getattr(error, "reason", None) or error
-    return str(reason).splitlines()[0][:300] if str(reason) else type(error).__name__
-
-
-Sleep = Callable[[float], None]
+        return lease.held(self._api, name, lease.this_process(), MANAGED)

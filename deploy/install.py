@@ -72,7 +72,7 @@ def install(session: Session, report: preflight.Report, *, must_exist: bool = Fa
     if not session.cluster.has_namespace():
         session.say(f"namespace {settings.namespace} is made")
         session.cluster.create_namespace()
-    with session.cluster.exclusive(settings.fullname, session.holder):
+    with session.cluster.exclusive(settings.fullname):
         _mend_pending(session)
         before = _Before(session.helm.revision(), _secrets(session))
         must = needs_revision(session, before.revision)

@@ -92,7 +92,7 @@ def rollback(session: Session, to: int | None) -> dict[str, Any]:
         raise ReleaseNotFoundError(f"there is no revision {target or 'to go back to'}; there are {known}")
     if settings.dry_run:
         return {"release": settings.release, "from": history[-1].number, "would_go_back_to": target}
-    with session.cluster.exclusive(settings.fullname, session.holder):
+    with session.cluster.exclusive(settings.fullname):
         session.cluster.recreate_on_change(settings.fullname)
         session.helm.rollback(target)
         outcome = install.Outcome("rolled back", settings.release, settings.namespace, queues=session.plan.queues)

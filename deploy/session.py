@@ -6,7 +6,6 @@ So `doctor` can ask for each by itself and report what fails, and `--help` needs
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -80,11 +79,6 @@ class Session:
             chart_version=f"{self.chart.name}-{self.chart.version}",
             chart_kube_version=self.chart.kube_version,
         )
-
-    @property
-    def holder(self) -> str:
-        """Who holds the release's lease while we work on it."""
-        return f"{socket.gethostname()}:{os.getpid()}"
 
     def now(self) -> datetime:
         """Return the time."""

@@ -49,7 +49,7 @@ def uninstall(session: Session, leaving: Leaving, *, queue: bool = False, namesp
     settings, cluster = session.settings, session.cluster
     if session.settings.dry_run or leaving.nothing:
         return leaving
-    with cluster.exclusive(settings.fullname, session.holder):
+    with cluster.exclusive(settings.fullname):
         _stop_agent(session, leaving)
         session.helm.uninstall()
         leaving.removed.append(f"release {settings.release}")
