@@ -7,8 +7,9 @@ and the live view print it. How the steps are joined to code, the module of each
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from pipeline import sharding
 from pipeline.parameters import Parameter, ParameterValue, a_seed, a_share, a_version, defaults_of, not_blank
 
 PROJECT = "Amazon reviews"
@@ -33,6 +34,17 @@ class Definition:
 
     parts: Mapping[str, Definition] = field(default_factory=dict)
     """Those of its steps that are pipelines themselves."""
+
+    shardable: tuple[str, ...] = ()
+    """Those of its steps that can be split over workers."""
+
+    def with_shards(self, shards: int) -> Definition:
+        """Return the pipeline with its shardable steps split into so many each, those of its parts included."""
+        return replace(
+            self,
+            graph=sharding.spread(self.graph, self.shardable, shards),
+            parts={step: part.with_shards(shards) for step, part in self.parts.items()},
+        )
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -94,5 +106,6 @@ DATA_PREPARE = Definition(
         "test_processing": ("train_test_split",),
     },
     module="pipeline.data_prepare",
-    results={"split": "train_test_split", "train": "train_processing", "test": "test_processing"},
+    results={"train": "train_processing", "test": "test_processing"},
+    shardable=("train_processing", "test_processing"),
 )
