@@ -101,6 +101,8 @@ class WaitFor:
     topics: frozenset[str]
     timeout_s: float
     otherwise: Data
+    ends: frozenset[str] = frozenset()
+    """Topics after which nobody is interested any more: `otherwise` is answered at once."""
 
 
 Reply = Data | Raw | WithCookie | WaitFor

@@ -68,18 +68,19 @@ class Signals:
     async def wait(self, topics: Iterable[str], since: int, timeout_s: float) -> bool:
         """Wait until one of `topics` has been fired after mark `since`; False when the time is over."""
 
-        def fired() -> bool:
-            return any(self._fired.get(topic, 0) > since for topic in topics)
-
         def done() -> bool:
-            return self.closed or fired()
+            return self.closed or self.fired(topics, since)
 
         try:
             async with asyncio.timeout(timeout_s), self._changed:
                 await self._changed.wait_for(done)
         except TimeoutError:
             pass
-        return fired()
+        return self.fired(topics, since)
+
+    def fired(self, topics: Iterable[str], since: int) -> bool:
+        """Return whether one of `topics` has been fired after mark `since`."""
+        return any(self._fired.get(topic, 0) > since for topic in topics)
 
 
 class Api:
@@ -203,11 +204,14 @@ class Api:
                 return reply
             now = time.monotonic()
             deadline = deadline or now + reply.timeout_s
-            while not await self.signals.wait(reply.topics, mark, min(DISCONNECT_CHECK_S, max(0.0, deadline - now))):
+            topics = reply.topics | reply.ends
+            while not await self.signals.wait(topics, mark, min(DISCONNECT_CHECK_S, max(0.0, deadline - now))):
                 now = time.monotonic()
                 if now >= deadline or self.signals.closed:
                     return reply.otherwise
                 await self._require(connected)
+            if self.signals.fired(reply.ends, mark):
+                return reply.otherwise
             # Never hand a task to a worker that has gone away meanwhile.
             await self._require(connected)
 

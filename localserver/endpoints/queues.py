@@ -124,7 +124,9 @@ def get_next_task(call: Call, tx: Tx) -> Reply:
     if any((tx.get("queue", id) or {}).get("entries") for id in served):
         return {}
     topics = frozenset(rules.topic(id) for id in [queue["id"], *served])
-    return WaitFor(topics, call.context.settings.poll_wait_s, otherwise={})
+    # An agent that is told to end unregisters while it waits, and is let go without a task.
+    ends = frozenset({worker_rules.gone(worker["id"])} if worker else ())
+    return WaitFor(topics, call.context.settings.poll_wait_s, otherwise={}, ends=ends)
 
 
 @endpoint("queues.peek_task", schema=QUEUE_ONLY)

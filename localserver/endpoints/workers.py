@@ -50,8 +50,9 @@ def register(call: Call, tx: Tx) -> Data:
 
 @endpoint("workers.unregister", writes=True)
 def unregister(call: Call, tx: Tx) -> Data:
-    """Forget a worker."""
+    """Forget a worker; one that waits for a task is answered."""
     tx.delete("worker", call.data["worker"])
+    tx.notify(rules.gone(call.data["worker"]))
     return {}
 
 

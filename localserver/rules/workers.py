@@ -33,6 +33,11 @@ STATISTICS = {
 """Machine statistics that agents report, and the category under which they are listed."""
 
 
+def gone(worker_id: str) -> str:
+    """Return what is notified when a worker unregisters."""
+    return f"worker gone:{worker_id}"
+
+
 def key(worker: Document) -> str:
     """Return a worker's key, unique over companies and users."""
     return f"worker_{worker['company']}_{worker['user']}_{worker['id']}"

@@ -105,6 +105,17 @@ def test_work_on_another_queue_ends_the_wait(api: ApiClient, client: Callable[[]
     assert worker("queues.get_next_task", queue=second)["entry"]["task"] == "late"
 
 
+def test_a_worker_that_unregisters_is_let_go_without_a_task(api: ApiClient, client: Callable[[], ApiClient]) -> None:
+    queue, name = new_queue(api), f"w:{uuid4().hex}"
+    worker = client()
+    worker("workers.register", worker=name, queues=[queue])
+    thread, result = poll(worker, queue)
+    time.sleep(0.5)
+    api("workers.unregister", worker=name)
+    thread.join(timeout=10)
+    assert result["reply"] == {}
+
+
 def test_task_is_not_handed_to_a_worker_that_has_gone(api: ApiClient, client: Callable[[], ApiClient]) -> None:
     queue = new_queue(api)
     gone = client()
