@@ -11,6 +11,7 @@ from deploy import install, prove, rollout
 from deploy.errors import DeployError, ReleaseNotFoundError
 from deploy.pods import classify_pod, task_id
 from deploy.session import Session
+from deploy.values import Values, get
 
 
 def status(session: Session) -> dict[str, Any]:
@@ -29,20 +30,26 @@ def status(session: Session) -> dict[str, Any]:
     body["agent_pods"] = [_pod(session, pod) for pod in agents]
     body["task_pods"] = [_pod(session, pod) for pod in session.cluster.pods() if task_id(pod)]
     try:
-        _from_server(session, body)
+        _from_server(session, body, _queues(revision.values) if revision else set())
     except DeployError as error:
         body["unknown"].append(error.message)
     return body
 
 
-def _from_server(session: Session, body: dict[str, Any]) -> None:
+def _queues(given: Values) -> set[str]:
+    """Return the queues that a release was told to serve; its chart, which may be out of reach, need not be asked."""
+    return {name.strip() for name in str(get(given, "agentk8sglue.queue", "")).split(",") if name.strip()}
+
+
+def _from_server(session: Session, body: dict[str, Any], queues: set[str]) -> None:
     worker = prove.find_worker(session.api.workers(), session.settings.fullname)
     body["server"] = session.api.url
     if worker:
         seen = round(worker.age_s(session.now()), 1)
         body["worker"] = {"id": worker.id, "serves": list(worker.queues), "silent_s": seen}
-    wanted = set(worker.queues if worker else ()) | set(session.plan.queues)
-    body["queues"] = {queue.name: len(queue.tasks) for queue in session.api.queues() if queue.name in wanted}
+    wanted = set(worker.queues if worker else ()) | queues
+    waiting = {queue.name: len(queue.tasks) for queue in session.api.queues()}
+    body["queues"] = {name: waiting.get(name) for name in sorted(wanted)}
 
 
 def _pod(session: Session, pod: dict[str, Any]) -> dict[str, Any]:

@@ -50,7 +50,8 @@ def status_lines(body: Mapping[str, Any]) -> list[str]:
         lines.append(f"worker: {worker['id']} serves {serves}, heard {worker['silent_s']} s ago")
     elif body["server"]:
         lines.append(f"worker: none is registered at {body['server']}")
-    lines += [f"queue: {name}, {count} waiting" for name, count in body["queues"].items()]
+    for name, count in body["queues"].items():
+        lines.append(f"queue: {name}, " + ("does not exist" if count is None else f"{count} waiting"))
     return lines + [f"unknown: {text}" for text in body["unknown"]]
 
 

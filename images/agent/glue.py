@@ -11,12 +11,14 @@ Outside systems: the ClearML server and, through kubectl, the cluster. Run by th
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
 import signal
 import sys
 import tempfile
+import threading
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,13 @@ class Glue(K8sIntegration):  # type: ignore[misc]
         self._stopping = True
         if not self._in_hand:
             raise SystemExit(0)
+        # A server that lets workers wait for a task (localserver does) answers one that is gone. To hang up instead
+        # could lose a task that is on its way here.
+        threading.Thread(target=self._say_goodbye, daemon=True).start()
+
+    def _say_goodbye(self) -> None:
+        with contextlib.suppress(Exception):  # only a head start: the glue waits for its answer in any case
+            self._session.send_request("workers", "unregister", json={"worker": self.worker_id}, method="post")
 
     def _get_next_task(self, queue: str, get_task_info: bool) -> Any:
         if self._stopping:  # the stock loop may have swallowed the first attempt to end

@@ -7,6 +7,7 @@ tests out and says why.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -23,6 +24,7 @@ from tests.cluster.errors import CannotHostError
 from tests.e2e.cluster_cli import LOG, ClusterCli, stage
 
 REQUIRED = bool(os.environ.get("CI") or os.environ.get("E2E_REQUIRED"))
+logging.getLogger("httpx").setLevel(logging.WARNING)  # a line a request would bury the stages
 BUILD_TIMEOUT_S = 2_400
 BUILD_PACKAGES = ("buildah", "mmdebstrap")
 
