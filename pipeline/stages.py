@@ -7,12 +7,13 @@ plots through the SDK's logger.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
 from clearml import Logger, Task
 
-from pipeline import datasets, frames, plots, provenance, tables, versions
+from pipeline import datasets, frames, plots, provenance, sharding, tables, versions
 from pipeline.clearml_server import ClearmlServer
 from pipeline.errors import DataError
 from pipeline.pace import Lines
@@ -72,14 +73,86 @@ def process_part(part: str, raw: Path, split_id: str) -> tuple[Path, str]:
     Returns:
         The processed frame as a parquet file, and the id of the new version.
     """
-    server = ClearmlServer.of_task(Task.current_task())
-    source = datasets.open_version(dataset_id=split_id, alias="split")
-    processed = scratch_folder() / f"processed_{part}.parquet"
+    processed = _processed(part)
     # The SDK hands artifacts over as paths of pathlib2, which are no paths to anybody else.
     counts = preprocess_file(Path(str(raw)), processed, column="Review", progress=Lines(f"{part} set"))
-    if not counts.words:
-        raise DataError(f"no word is left of the {counts.texts:,} reviews of the {part} set: nothing can be learnt")
     print(f"{counts.rows} reviews of the {part} set preprocessed ({counts.rows_per_s:,.0f} rows/s)")
+    return processed, _publish(part, processed, split_id, words=counts.words)
+
+
+def process_shard(part: str, raw: Path, split_id: str, number: int, shards: int) -> tuple[Path, str]:
+    """Preprocess the texts of one shard of a part; nothing is published before all of them are joined.
+
+    Args:
+        part: `train` or `test`.
+        raw: The frame of the whole part.
+        split_id: Id of the dataset version that it is from.
+        number: The shard, from 1 on.
+        shards: How many there are.
+
+    Returns:
+        The shard's processed frame as a parquet file, and what `sharding.Shard` says of it.
+    """
+    file = Path(str(raw))
+    rows = tables.row_count(file)
+    sharding.require_rows(part, rows, shards)
+    start, stop = sharding.rows_of(number, shards, rows)
+    processed = scratch_folder() / f"processed_{part}_{number:03}_of_{shards:03}.parquet"
+    counts = preprocess_file(
+        file,
+        processed,
+        column="Review",
+        rows=(start, stop),
+        progress=Lines(f"{part} set, shard {number} of {shards}"),
+        require_texts=False,
+    )
+    print(
+        f"Rows {start:,} to {stop:,} of {rows:,} of the {part} set preprocessed ({counts.rows_per_s:,.0f} rows/s): "
+        f"shard {number} of {shards}"
+    )
+    facts = sharding.Shard(
+        part=part, split=split_id, number=number, shards=shards, rows=rows, start=start, stop=stop, words=counts.words
+    )
+    return processed, facts.to_json()
+
+
+def join_shards(part: str, given: Mapping[str, Path | str]) -> tuple[Path, str]:
+    """Join the shards of one part (`train` or `test`), published as `process_part` does.
+
+    Args:
+        part: `train` or `test`.
+        given: `frame_<number>` and `facts_<number>` → what that shard returned.
+
+    Returns:
+        As `process_part`: the same frame, byte for byte.
+
+    Raises:
+        DataError: A row is missing, comes twice, or belongs to something else.
+    """
+    numbers = sorted(int(name.removeprefix("facts_")) for name in given if name.startswith("facts_"))
+    shards = [sharding.Shard.from_json(given[f"facts_{number}"]) for number in numbers]
+    files = [Path(str(given[f"frame_{number}"])) for number in numbers]
+    sharding.require_whole(part, shards, [tables.row_count(file) for file in files])
+    processed = _processed(part)
+    tables.join_parquet(files, processed)
+    print(f"{shards[0].rows} reviews of the {part} set joined from {len(shards)} shards")
+    return processed, _publish(part, processed, shards[0].split, words=sum(shard.words for shard in shards))
+
+
+def _processed(part: str) -> Path:
+    return scratch_folder() / f"processed_{part}.parquet"
+
+
+def _publish(part: str, processed: Path, split_id: str, *, words: int) -> str:
+    """Make a part's processed frame a dataset version and return its id.
+
+    Raises:
+        DataError: There is nothing in it to learn from.
+    """
+    if not words:
+        raise DataError(f"no word is left of the reviews of the {part} set: nothing can be learnt")
+    server = ClearmlServer.of_task(Task.current_task())
+    source = datasets.open_version(dataset_id=split_id, alias="split")
     with datasets.new_version(
         server,
         project=source.project,
@@ -91,7 +164,7 @@ def process_part(part: str, raw: Path, split_id: str) -> tuple[Path, str]:
     ) as draft:
         draft.add(processed)
         draft.report_table("Preview", processed.name, frames.preview(pl.read_parquet(processed, n_rows=10)))
-    return processed, draft.id
+    return draft.id
 
 
 def _store(frame: pl.DataFrame, file: Path) -> Path:

@@ -223,6 +223,18 @@ def join_parquet(sources: Sequence[Path], target: Path) -> None:
     write_parquet(target, pieces)
 
 
+def row_count(path: Path) -> int:
+    """Return the rows of a parquet file, as it says itself.
+
+    Raises:
+        InputFileError: It is no parquet file, or cannot be read.
+    """
+    file = _open_parquet(path)
+    if file is None:
+        raise InputFileError(f"{path} is no parquet file")
+    return int(file.metadata.num_rows)
+
+
 def slices(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
     """Yield a frame in pieces of `BATCH_ROWS`, for `write_parquet`: only a piece at a time is made into bytes."""
     yield from frame.iter_slices(BATCH_ROWS) if len(frame) else [frame]
