@@ -165,6 +165,14 @@ class ClearmlServer:
             worker["id"] for worker in workers if any(item.get("name") == queue for item in worker.get("queues") or [])
         )
 
+    def idle_workers_of(self, queue: str) -> list[str]:
+        """Return the live workers that would take a task from `queue` now."""
+        workers = self.call("workers.get_all", last_seen=WORKER_SEEN_S)["workers"]
+        idle = [worker for worker in workers if not (worker.get("task") or {}).get("id")]
+        return sorted(
+            worker["id"] for worker in idle if any(item.get("name") == queue for item in worker.get("queues") or [])
+        )
+
     def live_workers(self) -> set[str]:
         """Return the ids of all live workers."""
         return {worker["id"] for worker in self.call("workers.get_all", last_seen=WORKER_SEEN_S)["workers"]}

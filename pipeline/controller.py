@@ -11,7 +11,10 @@ How the SDK's controller is tamed, each for a reason met in real runs:
   then ends the step as failed; the SDK would wait for ever for a step that is in no queue;
 - a step whose worker is gone without a word is ended as failed, and run once more;
 - generated steps carry a digest of this package, so that a cached step is reused only for the same code;
-- generated steps end with `pipeline.timeline.complete`.
+- generated steps end with `pipeline.timeline.complete`;
+- a pipeline that is a step of another one goes to the controllers' queue only while a worker is idle there, else it
+  runs beside the outer controller: two controllers never wait for each other's worker;
+- a controller leaves what it hands on (`Definition.results`) on its own task before it is completed.
 
 Outside system: the ClearML server, through the SDK. Nothing here prints for a person; `pipeline.progress` does, from
 what the server says.
@@ -33,7 +36,7 @@ from clearml import Task
 from clearml.automation import PipelineController
 from clearml.automation.job import ClearmlJob, LocalClearmlJob
 
-from pipeline import provenance
+from pipeline import drafts, provenance, sharding
 from pipeline.clearml_server import ClearmlServer
 from pipeline.definitions import Definition
 from pipeline.errors import PipelineError
@@ -60,6 +63,7 @@ LOST_SIGNS = (LOST_REASON, "no sign of life", "non-responsive", "had died")
 """How we, the server's watchdog and `task server-up` say that a step's worker is gone, in its reason or message."""
 
 OPTIONS_SECTION = "Options"
+RESULTS_SECTION = "return"
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,10 @@ class Launch:
     mode: str = QUEUE
     parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
     use_cache: bool = True
+    shards: int = 1
+    max_parallel: int = sharding.NO_LIMIT
+    retries: int = sharding.RETRIES
+    from_run: str = ""
     queue: str = "default"
     controllers_queue: str = "services"
     step_queues: Mapping[str, str] = field(default_factory=dict)
@@ -98,10 +106,10 @@ def run_controller(build: Callable[[Launch], Controller], arguments: list[str] |
     pipe = build(launch)
     if launch.announce:
         _announce(Path(launch.announce), pipe.id)
-    if launch.mode == QUEUE:
+    if pipe.mode == QUEUE:
         pipe.start(queue=launch.controllers_queue)  # on a person's machine the process ends in this call
     else:
-        pipe.start_locally(run_pipeline_steps_locally=launch.mode == IN_PROCESS)
+        pipe.start_locally(run_pipeline_steps_locally=pipe.mode == IN_PROCESS)
     _end(pipe)
 
 
@@ -112,8 +120,9 @@ class Controller(PipelineController):  # type: ignore[misc]
 
     def __init__(self, definition: Definition, launch: Launch) -> None:
         self.definition = definition
-        self._images = launch.step_images
         self._launches = threading.Lock()
+        self._parts: dict[str, str] = {}
+        self._launching = ""
         self._lost = LostWorkers()
         super().__init__(
             name=definition.name,
@@ -126,8 +135,10 @@ class Controller(PipelineController):  # type: ignore[misc]
             retry_on_failure=_run_again,
         )
         self._clearml_job_class = QueuedStep
-        self.set_default_execution_queue(launch.queue)
+        self.server = ClearmlServer.of_task(self.task)
         self.options = self._connect_options(launch)
+        self.set_default_execution_queue(self.options["queue"])
+        self.mode = launch.mode if self.task.running_locally() else self.options["mode"]
         _StepJob.look_in_cache = self.options["cache"]
         values = definition.defaults | dict(launch.parameters)
         for parameter in definition.parameters:
@@ -171,12 +182,82 @@ class Controller(PipelineController):  # type: ignore[misc]
             task_type=task_type,
         )
 
+    def add_task(
+        self,
+        name: str,
+        draft: str,
+        *,
+        section: str,
+        parameters: Mapping[str, str],
+        before: Callable[[Any, Any, dict[str, Any]], bool] | None = None,
+        metrics: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """Add a step that is a clone of a task.
+
+        Args:
+            name: The step; its parents are the definition's.
+            draft: The task.
+            section: The section of its parameters.
+            parameters: Its parameters → values, or references like `${step.parameters.section/name}`.
+            before: Called before it is launched, with this pipeline, the step's node and its parameters.
+            metrics: Scalars (title, series) of the task that the pipeline shows as its own.
+        """
+        image = self.options["images"].get(name)
+        self.add_step(
+            name=name,
+            base_task_id=draft,
+            parents=list(self.definition.graph[name]),
+            parameter_override={f"{section}/{parameter}": value for parameter, value in parameters.items()},
+            task_overrides={"container.image": image} if image else None,
+            execution_queue=self.options["queues"].get(name) or None,
+            pre_execute_callback=before,
+            cache_executed_step=True,
+            monitor_metrics=list(metrics) or None,
+        )
+
+    def add_pipeline(self, name: str, definition: Definition, *, parameters: Mapping[str, str]) -> None:
+        """Add a step that is a pipeline: its controller runs anew every time, and finds its own steps in the cache.
+
+        Args:
+            name: The step; its parents are the definition's.
+            definition: The pipeline; its draft is cloned.
+            parameters: Its parameters → values or references.
+        """
+        draft = drafts.ensure_draft(self.server, definition)
+        self._parts[name] = self.server.tasks(["project"], id=[draft])[0]["project"]
+        options = {
+            "cache": self.options["cache"],
+            "mode": IN_PROCESS if self.mode == IN_PROCESS else QUEUE,
+            "queue": self.options["queue"],
+            "controllers_queue": self.options["controllers_queue"],
+            **{
+                f"{option}/{step}": self.options[option].get(f"{name}.{step}", "")
+                for option in ("queues", "images")
+                for step in definition.all_steps
+            },
+        }
+        self.add_step(
+            name=name,
+            base_task_id=draft,
+            parents=list(self.definition.graph[name]),
+            parameter_override={
+                **{f"{self._args_section}/{parameter}": value for parameter, value in parameters.items()},
+                **{f"{OPTIONS_SECTION}/{option}": str(value) for option, value in options.items()},
+            },
+            execution_queue=self.options["queues"].get(name) or self.options["controllers_queue"],
+        )
+
     def _connect_options(self, launch: Launch) -> dict[str, Any]:
         """Put the options that are no parameters on the controller's task; under an agent, read them from there."""
-        queues = {step: launch.step_queues.get(step, "") for step in self.definition.steps}
-        connected: dict[str, Any] = self.task.connect(
-            {"cache": launch.use_cache, "queues": queues}, name=OPTIONS_SECTION
-        )
+        options = {
+            "cache": launch.use_cache,
+            "mode": QUEUE,  # what an agent does with it, however this run was started
+            "queue": launch.queue,
+            "controllers_queue": launch.controllers_queue,
+            "queues": {step: launch.step_queues.get(step, "") for step in self.definition.all_steps},
+            "images": {step: launch.step_images.get(step, "") for step in self.definition.all_steps},
+        }
+        connected: dict[str, Any] = self.task.connect(options, name=OPTIONS_SECTION)
         return connected
 
     def _start(self, *args: Any, **kwargs: Any) -> bool:
@@ -192,7 +273,7 @@ class Controller(PipelineController):  # type: ignore[misc]
     def _describe_parameters(self) -> None:
         """Put types and descriptions back, which the SDK drops when an agent's controller reads its parameters."""
         values = self.get_parameters()
-        ClearmlServer.of_task(self.task).call(
+        self.server.call(
             "tasks.edit_hyper_params",
             task=self.id,
             force=True,
@@ -210,14 +291,14 @@ class Controller(PipelineController):  # type: ignore[misc]
 
     def _create_task_from_function(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         definition: dict[str, Any] = super()._create_task_from_function(*args, **kwargs)
-        finish_step_definition(definition, image=self._images.get(str(definition["name"]), ""))
+        finish_step_definition(definition, image=self.options["images"].get(str(definition["name"]), ""))
         return definition
 
     def _launch_node(self, node: Any) -> bool:
         with self._launches:
             for attempt in range(1, LAUNCH_ATTEMPTS + 1):
                 try:
-                    launched = bool(super()._launch_node(node))
+                    launched = self._launch(node)
                     if launched or node.executed or node.skip_job:
                         return launched
                     problem = f"no place in queue {node.queue or self._default_execution_queue!r}"
@@ -234,11 +315,61 @@ class Controller(PipelineController):  # type: ignore[misc]
             node.skip_job = True
             return True
 
+    def _launch(self, node: Any) -> bool:
+        if node.name not in self._parts:
+            return bool(super()._launch_node(node))
+        usual = self._clearml_job_class
+        if usual is QueuedStep and not self.server.idle_workers_of(node.queue):
+            print(f"No worker is idle on queue {node.queue}: {node.name} runs beside this controller")
+            self._clearml_job_class = LocalStep
+        self._launching = node.name
+        try:
+            return bool(super()._launch_node(node))
+        finally:
+            self._launching, self._clearml_job_class = "", usual
+
+    def _get_target_project(self, return_project_id: bool = False) -> str:
+        """Return the project of the steps' tasks; the run of a pipeline belongs to that pipeline's own."""
+        if return_project_id and self._launching:
+            return self._parts[self._launching]
+        return str(super()._get_target_project(return_project_id=return_project_id))
+
     def _relaunch_node(self, node: Any) -> None:
         super()._relaunch_node(node)
         # The SDK stops the task before it enqueues it again, and at our pace would read that stop as the step's end.
         node.job._last_status = None
         node.job._last_status_ts = 0
+
+    def stop(self, *args: Any, **kwargs: Any) -> None:
+        """End the run; what it hands on is on its task before that is closed."""
+        if not self._pipeline_task_status_failed:
+            self._leave_results()
+        super().stop(*args, **kwargs)
+
+    def _leave_results(self) -> None:
+        """Put ids and numbers of the dataset versions on this controller's task, where an outer pipeline finds them."""
+        ids = {}
+        for name, step in self.definition.results.items():
+            made_by = self._nodes[step].executed
+            if not isinstance(made_by, str):
+                return  # aborted, or a step was: there is nothing to hand on
+            ids[name] = str(Task.get_task(task_id=made_by).get_parameter(f"{RESULTS_SECTION}/dataset_id"))
+        found = {
+            task["id"]: task.get("runtime") or {} for task in self.server.tasks(["runtime"], id=list(ids.values()))
+        }
+        facts = {
+            **{f"{name}_dataset_id": dataset for name, dataset in ids.items()},
+            **{f"{name}_dataset_version": str(found[dataset].get("version")) for name, dataset in ids.items()},
+        }
+        if facts:
+            self.server.call(
+                "tasks.edit_hyper_params",
+                task=self.id,
+                force=True,
+                hyperparams=[
+                    {"section": RESULTS_SECTION, "name": name, "value": value} for name, value in facts.items()
+                ],
+            )
 
     def _update_nodes_status(self) -> None:
         super()._update_nodes_status()

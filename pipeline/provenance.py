@@ -16,8 +16,8 @@ PACKAGE = Path(__file__).resolve().parent
 
 _STEP_CODE = ("*.py", "steps/*.py", "data/*.txt*")
 _COMMAND_LINE_ONLY = {
-    *("__main__", "cli", "generate", "launch", "nltk_data", "preflight"),
-    *("progress", "report", "run", "runs", "sample", "upload"),
+    *("__main__", "catalogue", "cli", "drafts", "full_pipeline", "generate", "launch", "nltk_data", "preflight"),
+    *("progress", "report", "run", "runs", "sample", "schedule", "tune", "upload"),
 }
 PACKAGE_VERSION = importlib.metadata.version("clearml-pods")
 

@@ -1,7 +1,7 @@
 """Dataset versions: plain arithmetic on strings such as "1.2".
 
 `1.0` is the empty root, `1.1`, `1.2`, … its batches; what a run derives from `1.2` is `1.2.1` (the split), `1.2.2` and
-`1.2.3` (the processed halves). A later run must not shadow those, since ClearML finds a version by its text and takes
+`1.2.3` (the processed halves), `1.2.4` (the features). A later run must not shadow those, since ClearML finds a version by its text and takes
 the newest of equal ones: its versions are `1.2.1.post2` and so on. To that form ClearML's own parser (PEP 440) brings
 every spelling of "the second 1.2.1", and it sorts it behind the first.
 
@@ -17,7 +17,7 @@ from pipeline.errors import SettingsError
 
 ROOT = "1.0"
 
-STAGES = {"split": 1, "train": 2, "test": 3}
+STAGES = {"split": 1, "train": 2, "test": 3, "features": 4}
 """What a run makes of a dataset version, and the number that it adds."""
 
 _VERSION = re.compile(r"(?P<release>\d+(?:\.\d+)*)(?:\.post(?P<run>\d+))?", re.ASCII)

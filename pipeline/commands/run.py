@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -18,7 +18,7 @@ from rich.markup import escape
 
 from pipeline.commands.connection import Connection, connect
 from pipeline.commands.dataset import SAMPLE_BATCH_ROWS, SAMPLE_FILE, Bars, fetch_sample
-from pipeline.definitions import DATA_PREPARE
+from pipeline.definitions import DATA_PREPARE, Definition
 from pipeline.errors import PipelineError
 from pipeline.parameters import help_text
 from pipeline.settings import (
@@ -39,33 +39,60 @@ FAILED = 40
 CONSOLE_LINES = 25
 
 
+_OPTIONS = (
+    click.option(
+        "--mode",
+        default=QUEUE,
+        show_default=True,
+        metavar="MODE",
+        help="Where it runs. " + "; ".join(f"{mode}: {text}" for mode, text in MODES.items()) + ".",
+    ),
+    click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Set a parameter; may be repeated."),
+    click.option("--no-cache", is_flag=True, help="Run every step, even if the same step has been run before."),
+    click.option("--queue", help="Queue of the steps  [default: the queue in helm/values-agent.yaml]"),
+    click.option(
+        "--controllers-queue", help="Queue of the controller  [default: services if it is served, else --queue]"
+    ),
+    click.option("--step-queue", "step_queues", multiple=True, metavar="STEP=QUEUE", help="A step's own queue."),
+    click.option(
+        "--step-image", "step_images", multiple=True, metavar="STEP=IMAGE", help="A step's own container image."
+    ),
+    click.option(
+        "--timeout",
+        "timeout_s",
+        type=float,
+        default=DEFAULT_TIMEOUT_S,
+        show_default=True,
+        help="Seconds for the whole run, waits in queues included; then it is aborted.",
+    ),
+    click.option("--follow", is_flag=True, help="Print the consoles of the controller and of all steps meanwhile."),
+    click.option("--dry-run", is_flag=True, help="Print the graph and what would run where; touch nothing."),
+    click.option("--report", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout."),
+)
+
+
+def run_options(function: Callable[..., int]) -> Callable[..., int]:
+    """Give a command the options of every run; it hands them on to `start`."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
 @click.command(epilog=help_text(DATA_PREPARE.parameters))
-@click.option(
-    "--mode",
-    default=QUEUE,
-    show_default=True,
-    metavar="MODE",
-    help="Where it runs. " + "; ".join(f"{mode}: {text}" for mode, text in MODES.items()) + ".",
-)
-@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Set a parameter; may be repeated.")
-@click.option("--no-cache", is_flag=True, help="Run every step, even if the same step has been run before.")
-@click.option("--queue", help="Queue of the steps  [default: the queue in helm/values-agent.yaml]")
-@click.option("--controllers-queue", help="Queue of the controller  [default: services if it is served, else --queue]")
-@click.option("--step-queue", "step_queues", multiple=True, metavar="STEP=QUEUE", help="A step's own queue.")
-@click.option("--step-image", "step_images", multiple=True, metavar="STEP=IMAGE", help="A step's own container image.")
-@click.option(
-    "--timeout",
-    "timeout_s",
-    type=float,
-    default=DEFAULT_TIMEOUT_S,
-    show_default=True,
-    help="Seconds for the whole run, waits in queues included; then it is aborted.",
-)
-@click.option("--follow", is_flag=True, help="Print the consoles of the controller and of all steps while it runs.")
-@click.option("--dry-run", is_flag=True, help="Print the graph and what would run where; touch nothing.")
-@click.option("--report", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")
-def run(
+@run_options
+def run(**options: Any) -> int:
+    """Run the DataPrepare pipeline: split a dataset version, preprocess its texts, write a report.
+
+    Uses the configured ClearML server; without one it starts its own with agents on this machine, and uploads a sample
+    of real reviews. Exit code 0 only if every step completed.
+    """
+    return start(DATA_PREPARE, **options)
+
+
+def start(
+    definition: Definition,
+    *,
     mode: str,
     assignments: tuple[str, ...],
     no_cache: bool,
@@ -79,13 +106,10 @@ def run(
     report: Path,
     as_json: bool,
 ) -> int:
-    """Run the DataPrepare pipeline: split a dataset version, preprocess its texts, write a report.
-
-    Uses the configured ClearML server; without one it starts its own with agents on this machine, and uploads a sample
-    of real reviews. Exit code 0 only if every step completed.
-    """
+    """Run a pipeline as told by the command line; return the exit code."""
     settings = Settings.from_environ(
         os.environ,
+        definition=definition,
         queue=queue,
         controllers_queue=controllers_queue,
         mode=mode,
