@@ -25,11 +25,11 @@ ENDED = ("Succeeded", "Failed")
 
 
 class ClusterCli:
-    """One cluster, its state below `states`."""
+    """One cluster, its state below `states`, or else where a person's are."""
 
-    def __init__(self, name: str, states: Path) -> None:
+    def __init__(self, name: str, states: Path | None = None) -> None:
         self.name = name
-        self.env = os.environ | {STATE_VARIABLE: str(states)}
+        self.env = os.environ | ({STATE_VARIABLE: str(states)} if states else {})
         self.layout = Layout.of(name, self.env, Path.home())
 
     def run(self, command: str, *words: object, code: int = 0) -> dict[str, Any]:

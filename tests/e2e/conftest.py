@@ -18,10 +18,13 @@ from pathlib import Path
 import pytest
 
 from images.build import find_builder
+from localserver.pytest_plugin import ClearmlServer, running_server
 from pipeline.errors import PipelineError
+from tests.api_client import ApiClient
 from tests.cluster import docker, native
 from tests.cluster.errors import CannotHostError
 from tests.e2e.cluster_cli import LOG, ClusterCli, stage
+from tests.e2e.deployer import Deployer
 
 REQUIRED = bool(os.environ.get("CI") or os.environ.get("E2E_REQUIRED"))
 logging.getLogger("httpx").setLevel(logging.WARNING)  # a line a request would bury the stages
@@ -58,16 +61,54 @@ def image_archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
-def cluster_with_images(states: Path, image_archives: dict[str, Path]) -> Iterator[ClusterCli]:
-    """A running cluster that has both images."""
-    cluster = ClusterCli("images", states)
+def cluster_with_images(request: pytest.FixtureRequest) -> Iterator[ClusterCli]:
+    """A running cluster that has both images; `E2E_CLUSTER` names one that is there, to save making it."""
+    if name := os.environ.get("E2E_CLUSTER"):
+        yield ClusterCli(name)
+        return
+    cluster = ClusterCli("images", request.getfixturevalue("states"))
+    archives: dict[str, Path] = request.getfixturevalue("image_archives")
     cluster.up()
-    for target, archive in image_archives.items():
+    for target, archive in archives.items():
         with stage(f"image {target} loaded ({archive.stat().st_size / 1e6:.0f} MB)"):
             cluster.run("load-image", archive)
         archive.unlink()  # a gigabyte that the node has now
     yield cluster
     cluster.down()
+
+
+@pytest.fixture(scope="session")
+def reachable_server(
+    cluster_with_images: ClusterCli, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ClearmlServer]:
+    """A server that pods reach: it listens on this machine's end of the node's link."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOCALSERVER_HOST", cluster_with_images.run("status")["host_address"])
+        with running_server(tmp_path_factory.mktemp("server") / "data") as server:
+            yield server
+
+
+@pytest.fixture(scope="session")
+def deploy(cluster_with_images: ClusterCli, reachable_server: ClearmlServer) -> Iterator[Deployer]:
+    """The command line, and one namespace for it; what it leaves is removed at the end."""
+    deployer = Deployer(cluster_with_images, reachable_server)
+    yield deployer
+    deployer.run("uninstall", "--yes", "--delete-namespace")
+
+
+@pytest.fixture
+def installed(deploy: Deployer) -> Deployer:
+    """An agent that is there and works, whatever the test before did to it."""
+    deploy.run("install", "--no-canary")
+    return deploy
+
+
+@pytest.fixture(scope="session")
+def api(reachable_server: ClearmlServer) -> Iterator[ApiClient]:
+    """A client of that server."""
+    client = ApiClient(reachable_server.api_url, reachable_server.credentials)
+    yield client
+    client.close()
 
 
 def _ensure_builder() -> None:

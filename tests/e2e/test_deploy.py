@@ -1,144 +1,18 @@
-"""The agent deployed for real: a cluster, our chart, both images, a live server; by the command line, as people do.
-
-`E2E_KUBECONFIG` and `E2E_HOST_ADDRESS` name a cluster that is there and has both images, to save making one.
-"""
+"""The agent deployed for real: a cluster, our chart, both images, a live server; by the command line, as people do."""
 
 from __future__ import annotations
 
 import base64
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from deploy import tools
-from localserver.pytest_plugin import ClearmlServer, running_server
-from tests.api_client import ApiClient
-from tests.e2e.cluster_cli import ClusterCli, until
+from tests.e2e.cluster_cli import until
+from tests.e2e.deployer import COMMAND_TIMEOUT_S, QUEUE, run_task, status
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3_600)]
-
-ROOT = Path(__file__).parents[2]
-CHART = ROOT / "tests/charts/clearml-agent"
-NAMESPACE = f"deploy-{os.getpid()}"
-QUEUE = "deployed"
-COMMAND_TIMEOUT_S = 420
-
-
-@dataclass
-class Deployer:
-    """`python -m deploy` against one cluster, one server, one namespace."""
-
-    kubeconfig: str
-    host: str
-    server: ClearmlServer
-
-    def __post_init__(self) -> None:
-        own = {
-            "KUBECONFIG": self.kubeconfig,
-            "AGENT_CHART": str(CHART),
-            "CLEARML_CONFIG_FILE": str(self.server.data / "clearml.conf"),
-        }
-        self.env = {**{key: value for key, value in os.environ.items() if not key.startswith("CLEARML_")}, **own}
-
-    def argv(self, command: str, *words: str) -> list[str]:
-        options = ["--namespace", NAMESPACE, "--set", f"agentk8sglue.queue={QUEUE}"]
-        return [sys.executable, "-m", "deploy", command, *options, *words]
-
-    def run(self, command: str, *words: str, code: int = 0, **env: str) -> str:
-        done = subprocess.run(
-            self.argv(command, *words),
-            env=self.env | env,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_TIMEOUT_S,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-        print(f"$ deploy {command} {' '.join(words)}: {done.returncode}\n{done.stderr}{done.stdout}")
-        assert done.returncode == code, done.stderr + done.stdout
-        return done.stdout + done.stderr
-
-    def json(self, command: str, *words: str, code: int = 0, **env: str) -> dict[str, Any]:
-        done = self.run(command, *words, "--json", code=code, **env)
-        return dict(json.loads(next(line for line in done.splitlines() if line.startswith("{"))))
-
-    def kubectl(self, *words: str) -> str:
-        argv = [str(tools.kubectl_path()), "--kubeconfig", self.kubeconfig, "--namespace", NAMESPACE, *words]
-        return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=True).stdout
-
-    def pods(self) -> list[dict[str, Any]]:
-        return list(json.loads(self.kubectl("get", "pods", "--output=json"))["items"])
-
-    def agents(self) -> list[dict[str, Any]]:
-        return [pod for pod in self.pods() if pod["spec"]["containers"][0]["name"] == "k8s-glue"]
-
-    def failed(self, results: dict[str, Any]) -> set[str]:
-        return {check["id"] for check in results["checks"] if check["result"] == "fail"}
-
-
-@pytest.fixture(scope="module")
-def place(request: pytest.FixtureRequest) -> tuple[str, str]:
-    if os.environ.get("E2E_KUBECONFIG"):
-        return os.environ["E2E_KUBECONFIG"], os.environ["E2E_HOST_ADDRESS"]
-    cluster: ClusterCli = request.getfixturevalue("cluster_with_images")
-    return str(cluster.layout.kubeconfig), str(cluster.run("status")["host_address"])
-
-
-@pytest.fixture(scope="module")
-def server(place: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClearmlServer]:
-    """A server that pods reach: it listens on this machine's end of the node's link."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LOCALSERVER_HOST", place[1])
-        with running_server(tmp_path_factory.mktemp("server") / "data") as server:
-            yield server
-
-
-@pytest.fixture(scope="module")
-def api(server: ClearmlServer) -> Iterator[ApiClient]:
-    client = ApiClient(server.api_url, server.credentials)
-    yield client
-    client.close()
-
-
-@pytest.fixture(scope="module")
-def deploy(place: tuple[str, str], server: ClearmlServer) -> Iterator[Deployer]:
-    deployer = Deployer(place[0], place[1], server)
-    yield deployer
-    deployer.run("uninstall", "--yes", "--delete-namespace")
-
-
-@pytest.fixture
-def installed(deploy: Deployer) -> Deployer:
-    """An agent that is there and works, whatever the test before did to it."""
-    deploy.run("install", "--no-canary")
-    return deploy
-
-
-def run_task(api: ApiClient, code: str, name: str = "e2e") -> str:
-    queue = api("queues.get_all", name=f"^{QUEUE}$")["queues"][0]["id"]
-    script = {"entry_point": "main.py", "working_dir": ".", "diff": code, "requirements": {"pip": ""}}
-    task = api("tasks.create", name=name, type="testing", project=project(api), script=script)["id"]
-    api("tasks.enqueue", task=task, queue=queue)
-    return str(task)
-
-
-def project(api: ApiClient) -> str:
-    found = api("projects.get_all", name="^e2e$")["projects"]
-    return str(found[0]["id"] if found else api("projects.create", name="e2e", description="")["id"])
-
-
-def status(api: ApiClient, task: str) -> str:
-    return str(api("tasks.get_by_id", task=task)["task"]["status"])
 
 
 def test_an_install_proves_itself_and_a_second_one_changes_nothing(deploy):
@@ -164,15 +38,12 @@ def test_a_dry_run_changes_nothing(installed):
 
 
 def test_an_upgrade_never_has_two_agents(installed):
-    argv = installed.argv("upgrade", "--no-canary", "--set", "agentk8sglue.resources.limits.memory=600Mi")
-    upgrade = subprocess.Popen(
-        argv, env=installed.env, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    upgrade = installed.start("upgrade", "--no-canary", "--set", "agentk8sglue.resources.limits.memory=600Mi")
     most = 0
     while upgrade.poll() is None:
         most = max(most, len(installed.agents()))
         time.sleep(0.3)
-    assert upgrade.returncode == 0, upgrade.stdout.read()
+    assert upgrade.returncode == 0, upgrade.communicate()
     assert most == 1
 
 
@@ -271,14 +142,7 @@ def test_why_a_pod_died_is_on_the_tasks_record(installed, api, code, end, reason
 
 def test_an_install_that_is_interrupted_is_completed_by_the_next(installed):
     words = ("--no-canary", "--set", "agentk8sglue.resources.limits.memory=620Mi")
-    first = subprocess.Popen(
-        installed.argv("install", *words),
-        env=installed.env,
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    first = installed.start("install", *words)
     for line in first.stderr or ():
         if "has revision" in line:
             break
@@ -290,16 +154,11 @@ def test_an_install_that_is_interrupted_is_completed_by_the_next(installed):
 
 def test_two_installs_at_once_do_not_meet(installed):
     words = ("--set", "agentk8sglue.resources.limits.memory=630Mi")
-    first = subprocess.Popen(
-        installed.argv("install", *words),
-        env=installed.env,
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    first = installed.start("install", *words)
     until("the first holds the lease", lambda: "lease" in installed.kubectl("get", "leases", "--output=name"))
     assert "works on release" in installed.run("install", *words, code=24)
-    assert first.wait(timeout=COMMAND_TIMEOUT_S) == 0
+    said = first.communicate(timeout=COMMAND_TIMEOUT_S)
+    assert first.returncode == 0, said
 
 
 def test_a_rollback_goes_back_and_proves_it(installed):

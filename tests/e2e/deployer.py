@@ -1,0 +1,101 @@
+"""`python -m deploy` as a person runs it, on the session's cluster and server; and tasks to try it on."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from localserver.pytest_plugin import ClearmlServer
+from tests.api_client import ApiClient
+from tests.e2e.cluster_cli import ClusterCli
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "tests/charts/clearml-agent"
+NAMESPACE = f"deploy-{os.getpid()}"
+QUEUE = "deployed"
+COMMAND_TIMEOUT_S = 420
+
+
+@dataclass
+class Deployer:
+    """`python -m deploy` against one cluster, one server, one namespace."""
+
+    cluster: ClusterCli
+    server: ClearmlServer
+
+    def __post_init__(self) -> None:
+        own = {
+            "KUBECONFIG": str(self.cluster.layout.kubeconfig),
+            "AGENT_CHART": str(CHART),
+            "CLEARML_CONFIG_FILE": str(self.server.data / "clearml.conf"),
+        }
+        self.env = {**{key: value for key, value in os.environ.items() if not key.startswith("CLEARML_")}, **own}
+
+    def argv(self, command: str, *words: str) -> list[str]:
+        options = ["--namespace", NAMESPACE, "--set", f"agentk8sglue.queue={QUEUE}"]
+        return [sys.executable, "-m", "deploy", command, *options, *words]
+
+    def start(self, command: str, *words: str, **env: str) -> subprocess.Popen[str]:
+        """Start a command and return at once; its account comes by `stderr`."""
+        return subprocess.Popen(
+            self.argv(command, *words),
+            env=self.env | env,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, command: str, *words: str, code: int = 0, **env: str) -> str:
+        done = subprocess.run(
+            self.argv(command, *words),
+            env=self.env | env,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        print(f"$ deploy {command} {' '.join(words)}: {done.returncode}\n{done.stderr}{done.stdout}")
+        assert done.returncode == code, done.stderr + done.stdout
+        return done.stdout + done.stderr
+
+    def json(self, command: str, *words: str, code: int = 0, **env: str) -> dict[str, Any]:
+        done = self.run(command, *words, "--json", code=code, **env)
+        return dict(json.loads(next(line for line in done.splitlines() if line.startswith("{"))))
+
+    def kubectl(self, *words: str) -> str:
+        return self.cluster.kubectl("--namespace", NAMESPACE, *words)
+
+    def pods(self) -> list[dict[str, Any]]:
+        return list(json.loads(self.kubectl("get", "pods", "--output=json"))["items"])
+
+    def agents(self) -> list[dict[str, Any]]:
+        return [pod for pod in self.pods() if pod["spec"]["containers"][0]["name"] == "k8s-glue"]
+
+    def failed(self, results: dict[str, Any]) -> set[str]:
+        return {check["id"] for check in results["checks"] if check["result"] == "fail"}
+
+
+def run_task(api: ApiClient, code: str, name: str = "e2e") -> str:
+    queue = api("queues.get_all", name=f"^{QUEUE}$")["queues"][0]["id"]
+    script = {"entry_point": "main.py", "working_dir": ".", "diff": code, "requirements": {"pip": ""}}
+    task = api("tasks.create", name=name, type="testing", project=project(api), script=script)["id"]
+    api("tasks.enqueue", task=task, queue=queue)
+    return str(task)
+
+
+def project(api: ApiClient) -> str:
+    found = api("projects.get_all", name="^e2e$")["projects"]
+    return str(found[0]["id"] if found else api("projects.create", name="e2e", description="")["id"])
+
+
+def status(api: ApiClient, task: str) -> str:
+    return str(api("tasks.get_by_id", task=task)["task"]["status"])
