@@ -82,7 +82,7 @@ class Progress:
     def _print_changes(self, run: RunState) -> None:
         for name, status, pod, extra in [
             ("controller", run.status, run.pod, ""),
-            *((step.name, step.status, step.pod, _times(step)) for step in run.steps),
+            *((step.name, step.status, step.pod, _times(step)) for step in run.all_steps),
         ]:
             place = f" (pod {pod})" if pod and status == runs.RUNNING else ""  # known a moment after the start
             if self._seen.get(name, (runs.PENDING, "")) != (status, place):
@@ -102,11 +102,12 @@ def step_table(run: RunState, now: float | None = None) -> Table:
     for heading in ("queue wait", "start-up", "run"):
         table.add_column(heading, justify="right")
     table.add_column("task", style="dim")
-    for step in run.steps:
+    for step in run.all_steps:
+        *outer, name = step.name.split(".")
         mark, style = STYLE[step.status]
         place = step.pod if step.status == runs.RUNNING else ""  # kubectl logs -f takes it as long as it runs
         table.add_row(
-            step.name,
+            "  " * len(outer) + name,
             Text(f"{mark} {step.status}", style=style),
             *_cells(step, now),
             place or step.task_id or "",

@@ -11,10 +11,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from pipeline import runs
 from pipeline.clearml_server import CallRefusedError, ClearmlServer, ServerUnreachableError
+from pipeline.definitions import DATA_PREPARE, Definition
 from pipeline.errors import RunError
 from pipeline.launch import LEAVE_TIMEOUT_S, ControllerProcess, LaunchError, started_controller
 from pipeline.preflight import Plan
@@ -48,8 +49,13 @@ class Observer(Protocol):
         """Take notice of the run's state."""
 
 
-def fetch(server: ClearmlServer, run_id: str) -> RunState:
+def fetch(server: ClearmlServer, run_id: str, definition: Definition = DATA_PREPARE) -> RunState:
     """Return the state of a run.
+
+    Args:
+        server: The server.
+        run_id: The controller's task.
+        definition: Which steps there are while the controller has not written them down.
 
     Raises:
         RunError: There is no such run.
@@ -57,11 +63,17 @@ def fetch(server: ClearmlServer, run_id: str) -> RunState:
     found = server.tasks(runs.RUN_FIELDS, id=[run_id])
     if not found:
         raise RunError(f"run {run_id} does not exist on {server.api_url}", hint=f"look for it on {server.web_url}")
-    controller = found[0]
-    children = server.tasks(runs.TASK_FIELDS, parent=[run_id])
-    known = {task["id"] for task in children}
+    return runs.read_run(found[0], _family(server, found[0]), definition)
+
+
+def _family(server: ClearmlServer, controller: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the tasks of a controller's steps, and of the steps of those that are controllers themselves."""
+    tasks = server.tasks(runs.RUN_FIELDS, parent=[controller["id"]])
+    known = {task["id"] for task in tasks}
     cached = [task_id for task_id in runs.step_task_ids(controller) if task_id not in known]
-    return runs.read_run(controller, children + (server.tasks(runs.TASK_FIELDS, id=cached) if cached else []))
+    tasks += server.tasks(runs.RUN_FIELDS, id=cached) if cached else []
+    inner = [task for task in tasks if task.get("type") == runs.CONTROLLER_TYPE]
+    return tasks + [member for task in inner for member in _family(server, task)]
 
 
 def run(
@@ -148,7 +160,7 @@ def _watch(
     left_since: float | None = None
     while True:
         try:
-            state = fetch(server, run_id)
+            state = fetch(server, run_id, settings.definition)
         except ServerUnreachableError as error:
             away_since = away_since or time.monotonic()
             if time.monotonic() - away_since > OUTAGE_S or time.monotonic() > deadline:
@@ -192,7 +204,7 @@ def _settled(server: ClearmlServer, state: RunState, process: ControllerProcess,
 def _where(state: RunState) -> str:
     if state.status == runs.QUEUED:
         return "its controller was still in its queue"
-    waiting = [step.name for step in state.steps if step.status not in runs.GOOD]
+    waiting = [step.name for step in state.all_steps if step.status not in runs.GOOD]
     return f"steps without a result: {', '.join(waiting) or 'none'}"
 
 
@@ -248,11 +260,11 @@ def _stop(server: ClearmlServer, task_id: str, asked: dict[str, float], *, at_on
 
 def _by_agents(state: RunState) -> bool:
     """Return whether an agent has had a hand in the run."""
-    return bool(state.worker) or any(step.worker and not step.cached for step in state.steps)
+    return bool(state.worker) or any(step.worker and not step.cached for step in state.all_steps)
 
 
 def _unended(state: RunState) -> list[str]:
-    steps = [step.task_id for step in state.steps if step.task_id and step.status not in runs.ENDED]
+    steps = [step.task_id for step in state.all_steps if step.task_id and step.status not in runs.ENDED]
     return ([state.run_id] if state.status not in runs.ENDED else []) + steps
 
 
@@ -260,7 +272,7 @@ def _remove_leftovers(server: ClearmlServer, state: RunState) -> None:
     """Remove the dataset versions that the run's aborted steps had begun."""
     from pipeline.datasets import discard_unfinished
 
-    makers = {step.task_id for step in state.steps if step.task_id and not step.cached}
+    makers = {step.task_id for step in state.all_steps if step.task_id and not step.cached}
     name, project = state.parameters.get("dataset_name"), state.parameters.get("dataset_project")
     if makers and name and project:
         discard_unfinished(server, project, name, makers)
@@ -269,7 +281,7 @@ def _remove_leftovers(server: ClearmlServer, state: RunState) -> None:
 def datasets_of(server: ClearmlServer, state: RunState) -> dict[str, str]:
     """Return the dataset versions that a run read and made: version → id."""
     ids: list[str] = []
-    for step in state.steps:
+    for step in state.all_steps:
         ids += [dataset for alias, dataset in step.inputs.items() if alias == "input"]
         ids += [value for name, value in step.results.items() if name.endswith("dataset_id")]
     ids = list(dict.fromkeys(ids))

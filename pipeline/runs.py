@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.definitions import DATA_PREPARE
+from pipeline.definitions import DATA_PREPARE, Definition
 from pipeline.timeline import LAUNCHED_PROPERTY, PROPERTY
 
 PENDING, QUEUED, RUNNING, COMPLETED = "pending", "queued", "running", "completed"
@@ -40,8 +40,10 @@ ENDED = {COMPLETED, CACHED, FAILED, ABORTED, SKIPPED}
 GOOD = {COMPLETED, CACHED}
 
 DAG_CONFIGURATION = "Pipeline"
+CONTROLLER_TYPE = "controller"
 TASK_FIELDS = (
     "name",
+    "type",
     "status",
     "status_reason",
     "status_message",
@@ -55,6 +57,7 @@ TASK_FIELDS = (
     "hyperparams",
 )
 RUN_FIELDS = (*TASK_FIELDS, f"configuration.{DAG_CONFIGURATION}")
+"""Of any task of a run: a step may be a pipeline itself."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,17 @@ class StepState:
     """What it returned as values: names of dataset ids to ids."""
     inputs: Mapping[str, str] = field(default_factory=dict)
     """Datasets that it read: alias → id."""
+
+    inner: tuple[StepState, ...] = ()
+    """Its own steps, where it is a pipeline."""
+
+    def family(self) -> Iterator[StepState]:
+        """Yield it and the steps inside it, which are called `<this name>.<their name>`."""
+        yield self
+        for step in self.inner:
+            for member in step.family():
+                parents = tuple(f"{self.name}.{parent}" for parent in member.parents)
+                yield replace(member, name=f"{self.name}.{member.name}", parents=parents)
 
     @property
     def pod(self) -> str:
@@ -140,24 +154,31 @@ class RunState:
         return _pod(self.run_id, self.worker)
 
     @property
+    def all_steps(self) -> tuple[StepState, ...]:
+        """Its steps, and behind each one that is a pipeline the steps of that, called `outer.inner`."""
+        return tuple(member for step in self.steps for member in step.family())
+
+    @property
     def ended(self) -> bool:
         """Whether nothing of it will go on: the controller has ended, and so has every step that it started."""
-        return self.status in ENDED and all(step.status in ENDED or step.status == PENDING for step in self.steps)
+        return self.status in ENDED and all(step.status in ENDED or step.status == PENDING for step in self.all_steps)
 
     @property
     def outcome(self) -> str:
         """`completed` only if every step is; else what went wrong, or `running`."""
-        if any(step.status == FAILED for step in self.steps) or self.status == FAILED:
+        steps = self.all_steps
+        if any(step.status == FAILED for step in steps) or self.status == FAILED:
             return FAILED if self.ended else RUNNING
         if not self.ended:
             return RUNNING
-        good = self.status == COMPLETED and bool(self.steps) and all(step.status in GOOD for step in self.steps)
-        return COMPLETED if good else ABORTED if ABORTED in {self.status, *(s.status for s in self.steps)} else FAILED
+        good = self.status == COMPLETED and bool(steps) and all(step.status in GOOD for step in steps)
+        return COMPLETED if good else ABORTED if ABORTED in {self.status, *(step.status for step in steps)} else FAILED
 
     @property
     def failed_steps(self) -> list[StepState]:
-        """The steps that failed or were aborted."""
-        return [step for step in self.steps if step.status in (FAILED, ABORTED)]
+        """The steps that failed or were aborted; of a pipeline that did so for its steps' sake, those steps."""
+        bad = [step for step in self.all_steps if step.status in (FAILED, ABORTED)]
+        return [step for step in bad if not any(other.name.startswith(f"{step.name}.") for other in bad)]
 
 
 def _pod(task_id: str, worker: str) -> str:
@@ -165,25 +186,17 @@ def _pod(task_id: str, worker: str) -> str:
     return f"{POD_PREFIX}{task_id}" if task_id and worker.endswith(f":{task_id}") else ""
 
 
-def read_run(controller: Mapping[str, Any], tasks: Iterable[Mapping[str, Any]]) -> RunState:
-    """Build the state of a run from the documents of its controller and of its steps' tasks (cached ones included)."""
-    nodes = read_dag(controller)
+def read_run(
+    controller: Mapping[str, Any], tasks: Iterable[Mapping[str, Any]], definition: Definition = DATA_PREPARE
+) -> RunState:
+    """Build the state of a run.
+
+    Args:
+        controller: The controller's document.
+        tasks: Those of its steps' tasks, cached ones and those of pipelines inside it included.
+        definition: Which steps there are while the controller has not written them down.
+    """
     by_id = {task["id"]: task for task in tasks}
-    children = {task["name"]: task for task in by_id.values() if task.get("parent") == controller["id"]}
-    names = [name for name in DATA_PREPARE.steps if name in nodes or not nodes] + [
-        name for name in nodes if name not in DATA_PREPARE.steps
-    ]
-    ended = status_of(controller) in ENDED
-    steps = []
-    for name in names:
-        node = nodes.get(name) or {}
-        task = by_id.get(node.get("job_id") or "") or children.get(name)
-        state = StepState(name, parents=tuple(node.get("parents") or ()))
-        if task is not None:
-            state = _read_step(state, task, cached=task.get("parent") != controller["id"])
-        elif ended:
-            state = replace(state, status=SKIPPED)
-        steps.append(state)
     return RunState(
         run_id=controller["id"],
         name=str(controller.get("name") or ""),
@@ -192,11 +205,34 @@ def read_run(controller: Mapping[str, Any], tasks: Iterable[Mapping[str, Any]]) 
         reason=_reason(controller),
         worker=str(controller.get("last_worker") or ""),
         parameters={name: str(item.get("value")) for name, item in _section(controller, "Args").items()},
-        steps=tuple(steps),
+        steps=_read_steps(controller, by_id, definition),
         created=moment(controller.get("created")),
         started=moment(controller.get("started")),
         completed=moment(controller.get("completed")),
     )
+
+
+def _read_steps(
+    controller: Mapping[str, Any], tasks: Mapping[str, Mapping[str, Any]], definition: Definition | None
+) -> tuple[StepState, ...]:
+    nodes = read_dag(controller)
+    children = {task["name"]: task for task in tasks.values() if task.get("parent") == controller["id"]}
+    graph = {name: tuple((node or {}).get("parents") or ()) for name, node in nodes.items()}
+    graph = graph or dict(definition.graph if definition else {})
+    parts = definition.parts if definition else {}
+    ended = status_of(controller) in ENDED
+    steps = []
+    for name, parents in graph.items():
+        task = tasks.get((nodes.get(name) or {}).get("job_id") or "") or children.get(name)
+        state = StepState(name, parents=parents)
+        if task is not None:
+            state = _read_step(state, task, cached=task.get("parent") != controller["id"])
+            if task.get("type") == CONTROLLER_TYPE:
+                state = replace(state, inner=_read_steps(task, tasks, parts.get(name)))
+        elif ended:
+            state = replace(state, status=SKIPPED)
+        steps.append(state)
+    return tuple(steps)
 
 
 def status_of(task: Mapping[str, Any]) -> str:
@@ -304,22 +340,24 @@ def as_json(
     def rounded(seconds: float | None) -> float | None:
         return None if seconds is None else round(seconds, 3)
 
+    def described(step: StepState) -> dict[str, Any]:
+        inner = {"steps": [described(member) for member in step.inner]} if step.inner else {}
+        return {
+            "name": step.name,
+            "task_id": step.task_id,
+            "status": step.status,
+            "cached": step.cached,
+            "queue_wait_s": None if step.cached else rounded(step.queue_wait_s),
+            "startup_s": None if step.cached else rounded(step.startup_s),
+            "run_s": None if step.cached else rounded(step.run_s),
+            **inner,
+        }
+
     return {
         "status": outcome,
         "run_id": run.run_id,
         "mode": mode,
-        "steps": [
-            {
-                "name": step.name,
-                "task_id": step.task_id,
-                "status": step.status,
-                "cached": step.cached,
-                "queue_wait_s": None if step.cached else rounded(step.queue_wait_s),
-                "startup_s": None if step.cached else rounded(step.startup_s),
-                "run_s": None if step.cached else rounded(step.run_s),
-            }
-            for step in run.steps
-        ],
+        "steps": [described(step) for step in run.steps],
         "datasets": dict(datasets),
         "report": report,
     }
