@@ -49,6 +49,9 @@ class MachineSettings:
     """Two steps at a time, and a spare: an agent looks at its process every 5 s, so a worker stays busy for up to 5 s
     after its step has completed itself."""
 
+    controller_workers: int = 2
+    """A pipeline inside a pipeline has a controller of its own, and the outer one waits for it."""
+
     host: str = LOOPBACK[0]
     """Address that the server listens on: this machine's alone, or one that pods reach."""
 
@@ -108,7 +111,8 @@ class MachineSettings:
         if not self.has_workers:
             return []
         steps = [WorkerPlan(f"steps-{number}", self.steps_queue) for number in range(1, self.step_workers + 1)]
-        return [WorkerPlan("controllers", self.controllers_queue), *steps]
+        more = [f"controllers-{number}" for number in range(2, self.controller_workers + 1)]
+        return [*(WorkerPlan(name, self.controllers_queue) for name in ("controllers", *more)), *steps]
 
 
 def _number(environ: Mapping[str, str], name: str, default: int, allowed: range) -> int:
