@@ -147,7 +147,8 @@ class Follower:
         while self._in_hand() and time.monotonic() < give_up:
             self._print_new()
             time.sleep(LOOK_EVERY_S / 2)
-        self._print_new(all_of_it=True)
+        if not self._print_new(all_of_it=True):
+            self._observer.note("the server does not answer: the last lines of the consoles are missing here")
 
     def _in_hand(self) -> bool:
         try:
@@ -168,7 +169,8 @@ class Follower:
                 followed = self._followed[task_id]
                 followed.ended = followed.ended or time.monotonic()
 
-    def _print_new(self, *, all_of_it: bool = False) -> None:
+    def _print_new(self, *, all_of_it: bool = False) -> bool:
+        """Print what is new; return whether the server answered."""
         self._looked = time.monotonic()
         for followed in self._followed.values():
             quiet = followed.ended is not None and self._looked - followed.ended > LAST_WORDS_S
@@ -177,12 +179,13 @@ class Follower:
             try:
                 lines = followed.source.lines(all_of_it=all_of_it)
             except ServerUnreachableError:
-                return  # the run's own watch says so; what was not read is read later
+                return False  # the run's own watch says so; what was not read is read later
             except CallRefusedError as error:
                 self._observer.note(f"the console of {followed.label} cannot be read: {error.message}")
                 continue
             for line in lines:
                 self._console.print(self._labelled(followed, line), soft_wrap=True, highlight=False)
+        return True
 
     def _labelled(self, followed: _Followed, line: str) -> Text:
         """Return the line after its step's name: aligned and in colours on a terminal, as `task logs` has it else."""

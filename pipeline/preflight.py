@@ -5,14 +5,18 @@ It only looks; a check that passes changes nothing. Outside system: the ClearML 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from pipeline.clearml_server import ClearmlServer
+from pipeline import sharding
+from pipeline.clearml_server import ClearmlServer, DatasetVersion
 from pipeline.errors import ServerError
-from pipeline.settings import IN_PROCESS, QUEUE, Settings
+from pipeline.settings import IN_PROCESS, QUEUE, Settings, queue_of
+from pipeline.versions import version_key
 
 SERVICES_QUEUE = "services"
+ROWS_FACT = "Upload/rows"
 PODS_QUEUE = "k8s_scheduler"
 """Made by the k8s glue, for tasks whose pods start: where it exists, a single worker may run any number of tasks."""
 
@@ -45,10 +49,10 @@ def preflight(server: ClearmlServer, settings: Settings, prepare: Callable[[], N
         QueueError: A queue does not exist or has no live worker.
         DatasetNotFoundError: The input dataset, or its version, does not exist.
         DatasetStateError: The input version was never finished.
+        DataError: There are more shards than rows, as far as the dataset says how many those are.
     """
     controllers_queue = settings.controllers_queue or _controllers_queue(server, settings)
-    queues = set() if settings.mode == IN_PROCESS else {settings.queue} - _overridden(settings)
-    queues |= set() if settings.mode == IN_PROCESS else set(settings.step_queues.values())
+    queues = set() if settings.mode == IN_PROCESS else _queues_of_steps(settings) | set(settings.step_queues.values())
     queues |= {controllers_queue} if settings.mode == QUEUE else set()
     for queue in sorted(queues):
         require_queue(server, queue)
@@ -58,13 +62,13 @@ def preflight(server: ClearmlServer, settings: Settings, prepare: Callable[[], N
 
     name, project, version = (str(settings.parameters[f"dataset_{key}"]) for key in ("name", "project", "version"))
     require_version(server, project, name, version)
-    return Plan(settings, controllers_queue, _deadlock(server, settings, controllers_queue))
+    _require_rows(server, settings, project, name, version)
+    return Plan(settings, controllers_queue, deadlock(server, settings, controllers_queue))
 
 
-def _deadlock(server: ClearmlServer, settings: Settings, controllers_queue: str) -> tuple[str, ...]:
+def deadlock(server: ClearmlServer, settings: Settings, controllers_queue: str) -> tuple[str, ...]:
     """Warn if the controller may hold the only slot that its own steps wait for."""
-    steps = {settings.step_queues.get(step, settings.queue) for step in settings.definition.steps}
-    if settings.mode != QUEUE or controllers_queue not in steps or PODS_QUEUE in server.queues():
+    if settings.mode != QUEUE or controllers_queue not in _queues_of_steps(settings) or PODS_QUEUE in server.queues():
         return ()
     workers = server.workers_of(controllers_queue)
     if len(workers) != 1:
@@ -76,9 +80,27 @@ def _deadlock(server: ClearmlServer, settings: Settings, controllers_queue: str)
     )
 
 
-def _overridden(settings: Settings) -> set[str]:
-    """Return the default queue if no step uses it."""
-    return {settings.queue} if set(settings.step_queues) == set(settings.definition.steps) else set()
+def _queues_of_steps(settings: Settings) -> set[str]:
+    return {queue_of(settings, step) for step in settings.definition.work_steps}
+
+
+def _require_rows(server: ClearmlServer, settings: Settings, project: str, name: str, version: str) -> None:
+    """Check that every shard will get a row: of an uploaded version it is known how many there are."""
+    if settings.shards == 1:
+        return
+    rows = uploaded_rows(server.dataset_versions(project, name), version)
+    if rows:
+        test = math.ceil(rows * float(settings.parameters["test_size"]))
+        for part, count in (("train", rows - test), ("test", test)):
+            sharding.require_rows(part, count, settings.shards)
+
+
+def uploaded_rows(versions: Iterable[DatasetVersion], version: str) -> int | None:
+    """Return how many reviews an uploaded version has, its parents' included; `None` where no upload has made it."""
+    rows = {item.version: int(item.facts[ROWS_FACT]) for item in versions if item.final and ROWS_FACT in item.facts}
+    numbers, _ = version_key(version)
+    batches = [key for key in rows if version_key(key)[0][:-1] == numbers[:-1] and version_key(key)[0] <= numbers]
+    return sum(rows[key] for key in batches) if version in rows else None
 
 
 def _controllers_queue(server: ClearmlServer, settings: Settings) -> str:

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -94,7 +95,7 @@ def test_before_the_first_start_nothing_runs_and_nothing_is_written(server, sett
 
 def test_up_starts_all_and_says_where_and_a_second_one_changes_nothing(server, settings):
     first = report(server("up", "--json"))
-    assert first["started"] == ["server", "controllers", "steps-1", "steps-2", "steps-3"]
+    assert first["started"] == ["server", "controllers", "controllers-2", "steps-1", "steps-2", "steps-3"]
     pids = {worker.plan.name: worker.process().pid for worker in workers.planned(settings)}
     second = report(server("up", "--json"))
     assert second == first | {"started": []}
@@ -109,13 +110,14 @@ def test_status_tells_addresses_queues_and_workers(server, up, settings):
     assert found["api"] == settings.api_url
     assert {(row["name"], row["queue"], row["live"]) for row in found["workers"]} == {
         ("controllers", "services", True),
+        ("controllers-2", "services", True),
         ("steps-1", settings.steps_queue, True),
         ("steps-2", settings.steps_queue, True),
         ("steps-3", settings.steps_queue, True),
     }
     text = server("status").stdout
     assert settings.api_url in text
-    assert text.count("idle") == 4
+    assert text.count("idle") == 5
 
 
 def test_secrets_stay_private(server, up, settings):
@@ -237,8 +239,32 @@ def test_down_ends_everything_and_reports_the_running_task_as_stopped(server, up
 def test_down_finds_what_runs_after_its_folder_was_deleted(server, up, settings):
     shutil.rmtree(settings.state)
     assert server("status").returncode == 3
-    assert server("down").stdout == "Stopped: controllers, steps-1, steps-2, steps-3, server.\n"
+    assert server("down").stdout == "Stopped: controllers, controllers-2, steps-1, steps-2, steps-3, server.\n"
     assert _pids(settings) == []
+
+
+def test_a_server_for_pods_listens_where_told_and_has_no_workers_here(server, settings):
+    server("down")
+    try:
+        done = server("up", "--host", "0.0.0.0", "--no-workers")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("Started: server.\n")
+        assert "It listens beyond this machine, so all three ask for the key" in done.stdout
+        assert f"queue {settings.steps_queue} (task deploy-agent)" in done.stdout
+        assert f"export CLEARML_CONFIG_FILE={settings.configuration}" in done.stdout
+        access = Access.read(settings.configuration)
+        for url in (f"{access.api}/queues.get_all", f"{access.files}/x", f"{access.web}/projects"):
+            assert httpx.get(url).status_code in (401, 303), url  # the pages lead to where one signs in
+        found = server("status", "--json")
+        assert (found.returncode, report(found)["workers"]) == (0, [])
+        assert report(server("up", "--no-workers", "--json"))["started"] == []  # where it listens stays
+        done = server("up", "--no-workers", "--host", "127.0.0.1")
+        assert done.returncode == 35
+        assert "listens on 0.0.0.0, not on 127.0.0.1" in done.stderr
+        assert "task server-down" in done.stderr
+        assert report(server("up", "--json"))["started"] == [plan.name for plan in settings.workers]
+    finally:
+        server("down")
 
 
 def test_two_starts_at_once_make_one_set_up(server, settings):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,8 @@ def test_defaults_live_in_the_project_and_keep_controllers_off_the_steps_queue()
     assert settings.state == PROJECT / ".local"
     assert settings.api_url == "http://127.0.0.1:8008"
     queues = [plan.queue for plan in settings.workers]
-    assert queues[0] == settings.controllers_queue
-    assert queues[1:] == [settings.steps_queue] * settings.step_workers
+    assert queues[:2] == [settings.controllers_queue] * 2, "one for a pipeline, one for a pipeline inside it"
+    assert queues[2:] == [settings.steps_queue] * settings.step_workers
     assert settings.controllers_queue != settings.steps_queue
 
 
@@ -36,8 +37,20 @@ def test_every_variable_is_applied(tmp_path):
         }
     )
     assert (settings.state, settings.api_url) == (tmp_path, "http://127.0.0.1:9008")
-    assert [plan.name for plan in settings.workers] == ["controllers", "steps-1"]
+    assert [plan.name for plan in settings.workers] == ["controllers", "controllers-2", "steps-1"]
     assert settings.agent_python == Path("/opt/agent/bin/python")
+
+
+def test_without_workers_the_queue_is_somebody_elses(tmp_path):
+    settings = replace(MachineSettings.from_environ({}), has_workers=False, host="10.0.0.1")
+    assert settings.workers == []
+    assert settings.api_url == "http://10.0.0.1:8008"
+
+
+def test_the_k8s_glue_is_not_kept_waiting(tmp_path):
+    """It looks after its pods between two answers; a daemon has nothing else to do."""
+    assert float(server_environment({}, tmp_path)["LOCALSERVER_POLL_WAIT_S"]) > 60
+    assert "LOCALSERVER_POLL_WAIT_S" not in server_environment({}, tmp_path, patient=False)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -20,7 +21,7 @@ def shown(states, terminal=False):
 
 def run(*statuses):
     names = ("train_test_split", "train_processing")
-    steps = tuple(StepState(name, f"id-{name}", status) for name, status in zip(names, statuses, strict=True))
+    steps = tuple(StepState(name, f"id-{name}", status) for name, status in zip(names, statuses, strict=False))
     return RunState("run", "DataPrepare", status="running", steps=steps, created=1.0)
 
 
@@ -40,6 +41,23 @@ def test_without_a_terminal_every_change_is_one_line():
         "… train_processing: queued",
     ]
     assert lines[-1] == "a [note]"
+
+
+def test_a_pod_is_named_while_it_runs():
+    """So that `kubectl logs -f` can be used; its name is known once its agent has reported."""
+    task = "id-train_test_split"
+    worker = f"clearml-agent-0:{task}"
+    states = [
+        replace(run(), steps=(StepState("train_test_split", task, status, worker=seen),))
+        for status, seen in [("running", ""), ("running", worker), ("completed", worker)]
+    ]
+    lines = [line.partition(" s  ")[2] for line in shown(states).splitlines()]
+    assert lines[1:-1] == [
+        "▸ train_test_split: running",
+        f"▸ train_test_split: running (pod clearml-id-{task})",
+        "✓ train_test_split: completed",
+    ]
+    assert f"clearml-id-{task}" in shown(states[:2], terminal=True)
 
 
 @pytest.mark.parametrize("status", STYLE)
