@@ -10,6 +10,7 @@ How the SDK's controller is tamed, each for a reason met in real runs:
 - launches are one at a time (two at once: "Failed reloading Task: missing id") and a launch that fails is repeated,
   then ends the step as failed; the SDK would wait for ever for a step that is in no queue;
 - a step whose worker is gone without a word is ended as failed, and run once more;
+- shards wait while as many as may be are under way, and one that failed is run again alone (`pipeline.fan_out`);
 - generated steps carry a digest of this package, so that a cached step is reused only for the same code;
 - generated steps end with `pipeline.timeline.complete`;
 - a pipeline that is a step of another one goes to the controllers' queue only while a worker is idle there, else it
@@ -23,6 +24,7 @@ what the server says.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import threading
@@ -34,12 +36,13 @@ from typing import Any, ClassVar
 
 from clearml import Task
 from clearml.automation import PipelineController
-from clearml.automation.job import ClearmlJob, LocalClearmlJob
+from clearml.automation.job import BaseJob, ClearmlJob, LocalClearmlJob
 
-from pipeline import drafts, provenance, sharding
+from pipeline import drafts, provenance, runs, sharding
 from pipeline.clearml_server import ClearmlServer
 from pipeline.definitions import Definition
 from pipeline.errors import PipelineError
+from pipeline.fan_out import FanOut
 from pipeline.parameters import ParameterValue
 from pipeline.settings import IN_PROCESS, QUEUE, step_requirements
 from pipeline.timeline import LAUNCHED_PROPERTY
@@ -61,6 +64,9 @@ LOST_LOOK_EVERY_S = 10.0
 LOST_REASON = "worker lost"
 LOST_SIGNS = (LOST_REASON, "no sign of life", "non-responsive", "had died")
 """How we, the server's watchdog and `task server-up` say that a step's worker is gone, in its reason or message."""
+
+SDK_LOGGER = "clearml.automation.controller"
+"""Warns of each shard that waits, each time that a step ends."""
 
 OPTIONS_SECTION = "Options"
 RESULTS_SECTION = "return"
@@ -136,10 +142,15 @@ class Controller(PipelineController):  # type: ignore[misc]
         )
         self._clearml_job_class = QueuedStep
         self.server = ClearmlServer.of_task(self.task)
+        logging.getLogger(SDK_LOGGER).addFilter(lambda record: "Skipping launching step" not in record.getMessage())
         self.options = self._connect_options(launch)
+        in_process = (launch.mode if self.task.running_locally() else self.options["mode"]) == IN_PROCESS
+        self.fan_out = FanOut.of_options(self.options, definition.shardable, in_process=in_process)
+        self.definition = definition.with_shards(self.fan_out.shards)
         self.set_default_execution_queue(self.options["queue"])
         self.mode = launch.mode if self.task.running_locally() else self.options["mode"]
         _StepJob.look_in_cache = self.options["cache"]
+        _StepJob.preferred = self._completed_steps(self.options["from_run"])
         values = definition.defaults | dict(launch.parameters)
         for parameter in definition.parameters:
             self.add_parameter(
@@ -154,7 +165,7 @@ class Controller(PipelineController):  # type: ignore[misc]
         name: str,
         function: Callable[..., Any],
         *,
-        inputs: Mapping[str, str],
+        inputs: Mapping[str, str | int],
         outputs: Sequence[str],
         task_type: str = "data_processing",
     ) -> None:
@@ -167,12 +178,13 @@ class Controller(PipelineController):  # type: ignore[misc]
             outputs: Names of what the function returns, in order.
             task_type: ClearML's type of its task.
         """
+        self._forget_other_definition(name, function.__name__, inputs)
         self.add_function_step(
             name=name,
             function=function,
             function_kwargs=dict(inputs),
             function_return=list(outputs),
-            execution_queue=self.options["queues"].get(name) or None,
+            execution_queue=sharding.value_of(self.options["queues"], name) or None,
             packages=step_requirements(),
             cache_executed_step=True,
             repo="",
@@ -226,7 +238,7 @@ class Controller(PipelineController):  # type: ignore[misc]
         draft = drafts.ensure_draft(self.server, definition)
         self._parts[name] = self.server.tasks(["project"], id=[draft])[0]["project"]
         options = {
-            "cache": self.options["cache"],
+            **{option: self.options[option] for option in ("cache", "shards", "max_parallel", "retries")},
             "mode": IN_PROCESS if self.mode == IN_PROCESS else QUEUE,
             "queue": self.options["queue"],
             "controllers_queue": self.options["controllers_queue"],
@@ -251,14 +263,50 @@ class Controller(PipelineController):  # type: ignore[misc]
         """Put the options that are no parameters on the controller's task; under an agent, read them from there."""
         options = {
             "cache": launch.use_cache,
+            # Texts, since the SDK would silently take the default for a number that somebody misspelt on the page.
+            "shards": str(launch.shards),
+            "max_parallel": str(launch.max_parallel),
+            "retries": str(launch.retries),
+            "from_run": launch.from_run,
             "mode": QUEUE,  # what an agent does with it, however this run was started
             "queue": launch.queue,
             "controllers_queue": launch.controllers_queue,
-            "queues": {step: launch.step_queues.get(step, "") for step in self.definition.all_steps},
-            "images": {step: launch.step_images.get(step, "") for step in self.definition.all_steps},
+            "queues": dict.fromkeys(self.definition.all_steps, "") | self._stored("queues") | dict(launch.step_queues),
+            "images": dict.fromkeys(self.definition.all_steps, "") | self._stored("images") | dict(launch.step_images),
         }
         connected: dict[str, Any] = self.task.connect(options, name=OPTIONS_SECTION)
         return connected
+
+    def _stored(self, option: str) -> dict[str, str]:
+        """Return what is set per step on the controller's task: for shards, too, that this run may not have."""
+        prefix = f"{OPTIONS_SECTION}/{option}/"
+        found: dict[str, str] = self.task.get_parameters() or {}
+        return {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
+
+    def _completed_steps(self, run_id: str) -> frozenset[str]:
+        """Return the tasks of an earlier run's completed steps: its own, and those that it found in the cache."""
+        if not run_id:
+            return frozenset()
+        controllers = self.server.tasks(runs.RUN_FIELDS, id=[run_id])
+        own = self.server.tasks(["status"], parent=[run_id], status=["completed", "published"])
+        return frozenset(
+            [task["id"] for task in own] + [task for item in controllers for task in runs.step_task_ids(item)]
+        )
+
+    def _forget_other_definition(self, name: str, function: str, inputs: Mapping[str, Any]) -> None:
+        """Let the SDK make a step's definition anew where the one on a cloned controller is of another graph.
+
+        Under an agent it takes what is stored; with another number of shards the same step does something else.
+        """
+        stored = (self.task.data.configuration or {}).get(name)
+        if stored is None or self.task.running_locally():
+            return
+        definition = json.loads(stored.value or "{}")
+        known = {key for section in (definition.get("hyperparams") or {}).values() for key in section}
+        image = (definition.get("container") or {}).get("image") or ""
+        wanted = (f"{function}.py", set(inputs), sharding.value_of(self.options["images"], name))
+        if (definition["script"]["entry_point"], known, image) != wanted:
+            del self.task.data.configuration[name]
 
     def _start(self, *args: Any, **kwargs: Any) -> bool:
         if self._clearml_job_class is LocalClearmlJob:
@@ -291,11 +339,13 @@ class Controller(PipelineController):  # type: ignore[misc]
 
     def _create_task_from_function(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         definition: dict[str, Any] = super()._create_task_from_function(*args, **kwargs)
-        finish_step_definition(definition, image=self.options["images"].get(str(definition["name"]), ""))
+        finish_step_definition(definition, image=sharding.value_of(self.options["images"], str(definition["name"])))
         return definition
 
     def _launch_node(self, node: Any) -> bool:
         with self._launches:
+            if self.fan_out.must_wait(node.name, self._nodes.values()):
+                return False  # it has no task yet: the SDK asks again when the next step has ended
             for attempt in range(1, LAUNCH_ATTEMPTS + 1):
                 try:
                     launched = self._launch(node)
@@ -415,6 +465,8 @@ class _StepJob:
     """
 
     look_in_cache: ClassVar[bool] = True
+    preferred: ClassVar[frozenset[str]] = frozenset()
+    """Tasks that are taken before all others in the cache, and in any case."""
 
     def launch(self, queue_name: str | None = None) -> bool:
         """Enqueue the task, or start its process."""
@@ -424,6 +476,15 @@ class _StepJob:
 
     @classmethod
     def _get_cached_task(cls, task_hash: str) -> Any:
+        if cls.preferred and task_hash:
+            found = Task._query_tasks(
+                task_ids=sorted(cls.preferred),
+                status=["completed", "published"],
+                _all_={"fields": [f"runtime.{BaseJob._job_hash_property}"], "pattern": f"^{task_hash}$"},
+                only_fields=["id"],
+            )
+            if found:
+                return Task.get_task(task_id=found[0].id)
         return super()._get_cached_task(task_hash) if cls.look_in_cache else None  # type: ignore[misc]
 
 
@@ -453,10 +514,11 @@ def finish_step_definition(definition: dict[str, Any], image: str = "") -> None:
 
 
 def _run_again(pipeline: Any, node: Any, retries: int) -> bool:
-    """Run a step once more if its worker was lost; a step that failed by itself would fail again."""
+    """Run a step once more if its worker was lost, a shard as often as it may be; others would fail again."""
     node.job.task.reload()
     why = f"{node.job.task.data.status_reason} {node.job.task.data.status_message}".lower()
-    return retries < 1 and any(sign in why for sign in LOST_SIGNS)
+    lost = retries < 1 and any(sign in why for sign in LOST_SIGNS)
+    return lost or bool(pipeline.fan_out.is_tried_again(pipeline.server, node.name, node.job.task_id(), retries))
 
 
 def _announce(file: Path, task_id: str) -> None:

@@ -6,8 +6,11 @@ says; what the steps do, `pipeline.stages`.
 
 from __future__ import annotations
 
+from pipeline import sharding
 from pipeline.controller import Controller, Launch, run_controller
 from pipeline.definitions import DATA_PREPARE
+from pipeline.steps.shard_joining import shard_joining
+from pipeline.steps.shard_processing import shard_processing
 from pipeline.steps.test_processing import test_processing
 from pipeline.steps.train_processing import train_processing
 from pipeline.steps.train_test_split import train_test_split
@@ -28,13 +31,32 @@ def build(launch: Launch) -> Controller:
         outputs=["raw_train_dataframe", "raw_test_dataframe", "split_dataset_id"],
     )
     for part, function in (("train", train_processing), ("test", test_processing)):
-        pipe.add_function(
-            f"{part}_processing",
-            function,
-            inputs={
-                f"raw_{part}_dataframe": f"${{train_test_split.raw_{part}_dataframe}}",
-                "split_dataset_id": "${train_test_split.split_dataset_id}",
-            },
-            outputs=[f"processed_{part}_dataframe", "dataset_id"],
-        )
+        split = {
+            f"raw_{part}_dataframe": f"${{train_test_split.raw_{part}_dataframe}}",
+            "split_dataset_id": "${train_test_split.split_dataset_id}",
+        }
+        outputs = [f"processed_{part}_dataframe", "dataset_id"]
+        shards = sharding.shard_names(f"{part}_processing", pipe.fan_out.shards)
+        if not shards:
+            pipe.add_function(f"{part}_processing", function, inputs=split, outputs=outputs)
+            continue
+        for number, name in enumerate(shards, 1):
+            pipe.add_function(
+                name,
+                shard_processing,
+                inputs={
+                    "part": part,
+                    "shard": number,
+                    "shards": len(shards),
+                    "raw_dataframe": split[f"raw_{part}_dataframe"],
+                    "split_dataset_id": split["split_dataset_id"],
+                },
+                outputs=["frame", "facts"],
+            )
+        frames = {
+            f"{output}_{number}": f"${{{name}.{output}}}"
+            for number, name in enumerate(shards, 1)
+            for output in ("frame", "facts")
+        }
+        pipe.add_function(f"{part}_processing", shard_joining, inputs={"part": part, **frames}, outputs=outputs)
     return pipe

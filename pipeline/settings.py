@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline import sharding
 from pipeline.agent_values import AgentValues
 from pipeline.definitions import DATA_PREPARE, Definition
 from pipeline.errors import SettingsError, UsageError
@@ -59,8 +60,20 @@ class Settings:
     mode: str = QUEUE
     parameters: Mapping[str, ParameterValue] = field(default_factory=lambda: DATA_PREPARE.defaults)
     use_cache: bool = True
+    shards: int = 1
+    """Into how many steps a step that can be split is split; `definition` is so already."""
+
+    max_parallel: int = sharding.NO_LIMIT
+    """Shards that are in queues or running at once."""
+
+    retries: int = sharding.RETRIES
+    """How often a shard that failed is run again."""
+
+    from_run: str = ""
+    """Run whose completed steps are taken before all others in the cache."""
+
     step_queues: Mapping[str, str] = field(default_factory=dict)
-    """Step → its own queue instead of `queue`."""
+    """Step → its own queue instead of `queue`; what is set for a step counts for its shards."""
 
     step_images: Mapping[str, str] = field(default_factory=dict)
     """Step → container image, where its worker runs containers."""
@@ -82,6 +95,10 @@ class Settings:
         mode: str = QUEUE,
         assignments: Iterable[str] = (),
         use_cache: bool = True,
+        shards: int = 1,
+        max_parallel: int = sharding.NO_LIMIT,
+        retries: int = sharding.RETRIES,
+        from_run: str = "",
         step_queues: Iterable[str] = (),
         step_images: Iterable[str] = (),
         timeout_s: float = DEFAULT_TIMEOUT_S,
@@ -94,6 +111,8 @@ class Settings:
         """
         if timeout_s <= 0:
             raise SettingsError(f"--timeout {timeout_s:g}: a run needs more than 0 seconds", hint="--timeout 3600")
+        shards = sharding.whole_number(shards, "--shards", 1, sharding.MOST_SHARDS)
+        definition = definition.with_shards(shards)
         return cls(
             queue=queue or AgentValues.load().queue,
             controllers_queue=controllers_queue,
@@ -101,11 +120,20 @@ class Settings:
             mode=require_known(mode, MODES, "mode"),
             parameters=parse_assignments(definition.parameters, assignments),
             use_cache=use_cache,
+            shards=shards,
+            max_parallel=sharding.whole_number(max_parallel, "--max-parallel", 0, 2 * sharding.MOST_SHARDS),
+            retries=sharding.whole_number(retries, "--retries", 0, sharding.MOST_RETRIES),
+            from_run=from_run,
             step_queues=per_step(step_queues, "--step-queue", definition.steps),
             step_images=per_step(step_images, "--step-image", definition.steps),
             timeout_s=timeout_s,
             server_configured=server_configured(environ),
         )
+
+
+def queue_of(settings: Settings, step: str) -> str:
+    """Return the queue that a step goes to where steps go to queues."""
+    return sharding.value_of(settings.step_queues, step) or settings.queue
 
 
 def server_configured(environ: Mapping[str, str]) -> bool:

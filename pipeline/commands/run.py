@@ -27,7 +27,9 @@ from pipeline.settings import (
     MODES,
     QUEUE,
     Settings,
+    queue_of,
 )
+from pipeline.sharding import MOST_SHARDS, NO_LIMIT, RETRIES, value_of
 
 if TYPE_CHECKING:
     from pipeline.preflight import Plan
@@ -49,13 +51,44 @@ _OPTIONS = (
     ),
     click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Set a parameter; may be repeated."),
     click.option("--no-cache", is_flag=True, help="Run every step, even if the same step has been run before."),
+    click.option(
+        "--shards",
+        type=int,
+        default=1,
+        show_default=True,
+        metavar="N",
+        help=f"Split the preprocessing of each set into N steps (1 to {MOST_SHARDS}) on the queue, and join them.",
+    ),
+    click.option(
+        "--max-parallel",
+        type=int,
+        default=NO_LIMIT,
+        metavar="M",
+        help="Have at most M shards in queues or running at once  [default: as many as there are workers; in process, "
+        "as many as cores]",
+    ),
+    click.option(
+        "--retries",
+        type=int,
+        default=RETRIES,
+        show_default=True,
+        metavar="R",
+        help="Run a shard that failed again, alone, up to R times; not where it refuses its data. "
+        "(Any step whose worker is lost is run again once, whatever R.)",
+    ),
     click.option("--queue", help="Queue of the steps  [default: the queue in helm/values-agent.yaml]"),
     click.option(
         "--controllers-queue", help="Queue of the controller  [default: services if it is served, else --queue]"
     ),
-    click.option("--step-queue", "step_queues", multiple=True, metavar="STEP=QUEUE", help="A step's own queue."),
     click.option(
-        "--step-image", "step_images", multiple=True, metavar="STEP=IMAGE", help="A step's own container image."
+        "--step-queue", "step_queues", multiple=True, metavar="STEP=QUEUE", help="A step's own queue, its shards' too."
+    ),
+    click.option(
+        "--step-image",
+        "step_images",
+        multiple=True,
+        metavar="STEP=IMAGE",
+        help="A step's own container image, its shards' too.",
     ),
     click.option(
         "--timeout",
@@ -96,6 +129,9 @@ def start(
     mode: str,
     assignments: tuple[str, ...],
     no_cache: bool,
+    shards: int,
+    max_parallel: int,
+    retries: int,
     queue: str | None,
     controllers_queue: str | None,
     step_queues: tuple[str, ...],
@@ -115,6 +151,9 @@ def start(
         mode=mode,
         assignments=assignments,
         use_cache=not no_cache,
+        shards=shards,
+        max_parallel=max_parallel,
+        retries=retries,
         step_queues=step_queues,
         step_images=step_images,
         timeout_s=timeout_s,
@@ -217,7 +256,7 @@ def _write_report(
 def _summarise(
     connection: Connection, state: RunState, datasets: dict[str, str], report: Path | None, console: Console
 ) -> None:
-    cached = [step.name for step in state.steps if step.cached]
+    cached = [step.name for step in state.all_steps if step.cached]
     if cached:
         console.print(f"Reused from an earlier run with the same code and inputs: {', '.join(cached)}")
     console.print(f"Dataset versions: {', '.join(datasets)}")
@@ -296,8 +335,8 @@ def _dry_run(settings: Settings, console: Console, *, as_json: bool) -> int:
         {
             "name": step,
             "parents": list(parents),
-            "queue": None if settings.mode == IN_PROCESS else settings.step_queues.get(step, settings.queue),
-            "image": settings.step_images.get(step),
+            "queue": None if settings.mode == IN_PROCESS else queue_of(settings, step),
+            "image": value_of(settings.step_images, step) or None,
         }
         for step, parents in settings.definition.graph.items()
     ]
@@ -307,6 +346,9 @@ def _dry_run(settings: Settings, console: Console, *, as_json: bool) -> int:
             "mode": settings.mode,
             "parameters": dict(settings.parameters),
             "cache": settings.use_cache,
+            "shards": settings.shards,
+            "max_parallel": settings.max_parallel,
+            "retries": settings.retries,
             "steps": steps,
             "requirements": step_requirements(),
         }
