@@ -9,9 +9,12 @@ The module must not know what the file is a part of (`pipeline.stages`) and prin
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -19,7 +22,12 @@ from pipeline import text
 from pipeline.errors import DataError
 from pipeline.pace import Pace
 from pipeline.reviews import MAX_BAD, Summary
-from pipeline.tables import Table, write_parquet
+from pipeline.tables import Table, encoded_lists, parquet_sink, to_arrow
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_THREADS = 2  # most of the work is outside the GIL; each batch on its way is some 100 MB
 
 
 @dataclass
@@ -84,11 +92,12 @@ def preprocess_file(
         rows=rows,
     )
 
-    def frames() -> Iterator[pl.DataFrame]:
-        for frame in table.batches():
-            processed = text.preprocess(frame, column)
-            _count(counts, processed[text.CORPUS])
-            yield processed
+    with parquet_sink(target) as write:
+        for batch in _processed(table.batches(), column):
+            write(batch.data)
+            counts.rows += len(batch.data)
+            counts.texts += batch.texts
+            counts.words += batch.words
             if progress:
                 progress(Pace(counts.rows, table.progress, time.perf_counter() - start))
         if require_texts and not counts.texts:
@@ -96,14 +105,43 @@ def preprocess_file(
                 f"column {column!r} of {source} holds no text in any of its {counts.rows:,} rows",
                 hint="name the text column with --column, or use data with texts",
             )
-
-    write_parquet(target, frames())
     counts.seconds = time.perf_counter() - start
     counts.reading = table.summary
     return counts
 
 
-def _count(counts: Counts, corpus: pl.Series) -> None:
-    counts.rows += len(corpus)
-    counts.texts += len(corpus) - corpus.null_count()
-    counts.words += int(corpus.list.len().sum() or 0) - int((corpus.list.first() == "").sum() or 0)
+@dataclass(frozen=True)
+class _Batch:
+    data: pa.Table
+    texts: int
+    words: int
+
+
+def _processed(frames: Iterator[pl.DataFrame], column: str) -> Iterator[_Batch]:
+    """Yield the frames with their lemmas, in order, a few at a time: reading and writing go on meanwhile."""
+    with ThreadPoolExecutor(_THREADS) as threads:
+        waiting: deque[Future[_Batch]] = deque()
+        try:
+            for frame in frames:
+                waiting.append(threads.submit(_process, frame, column))
+                if len(waiting) > _THREADS:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _process(frame: pl.DataFrame, column: str) -> _Batch:
+    import pyarrow as pa
+
+    texts = text.texts_of(frame, column)
+    encoded = text.encode(texts)
+    words = pa.DictionaryArray.from_arrays(
+        pa.array(encoded.numbers), encoded.lemmas.to_arrow(compat_level=pl.CompatLevel.oldest())
+    )
+    nulls = pa.array(encoded.nulls) if encoded.nulls.any() else None
+    lists = encoded_lists(pa.array(encoded.offsets), words, nulls)
+    data = to_arrow(frame.drop(text.CORPUS, strict=False)).append_column(text.CORPUS, lists)
+    return _Batch(data, len(texts) - int(encoded.nulls.sum()), encoded.words)

@@ -6,8 +6,9 @@ module must not know what the batches are for. It talks to no outside system but
 
 from __future__ import annotations
 
+import base64
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 25_000
 """Rows of a batch, and of each row group that is written: small enough to give each of many shards its own."""
+_DICTIONARY_BYTES = 1 << 24
 _READ_BYTES = 1 << 20  # pyarrow would else read a column's whole row group at once, which may be the whole file
 
 
@@ -182,6 +184,76 @@ def _from_arrow(data: pa.RecordBatch | pa.Table) -> pl.DataFrame:
     return frame
 
 
+@contextlib.contextmanager
+def parquet_sink(path: Path) -> Iterator[Callable[[pa.Table], None]]:
+    """Write a parquet file piece by piece: give a function that writes one row group.
+
+    Lists of texts are best given with their values as a dictionary, in the order in which they come first; they are
+    read as plain lists of strings all the same.
+
+    Args:
+        path: The file; it appears, or is replaced, when the block ends well.
+
+    Raises:
+        OutputFileError: The file cannot be written.
+    """
+    from pyarrow import parquet
+
+    with replacing(path) as temporary, contextlib.ExitStack() as stack:
+        writer = None
+
+        def write(data: pa.Table) -> None:
+            nonlocal writer
+            if writer is None:
+                schema = data.schema.with_metadata(_types(data.schema))
+                writer = stack.enter_context(parquet.ParquetWriter(temporary, schema, **_writing(schema)))
+            if len(data):
+                writer.write_table(data.replace_schema_metadata(writer.schema.metadata))
+
+        yield write
+
+
+def _writing(schema: pa.Schema) -> dict[str, Any]:
+    """Return how to write: dictionaries where values repeat, for texts only compression; no statistics, unread here."""
+    import pyarrow as pa
+
+    texts = (pa.types.is_string, pa.types.is_large_string)
+    dictionaries = [
+        f"{field.name}.list.element" if _is_list(field.type) else field.name
+        for field in schema
+        if not any(test(field.type) for test in texts)
+    ]
+    return {
+        "compression": "zstd",
+        "use_dictionary": dictionaries,
+        "dictionary_pagesize_limit": _DICTIONARY_BYTES,
+        "write_statistics": False,
+        "store_schema": False,  # `_types` does it
+    }
+
+
+def _types(schema: pa.Schema) -> dict[bytes, bytes]:
+    """Return the note by which readers learn the columns' types; dictionaries are but a way of writing."""
+    import pyarrow as pa
+
+    plain = pa.schema([_plain_field(field) for field in schema])
+    return {b"ARROW:schema": base64.b64encode(plain.serialize())}
+
+
+def _plain_field(field: pa.Field) -> pa.Field:
+    import pyarrow as pa
+
+    if _is_list(field.type) and pa.types.is_dictionary(field.type.value_type):
+        return pa.field(field.name, pa.large_list(pa.large_string()))
+    return field
+
+
+def _is_list(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
+
+
 def write_parquet(path: Path, frames: Iterable[pl.DataFrame]) -> None:
     """Write frames of one schema as one parquet file with row groups of `BATCH_ROWS`.
 
@@ -192,16 +264,35 @@ def write_parquet(path: Path, frames: Iterable[pl.DataFrame]) -> None:
     Raises:
         OutputFileError: The file cannot be written.
     """
-    from pyarrow import parquet
-
-    with replacing(path) as temporary, contextlib.ExitStack() as stack:
-        writer = None
+    with parquet_sink(path) as write:
         for frame in _equal(frames):
-            data = _to_arrow(frame)
-            if writer is None:
-                writer = stack.enter_context(parquet.ParquetWriter(temporary, data.schema, compression="zstd"))
-            if len(data):
-                writer.write_table(data)
+            write(to_arrow(frame))
+
+
+def to_arrow(frame: pl.DataFrame) -> pa.Table:
+    """Return a frame as it is written: lists of texts with their values as a dictionary."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    # Readers other than polars may not know string views.
+    table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    for place, field in enumerate(table.schema):
+        if _is_list(field.type) and pa.types.is_large_string(field.type.value_type):
+            lists = table.column(place).combine_chunks()
+            first, last = lists.offsets[0].as_py(), lists.offsets[-1].as_py()  # a slice has values of others around
+            values = lists.values.slice(first, last - first)
+            offsets = pc.subtract(lists.offsets, first)
+            table = table.set_column(place, field.name, encoded_lists(offsets, values, lists.is_null()))
+    return table
+
+
+def encoded_lists(offsets: pa.Array, values: pa.Array, nulls: pa.Array | None = None) -> pa.Array:
+    """Return lists whose values are a dictionary: of texts, or of places in a dictionary already."""
+    import pyarrow as pa
+
+    if not pa.types.is_dictionary(values.type):
+        values = values.dictionary_encode()
+    return pa.LargeListArray.from_arrays(offsets.cast(pa.int64()), values, mask=nulls)
 
 
 def join_parquet(sources: Sequence[Path], target: Path) -> None:
@@ -238,9 +329,3 @@ def row_count(path: Path) -> int:
 def slices(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
     """Yield a frame in pieces of `BATCH_ROWS`, for `write_parquet`: only a piece at a time is made into bytes."""
     yield from frame.iter_slices(BATCH_ROWS) if len(frame) else [frame]
-
-
-def _to_arrow(frame: pl.DataFrame) -> pa.Table:
-    # Readers other than polars may not know string views. In one piece: the file's pages end where a piece ends, so
-    # that the same rows in other pieces would be other bytes.
-    return frame.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
