@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from scipy import sparse
 
-Integers = npt.NDArray[np.int64]
+Integers = npt.NDArray[np.integer[Any]]
 Floats = npt.NDArray[np.float64]
 
 BATCH_ROWS = 25_000
@@ -58,7 +58,7 @@ class Lemmas:
             valid = values.is_valid().to_numpy(zero_copy_only=False)
             offsets = np.concatenate(([0], np.cumsum(valid, dtype=np.int64)))[offsets]
             values = values.drop_null()
-        return cls(values.dictionary, values.indices.to_numpy(zero_copy_only=False).astype(np.int64), offsets)
+        return cls(values.dictionary, values.indices.to_numpy(zero_copy_only=False), offsets)
 
 
 @dataclass(frozen=True)

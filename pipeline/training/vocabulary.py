@@ -51,11 +51,11 @@ class Words:
         import pyarrow.compute as pc
 
         distinct = lemmas.distinct
-        many = np.ones(len(distinct), np.int64)
+        many = np.ones(len(distinct), np.int32)
         pieces: list[str] = []
         plain = pc.match_substring_regex(distinct, _PLAIN).to_numpy(zero_copy_only=False).astype(bool)
         odd = np.flatnonzero(~plain)
-        first = np.arange(len(distinct))
+        first = np.arange(len(distinct), dtype=np.int32)
         for place in odd:
             found = _WORD.findall(distinct[int(place)].as_py().lower())
             many[place], first[place] = len(found), len(distinct) + len(pieces)
@@ -63,15 +63,18 @@ class Words:
         if pieces:
             distinct = pa.concat_arrays([distinct, pa.array(pieces, distinct.type)])
         size = len(lemmas.offsets) - 1
-        rows = np.repeat(np.arange(size), np.diff(lemmas.offsets))
-        lengths = many[lemmas.places]
-        if len(odd) and (lengths != 1).any():
+        rows = np.repeat(np.arange(size, dtype=np.int32), np.diff(lemmas.offsets))
+        places, lengths = lemmas.places, many[lemmas.places]
+        none, several = not lengths.all(), bool((lengths > 1).any())
+        if several:
             starts = np.cumsum(lengths) - lengths
             within = np.arange(int(lengths.sum())) - np.repeat(starts, lengths)
-            places = np.repeat(first[lemmas.places], lengths) + within
-            rows = np.repeat(rows, lengths)
+            places, rows = np.repeat(first[places], lengths) + within, np.repeat(rows, lengths)
+        elif none:
+            some = lengths > 0
+            places, rows = first[places[some]], rows[some]
         else:
-            places = first[lemmas.places]
+            places = first[places]
         return cls(distinct, places, rows, size)
 
 
