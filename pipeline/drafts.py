@@ -1,9 +1,10 @@
 """The drafts that are cloned to run a pipeline: inside another one, by a trigger, by the clock. Found, or made.
 
-Found by project, name and tags (the package's version and a digest of its source), never by a known id. Made through
-the API, as the SDK would leave a controller that has not run yet: no process has to start for it. To be cloned: a
-draft that somebody enqueues is a draft no more, and the next call makes another. The draft of the task TF-IDF is in
-`pipeline.fit_model`. Outside system: the ClearML server, through its adapter.
+Found by project, name and the package's version and source, never by a known id. Made through the API, as the SDK
+would leave a controller that has not run yet: no process has to start for it. To be cloned: a draft that somebody
+enqueues is a draft no more, and the next call makes another. Version and source are in the draft's runtime properties,
+which clones do not inherit. The draft of the task TF-IDF is in `pipeline.fit_model`. Outside system: the ClearML
+server, through its adapter.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from pipeline.settings import step_requirements
 SUFFIX = " (template)"
 """Behind the name of a draft: the SDK counts the runs of a pipeline by its bare name."""
 
-TAG = "template"
 PIPELINE_TAG, HIDDEN_TAG = "pipeline", "hidden"
 PIPELINES_SECTION = ".pipelines"
 
@@ -32,18 +32,14 @@ def ensure_draft(server: ClearmlServer, definition: Definition) -> str:
         server: The server.
         definition: The pipeline.
     """
-    tags = [TAG, f"version {provenance.PACKAGE_VERSION}", f"source {provenance.source_digest()}"]
+    code = {"version": provenance.PACKAGE_VERSION, "source": provenance.source_digest()}
     project = _project(server, definition)
     name = definition.name + SUFFIX
     drafts = server.tasks(
-        ["created"],
-        project=[project],
-        name=f"^{re.escape(name)}$",
-        status=["created"],
-        tags=["__$all", *tags],
-        order_by=["created"],
+        ["runtime"], project=[project], name=f"^{re.escape(name)}$", status=["created"], order_by=["created"]
     )
-    return str(drafts[0]["id"]) if drafts else _make(server, definition, project, name, tags)
+    mine = [draft for draft in drafts if code.items() <= (draft.get("runtime") or {}).items()]
+    return str(mine[0]["id"]) if mine else _make(server, definition, project, name, code)
 
 
 def project_path(definition: Definition) -> str:
@@ -51,7 +47,7 @@ def project_path(definition: Definition) -> str:
     return f"{definition.project}/{PIPELINES_SECTION}/{definition.name}"
 
 
-def _make(server: ClearmlServer, definition: Definition, project: str, name: str, tags: list[str]) -> str:
+def _make(server: ClearmlServer, definition: Definition, project: str, name: str, code: dict[str, str]) -> str:
     commit = provenance.commit()
     draft = str(
         server.call(
@@ -59,7 +55,6 @@ def _make(server: ClearmlServer, definition: Definition, project: str, name: str
             name=name,
             project=project,
             type="controller",
-            tags=tags,
             system_tags=[PIPELINE_TAG],
             comment=f"made by pipeline {provenance.PACKAGE_VERSION}" + (f", commit {commit}" if commit else ""),
             script={
@@ -84,7 +79,7 @@ def _make(server: ClearmlServer, definition: Definition, project: str, name: str
             },
         )["id"]
     )
-    server.call("tasks.edit", task=draft, runtime={"version": provenance.PACKAGE_VERSION})
+    server.call("tasks.edit", task=draft, runtime=code)
     return draft
 
 
