@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from deploy import checks_environment, probe
 from deploy.checks import Check, Finding, Level, Result, ok, run
@@ -37,14 +38,20 @@ def require_from_pods(session: Session, report: Report) -> None:
         PreflightError: For the first check that failed.
     """
     images = {"agent": session.plan.agent_image, "task": session.plan.task_image}
-    names = {role: probe.start(session, image, role) for role, image in images.items()}
+    names = {role: probe.name(session, role) for role in images}
 
     def ask(role: str) -> Finding:
         seen = probe.finish(session, names[role], images[role])
         probe.require_reachable(seen, session.plan.api_url)
         return ok(f"{seen.image} runs Python {seen.python} and reaches {session.plan.api_url} ({seen.seconds:.1f} s)")
 
-    _require([Check(f"pod-{role}", f"{role} image in a pod", lambda role=role: ask(role)) for role in images], report)  # type: ignore[misc]
+    try:
+        for role, image in images.items():  # both at once: a node may have to fetch the images
+            probe.start(session, names[role], image)
+        _require([Check(f"pod-{role}", f"{role} image in a pod", partial(ask, role)) for role in images], report)
+    finally:  # also after Ctrl-C
+        for name in names.values():
+            probe.remove(session, name)
 
 
 def _require(checks: list[Check], report: Report) -> None:

@@ -52,10 +52,14 @@ class Seen:
     seconds: float
 
 
-def start(session: Session, image: str, role: str) -> str:
-    """Make the pod that asks; return its name."""
+def name(session: Session, role: str) -> str:
+    """Return the name of the pod that asks for the image of a role."""
+    return f"{session.settings.fullname}-probe-{role}"
+
+
+def start(session: Session, name: str, image: str) -> None:
+    """Make the pod that asks."""
     plan = session.plan
-    name = f"{session.settings.fullname}-probe-{role}"
     session.cluster.delete("pods", name, grace_s=0)
     urls = {"api": f"{plan.urls['api']}/debug.ping", "web": f"{plan.urls['web']}/", "files": f"{plan.urls['files']}/"}
     container = {
@@ -83,7 +87,7 @@ def start(session: Session, image: str, role: str) -> str:
     while True:
         try:
             session.cluster.create_pod(body)
-            return name
+            return
         except ClusterError:  # the last one is still going
             if session.cluster.pod(name) is None or not wait.again():
                 raise
@@ -98,24 +102,26 @@ def finish(session: Session, name: str, image: str) -> Seen:
     """
     wait = Wait(session.settings.deadlines.probe, poll_s=0.4)
     patience = Patience(wait)
-    try:
-        while True:
-            pod: Json = session.cluster.pod(name) or {"metadata": {"name": name}}
-            verdict = classify_pod(pod, session.now())
-            if verdict.state == State.DONE:
-                return _seen(session, name, image, wait.seconds)
-            if verdict.state == State.FAILED and patience.over(name, verdict):
-                raise pod_error(session, pod, verdict, "probe pod")
-            if not wait.again():
-                raise DeadlineError(
-                    f"probe pod {name} of image {image} did not end within {wait.seconds:.0f} s: "
-                    f"{verdict.reason} {verdict.message}",
-                    hint=f"kubectl -n {session.settings.namespace} get events; give the node the image beforehand",
-                    evidence=tuple(session.cluster.events(name)[-4:]),
-                )
-    finally:
-        with suppress(DeployError):
-            session.cluster.delete("pods", name, grace_s=0)
+    while True:
+        pod: Json = session.cluster.pod(name) or {"metadata": {"name": name}}
+        verdict = classify_pod(pod, session.now())
+        if verdict.state == State.DONE:
+            return _seen(session, name, image, wait.seconds)
+        if verdict.state == State.FAILED and patience.over(name, verdict):
+            raise pod_error(session, pod, verdict, "probe pod")
+        if not wait.again():
+            raise DeadlineError(
+                f"probe pod {name} of image {image} did not end within {wait.seconds:.0f} s: "
+                f"{verdict.reason} {verdict.message}",
+                hint=f"kubectl -n {session.settings.namespace} get events; give the node the image beforehand",
+                evidence=tuple(session.cluster.events(name)[-4:]),
+            )
+
+
+def remove(session: Session, name: str) -> None:
+    """Delete the pod, if the cluster can be asked for it."""
+    with suppress(DeployError):
+        session.cluster.delete("pods", name, grace_s=0)
 
 
 def require_reachable(seen: Seen, url: str) -> None:
