@@ -1,9 +1,9 @@
 """Answers the agent's pip calls in a task pod where nothing has to be installed, and hands on the others.
 
-Before every step the agent runs pip five times: upgrade pip, list, install Cython, install the step's requirements,
-list again. Each costs 0.5 s and more, and the first asks the package index. In an image that already holds what a
-step pins, all five are looked up in the installed packages' records in 0.1 s and without a network. A step that pins
-something else gets it: then the real pip runs, with the arguments as they came.
+Before every step the agent runs pip six times: upgrade pip, list, install Cython, install the step's requirements, list
+again, twice. Each costs 0.5 s and more, and the first asks the package index. In an image that already holds what a
+step pins, all of them are looked up in the installed packages' records without a network, in little more than the time
+that Python itself takes to start: hence nothing is imported here that is not needed for most calls.
 
 It must never answer what it does not understand: any option or requirement it does not know goes to pip.
 Standard library and `packaging` only. Outside system: pip.
@@ -11,12 +11,9 @@ Standard library and `packaging` only. Outside system: pip.
 
 from __future__ import annotations
 
+import operator
 import os
-import re
 import sys
-from collections.abc import Iterator
-from importlib import metadata
-from pathlib import Path
 
 HARMLESS = {
     "--upgrade",
@@ -41,6 +38,8 @@ TOOLS = {"pip", "setuptools", "wheel", "distribute"}
 
 PIP = (sys.executable, "-m", "pip")
 
+COMPARISONS = {"==": operator.eq, "<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt}
+
 
 class AskPip(Exception):  # noqa: N818 - a decision, no error
     """Only pip can answer this."""
@@ -59,18 +58,19 @@ def answer(arguments: list[str]) -> str:
         named, files = split(words[1:])
         wanted = [text for text in named if text not in HABITS]
         wanted += [text for file in files for text in from_file(file)]
-        if all(is_satisfied(text) for text in wanted):
+        records = packages(sys.path) if wanted else {}
+        if all(is_satisfied(text, records) for text in wanted):
             return f"{len(wanted)} requirement(s) already satisfied by this image\n"
     raise AskPip
 
 
-def split(words: list[str]) -> tuple[list[str], list[Path]]:
+def split(words: list[str]) -> tuple[list[str], list[str]]:
     """Return the requirements and the requirements files of an `install` command line."""
     named, files = [], []
     rest = iter(words)
     for word in rest:
         if word in ("-r", "--requirement"):
-            files.append(Path(next(rest, "")))
+            files.append(next(rest, ""))
         elif word in SOURCES:
             next(rest, None)
         elif not word.startswith("-"):
@@ -80,23 +80,39 @@ def split(words: list[str]) -> tuple[list[str], list[Path]]:
     return named, files
 
 
-def from_file(path: Path) -> Iterator[str]:
-    """Yield the requirements in a requirements file."""
+def from_file(path: str) -> list[str]:
+    """Return the requirements in a requirements file."""
     try:
-        lines = path.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
+        with open(path, encoding="utf-8") as file:
+            lines = file.read().replace("\\\n", " ").splitlines()
     except OSError as error:
         raise AskPip from error
+    found = []
     for line in lines:
-        text = re.sub(r"(^|\s)#.*$", "", line).strip()
+        text = "" if line.startswith("#") else line.replace("\t", " ").partition(" #")[0].strip()
         if text.startswith("-"):
-            if re.split(r"[\s=]", text)[0] not in SOURCES:
+            if text.replace("=", " ").split()[0] not in SOURCES:
                 raise AskPip
         elif text:
-            yield text
+            found.append(text)
+    return found
 
 
-def is_satisfied(text: str) -> bool:
+def is_satisfied(text: str, records: dict[str, str]) -> bool:
     """Return whether what is installed is what one requirement asks for."""
+    plain, _, marker = text.partition(";")
+    end = next((at for at, character in enumerate(plain) if character in " <>=!~"), len(plain))
+    name, clauses = plain[:end], plain[end:].strip()
+    if name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+        applies = this_python_fits(marker) if marker.strip() else True
+        record = records.get(normal(name))
+        fits = applies and record is not None and (not clauses or is_within(of_record(record)[1], clauses))
+        if applies is not None and fits is not None:
+            return fits or not applies
+    return _is_satisfied_in_full(text, records)
+
+
+def _is_satisfied_in_full(text: str, records: dict[str, str]) -> bool:
     try:
         from packaging.requirements import InvalidRequirement, Requirement
     except ImportError as error:
@@ -109,21 +125,91 @@ def is_satisfied(text: str) -> bool:
         return True
     if wanted.url or wanted.extras:  # what an address or an extra brings is for pip to find out
         raise AskPip
+    record = records.get(normal(wanted.name))
+    return record is not None and wanted.specifier.contains(of_record(record)[1], prereleases=True)
+
+
+def is_within(version: str, clauses: str) -> bool | None:
+    """Return whether a version of numbers and dots is within clauses of such, as `>=1,<2.5`; None: this is no such."""
+    release = numbers(version)
+    verdicts = []
+    for clause in clauses.split(","):
+        text = clause.strip()
+        sign = text[:2] if text[:2] in COMPARISONS else text[:1]
+        bound = numbers(text[len(sign) :])
+        if release is None or bound is None or sign not in COMPARISONS:
+            return None
+        width = max(len(release), len(bound))
+        padded = ([*found, *[0] * (width - len(found))] for found in (release, bound))
+        verdicts.append(bool(COMPARISONS[sign](*padded)))
+    return all(verdicts)
+
+
+def this_python_fits(marker: str) -> bool | None:
+    """Return what a marker of `python_version` comparisons says of this Python; None: it is no such marker."""
+    verdicts = []
+    for part in marker.split(" and "):
+        words = part.strip().removeprefix("python_version")
+        verdict = is_within("{}.{}".format(*sys.version_info), words.replace("'", "").replace('"', ""))
+        if words == part.strip() or verdict is None:
+            return None
+        verdicts.append(verdict)
+    return all(verdicts)
+
+
+def numbers(text: str) -> list[int] | None:
+    """Return the numbers of `1.20.3`; None for anything else."""
+    parts = text.strip().split(".")
+    return [int(part) for part in parts] if all(part.isascii() and part.isdigit() for part in parts) else None
+
+
+def normal(name: str) -> str:
+    """Return a package's name as names are compared."""
+    return "-".join(part for part in name.lower().replace("_", "-").replace(".", "-").split("-") if part)
+
+
+def packages(path: list[str]) -> dict[str, str]:
+    """Return normal name → folder of its record, for the packages in `path`."""
+    found: dict[str, str] = {}
+    for folder in path:
+        here: dict[str, str] = {}
+        for entry in os.listdir(folder) if os.path.isdir(folder) else ():
+            stem, _, kind = entry.rpartition(".")
+            name = normal(stem.rpartition("-")[0])
+            # Installed in an old way, or half removed: pip knows its ways.
+            if kind in ("egg", "egg-info", "egg-link") or (kind == "dist-info" and (name in here or not name)):
+                raise AskPip
+            if kind == "dist-info":
+                here[name] = os.path.join(folder, entry)
+        found = {**here, **found}
+    return found
+
+
+def of_record(folder: str) -> tuple[str, str]:
+    """Return the name and the version that a package gives itself."""
+    fields: dict[str, str] = {}
     try:
-        return wanted.specifier.contains(metadata.version(wanted.name), prereleases=True)
-    except metadata.PackageNotFoundError:
-        return False
+        with open(os.path.join(folder, "METADATA"), encoding="utf-8") as file:
+            for line in file:
+                key, colon, value = line.partition(":")
+                if not colon or len(fields) == 2:
+                    break
+                if key in ("Name", "Version"):
+                    fields[key] = value.strip()
+        return fields["Name"], fields["Version"]
+    except (OSError, KeyError, ValueError) as error:
+        raise AskPip from error
 
 
 def freeze(*, everything: bool, path: list[str] | None = None) -> str:
     """Return what `pip freeze` prints of the packages in `path`."""
     rows = {}
-    for package in metadata.distributions(path=path or sys.path):
-        if package.read_text("direct_url.json"):  # installed from an address, which only pip spells out
+    for folder in packages(path or sys.path).values():
+        if os.path.exists(os.path.join(folder, "direct_url.json")):  # from an address, which only pip spells out
             raise AskPip
-        name = package.metadata["Name"]
+        name, version = of_record(folder)
         if everything or name not in TOOLS:
-            rows[name.lower()] = f"{name}=={package.version}\n"
+            rows[name.lower()] = f"{name}=={version}\n"
     return "".join(rows[name] for name in sorted(rows))
 
 

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
+from packaging.markers import Marker
+from packaging.specifiers import SpecifierSet
 
 from images.task import pip_gate
 
@@ -15,6 +22,7 @@ ANSWERED = [
     "install click>=8 --extra-index-url https://example.org/simple",
     "install --extra-index-url=https://example.org/simple click",
     "install nothing-of-that-name;python_version<'3'",
+    "install Click!=1.0",
 ]
 LEFT_TO_PIP = [
     "install click==1.0",
@@ -93,3 +101,69 @@ def test_a_package_that_came_from_an_address_is_listed_by_pip(packages):
     (packages / "alpha-2.0.dist-info/direct_url.json").write_text('{"url": "https://example.org/alpha.whl"}')
     with pytest.raises(pip_gate.AskPip):
         pip_gate.freeze(everything=False, path=[str(packages)])
+
+
+@pytest.mark.parametrize("left_behind", ["alpha-1.0.dist-info", "old.egg-info", "linked.egg-link"])
+def test_a_folder_that_is_no_plain_one_is_listed_by_pip(packages, left_behind):
+    (packages / left_behind).mkdir()
+    with pytest.raises(pip_gate.AskPip):
+        pip_gate.packages([str(packages)])
+
+
+def test_the_first_folder_on_the_path_wins(packages, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other")
+    (other / "alpha-9.dist-info").mkdir()
+    assert pip_gate.packages([str(packages), str(other)])["alpha"].endswith("alpha-2.0.dist-info")
+
+
+RELEASES = ("1", "1.0", "1.0.1", "1.2", "1.10", "2", "22.3.1")
+CLAUSES = [
+    *(f"{sign}{bound}" for sign in pip_gate.COMPARISONS for bound in RELEASES),
+    *(f">={low},<{high}" for low, high in itertools.product(RELEASES, RELEASES)),
+]
+
+
+@pytest.mark.parametrize("version", RELEASES)
+def test_plain_versions_compare_as_in_packaging(version):
+    expected = {text: SpecifierSet(text).contains(version) for text in CLAUSES}
+    assert {text: pip_gate.is_within(version, text) for text in CLAUSES} == expected
+
+
+@pytest.mark.parametrize(
+    "clauses", ["~=1.0", "!=1.0", "===1.0", "==1.*", ">=1.0rc1", "==1.0+cpu", "@ https://x.org", "1"]
+)
+def test_other_comparisons_are_left_to_packaging(clauses):
+    assert pip_gate.is_within("1.0", clauses) is None
+
+
+def test_a_version_with_letters_is_left_to_packaging():
+    assert pip_gate.is_within("1.0rc1", "==1.0") is None
+
+
+MARKERS = [
+    "python_version < '3.10'",
+    "python_version >= '3.10' and python_version <= \"3.11\"",
+    "python_version=='3.11'",
+]
+
+
+@pytest.mark.parametrize("marker", MARKERS)
+def test_python_version_markers_are_read_as_in_packaging(marker):
+    assert pip_gate.this_python_fits(marker) == Marker(marker).evaluate()
+
+
+@pytest.mark.parametrize(
+    "marker", ["sys_platform=='linux'", "python_version<'3' or python_version>'3'", "'3'<python_version"]
+)
+def test_other_markers_are_left_to_packaging(marker):
+    assert pip_gate.this_python_fits(marker) is None
+
+
+def test_what_most_calls_need_is_imported_only():
+    """Each import costs every step of every run six times its time."""
+    code = "import sys; before = set(sys.modules); import pip_gate; print(*set(sys.modules) - before)"
+    folder = Path(pip_gate.__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert set(done.stdout.split()) <= {"pip_gate", "__future__", "operator", "_operator"}
