@@ -1,0 +1,137 @@
+"""A canary secret through the whole life of an agent: nobody but the Secret itself ever holds it.
+
+Looked for, as it is and in base64 and in compressed Helm records: every object of the namespace, events, logs of every
+pod, what Helm knows of the release, the arguments of every process on this machine, every word that was printed, the
+task's record and console, the server's log.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.cluster_cli import until
+from tests.e2e.deployer import NAMESPACE, Deployer, run_task, status
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3_600)]
+
+CODE = "import os, sys, time\nprint('here', sys.argv, flush=True)\ntime.sleep(8)\n"
+
+
+class Canary:
+    """A secret key, and everything in which it was found."""
+
+    def __init__(self, secret: str) -> None:
+        # Its base64 depends on what stands before it: three ways, without the letters that neighbours share.
+        encoded = [base64.b64encode(b"\0" * before + secret.encode()).decode() for before in range(3)]
+        self.forms = [secret, *(text[4 if before else 0 : -4] for before, text in enumerate(encoded))]
+        self.found: list[str] = []
+        self.looked_at: list[str] = []
+
+    def look(self, where: str, text: str) -> None:
+        self.looked_at.append(where)
+        if self.is_in(text):
+            self.found.append(where)
+
+    def is_in(self, text: str) -> bool:
+        joined = re.sub(r"\s+", "", text)  # YAML and base64 break lines
+        if any(form in joined for form in self.forms):
+            return True
+        # Encoded twice, as a configuration in a script in a pod's arguments.
+        inner = (_decoded(word) for word in re.findall(r"[A-Za-z0-9+/]{40,}={0,2}", text))
+        return any(form in found for found in inner for form in self.forms)
+
+
+def _decoded(word: str) -> str:
+    return base64.b64decode(word + "=" * (-len(word) % 4), validate=False).decode(errors="replace")
+
+
+class Arguments(threading.Thread):
+    """Reads the arguments of every process again and again: pods' too, this is their node."""
+
+    def __init__(self, canary: Canary) -> None:
+        super().__init__(daemon=True)
+        self._canary = canary
+        self._end = threading.Event()
+        self._seen: set[bytes] = set()
+
+    def run(self) -> None:
+        while not self._end.wait(0.05):
+            for path in Path("/proc").glob("[0-9]*/cmdline"):
+                try:
+                    words = path.read_bytes()
+                except OSError:  # it has ended
+                    continue
+                if words not in self._seen:
+                    self._seen.add(words)
+                    text = words.replace(b"\0", b" ").decode(errors="replace")
+                    self._canary.look(f"arguments {text[:80]}", text)
+
+    def __enter__(self) -> Arguments:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self.join()
+
+
+def objects(deploy: Deployer) -> Iterator[tuple[str, str]]:
+    """Every kind of object in the namespace, but Secrets; then those, one by one, Helm's unpacked."""
+    kinds = deploy.kubectl("api-resources", "--namespaced", "--verbs=list", "--output=name").split()
+    for kind in kinds:
+        if kind != "secrets":
+            yield kind, deploy.kubectl("get", kind, "--output=yaml")
+    for secret in json.loads(deploy.kubectl("get", "secrets", "--output=json"))["items"]:
+        for key, value in (secret.get("data") or {}).items():
+            content = base64.b64decode(value)
+            if secret["type"].startswith("helm.sh/release"):
+                content = gzip.decompress(base64.b64decode(content))
+            yield f"secret {secret['metadata']['name']} {key}", content.decode(errors="replace")
+
+
+def test_nobody_but_the_secret_itself_ever_holds_the_secret_key(deploy, api):
+    made = api("auth.create_credentials")["credentials"]
+    env = {"CLEARML_API_ACCESS_KEY": made["access_key"], "CLEARML_API_SECRET_KEY": made["secret_key"]}
+    canary = Canary(made["secret_key"])
+
+    def said(command: str, *words: str, code: int = 0) -> None:
+        canary.look(f"deploy {command}", deploy.run(command, *words, code=code, **env))
+
+    with Arguments(canary):
+        said("install", "--json")
+        task = run_task(api, CODE)
+        until("the task runs", lambda: status(api, task) == "in_progress", timeout_s=120)
+        for what, text in objects(deploy):
+            canary.look(what, text)
+        for pod in deploy.pods():
+            name = pod["metadata"]["name"]
+            canary.look(f"log of {name}", deploy.kubectl("logs", name, "--all-containers"))
+        said("logs", task, "--follow")
+        canary.look("helm get all", deploy.cluster.helm("get", "all", "clearml-agent", "--namespace", NAMESPACE))
+        for command in ("status", "check", "doctor", "diff", "render"):
+            said(command, "--json")
+        said("doctor", "--task", task, code=0)
+        said("install", "--verbose", "--json", "--set", "agentk8sglue.defaultContainerImage=none:none", code=34)
+        for what, text in objects(deploy):
+            canary.look(f"{what} after a rollback", text)
+        until("the task ended", lambda: status(api, task) == "completed", timeout_s=120)
+        canary.look("task", json.dumps(api("tasks.get_by_id", task=task)))
+        canary.look("console", json.dumps(api("events.get_task_log", task=task)))
+        canary.look("worker", json.dumps(api("workers.get_all")))
+        said("uninstall", "--yes", "--json")
+    canary.look("server's log", deploy.server.data.with_name(f"{deploy.server.data.name}.log").read_text())
+
+    own = "secret clearml-agent-keys agentk8sglue_secret"
+    assert own in canary.found  # the search sees what is there
+    assert sorted({where for where in canary.found if not where.startswith(own)}) == []
+    assert {"pods", "events", "configmaps"} <= set(canary.looked_at)
+    assert len([where for where in canary.looked_at if where.startswith("arguments")]) > 50
+    api("auth.revoke_credentials", access_key=made["access_key"])
