@@ -270,7 +270,8 @@ def _read_step(state: StepState, task: Mapping[str, Any], *, cached: bool) -> St
         reason=_reason(task) if status in (FAILED, ABORTED) else "",
         worker=str(task.get("last_worker") or ""),
         launched=float(launched) if launched else None,
-        started=moment(task.get("started")) if status in (RUNNING, *ENDED) else None,
+        # The agent in a pod leaves no moment of its start: then the wait lasts until the script's first line.
+        started=(moment(task.get("started")) or timeline.get("process")) if status in (RUNNING, *ENDED) else None,
         completed=moment(task.get("completed")) if status in ENDED else None,
         process=timeline.get("process"),
         function=timeline.get("function"),

@@ -111,6 +111,13 @@ def test_times_come_from_the_server_and_from_the_steps_own_notes():
     assert (step.results, step.inputs) == ({"split_dataset_id": "abc"}, {"input": "def"})
 
 
+def test_a_pod_leaves_no_moment_of_its_start_so_its_wait_lasts_until_its_first_line():
+    in_a_pod = timed() | {"started": None, "last_worker": f"clearml-agent-0:id-{SPLIT}"}
+    step = read_run(controller("in_progress"), [in_a_pod]).steps[0]
+    assert (step.queue_wait_s, step.startup_s, step.run_s) == (4.5, 2.5, 3.5)
+    assert step.pod == f"clearml-id-id-{SPLIT}"
+
+
 def test_a_step_without_notes_has_no_times_but_those_of_the_server():
     bare = task(SPLIT, "in_progress", started="1970-01-01T00:16:42Z")
     step = read_run(controller("in_progress"), [bare]).steps[0]
