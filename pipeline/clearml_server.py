@@ -229,6 +229,16 @@ class ClearmlServer:
         found: list[dict[str, Any]] = self.call("events.get_task_plots", task=task_id, iters=1)["plots"]
         return found
 
+    # Models
+
+    def models(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Return models: name, project, tags, and whether they are published (`ready`)."""
+        return list(self._pages("models", id=list(ids), only_fields=["id", "name", "ready", "project", "tags"]))
+
+    def model_page(self, project: str, model_id: str) -> str:
+        """Return the address of a model's page."""
+        return f"{self.web_url}/projects/{project or '*'}/models/{model_id}"
+
     # Datasets
 
     def datasets(self, project: str) -> list[str]:

@@ -14,9 +14,21 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
 
-_STEP_CODE = ("*.py", "steps/*.py", "data/*.txt*")
+_STEP_CODE = ("*.py", "steps/*.py", "training/*.py", "data/*.txt*")
 _COMMAND_LINE_ONLY = {
-    *("__main__", "catalogue", "cli", "drafts", "full_pipeline", "generate", "launch", "nltk_data", "preflight"),
+    *(
+        "__main__",
+        "catalogue",
+        "cli",
+        "drafts",
+        "figures",
+        "full_pipeline",
+        "generate",
+        "launch",
+        "models",
+        "nltk_data",
+        "preflight",
+    ),
     *("progress", "report", "run", "runs", "sample", "schedule", "tune", "upload"),
 }
 PACKAGE_VERSION = importlib.metadata.version("clearml-pods")

@@ -6,11 +6,10 @@ Figures are drawn here as SVG from what the server holds (a plotly.js in the fil
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,20 +18,13 @@ import jinja2
 
 from pipeline import provenance, runs
 from pipeline.clearml_server import ClearmlServer
-from pipeline.definitions import DATA_PREPARE
+from pipeline.definitions import DATA_PREPARE, Definition
 from pipeline.errors import PipelineError
+from pipeline.figures import Bars, Curves, Grid, Matrix, read_distributions, read_figures
+from pipeline.models import TrainedModel
 from pipeline.runs import RunState, StepState
 
 CONSOLE_LINES = 40
-CLASS_PLOT = "Class distribution"
-
-
-@dataclass(frozen=True)
-class Bars:
-    """One class distribution, read from a plotly figure: label → class → count."""
-
-    title: str
-    groups: tuple[tuple[str, tuple[tuple[str, float], ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -45,8 +37,24 @@ class Version:
     role: str
 
 
-def write_report(server: ClearmlServer, state: RunState, datasets: Mapping[str, str], file: Path) -> Path:
+def write_report(
+    server: ClearmlServer,
+    state: RunState,
+    datasets: Mapping[str, str],
+    file: Path,
+    *,
+    definition: Definition = DATA_PREPARE,
+    models: Sequence[TrainedModel] = (),
+) -> Path:
     """Write the report of a run and return its file.
+
+    Args:
+        server: The server.
+        state: The run.
+        datasets: The dataset versions that it read and made: number → id.
+        file: Where the report goes.
+        definition: The pipeline.
+        models: The models that it has made.
 
     Raises:
         OSError: The file cannot be written.
@@ -57,8 +65,14 @@ def write_report(server: ClearmlServer, state: RunState, datasets: Mapping[str, 
             consoles[step.name] = _ask(lambda task=step.task_id: server.console(task, CONSOLE_LINES), [])
     if state.outcome != runs.COMPLETED and not consoles:
         consoles["controller"] = _ask(lambda: server.console(state.run_id, CONSOLE_LINES), [])
-    split = next((step for step in state.steps if step.task_id and not step.parents), None)
+    steps = flatten(state.steps)
+    split = next((step for step in steps if step.task_id and not step.parents), None)
     plots = _ask(lambda: server.plots(str(split.task_id)), []) if split else []
+    figures = [
+        figure
+        for task in dict.fromkeys(model.task_id for model in models)
+        for figure in read_figures(_ask(lambda task=task: server.plots(task), []))
+    ]
     projects = _ask(lambda: _projects(server, datasets.values()), {})
     html = render(
         state,
@@ -69,8 +83,11 @@ def write_report(server: ClearmlServer, state: RunState, datasets: Mapping[str, 
         distributions=sorted(read_distributions(plots), key=lambda bars: bars.title, reverse=True),  # train, test
         consoles=consoles,
         run_page=server.task_page(state.project, state.run_id),
-        pages={step.name: server.task_page(state.project, step.task_id) for step in state.steps if step.task_id},
+        pages={step.name: server.task_page("*", step.task_id) for step in steps if step.task_id},
         server=server.web_url,
+        definition=definition,
+        models=models,
+        figures=figures,
     )
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, whole = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
@@ -99,39 +116,10 @@ def _projects(server: ClearmlServer, ids: Iterable[str]) -> dict[str, str]:
 
 
 def _role(state: RunState, dataset: str) -> str:
-    for step in state.steps:
+    for step in flatten(state.steps):
         if dataset in step.results.values():
             return f"made by {step.name}" + (" (in an earlier run)" if step.cached else "")
     return "input"
-
-
-def read_distributions(plots: Iterable[Mapping[str, Any]]) -> Iterable[Bars]:
-    """Yield the class distributions among a task's plots."""
-    for plot in plots:
-        if plot.get("metric") != CLASS_PLOT:
-            continue
-        try:
-            figure = json.loads(plot.get("plot_str") or "{}")
-            classes = [(str(trace.get("name")), _numbers(trace["y"])) for trace in figure["data"]]
-            labels = [str(label) for label in figure["data"][0]["x"]]
-        except (ValueError, KeyError, IndexError, TypeError):
-            continue
-        groups = tuple(
-            (label, tuple((name, values[place]) for name, values in classes if place < len(values)))
-            for place, label in enumerate(labels)
-        )
-        yield Bars(str(plot.get("variant") or ""), groups)
-
-
-def _numbers(values: Any) -> list[float]:
-    """Return a trace's numbers: a list, or plotly's `{"dtype", "bdata"}`."""
-    if isinstance(values, dict):
-        import base64
-
-        import numpy as np
-
-        return [float(value) for value in np.frombuffer(base64.b64decode(values["bdata"]), dtype=values["dtype"])]
-    return [float(value) for value in values]
 
 
 def render(
@@ -143,6 +131,9 @@ def render(
     run_page: str,
     pages: Mapping[str, str],
     server: str,
+    definition: Definition = DATA_PREPARE,
+    models: Sequence[TrainedModel] = (),
+    figures: Sequence[Matrix | Curves | Grid] = (),
 ) -> str:
     """Return the report as HTML."""
     environment = jinja2.Environment(
@@ -150,6 +141,7 @@ def render(
     )
     environment.filters["seconds"] = lambda value: "–" if value is None else f"{value:.1f} s"
     environment.filters["count"] = lambda value: f"{value:,.0f}"
+    steps = flatten(state.steps)
     return environment.get_template("run_report.html").render(
         run=state,
         outcome=state.outcome,
@@ -157,10 +149,10 @@ def render(
         duration=_between(state.created, _end(state)),
         parameters=[
             (parameter.name, state.parameters.get(parameter.name, "–"), str(parameter.default), parameter.description)
-            for parameter in DATA_PREPARE.parameters
+            for parameter in definition.parameters
         ],
-        dag=lay_out(state.steps),
-        phases=[(step, _shares(step, _longest(state))) for step in state.steps],
+        dag=lay_out(steps),
+        phases=[(step, _shares(step, _longest(steps))) for step in steps],
         phase_names=list(StepState("").phases()),
         versions=versions,
         distributions=distributions,
@@ -171,10 +163,30 @@ def render(
         run_page=run_page,
         pages=pages,
         server=server,
+        models=models,
+        **{kind.__name__.lower(): [one for one in figures if isinstance(one, kind)] for kind in (Matrix, Curves, Grid)},
         package=provenance.PACKAGE_VERSION,
         commit=provenance.commit(),
         written=_clock(datetime.now(UTC).timestamp()),
     )
+
+
+def flatten(steps: Sequence[StepState]) -> tuple[StepState, ...]:
+    """Return the steps that work: in place of a pipeline its own, with what waits for it behind the last of those."""
+    last: dict[str, tuple[str, ...]] = {}
+    flat = []
+    for step in steps:
+        parents = tuple(name for parent in step.parents for name in last.get(parent, (parent,)))
+        if not step.inner:
+            flat.append(replace(step, parents=parents))
+            continue
+        inner = flatten(step.inner)
+        waited_for = {parent for member in inner for parent in member.parents}
+        last[step.name] = tuple(f"{step.name}.{member.name}" for member in inner if member.name not in waited_for)
+        for member in inner:
+            own = tuple(f"{step.name}.{parent}" for parent in member.parents)
+            flat.append(replace(member, name=f"{step.name}.{member.name}", parents=own or parents))
+    return tuple(flat)
 
 
 @dataclass(frozen=True)
@@ -185,6 +197,27 @@ class Box:
     x: int
     y: int
 
+    @property
+    def title(self) -> str:
+        """The step's name inside its pipeline."""
+        return self.step.name.rpartition(".")[2]
+
+    @property
+    def group(self) -> str:
+        """The pipeline that it is inside of, if any."""
+        return self.step.name.rpartition(".")[0]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame around the steps of a pipeline inside the pipeline."""
+
+    title: str
+    x: int
+    y: int
+    width: int
+    height: int
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -194,9 +227,12 @@ class Drawing:
     lines: tuple[tuple[int, int, int, int], ...]
     width: int
     height: int
+    frames: tuple[Frame, ...] = ()
+    margin: int = 2
 
 
 BOX_WIDTH, BOX_HEIGHT, GAP_X, GAP_Y = 230, 84, 90, 28
+FRAME_GAP = 18
 
 
 def lay_out(steps: Sequence[StepState]) -> Drawing:
@@ -227,11 +263,25 @@ def lay_out(steps: Sequence[StepState]) -> Drawing:
         if parent in boxes
     )
     width = len(columns) * BOX_WIDTH + max(len(columns) - 1, 0) * GAP_X
-    return Drawing(tuple(boxes.values()), lines, width, height)
+    frames = _frames(tuple(boxes.values()))
+    return Drawing(tuple(boxes.values()), lines, width, height, frames, margin=2 * FRAME_GAP if frames else 2)
 
 
-def _longest(state: RunState) -> float:
-    return max((sum(value or 0.0 for value in step.phases().values()) for step in state.steps), default=0.0) or 1.0
+def _frames(boxes: Sequence[Box]) -> tuple[Frame, ...]:
+    groups: dict[str, list[Box]] = {}
+    for box in boxes:
+        if box.group:
+            groups.setdefault(box.group, []).append(box)
+    frames = []
+    for title, members in groups.items():
+        left, top = min(box.x for box in members) - FRAME_GAP, min(box.y for box in members) - FRAME_GAP
+        right, bottom = max(box.x for box in members) + BOX_WIDTH, max(box.y for box in members) + BOX_HEIGHT
+        frames.append(Frame(title, left, top, right - left + FRAME_GAP, bottom - top + FRAME_GAP))
+    return tuple(frames)
+
+
+def _longest(steps: Sequence[StepState]) -> float:
+    return max((sum(value or 0.0 for value in step.phases().values()) for step in steps), default=0.0) or 1.0
 
 
 def _shares(step: StepState, longest: float) -> list[tuple[str, float, float]]:

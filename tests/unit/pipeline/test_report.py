@@ -4,7 +4,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from pipeline.report import Version, lay_out, read_distributions, render
+from pipeline.figures import read_distributions
+from pipeline.report import Version, lay_out, render
 from pipeline.runs import RunState, StepState
 
 SPLIT = StepState("train_test_split", "t1", "completed", launched=1.0, started=2.0, process=2.5, work=3.0, returned=5.0)
