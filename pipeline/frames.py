@@ -10,11 +10,16 @@ it splits, since that import costs a second and most callers do not split.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from pipeline.errors import DataError, InputFileError
 from pipeline.reviews import POLARITY, SCHEMA
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 CLASSES = {1: "negative", 2: "positive"}
 
@@ -70,9 +75,22 @@ def split(
     Raises:
         DataError: There are too few reviews, in all or of one class.
     """
+    train, test = split_rows(frame[POLARITY], test_size=test_size, random_state=random_state, stratify=stratify)
+    return frame[train], frame[test]
+
+
+def split_rows(
+    polarity: pl.Series, *, test_size: float, random_state: int, stratify: bool = True
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the row numbers of the train and the test frame of `split`: for who cannot hold the frames, too.
+
+    Raises:
+        DataError: As `split`.
+    """
     import numpy as np
     from sklearn.model_selection import train_test_split
 
+    frame = polarity.to_frame(POLARITY)
     counts = class_counts(frame)
     rare = counts.filter(pl.col("reviews") < 2)
     if stratify and len(rare):
@@ -85,14 +103,14 @@ def split(
             np.arange(len(frame)),
             test_size=test_size,
             random_state=random_state,
-            stratify=frame[POLARITY].to_numpy() if stratify else None,
+            stratify=polarity.to_numpy() if stratify else None,
         )
     except ValueError as error:
         raise DataError(
             f"cannot split {len(frame):,} reviews with test_size {test_size}: {error}",
             hint="use a larger dataset version, or another test_size",
         ) from error
-    return frame[train], frame[test]
+    return train, test
 
 
 def class_counts(frame: pl.DataFrame) -> pl.DataFrame:

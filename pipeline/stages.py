@@ -7,8 +7,10 @@ plots through the SDK's logger.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 from clearml import Logger, Task
@@ -16,9 +18,14 @@ from clearml import Logger, Task
 from pipeline import datasets, frames, plots, provenance, sharding, tables, versions
 from pipeline.clearml_server import ClearmlServer
 from pipeline.errors import DataError
-from pipeline.pace import Lines
+from pipeline.pace import Lines, Pace
 from pipeline.processing import preprocess_file
+from pipeline.reviews import POLARITY
 from pipeline.timeline import scratch_folder
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 
 def split_dataset(
@@ -33,7 +40,7 @@ def split_dataset(
     found = datasets.require_version(server, project, name, version)
     source = datasets.open_version(dataset_id=found.id, alias="input")
     frame = frames.read_reviews(source.local_folder())
-    train, test = frames.split(frame, test_size=test_size, random_state=random_state, stratify=stratify)
+    train, test = frames.split_rows(frame[POLARITY], test_size=test_size, random_state=random_state, stratify=stratify)
     print(f"{len(frame)} reviews of {name} {version}: {len(train)} for training, {len(test)} for testing")
 
     folder = scratch_folder()
@@ -54,17 +61,27 @@ def split_dataset(
         facts=facts | _made_by(),
     ) as draft:
         for part, rows in (("train", train), ("test", test)):
-            csv = folder / f"raw_{part}.csv"
-            rows.write_csv(csv)
-            draft.add(csv)
-            figure = plots.class_distribution({part: rows}, title=f"Classes of the {part} set")
+            draft.add(_write_part(frame, rows, folder, part))
+            figure = plots.class_distribution({part: frame[[POLARITY]][rows]}, title=f"Classes of the {part} set")
             draft.report_plot("Class distribution", part, figure)
             Logger.current_logger().report_plotly("Class distribution", part, figure, iteration=0)
-    return (
-        _store(train, folder / "raw_train_dataframe.parquet"),
-        _store(test, folder / "raw_test_dataframe.parquet"),
-        draft.id,
-    )
+    return folder / "raw_train_dataframe.parquet", folder / "raw_test_dataframe.parquet", draft.id
+
+
+def _write_part(frame: pl.DataFrame, rows: npt.NDArray[np.int64], folder: Path, part: str) -> Path:
+    """Write some rows of a frame as CSV and as parquet, piece by piece: all at once they would be in memory twice."""
+    csv = folder / f"raw_{part}.csv"
+    parquet = folder / f"raw_{part}_dataframe.parquet"
+    lines = Lines(f"{part} set")
+    start = time.perf_counter()
+    with tables.csv_sink(csv) as write_csv, tables.parquet_sink(parquet) as write_parquet:
+        for place in range(0, len(rows), tables.BATCH_ROWS):
+            piece = frame[rows[place : place + tables.BATCH_ROWS]]
+            write_csv(piece)
+            write_parquet(tables.to_arrow(piece))
+            done = place + len(piece)
+            lines(Pace(done, done / len(rows), time.perf_counter() - start))
+    return csv
 
 
 def process_part(part: str, raw: Path, split_id: str) -> tuple[Path, str]:
@@ -165,11 +182,6 @@ def _publish(part: str, processed: Path, split_id: str, *, words: int) -> str:
         draft.add(processed)
         draft.report_table("Preview", processed.name, frames.preview(pl.read_parquet(processed, n_rows=10)))
     return draft.id
-
-
-def _store(frame: pl.DataFrame, file: Path) -> Path:
-    tables.write_parquet(file, tables.slices(frame))
-    return file
 
 
 def _made_by() -> dict[str, object]:

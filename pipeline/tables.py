@@ -205,10 +205,11 @@ def parquet_sink(path: Path) -> Iterator[Callable[[pa.Table], None]]:
         def write(data: pa.Table) -> None:
             nonlocal writer
             if writer is None:
-                schema = data.schema.with_metadata(_types(data.schema))
+                schema = data.schema
                 writer = stack.enter_context(parquet.ParquetWriter(temporary, schema, **_writing(schema)))
+                writer.add_key_value_metadata(_types(schema))
             if len(data):
-                writer.write_table(data.replace_schema_metadata(writer.schema.metadata))
+                writer.write_table(data)
 
         yield write
 
@@ -228,7 +229,7 @@ def _writing(schema: pa.Schema) -> dict[str, Any]:
         "use_dictionary": dictionaries,
         "dictionary_pagesize_limit": _DICTIONARY_BYTES,
         "write_statistics": False,
-        "store_schema": False,  # `_types` does it
+        "store_schema": False,  # it would make dictionaries a type; `_types` does not
     }
 
 
@@ -324,6 +325,21 @@ def row_count(path: Path) -> int:
     if file is None:
         raise InputFileError(f"{path} is no parquet file")
     return int(file.metadata.num_rows)
+
+
+@contextlib.contextmanager
+def csv_sink(path: Path) -> Iterator[Callable[[pl.DataFrame], None]]:
+    """Write a CSV file with a header piece by piece: give a function that writes one piece.
+
+    Raises:
+        OutputFileError: The file cannot be written.
+    """
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+
+        def write(frame: pl.DataFrame) -> None:
+            frame.write_csv(stream, include_header=not stream.tell())
+
+        yield write
 
 
 def slices(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:

@@ -42,8 +42,9 @@ _SPACE = r"\t-\r\x1c-\x1f "
 _NOISE = rf"https?://[^{_SPACE}]+|www\.[^{_SPACE}]+|\[.*?\]|[^a-zA-Z{_SPACE}]+|[0-9A-Za-z_]*[0-9][0-9A-Za-z_]*"
 # A bracket that spans tokens; `.` stops at a line feed only.
 _WIDE_BRACKET = rf"\[[^\]\n]*[{_SPACE}][^\]\n]*\]"
-# What is not ASCII; and white space for Python, but not for arrow's splitter.
+# What is not ASCII; and what is white space for Python, but not for arrow's splitter.
 _FOREIGN = r"[^\x00-\x1b\x20-\x7f]"
+_RARE_SPACE = r"[\x1c-\x1f]"
 
 _PAIR_ROWS = 32_768  # two chunks at a time: small enough for the processor's cache, large enough to share tokens
 _REMEMBERED = 200_000  # lemmas of inflected words, some 30 MB
@@ -156,7 +157,8 @@ def _lists(encoded: Encoded) -> pl.Series:
 
 def _plain(texts: pl.Series) -> pl.Series:
     """Mend the few rows that are more than ASCII, or whose tokens could not be cleaned one by one."""
-    foreign = texts.str.contains(_FOREIGN).fill_null(False).arg_true()
+    foreign = ((texts.str.len_bytes() != texts.str.len_chars()) | texts.str.contains(_RARE_SPACE)).fill_null(False)
+    foreign = foreign.arg_true()
     if len(foreign):
         texts = texts.clone().scatter(foreign, _ascii(texts.gather(foreign)))
     wide = texts.str.contains(_WIDE_BRACKET).fill_null(False).arg_true()

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from pipeline import tables
 from pipeline.errors import BadRowsError, InputFileError, OutputFileError
 from pipeline.files import replacing
-from pipeline.tables import Table, write_parquet
+from pipeline.tables import Table, csv_sink, write_parquet
 
 
 def table(path: Path, column: str = "Review") -> Table:
@@ -117,3 +119,55 @@ def test_replacing(tmp_path: Path) -> None:
         pass
     with pytest.raises(OutputFileError, match="cannot write"), replacing(target / "below a file"):
         pass
+
+
+def test_csv_in_pieces_is_the_csv_in_one(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"n": [1, None, 3], "text": ['a "quoted", text', "", None]})
+
+    with csv_sink(tmp_path / "out.csv") as write:
+        for piece in frame.iter_slices(1):
+            write(piece)
+
+    assert (tmp_path / "out.csv").read_text() == frame.write_csv()
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [pl.Int8, pl.UInt32, pl.Float32, pl.Boolean, pl.Date, pl.Datetime("us", "UTC"), pl.Duration("ms"), pl.String],
+)
+def test_types_survive(tmp_path: Path, dtype: pl.DataType) -> None:
+    values = pl.Series([1, None, 0]).cast(dtype)
+    frame = pl.DataFrame({"x": values, "lists": [["a", None, "a"], None, []], "numbers": [[1], [], None]})
+
+    write_parquet(tmp_path / "out.parquet", iter([frame]))
+
+    assert pl.read_parquet(tmp_path / "out.parquet").equals(frame)
+    assert parquet.read_schema(tmp_path / "out.parquet").field("lists").type == pa.large_list(pa.large_string())
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_small_disk(tmp_path: Path, kind: str) -> None:
+    """A real file system that is full in the middle of a sink; where nobody may mount one, a limit on a file's size."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    limit = ""
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True).returncode:
+        limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))\n"
+    code = (
+        f"{limit}import sys, random, polars as pl; from pathlib import Path; from pipeline import tables\n"
+        "rows = pl.DataFrame({'t': [random.Random(n).randbytes(20).hex() for n in range(500)]})\n"
+        f"with tables.{kind}_sink(Path(sys.argv[1])) as write:\n"
+        "    for number in range(100):\n"
+        f"        write({'rows' if kind == 'csv' else 'tables.to_arrow(rows)'})\n"
+    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(disk / "out")], capture_output=True, text=True, timeout=60
+        )
+        left = list(disk.iterdir())
+    finally:
+        if not limit:
+            subprocess.run(["umount", disk], check=True)
+
+    assert f"OutputFileError: cannot write {disk}/out: " in done.stderr
+    assert left == []
