@@ -156,6 +156,29 @@ class DatasetSource:
         """Return a folder that holds its files (and its parents'); the SDK caches it, so it must not be changed."""
         return Path(self._dataset.get_local_copy())
 
+    def own_names(self) -> list[str]:
+        """Return the names of the files that it adds to its parents'."""
+        entries = self._dataset.file_entries
+        return sorted(entry.relative_path for entry in entries if entry.parent_dataset_id == self.id)
+
+    def own_files(self, folder: Path) -> list[Path]:
+        """Fetch the files that it adds to its parents' into a new folder, in the order of their names.
+
+        Raises:
+            DatasetStateError: A file is not where the server says.
+        """
+        try:
+            self._dataset._extract_dataset_archive(target_folder=folder)
+        except ValueError as error:
+            raise DatasetStateError(f"version {self.version} of dataset {self.name!r}: {error}") from error
+        files = [folder / name for name in self.own_names()]
+        absent = [file.name for file in files if not file.is_file()]
+        if absent:
+            raise DatasetStateError(
+                f"version {self.version} of dataset {self.name!r} lacks {', '.join(absent)} on the file server"
+            )
+        return files
+
 
 def require_version(server: ClearmlServer, project: str, name: str, version: str) -> DatasetVersion:
     """Return the finished version, without reading it.

@@ -22,11 +22,17 @@ if TYPE_CHECKING:
 TASK_NAME = "TF-IDF"
 TASK_PROJECT = PROJECT
 SECTION = "Args"
-TEMPLATE_TAG = "template"
 
 BERNOULLI_NB, LINEAR = "bernoulli-nb", "linear"
 MODELS = (BERNOULLI_NB, LINEAR)
 ANALYZERS = ("word",)
+
+METRICS = ("accuracy", "f1", "auc", "precision", "recall", "log loss")
+METRICS_TITLE = "Test set"
+"""The scalars that the task reports: title `METRICS_TITLE`, one series each."""
+
+RESULT = "result"
+"""Name of the artifact that says in JSON what the task has made."""
 
 ENTRY_NAME = "fit_model.py"
 ENTRY_SCRIPT = '''\
@@ -91,48 +97,47 @@ def arguments(values: Mapping[str, ParameterValue]) -> list[dict[str, str]]:
 def ensure_template(server: ClearmlServer) -> str:
     """Return the id of the task's draft for this code, which is made if it is not there.
 
-    Found by project, name and tags (the package's version and a digest of its source), never by a known id. To be
-    cloned: a draft that somebody enqueues is a draft no more, and the next call makes another.
+    Found by project, name and the package's version and source (runtime properties, which clones do not inherit), never
+    by a known id. To be cloned: a draft that somebody enqueues is a draft no more, and the next call makes another.
 
     Args:
         server: The server.
     """
-    tags = [TEMPLATE_TAG, f"version {provenance.PACKAGE_VERSION}", f"source {provenance.source_digest()}"]
+    code = {"version": provenance.PACKAGE_VERSION, "source": provenance.source_digest()}
     project = _project(server)
     drafts = server.tasks(
-        ["tags", "created"],
-        project=[project],
-        name=f"^{TASK_NAME}$",
-        status=["created"],
-        tags=["__$all", *tags],
-        order_by=["created"],
+        ["runtime"], project=[project], name=f"^{TASK_NAME}$", status=["created"], order_by=["created"]
     )
-    if drafts:
-        return str(drafts[0]["id"])  # clones keep the tags, but none is older
+    mine = [draft for draft in drafts if code.items() <= (draft.get("runtime") or {}).items()]
+    return str(mine[0]["id"]) if mine else _make(server, project, code)
+
+
+def _make(server: ClearmlServer, project: str, code: dict[str, str]) -> str:
     commit = provenance.commit()
-    header = f"# pipeline {provenance.PACKAGE_VERSION}, source {provenance.source_digest()}\n"
-    return str(
+    draft = str(
         server.call(
             "tasks.create",
             name=TASK_NAME,
             project=project,
             type="training",
-            tags=tags,
             comment=f"made by pipeline {provenance.PACKAGE_VERSION}" + (f", commit {commit}" if commit else ""),
             script={
                 "repository": "",
                 "branch": "",
                 "entry_point": ENTRY_NAME,
                 "working_dir": ".",
-                "diff": header + ENTRY_SCRIPT,
+                # The digest in it lets ClearML reuse a step only for the same code.
+                "diff": f"# pipeline {code['version']}, source {code['source']}\n{ENTRY_SCRIPT}",
                 "requirements": {"pip": "\n".join(step_requirements()) + "\n"},
             },
             hyperparams={SECTION: {item["name"]: item for item in arguments({})}},
         )["id"]
     )
+    server.call("tasks.edit", task=draft, runtime=code)
+    return draft
 
 
 def _project(server: ClearmlServer) -> str:
     found = server.call("projects.get_all", name=f"^{TASK_PROJECT}$", search_hidden=True, only_fields=["id"])
-    rows = found["projects"] or [server.call("projects.create", name=TASK_PROJECT)]
+    rows = found["projects"] or [server.call("projects.create", name=TASK_PROJECT, description="")]
     return str(rows[0]["id"])

@@ -1,0 +1,67 @@
+"""`python -m pipeline fit-model`: features and a model from processed reviews. Prints; the work is in `fit_run`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from types import FrameType
+
+import click
+
+from pipeline.agent_values import AgentValues
+from pipeline.commands.connection import connect
+from pipeline.fit_model import METRICS, PARAMETERS
+from pipeline.parameters import help_text, parse_assignments
+from pipeline.settings import DEFAULT_TIMEOUT_S, IN_PROCESS, QUEUE
+
+
+@click.command(epilog=help_text(PARAMETERS))
+@click.option(
+    "--mode",
+    type=click.Choice([QUEUE, IN_PROCESS]),
+    default=QUEUE,
+    show_default=True,
+    help="Where it runs: taken from a queue by an agent, or as a process of this machine.",
+)
+@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Set a parameter; may be repeated.")
+@click.option("--queue", help="Its queue  [default: the queue in helm/values-agent.yaml]")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(0, min_open=True),
+    default=DEFAULT_TIMEOUT_S,
+    show_default=True,
+    help="Seconds, waiting in the queue included; then it is stopped.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")
+def fit_model(mode: str, assignments: tuple[str, ...], queue: str | None, timeout_s: float, as_json: bool) -> None:
+    """Run the task TF-IDF: choose terms, train a model on a processed dataset version, measure it on another.
+
+    Shows classification report, confusion matrix and ROC on the task's page, and publishes the model and a dataset
+    version with the features. Exit code 0 only if it completed.
+    """
+
+    def say(text: str) -> None:
+        click.echo(text, err=as_json)
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    parameters = parse_assignments(PARAMETERS, assignments)
+    queue = queue or AgentValues.load().queue
+    signal.signal(signal.SIGTERM, interrupt)
+    connection = connect(say)
+    from pipeline import fit_run
+
+    fit_run.check(connection.server, parameters, mode, queue)
+    task = fit_run.create(connection.server, parameters)
+    result = fit_run.run(
+        connection.server, task, mode=mode, queue=queue, timeout_s=timeout_s, environ=os.environ, say=say
+    )
+    say(", ".join(f"{name} {result['metrics'][name]:.4f}" for name in METRICS))
+    published = result.get("dataset_version")
+    say(f"Model {result['model_id']}" + (f", published; features: dataset version {published}" if published else ""))
+    say(f"On the server: {connection.server.task_page('*', task)}")
+    if as_json:
+        click.echo(json.dumps({"status": "completed", "task_id": task, "mode": mode, **result}))
