@@ -156,9 +156,9 @@ class ClearmlApi:
         return [dict(task) for task in self.call("tasks.get_all", **body).get("tasks") or []]
 
     def find_tasks(self, text: str) -> list[dict[str, Any]]:
-        """Return tasks and pipelines by name, newest first."""
+        """Return tasks and pipelines by name, newest first; the SDK numbers a pipeline's later runs: `name #2`."""
         fields = ["id", "name", "status", "type", "created"]
-        body = {"name": f"^{_literal(text)}$", "only_fields": fields, "order_by": ["-created"], "page": 0}
+        body = {"name": f"^{_literal(text)}( #[0-9]+)?$", "only_fields": fields, "order_by": ["-created"], "page": 0}
         body |= {"page_size": 5, "system_tags": ["__$any", "pipeline", "-archived"]}
         found = self.call("tasks.get_all", **body).get("tasks") or []
         if not found:
