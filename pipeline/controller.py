@@ -69,6 +69,9 @@ SDK_LOGGER = "clearml.automation.controller"
 """Warns of each shard that waits, each time that a step ends."""
 
 OPTIONS_SECTION = "Options"
+MODE_PROPERTY = "mode"
+"""How a run was started: to be seen, and for a run that goes on from its failure."""
+
 RESULTS_SECTION = "return"
 
 
@@ -144,13 +147,13 @@ class Controller(PipelineController):  # type: ignore[misc]
         self.server = ClearmlServer.of_task(self.task)
         logging.getLogger(SDK_LOGGER).addFilter(lambda record: "Skipping launching step" not in record.getMessage())
         self.options = self._connect_options(launch)
-        in_process = (launch.mode if self.task.running_locally() else self.options["mode"]) == IN_PROCESS
-        self.fan_out = FanOut.of_options(self.options, definition.shardable, in_process=in_process)
-        self.definition = definition.with_shards(self.fan_out.shards)
         self.set_default_execution_queue(self.options["queue"])
         self.mode = launch.mode if self.task.running_locally() else self.options["mode"]
+        self.task.set_user_properties(**{MODE_PROPERTY: self.mode})
+        self.fan_out = FanOut.of_options(self.options, definition.shardable, in_process=self.mode == IN_PROCESS)
+        self.definition = definition.with_shards(self.fan_out.shards)
         _StepJob.look_in_cache = self.options["cache"]
-        _StepJob.preferred = self._completed_steps(self.options["from_run"])
+        _StepJob.preferred = self._steps_of_run(self.options["from_run"])
         values = definition.defaults | dict(launch.parameters)
         for parameter in definition.parameters:
             self.add_parameter(
@@ -238,7 +241,7 @@ class Controller(PipelineController):  # type: ignore[misc]
         draft = drafts.ensure_draft(self.server, definition)
         self._parts[name] = self.server.tasks(["project"], id=[draft])[0]["project"]
         options = {
-            **{option: self.options[option] for option in ("cache", "shards", "max_parallel", "retries")},
+            **{option: self.options[option] for option in ("cache", "shards", "max_parallel", "retries", "from_run")},
             "mode": IN_PROCESS if self.mode == IN_PROCESS else QUEUE,
             "queue": self.options["queue"],
             "controllers_queue": self.options["controllers_queue"],
@@ -283,15 +286,15 @@ class Controller(PipelineController):  # type: ignore[misc]
         found: dict[str, str] = self.task.get_parameters() or {}
         return {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
 
-    def _completed_steps(self, run_id: str) -> frozenset[str]:
-        """Return the tasks of an earlier run's completed steps: its own, and those that it found in the cache."""
+    def _steps_of_run(self, run_id: str) -> frozenset[str]:
+        """Return the tasks of an earlier run's steps, those included that it found in the cache itself."""
         if not run_id:
             return frozenset()
-        controllers = self.server.tasks(runs.RUN_FIELDS, id=[run_id])
-        own = self.server.tasks(["status"], parent=[run_id], status=["completed", "published"])
-        return frozenset(
-            [task["id"] for task in own] + [task for item in controllers for task in runs.step_task_ids(item)]
-        )
+        found = {step for item in self.server.tasks(runs.RUN_FIELDS, id=[run_id]) for step in runs.step_task_ids(item)}
+        for task in self.server.tasks(["type"], parent=[run_id]):
+            found |= {task["id"]}
+            found |= self._steps_of_run(task["id"]) if task["type"] == runs.CONTROLLER_TYPE else set()
+        return frozenset(found)
 
     def _forget_other_definition(self, name: str, function: str, inputs: Mapping[str, Any]) -> None:
         """Let the SDK make a step's definition anew where the one on a cloned controller is of another graph.
@@ -496,15 +499,19 @@ class LocalStep(_StepJob, LocalClearmlJob):  # type: ignore[misc]
     """A step that is a process on this machine."""
 
 
+def code_lines() -> list[str]:
+    """Return what stands in front of a step's script, so that only the same code is found in the cache."""
+    return [
+        f"# pipeline {provenance.PACKAGE_VERSION}, source {provenance.source_digest()}",
+        f"# requirements {', '.join(step_requirements())}",
+    ]
+
+
 def finish_step_definition(definition: dict[str, Any], image: str = "") -> None:
     """Make the SDK's definition of a function step ours: its code's digest in front, its completion at the end."""
     script = definition["script"]
     commit = provenance.commit()
-    lines = [
-        f"# pipeline {provenance.PACKAGE_VERSION}, source {provenance.source_digest()}",
-        f"# requirements {', '.join(step_requirements())}",
-        *([f"# image {image}"] if image else []),
-    ]
+    lines = [*code_lines(), *([f"# image {image}"] if image else [])]
     script["diff"] = "\n".join([*lines, script["diff"].rstrip("\n"), STEP_ENDING])
     # A step is its own script; whatever repository the SDK saw around it is none of the agent's business.
     script |= {"repository": "", "branch": "", "version_num": "", "tag": "", "working_dir": "."}

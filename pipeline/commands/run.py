@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.markup import escape
 
 from pipeline.commands.connection import Connection, connect
 from pipeline.commands.dataset import SAMPLE_BATCH_ROWS, SAMPLE_FILE, Bars, fetch_sample
 from pipeline.definitions import DATA_PREPARE, Definition
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, UsageError
 from pipeline.parameters import help_text
 from pipeline.settings import (
     DEFAULT_TIMEOUT_S,
@@ -75,6 +77,14 @@ _OPTIONS = (
         metavar="R",
         help="Run a shard that failed again, alone, up to R times; not where it refuses its data. "
         "(Any step whose worker is lost is run again once, whatever R.)",
+    ),
+    click.option(
+        "--from-failed",
+        is_flag=False,
+        flag_value="",
+        metavar="[RUN_ID]",
+        help="Run again what is missing of a run that failed or was aborted, with its parameters, shards and options; "
+        "completed steps are reused  [default: the last such run]",
     ),
     click.option("--queue", help="Queue of the steps  [default: the queue in helm/values-agent.yaml]"),
     click.option(
@@ -132,6 +142,7 @@ def start(
     shards: int,
     max_parallel: int,
     retries: int,
+    from_failed: str | None,
     queue: str | None,
     controllers_queue: str | None,
     step_queues: tuple[str, ...],
@@ -143,28 +154,39 @@ def start(
     as_json: bool,
 ) -> int:
     """Run a pipeline as told by the command line; return the exit code."""
-    settings = Settings.from_environ(
-        os.environ,
-        definition=definition,
-        queue=queue,
-        controllers_queue=controllers_queue,
-        mode=mode,
-        assignments=assignments,
-        use_cache=not no_cache,
-        shards=shards,
-        max_parallel=max_parallel,
-        retries=retries,
-        step_queues=step_queues,
-        step_images=step_images,
-        timeout_s=timeout_s,
-    )
     # With --json everything for people goes to stderr, so that stdout can be piped.
     console = Console(stderr=as_json, highlight=False)
-    if dry_run:
-        return _dry_run(settings, console, as_json=as_json)
+    settings_for: Callable[[Connection], Settings]
+    if from_failed is None:
+        settings = Settings.from_environ(
+            os.environ,
+            definition=definition,
+            queue=queue,
+            controllers_queue=controllers_queue,
+            mode=mode,
+            assignments=assignments,
+            use_cache=not no_cache,
+            shards=shards,
+            max_parallel=max_parallel,
+            retries=retries,
+            step_queues=step_queues,
+            step_images=step_images,
+            timeout_s=timeout_s,
+        )
+        if dry_run:
+            return _dry_run(settings, console, as_json=as_json)
+        settings_for = lambda _: settings  # noqa: E731
+    else:
+        changes = _changes(mode=mode, max_parallel=max_parallel, retries=retries)
+        changes |= {"queue": queue, "controllers_queue": controllers_queue, "step_queues": step_queues}
+        settings_for = functools.partial(
+            _from_failed, definition, from_failed, console, timeout_s=timeout_s, changes=changes
+        )
+        if dry_run:
+            return _dry_run(settings_for(connect(lambda _: None)), console, as_json=as_json)
     _interruptible()
     try:
-        return _checked_run(settings, console, follow=follow, report=report, as_json=as_json)
+        return _checked_run(settings_for, console, follow=follow, report=report, as_json=as_json)
     except PipelineError as error:
         if as_json:  # scripts get their line in any case
             document: dict[str, object] = {
@@ -179,7 +201,51 @@ def start(
         raise
 
 
-def _checked_run(settings: Settings, console: Console, *, follow: bool, report: Path, as_json: bool) -> int:
+def _changes(**options: Any) -> dict[str, Any]:
+    """Return those options that were given; a run that goes on from its failure keeps the others as they were.
+
+    Raises:
+        UsageError: One was given that would make it another run.
+    """
+    source = click.get_current_context().get_parameter_source
+    given = {name for name in (*options, *_FIXED) if source(name) not in (None, ParameterSource.DEFAULT)}
+    refused = [option for name, option in _FIXED.items() if name in given]
+    if refused:
+        raise UsageError(
+            f"--from-failed goes on with what that run was told: {', '.join(refused)} cannot be changed",
+            hint=f"leave {' and '.join(refused)} out, or leave --from-failed out for a new run",
+        )
+    return {name: value for name, value in options.items() if name in given}
+
+
+_FIXED = {"assignments": "--set", "shards": "--shards", "no_cache": "--no-cache", "step_images": "--step-image"}
+
+
+def _from_failed(
+    definition: Definition,
+    run_id: str,
+    console: Console,
+    connection: Connection,
+    *,
+    timeout_s: float,
+    changes: Mapping[str, Any],
+) -> Settings:
+    """Return the settings of a run that goes on from a failure, and say what that means."""
+    from pipeline import reruns
+
+    rerun = reruns.find(connection.server, definition, run_id or None)
+    settings = rerun.settings(os.environ, definition, timeout_s=timeout_s, **changes)
+    console.print(f"Again, from run {rerun.run.run_id} ({rerun.run.name}, {rerun.run.outcome})", soft_wrap=True)
+    if not rerun.same_code:
+        console.print("  the code has changed since: no step of that run can be reused")
+    for label, steps in (("reused", rerun.reused), ("run", rerun.missing)):
+        console.print(f"  {label}: {', '.join(steps) or 'nothing'}", soft_wrap=True, markup=False)
+    return settings
+
+
+def _checked_run(
+    settings_for: Callable[[Connection], Settings], console: Console, *, follow: bool, report: Path, as_json: bool
+) -> int:
     """Connect, check, run, report."""
 
     def say(text: str) -> None:
@@ -189,6 +255,7 @@ def _checked_run(settings: Settings, console: Console, *, follow: bool, report: 
     connection = connect(say)
     from pipeline.preflight import preflight
 
+    settings = settings_for(connection)
     plan = preflight(connection.server, settings, prepare=lambda: _sample_for(connection, settings, say))
     for warning in plan.warnings:
         console.print(f"[yellow]Warning:[/] {escape(warning)}", soft_wrap=True)
@@ -349,6 +416,7 @@ def _dry_run(settings: Settings, console: Console, *, as_json: bool) -> int:
             "shards": settings.shards,
             "max_parallel": settings.max_parallel,
             "retries": settings.retries,
+            "from_run": settings.from_run or None,
             "steps": steps,
             "requirements": step_requirements(),
         }
