@@ -110,6 +110,8 @@ def _show(state: Status, as_json: bool) -> None:
         "kubeconfig": state.kubeconfig,
         "API server": f"{state.api_server} {state.kubernetes}".strip(),
         "this machine, as pods see it": state.host_address,
+        "a server that pods reach": state.host_address
+        and f"task server-up -- --host {state.host_address} --no-workers",
     }
     for title, text in rows.items():
         if text:
