@@ -21,6 +21,7 @@ WORKER_SEEN_S = 120
 """A worker that has not been heard of for longer is dead: a stock agent reports every 30 s at most."""
 
 DATASET_TAG = "dataset"
+FINAL = ("completed", "published", "closed")
 _PAGE = 500
 _CONSOLE_PAGE = 1_000
 
@@ -62,7 +63,7 @@ class DatasetVersion:
     @property
     def final(self) -> bool:
         """Whether it is finished and can be read."""
-        return self.status in ("completed", "published", "closed")
+        return self.status in FINAL
 
 
 class ClearmlServer:

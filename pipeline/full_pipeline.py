@@ -47,6 +47,8 @@ def build(launch: Launch) -> Controller:
             },
         },
         before=_name_features,
+        metrics=[(fit_model.METRICS_TITLE, name) for name in fit_model.METRICS],
+        models=[f"{fit_model.TASK_NAME} {kind}" for kind in fit_model.MODELS],
     )
     return pipe
 

@@ -25,11 +25,10 @@ _COMMAND_LINE_ONLY = {
         "full_pipeline",
         "generate",
         "launch",
-        "models",
         "nltk_data",
         "preflight",
     ),
-    *("progress", "report", "run", "runs", "sample", "schedule", "tune", "upload"),
+    *("progress", "report", "run", "runs", "sample", "schedule", "trained", "tune", "upload"),
 }
 PACKAGE_VERSION = importlib.metadata.version("clearml-pods")
 

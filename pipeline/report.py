@@ -21,8 +21,8 @@ from pipeline.clearml_server import ClearmlServer
 from pipeline.definitions import DATA_PREPARE, Definition
 from pipeline.errors import PipelineError
 from pipeline.figures import Bars, Curves, Grid, Matrix, read_distributions, read_figures
-from pipeline.models import TrainedModel
 from pipeline.runs import RunState, StepState
+from pipeline.trained import TrainedModel
 
 CONSOLE_LINES = 40
 

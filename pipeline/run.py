@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from pipeline import runs
-from pipeline.clearml_server import CallRefusedError, ClearmlServer, ServerUnreachableError
+from pipeline.clearml_server import DATASET_TAG, FINAL, CallRefusedError, ClearmlServer, ServerUnreachableError
 from pipeline.definitions import DATA_PREPARE, Definition
 from pipeline.errors import RunError
 from pipeline.launch import LEAVE_TIMEOUT_S, ControllerProcess, LaunchError, started_controller
@@ -281,10 +281,12 @@ def _remove_leftovers(server: ClearmlServer, state: RunState) -> None:
 def datasets_of(server: ClearmlServer, state: RunState) -> dict[str, str]:
     """Return the dataset versions that a run read and made: version → id."""
     ids: list[str] = []
-    for step in state.all_steps:
+    for step in (step for step in state.all_steps if not step.inner):
         ids += [dataset for alias, dataset in step.inputs.items() if alias == "input"]
         ids += [value for name, value in step.results.items() if name.endswith("dataset_id")]
-    ids = list(dict.fromkeys(ids))
+    makers = [step.task_id for step in state.all_steps if step.task_id and not step.inner]
+    made = server.tasks(["status"], parent=makers, system_tags=[DATASET_TAG], order_by=["created"]) if makers else []
+    ids = list(dict.fromkeys(ids + [version["id"] for version in made if version["status"] in FINAL]))
     if not ids:
         return {}
     found = {task["id"]: (task.get("runtime") or {}).get("version") for task in server.tasks(["runtime"], id=ids)}
