@@ -15,6 +15,8 @@ from pipeline.controller import Controller, Launch, run_controller
 from pipeline.definitions import DATA_PREPARE
 
 PREPARED = ("train", "test")
+MODEL = "model"
+"""What the SDK calls an output model on its task: the file's name without its ending."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -48,7 +50,7 @@ def build(launch: Launch) -> Controller:
         },
         before=_name_features,
         metrics=[(fit_model.METRICS_TITLE, name) for name in fit_model.METRICS],
-        models=[f"{fit_model.TASK_NAME} {kind}" for kind in fit_model.MODELS],
+        models=[(MODEL, fit_model.TASK_NAME)],
     )
     return pipe
 
