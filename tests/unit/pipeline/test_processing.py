@@ -8,6 +8,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pipeline import tables
 from pipeline.errors import BadRowsError, DataError, InputFileError, OutputFileError
@@ -16,6 +18,8 @@ from pipeline.pace import Pace
 from pipeline.processing import preprocess_file
 from pipeline.reviews import SCHEMA
 from pipeline.text import preprocess
+from tests.unit.pipeline.nltk_reference import REFERENCE
+from tests.unit.pipeline.test_text import hostile_texts
 
 ROWS = 1_000
 
@@ -50,6 +54,21 @@ def test_csv_to_parquet(csv: Path, frame: pl.DataFrame, tmp_path: Path) -> None:
     assert (counts.rows, counts.texts, counts.reading.bad) == (ROWS, ROWS, 0)
     assert counts.words == len(expected["corpus"].explode().filter(expected["corpus"].explode() != ""))
     assert {path.name for path in tmp_path.iterdir()} == {"reviews.csv", "out.parquet"}
+
+
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(reviews=st.lists(st.none() | hostile_texts, max_size=40), size=st.integers(1, 10))
+def test_files_equal_the_reference(
+    nltk_corpus: REFERENCE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reviews: list[str | None], size: int
+) -> None:
+    monkeypatch.setattr(tables, "BATCH_ROWS", size)
+    pl.DataFrame({"Review": reviews}, schema={"Review": pl.String}).write_parquet(tmp_path / "in.parquet")
+
+    preprocess_file(tmp_path / "in.parquet", tmp_path / "out.parquet", require_texts=False)
+
+    out = pl.read_parquet(tmp_path / "out.parquet")
+    assert out["Review"].to_list() == reviews
+    assert out["corpus"].to_list() == [nltk_corpus(review) for review in reviews]
 
 
 @pytest.mark.parametrize("row_group", [7, 100, 333, 5_000])

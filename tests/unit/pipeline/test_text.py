@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import polars as pl
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline import text
 from pipeline.errors import DataError
-from pipeline.text import preprocess
+from pipeline.text import encode, preprocess
 from tests.unit.pipeline.nltk_reference import REFERENCE
 
 GOLDEN = Path(__file__).parents[2] / "data" / "preprocess_golden.parquet"
@@ -61,6 +62,28 @@ def test_reference_agrees_with_golden_vectors(nltk_corpus: REFERENCE) -> None:
 @given(reviews=st.lists(st.none() | hostile_texts, min_size=1, max_size=20))
 def test_equals_reference_on_hostile_texts(nltk_corpus: REFERENCE, reviews: list[str | None]) -> None:
     assert corpus_of(*reviews) == [nltk_corpus(review) for review in reviews]
+
+
+@settings(deadline=None, max_examples=200)
+@given(reviews=st.lists(st.none() | st.text(max_size=60), min_size=1, max_size=10))
+def test_equals_reference_on_any_texts(nltk_corpus: REFERENCE, reviews: list[str | None]) -> None:
+    assert corpus_of(*reviews) == [nltk_corpus(review) for review in reviews]
+
+
+@settings(deadline=None, max_examples=200)
+@given(reviews=st.lists(st.none() | hostile_texts, min_size=1, max_size=20))
+def test_encoded_lemmas_are_distinct_and_in_the_order_in_which_they_come(
+    nltk_corpus: REFERENCE, reviews: list[str | None]
+) -> None:
+    encoded = encode(pl.Series(reviews, dtype=pl.String))
+
+    expected = [nltk_corpus(review) for review in reviews]
+    lemmas = [lemma for row in expected for lemma in row or []]
+    assert encoded.lemmas.to_list() == list(dict.fromkeys(lemmas))
+    assert encoded.lemmas.gather(encoded.numbers).to_list() == lemmas
+    assert encoded.offsets.tolist() == [0, *itertools.accumulate(len(row or []) for row in expected)]
+    assert encoded.nulls.tolist() == [row is None for row in expected]
+    assert encoded.words == len([lemma for lemma in lemmas if lemma])
 
 
 def test_every_character_is_treated_as_in_python(nltk_corpus: REFERENCE) -> None:
