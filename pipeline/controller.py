@@ -15,6 +15,7 @@ How the SDK's controller is tamed, each for a reason met in real runs:
 - generated steps end with `pipeline.timeline.complete`;
 - a pipeline that is a step of another one goes to the controllers' queue only while a worker is idle there, else it
   runs beside the outer controller: two controllers never wait for each other's worker;
+- a pipeline inside one that has been aborted stops too (`pipeline.outer`);
 - a controller leaves what it hands on (`Definition.results`) on its own task before it is completed.
 
 Outside system: the ClearML server, through the SDK. Nothing here prints for a person; `pipeline.progress` does, from
@@ -43,6 +44,7 @@ from pipeline.clearml_server import ClearmlServer
 from pipeline.definitions import Definition
 from pipeline.errors import PipelineError
 from pipeline.fan_out import FanOut
+from pipeline.outer import Outer
 from pipeline.parameters import ParameterValue
 from pipeline.settings import IN_PROCESS, QUEUE, step_requirements
 from pipeline.timeline import LAUNCHED_PROPERTY
@@ -132,6 +134,8 @@ class Controller(PipelineController):  # type: ignore[misc]
         self._launches = threading.Lock()
         self._parts: dict[str, str] = {}
         self._launching = ""
+        self.given_up = False
+        """The pipeline around this one has ended badly; this one has no purpose any more."""
         self._lost = LostWorkers()
         super().__init__(
             name=definition.name,
@@ -145,6 +149,7 @@ class Controller(PipelineController):  # type: ignore[misc]
         )
         self._clearml_job_class = QueuedStep
         self.server = ClearmlServer.of_task(self.task)
+        self._outer = Outer(self.server, self.task.id)
         logging.getLogger(SDK_LOGGER).addFilter(lambda record: "Skipping launching step" not in record.getMessage())
         self.options = self._connect_options(launch)
         self.set_default_execution_queue(self.options["queue"])
@@ -206,6 +211,7 @@ class Controller(PipelineController):  # type: ignore[misc]
         parameters: Mapping[str, str],
         before: Callable[[Any, Any, dict[str, Any]], bool] | None = None,
         metrics: Sequence[tuple[str, str]] = (),
+        models: Sequence[tuple[str, str]] = (),
     ) -> None:
         """Add a step that is a clone of a task.
 
@@ -216,6 +222,7 @@ class Controller(PipelineController):  # type: ignore[misc]
             parameters: Its parameters → values, or references like `${step.parameters.section/name}`.
             before: Called before it is launched, with this pipeline, the step's node and its parameters.
             metrics: Scalars (title, series) of the task that the pipeline shows as its own.
+            models: Its output models, likewise: what the task calls it, what the pipeline calls it.
         """
         image = self.options["images"].get(name)
         self.add_step(
@@ -228,6 +235,7 @@ class Controller(PipelineController):  # type: ignore[misc]
             pre_execute_callback=before,
             cache_executed_step=True,
             monitor_metrics=list(metrics) or None,
+            monitor_models=list(models) or None,
         )
 
     def add_pipeline(self, name: str, definition: Definition, *, parameters: Mapping[str, str]) -> None:
@@ -426,6 +434,10 @@ class Controller(PipelineController):  # type: ignore[misc]
 
     def _update_nodes_status(self) -> None:
         super()._update_nodes_status()
+        if not self.given_up and self._outer.has_given_up():
+            print("The pipeline around this one has ended: stopping")
+            self.given_up = True
+            self._stop_event.set()  # the loop that called this ends, and aborts the running steps
         running = [node.job for node in self._nodes.values() if node.job and not isinstance(node.job, LocalClearmlJob)]
         self._lost.end_silent([job.task_id() for job in running if job.is_running()])
 
@@ -537,6 +549,8 @@ def _announce(file: Path, task_id: str) -> None:
 def _end(pipe: Controller) -> None:
     """End the controller with the truth: complete now if all is well, an exit code that the agent reports if not."""
     task = Task.get_task(task_id=pipe.id)
+    if pipe.given_up:
+        task.mark_failed(force=True, status_reason="the pipeline around it has ended")
     if task.status in (Task.TaskStatusEnum.failed, Task.TaskStatusEnum.stopped):
         sys.exit(1)
     task.mark_completed()

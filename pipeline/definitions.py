@@ -54,14 +54,17 @@ class Definition:
     @property
     def all_steps(self) -> tuple[str, ...]:
         """The names of its steps, those of its parts included as `part.step`."""
-        return tuple(
-            name
-            for step in self.steps
-            for name in (
-                step,
-                *(f"{step}.{inner}" for inner in (self.parts[step].all_steps if step in self.parts else ())),
-            )
-        )
+        return tuple(self.whole_graph)
+
+    @property
+    def whole_graph(self) -> dict[str, tuple[str, ...]]:
+        """Step → the steps of the same pipeline that it waits for, those of its parts included as `part.step`."""
+        whole = {}
+        for step, parents in self.graph.items():
+            whole[step] = parents
+            inner = self.parts[step].whole_graph if step in self.parts else {}
+            whole |= {f"{step}.{name}": tuple(f"{step}.{parent}" for parent in waits) for name, waits in inner.items()}
+        return whole
 
     @property
     def work_steps(self) -> tuple[str, ...]:

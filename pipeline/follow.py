@@ -158,9 +158,9 @@ class Follower:
 
     def _add(self, run: RunState) -> None:
         """Follow the run's tasks from the moment they are known; a cached step's console is another run's."""
-        self._width = max(len(name) for name in (CONTROLLER, *(step.name for step in run.steps)))
+        self._width = max(len(name) for name in (CONTROLLER, *(step.name for step in run.all_steps)))
         tasks = [(CONTROLLER, run.run_id, run.status)]
-        tasks += [(step.name, step.task_id, step.status) for step in run.steps if step.task_id and not step.cached]
+        tasks += [(step.name, step.task_id, step.status) for step in run.all_steps if step.task_id and not step.cached]
         for label, task_id, status in tasks:
             if task_id not in self._followed:
                 style = STYLES[len(self._followed) % len(STYLES)]

@@ -26,6 +26,7 @@ _COMMAND_LINE_ONLY = {
         "generate",
         "launch",
         "nltk_data",
+        "outer",
         "preflight",
     ),
     *("progress", "report", "run", "runs", "sample", "schedule", "trained", "tune", "upload"),

@@ -124,8 +124,8 @@ class Settings:
             max_parallel=sharding.whole_number(max_parallel, "--max-parallel", 0, 2 * sharding.MOST_SHARDS),
             retries=sharding.whole_number(retries, "--retries", 0, sharding.MOST_RETRIES),
             from_run=from_run,
-            step_queues=per_step(step_queues, "--step-queue", definition.steps),
-            step_images=per_step(step_images, "--step-image", definition.steps),
+            step_queues=per_step(step_queues, "--step-queue", definition.all_steps),
+            step_images=per_step(step_images, "--step-image", definition.all_steps),
             timeout_s=timeout_s,
             server_configured=server_configured(environ),
         )

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pipeline.preflight import Plan
     from pipeline.run import RunInterrupted
     from pipeline.runs import RunState
+    from pipeline.trained import TrainedModel
 
 INTERRUPTED = 130
 FAILED = 40
@@ -279,6 +280,7 @@ def _run(
     from pipeline.progress import Progress
     from pipeline.runs import COMPLETED
     from pipeline.runs import as_json as as_document
+    from pipeline.trained import models_of
 
     server = connection.server
     try:
@@ -290,10 +292,11 @@ def _run(
     except use_case.RunInterrupted as interrupted:
         return _interrupted(connection, interrupted, console)
     datasets = use_case.datasets_of(server, state)
-    written = _write_report(connection, state, datasets, report, console)
+    models = models_of(server, state)
+    written = _write_report(connection, state, datasets, models, report, console, plan.settings.definition)
     good = state.outcome == COMPLETED
     if good:
-        _summarise(connection, state, datasets, written, console)
+        _summarise(connection, state, datasets, models, written, console)
     else:
         _explain(connection, state, written, console, tails=not follow)
     if as_json:
@@ -304,29 +307,47 @@ def _run(
             datasets=datasets,
             report=str(written.resolve()) if written else None,
         )
+        document |= {"models": [model.as_json() for model in models]} if plan.settings.definition.parts else {}
         click.echo(json.dumps(document))
     return 0 if good else FAILED
 
 
 def _write_report(
-    connection: Connection, state: RunState, datasets: dict[str, str], report: Path, console: Console
+    connection: Connection,
+    state: RunState,
+    datasets: dict[str, str],
+    models: list[TrainedModel],
+    report: Path,
+    console: Console,
+    definition: Definition,
 ) -> Path | None:
     from pipeline.report import write_report
 
     try:
-        return write_report(connection.server, state, datasets, report)
+        return write_report(connection.server, state, datasets, report, definition=definition, models=models)
     except OSError as error:  # a run that went well stays one without its report
         console.print(f"[red]The report cannot be written to {escape(str(report))}: {error.strerror}[/]")
         return None
 
 
 def _summarise(
-    connection: Connection, state: RunState, datasets: dict[str, str], report: Path | None, console: Console
+    connection: Connection,
+    state: RunState,
+    datasets: dict[str, str],
+    models: list[TrainedModel],
+    report: Path | None,
+    console: Console,
 ) -> None:
     cached = [step.name for step in state.all_steps if step.cached]
     if cached:
         console.print(f"Reused from an earlier run with the same code and inputs: {', '.join(cached)}")
     console.print(f"Dataset versions: {', '.join(datasets)}")
+    for model in models:
+        numbers = ", ".join(f"{name} {value:.4f}" for name, value in model.metrics.items())
+        state_of = " (published)" if model.published else ""
+        console.print(f"[green]Model {escape(model.name)}[/]{state_of}: {numbers}", soft_wrap=True)
+        console.print(f"  model: {model.page}", soft_wrap=True)
+        console.print(f"  plots: {connection.server.task_page('*', model.task_id)}", soft_wrap=True)
     seconds = (state.completed or 0) - (state.created or 0)
     console.print(f"[green]Run {state.run_id} completed[/] in {seconds:.0f} s", soft_wrap=True)
     _addresses(connection, state, report, console)
@@ -402,10 +423,12 @@ def _dry_run(settings: Settings, console: Console, *, as_json: bool) -> int:
         {
             "name": step,
             "parents": list(parents),
-            "queue": None if settings.mode == IN_PROCESS else queue_of(settings, step),
+            "queue": None
+            if settings.mode == IN_PROCESS or step in settings.definition.parts
+            else queue_of(settings, step),
             "image": value_of(settings.step_images, step) or None,
         }
-        for step, parents in settings.definition.graph.items()
+        for step, parents in settings.definition.whole_graph.items()
     ]
     if as_json:
         document = {
@@ -426,6 +449,8 @@ def _dry_run(settings: Settings, console: Console, *, as_json: bool) -> int:
     for step in steps:
         behind = f" after {', '.join(step['parents'])}" if step["parents"] else ""
         where = f"queue {step['queue']}" if step["queue"] else "a process of this machine"
+        if step["name"] in settings.definition.parts and settings.mode != IN_PROCESS:
+            where = "the controllers' queue, or beside the controller of the whole"
         image = f", image {step['image']}" if step["image"] else ""
         console.print(f"  {step['name']}{behind}  [{where}{image}]", markup=False)
     console.print("Parameters")
