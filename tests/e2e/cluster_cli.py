@@ -15,6 +15,7 @@ from typing import Any
 
 from deploy import tools
 from pipeline.machine import processes
+from tests.cluster import clusters
 from tests.cluster.layout import STATE_VARIABLE, Layout
 
 LOG = logging.getLogger("e2e")
@@ -54,6 +55,9 @@ class ClusterCli:
     def down(self) -> dict[str, Any]:
         with stage("cluster down"):
             return self.run("down")
+
+    def state(self) -> str:
+        return clusters.status(self.layout).state
 
     def kubectl(self, *words: str, stdin: str = "") -> str:
         return self._tool(tools.kubectl_path(), *words, stdin=stdin)

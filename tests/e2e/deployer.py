@@ -50,6 +50,7 @@ class Deployer:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
 
     def run(self, command: str, *words: str, code: int = 0, **env: str) -> str:
@@ -71,8 +72,8 @@ class Deployer:
         done = self.run(command, *words, "--json", code=code, **env)
         return dict(json.loads(next(line for line in done.splitlines() if line.startswith("{"))))
 
-    def kubectl(self, *words: str) -> str:
-        return self.cluster.kubectl("--namespace", NAMESPACE, *words)
+    def kubectl(self, *words: str, stdin: str = "") -> str:
+        return self.cluster.kubectl("--namespace", NAMESPACE, *words, stdin=stdin)
 
     def pods(self) -> list[dict[str, Any]]:
         return list(json.loads(self.kubectl("get", "pods", "--output=json"))["items"])
@@ -84,10 +85,10 @@ class Deployer:
         return {check["id"] for check in results["checks"] if check["result"] == "fail"}
 
 
-def run_task(api: ApiClient, code: str, name: str = "e2e") -> str:
+def run_task(api: ApiClient, code: str, name: str = "e2e", **fields: Any) -> str:
     queue = api("queues.get_all", name=f"^{QUEUE}$")["queues"][0]["id"]
     script = {"entry_point": "main.py", "working_dir": ".", "diff": code, "requirements": {"pip": ""}}
-    task = api("tasks.create", name=name, type="testing", project=project(api), script=script)["id"]
+    task = api("tasks.create", name=name, type="testing", project=project(api), script=script, **fields)["id"]
     api("tasks.enqueue", task=task, queue=queue)
     return str(task)
 

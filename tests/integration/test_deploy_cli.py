@@ -75,6 +75,15 @@ def test_render_hands_helm_one_mapping_and_no_secret(helm, tmp_path):
     assert "canary-secret" not in (tmp_path / "helm.log").read_text()
 
 
+def test_a_helm_that_cannot_be_had_is_said_so(helm, tmp_path):
+    (tmp_path / "nothing").mkdir()
+    offline = {"PATH": str(tmp_path / "nothing"), "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": ""}
+    code, out, err = deploy(helm() | offline, "render", "--json")
+    assert code == json.loads(out)["exit_code"] == 21
+    assert "helm is missing" in err
+    assert "package index" in err
+
+
 @pytest.mark.parametrize(
     ("version", "said"),
     [("v2.17.0", "older than 3.10.0"), ("v3.9.4", "older than 3.10.0"), ("no version", "no helm that we know")],
