@@ -64,8 +64,8 @@ PHASES = {
     "glue": "→ its pod exists",
     "pod": "→ the container's first process (scheduler, kubelet, sandbox)",
     "bootstrap": "→ the agent's process (apt and pip install clearml-agent where it is not in the image)",
-    "agent": "→ the step's process (the agent's start, its checks, virtual environment and packages where missing)",
-    "python": "→ the first line of user code",
+    "agent": "→ the agent's second process, which the first starts and watches",
+    "environment": "→ the first line of user code (the packages are checked, or installed into a virtual environment)",
 }
 
 MARK = "POD-START "
@@ -85,10 +85,11 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
             agent.append(started(pid))
     except OSError:
         pass
-times = {{"pod": started(1), "bootstrap": min(agent), "agent": started(os.getpid()), "python": first_line}}
+times = {{"pod": started(1), "bootstrap": min(agent), "agent": started(os.getpid()), "environment": first_line}}
 print("{MARK}" + json.dumps({{"times": times, "python": platform.python_version(), "uid": os.getuid()}}), flush=True)
 """
-"""The step. Its processes' start times are read from the kernel, to 10 ms."""
+"""The step. The processes' start times are read from the kernel, to 10 ms. The agent's second process becomes the
+script's own (exec), so the two share one start time."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Round:
     @property
     def total(self) -> float:
         """Seconds from enqueue to the first line."""
-        return self.ends["python"] - self.enqueued
+        return self.ends["environment"] - self.enqueued
 
     def phases(self) -> dict[str, float]:
         """Return the seconds of each phase. They add up to the total."""
