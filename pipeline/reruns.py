@@ -146,7 +146,6 @@ def _last_failed(server: ClearmlServer, definition: Definition) -> str:
         type=[runs.CONTROLLER_TYPE],
         name=f"^{_named(definition).pattern}$",
         status=["failed", "stopped"],
-        search_hidden=True,
         order_by=["-created"],
     )
     for task in found:

@@ -1,0 +1,220 @@
+"""Preprocessing spread over steps: the same bytes, a bound on what runs at once, and what a dead shard costs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+
+import psutil
+import pytest
+
+from localserver.pytest_plugin import ClearmlServer
+from tests.api_client import ApiClient
+from tests.integration.pipeline_cli import BATCH_ROWS, PipelineCli, review_file
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+PATIENCE_S = 120
+BOTH = ("train", "test")
+
+
+@pytest.fixture(scope="module")
+def server(clearml_server_factory) -> ClearmlServer:
+    return clearml_server_factory()
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    client = ApiClient(server.api_url, server.credentials)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def cli(server, tmp_path_factory) -> PipelineCli:
+    cli = PipelineCli({**os.environ, **server.environment}, tmp_path_factory.mktemp("cli"))
+    csv = review_file(cli.folder / "train.csv")
+    done = cli("dataset", "upload", str(csv), "--batch-size", str(BATCH_ROWS))
+    assert done.code == 0, done.stderr
+    return cli
+
+
+@pytest.fixture(scope="module")
+def whole(cli):
+    done = cli("run", "--mode", "in-process", "--json")
+    assert done.code == 0, done.stderr
+    return done.document
+
+
+@pytest.fixture(scope="module")
+def sharded(cli, whole):
+    done = cli("run", "--mode", "in-process", "--json", "--shards", "3", "--max-parallel", "2")
+    assert done.code == 0, done.stderr
+    return done.document
+
+
+@pytest.fixture(scope="module")
+def failed(cli, client, whole):
+    """A run of two shards: one of the training set is killed until it fails, one of the test set is killed once."""
+    process = cli.start("run", "--mode", "in-process", "--json", "--shards", "2")
+    tasks = kill_steps(client, process, {"train_processing_2": 2, "test_processing_1": 1})
+    stdout, stderr = process.communicate(timeout=PATIENCE_S)
+    assert stdout, stderr
+    return json.loads(stdout.splitlines()[-1]), tasks
+
+
+def kill_steps(client, process, times):
+    """Kill the processes of steps as soon as they run, each so many times; return the steps' tasks."""
+    times = dict(times)
+    names, killed, tasks = {}, set(), {}
+    deadline = time.monotonic() + PATIENCE_S
+    while any(times.values()):
+        assert time.monotonic() < deadline, f"not killed: {times}"
+        assert process.poll() is None, process.communicate()[1]
+        with contextlib.suppress(psutil.Error):
+            for child in psutil.Process(process.pid).children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    task_id = child.environ().get("CLEARML_TASK_ID")
+                    if not task_id or child.pid in killed:
+                        continue
+                    name = names.setdefault(task_id, task(client, task_id)["name"])
+                    if times.get(name):
+                        child.kill()
+                        killed.add(child.pid)
+                        times[name] -= 1
+                        tasks[name] = task_id
+        time.sleep(0.05)
+    return tasks
+
+
+def steps_of(run):
+    return {step["name"]: step for step in run["steps"]}
+
+
+def task(client, task_id):
+    return client("tasks.get_by_id", task=task_id)["task"]
+
+
+def hashes(client, run, part):
+    found = task(client, steps_of(run)[f"{part}_processing"]["task_id"])["execution"]["artifacts"]
+    return {item["key"]: item["hash"] for item in found}
+
+
+def test_shards_give_the_same_bytes(client, whole, sharded):
+    for part in BOTH:
+        expected = hashes(client, whole, part)
+        assert list(expected) == [f"processed_{part}_dataframe"]
+        assert hashes(client, sharded, part) == expected
+
+
+def test_every_shard_is_a_step_before_its_own(sharded):
+    assert [step["name"] for step in sharded["steps"]] == [
+        "train_test_split",
+        *("train_processing_1", "train_processing_2", "train_processing_3", "train_processing"),
+        *("test_processing_1", "test_processing_2", "test_processing_3", "test_processing"),
+    ]
+    assert sharded["steps"][0]["cached"]  # the split knows nothing of shards
+
+
+def test_the_versions_are_those_of_a_run_without_shards(client, whole, sharded):
+    """The joined versions have the split for their parent; no shard publishes anything."""
+    split = whole["datasets"]["1.2.1"]
+    assert list(sharded["datasets"]) == ["1.2", "1.2.1", "1.2.2.post2", "1.2.3.post2"]
+    for part, number in (("train", "1.2.2.post2"), ("test", "1.2.3.post2")):
+        made = task(client, sharded["datasets"][number])
+        assert made["parent"] == steps_of(sharded)[f"{part}_processing"]["task_id"]
+        assert made["hyperparams"]["Preparation"]["split_dataset"]["value"] == split
+
+
+def test_no_more_than_two_shards_ran_at_once(client, sharded):
+    names = [name for name in steps_of(sharded) if name[-1].isdigit()]
+    tasks = [task(client, steps_of(sharded)[name]["task_id"]) for name in names]
+    moments = sorted(
+        [(item["started"], 1) for item in tasks] + [(item["completed"], -1) for item in tasks], key=lambda at: at
+    )
+    count = most = 0
+    for _, change in moments:
+        count += change
+        most = max(most, count)
+    assert (len(tasks), most) == (6, 2)
+
+
+def test_a_shard_that_was_killed_is_run_again_alone(client, failed):
+    document, killed = failed
+    for name, step in steps_of(document).items():
+        if not step["task_id"]:
+            continue
+        console = "".join(event["msg"] for event in client("events.get_task_log", task=step["task_id"])["events"])
+        assert console.count("Retrying") == (1 if name in killed else 0), name
+    assert steps_of(document)["test_processing_1"]["task_id"] == killed["test_processing_1"]
+    assert steps_of(document)["test_processing"]["status"] == "completed"
+
+
+def test_a_shard_that_fails_every_time_fails_the_run_and_nothing_of_its_set_is_published(failed):
+    document, killed = failed
+    assert document["status"] == "failed"
+    steps = steps_of(document)
+    assert steps["train_processing_2"]["task_id"] == killed["train_processing_2"]
+    assert {name: step["status"] for name, step in steps.items() if name.startswith("train_p")} == {
+        "train_processing_1": "completed",
+        "train_processing_2": "failed",
+        "train_processing": "skipped",
+    }
+    assert not any(number.startswith("1.2.2") for number in document["datasets"])
+
+
+def test_a_failed_run_goes_on_with_what_is_missing(cli, client, whole, failed):
+    document, killed = failed
+    dry = cli("run", "--from-failed", "--dry-run", "--json")
+    assert dry.code == 0, dry.stderr
+    told = (dry.document["from_run"], dry.document["shards"], dry.document["mode"])
+    assert told == (document["run_id"], 2, "in-process")
+    done = cli("run", "--from-failed", document["run_id"], "--json", "--report", "again.html")
+    assert done.code == 0, done.stderr
+    assert "run: train_processing_2, train_processing\n" in done.stderr
+    before, after = steps_of(document), steps_of(done.document)
+    assert {name for name, step in after.items() if not step["cached"]} == {"train_processing_2", "train_processing"}
+    assert after["train_processing_2"]["task_id"] != killed["train_processing_2"]
+    assert all(step["task_id"] == before[name]["task_id"] for name, step in after.items() if step["cached"])
+    assert [hashes(client, done.document, part) for part in BOTH] == [hashes(client, whole, part) for part in BOTH]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--shards", "0"], 10, "--shards 0: expected a whole number from 1 to 64"),
+        (["--shards", "-1"], 10, "--shards -1"),
+        (["--shards", "65"], 10, "--shards 65"),
+        (["--shards", "many"], 2, "'many' is not a valid integer"),
+        (["--retries", "-1"], 10, "--retries -1"),
+        (["--max-parallel", "-1"], 10, "--max-parallel -1"),
+        (["--shards", "64", "--set", "test_size=0.1"], 20, "64 shards are too many: the test set has 50 reviews"),
+        (["--shards", "2", "--step-queue", "train_processing_3=q"], 10, "did you mean train_processing_"),
+        (["--from-failed", "--shards", "2"], 2, "--shards cannot be changed"),
+        (["--from-failed", "0" * 32], 40, "does not exist"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_enqueued(cli, client, arguments, code, words):
+    def count():
+        return len(client("tasks.get_all", search_hidden=True, only_fields=["id"])["tasks"])
+
+    before = count()
+    done = cli("run", "--mode", "in-process", *arguments)
+    assert done.code == code, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert count() == before
+
+
+def test_a_run_that_did_not_fail_is_not_run_again(cli, whole):
+    done = cli("run", "--from-failed", whole["run_id"])
+    assert done.code == 10
+    assert "did not fail" in done.stderr
+
+
+def test_a_task_that_is_no_run_is_not_run_again(cli, whole):
+    done = cli("run", "--from-failed", whole["steps"][0]["task_id"])
+    assert done.code == 10
+    assert "is no run of DataPrepare" in done.stderr
