@@ -121,8 +121,11 @@ def load(
     """
     if model_id is None:
         model_id = _newest(project, name, tags, only_published)
+    model = Model(model_id=model_id)
+    if model._get_model_data() is None:  # the SDK would say that None has no such attribute
+        raise ModelError(f"model {model_id} does not exist", hint="train one: python -m pipeline fit-model")
     try:
-        path = Model(model_id=model_id).get_local_copy(extract_archive=False, raise_on_error=True)
+        path = model.get_local_copy(extract_archive=False, raise_on_error=True)
     except (ValueError, SendError) as error:
         raise ModelError(f"model {model_id} cannot be fetched: {error}") from error
     return Predictor.load(Path(path))

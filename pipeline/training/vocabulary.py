@@ -244,4 +244,6 @@ def _count_longer(batches: Batches, trie: Trie, beginnings: Sequence[str]) -> pl
 
 def _cut_off(found: pl.DataFrame, max_features: int) -> int:
     """Return the count below which a term cannot become a feature."""
-    return int(found["count"].top_k(max_features)[-1]) if len(found) >= max_features else 0
+    if len(found) < max_features:
+        return 0
+    return int(found["count"].sort(descending=True)[max_features - 1])

@@ -1,0 +1,304 @@
+"""The task TF-IDF against a live server: what it makes, what it refuses, and that a refusal leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import polars as pl
+import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.naive_bayes import BernoulliNB
+
+from localserver.pytest_plugin import ClearmlServer
+from pipeline.generate import generate
+from pipeline.text import preprocess
+from tests.api_client import ApiClient
+from tests.integration.pipeline_cli import PipelineCli
+
+pytestmark = pytest.mark.integration
+
+PROJECT, NAME = "Amazon reviews", "Amazon reviews dataset"
+TRAIN_ROWS, TEST_ROWS = 400, 100
+
+MAKE_VERSIONS = """
+import json, sys
+from pathlib import Path
+from pipeline.clearml_server import ClearmlServer
+from pipeline.datasets import new_version
+server = ClearmlServer.connect()
+for version, file in json.loads(sys.argv[1]).items():
+    with new_version(server, project="Amazon reviews", name="Amazon reviews dataset", version=version) as draft:
+        draft.add(Path(file))
+"""
+"""Puts files on the server as dataset versions: quicker than a run of DataPrepare, and any file will do."""
+
+
+@pytest.fixture(scope="module")
+def server(clearml_server_factory) -> ClearmlServer:
+    return clearml_server_factory()
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    client = ApiClient(server.api_url, server.credentials)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def cli(server, tmp_path_factory) -> PipelineCli:
+    return PipelineCli({**os.environ, **server.environment}, tmp_path_factory.mktemp("fit"))
+
+
+@pytest.fixture(scope="module")
+def frames(cli) -> dict[str, pl.DataFrame]:
+    """The processed training and test set, and a test set in another language."""
+    csv = cli.folder / "reviews.csv"
+    csv.write_bytes(b"".join(generate(TRAIN_ROWS + TEST_ROWS, 7)))
+    columns = ["Polarity", "Title", "Review"]
+    whole = preprocess(pl.read_csv(csv, has_header=False, new_columns=columns), "Review")
+    train, test = whole.head(TRAIN_ROWS), whole.tail(TEST_ROWS)
+    return {
+        "1.2.2": train,
+        "1.2.3": test,
+        "2.4.3": test.with_columns(corpus=pl.lit(["qqzx", "zzqx"], pl.List(pl.String))),
+    }
+
+
+@pytest.fixture(scope="module")
+def versions(cli, frames):
+    """Those on the server, and a raw batch."""
+    raw = cli.folder / "reviews_00001.csv"
+    frames["1.2.2"].select("Polarity", "Title", "Review").write_csv(raw)
+    files = {"1.1": str(raw)}
+    for version, frame in frames.items():
+        folder = cli.folder / version
+        folder.mkdir()
+        files[version] = str(folder / "processed.parquet")
+        frame.write_parquet(files[version])
+    python(cli, MAKE_VERSIONS, json.dumps(files))
+    return files
+
+
+@pytest.fixture(scope="module")
+def fitted(cli, versions):
+    done = cli("fit-model", "--mode", "in-process", "--json")
+    assert done.code == 0, done.stderr
+    return done.document
+
+
+def python(cli: PipelineCli, code: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], env=cli.environ, capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def dataset_versions(client) -> dict[str, dict]:
+    project = client("projects.get_all", name=f"^{re.escape(f'{PROJECT}/.datasets/{NAME}')}$", search_hidden=True)
+    ids = [row["id"] for row in project["projects"]]
+    tasks = client("tasks.get_all", project=ids, search_hidden=True, system_tags=["dataset"])["tasks"]
+    return {task["runtime"]["version"]: task for task in tasks}
+
+
+def models(client) -> dict[str, dict]:
+    return {model["id"]: model for model in client("models.get_all")["models"]}
+
+
+def in_memory(frames, kind=None, **options):
+    """Scikit-learn's own way, everything in memory."""
+    train, test = (frames[version] for version in ("1.2.2", "1.2.3"))
+    vectorizer = TfidfVectorizer(analyzer="word", **options)
+    features = vectorizer.fit_transform(train["corpus"].list.join(" "))
+    model = (kind or BernoulliNB()).fit(features, train["Polarity"].to_numpy())
+    return model, vectorizer.transform(test["corpus"].list.join(" "))
+
+
+def test_the_result_is_that_of_scikit_learn(client, cli, frames, fitted):
+    assert (fitted["status"], fitted["train_rows"], fitted["test_rows"]) == ("completed", TRAIN_ROWS, TEST_ROWS)
+    terms = features_of(cli, fitted, "model.json")["terms"]
+    model, test = in_memory(frames, vocabulary=terms)
+    written = pl.read_parquet(cli.folder / "features" / "test_features.parquet")
+    assert written["probability"].to_list() == pytest.approx(model.predict_proba(test)[:, 1].tolist())
+    accuracy = (model.predict(test) == frames["1.2.3"]["Polarity"].to_numpy()).mean()
+    assert fitted["metrics"]["accuracy"] == pytest.approx(accuracy)
+    assert len(terms) == 1000
+
+
+def features_of(cli, fitted, name):
+    """Fetch the features' dataset version as anybody would."""
+    python(
+        cli,
+        "import sys; from clearml import Dataset\nDataset.get(sys.argv[1]).get_mutable_local_copy(sys.argv[2])",
+        fitted["dataset_id"],
+        str(cli.folder / "features"),
+    )
+    return json.loads((cli.folder / "features" / name).read_text())
+
+
+def test_the_model_is_published_with_all_that_describes_it(client, fitted):
+    model = client("models.get_by_id", model=fitted["model_id"])["model"]
+    assert model["ready"] is True
+    assert model["labels"] == {"negative": 1, "positive": 2}
+    assert model["framework"] == "ScikitLearn"
+    assert model["task"] == fitted["task_id"]
+    assert model["uri"].endswith("/model.json")
+    assert "texts" in model["design"]["design"]
+    assert float(model["metadata"]["accuracy"]["value"]) == fitted["metrics"]["accuracy"]
+    output = client("tasks.get_by_id", task=fitted["task_id"])["task"]["models"]["output"]
+    assert [item["model"] for item in output] == [fitted["model_id"]]
+
+
+def test_the_features_are_a_version_with_both_parents(client, fitted, frames):
+    found = dataset_versions(client)
+    version = found["1.2.4"]
+    assert (version["id"], version["status"], version["parent"]) == (
+        fitted["dataset_id"],
+        "completed",
+        fitted["task_id"],
+    )
+    facts = version["hyperparams"]["Training"]
+    assert facts["train_dataset"]["value"] == found["1.2.2"]["id"]
+    assert facts["test_dataset"]["value"] == found["1.2.3"]["id"]
+    assert facts["model_id"]["value"] == fitted["model_id"]
+    lineage = json.loads(version["configuration"]["Dataset Struct"]["value"])
+    entry = next(item for item in lineage.values() if item["job_id"] == version["id"])
+    assert {lineage[parent]["job_id"] for parent in entry["parents"]} == {found[v]["id"] for v in ("1.2.2", "1.2.3")}
+
+
+def test_the_page_has_report_plots_and_scalars(client, fitted):
+    plots = client("events.get_task_plots", task=fitted["task_id"])["plots"]
+    assert {(plot["metric"], plot["variant"]) for plot in plots} >= {
+        ("Classification report", "test set"),
+        ("Confusion matrix", "test set"),
+        ("ROC", "test set"),
+        ("Heaviest terms", "model"),
+    }
+    task = client("tasks.get_by_id", task=fitted["task_id"])["task"]
+    scalars = {
+        (variant["metric"], variant["variant"]): variant["value"]
+        for metric in task["last_metrics"].values()
+        for variant in metric.values()
+    }
+    for name in ("accuracy", "f1", "auc"):
+        assert scalars["Test set", name] == pytest.approx(fitted["metrics"][name], abs=1e-5)
+        assert scalars["Summary", name] == pytest.approx(fitted["metrics"][name], abs=1e-5)
+
+
+def test_a_serving_process_loads_the_newest_published_model(cli, fitted):
+    code = """
+import json, pipeline.models
+predictor = pipeline.models.load(project="Amazon reviews", name="TF-IDF bernoulli-nb")
+found = predictor.predict(["An awful, terrible waste. Broken, useless junk!", "Excellent: a wonderful classic"])
+print(json.dumps([(item.polarity, item.label, item.probability > 0.5) for item in found]))
+"""
+    found = json.loads(python(cli, code).splitlines()[-1])
+    assert found == [[1, "negative", True], [2, "positive", True]]
+
+
+def test_there_is_one_draft_however_often_it_is_asked_for(cli, client, fitted):
+    code = """
+import json
+from pipeline.clearml_server import ClearmlServer
+from pipeline.fit_model import ensure_template
+server = ClearmlServer.connect()
+print(json.dumps([ensure_template(server) for _ in range(2)]))
+"""
+    first, second = json.loads(python(cli, code).splitlines()[-1])
+    assert first == second
+    draft = client("tasks.get_by_id", task=first)["task"]
+    assert (draft["name"], draft["type"], draft["status"]) == ("TF-IDF", "training", "created")
+    arguments = draft["hyperparams"]["Args"]
+    assert (arguments["max_features"]["type"], arguments["train_dataset_version"]["value"]) == ("int", "1.2.2")
+    assert all(item["description"] for item in arguments.values())
+    assert client("tasks.get_by_id", task=fitted["task_id"])["task"]["hyperparams"]["Args"].keys() == arguments.keys()
+
+
+def test_a_trial_registers_a_model_and_publishes_nothing(cli, client, fitted):
+    before = dataset_versions(client).keys()
+    done = cli(
+        *("fit-model", "--mode", "in-process", "--json", "--set", "publish=false", "--set", "model=linear"),
+        *("--set", "ngram_max=2", "--set", "max_features=500"),
+    )
+    assert done.code == 0, done.stderr
+    assert models(client)[done.document["model_id"]]["ready"] is False
+    assert "dataset_version" not in done.document
+    assert dataset_versions(client).keys() == before
+
+
+@pytest.mark.parametrize(
+    ("assignments", "code", "words"),
+    [
+        (["test_dataset_version=2.4.3"], 28, "not one word of the test set (version 2.4.3) was seen in training"),
+        (["train_dataset_version=1.1"], 28, "is not processed: it adds reviews_00001.csv"),
+    ],
+)
+def test_data_of_the_wrong_kind_fails_the_task_and_leaves_nothing(cli, client, fitted, assignments, code, words):
+    before = dataset_versions(client).keys(), models(client).keys()
+    options = [word for assignment in assignments for word in ("--set", assignment)]
+    done = cli("fit-model", "--mode", "in-process", *options)
+    assert (done.code, words in done.stderr) == (code, True), done.stderr
+    assert "Traceback" not in done.stderr
+    assert (dataset_versions(client).keys(), models(client).keys()) == before
+    newest = client("tasks.get_all", name="^TF-IDF$", order_by=["-created"])["tasks"][0]
+    assert newest["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--set", "max_feature=10"], 10, "did you mean max_features"),
+        (["--set", "model=forest"], 10, "'forest' is none of bernoulli-nb, linear"),
+        (["--set", "alpha=0"], 10, "is no number above 0"),
+        (["--mode", "in-process", "--set", "train_dataset_version=7.7.2"], 26, "versions: 1.1, 1.2.2, 1.2.3"),
+        (["--mode", "in-process", "--set", "dataset_name=Nothing"], 26, f"datasets there: {NAME}"),
+        (["--queue", "nowhere"], 33, "queue 'nowhere' does not exist"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_a_task_is_made(cli, client, versions, arguments, code, words):
+    before = len(client("tasks.get_all", search_hidden=True, only_fields=["id"])["tasks"])
+    done = cli("fit-model", *arguments)
+    assert (done.code, words in done.stderr) == (code, True), done.stderr
+    assert len(client("tasks.get_all", search_hidden=True, only_fields=["id"])["tasks"]) == before
+
+
+def test_a_model_that_is_not_there_is_one_clear_error(cli, fitted):
+    code = """
+import pipeline.models
+from pipeline.errors import PipelineError
+for wanted in ({"model_id": "0" * 32}, {"project": "Amazon reviews", "name": "No such"}, {"project": "None here"}):
+    try:
+        pipeline.models.load(**wanted)
+    except PipelineError as error:
+        print(error.exit_code, error.message)
+"""
+    lines = [line for line in python(cli, code).splitlines() if line.startswith("29 ")]
+    assert len(lines) == 3
+
+
+def test_a_server_that_refuses_the_features_gets_no_model(cli, client, fitted):
+    """The model is there by then; it goes again with the version that could not be stored."""
+    code = """
+import sys
+from clearml import Task
+from pipeline import datasets, fitting
+made = []
+upload = datasets._LeanDataset.upload
+def refuse(self, **_):
+    made.extend(model.id for model in Task.current_task().models["output"])
+    raise ValueError("Upload failed: no space left on the server")
+datasets._LeanDataset.upload = refuse
+task = Task.init(project_name="Amazon reviews", task_name="refused", output_uri=True)
+try:
+    fitting.run(task)
+except datasets.DatasetStateError as error:
+    print("REFUSED", len(made), error.message)
+"""
+    before = dataset_versions(client).keys(), models(client).keys()
+    assert "REFUSED 1 version 1.2.4 of dataset" in python(cli, code)
+    assert (dataset_versions(client).keys(), models(client).keys()) == before
