@@ -164,4 +164,4 @@ class _Outcome:
                 f"not one word of the {name} was seen in training: nothing can be measured with it",
                 hint="name train and test version of the same dataset, from the same run",
             )
-        return evaluate(*(np.concatenate(part) for part in (self._truth, self._predicted, self._probability)))
+        return evaluate(np.concatenate(self._truth), np.concatenate(self._predicted), np.concatenate(self._probability))
