@@ -24,18 +24,18 @@ class Bars:
 
 @dataclass(frozen=True)
 class Matrix:
-    """Counts by row and column, as a confusion matrix has them."""
+    """A cell by row and column, as a confusion matrix has them: its number, and what stands in it."""
 
     title: str
     columns: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[float, ...]], ...]
+    rows: tuple[tuple[str, tuple[tuple[float, str], ...]], ...]
     across: str = ""
     down: str = ""
 
     @property
     def peak(self) -> float:
-        """The largest count."""
-        return max((value for _, values in self.rows for value in values), default=1.0) or 1.0
+        """The largest number."""
+        return max((value for _, cells in self.rows for value, _ in cells), default=1.0) or 1.0
 
 
 @dataclass(frozen=True)
@@ -105,11 +105,15 @@ def _matrix(title: str, figure: Mapping[str, Any]) -> Matrix:
     values = _rows(trace["z"])
     columns = trace.get("x") or range(len(values[0]))
     names = trace.get("y") or range(len(values))
+    texts = trace.get("text") or [[f"{value:,.6g}" for value in row] for row in values]
     layout = figure.get("layout") or {}
     return Matrix(
         title,
         tuple(str(name) for name in columns),
-        tuple((str(name), tuple(row)) for name, row in zip(names, values, strict=True)),
+        tuple(
+            (str(name), tuple((value, _text(text)) for value, text in zip(numbers, words, strict=True)))
+            for name, numbers, words in zip(names, values, texts, strict=True)
+        ),
         _axis(layout, "xaxis"),
         _axis(layout, "yaxis"),
     )
@@ -138,7 +142,7 @@ def _grid(title: str, trace: Mapping[str, Any]) -> Grid:
 
 def _text(cell: Any) -> str:
     text = " ".join(map(str, cell)) if isinstance(cell, list) else str(cell)
-    return text.replace("<b>", "").replace("</b>", "")
+    return text.replace("<b>", "").replace("</b>", "").replace("<br>", "\n")
 
 
 def _rows(values: Any) -> list[list[float]]:

@@ -73,11 +73,16 @@ def write_report(
         for task in dict.fromkeys(model.task_id for model in models)
         for figure in read_figures(_ask(lambda task=task: server.plots(task), []))
     ]
-    projects = _ask(lambda: _projects(server, datasets.values()), {})
+    known = _ask(lambda: _tasks_of(server, datasets.values()), {})
     html = render(
         state,
         versions=[
-            Version(number, task, server.task_page(projects.get(task, "*"), task), _role(state, task))
+            Version(
+                number,
+                task,
+                server.task_page(str(known.get(task, {}).get("project") or "*"), task),
+                _role(state, task, known.get(task, {})),
+            )
             for number, task in datasets.items()
         ],
         distributions=sorted(read_distributions(plots), key=lambda bars: bars.title, reverse=True),  # train, test
@@ -110,14 +115,14 @@ def _ask(question: Any, otherwise: Any) -> Any:
         return otherwise
 
 
-def _projects(server: ClearmlServer, ids: Iterable[str]) -> dict[str, str]:
+def _tasks_of(server: ClearmlServer, ids: Iterable[str]) -> dict[str, Mapping[str, Any]]:
     ids = list(ids)
-    return {task["id"]: str(task.get("project") or "*") for task in server.tasks(["project"], id=ids)} if ids else {}
+    return {task["id"]: task for task in server.tasks(["project", "parent"], id=ids)} if ids else {}
 
 
-def _role(state: RunState, dataset: str) -> str:
+def _role(state: RunState, dataset: str, task: Mapping[str, Any]) -> str:
     for step in flatten(state.steps):
-        if dataset in step.results.values():
+        if dataset in step.results.values() or (step.task_id and step.task_id == task.get("parent")):
             return f"made by {step.name}" + (" (in an earlier run)" if step.cached else "")
     return "input"
 
