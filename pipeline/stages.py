@@ -133,7 +133,7 @@ def process_shard(part: str, raw: Path, split_id: str, number: int, shards: int)
     return processed, facts.to_json()
 
 
-def join_shards(part: str, given: Mapping[str, Path | str]) -> tuple[Path, str]:
+def join_shards(part: str, given: Mapping[str, object]) -> tuple[Path, str]:
     """Join the shards of one part (`train` or `test`), published as `process_part` does.
 
     Args:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 
-def shard_joining(part: str, **shards: Path | str) -> tuple[Path, str]:
+def shard_joining(part: str, **shards: object) -> tuple[Path, str]:
     """Join the shards of a set; return the frame (a parquet file) and the id of the version that holds it."""
     from pipeline.timeline import mark
 

@@ -10,11 +10,15 @@ from pipeline.controller import STEP_ENDING, finish_step_definition
 from pipeline.definitions import DATA_PREPARE
 from pipeline.provenance import source_digest
 from pipeline.settings import step_requirements
+from pipeline.steps.shard_joining import shard_joining
+from pipeline.steps.shard_processing import shard_processing
 from pipeline.steps.test_processing import test_processing as processing_of_test
 from pipeline.steps.train_processing import train_processing
 from pipeline.steps.train_test_split import train_test_split
 
-FUNCTIONS = {function.__name__: function for function in (train_test_split, train_processing, processing_of_test)}
+STEPS = (train_test_split, train_processing, processing_of_test)
+SHARDS = (shard_processing, shard_joining)
+FUNCTIONS = {function.__name__: function for function in (*STEPS, *SHARDS)}
 
 
 @pytest.fixture
@@ -41,10 +45,10 @@ def generate(monkeypatch):
 
 
 def test_every_step_has_a_function():
-    assert set(FUNCTIONS) == set(DATA_PREPARE.steps)
+    assert {function.__name__ for function in STEPS} == set(DATA_PREPARE.steps)
 
 
-@pytest.mark.parametrize("name", DATA_PREPARE.steps)
+@pytest.mark.parametrize("name", FUNCTIONS)
 def test_the_generated_step_compiles_and_completes_itself(generate, name):
     script = generate(name)["script"]
     ast.parse(script["diff"])
@@ -56,7 +60,7 @@ def test_the_generated_step_compiles_and_completes_itself(generate, name):
     assert "polars==" in script["requirements"]["pip"]
 
 
-@pytest.mark.parametrize("name", DATA_PREPARE.steps)
+@pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_step_uses_nothing_that_stays_behind(generate, name):
     """Names a step reads are its arguments, what it imports inside, or builtins: module constants do not travel."""
     tree = ast.parse(generate(name)["script"]["diff"])
@@ -65,10 +69,11 @@ def test_a_step_uses_nothing_that_stays_behind(generate, name):
     imports = [node for node in ast.walk(function) if isinstance(node, ast.ImportFrom)]
     assert imports
     assert all(node.level == 0 for node in imports)
-    bound = {argument.arg for argument in function.args.args}
+    arguments = [*function.args.args, *([function.args.kwarg] if function.args.kwarg else [])]
+    bound = {argument.arg for argument in arguments}
     bound |= {alias.asname or alias.name for node in imports for alias in node.names}
     read = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
-    assert read <= bound | set(dir(__builtins__)) | {"float", "int", "str", "bool"}
+    assert read <= bound | set(dir(__builtins__)) | {"float", "int", "str", "bool", "object"}
 
 
 def test_an_image_is_set_and_counts_for_the_cache(generate):
