@@ -14,8 +14,10 @@ Kubernetes glue at the pinned version, asking every 5 s as stock) and the image 
   makes a virtual environment and installs the step's packages.
 
 The task asks for the packages of a pipeline's step. The clock runs from just before `tasks.enqueue` is called to the
-script's first line, before it imports anything. Machine, pods and server share that clock. Prints a table and, as the
-last line of stdout, one JSON object; what goes on stands on stderr. Everything made is removed, also after Ctrl-C.
+script's first line, before it imports anything. Machine, pods and server share that clock. The load average stands
+beside the figures; on a machine that has other work, `--precedence` puts all three set-ups before it. Prints a table
+and, as the last line of stdout, one JSON object; what goes on stands on stderr. Everything made is removed, also after
+Ctrl-C.
 """
 
 from __future__ import annotations
@@ -262,6 +264,9 @@ def main() -> int:
     parser.add_argument("--stock-rounds", type=int, default=3, help="rounds of the stock image (default 3)")
     parser.add_argument("--only", action="append", choices=list(DEADLINE_S), help="only this set-up (repeatable)")
     parser.add_argument("--archives", type=Path, help="folder with task.tar, agent.tar, stock.tar; missing are built")
+    parser.add_argument(
+        "--precedence", action="store_true", help="put this before the machine's other work, if there is"
+    )
     parser.add_argument("--kubeconfig", help="use this cluster, which holds our images, and remove only what is added")
     parser.add_argument("--host-address", help="this machine's address as pods of that cluster see it")
     parser.add_argument("--stock-image", default=pod_place.STOCK_IMAGE, help="with --kubeconfig: the stock image there")
@@ -269,6 +274,8 @@ def main() -> int:
     asked = parser.parse_args()
     if bool(asked.kubeconfig) != bool(asked.host_address):
         parser.error("--kubeconfig and --host-address go together")
+    if asked.kubeconfig and asked.precedence:
+        parser.error("--precedence needs a cluster of this benchmark's own")
     signal.signal(signal.SIGTERM, _interrupt)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
     setups = [
@@ -280,14 +287,18 @@ def main() -> int:
     theirs = Place(asked.kubeconfig, asked.host_address, asked.stock_image) if asked.kubeconfig else None
     chance = random.Random(0)
     try:
-        with nullcontext(theirs) if theirs else pod_place.own_cluster(CLUSTER, asked.archives, say) as place:
+        with (
+            nullcontext(theirs)
+            if theirs
+            else pod_place.own_cluster(CLUSTER, asked.archives, asked.precedence, say) as place
+        ):
             results = [measure(place, setup, chance, say) for setup in chosen]
     except KeyboardInterrupt:
         say("interrupted; what was made is removed")
         return INTERRUPTED
     except (PipelineError, DeployError) as error:
         raise SystemExit(f"Error: {error.message}" + (f"\nHint: {error.hint}" if error.hint else "")) from error
-    document = summary(results)
+    document = summary(results, precedence=asked.precedence)
     console.print(table(results))
     console.print(verdict(document), soft_wrap=True)
     line = json.dumps(document)
@@ -297,7 +308,7 @@ def main() -> int:
     return 1 if document["missed"] else 0
 
 
-def summary(results: list[Result]) -> dict[str, Any]:
+def summary(results: list[Result], *, precedence: bool) -> dict[str, Any]:
     """Return the JSON object."""
     medians = {result.setup: result.median for result in results}
     stock = medians.get("stock image")
@@ -306,6 +317,7 @@ def summary(results: list[Result]) -> dict[str, Any]:
     missed += [f"{name}: ratio" for name, ratio in ratios.items() if ratio < RATIO]
     return {
         "cores": os.cpu_count(),
+        "precedence": precedence,
         "setups": {result.setup: result.as_json() for result in results},
         "stock_image_takes_times": ratios,
         "targets": {"median_s": TARGET_S, "times": RATIO},
@@ -322,13 +334,11 @@ def table(results: list[Result]) -> Table:
     for phase in PHASES:
         medians = (statistics.median(each.phases()[phase] for each in result.rounds) for result in results)
         shown.add_row(phase, *(f"{median:.2f}" for median in medians))
-    rows = {
-        "in all": lambda result: f"{result.median:.2f}",
-        "fastest, slowest": lambda result: "{:.2f}, {:.2f}".format(*extremes([each.total for each in result.rounds])),
-        "load average": lambda result: "{:.1f} to {:.1f}".format(*extremes(result.load)),
-    }
-    for title, text in rows.items():
-        shown.add_row(title, *(text(result) for result in results))
+    spreads = [extremes([each.total for each in result.rounds]) for result in results]
+    shown.add_row("in all", *(f"{result.median:.2f}" for result in results))
+    shown.add_row("fastest, slowest", *(f"{low:.2f}, {high:.2f}" for low, high in spreads))
+    loads = [extremes(result.load) for result in results]
+    shown.add_row("load average", *(f"{low:.1f} to {high:.1f}" for low, high in loads))
     return shown
 
 
