@@ -103,6 +103,14 @@ def installed(deploy: Deployer) -> Deployer:
     return deploy
 
 
+@pytest.fixture
+def present(deploy: Deployer) -> Deployer:
+    """An agent that works, with whatever settings: for tests that begin with an install of their own."""
+    if not deploy.works():
+        deploy.run("install", "--no-canary")
+    return deploy
+
+
 @pytest.fixture(scope="session")
 def api(reachable_server: ClearmlServer) -> Iterator[ApiClient]:
     """A client of that server."""

@@ -68,6 +68,12 @@ class Deployer:
         assert done.returncode == code, done.stderr + done.stdout
         return done.stdout + done.stderr
 
+    def works(self) -> bool:
+        """Return whether an agent is there and lives."""
+        return (
+            subprocess.run(self.argv("check"), env=self.env, cwd=ROOT, capture_output=True, timeout=120).returncode == 0
+        )
+
     def json(self, command: str, *words: str, code: int = 0, **env: str) -> dict[str, Any]:
         done = self.run(command, *words, "--json", code=code, **env)
         return dict(json.loads(next(line for line in done.splitlines() if line.startswith("{"))))

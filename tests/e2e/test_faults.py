@@ -86,8 +86,10 @@ def test_an_agent_outlives_its_server(installed, api):
         assert "does not answer" in " ".join(seen["unknown"])
     finally:
         installed.server.restart()
-    assert installed.json("install")["canary"]["python"].startswith("3.11")
-    assert installed.json("check")["ok"]
+    until("the agent works again, by itself", installed.works, timeout_s=120)
+    again = installed.json("install")
+    assert again["result"] == "unchanged"
+    assert again["canary"]["python"].startswith("3.11")
 
 
 # -- pods that die
@@ -162,28 +164,28 @@ def test_a_task_that_names_an_image_which_does_not_exist_is_explained(installed,
     [("agent image in a pod", "610Mi"), ("task image in a pod", "615Mi"), ("has revision", "620Mi")],
     ids=["while it asks from pods", "in helm", "while it waits for the agent"],
 )
-def test_an_install_that_is_interrupted_is_completed_by_the_next(installed, line, memory):
+def test_an_install_that_is_interrupted_is_completed_by_the_next(present, line, memory):
     words = other_settings(memory)
-    first = installed.start("install", *words)
+    first = present.start("install", *words)
     wait_for_line(first, line)
     os.killpg(first.pid, signal.SIGINT)  # as a terminal does: helm gets it too
     _, said = first.communicate(timeout=60)
     assert first.returncode == 130, said
-    assert installed.json("install", *words)["result"] in ("unchanged", "upgraded")
-    assert installed.json("check", *words[1:])["ok"]
-    assert [pod for pod in installed.pods() if "probe" in pod["metadata"]["name"]] == []
+    assert present.json("install", *words)["result"] in ("unchanged", "upgraded")
+    assert present.json("check", *words[1:])["ok"]
+    assert [pod for pod in present.pods() if "probe" in pod["metadata"]["name"]] == []
 
 
-def test_an_install_that_was_killed_inside_helm_is_completed_by_the_next(installed):
+def test_an_install_that_was_killed_inside_helm_is_completed_by_the_next(present):
     words = other_settings("625Mi")
-    first = installed.start("install", *words)
+    first = present.start("install", *words)
     wait_for_line(first, "has revision")
     os.killpg(first.pid, signal.SIGKILL)  # no time to give back its lease
     first.communicate(timeout=30)
-    _mark_as_unfinished(installed)
-    outcome = installed.run("install", *words)
+    _mark_as_unfinished(present)
+    outcome = present.run("install", *words)
     assert "an earlier operation was cut off" in outcome
-    assert installed.json("check", *words[1:])["ok"]
+    assert present.json("check", *words[1:])["ok"]
 
 
 def _mark_as_unfinished(deploy: Deployer) -> None:
@@ -202,26 +204,26 @@ def _mark_as_unfinished(deploy: Deployer) -> None:
     [("task image in a pod", "630Mi"), ("has revision", "635Mi")],
     ids=["in helm", "while it waits for the agent"],
 )
-def test_a_restart_of_the_api_server_is_survived_or_named(installed, line, memory):
+def test_a_restart_of_the_api_server_is_survived_or_named(present, line, memory):
     words = other_settings(memory)
-    first = installed.start("install", *words)
+    first = present.start("install", *words)
     wait_for_line(first, line)
-    (api_server,) = [row for row in installed.cluster.run("status")["components"] if row["name"] == "kube-apiserver"]
+    (api_server,) = [row for row in present.cluster.run("status")["components"] if row["name"] == "kube-apiserver"]
     os.kill(api_server["pid"], signal.SIGKILL)
     _, said = first.communicate(timeout=COMMAND_TIMEOUT_S)
     assert first.returncode in (0, 32), said
     if first.returncode:
         assert "Error:" in said
         assert "Hint:" in said
-    until("the cluster is back", lambda: installed.cluster.state() == "running", timeout_s=120)
-    assert installed.json("install", *words)["result"] in ("unchanged", "upgraded", "installed")
-    assert installed.json("check", *words[1:])["ok"]
+    until("the cluster is back", lambda: present.cluster.state() == "running", timeout_s=120)
+    assert present.json("install", *words)["result"] in ("unchanged", "upgraded", "installed")
+    assert present.json("check", *words[1:])["ok"]
 
 
-def test_two_installs_at_once_do_not_meet(installed):
+def test_two_installs_at_once_do_not_meet(present):
     words = other_settings("640Mi")
-    first = installed.start("install", *words)
-    until("the first holds the lease", lambda: "lease" in installed.kubectl("get", "leases", "--output=name"))
-    assert "works on release" in installed.run("install", *words, code=24)
+    first = present.start("install", *words)
+    until("the first holds the lease", lambda: "lease" in present.kubectl("get", "leases", "--output=name"))
+    assert "works on release" in present.run("install", *words, code=24)
     said = first.communicate(timeout=COMMAND_TIMEOUT_S)
     assert first.returncode == 0, said
