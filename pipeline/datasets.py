@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 
 from clearml import Dataset, Task
 from clearml.backend_interface.session import SendError
+from clearml.storage.callbacks import ProgressReport
 from clearml.utilities import parallel
 
 from pipeline.clearml_server import ClearmlServer, DatasetVersion
@@ -46,6 +47,8 @@ class _FastZipFile(zipfile.ZipFile):
 
 
 parallel.ZipFile = _FastZipFile
+# The SDK's bars: in a stored console each is one long line of carriage returns.
+ProgressReport.report_upload_chunk_size_mb = ProgressReport.report_download_chunk_size_mb = 1 << 20
 
 
 class _LeanDataset(Dataset):  # type: ignore[misc]

@@ -93,13 +93,13 @@ def preprocess_file(
     )
 
     with parquet_sink(target) as write:
-        for batch in _processed(table.batches(), column):
+        for batch, share in _processed(table, column):
             write(batch.data)
             counts.rows += len(batch.data)
             counts.texts += batch.texts
             counts.words += batch.words
             if progress:
-                progress(Pace(counts.rows, table.progress, time.perf_counter() - start))
+                progress(Pace(counts.rows, share, time.perf_counter() - start))
         if require_texts and not counts.texts:
             raise DataError(
                 f"column {column!r} of {source} holds no text in any of its {counts.rows:,} rows",
@@ -117,19 +117,19 @@ class _Batch:
     words: int
 
 
-def _processed(frames: Iterator[pl.DataFrame], column: str) -> Iterator[_Batch]:
-    """Yield the frames with their lemmas, in order, a few at a time: reading and writing go on meanwhile."""
+def _processed(table: Table, column: str) -> Iterator[tuple[_Batch, float]]:
+    """Yield the batches in order, each with the share read up to its end; reading and writing go on meanwhile."""
     with ThreadPoolExecutor(_THREADS) as threads:
-        waiting: deque[Future[_Batch]] = deque()
+        waiting: deque[tuple[Future[_Batch], float]] = deque()
         try:
-            for frame in frames:
-                waiting.append(threads.submit(_process, frame, column))
+            for frame in table.batches():
+                waiting.append((threads.submit(_process, frame, column), table.progress))
                 if len(waiting) > _THREADS:
-                    yield waiting.popleft().result()
+                    yield waiting[0][0].result(), waiting.popleft()[1]
             while waiting:
-                yield waiting.popleft().result()
+                yield waiting[0][0].result(), waiting.popleft()[1]
         finally:
-            for future in waiting:
+            for future, _ in waiting:
                 future.cancel()
 
 
