@@ -188,3 +188,48 @@ def test_an_interrupted_run_goes_on_and_can_be_aborted(cli, client, queue_run):
     assert {task["status"] for task in tasks} <= {"stopped", "completed"}
     unfinished = client("tasks.get_all", system_tags=["dataset"], status=["in_progress"], search_hidden=True)["tasks"]
     assert unfinished == []
+
+
+def inner_of(client, run_id):
+    """Return the inner controller of a full run, once there is one."""
+    tasks = client("tasks.get_all", parent=[run_id], search_hidden=True)["tasks"]
+    return next((task for task in tasks if task["name"] == "data_prepare"), None)
+
+
+def test_a_full_run_by_agents_ends_with_a_model(cli, client, queue_run):
+    done = cli("run-full", "--json")
+    assert done.code == 0, done.stderr
+    data_prepare, fit = done.document["steps"]
+    assert [step["status"] for step in data_prepare["steps"]] == ["cached"] * 3
+    assert done.document["models"][0]["published"]
+    workers = {
+        task: client("tasks.get_by_id", task=task)["task"]["last_worker"].rpartition(":")[2]
+        for task in (done.document["run_id"], data_prepare["task_id"], fit["task_id"])
+    }
+    outer, inner, last = workers.values()
+    assert {outer, inner} == {"controllers", "controllers-2"}
+    assert last.startswith("steps-")
+
+
+def test_more_full_runs_than_workers_for_controllers_get_through(cli, client, queue_run):
+    """Both outer controllers take a worker; the inner ones run beside them."""
+    processes = [cli.start("run-full", "--json", "--no-cache", "--set", f"alpha={alpha}") for alpha in (2, 3)]
+    for process in processes:
+        stdout, stderr = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0, stderr
+        assert '"status": "completed"' in stdout
+
+
+def test_a_full_run_stopped_on_the_web_takes_the_inner_pipeline_with_it(cli, client, queue_run):
+    before = newest_run(client)
+    process = cli.start("run-full", "--no-cache", "--json")
+    run = wait_for(lambda: next((run for run in [newest_run(client)] if run != before), None), "the run")
+    inner = wait_for(lambda: inner_of(client, run), "the inner run")["id"]
+    wait_for(lambda: "in_progress" in {t["status"] for t in steps_of(client, inner).values()}, "the first inner step")
+    client("tasks.stop", task=run)
+    process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 40
+    tasks = [client("tasks.get_by_id", task=task)["task"] for task in (run, inner)] + list(
+        steps_of(client, inner).values()
+    )
+    assert not {task["status"] for task in tasks} & {"in_progress", "queued", "created"}
