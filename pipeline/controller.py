@@ -40,6 +40,7 @@ from clearml.automation import PipelineController
 from clearml.automation.job import BaseJob, ClearmlJob, LocalClearmlJob
 
 from pipeline import drafts, provenance, runs, sharding
+from pipeline.agent_values import AgentValues
 from pipeline.clearml_server import ClearmlServer
 from pipeline.definitions import Definition
 from pipeline.errors import PipelineError
@@ -113,7 +114,7 @@ def run_controller(build: Callable[[Launch], Controller], arguments: list[str] |
         arguments: The process's arguments; by default its own.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    launch = Launch.from_json(arguments[0]) if arguments else Launch()
+    launch = Launch.from_json(arguments[0]) if arguments else Launch(queue=AgentValues.load().queue)
     pipe = build(launch)
     if launch.announce:
         _announce(Path(launch.announce), pipe.id)

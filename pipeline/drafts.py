@@ -1,14 +1,15 @@
 """The drafts that are cloned to run a pipeline: inside another one, by a trigger, by the clock. Found, or made.
 
-Found by project, name and the package's version and source, never by a known id. Made through the API, as the SDK
+Found by project, name, the package's version and a digest of the content, never by a known id. Made through the API, as the SDK
 would leave a controller that has not run yet: no process has to start for it. To be cloned: a draft that somebody
-enqueues is a draft no more, and the next call makes another. Version and source are in the draft's runtime properties,
+enqueues is a draft no more, and the next call makes another. Version and digest are in the draft's runtime properties,
 which clones do not inherit. The draft of the task TF-IDF is in `pipeline.fit_model`. Outside system: the ClearML
 server, through its adapter.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 
@@ -32,7 +33,7 @@ def ensure_draft(server: ClearmlServer, definition: Definition) -> str:
         server: The server.
         definition: The pipeline.
     """
-    code = {"version": provenance.PACKAGE_VERSION, "source": provenance.source_digest()}
+    code = {"version": provenance.PACKAGE_VERSION, "source": _digest(definition)}
     project = _project(server, definition)
     name = definition.name + SUFFIX
     drafts = server.tasks(
@@ -40,6 +41,12 @@ def ensure_draft(server: ClearmlServer, definition: Definition) -> str:
     )
     mine = [draft for draft in drafts if code.items() <= (draft.get("runtime") or {}).items()]
     return str(mine[0]["id"]) if mine else _make(server, definition, project, name, code)
+
+
+def _digest(definition: Definition) -> str:
+    """Return a digest of what is in a draft: the code that it runs is the installed package's, whichever that is."""
+    content = json.dumps([definition.entry_script, arguments(definition), _nodes(definition), step_requirements()])
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def project_path(definition: Definition) -> str:

@@ -51,7 +51,7 @@ def preflight(server: ClearmlServer, settings: Settings, prepare: Callable[[], N
         DatasetStateError: The input version was never finished.
         DataError: There are more shards than rows, as far as the dataset says how many those are.
     """
-    controllers_queue = settings.controllers_queue or _controllers_queue(server, settings)
+    controllers_queue = settings.controllers_queue or queue_for_controllers(server, settings.queue)
     queues = set() if settings.mode == IN_PROCESS else _queues_of_steps(settings) | set(settings.step_queues.values())
     queues |= {controllers_queue} if settings.mode == QUEUE else set()
     for queue in sorted(queues):
@@ -103,9 +103,9 @@ def uploaded_rows(versions: Iterable[DatasetVersion], version: str) -> int | Non
     return sum(rows[key] for key in batches) if version in rows else None
 
 
-def _controllers_queue(server: ClearmlServer, settings: Settings) -> str:
+def queue_for_controllers(server: ClearmlServer, queue: str) -> str:
     """Return the queue for controllers: `services` where somebody serves it, else the steps' own."""
-    return SERVICES_QUEUE if server.workers_of(SERVICES_QUEUE) else settings.queue
+    return SERVICES_QUEUE if server.workers_of(SERVICES_QUEUE) else queue
 
 
 def require_queue(server: ClearmlServer, queue: str) -> None:

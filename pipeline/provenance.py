@@ -29,7 +29,8 @@ _COMMAND_LINE_ONLY = {
         "outer",
         "preflight",
     ),
-    *("progress", "report", "run", "runs", "sample", "schedule", "trained", "tune", "upload"),
+    *("progress", "report", "run", "runs", "sample", "schedule", "scheduling", "services"),
+    *("trained", "tune", "tuning", "upload"),
 }
 PACKAGE_VERSION = importlib.metadata.version("clearml-pods")
 

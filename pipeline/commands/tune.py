@@ -1,0 +1,130 @@
+"""`python -m pipeline tune`: search for a better model. Prints; the search is in `pipeline.tuning`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pipeline.agent_values import AgentValues
+from pipeline.commands.connection import connect
+from pipeline.parameters import help_text, parse_assignments
+from pipeline.tune import PARAMETERS, SPACE, STRATEGIES, TUNE
+
+if TYPE_CHECKING:
+    from pipeline.parameters import ParameterValue
+    from pipeline.tune import Trial
+
+
+@click.command(epilog=help_text(PARAMETERS))
+@click.option("--jobs", type=int, help="Most combinations that are tried  [default: 6]")
+@click.option("--minutes", type=float, help="Longest time of the whole search  [default: 10]")
+@click.option("--strategy", type=click.Choice(STRATEGIES), help="Which combinations  [default: random]")
+@click.option("--parallel", type=int, help="Trials at once  [default: as many as there are workers on the queue]")
+@click.option("--queue", help="Queue of the trials  [default: the queue in helm/values-agent.yaml]")
+@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Set a parameter; may be repeated.")
+@click.option("--detach", is_flag=True, help="Put the search into the controllers' queue, and do not wait for it.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")
+def tune(
+    jobs: int | None,
+    minutes: float | None,
+    strategy: str | None,
+    parallel: int | None,
+    queue: str | None,
+    assignments: tuple[str, ...],
+    detach: bool,
+    as_json: bool,
+) -> int:
+    """Search for the best features and smoothing of the task TF-IDF, within a budget of trials and of time.
+
+    Trials are clones of the task, run by the steps' queue; needs a prepared dataset (task run-full-pipeline). The best
+    model gets the tag "best" and is published; the search's page compares all of them. Ctrl-C stops it with its trials.
+    """
+    options = {"jobs": jobs, "minutes": minutes, "strategy": strategy, "parallel": parallel, "queue": queue}
+    given = [f"{name}={value}" for name, value in options.items() if value is not None]
+    values = parse_assignments(PARAMETERS, [*assignments, *given])
+    values["queue"] = values["queue"] or AgentValues.load().queue
+    console = Console(stderr=as_json, highlight=False)
+
+    def say(text: str) -> None:
+        console.print(escape(text), soft_wrap=True)
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    connection = connect(say)
+    server = connection.server
+    from pipeline import preflight, services
+    from pipeline.datasets import require_version
+    from pipeline.tune import trials_of, with_versions
+
+    preflight.require_queue(server, str(values["queue"]))
+    values = with_versions(server, values)
+    for part in ("train", "test"):
+        require_version(
+            server,
+            str(values["dataset_project"]),
+            str(values["dataset_name"]),
+            str(values[f"{part}_dataset_version"]),
+        )
+    search = services.create(server, TUNE, values)
+    page = server.task_page("*", search)
+    if detach:
+        controllers = preflight.queue_for_controllers(server, str(values["queue"]))
+        preflight.require_queue(server, controllers)
+        services.enqueue(server, search, controllers)
+        say(f"Search {search} is in queue {controllers}: {page}")
+        if as_json:
+            click.echo(json.dumps({"status": "queued", "task_id": search}))
+        return 0
+    say(f"Search {search}: {page}")
+    try:
+        services.run_here(server, TUNE, search, environ=os.environ, say=say)
+    except KeyboardInterrupt:
+        say(f"Interrupted. Search {search} and its trials were stopped.")
+        return 130
+    trials = trials_of(server, search, str(values["metric"]))
+    console.print(_table(trials, str(values["metric"])))
+    best = str(trials[0].model_id)
+    say(f"Best model: {best}, tagged and published: {server.model_page('*', best)}")
+    say(f"Comparison: {page}")
+    if as_json:
+        click.echo(json.dumps(_document(search, values, trials)))
+    return 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _table(trials: list[Trial], metric: str) -> Table:
+    """Return the trials as a table, the best first."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    names = [metric, *(name for name in ("accuracy", "f1", "auc") if name != metric)]
+    for heading in (*SPACE, *names, "seconds"):
+        table.add_column(heading, justify="right")
+    table.add_column("task", style="dim")
+    for place, trial in enumerate(trials):
+        table.add_row(
+            *(trial.parameters.get(name, "") for name in SPACE),
+            *(f"{trial.metrics[name]:.4f}" if name in trial.metrics else "–" for name in names),
+            "–" if trial.seconds is None else f"{trial.seconds:.1f}",
+            trial.task_id if trial.model_id else f"{trial.task_id} {trial.status}",
+            style="bold green" if place == 0 else None,
+        )
+    return table
+
+
+def _document(search: str, values: dict[str, ParameterValue], trials: list[Trial]) -> dict[str, object]:
+    return {
+        "status": "completed",
+        "task_id": search,
+        "metric": values["metric"],
+        "best": trials[0].as_json(),
+        "trials": [trial.as_json() for trial in trials],
+    }
