@@ -20,6 +20,8 @@ COMMANDS = {
     "run-full": ("pipeline.commands.run_full:run_full", "Run data preparation and training; publishes a model."),
     "fit-model": ("pipeline.commands.fit_model:fit_model", "Train a model on processed reviews and publish it."),
     "tune": ("pipeline.commands.tune:tune", "Search for a better model within a budget of trials and time."),
+    "retrain": ("pipeline.commands.schedule:retrain", "Start a full run whenever the dataset gets a new version."),
+    "schedule": ("pipeline.commands.schedule:schedule", "Start full runs by the clock."),
     "abort": ("pipeline.commands.run:abort", "Stop a run, its steps, and what they had begun."),
     "dataset": ("pipeline.commands.dataset:dataset", "Upload reviews as the versions of a dataset."),
     "preprocess": ("pipeline.commands.preprocess:preprocess", "Turn review texts of a file into lists of noun lemmas."),

@@ -1,10 +1,10 @@
 """The drafts that are cloned to run a pipeline: inside another one, by a trigger, by the clock. Found, or made.
 
-Found by project, name, the package's version and a digest of the content, never by a known id. Made through the API, as the SDK
-would leave a controller that has not run yet: no process has to start for it. To be cloned: a draft that somebody
-enqueues is a draft no more, and the next call makes another. Version and digest are in the draft's runtime properties,
-which clones do not inherit. The draft of the task TF-IDF is in `pipeline.fit_model`. Outside system: the ClearML
-server, through its adapter.
+Found by project, name, the package's version and a digest of the content, never by a known id. Made through the API,
+as the SDK would leave a controller that has not run yet: no process has to start for it. To be cloned: a draft that
+somebody enqueues is a draft no more, and the next call makes another. Version and digest are in the draft's runtime
+properties, which clones do not inherit. The draft of the task TF-IDF is in `pipeline.fit_model`. Outside system: the
+ClearML server, through its adapter.
 """
 
 from __future__ import annotations

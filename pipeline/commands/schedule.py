@@ -1,0 +1,152 @@
+"""`python -m pipeline retrain|schedule`: full runs that nobody starts by hand. Prints; see `pipeline.scheduling`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import click
+
+from pipeline.agent_values import AgentValues
+from pipeline.catalogue import FULL_PIPELINE
+from pipeline.commands.connection import connect
+from pipeline.errors import SettingsError
+from pipeline.parameters import help_text, parse_assignments
+from pipeline.schedule import CRON_HELP, DAYS, RETRAIN, SCHEDULE
+from pipeline.services import Service
+
+_OPTIONS = (
+    click.option("--dataset-name", help="Name of the dataset."),
+    click.option("--dataset-project", help="Project of the dataset."),
+    click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Set a parameter of the full runs."),
+    click.option("--queue", help="Queue of the steps  [default: the queue in helm/values-agent.yaml]"),
+    click.option("--controllers-queue", help="Queue of the controllers  [default: services if it is served]"),
+    click.option("--runs", type=click.IntRange(1), help="End after so many runs  [default: never]"),
+    click.option("--detach", is_flag=True, help="Put the scheduler into the controllers' queue, as a service there."),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout."),
+)
+_EPILOG = help_text(parameter for parameter in FULL_PIPELINE.parameters if not parameter.name.startswith("dataset_"))
+
+
+def _options(function: Callable[..., int]) -> Callable[..., int]:
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+@click.command(epilog=_EPILOG)
+@click.option("--every", "every_s", type=float, help="Seconds between two looks at the dataset  [default: 10]")
+@_options
+def retrain(every_s: float | None, **options: Any) -> int:
+    """Start a full run whenever the dataset gets a new finished version; versions that a run makes do not count.
+
+    Stays in the foreground until Ctrl-C, which leaves the runs that it has started alone.
+    """
+    return _run(RETRAIN, {"every_s": every_s}, **options)
+
+
+@click.command(epilog=_EPILOG)
+@click.option("--cron", metavar="LINE", help=f"When, as a cron line. {CRON_HELP}")
+@click.option("--at", metavar="HH:MM", help="When, every day, in UTC; instead of --cron.")
+@click.option(
+    "--on", "days", multiple=True, type=click.Choice(DAYS), help="With --at: only on this day; may be repeated."
+)
+@click.option("--now", is_flag=True, help="Start a run at once, too.")
+@_options
+def schedule(cron: str | None, at: str | None, days: tuple[str, ...], now: bool, **options: Any) -> int:
+    """Start full runs by the clock, on the newest version of the dataset  [default: daily at 3:00 UTC].
+
+    A run is left out while the one before goes on. Stays in the foreground until Ctrl-C, which leaves the runs that it
+    has started alone.
+    """
+    if (cron and at) or (days and not at):
+        raise SettingsError("--cron and --at exclude each other, and --on needs --at", hint="--at 03:00 --on monday")
+    return _run(SCHEDULE, {"cron": _cron(at, days) if at else cron, "now": True if now else None}, **options)
+
+
+def _cron(at: str, days: tuple[str, ...]) -> str:
+    """Return the cron line of a time of day."""
+    hour, colon, minute = at.partition(":")
+    if not (colon and hour.isdecimal() and minute.isdecimal()):
+        raise SettingsError(f"--at {at}: expected hours and minutes", hint="--at 03:00")
+    return f"{int(minute)} {int(hour)} * * {','.join(days) or '*'}"
+
+
+def _run(
+    service: Service,
+    own: dict[str, object],
+    *,
+    dataset_name: str | None,
+    dataset_project: str | None,
+    assignments: tuple[str, ...],
+    queue: str | None,
+    controllers_queue: str | None,
+    runs: int | None,
+    detach: bool,
+    as_json: bool,
+) -> int:
+    """Make the scheduler's task, and run it here or give it to an agent."""
+    taken = [word for word in assignments if word.partition("=")[0].strip() in ("dataset_name", "dataset_project")]
+    if taken:
+        raise SettingsError(f"--set {taken[0]}: has an option of its own", hint="--dataset-name, --dataset-project")
+    parse_assignments(FULL_PIPELINE.parameters, assignments)
+    given = {
+        **own,
+        "dataset_name": dataset_name,
+        "dataset_project": dataset_project,
+        "queue": queue or AgentValues.load().queue,
+        "controllers_queue": controllers_queue,
+        "runs": runs,
+    }
+    values = parse_assignments(
+        service.parameters, [f"{name}={value}" for name, value in given.items() if value is not None]
+    )
+    values["set"] = "\n".join(assignments)
+
+    def say(text: str) -> None:
+        click.echo(text, err=as_json)
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    connection = connect(say)
+    server = connection.server
+    from pipeline import preflight, services
+
+    values["controllers_queue"] = values["controllers_queue"] or preflight.queue_for_controllers(
+        server, str(values["queue"])
+    )
+    for name in ("queue", "controllers_queue"):
+        preflight.require_queue(server, str(values[name]))
+    idle = server.idle_workers_of(str(values["controllers_queue"]))
+    if detach and len(idle) < 2 and preflight.PODS_QUEUE not in server.queues():
+        raise preflight.QueueError(
+            f"queue {values['controllers_queue']!r} has fewer than two idle workers: {service.name!r} would keep one "
+            "to itself, and nobody would take the runs that it starts",
+            hint="leave --detach out; or add a worker: clearml-agent daemon --queue "
+            + str(values["controllers_queue"]),
+        )
+    task = services.create(server, service, values)
+    page = server.task_page("*", task)
+    if detach:
+        services.enqueue(server, task, str(values["controllers_queue"]))
+        say(f"{service.name} is in queue {values['controllers_queue']}: {page}")
+        say("Stop it there: abort the task")
+        if as_json:
+            click.echo(json.dumps({"status": "queued", "task_id": task}))
+        return 0
+    say(f"{service.name}, until Ctrl-C: {page}")
+    try:
+        services.run_here(server, service, task, environ=os.environ, say=say)
+    except KeyboardInterrupt:
+        say(f"{service.name} was stopped; runs that it has started go on.")
+        return 130
+    if as_json:
+        click.echo(json.dumps({"status": "completed", "task_id": task}))
+    return 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
