@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from pipeline.clearml_server import ClearmlServer, DatasetVersion
 from pipeline.definitions import PROJECT, Definition
@@ -23,8 +24,8 @@ MADE_HERE = ("Preparation/step", "Preparation/split_dataset", "Training/model")
 
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 CRON_HELP = (
-    "Supported: 'M H * * *' daily, 'M H * * MON,FRI' weekly, 'M H D * *' monthly, 'M * * * *' hourly, '*/N * * * *' \
-every N minutes, 'M */N * * *' every N hours. All times are UTC."
+    "Supported: 'M H * * *' daily, 'M H * * MON,FRI' weekly, 'M H D * *' monthly, 'M * * * *' hourly, and, counted "
+    "from the start, '*/N * * * *' every N minutes, 'M */N * * *' every N hours. All times are UTC."
 )
 
 
@@ -80,6 +81,12 @@ class Times:
     day: int | None = None
     weekdays: tuple[str, ...] = ()
     month: int | None = None
+
+    def beginning(self, now: datetime) -> Times:
+        """Return the same times with the next weekday first: the SDK's clock begins with the first of its list."""
+        late = (now.hour, now.minute) >= (self.hour or 0, self.minute or 0)
+        first = now.weekday() + late
+        return replace(self, weekdays=tuple(sorted(self.weekdays, key=lambda day: (DAYS.index(day) - first) % 7)))
 
     def arguments(self) -> dict[str, object]:
         """Return the keyword arguments."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from clearml import Task
@@ -176,14 +177,18 @@ def by_clock(runs: Runs, values: Mapping[str, ParameterValue]) -> Callable[[], N
         schedule_function=due,
         queue="",
         name=SCHEDULE.name,
-        execute_immediately=bool(values["now"]),
-        **_typed(read_cron(str(values["cron"])).arguments()),
+        **_typed(read_cron(str(values["cron"])).beginning(datetime.now(UTC)).arguments()),
     )
     scheduler._serialize()
     (job,) = scheduler.get_scheduled_tasks()
-    upcoming = job.next()
-    tell(f"Next run: {'now' if values['now'] else f'{upcoming:%Y-%m-%d %H:%M} UTC'} ({values['cron']})")
-    return lambda: scheduler.start()
+    tell(f"Next run: {'now, then ' if values['now'] else ''}{job.next():%Y-%m-%d %H:%M} UTC ({values['cron']})")
+
+    def loop() -> None:
+        if values["now"]:  # the SDK's own way to do so would take the weekday of today's run for the last one's
+            due()
+        scheduler.start()
+
+    return loop
 
 
 def _typed(arguments: dict[str, object]) -> dict[str, Any]:
