@@ -159,6 +159,13 @@ def newest_source(versions: Sequence[DatasetVersion]) -> DatasetVersion | None:
     return next((version for version in reversed(versions) if is_source(version)), None)
 
 
+def workers_for_runs(server: ClearmlServer, queue: str) -> int:
+    """Return how many workers a queue has that no scheduler keeps for itself."""
+    workers = set(server.workers_of(queue))
+    kept = server.tasks(["last_worker", "status"], type=["service", "monitor"], status=["queued", "in_progress"])
+    return len(workers) - len([task for task in kept if task["status"] == "queued" or task["last_worker"] in workers])
+
+
 def start_full_run(
     server: ClearmlServer,
     definition: Definition,

@@ -1,9 +1,9 @@
 """Dataset versions: plain arithmetic on strings such as "1.2".
 
 `1.0` is the empty root, `1.1`, `1.2`, … its batches; what a run derives from `1.2` is `1.2.1` (the split), `1.2.2` and
-`1.2.3` (the processed halves), `1.2.4` (the features). A later run must not shadow those, since ClearML finds a version by its text and takes
-the newest of equal ones: its versions are `1.2.1.post2` and so on. To that form ClearML's own parser (PEP 440) brings
-every spelling of "the second 1.2.1", and it sorts it behind the first.
+`1.2.3` (the processed halves) and `1.2.4` (the features). A later run must not shadow those, since ClearML finds a
+version by its text and takes the newest of equal ones: its versions are `1.2.1.post2` and so on. To that form ClearML's
+own parser (PEP 440) brings every spelling of "the second 1.2.1", and it sorts it behind the first.
 
 The module is pure: who knows which versions exist passes them in.
 """

@@ -16,7 +16,7 @@ from pipeline.catalogue import FULL_PIPELINE
 from pipeline.commands.connection import connect
 from pipeline.errors import SettingsError
 from pipeline.parameters import help_text, parse_assignments
-from pipeline.schedule import CRON_HELP, DAYS, RETRAIN, SCHEDULE
+from pipeline.schedule import CRON_HELP, DAYS, RETRAIN, SCHEDULE, workers_for_runs
 from pipeline.services import Service
 
 _OPTIONS = (
@@ -120,11 +120,11 @@ def _run(
     )
     for name in ("queue", "controllers_queue"):
         preflight.require_queue(server, str(values[name]))
-    idle = server.idle_workers_of(str(values["controllers_queue"]))
-    if detach and len(idle) < 2 and preflight.PODS_QUEUE not in server.queues():
+    free = workers_for_runs(server, str(values["controllers_queue"]))
+    if detach and free < 2 and preflight.PODS_QUEUE not in server.queues():
         raise preflight.QueueError(
-            f"queue {values['controllers_queue']!r} has fewer than two idle workers: {service.name!r} would keep one "
-            "to itself, and nobody would take the runs that it starts",
+            f"queue {values['controllers_queue']!r} has {free} worker(s) that no scheduler keeps: "
+            f"{service.name!r} would keep one, and nobody would take the runs that it starts",
             hint="leave --detach out; or add a worker: clearml-agent daemon --queue "
             + str(values["controllers_queue"]),
         )
