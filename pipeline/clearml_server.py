@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import ServerError
+from pipeline.runs import is_on_its_way
 
 ANSWER_TIMEOUT_S = 10.0
 WORKER_SEEN_S = 120
@@ -186,8 +188,14 @@ class ClearmlServer:
     # Tasks
 
     def tasks(self, only_fields: Sequence[str], **query: Any) -> list[dict[str, Any]]:
-        """Return the tasks that match, hidden ones included; references are ids."""
-        return list(self._pages("tasks", only_fields=["id", *only_fields], search_hidden=True, **query))
+        """Return the tasks that match, hidden ones included; references are ids.
+
+        A task on its way to a pod is queued here, as it is for a person: the k8s glue stops each one for a moment.
+        """
+        fields = {"id", *only_fields, *(("status_reason", "status_changed") if "status" in only_fields else ())}
+        found = list(self._pages("tasks", only_fields=sorted(fields), search_hidden=True, **query))
+        now = time.time()
+        return [task | {"status": "queued"} if is_on_its_way(task, now) else task for task in found]
 
     def _pages(self, service: str, **query: Any) -> Iterator[dict[str, Any]]:
         page = 0

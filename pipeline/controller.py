@@ -9,6 +9,7 @@ How the SDK's controller is tamed, each for a reason met in real runs:
 
 - launches are one at a time (two at once: "Failed reloading Task: missing id") and a launch that fails is repeated,
   then ends the step as failed; the SDK would wait for ever for a step that is in no queue;
+- a step that the k8s glue moves to its pod, and stops for that, is not taken for an aborted one;
 - a step whose worker is gone without a word is ended as failed, and run once more;
 - shards wait while as many as may be are under way, and one that failed is run again alone (`pipeline.fan_out`);
 - generated steps carry a digest of this package, so that a cached step is reused only for the same code;
@@ -506,6 +507,22 @@ class _StepJob:
 
 class QueuedStep(_StepJob, ClearmlJob):  # type: ignore[misc]
     """A step that an agent takes from a queue."""
+
+    _checked: tuple[float, str] = (0.0, "")
+
+    def status(self, force: bool = False) -> str:
+        """Return the task's status; what looks aborted may only be on its way to a pod (`runs.is_on_its_way`)."""
+        found = str(super().status(force))
+        if found != "stopped":
+            return found
+        if self._checked[0] != self._last_status_ts:
+            try:
+                tasks = ClearmlServer.of_task(self.task).tasks(["status"], id=[self.task_id()])
+                self._checked = (self._last_status_ts, str(tasks[0]["status"]) if tasks else found)
+            except PipelineError as error:
+                print(f"Could not look after step {self.task_id()}: {error}")
+                return "queued"
+        return self._checked[1]
 
 
 class LocalStep(_StepJob, LocalClearmlJob):  # type: ignore[misc]

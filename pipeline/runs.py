@@ -34,6 +34,9 @@ _FROM_TASK = {
 _ON_ITS_WAY = "k8s pending"
 """In the reason of the stop by which the k8s glue moves a task from its queue to the one for pods that start."""
 
+MOVE_S = 120.0
+"""After which a task that is still on its way has been dropped there: moving one takes a moment."""
+
 POD_PREFIX = "clearml-id-"
 
 ENDED = {COMPLETED, CACHED, FAILED, ABORTED, SKIPPED}
@@ -235,10 +238,21 @@ def _read_steps(
     return tuple(steps)
 
 
+def is_on_its_way(task: Mapping[str, Any], now: float) -> bool:
+    """Return whether a task is only stopped on its way to a pod: between two calls of the k8s glue it looks aborted.
+
+    Args:
+        task: With `status`, `status_reason` and `status_changed`.
+        now: The time, in seconds since 1970.
+    """
+    if task.get("status") != "stopped" or _ON_ITS_WAY not in str(task.get("status_reason") or ""):
+        return False
+    since = moment(task.get("status_changed"))
+    return since is None or now - since < MOVE_S
+
+
 def status_of(task: Mapping[str, Any]) -> str:
-    """Return the status of a controller or step; one that is only stopped on its way to a pod is still queued."""
-    if task["status"] == "stopped" and _ON_ITS_WAY in str(task.get("status_reason") or ""):
-        return QUEUED
+    """Return the status of a controller or step."""
     return _FROM_TASK.get(task["status"], RUNNING)
 
 

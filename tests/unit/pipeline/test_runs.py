@@ -178,11 +178,17 @@ def test_every_status_of_a_task_has_a_meaning():
     assert known - set(runs._FROM_TASK) <= {"unknown", "publishing"}
 
 
-def test_a_task_that_is_stopped_on_its_way_to_a_pod_is_still_queued():
-    """The k8s glue stops a task for a moment while it moves it to the queue of pods that start."""
-    moving = {"status_reason": "moving to k8s pending queue"}
-    state = read_run(controller("stopped", **moving), [])
-    assert (state.status, state.ended, state.outcome) == ("queued", False, "running")
-    state = read_run(controller("in_progress"), [task(SPLIT, "stopped", **moving)])
-    assert state.steps[0].status == "queued"
-    assert not state.ended
+@pytest.mark.parametrize(
+    ("status", "reason", "seconds", "moving"),
+    [
+        ("stopped", "moving to k8s pending queue", 1, True),
+        ("stopped", "moving to k8s pending queue", 500, False),
+        ("stopped", "user aborted", 1, False),
+        ("stopped", None, 1, False),
+        ("queued", "k8s pending scheduler", 1, False),
+    ],
+)
+def test_a_task_on_its_way_to_a_pod_is_stopped_for_a_moment(status, reason, seconds, moving):
+    """The k8s glue stops a task while it moves it to the queue of pods that start."""
+    changed = {"status_reason": reason, "status_changed": "1970-01-01T00:16:40Z"}
+    assert runs.is_on_its_way(task(SPLIT, status, **changed), 1000.0 + seconds) is moving
