@@ -172,6 +172,27 @@ def test_a_step_whose_agent_was_killed_is_run_again(cli, client, settings, queue
     assert re.search("train_test_split' failed. Retrying", "".join(event["msg"] for event in console))
 
 
+def test_steps_that_a_k8s_glue_moves_are_not_taken_for_aborted(cli, client, settings, queue_run):
+    """It stops each task before it puts it into the queue for pods; a controller that looks just then sees that."""
+    queues = {"glue": client("queues.create", name="glue")["id"]}
+    queues |= {queue["name"]: queue["id"] for queue in client("queues.get_all")["queues"]}
+    client("workers.register", worker="glue:0", queues=[queues["glue"]], timeout=600)
+    process = cli.start("run", "--mode", "controller", "--queue", "glue", "--no-cache", "--json")
+    moved = 0
+    while process.poll() is None:
+        if client("queues.get_by_id", queue=queues["glue"])["queue"]["entries"]:  # else the next call would wait
+            entry = client("queues.get_next_task", queue=queues["glue"])["entry"]
+            client("tasks.stop", task=entry["task"], force=True, status_reason="moving to k8s pending queue")
+            time.sleep(2.5)
+            client("tasks.enqueue", task=entry["task"], queue=queues[settings.steps_queue])
+            moved += 1
+        time.sleep(0.1)
+    stdout, stderr = process.communicate()
+    assert process.returncode == 0, stderr
+    assert '"status": "completed"' in stdout
+    assert moved == 3
+
+
 def test_an_interrupted_run_goes_on_and_can_be_aborted(cli, client, queue_run):
     before = newest_run(client)
     process = cli.start("run", "--no-cache")
