@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.api_client import ApiClient
-from tests.e2e.cluster_cli import stage
+from tests.e2e.cluster_cli import stage, until
 from tests.e2e.deployer import NAMESPACE, QUEUE, Deployer
 from tests.e2e.pod_watch import Life, watched
 from tests.integration.pipeline_cli import BATCH_ROWS, NAME, PROJECT, review_file
@@ -88,8 +88,18 @@ def pipeline(deployed: Deployer, tmp_path_factory: pytest.TempPathFactory) -> Pi
     return pipeline
 
 
+def until_no_task_pods(deployed: Deployer) -> None:
+    """Wait for what ran before: a step completes itself some seconds before its pod ends and its agent deletes that."""
+
+    def gone() -> bool:
+        return not any(pod["metadata"]["name"].startswith(POD) for pod in deployed.pods())
+
+    until("all task pods are gone", gone, timeout_s=300)
+
+
 @pytest.fixture(scope="module")
 def first_run(deployed: Deployer, pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    until_no_task_pods(deployed)
     file = tmp_path_factory.mktemp("watch") / "first.json"
     with stage("first run as pods"), watched(deployed.cluster.layout.kubeconfig, NAMESPACE, file) as watch:
         document, said = pipeline("run", "--queue", QUEUE, "--no-cache", "--follow")
@@ -201,6 +211,7 @@ def test_ten_pipelines_at_once_all_finish_none_lost_none_run_twice(
         ]
         return {task["id"]: task["status"] for task in tasks if "k8s" not in str(task.get("status_reason"))}
 
+    until_no_task_pods(deployed)
     begun = time.monotonic()
     with watched(deployed.cluster.layout.kubeconfig, NAMESPACE, tmp_path / "ten.json") as watch:
         with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -209,11 +220,7 @@ def test_ten_pipelines_at_once_all_finish_none_lost_none_run_twice(
             assert time.monotonic() - begun < ALL_TIMEOUT_S, f"after {ALL_TIMEOUT_S} s: {states()}"
             time.sleep(2.0)
         seconds = time.monotonic() - begun
-        # A step completes itself some seconds before its pod ends, and an agent deletes pods in its next look.
-        while time.monotonic() - begun < ALL_TIMEOUT_S:
-            if not any(pod["metadata"]["name"].startswith(POD) for pod in deployed.pods()):
-                break
-            time.sleep(2.0)
+        until_no_task_pods(deployed)
     print(
         f"{AT_ONCE} pipelines of {1 + len(STEPS)} pods: {seconds:.0f} s to the last one's end, at most "
         f"{watch.most_at_once(POD)} pods at a time, load {os.getloadavg()[0]:.1f}"
