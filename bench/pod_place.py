@@ -36,10 +36,14 @@ NICENESS = -15
 SHARES = {"cpu.shares": "262144", "cpu.weight": "10000"}
 """A cgroup's share of the processors, by the setting's name in version 1 and 2, and its greatest value."""
 
-STOCK_IMAGE = "docker.io/library/clearml-pods-bench-stock:latest"
+STOCK_IMAGE = "docker.io/library/clearml-pods-bench-stock:1"  # a tag, or Kubernetes would pull it every time
 STOCK_DOCKERFILE = "bench/stock/Dockerfile"
 
 Say = Callable[[str], None]
+
+
+class FailedError(Exception):
+    """A part of the benchmark failed, or did not end."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +162,7 @@ def _deploy(environ: dict[str, str], command: str, *words: str) -> None:
         stdin=subprocess.DEVNULL,
     )
     if done.returncode:
-        raise SystemExit(f"deploy {command} ended with {done.returncode}:\n{done.stderr[-3000:]}")
+        raise FailedError(f"deploy {command} ended with {done.returncode}:\n{done.stderr[-3000:]}")
 
 
 @contextmanager

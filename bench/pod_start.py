@@ -7,17 +7,17 @@ Kubernetes glue at the pinned version, asking every 5 s as stock) and the image 
 
 - `shipped`: this project's task image and `localserver` as they are: its `queues.get_next_task` waits up to 20 s for a
   task in place of answering "none", so the glue's 5 s between two questions are not waited for;
-- `stock poll`: the same with that waiting switched off, which is what any other ClearML server does. A task comes at a
-  random moment of the 5 s;
+- `stock poll`: the same with that waiting switched off, which is what any other ClearML server does;
 - `stock image`: that, and a task pod as the agent makes it where nobody has made an image: Debian, Python 3.11, pip,
   venv and git (as python:3.11), in which the agent's own script runs apt, installs clearml-agent by pip, and the agent
   makes a virtual environment and installs the step's packages.
 
-The task asks for the packages of a pipeline's step. The clock runs from just before `tasks.enqueue` is called to the
-script's first line, before it imports anything. Machine, pods and server share that clock. The load average stands
-beside the figures; on a machine that has other work, `--precedence` puts all three set-ups before it. Prints a table
-and, as the last line of stdout, one JSON object; what goes on stands on stderr. Everything made is removed, also after
-Ctrl-C.
+The tasks of a set-up come at moments spread evenly over the time between two of the glue's sleeps: a sleep of 5 s and
+the question, which at `shipped` waits for 20 s. They ask for the packages of a pipeline's step. The clock runs from
+just before `tasks.enqueue` is called to the script's first line, before it imports anything. Machine, pods and server
+share that clock. The load average stands beside the figures; on a machine that has other work, `--precedence` puts all
+three set-ups before it. Prints a table and, as the last line of stdout, one JSON object; what goes on stands on stderr.
+Everything made is removed, also after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -41,10 +41,11 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import pod_place
-from bench.pod_place import Agent, Place
+from bench.pod_place import Agent, FailedError, Place
 from deploy.clearml_api import is_over
 from deploy.errors import DeployError
 from deploy.pods import TASK_POD_PREFIX
+from deploy.prove import ROUND_END
 from pipeline.errors import PipelineError
 from pipeline.settings import step_requirements
 from tests.api_client import ApiClient
@@ -52,11 +53,9 @@ from tests.api_client import ApiClient
 CLUSTER = "bench-pod-start"
 TARGET_S = 6.0
 RATIO = 10.0
-POLL_S = 5.0
-"""The glue's stock interval; see `_polling_interval` in the agent's source."""
-
 DEADLINE_S = {"shipped": 120.0, "stock poll": 120.0, "stock image": 1_200.0}
 GONE_DEADLINE_S = 60.0
+SLEEP_DEADLINE_S = 90.0
 CONSOLE_DEADLINE_S = 20.0
 LOOK_S = 1.0
 INTERRUPTED = 130
@@ -144,29 +143,49 @@ class Result:
 
 
 class Watch:
-    """When each pod of a namespace was first seen, by a watch that runs beside the measurement."""
+    """What an agent does, as it is seen from outside beside the measurement: its pods and its sleeps."""
 
     def __init__(self, agent: Agent) -> None:
-        self._agent = agent
+        self._cluster = agent.cluster
         self._seen: dict[str, float] = {}
+        self._sleeps: list[float] = []
         self._stopping = False
-        threading.Thread(target=self._run, daemon=True, name="watch").start()
+        for follow in (self._follow_pods, self._follow_log):
+            threading.Thread(target=follow, daemon=True, name=follow.__name__).start()
 
     def stop(self) -> None:
         """Let the watch end by itself."""
         self._stopping = True
 
     def first_seen(self, pod: str) -> float:
-        """Return the moment, which must have been."""
+        """Return the moment at which a pod appeared, which it must have."""
         return self._seen[pod]
 
-    def _run(self) -> None:
+    def next_sleep(self) -> float:
+        """Wait until the glue has found its queue empty and begins to sleep; return the moment."""
+        before = len(self._sleeps)
+        deadline = time.monotonic() + SLEEP_DEADLINE_S
+        while len(self._sleeps) == before:
+            if self._stopping or time.monotonic() > deadline:
+                raise FailedError(f"the glue did not sleep within {SLEEP_DEADLINE_S:.0f} s")
+            time.sleep(0.01)
+        return self._sleeps[-1]
+
+    def _follow_pods(self) -> None:
         while not self._stopping:
             try:
-                for _, pod in self._agent.cluster.watch_pods(timeout_s=30):
+                for _, pod in self._cluster.watch_pods(timeout_s=30):
                     self._seen.setdefault(pod["metadata"]["name"], time.time())
             except DeployError:
                 time.sleep(LOOK_S)
+
+    def _follow_log(self) -> None:
+        container = "k8s-glue"
+        pods = (pod for pod in self._cluster.pods() if pod["spec"]["containers"][0]["name"] == container)
+        with suppress(DeployError):  # the agent is removed under it
+            for line in self._cluster.follow_log(next(pods)["metadata"]["name"], container):
+                if ROUND_END in line:
+                    self._sleeps.append(time.time())
 
 
 class Bench:
@@ -205,7 +224,7 @@ class Bench:
             record = self._api("tasks.get_all", id=[task], only_fields=["status", "status_reason", "status_message"])
             if is_over(record["tasks"][0]):
                 return
-        raise SystemExit(f"task {task} did not end within {self._deadline_s:.0f} s: {record['tasks'][0]}")
+        raise FailedError(f"task {task} did not end within {self._deadline_s:.0f} s: {record['tasks'][0]}")
 
     def _console(self, task: str) -> tuple[dict[str, Any], float]:
         """Return what the script wrote, and when the glue took the task."""
@@ -218,7 +237,7 @@ class Bench:
             if said and taken:
                 return dict(json.loads(said)), taken
             if time.monotonic() > deadline:
-                raise SystemExit(f"task {task} wrote no times; its console ends:\n" + "\n".join(lines[-30:]))
+                raise FailedError(f"task {task} wrote no times; its console ends:\n" + "\n".join(lines[-30:]))
             time.sleep(LOOK_S)
 
     def _wait_until_gone(self, pod: str) -> None:
@@ -226,7 +245,7 @@ class Bench:
         self._cluster.delete("pods", pod, grace_s=0)
         while self._cluster.pod(pod) is not None:
             if time.monotonic() > deadline:
-                raise SystemExit(f"pod {pod} is still there after {GONE_DEADLINE_S:.0f} s")
+                raise FailedError(f"pod {pod} is still there after {GONE_DEADLINE_S:.0f} s")
             time.sleep(LOOK_S / 2)
 
 
@@ -234,12 +253,17 @@ def measure(place: Place, setup: Setup, chance: random.Random, say: pod_place.Sa
     """Measure one set-up."""
     say(f"{setup.name}: {setup.rounds} rounds after one that does not count")
     rounds, load = [], []
+    moments = [(number + 0.5) / setup.rounds for number in range(setup.rounds)]
+    chance.shuffle(moments)
     with pod_place.deployed(place, setup.values, setup.poll_wait_s, say) as agent, watching(agent) as watch:
         bench = Bench(agent, watch, DEADLINE_S[setup.name])
         say(f"  warm-up: {bench.round().total:.1f} s")
-        for number in range(setup.rounds):
-            # Where the glue sleeps between two questions, a task may come at any moment of its sleep.
-            time.sleep(chance.uniform(0, POLL_S))
+        watch.next_sleep()
+        first, second = watch.next_sleep(), watch.next_sleep()
+        period = second - first
+        say(f"  the glue sleeps every {period:.1f} s")
+        for number, moment in enumerate(moments):
+            time.sleep(max(0.0, watch.next_sleep() + moment * period - time.time()))
             load.append(round(os.getloadavg()[0], 2))
             rounds.append(bench.round())
             said = ", ".join(f"{phase} {seconds:.2f}" for phase, seconds in rounds[-1].phases().items())
@@ -284,31 +308,39 @@ def main() -> int:
         Setup("stock image", asked.stock_rounds, pod_place.stock_values(asked.stock_image), poll_wait_s=0.0),
     ]
     chosen = [setup for setup in setups if setup.rounds > 0 and setup.name in (asked.only or DEADLINE_S)]
-    theirs = Place(asked.kubeconfig, asked.host_address, asked.stock_image) if asked.kubeconfig else None
-    chance = random.Random(0)
+    manager: AbstractContextManager[Place] = (
+        nullcontext(Place(asked.kubeconfig, asked.host_address, asked.stock_image))
+        if asked.kubeconfig
+        else pod_place.own_cluster(CLUSTER, asked.archives, asked.precedence, say)
+    )
+    results: list[Result] = []
+    failure = ""
     try:
-        with (
-            nullcontext(theirs)
-            if theirs
-            else pod_place.own_cluster(CLUSTER, asked.archives, asked.precedence, say) as place
-        ):
-            results = [measure(place, setup, chance, say) for setup in chosen]
+        with manager as place:
+            chance = random.Random(0)
+            for setup in chosen:
+                results.append(measure(place, setup, chance, say))
     except KeyboardInterrupt:
-        say("interrupted; what was made is removed")
-        return INTERRUPTED
+        failure = "interrupted; what was made is removed"
     except (PipelineError, DeployError) as error:
-        raise SystemExit(f"Error: {error.message}" + (f"\nHint: {error.hint}" if error.hint else "")) from error
-    document = summary(results, precedence=asked.precedence)
-    console.print(table(results))
-    console.print(verdict(document), soft_wrap=True)
+        failure = f"Error: {error.message}" + (f"\nHint: {error.hint}" if error.hint else "")
+    except FailedError as error:
+        failure = f"Error: {error}"
+    document = summary(results, precedence=asked.precedence, whole=not failure)
+    if results:
+        console.print(table(results))
+        console.print(verdict(document), soft_wrap=True)
     line = json.dumps(document)
-    if asked.json:
+    if asked.json and not failure:
         asked.json.write_text(line + "\n", encoding="utf-8")
     print(line)
+    if failure:
+        say(failure)
+        return INTERRUPTED if failure.startswith("interrupted") else 2
     return 1 if document["missed"] else 0
 
 
-def summary(results: list[Result], *, precedence: bool) -> dict[str, Any]:
+def summary(results: list[Result], *, precedence: bool, whole: bool) -> dict[str, Any]:
     """Return the JSON object."""
     medians = {result.setup: result.median for result in results}
     stock = medians.get("stock image")
@@ -318,6 +350,7 @@ def summary(results: list[Result], *, precedence: bool) -> dict[str, Any]:
     return {
         "cores": os.cpu_count(),
         "precedence": precedence,
+        "whole": whole,
         "setups": {result.setup: result.as_json() for result in results},
         "stock_image_takes_times": ratios,
         "targets": {"median_s": TARGET_S, "times": RATIO},
