@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from itertools import pairwise
 
 import polars as pl
 import pytest
@@ -23,7 +24,7 @@ def test_the_shards_of_a_set_are_all_its_rows_in_order(rows, shards):
     pieces = [sharding.rows_of(number, shards, rows) for number in range(1, shards + 1)]
     assert pieces[0][0] == 0
     assert pieces[-1][1] == rows
-    assert all(before[1] == after[0] for before, after in zip(pieces, pieces[1:], strict=False))
+    assert all(before[1] == after[0] for before, after in pairwise(pieces))
     sizes = [stop - start for start, stop in pieces]
     assert max(sizes) - min(sizes) <= 1
 
@@ -132,8 +133,11 @@ def test_joined_shards_are_the_same_bytes_as_one(tmp_path, monkeypatch, shards):
 # The controller's side
 
 
+A_JOB = object()
+
+
 class Node:
-    def __init__(self, name, job=object(), executed=None):
+    def __init__(self, name, job=A_JOB, executed=None):
         self.name, self.job, self.executed = name, job, executed
 
 
