@@ -1,0 +1,163 @@
+"""The one harness: which benchmarks there are, how one is run, and where its result goes.
+
+A benchmark is a module with a `bench.contract.Benchmark`. The harness runs it, shows it, and keeps what it found;
+it must not know what is measured. Several are run one after the other, each in a process of its own, so
+that what one loads or keeps does not help or burden the next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from rich.console import Console
+from rich.table import Table as Shown
+
+from bench import machine, wording
+from bench.contract import Benchmark, Say
+from bench.result import Result, Row
+
+KEPT = machine.ROOT / "docs/benchmarks"
+"""Results that the page is made of."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A benchmark by its name."""
+
+    module: str
+    by_default: bool = True
+    """Whether `task bench` runs it unasked."""
+
+    def load(self) -> Benchmark:
+        """Import it: only then, since some need a good second."""
+        benchmark = importlib.import_module(self.module).BENCHMARK
+        assert isinstance(benchmark, Benchmark), self.module
+        return benchmark
+
+
+BENCHMARKS: dict[str, Entry] = {
+    "startup": Entry("bench.startup"),
+    "server": Entry("bench.server"),
+    "split": Entry("bench.split"),
+    "formats": Entry("bench.formats"),
+}
+"""In the order of the page."""
+
+
+class InterruptedBenchmarkError(Exception):
+    """Somebody pressed Ctrl-C; what was measured until then is in `result`."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__("interrupted")
+        self.result = result
+
+
+def run(name: str, words: list[str], say: Say, *, quick: bool = False) -> Result:
+    """Run one benchmark in this process.
+
+    Args:
+        name: One of `BENCHMARKS`.
+        words: Options of its own.
+        say: Told what goes on.
+        quick: Take small sizes.
+
+    Raises:
+        InterruptedBenchmarkError: By Ctrl-C or SIGTERM; holds what was measured.
+    """
+    benchmark = BENCHMARKS[name].load()
+    options, normal = benchmark.options(words, quick=quick)
+    own = {key: value for key, value in vars(options).items() if isinstance(value, (str, int, float, bool, list))}
+    facts = machine.facts() | {"command": command(name, words, quick=quick), "options": own}
+    rows: list[Row] = []
+    began = time.monotonic()
+
+    def found(*, whole: bool) -> Result:
+        seconds = round(time.monotonic() - began, 1)
+        more = facts | {"seconds": seconds}
+        return Result(name, benchmark.title, benchmark.tables, benchmark.targets, tuple(rows), more, whole)
+
+    with _sigterm_as_ctrl_c():
+        try:
+            with _closed(benchmark.measure(options, say)) as measured:
+                for row in measured:
+                    say(f"  {row.group + ': ' if row.group else ''}{row.name}")
+                    rows.append(row)
+        except KeyboardInterrupt:
+            raise InterruptedBenchmarkError(found(whole=False)) from None
+    return found(whole=normal)
+
+
+@contextlib.contextmanager
+def _closed(rows: Iterator[Row]) -> Iterator[Iterator[Row]]:
+    """Close a generator at once when the block ends, so that it removes what it has made."""
+    try:
+        yield rows
+    finally:
+        if isinstance(rows, Generator):
+            rows.close()
+
+
+def command(name: str, words: list[str], *, quick: bool) -> str:
+    """Return what a person types to have this again."""
+    after = [*(["--quick"] if quick else []), *words]
+    return f"task bench-{name}" + (f" -- {shlex.join(after)}" if after else "")
+
+
+@contextlib.contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    def interrupt(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def keep(result: Result, folder: Path = KEPT) -> Path:
+    """Write a result where the page takes it from."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{result.name}.json"
+    path.write_text(json.dumps(result.as_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def kept(folder: Path = KEPT) -> list[Result]:
+    """Return the kept results in the order of the page."""
+    paths = [folder / f"{name}.json" for name in BENCHMARKS]
+    return [Result.from_json(json.loads(path.read_text(encoding="utf-8"))) for path in paths if path.is_file()]
+
+
+def show(result: Result, console: Console) -> None:
+    """Print a result's tables."""
+    for table in result.tables:
+        header, *rows = wording.lines(result, table, missed=lambda text: f"[bold red]{text}[/]")
+        if not rows:
+            continue
+        shown = Shown(title=table.title, title_justify="left", box=None, header_style="dim")
+        for title in header:
+            shown.add_column(title, justify="left" if not title else "right", no_wrap=not title)
+        for row in rows:
+            shown.add_row(*row)
+        console.print(shown)
+    missed = [figure.name for figure in result.aimed() if not figure.met]
+    if missed:
+        console.print(f"[bold red]{result.title}: misses its target:[/] {'; '.join(missed)}", soft_wrap=True)
+    if not result.whole:
+        console.print("(in part, or at other sizes than its targets are for: not compared with them)", soft_wrap=True)
+
+
+def say_on_stderr(text: str) -> None:
+    """Tell what goes on, where it mixes with no result."""
+    print(text, file=sys.stderr, flush=True)
