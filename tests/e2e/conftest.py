@@ -23,6 +23,7 @@ from pipeline.errors import PipelineError
 from tests.api_client import ApiClient
 from tests.cluster import docker, native
 from tests.cluster.errors import CannotHostError
+from tests.e2e import machine
 from tests.e2e.cluster_cli import LOG, ClusterCli, stage
 from tests.e2e.deployer import Deployer
 
@@ -75,6 +76,11 @@ def cluster_with_images(request: pytest.FixtureRequest) -> Iterator[ClusterCli]:
         archive.unlink()  # a gigabyte that the node has now
     yield cluster
     cluster.down()
+    if docker.available() is None:
+        # Nothing is left of it, nor of what the tests started with its kubeconfig.
+        for mark in (cluster.layout.link, str(cluster.layout.state)):
+            left = {what: found for what, found in machine.named(mark).items() if found}
+            assert left == {}
 
 
 @pytest.fixture(scope="session")

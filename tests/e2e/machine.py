@@ -20,14 +20,21 @@ def state(of: str) -> dict[str, object]:
     Other clusters may come and go meanwhile: where things carry names, only those of this one count.
     """
     return {
+        **named(of),
+        "named network namespaces": sorted(os.listdir("/run/netns")) if Path("/run/netns").exists() else [],
+        "sysctls": {name: _read(Path("/proc/sys", name)) for name in SYSCTLS},
+    }
+
+
+def named(of: str) -> dict[str, object]:
+    """Return everything that carries the mark `of`."""
+    return {
         "links": _lines("ip", "-brief", "link", only=of),
         "routes": _lines("ip", "route", "show", "table", "all", only=of),
         "rules": _lines("nft", "list", "ruleset", only=of),
         "mounts": [line for line in Path("/proc/self/mounts").read_text().splitlines() if of in line],
         "processes": [process.pid for process in psutil.process_iter() if of in _words(process)],
         "cgroups": [str(folder / of) for folder in cgroups.hierarchies() if (folder / of).exists()],
-        "named network namespaces": sorted(os.listdir("/run/netns")) if Path("/run/netns").exists() else [],
-        "sysctls": {name: _read(Path("/proc/sys", name)) for name in SYSCTLS},
     }
 
 
