@@ -47,8 +47,11 @@ class Entry:
 
 BENCHMARKS: dict[str, Entry] = {
     "startup": Entry("bench.startup"),
+    "pod-start": Entry("bench.pod_start", by_default=False),
     "server": Entry("bench.server"),
+    "full-size": Entry("bench.full_size", by_default=False),
     "split": Entry("bench.split"),
+    "train": Entry("bench.train"),
     "formats": Entry("bench.formats"),
 }
 """In the order of the page."""
