@@ -20,12 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.contract import BenchmarkError, Say
 from deploy.cluster import Cluster
 from deploy.settings import Settings
 from images import build
 from localserver.pytest_plugin import ClearmlServer, running_server
 from pipeline.agent_values import AgentValues
-from tests.cluster import cgroups, clusters
+from tests.cluster import cgroups, clusters, docker, native
+from tests.cluster.errors import CannotHostError
 from tests.cluster.layout import Layout
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,12 +40,6 @@ SHARES = {"cpu.shares": "262144", "cpu.weight": "10000"}
 
 STOCK_IMAGE = "docker.io/library/clearml-pods-bench-stock:1"  # a tag, or Kubernetes would pull it every time
 STOCK_DOCKERFILE = "bench/stock/Dockerfile"
-
-Say = Callable[[str], None]
-
-
-class FailedError(Exception):
-    """A part of the benchmark failed, or did not end."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +57,16 @@ class Agent:
 
     server: ClearmlServer
     cluster: Cluster
+
+
+def cannot_host() -> str:
+    """Return why this machine can hold no cluster of the benchmark's own; nothing where it can."""
+    try:
+        if docker.available() is None:
+            native.require_host()
+    except CannotHostError as error:
+        return error.message
+    return ""
 
 
 @contextmanager
@@ -162,7 +168,7 @@ def _deploy(environ: dict[str, str], command: str, *words: str) -> None:
         stdin=subprocess.DEVNULL,
     )
     if done.returncode:
-        raise FailedError(f"deploy {command} ended with {done.returncode}:\n{done.stderr[-3000:]}")
+        raise BenchmarkError(f"deploy {command} ended with {done.returncode}:\n{done.stderr[-3000:]}")
 
 
 @contextmanager

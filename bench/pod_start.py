@@ -1,23 +1,10 @@
 """How long a task takes from its queue to its first line in a pod, beside a stock image that installs everything.
 
-    task bench-pod-start [-- --rounds 10 --stock-rounds 3 --json FILE]
-
 Three set-ups, one after the other on one cluster, each with a server and an agent of its own (clearml-agent's
-Kubernetes glue at the pinned version, asking every 5 s as stock) and the image present on the node:
-
-- `shipped`: this project's task image and `localserver` as they are: its `queues.get_next_task` waits up to 20 s for a
-  task in place of answering "none", so the glue's 5 s between two questions are not waited for;
-- `stock poll`: the same with that waiting switched off, which is what any other ClearML server does;
-- `stock image`: that, and a task pod as the agent makes it where nobody has made an image: Debian, Python 3.11, pip,
-  venv and git (as python:3.11), in which the agent's own script runs apt, installs clearml-agent by pip, and the agent
-  makes a virtual environment and installs the step's packages.
-
-The tasks of a set-up come at moments spread evenly over the time between two of the glue's sleeps: a sleep of 5 s and
-the question, which at `shipped` waits for 20 s. They ask for the packages of a pipeline's step. The clock runs from
-just before `tasks.enqueue` is called to the script's first line, before it imports anything. Machine, pods and server
-share that clock. The load average stands beside the figures; on a machine that has other work, `--precedence` puts all
-three set-ups before it. Prints a table and, as the last line of stdout, one JSON object; what goes on stands on stderr.
-Everything made is removed, also after Ctrl-C.
+Kubernetes glue at the pinned version, which sleeps 5 s after each question as stock) and the image present on the node.
+The tasks of a set-up come at moments spread evenly over the time between two of the glue's sleeps. Machine, pods and
+server share one clock; it runs from just before `tasks.enqueue` is called to the script's first line, before it imports
+anything. Everything made is removed, also after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -26,22 +13,18 @@ import argparse
 import json
 import os
 import random
-import signal
-import statistics
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
-
-from rich.console import Console
-from rich.table import Table
+from typing import Any
 
 from bench import pod_place
-from bench.pod_place import Agent, FailedError, Place
+from bench.contract import Benchmark, BenchmarkError, Say
+from bench.pod_place import Agent, Place
+from bench.result import Column, Row, Table, Target
 from deploy.clearml_api import is_over
 from deploy.errors import DeployError
 from deploy.pods import TASK_POD_PREFIX
@@ -51,14 +34,14 @@ from pipeline.settings import step_requirements
 from tests.api_client import ApiClient
 
 CLUSTER = "bench-pod-start"
-TARGET_S = 6.0
-RATIO = 10.0
-DEADLINE_S = {"shipped": 120.0, "stock poll": 120.0, "stock image": 1_200.0}
+SHIPPED, STOCK_POLL, STOCK_IMAGE = "as shipped", "stock poll", "stock image"
+ROUNDS, STOCK_ROUNDS = 10, 3
+
+DEADLINE_S = {SHIPPED: 120.0, STOCK_POLL: 120.0, STOCK_IMAGE: 1_200.0}
 GONE_DEADLINE_S = 60.0
 SLEEP_DEADLINE_S = 90.0
 CONSOLE_DEADLINE_S = 20.0
 LOOK_S = 1.0
-INTERRUPTED = 130
 
 PHASES = {
     "queue wait": "enqueue → the glue has the task",
@@ -121,27 +104,6 @@ class Round:
         return {phase: after - before for phase, before, after in zip(PHASES, moments, moments[1:], strict=False)}
 
 
-@dataclass(frozen=True)
-class Result:
-    """What was measured of one set-up."""
-
-    setup: str
-    rounds: list[Round]
-    load: list[float]
-    """Load average at each round's start: what else the machine had to do."""
-
-    @property
-    def median(self) -> float:
-        """Median seconds from enqueue to the first line."""
-        return statistics.median(round.total for round in self.rounds)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as JSON types."""
-        totals = [round(each.total, 2) for each in self.rounds]
-        phases = {name: round(statistics.median(each.phases()[name] for each in self.rounds), 2) for name in PHASES}
-        return {"median_s": round(self.median, 2), "rounds_s": totals, "phases_s": phases, "load": self.load}
-
-
 class Watch:
     """What an agent does, as it is seen from outside beside the measurement: its pods and its sleeps."""
 
@@ -167,7 +129,7 @@ class Watch:
         deadline = time.monotonic() + SLEEP_DEADLINE_S
         while len(self._sleeps) == before:
             if self._stopping or time.monotonic() > deadline:
-                raise FailedError(f"the glue did not sleep within {SLEEP_DEADLINE_S:.0f} s")
+                raise BenchmarkError(f"the glue did not sleep within {SLEEP_DEADLINE_S:.0f} s")
             time.sleep(0.01)
         return self._sleeps[-1]
 
@@ -224,7 +186,7 @@ class Bench:
             record = self._api("tasks.get_all", id=[task], only_fields=["status", "status_reason", "status_message"])
             if is_over(record["tasks"][0]):
                 return
-        raise FailedError(f"task {task} did not end within {self._deadline_s:.0f} s: {record['tasks'][0]}")
+        raise BenchmarkError(f"task {task} did not end within {self._deadline_s:.0f} s: {record['tasks'][0]}")
 
     def _console(self, task: str) -> tuple[dict[str, Any], float]:
         """Return what the script wrote, and when the glue took the task."""
@@ -237,7 +199,7 @@ class Bench:
             if said and taken:
                 return dict(json.loads(said)), taken
             if time.monotonic() > deadline:
-                raise FailedError(f"task {task} wrote no times; its console ends:\n" + "\n".join(lines[-30:]))
+                raise BenchmarkError(f"task {task} wrote no times; its console ends:\n" + "\n".join(lines[-30:]))
             time.sleep(LOOK_S)
 
     def _wait_until_gone(self, pod: str) -> None:
@@ -245,14 +207,39 @@ class Bench:
         self._cluster.delete("pods", pod, grace_s=0)
         while self._cluster.pod(pod) is not None:
             if time.monotonic() > deadline:
-                raise FailedError(f"pod {pod} is still there after {GONE_DEADLINE_S:.0f} s")
+                raise BenchmarkError(f"pod {pod} is still there after {GONE_DEADLINE_S:.0f} s")
             time.sleep(LOOK_S / 2)
 
 
-def measure(place: Place, setup: Setup, chance: random.Random, say: pod_place.Say) -> Result:
-    """Measure one set-up."""
+def measure(options: argparse.Namespace, say: Say) -> Iterator[Row]:
+    """Measure each set-up; its rows come as soon as it is done."""
+    setups = [
+        Setup(SHIPPED, options.rounds),
+        Setup(STOCK_POLL, options.rounds, poll_wait_s=0.0),
+        Setup(STOCK_IMAGE, options.stock_rounds, pod_place.stock_values(options.stock_image), poll_wait_s=0.0),
+    ]
+    chance = random.Random(0)
+    manager: AbstractContextManager[Place] = (
+        nullcontext(Place(options.kubeconfig, options.host_address, options.stock_image))
+        if options.kubeconfig
+        else pod_place.own_cluster(CLUSTER, options.archives, not options.no_precedence, say)
+    )
+    try:
+        with manager as place:
+            for setup in setups:
+                rounds, load = measure_one(place, setup, chance, say)
+                yield Row("start", setup.name, {"all": tuple(round.total for round in rounds), "load": tuple(load)})
+                phases = [each.phases() for each in rounds]
+                yield Row("phases", setup.name, {name: tuple(found[name] for found in phases) for name in PHASES})
+    except (PipelineError, DeployError) as error:
+        raise BenchmarkError(error.message + (f" (hint: {error.hint})" if error.hint else "")) from error
+
+
+def measure_one(place: Place, setup: Setup, chance: random.Random, say: Say) -> tuple[list[Round], list[float]]:
+    """Measure one set-up; return its rounds, and the machine's load average at the start of each."""
     say(f"{setup.name}: {setup.rounds} rounds after one that does not count")
-    rounds, load = [], []
+    rounds: list[Round] = []
+    load: list[float] = []
     moments = [(number + 0.5) / setup.rounds for number in range(setup.rounds)]
     chance.shuffle(moments)
     with pod_place.deployed(place, setup.values, setup.poll_wait_s, say) as agent, watching(agent) as watch:
@@ -260,20 +247,19 @@ def measure(place: Place, setup: Setup, chance: random.Random, say: pod_place.Sa
         say(f"  warm-up: {bench.round().total:.1f} s")
         watch.next_sleep()
         first, second = watch.next_sleep(), watch.next_sleep()
-        period = second - first
-        say(f"  the glue sleeps every {period:.1f} s")
+        say(f"  the glue sleeps every {second - first:.1f} s")
         for number, moment in enumerate(moments):
-            time.sleep(max(0.0, watch.next_sleep() + moment * period - time.time()))
-            load.append(round(os.getloadavg()[0], 2))
+            time.sleep(max(0.0, watch.next_sleep() + moment * (second - first) - time.time()))
+            load.append(os.getloadavg()[0])
             rounds.append(bench.round())
             said = ", ".join(f"{phase} {seconds:.2f}" for phase, seconds in rounds[-1].phases().items())
-            say(f"  {number + 1}/{setup.rounds}: {rounds[-1].total:.2f} s ({said}; load {load[-1]})")
-    return Result(setup.name, rounds, load)
+            say(f"  {number + 1}/{setup.rounds}: {rounds[-1].total:.2f} s ({said}; load {load[-1]:.1f})")
+    return rounds, load
 
 
 @contextmanager
 def watching(agent: Agent) -> Iterator[Watch]:
-    """Watch an agent's pods for the length of the block."""
+    """Watch an agent for the length of the block."""
     watch = Watch(agent)
     try:
         yield watch
@@ -281,121 +267,60 @@ def watching(agent: Agent) -> Iterator[Watch]:
         watch.stop()
 
 
-def main() -> int:
-    """Measure and print; return 1 if the target was missed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=10, help="rounds of our set-ups (default 10)")
-    parser.add_argument("--stock-rounds", type=int, default=3, help="rounds of the stock image (default 3)")
-    parser.add_argument("--only", action="append", choices=list(DEADLINE_S), help="only this set-up (repeatable)")
-    parser.add_argument("--archives", type=Path, help="folder with task.tar, agent.tar, stock.tar; missing are built")
-    parser.add_argument(
-        "--precedence", action="store_true", help="put this before the machine's other work, if there is"
-    )
-    parser.add_argument("--kubeconfig", help="use this cluster, which holds our images, and remove only what is added")
-    parser.add_argument("--host-address", help="this machine's address as pods of that cluster see it")
-    parser.add_argument("--stock-image", default=pod_place.STOCK_IMAGE, help="with --kubeconfig: the stock image there")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the JSON object there too")
-    asked = parser.parse_args()
-    if bool(asked.kubeconfig) != bool(asked.host_address):
-        parser.error("--kubeconfig and --host-address go together")
-    if asked.kubeconfig and asked.precedence:
-        parser.error("--precedence needs a cluster of this benchmark's own")
-    signal.signal(signal.SIGTERM, _interrupt)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
-    setups = [
-        Setup("shipped", asked.rounds),
-        Setup("stock poll", asked.rounds, poll_wait_s=0.0),
-        Setup("stock image", asked.stock_rounds, pod_place.stock_values(asked.stock_image), poll_wait_s=0.0),
-    ]
-    chosen = [setup for setup in setups if setup.rounds > 0 and setup.name in (asked.only or DEADLINE_S)]
-    manager: AbstractContextManager[Place] = (
-        nullcontext(Place(asked.kubeconfig, asked.host_address, asked.stock_image))
-        if asked.kubeconfig
-        else pod_place.own_cluster(CLUSTER, asked.archives, asked.precedence, say)
-    )
-    results: list[Result] = []
-    failure = ""
-    try:
-        with manager as place:
-            chance = random.Random(0)
-            for setup in chosen:
-                results.append(measure(place, setup, chance, say))
-    except KeyboardInterrupt:
-        failure = "interrupted; what was made is removed"
-    except (PipelineError, DeployError) as error:
-        failure = f"Error: {error.message}" + (f"\nHint: {error.hint}" if error.hint else "")
-    except FailedError as error:
-        failure = f"Error: {error}"
-    document = summary(results, precedence=asked.precedence, whole=not failure)
-    if results:
-        console.print(table(results))
-        console.print(verdict(document), soft_wrap=True)
-    line = json.dumps(document)
-    if asked.json and not failure:
-        asked.json.write_text(line + "\n", encoding="utf-8")
-    print(line)
-    if failure:
-        say(failure)
-        return INTERRUPTED if failure.startswith("interrupted") else 2
-    return 1 if document["missed"] else 0
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add how often, and where."""
+    add = parser.add_argument
+    add("--rounds", type=int, default=ROUNDS, help=f"rounds of our set-ups (default {ROUNDS})")
+    add("--stock-rounds", type=int, default=STOCK_ROUNDS, help=f"rounds of the stock image (default {STOCK_ROUNDS})")
+    add("--archives", type=Path, help="folder with task.tar, agent.tar, stock.tar; those missing are built into it")
+    add("--no-precedence", action="store_true", help="leave the machine's other work its share of the processors")
+    add("--kubeconfig", help="use this cluster, which holds our images, and remove only what is added")
+    add("--host-address", help="with --kubeconfig: this machine's address as its pods see it")
+    add("--stock-image", default=pod_place.STOCK_IMAGE, help="with --kubeconfig: the stock image there")
 
 
-def summary(results: list[Result], *, precedence: bool, whole: bool) -> dict[str, Any]:
-    """Return the JSON object."""
-    medians = {result.setup: result.median for result in results}
-    stock = medians.get("stock image")
-    ratios = {name: round(stock / median, 1) for name, median in medians.items() if stock and name != "stock image"}
-    missed = [name for name, median in medians.items() if name != "stock image" and median > TARGET_S]
-    missed += [f"{name}: ratio" for name, ratio in ratios.items() if ratio < RATIO]
-    return {
-        "cores": os.cpu_count(),
-        "precedence": precedence,
-        "whole": whole,
-        "setups": {result.setup: result.as_json() for result in results},
-        "stock_image_takes_times": ratios,
-        "targets": {"median_s": TARGET_S, "times": RATIO},
-        "missed": missed,
-    }
+def unavailable(options: argparse.Namespace) -> str:
+    """Say why there is no cluster to measure on."""
+    if bool(options.kubeconfig) != bool(options.host_address):
+        return "--kubeconfig and --host-address go together"
+    return "" if options.kubeconfig else pod_place.cannot_host()
 
 
-def table(results: list[Result]) -> Table:
-    """Return the set-ups side by side: each phase's median, then the whole."""
-    shown = Table(title="Enqueue to the first line of user code", title_justify="left", box=None, header_style="dim")
-    shown.add_column("median seconds", no_wrap=True)
-    for result in results:
-        shown.add_column(f"{result.setup} ({len(result.rounds)})", justify="right")
-    for phase in PHASES:
-        medians = (statistics.median(each.phases()[phase] for each in result.rounds) for result in results)
-        shown.add_row(phase, *(f"{median:.2f}" for median in medians))
-    spreads = [extremes([each.total for each in result.rounds]) for result in results]
-    shown.add_row("in all", *(f"{result.median:.2f}" for result in results))
-    shown.add_row("fastest, slowest", *(f"{low:.2f}, {high:.2f}" for low, high in spreads))
-    loads = [extremes(result.load) for result in results]
-    shown.add_row("load average", *(f"{low:.1f} to {high:.1f}" for low, high in loads))
-    return shown
+BENCHMARK = Benchmark(
+    title="A task's way to its first line in a pod",
+    intro=f"""
+From just before `tasks.enqueue` to the first line of user code, with the image present on the node, on a one-node
+cluster of the benchmark's own. The task asks for the packages of a pipeline's step. The glue is clearml-agent's at the
+pinned version in every set-up, with its stock sleep of 5 s after each question; tasks come at moments spread evenly
+over its cycle. By default, all three go before the machine's other work (niceness and the greatest share of the
+processors); the load average says how much of that there was.
 
+- *{SHIPPED}*: this project's task image and `localserver`, whose `queues.get_next_task` waits up to 20 s for a task in
+  place of answering "none"; so the sleep is met by one task in five.
+- *{STOCK_POLL}*: the same with that waiting switched off, which is what any other ClearML server does.
+- *{STOCK_IMAGE}*: that, and a task pod as the agent makes it where nobody has made an image: Debian with Python 3.11,
+  pip, venv, git and the libraries that the agent asks apt for (as `python:3.11`), as root. The agent's own script runs
+  apt-get, installs clearml-agent by pip, and the agent makes a virtual environment and installs the step's packages.
 
-def extremes(values: list[float]) -> tuple[float, float]:
-    """Return the least and the greatest."""
-    return min(values), max(values)
-
-
-def verdict(document: dict[str, Any]) -> str:
-    """Return what the numbers say in one line."""
-    ratios = [f"{ratio} x {name}" for name, ratio in document["stock_image_takes_times"].items()]
-    parts = [f"the stock image takes {', '.join(ratios)}"] if ratios else []
-    parts.append(f"missed: {', '.join(document['missed'])}" if document["missed"] else "targets met")
-    return f"{'; '.join(parts)} (at most {TARGET_S:.0f} s, at least {RATIO:.0f} times)"
-
-
-def say(text: str) -> None:
-    """Tell what goes on."""
-    print(text, file=sys.stderr, flush=True)
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+Phases: {"; ".join(f"*{name}*: {text}" for name, text in PHASES.items())}.
+""",
+    tables=(
+        Table(
+            "start",
+            "Enqueue to the first line of user code",
+            (
+                Column("all", "in all", "s"),
+                Column("faster", "faster", "x", better="higher", ratio_of="all"),
+                Column("load", "load average", ""),
+            ),
+            baseline=STOCK_IMAGE,
+            chart="all",
+        ),
+        Table("phases", "Phases", tuple(Column(phase, phase, "s") for phase in PHASES)),
+    ),
+    targets=(Target("start", "all", 6.0), Target("start", "faster", 10.0)),
+    add_arguments=add_arguments,
+    measure=measure,
+    unavailable=unavailable,
+    quick={"rounds": 1, "stock_rounds": 1},
+)
