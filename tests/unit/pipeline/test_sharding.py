@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from itertools import pairwise
-from itertools import pairwise
 
 import polars as pl
 import pytest
