@@ -46,13 +46,14 @@ class Entry:
 
 
 BENCHMARKS: dict[str, Entry] = {
-    "startup": Entry("bench.startup"),
-    "pod-start": Entry("bench.pod_start", by_default=False),
-    "server": Entry("bench.server"),
-    "full-size": Entry("bench.full_size", by_default=False),
+    "text": Entry("bench.text"),
     "split": Entry("bench.split"),
     "train": Entry("bench.train"),
     "formats": Entry("bench.formats"),
+    "full-size": Entry("bench.full_size", by_default=False),
+    "startup": Entry("bench.startup"),
+    "server": Entry("bench.server"),
+    "pod-start": Entry("bench.pod_start"),
 }
 """In the order of the page."""
 

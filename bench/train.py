@@ -1,7 +1,5 @@
 """Training on processed reviews: `pipeline.training`, batch by batch, beside scikit-learn with everything in memory.
 
-    python -m bench.train [--rows 200000]
-
 - `scikit-learn in memory`: what the course does: the lemmas joined by spaces, `TfidfVectorizer(max_features=1000,
   analyzer="word")`, `BernoulliNB`, prediction of the test set;
 - `pipeline`: the same model batch by batch, which also writes the features of both sets down and measures the model;
@@ -16,7 +14,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -181,23 +178,3 @@ them batch by batch, and writes the features of both sets down in that time too.
     measure=measure,
     quick={"rows": [2000]},
 )
-
-
-def main() -> int:
-    """Measure and print, for `task bench-train`."""
-    import json
-
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    add_arguments(parser)
-    rows = []
-    for row in measure(parser.parse_args(), lambda text: print(text, file=sys.stderr)):
-        cells = {key: round(float(value[0]), 2) for key, value in row.cells.items() if not isinstance(value, str)}
-        print(f"{row.group:>18}  {row.name:24}{cells['seconds']:>9,.2f} s {cells['pace']:>11,.0f} rows/s ", end="")
-        print(f"{cells['peak']:>9,.0f} MiB")
-        rows.append({"group": row.group, "name": row.name, **cells})
-    print(json.dumps({"rows": rows}))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
