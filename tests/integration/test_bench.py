@@ -1,0 +1,40 @@
+"""Benchmarks that need neither agents nor a cluster, at small sizes: that they work; how long it takes is no matter."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from bench import harness
+from bench.machine import ROOT
+
+
+def kept(names: list[str]) -> dict[str, bytes]:
+    paths = (path for name in names for path in harness.KEPT.glob(f"{name}*"))
+    return {path.name: path.read_bytes() for path in paths}
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("names", [["split", "formats"], ["text"], ["train"], ["server"]], ids=",".join)
+def test_quick_runs_fill_their_tables_and_keep_nothing(names):
+    before = kept(names)
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "--only", ",".join(names), "--quick", "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    documents = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [document["benchmark"] for document in documents] == names
+    for document in documents:
+        filled = {(row["table"], key) for row in document["rows"] for key in row["cells"]}
+        tables = harness.BENCHMARKS[document["benchmark"]].load().tables
+        assert filled == {(table.key, column.key) for table in tables for column in table.columns}
+        assert document["targets"] == []
+    assert kept(names) == before
