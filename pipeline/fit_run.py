@@ -31,6 +31,9 @@ from pipeline.settings import IN_PROCESS, QUEUE
 MODES = (QUEUE, IN_PROCESS)
 LOOK_EVERY_S = 0.5
 CONSOLE_LINES = 60
+STOP_PATIENCE_S = 20.0
+"""An agent looks every 5 s whether its task was stopped, and ends its process then."""
+
 CONSOLE_PATIENCE_S = 8.0
 """An agent hands the last lines in with its next look at the process, up to 5 s after the end."""
 
@@ -172,7 +175,8 @@ def _run_here(
                 process.wait(10)
         if code:
             lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-            error = _error(lines) or FitError(f"the task's process ended with exit code {code}:\n" + _tail(lines))
+            error = _error(server, task, lines)
+            error = error or FitError(f"the task's process ended with exit code {code}:\n" + _tail(lines))
             server.call("tasks.failed", task=task, force=True, status_reason=error.message.splitlines()[0][:200])
             raise error
 
@@ -193,12 +197,14 @@ def _follow(server: ClearmlServer, task: str, deadline: float, say: Callable[[st
     if status in GOOD:
         return
     give_up = time.monotonic() + CONSOLE_PATIENCE_S
-    while not (error := _error(lines := server.console(task, CONSOLE_LINES))) and time.monotonic() < give_up:
+    while (
+        not (error := _error(server, task, lines := server.console(task, CONSOLE_LINES))) and time.monotonic() < give_up
+    ):
         time.sleep(LOOK_EVERY_S)
     raise error or FitError(f"task {task} {status}: {found.get('status_reason') or 'no reason given'}\n" + _tail(lines))
 
 
-def _error(lines: list[str]) -> PipelineError | None:
+def _error(server: ClearmlServer, task: str, lines: list[str]) -> PipelineError | None:
     """Return the error of this package that ended the task, by the last traceback on its console."""
     found = [match for match in map(_RAISED.fullmatch, lines) if match]
     if not found:
@@ -206,7 +212,7 @@ def _error(lines: list[str]) -> PipelineError | None:
     kind = getattr(importlib.import_module(found[-1]["module"]), found[-1]["kind"], None)
     if not (isinstance(kind, type) and issubclass(kind, PipelineError)):
         return None
-    error = FitError(found[-1]["text"])
+    error = FitError(found[-1]["text"], hint=f"all that it printed: {server.task_page('*', task)}")
     error.exit_code = kind.exit_code
     return error
 
@@ -216,9 +222,17 @@ def _tail(lines: list[str]) -> str:
 
 
 def _stop(server: ClearmlServer, task: str) -> None:
-    """Stop the task, and remove what it had begun."""
-    server.call("tasks.stopped", task=task, force=True, status_reason="aborted by python -m pipeline")
+    """Stop the task, and remove what it had begun once nobody works on it any more."""
+    give_up = time.monotonic() + STOP_PATIENCE_S
+    while True:
+        # An agent that is just starting the task declares it started again, so that once is not always enough.
+        server.call("tasks.stopped", task=task, force=True, status_reason="aborted by python -m pipeline")
+        if task not in server.tasks_in_hand() or time.monotonic() > give_up:
+            break
+        time.sleep(LOOK_EVERY_S)
     found = server.tasks(["hyperparams"], id=[task])[0]["hyperparams"][fit_model.SECTION]
-    from pipeline.datasets import discard_unfinished
+    from pipeline import datasets, models
 
-    discard_unfinished(server, found["dataset_project"]["value"], found["dataset_name"]["value"], {task})
+    for model in models.unpublished_of(server, task):
+        models.discard(model)
+    datasets.discard_unfinished(server, found["dataset_project"]["value"], found["dataset_name"]["value"], {task})

@@ -13,10 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clearml import Model, OutputModel, Task
+from clearml import Model, OutputModel
 from clearml.backend_api import Session
 from clearml.backend_interface.session import SendError
 
+from pipeline.clearml_server import ClearmlServer
 from pipeline.training.errors import ModelError
 from pipeline.training.predictor import Predictor
 
@@ -152,6 +153,7 @@ def _newest(project: str | None, name: str | None, tags: Sequence[str], only_pub
     return str(found[0].id)
 
 
-def of_task(task_id: str) -> list[str]:
-    """Return the ids of the models that a task has made."""
-    return [str(model.id) for model in Task.get_task(task_id=task_id).models["output"]]
+def unpublished_of(server: ClearmlServer, task_id: str) -> list[str]:
+    """Return the ids of the models of a task that nobody has published."""
+    found = server.call("models.get_all", task=[task_id], ready=False, only_fields=["id"])["models"]
+    return [str(model["id"]) for model in found]

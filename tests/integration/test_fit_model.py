@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 
 import polars as pl
 import pytest
@@ -302,3 +304,19 @@ except datasets.DatasetStateError as error:
     before = dataset_versions(client).keys(), models(client).keys()
     assert "REFUSED 1 version 1.2.4 of dataset" in python(cli, code)
     assert (dataset_versions(client).keys(), models(client).keys()) == before
+
+
+def test_an_interrupted_task_leaves_nothing_behind(cli, client, fitted):
+    """Stopped between its model and its publication."""
+    before = dataset_versions(client).keys(), models(client).keys()
+    process = cli.start("fit-model", "--mode", "in-process")
+    deadline = time.monotonic() + 100
+    while models(client).keys() == before[1]:
+        assert time.monotonic() < deadline, "no model"
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert (dataset_versions(client).keys(), models(client).keys()) == before
+    assert client("tasks.get_all", status=["in_progress", "queued"], search_hidden=True)["tasks"] == []
