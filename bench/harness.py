@@ -50,6 +50,7 @@ BENCHMARKS: dict[str, Entry] = {
     "split": Entry("bench.split"),
     "train": Entry("bench.train"),
     "formats": Entry("bench.formats"),
+    "shards": Entry("bench.shards", by_default=False),
     "full-size": Entry("bench.full_size", by_default=False),
     "startup": Entry("bench.startup"),
     "server": Entry("bench.server"),

@@ -1,0 +1,191 @@
+"""Preprocessing spread over shards: time, and what each shard more costs in start-up and joining.
+
+Each run is a real `python -m pipeline run --no-cache --shards N`. Without options it is on a server and two workers of
+the benchmark's own; with `--configured` it is on the server that is configured, whatever its agents are: where that is
+the ClearML server of a cluster with the deployed agent, the same command measures pods.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench import place
+from bench.contract import Benchmark, BenchmarkError, Say
+from bench.result import Column, Row, Table
+
+if TYPE_CHECKING:
+    from pipeline.clearml_server import ClearmlServer
+    from pipeline.runs import RunState, StepState
+
+ROWS, SEED, WORKERS = 200_000, 42, 2
+SHARDS = [1, 2, 4]
+DATASET = "Benchmark of shards"
+TIMEOUT_S = 3_000.0
+JOINING = ("train_processing", "test_processing")
+
+Facts = dict[str, Any]
+"""What was measured of one run, by the keys of the table's columns."""
+
+
+def measure(options: argparse.Namespace, say: Say) -> Iterator[Row]:
+    """Upload reviews, then run with each number of shards."""
+    where = contextlib.nullcontext() if options.configured else place.own_machine(say, step_workers=options.workers)
+    place_name = "configured server" if options.configured else f"{options.workers} workers"
+    group = f"{options.rows:,} reviews, {place_name}"
+    with where, tempfile.TemporaryDirectory(prefix="bench-shards-") as folder:
+        from pipeline.commands.connection import connect
+
+        server = connect(say).server
+        dataset = upload(Path(folder), options.rows)
+        run_once(Path(folder), *dataset, 1, use_cache=True)  # warms up: does not count
+        single: Facts = {}
+        for shards in sorted(options.shards):
+            runs = [run_once(Path(folder), *dataset, shards) for _ in range(options.rounds)]
+            facts = [facts_of(server, run_id, shards) for run_id in runs]
+            single = single or facts[0]
+            if any(found["hashes"] != single["hashes"] for found in facts):
+                raise BenchmarkError(f"{shards} shards gave other results than {sorted(options.shards)[0]}")
+            for found in facts:
+                found["extra"] = extra_cost(single, found)
+            keys = [key for key in facts[0] if key not in ("hashes", "shards")]
+            cells = {key: tuple(found[key] for found in facts if found[key] is not None) for key in keys}
+            yield Row("shards", name_of(shards), {key: values for key, values in cells.items() if values}, group)
+
+
+def name_of(shards: int) -> str:
+    """Return what a number of shards is called."""
+    return "not split" if shards == 1 else f"{shards} shards a set"
+
+
+def upload(folder: Path, rows: int) -> tuple[str, str]:
+    """Upload generated reviews, unless they are there; return the dataset's name and the version with all of them."""
+    csv = folder / "reviews.csv"
+    place.run("generate", str(csv), "--rows", str(rows), "--seed", str(SEED))
+    name = f"{DATASET}, {rows} rows"
+    out = place.run("dataset", "upload", str(csv), "--name", name, "--batch-size", str(rows), "--json")
+    found = json.loads(out.splitlines()[-1])
+    return name, max([*found["made"], *found["kept"]])  # 1.0 is empty, 1.1 its one batch
+
+
+def run_once(folder: Path, name: str, version: str, shards: int, *, use_cache: bool = False) -> str:
+    """Run the pipeline as a person does and return the run."""
+    words = ["--set", f"dataset_name={name}", "--set", f"dataset_version={version}", "--shards", str(shards)]
+    words += [] if use_cache else ["--no-cache"]
+    report = str(folder / "report.html")
+    out = place.run("run", *words, "--json", "--report", report, "--timeout", str(TIMEOUT_S), timeout_s=TIMEOUT_S + 60)
+    return str(json.loads(out.splitlines()[-1])["run_id"])
+
+
+def facts_of(server: ClearmlServer, run_id: str, shards: int) -> Facts:
+    """Return what a run took, and the hashes of its results.
+
+    Args:
+        server: The server.
+        run_id: A run that completed.
+        shards: How many shards each set had.
+    """
+    from pipeline.definitions import DATA_PREPARE
+    from pipeline.run import fetch
+
+    run = fetch(server, run_id, DATA_PREPARE.with_shards(shards))
+    results = {step.name: str(step.task_id) for step in run.steps if step.name in JOINING}
+    artifacts = server.tasks(["name", "execution.artifacts"], id=list(results.values()))
+    hashes = sorted(item["hash"] for task in artifacts for item in task["execution"]["artifacts"])
+    return {"shards": shards, "hashes": hashes, **times_of(run)}
+
+
+def times_of(run: RunState) -> Facts:
+    """Return the seconds of a run's preprocessing."""
+    steps = [step for step in run.steps if step.name != "train_test_split"]
+    shards = [step for step in steps if step.name not in JOINING]
+    joins = [step for step in steps if step.name in JOINING] if shards else []
+    work = shards or steps
+    return {
+        "wall": _between(run.created, run.completed),
+        "preprocessing": max(_known(step.completed) for step in steps) - min(_known(step.launched) for step in steps),
+        "startup": sum(step.startup_s or 0.0 for step in work) / len(work),
+        "work": sum(step.run_s or 0.0 for step in work),
+        "joining": sum(_occupied(step) for step in joins) if joins else None,
+        "workers": sum(_occupied(step) for step in steps),
+    }
+
+
+def extra_cost(single: Facts, found: Facts) -> float | None:
+    """Return the worker seconds that each shard more has cost: start-up, joining, reading.
+
+    Args:
+        single: What was measured with the fewest shards.
+        found: What was measured with more.
+    """
+    more = len(JOINING) * (found["shards"] - single["shards"])
+    return (float(found["workers"]) - float(single["workers"])) / more if more else None
+
+
+def _occupied(step: StepState) -> float:
+    """Return how long a step had a worker."""
+    return (step.startup_s or 0.0) + (step.run_s or 0.0)
+
+
+def _between(start: float | None, end: float | None) -> float:
+    return _known(end) - _known(start)
+
+
+def _known(moment: float | None) -> float:
+    if moment is None:
+        raise BenchmarkError("the server does not say when a step began or ended")
+    return moment
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the size, and how it is spread."""
+    parser.add_argument("--rows", type=int, default=ROWS, help=f"reviews (default {ROWS})")
+    parser.add_argument("--shards", type=int, nargs="+", default=SHARDS, help="numbers of shards (default 1 2 4)")
+    parser.add_argument("--rounds", type=int, default=1, help="runs of each (default 1)")
+    parser.add_argument("--workers", type=int, default=WORKERS, help=f"agents for steps (default {WORKERS})")
+    parser.add_argument(
+        "--configured", action="store_true", help="run on the configured server and its agents, such as a cluster's"
+    )
+
+
+BENCHMARK = Benchmark(
+    title="Fan-out: preprocessing in shards",
+    intro="""
+The same generated reviews, every step run (`--no-cache`), the results equal byte for byte or the benchmark fails.
+*Preprocessing* is from the first shard in its queue to the last joined set published; *start-up* is a shard's, from its
+worker to its first own line; *work* is the sum over the shards; *joining* both joining steps, their start-up included;
+*worker time* is what all of these steps together kept workers busy; *per extra shard* is what that grew by, for each
+shard more. Shards pay where the work of a set is long beside their start-up and where they have cores of their own: the
+workers of one machine share its cores.
+
+On a cluster: configure its ClearML server (`CLEARML_API_HOST` and keys, or `~/clearml.conf`), then
+`task bench-shards -- --configured`. The dataset stays on that server.
+""",
+    tables=(
+        Table(
+            "shards",
+            "One set of reviews, in more and more shards",
+            (
+                Column("wall", "run", "s"),
+                Column("preprocessing", "preprocessing", "s"),
+                Column("faster", "faster", "x", better="higher", ratio_of="preprocessing"),
+                Column("startup", "start-up", "s"),
+                Column("work", "work", "s"),
+                Column("joining", "joining", "s"),
+                Column("workers", "worker time", "s"),
+                Column("extra", "per extra shard", "s"),
+            ),
+            baseline=name_of(1),
+            chart="preprocessing",
+        ),
+    ),
+    targets=(),
+    add_arguments=add_arguments,
+    measure=measure,
+    quick={"rows": 2_000, "shards": [1, 2]},
+)
