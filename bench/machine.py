@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import os
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -26,6 +27,7 @@ def facts() -> dict[str, Any]:
     """Return the facts of this moment, JSON types only."""
     known = pyperf.Run([1.0], collect_metadata=True).get_metadata()
     machine = {name: known[name] for name in FROM_PYPERF if name in known}
+    machine["niceness"] = os.getpriority(os.PRIO_PROCESS, 0)
     machine["memory_gib"] = round(psutil.virtual_memory().total / 2**30, 1)
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -114,11 +114,12 @@ def _when(result: Result) -> str:
     date = datetime.datetime.fromisoformat(facts["date"]).strftime("%Y-%m-%d %H:%M UTC")
     python = str(found["python_version"]).split()[0]
     packages = ", ".join(f"{name} {version}" for name, version in found["packages"].items())
+    niceness = f", niceness {found['niceness']}" if found.get("niceness") else ""
     part = "" if result.whole else " Not at the sizes that its targets are for."
     return (
         f"{date}, commit {facts['commit'] or 'unknown'}, {facts['seconds']:,.0f} s in all. "
         f"{found['cpu_model_name']}, {found['cpu_count']} cores, {found['memory_gib']:.0f} GiB, "
-        f"load {found['load_avg_1min']:.1f} at its start; Python {python}, {packages}.{part}"
+        f"load {found['load_avg_1min']:.1f} at its start{niceness}; Python {python}, {packages}.{part}"
     )
 
 
@@ -137,10 +138,11 @@ def _targets(results: list[Result]) -> list[str]:
     lines = [_line(["", "what", "target", "measured", ""]), _line(["---", "---", "---:", "---:", "---"])]
     for result in results:
         title = result.title
-        for figure in result.aimed():
+        for figure, count in result.worst():
             verdict = "met" if figure.met else "**misses its target**"
             measured = wording.shown(figure.median, figure.column.unit)
-            lines.append(_line([title, figure.name, wording.limit_of(figure), measured, verdict]))
+            name = figure.name + (f" (the worst of {count})" if count > 1 else "")
+            lines.append(_line([title, name, wording.limit_of(figure), measured, verdict]))
             title = ""
     return lines
 

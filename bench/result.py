@@ -80,8 +80,12 @@ class Figure:
     column: Column
     values: tuple[float, ...] = ()
     text: str = ""
-    limit: float | None = None
-    """Its target, if it has one."""
+    target: Target | None = None
+
+    @property
+    def limit(self) -> float | None:
+        """What it is to reach, if anything."""
+        return self.target.limit if self.target else None
 
     @property
     def median(self) -> float:
@@ -124,8 +128,8 @@ class Result:
         cell = self._ratio(table, row, column) if column.ratio_of else row.cells.get(column.key, "")
         if isinstance(cell, str):
             return Figure(row, column, text=cell)
-        limits = (target.limit for target in self.targets if self._aims_at(target, table, row, column))
-        return Figure(row, column, tuple(cell), limit=next(limits, None) if self.whole else None)
+        aims = (target for target in self.targets if self._aims_at(target, table, row, column))
+        return Figure(row, column, tuple(cell), target=next(aims, None) if self.whole else None)
 
     def aimed(self) -> list[Figure]:
         """Return the figures that have a target."""
@@ -134,8 +138,17 @@ class Result:
             for table in self.tables
             for row in self.rows_of(table)
             for column in table.columns
-            if (figure := self.figure(table, row, column)).limit is not None
+            if (figure := self.figure(table, row, column)).target
         ]
+
+    def worst(self) -> list[tuple[Figure, int]]:
+        """Return for each target the figure that is farthest from it, and how many figures it is for."""
+        found = []
+        for target in self.targets:
+            figures = sorted((it for it in self.aimed() if it.target == target), key=lambda it: it.median)
+            if figures:
+                found.append((figures[-1 if figures[0].column.better == "lower" else 0], len(figures)))
+        return found
 
     def _ratio(self, table: Table, row: Row, column: Column) -> Cell:
         measured = table.column(column.ratio_of)

@@ -119,6 +119,10 @@ BENCHMARK = Benchmark(
 A frame of generated reviews in memory, split 80:20 with equal classes; each split in a fresh process, the same rows
 from every way or the benchmark fails. *Peak* is all that the process ever held, frame and libraries included.
 """,
+    notes="""
+By hand, without a server, at load 5 to 10: all 3.6 M reviews in 144 files read, split, and the training part written as
+CSV and parquet in 23 s (20 s of processor time), peak 2,470 MiB.
+""",
     tables=(
         Table(
             "split",
