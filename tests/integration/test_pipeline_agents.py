@@ -140,6 +140,42 @@ def test_a_run_is_repeated_from_the_web_with_another_version(client, queue_run):
     assert made["runtime"]["version"] == "1.1.1"
 
 
+def run_a_clone(client, run, **options):
+    """Clone a run, edit its options, enqueue it and wait for its end; what the web page does, too."""
+    clone = client("tasks.clone", task=run)["id"]
+    items = [{"section": "Options", "name": name, "value": value} for name, value in options.items()]
+    client("tasks.edit_hyper_params", task=clone, hyperparams=items)
+    client("tasks.enqueue", task=clone, queue_name="services")
+    ended = ("completed", "failed", "stopped")
+    return wait_for(
+        lambda: next((t for t in [client("tasks.get_by_id", task=clone)["task"]] if t["status"] in ended), None),
+        "the end",
+    )
+
+
+def test_a_run_is_repeated_from_the_web_with_another_number_of_shards(client, queue_run):
+    """The step that preprocesses becomes one that joins, though its stored definition says otherwise; and back."""
+    run = run_a_clone(client, queue_run["run_id"], shards="2")
+    assert run["status"] == "completed", run.get("status_reason")
+    made = steps_of(client, run["id"])
+    assert set(made) == {f"{part}_processing{suffix}" for part in ("train", "test") for suffix in ("", "_1", "_2")}
+    document = {"steps": [{"name": name, "task_id": made[name]["id"]} for name in made if name[-1] not in "12"]}
+    expected = artifact_hashes(client, queue_run)
+    found = artifact_hashes(client, document)
+    assert len(found) == 2
+    assert found == {key: expected[key] for key in found}
+    back = run_a_clone(client, run["id"], shards="1")
+    assert back["status"] == "completed", back.get("status_reason")
+    assert steps_of(client, back["id"]) == {}  # all as in the first run: found in the cache
+
+
+def test_an_option_that_is_no_number_ends_the_run_with_its_reason(client, queue_run):
+    run = run_a_clone(client, queue_run["run_id"], shards="many")
+    assert run["status"] == "failed"
+    console = "".join(event["msg"] for event in client("events.get_task_log", task=run["id"])["events"])
+    assert "shards many: expected a whole number from 1 to 64" in console
+
+
 def test_killing_the_server_in_the_middle_loses_nothing(cli, client, settings, queue_run):
     before = newest_run(client)
     process = cli.start("run", "--no-cache", "--json")
