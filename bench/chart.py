@@ -14,7 +14,7 @@ from jinja2 import Environment
 from bench import wording
 from bench.result import Column, Figure, Result, Row, Table
 
-WIDTH, LABELS, FIGURES = 860, 270, 150
+WIDTH, LABELS, FIGURES = 900, 310, 150
 """Pixels: of the whole, of the names on the left, of the numbers on the right."""
 ROW, GAP, HEAD = 22, 12, 44
 CHARACTER = 6.6
@@ -101,14 +101,18 @@ def _bar(table: Table, row: Row, figure: Figure, scale: Scale, y: float) -> dict
     end = max(high, LABELS + scale(figure.median))
     name = f"{row.name} (noted)" if row.noted else row.name
     most = int((LABELS - 12) / CHARACTER)
+    text = wording.shown(figure.median, figure.column.unit)
+    target = None if figure.limit is None else LABELS + scale(figure.limit)
+    if target and end <= target < end + 12 + len(text) * CHARACTER:
+        end = target  # the number behind the line, not under it
     return {
         "y": y,
         "name": name if len(name) <= most else name[: most - 1] + "…",
         "kind": "base" if row.noted or row.name == table.baseline else "bar",
         "length": scale(figure.median),
         "spread": (low, high) if high - low > 1 else None,
-        "target": None if figure.limit is None else LABELS + scale(figure.limit),
-        "text": wording.shown(figure.median, figure.column.unit),
+        "target": target,
+        "text": text,
         "text_x": round(end + 6, 1),
     }
 

@@ -35,7 +35,7 @@ ROLES = {
 """What a command line looks like → what the process is."""
 
 STEP_PHASES = {"in its queue": "queue_wait_s", "start-up": "startup_s", "at work": "run_s"}
-ORIGINAL, ORIGINAL_ROWS_PER_S = "the original's preprocessing alone, at 302 rows/s", 302.0
+ORIGINAL, ORIGINAL_ROWS_PER_S = "preprocessing as in the course", 302.0
 
 
 def unavailable(options: argparse.Namespace) -> str:
@@ -122,8 +122,9 @@ BENCHMARK = Benchmark(
     title="A million reviews, from CSV to a model",
     intro="""
 What a person types, on a server and agents of its own: `python -m pipeline dataset upload reviews.csv`, then `run-full`
-(`task run-full-pipeline`), nothing reused. A step's time is from its queue to its end. *Peak* is the most memory that a
-process ever held (`VmHWM`), of several of one kind the greatest.
+(`task run-full-pipeline`), nothing reused. The course's preprocessing alone does 302 rows/s (nltk 3.9.1, noted). A
+step's time is from its queue to its end. *Peak* is the most memory that a process ever held (`VmHWM`), of several of
+one kind the greatest.
 """,
     tables=(
         Table(
@@ -131,7 +132,6 @@ process ever held (`VmHWM`), of several of one kind the greatest.
             "Time from CSV to a published model",
             (Column("seconds", "time", "s"), *(Column(name, name, "s") for name in STEP_PHASES)),
             chart="seconds",
-            log=True,
         ),
         Table("memory", "Peak memory of each process", (Column("peak", "peak", "MiB"),), chart="peak"),
     ),

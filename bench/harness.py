@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -134,14 +134,25 @@ def keep(result: Result, folder: Path = KEPT) -> Path:
     """Write a result where the page takes it from."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{result.name}.json"
-    path.write_text(json.dumps(result.as_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(as_text(result), encoding="utf-8")
     return path
 
 
+def as_text(result: Result) -> str:
+    """Return what a kept result's file holds."""
+    return json.dumps(result.as_json(), indent=1, ensure_ascii=False) + "\n"
+
+
 def kept(folder: Path = KEPT) -> list[Result]:
-    """Return the kept results in the order of the page."""
-    paths = [folder / f"{name}.json" for name in BENCHMARKS]
-    return [Result.from_json(json.loads(path.read_text(encoding="utf-8"))) for path in paths if path.is_file()]
+    """Return the kept results in the order of the page, with titles, tables and targets as they are declared now."""
+    found = []
+    for name, entry in BENCHMARKS.items():
+        path = folder / f"{name}.json"
+        if path.is_file():
+            benchmark = entry.load()
+            result = Result.from_json(json.loads(path.read_text(encoding="utf-8")))
+            found.append(replace(result, title=benchmark.title, tables=benchmark.tables, targets=benchmark.targets))
+    return found
 
 
 def show(result: Result, console: Console) -> None:

@@ -66,8 +66,14 @@ and are taken from an earlier note.
 
 
 def write(folder: Path = harness.KEPT, page: Path = PAGE) -> Path:
-    """Write the page and its charts of the kept results; charts of no result are removed."""
-    text, charts = made(harness.kept(folder))
+    """Write the page and its charts of the kept results; charts of no result are removed.
+
+    The results' files are written anew too: they repeat titles and targets, which may have changed since.
+    """
+    results = harness.kept(folder)
+    for result in results:
+        harness.keep(result, folder)
+    text, charts = made(results)
     for old in folder.glob("*.svg"):
         if old.name not in charts:
             old.unlink()
