@@ -314,7 +314,8 @@ start: answering the agent's six pip calls without imports, 0.33 → 0.03 s each
 default configuration, 0.30 → 0.09 s in each of its two processes.
 
 Seen under other work without precedence (load 10 to 15): 8.6 to 17 s as shipped, 16 to 20 s with the stock poll, five
-minutes for the stock image (one try). A task pod asks for 50 millicores, and gets little more where others want the processors.
+minutes for the stock image (one try). A task pod asks for 50 millicores, and gets little more where others want the
+processors.
 """,
     tables=(
         Table(
