@@ -37,7 +37,6 @@ BLOCK_ROWS = 25_000
 FEATURES = 1000
 TIMEOUT_S = 1800.0
 LIMIT_MIB = 4096.0
-TRAIN, OPTIMIZE = "pipeline.training.train", "scipy.optimize"
 
 Found = tuple[list[str], str]
 """The terms, and a digest of the predictions."""
@@ -104,7 +103,7 @@ def make_sets(rows: int, folder: Path) -> None:
 
 def preparing(name: str, folder: Path) -> Prepared:
     """Prepare to train in one way; its imports are not to be timed."""
-    for module in ("sklearn.naive_bayes", "sklearn.feature_extraction.text") if name == BASELINE else (TRAIN, OPTIMIZE):
+    for module in ("sklearn.naive_bayes", "sklearn.feature_extraction.text", "pipeline.training.train"):
         importlib.import_module(module)
     return lambda: WAYS[name](folder)
 

@@ -22,7 +22,7 @@ from pipeline.training.errors import ModelError
 from pipeline.training.predictor import Predictor
 
 FRAMEWORK = "ScikitLearn"
-"""Whose models these are, by their formulas; the file needs no scikit-learn."""
+"""Whose estimators made them; to read the file needs no scikit-learn."""
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The files of training: processed reviews in, sparse features out and in again. One batch in memory at a time.
+"""The files of training: processed reviews in, sparse features out. One batch in memory at a time.
 
 A batch's lemmas are numbers into a table of distinct ones: parquet keeps them that way, and reading them so is four
 times faster than reading texts. It must not know what the terms are for. Outside system: the files.
@@ -216,24 +216,3 @@ def _to_arrow(block: Block) -> pa.Table:
     if block.probability is not None:
         columns[PROBABILITY] = pa.array(block.probability)
     return pa.table(columns)
-
-
-def read_features(path: Path, features: int) -> Iterator[Block]:
-    """Yield the blocks of a file that `write_features` wrote.
-
-    Args:
-        path: The file.
-        features: Number of terms, the width of the matrices.
-    """
-    from pyarrow import parquet
-    from scipy import sparse
-
-    file = parquet.ParquetFile(path)
-    for found in _record_batches(file, path, file.schema_arrow.names):
-        terms, counts = found.column(TERMS), found.column(COUNTS)
-        offsets = np.concatenate(([0], np.cumsum(terms.value_lengths().to_numpy(zero_copy_only=False))))
-        matrix = sparse.csr_matrix(
-            (counts.flatten().to_numpy(), terms.flatten().to_numpy(), offsets), shape=(len(found), features)
-        )
-        probability = found.column(PROBABILITY).to_numpy() if PROBABILITY in found.schema.names else None
-        yield Block(matrix, np.searchsorted(LABELS, found.column(POLARITY).to_numpy()), probability)

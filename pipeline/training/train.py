@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from pipeline.training.errors import TrainingDataError
-from pipeline.training.fit import Tally, fit, require_both_classes
+from pipeline.training.fit import Learner, learner, require_both_classes
 from pipeline.training.metrics import Evaluation, evaluate
 from pipeline.training.model import Model
-from pipeline.training.tables import Block, Floats, Integers, Processed, read_features, write_features
+from pipeline.training.tables import Block, Floats, Integers, Processed, write_features
 from pipeline.training.vocabulary import choose
 
 TRAIN_FILE, TEST_FILE = "train_features.parquet", "test_features.parquet"
@@ -104,19 +104,12 @@ def train(
             f"the {train_set.name} has no terms: nothing is left of the texts of its {train_rows:,} reviews",
             hint="look at the column corpus of that dataset version",
         )
-    tally = Tally.empty(len(terms))
+    learning = learner(options.kind, options.alpha)
     train_features = folder / TRAIN_FILE
     with part("counting features", train_rows):
-        write_features(train_features, _counted(train_set, terms, tally))
+        write_features(train_features, _counted(train_set, terms, learning))
     with part(f"fitting {options.kind}", train_rows):
-        model = fit(
-            options.kind,
-            terms,
-            tally,
-            lambda: read_features(train_features, len(terms)),
-            alpha=options.alpha,
-            facts=facts or {},
-        )
+        model = learning.model(terms, facts or {})
     test_features = folder / TEST_FILE
     with part("predicting the test set", test_rows):
         outcome = _Outcome()
@@ -127,13 +120,13 @@ def train(
     return Trained(model, evaluation, train_rows, test_rows, train_features, test_features, seconds)
 
 
-def _counted(reviews: Processed, terms: list[str], tally: Tally) -> Iterator[Block]:
+def _counted(reviews: Processed, terms: list[str], learning: Learner) -> Iterator[Block]:
     from pipeline.training.vocabulary import Trie
 
     trie = Trie.of_terms(terms)
     for batch in reviews.batches():
         block = Block(trie.counts(batch.lemmas, len(terms)), batch.classes)
-        tally.add(block)
+        learning.add(block)
         yield block
 
 
