@@ -9,14 +9,16 @@ How the SDK's controller is tamed, each for a reason met in real runs:
 
 - launches are one at a time (two at once: "Failed reloading Task: missing id") and a launch that fails is repeated,
   then ends the step as failed; the SDK would wait for ever for a step that is in no queue;
-- a step that the k8s glue moves to its pod, and stops for that, is not taken for an aborted one;
-- a step whose worker is gone without a word is ended as failed, and run once more;
-- shards wait while as many as may be are under way, and one that failed is run again alone (`pipeline.fan_out`);
-- generated steps carry a digest of this package, so that a cached step is reused only for the same code;
-- generated steps end with `pipeline.timeline.complete`;
+- a step that the k8s glue moves to its pod, and stops for that, is not taken for an aborted one (`step_jobs`);
+- a step whose worker is gone without a word is ended as failed (`lost_workers`), and run once more;
+- shards wait while as many as may be are under way, and one that failed is run again alone (`fan_out`);
+- generated steps carry a digest of this package, so that a cached step is reused only for the same code, and end with
+  `pipeline.timeline.complete` (`step_scripts`);
+- what a run is told besides its parameters stands on the controller's task, to be read by an agent and edited by
+  whoever clones it (`options`);
 - a pipeline that is a step of another one goes to the controllers' queue only while a worker is idle there, else it
   runs beside the outer controller: two controllers never wait for each other's worker;
-- a pipeline inside one that has been aborted stops too (`pipeline.outer`);
+- a pipeline inside one that has been aborted stops too (`outer`);
 - a controller leaves what it hands on (`Definition.results`) on its own task before it is completed.
 
 Outside system: the ClearML server, through the SDK. Nothing here prints for a person; `pipeline.progress` does, from
@@ -32,79 +34,32 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from clearml import Task
 from clearml.automation import PipelineController
-from clearml.automation.job import BaseJob, ClearmlJob, LocalClearmlJob
+from clearml.automation.job import LocalClearmlJob
 
-from pipeline import drafts, provenance, runs, sharding
+from pipeline import drafts, options, provenance, runs, sharding
 from pipeline.agent_values import AgentValues
 from pipeline.clearml_server import ClearmlServer
 from pipeline.definitions import Definition
-from pipeline.errors import PipelineError
 from pipeline.fan_out import FanOut
+from pipeline.lost_workers import LostWorkers, is_lost
+from pipeline.options import Launch
 from pipeline.outer import Outer
-from pipeline.parameters import ParameterValue
 from pipeline.settings import IN_PROCESS, QUEUE, step_requirements
-from pipeline.timeline import LAUNCHED_PROPERTY
-
-STEP_BEGINNING = """\
-from pipeline.timeline import mark
-mark("process")
-"""
-
-STEP_ENDING = """\
-    from pipeline.timeline import complete
-    complete(task)
-"""
+from pipeline.step_jobs import LocalStep, QueuedStep, StepJob
+from pipeline.step_scripts import STEP_BEGINNING, finish_step_definition
 
 POLL_MINUTES = 0.3 / 60
 LAUNCH_ATTEMPTS = 3
-LOST_AFTER_S = 90.0
-LOST_LOOK_EVERY_S = 10.0
-LOST_REASON = "worker lost"
-LOST_SIGNS = (LOST_REASON, "no sign of life", "non-responsive", "had died")
-"""How we, the server's watchdog and `task server-up` say that a step's worker is gone, in its reason or message."""
 
 SDK_LOGGER = "clearml.automation.controller"
 """Warns of each shard that waits, each time that a step ends."""
 
-OPTIONS_SECTION = "Options"
-MODE_PROPERTY = "mode"
-"""How a run was started: to be seen, and for a run that goes on from its failure."""
-
 RESULTS_SECTION = "return"
-
-
-@dataclass(frozen=True)
-class Launch:
-    """What the command line tells the controller's process. An agent tells nothing: it reads the controller's task."""
-
-    mode: str = QUEUE
-    parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
-    use_cache: bool = True
-    shards: int = 1
-    max_parallel: int = sharding.NO_LIMIT
-    retries: int = sharding.RETRIES
-    from_run: str = ""
-    queue: str = "default"
-    controllers_queue: str = "services"
-    step_queues: Mapping[str, str] = field(default_factory=dict)
-    step_images: Mapping[str, str] = field(default_factory=dict)
-    announce: str = ""
-    """File in which the id of the controller's task is left for the command line."""
-
-    def to_json(self) -> str:
-        """Return the text that `from_json` reads."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Launch:
-        """Read what `to_json` wrote."""
-        return cls(**json.loads(text))
 
 
 def run_controller(build: Callable[[Launch], Controller], arguments: list[str] | None = None) -> None:
@@ -153,14 +108,14 @@ class Controller(PipelineController):  # type: ignore[misc]
         self.server = ClearmlServer.of_task(self.task)
         self._outer = Outer(self.server, self.task.id)
         logging.getLogger(SDK_LOGGER).addFilter(lambda record: "Skipping launching step" not in record.getMessage())
-        self.options = self._connect_options(launch)
+        self.options = options.connect(self.task, launch, definition.all_steps)
         self.set_default_execution_queue(self.options["queue"])
         self.mode = launch.mode if self.task.running_locally() else self.options["mode"]
-        self.task.set_user_properties(**{MODE_PROPERTY: self.mode})
+        self.task.set_user_properties(**{options.MODE_PROPERTY: self.mode})
         self.fan_out = FanOut.of_options(self.options, definition.shardable, in_process=self.mode == IN_PROCESS)
         self.definition = definition.with_shards(self.fan_out.shards)
-        _StepJob.look_in_cache = self.options["cache"]
-        _StepJob.preferred = self._steps_of_run(self.options["from_run"])
+        StepJob.look_in_cache = self.options["cache"]
+        StepJob.preferred = self._steps_of_run(self.options["from_run"])
         values = definition.defaults | dict(launch.parameters)
         for parameter in definition.parameters:
             self.add_parameter(
@@ -250,51 +205,16 @@ class Controller(PipelineController):  # type: ignore[misc]
         """
         draft = drafts.ensure_draft(self.server, definition)
         self._parts[name] = self.server.tasks(["project"], id=[draft])[0]["project"]
-        options = {
-            **{option: self.options[option] for option in ("cache", "shards", "max_parallel", "retries", "from_run")},
-            "mode": IN_PROCESS if self.mode == IN_PROCESS else QUEUE,
-            "queue": self.options["queue"],
-            "controllers_queue": self.options["controllers_queue"],
-            **{
-                f"{option}/{step}": self.options[option].get(f"{name}.{step}", "")
-                for option in ("queues", "images")
-                for step in definition.all_steps
-            },
-        }
         self.add_step(
             name=name,
             base_task_id=draft,
             parents=list(self.definition.graph[name]),
             parameter_override={
                 **{f"{self._args_section}/{parameter}": value for parameter, value in parameters.items()},
-                **{f"{OPTIONS_SECTION}/{option}": str(value) for option, value in options.items()},
+                **options.of_part(self.options, name, definition, mode=self.mode),
             },
             execution_queue=self.options["queues"].get(name) or self.options["controllers_queue"],
         )
-
-    def _connect_options(self, launch: Launch) -> dict[str, Any]:
-        """Put the options that are no parameters on the controller's task; under an agent, read them from there."""
-        options = {
-            "cache": launch.use_cache,
-            # Texts, since the SDK would silently take the default for a number that somebody misspelt on the page.
-            "shards": str(launch.shards),
-            "max_parallel": str(launch.max_parallel),
-            "retries": str(launch.retries),
-            "from_run": launch.from_run,
-            "mode": QUEUE,  # what an agent does with it, however this run was started
-            "queue": launch.queue,
-            "controllers_queue": launch.controllers_queue,
-            "queues": dict.fromkeys(self.definition.all_steps, "") | self._stored("queues") | dict(launch.step_queues),
-            "images": dict.fromkeys(self.definition.all_steps, "") | self._stored("images") | dict(launch.step_images),
-        }
-        connected: dict[str, Any] = self.task.connect(options, name=OPTIONS_SECTION)
-        return connected
-
-    def _stored(self, option: str) -> dict[str, str]:
-        """Return what is set per step on the controller's task: for shards, too, that this run may not have."""
-        prefix = f"{OPTIONS_SECTION}/{option}/"
-        found: dict[str, str] = self.task.get_parameters() or {}
-        return {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
 
     def _steps_of_run(self, run_id: str) -> frozenset[str]:
         """Return the tasks of an earlier run's steps, those included that it found in the cache itself."""
@@ -444,117 +364,11 @@ class Controller(PipelineController):  # type: ignore[misc]
         self._lost.end_silent([job.task_id() for job in running if job.is_running()])
 
 
-class LostWorkers:
-    """Ends steps whose worker is gone: no sign of life from the task, and the worker is no longer listed."""
-
-    def __init__(self) -> None:
-        self._server: ClearmlServer | None = None
-        self._looked = time.monotonic()
-        self._silent_since: dict[str, tuple[str, float]] = {}
-
-    def end_silent(self, task_ids: list[str]) -> None:
-        """Mark those of the running tasks as failed that nobody runs any more."""
-        if not task_ids or time.monotonic() - self._looked < LOST_LOOK_EVERY_S:
-            return
-        self._looked = time.monotonic()
-        try:
-            self._server = self._server or ClearmlServer.connect()
-            workers = self._server.live_workers()
-            tasks = self._server.tasks(["last_update", "last_worker", "status"], id=task_ids)
-        except PipelineError as error:
-            print(f"Could not look after the running steps: {error}")
-            return
-        for task in tasks:
-            update = str(task.get("last_update"))
-            known, since = self._silent_since.get(task["id"], ("", 0.0))
-            if known != update or task.get("last_worker") in workers or task["status"] != "in_progress":
-                self._silent_since[task["id"]] = (update, time.monotonic())
-            elif time.monotonic() - since > LOST_AFTER_S:
-                reason = f"{LOST_REASON}: no sign of life from {task.get('last_worker')} for {LOST_AFTER_S:.0f} s"
-                print(f"Step {task['id']}: {reason}")
-                self._server.call("tasks.failed", task=task["id"], force=True, status_reason=reason)
-
-
-class _StepJob:
-    """A step's task: carries the moment at which it was launched, and may be found in the cache by later runs.
-
-    Without caching the SDK would give it another hash (of its parameters as texts), under which nobody looks.
-    """
-
-    look_in_cache: ClassVar[bool] = True
-    preferred: ClassVar[frozenset[str]] = frozenset()
-    """Tasks that are taken before all others in the cache, and in any case."""
-
-    def launch(self, queue_name: str | None = None) -> bool:
-        """Enqueue the task, or start its process."""
-        if not self.is_cached_task():  # type: ignore[attr-defined]
-            self.task.set_user_properties(**{LAUNCHED_PROPERTY: f"{time.time():.3f}"})  # type: ignore[attr-defined]
-        return bool(super().launch(queue_name))  # type: ignore[misc]
-
-    @classmethod
-    def _get_cached_task(cls, task_hash: str) -> Any:
-        if cls.preferred and task_hash:
-            found = Task._query_tasks(
-                task_ids=sorted(cls.preferred),
-                status=["completed", "published"],
-                _all_={"fields": [f"runtime.{BaseJob._job_hash_property}"], "pattern": f"^{task_hash}$"},
-                only_fields=["id"],
-            )
-            if found:
-                return Task.get_task(task_id=found[0].id)
-        return super()._get_cached_task(task_hash) if cls.look_in_cache else None  # type: ignore[misc]
-
-
-class QueuedStep(_StepJob, ClearmlJob):  # type: ignore[misc]
-    """A step that an agent takes from a queue."""
-
-    _checked: tuple[float, str] = (0.0, "")
-
-    def status(self, force: bool = False) -> str:
-        """Return the task's status; what looks aborted may only be on its way to a pod (`runs.is_on_its_way`)."""
-        found = str(super().status(force))
-        if found != "stopped":
-            return found
-        if self._checked[0] != self._last_status_ts:
-            try:
-                tasks = ClearmlServer.of_task(self.task).tasks(["status"], id=[self.task_id()])
-                self._checked = (self._last_status_ts, str(tasks[0]["status"]) if tasks else found)
-            except PipelineError as error:
-                print(f"Could not look after step {self.task_id()}: {error}")
-                return "queued"
-        return self._checked[1]
-
-
-class LocalStep(_StepJob, LocalClearmlJob):  # type: ignore[misc]
-    """A step that is a process on this machine."""
-
-
-def code_lines() -> list[str]:
-    """Return what stands in front of a step's script, so that only the same code is found in the cache."""
-    return [
-        f"# pipeline {provenance.PACKAGE_VERSION}, source {provenance.source_digest()}",
-        f"# requirements {', '.join(step_requirements())}",
-    ]
-
-
-def finish_step_definition(definition: dict[str, Any], image: str = "") -> None:
-    """Make the SDK's definition of a function step ours: its code's digest in front, its completion at the end."""
-    script = definition["script"]
-    commit = provenance.commit()
-    lines = [*code_lines(), *([f"# image {image}"] if image else [])]
-    script["diff"] = "\n".join([*lines, script["diff"].rstrip("\n"), STEP_ENDING])
-    # A step is its own script; whatever repository the SDK saw around it is none of the agent's business.
-    script |= {"repository": "", "branch": "", "version_num": "", "tag": "", "working_dir": "."}
-    definition["comment"] = f"made by pipeline {provenance.PACKAGE_VERSION}" + (f", commit {commit}" if commit else "")
-    if image:
-        definition["container"] = {**definition.get("container", {}), "image": image}
-
-
 def _run_again(pipeline: Any, node: Any, retries: int) -> bool:
     """Run a step once more if its worker was lost, a shard as often as it may be; others would fail again."""
     node.job.task.reload()
-    why = f"{node.job.task.data.status_reason} {node.job.task.data.status_message}".lower()
-    lost = retries < 1 and any(sign in why for sign in LOST_SIGNS)
+    why = f"{node.job.task.data.status_reason} {node.job.task.data.status_message}"
+    lost = retries < 1 and is_lost(why)
     return lost or bool(pipeline.fan_out.is_tried_again(pipeline.server, node.name, node.job.task_id(), retries))
 
 

@@ -7,8 +7,9 @@ says; what the steps do, `pipeline.stages`.
 from __future__ import annotations
 
 from pipeline import sharding
-from pipeline.controller import Controller, Launch, run_controller
+from pipeline.controller import Controller, run_controller
 from pipeline.definitions import DATA_PREPARE
+from pipeline.options import Launch
 from pipeline.steps.shard_joining import shard_joining
 from pipeline.steps.shard_processing import shard_processing
 from pipeline.steps.test_processing import test_processing

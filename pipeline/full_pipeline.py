@@ -11,8 +11,9 @@ from typing import Any
 
 from pipeline import fit_model, versions
 from pipeline.catalogue import FULL_PIPELINE
-from pipeline.controller import Controller, Launch, run_controller
+from pipeline.controller import Controller, run_controller
 from pipeline.definitions import DATA_PREPARE
+from pipeline.options import Launch
 
 PREPARED = ("train", "test")
 MODEL = "model"

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pipeline.errors import RunError
+from pipeline.options import Launch
 from pipeline.preflight import Plan
 
 LEAVE_TIMEOUT_S = 15.0
@@ -33,9 +34,6 @@ class ControllerProcess:
     """The controller's process on this machine: in queue mode it ends when the controller is in its queue."""
 
     def __init__(self, plan: Plan, environ: Mapping[str, str]) -> None:
-        # Here and not above: the command line must be able to say what is wrong before the SDK is imported.
-        from pipeline.controller import Launch
-
         self._folder = tempfile.TemporaryDirectory(prefix="clearml-run-")
         folder = Path(self._folder.name)
         self._announce = folder / "run-id"

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 from pipeline import runs, sharding
 from pipeline.clearml_server import ClearmlServer
-from pipeline.controller import MODE_PROPERTY, OPTIONS_SECTION, code_lines
 from pipeline.definitions import Definition
 from pipeline.errors import SettingsError
+from pipeline.options import MODE_PROPERTY, SECTION
 from pipeline.run import fetch
 from pipeline.runs import RunState
 from pipeline.settings import QUEUE, Settings
+from pipeline.step_scripts import code_lines
 
 NEVER_MIND = "every step anew: task run-pipeline -- --no-cache"
 
@@ -128,7 +129,7 @@ def find(server: ClearmlServer, definition: Definition, run_id: str | None = Non
         raise SettingsError(f"run {run_id} did not fail: nothing of it is missing", hint=NEVER_MIND)
     options = {
         name: str(item.get("value") or "")
-        for name, item in ((controller.get("hyperparams") or {}).get(OPTIONS_SECTION) or {}).items()
+        for name, item in ((controller.get("hyperparams") or {}).get(SECTION) or {}).items()
     }
     properties = (controller.get("hyperparams") or {}).get("properties") or {}
     mode = str((properties.get(MODE_PROPERTY) or {}).get("value") or QUEUE)

@@ -6,10 +6,10 @@ import pytest
 from clearml import Task
 from clearml.backend_interface.task.populate import CreateFromFunction
 
-from pipeline.controller import STEP_ENDING, finish_step_definition
 from pipeline.definitions import DATA_PREPARE
 from pipeline.provenance import source_digest
 from pipeline.settings import step_requirements
+from pipeline.step_scripts import STEP_ENDING, finish_step_definition
 from pipeline.steps.shard_joining import shard_joining
 from pipeline.steps.shard_processing import shard_processing
 from pipeline.steps.test_processing import test_processing as processing_of_test
