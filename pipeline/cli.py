@@ -22,7 +22,7 @@ COMMANDS = {
     "tune": ("pipeline.commands.tune:tune", "Search for a better model within a budget of trials and time."),
     "retrain": ("pipeline.commands.schedule:retrain", "Start a full run whenever the dataset gets a new version."),
     "schedule": ("pipeline.commands.schedule:schedule", "Start full runs by the clock."),
-    "abort": ("pipeline.commands.run:abort", "Stop a run, its steps, and what they had begun."),
+    "abort": ("pipeline.commands.abort:abort", "Stop a run, its steps, and what they had begun."),
     "dataset": ("pipeline.commands.dataset:dataset", "Upload reviews as the versions of a dataset."),
     "preprocess": ("pipeline.commands.preprocess:preprocess", "Turn review texts of a file into lists of noun lemmas."),
     "generate": ("pipeline.commands.data:generate", "Write a file of made-up reviews."),

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from pipeline.catalogue import FULL_PIPELINE
-from pipeline.commands.run import run_options, start
+from pipeline.commands.run import start
+from pipeline.commands.run_options import run_options
 from pipeline.parameters import help_text
 
 

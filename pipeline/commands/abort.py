@@ -1,0 +1,23 @@
+"""`python -m pipeline abort`: stop a run. Prints; the work is in `pipeline.run`."""
+
+from __future__ import annotations
+
+import click
+
+from pipeline.commands.connection import connect
+
+
+@click.command()
+@click.argument("run_id")
+def abort(run_id: str) -> int:
+    """Stop run RUN_ID: its controller, its steps, and what they had begun."""
+    connection = connect(lambda text: click.echo(text))
+    from pipeline import run as use_case
+
+    state = use_case.fetch(connection.server, run_id)
+    if state.ended:
+        click.echo(f"Run {run_id} has ended already: {state.outcome}")
+        return 0
+    state = use_case.abort(connection.server, run_id)
+    click.echo(f"Run {run_id} was aborted")
+    return 0

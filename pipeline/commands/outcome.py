@@ -1,0 +1,106 @@
+"""How a run ended, for a person: what it made, or which step failed and why. Prints; looks nothing up but consoles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+
+from pipeline.commands.connection import Connection
+from pipeline.definitions import Definition
+from pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    from pipeline.run import RunInterrupted
+    from pipeline.runs import RunState
+    from pipeline.trained import TrainedModel
+
+INTERRUPTED = 130
+CONSOLE_LINES = 25
+
+
+def write_report(
+    connection: Connection,
+    state: RunState,
+    datasets: dict[str, str],
+    models: list[TrainedModel],
+    report: Path,
+    console: Console,
+    definition: Definition,
+) -> Path | None:
+    """Write the report and return its file; None, said on the console, if it cannot be written."""
+    from pipeline import report as page
+
+    try:
+        return page.write_report(connection.server, state, datasets, report, definition=definition, models=models)
+    except OSError as error:  # a run that went well stays one without its report
+        console.print(f"[red]The report cannot be written to {escape(str(report))}: {error.strerror}[/]")
+        return None
+
+
+def summarise(
+    connection: Connection,
+    state: RunState,
+    datasets: dict[str, str],
+    models: list[TrainedModel],
+    report: Path | None,
+    console: Console,
+) -> None:
+    """Say what a run that completed has made."""
+    cached = [step.name for step in state.all_steps if step.cached]
+    if cached:
+        console.print(f"Reused from an earlier run with the same code and inputs: {', '.join(cached)}")
+    console.print(f"Dataset versions: {', '.join(datasets)}")
+    for model in models:
+        numbers = ", ".join(f"{name} {value:.4f}" for name, value in model.metrics.items())
+        state_of = " (published)" if model.published else ""
+        console.print(f"[green]Model {escape(model.name)}[/]{state_of}: {numbers}", soft_wrap=True)
+        console.print(f"  model: {model.page}", soft_wrap=True)
+        console.print(f"  plots: {connection.server.task_page('*', model.task_id)}", soft_wrap=True)
+    seconds = (state.completed or 0) - (state.created or 0)
+    console.print(f"[green]Run {state.run_id} completed[/] in {seconds:.0f} s", soft_wrap=True)
+    _addresses(connection, state, report, console)
+
+
+def explain(connection: Connection, state: RunState, report: Path | None, console: Console, *, tails: bool) -> None:
+    """Say which step failed, why, and (unless they stand above) show the last lines that it printed."""
+    from pipeline.runs import cause
+
+    parts = [(step.name, step.status, step.reason, step.task_id) for step in state.failed_steps]
+    for name, status, reason, task_id in parts or [("the controller", state.status, state.reason, state.run_id)]:
+        try:
+            lines = connection.server.console(task_id, CONSOLE_LINES) if task_id else []
+        except PipelineError as error:
+            lines = [f"(its console cannot be read: {error.message})"]
+        why = cause(lines) or reason or "no reason given"
+        console.print(f"[bold red]{name} {status}[/]: {escape(why)}", soft_wrap=True)
+        if not task_id:
+            continue
+        for line in lines if tails else []:
+            console.print(f"    {escape(line)}", soft_wrap=True)
+        console.print(f"All of it: {connection.server.task_page(state.project, task_id)}", soft_wrap=True)
+    console.print(f"[bold red]Run {state.run_id} {state.outcome}[/]", soft_wrap=True)
+    _addresses(connection, state, report, console)
+
+
+def _addresses(connection: Connection, state: RunState, report: Path | None, console: Console) -> None:
+    console.print(f"On the server: {connection.server.task_page(state.project, state.run_id)}", soft_wrap=True)
+    if report:
+        console.print(f"Report: {report.resolve()}", soft_wrap=True)
+    if connection.machine is not None:
+        console.print(f"The server stays up: {connection.machine.web} (stop it: task server-down)", soft_wrap=True)
+
+
+def say_interrupted(connection: Connection, interrupted: RunInterrupted, console: Console) -> int:
+    """Say what has become of a run that somebody interrupted; return the exit code."""
+    if interrupted.goes_on:
+        console.print(f"Interrupted. Run {interrupted.run_id} goes on by its agents:", soft_wrap=True)
+        console.print(f"  look:  {connection.server.task_page('*', str(interrupted.run_id))}", soft_wrap=True)
+        console.print(f"  abort: python -m pipeline abort {interrupted.run_id}", soft_wrap=True)
+    elif interrupted.run_id:
+        console.print(f"Interrupted. Run {interrupted.run_id} was aborted, and what it had begun removed.")
+    else:
+        console.print("Interrupted before anything was started.")
+    return INTERRUPTED
