@@ -24,7 +24,7 @@ from pipeline.files import replacing
 from pipeline.frames import CLASSES
 from pipeline.training.errors import ModelError
 from pipeline.training.tables import LABELS, Floats, Integers
-from pipeline.training.vocabulary import Trie
+from pipeline.training.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -56,9 +56,9 @@ class Model:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
-    def trie(self) -> Trie:
+    def vocabulary(self) -> Vocabulary:
         """Finds the terms in lemmas."""
-        return Trie.of_terms(self.terms)
+        return Vocabulary.of_terms(self.terms)
 
     def scores(self, counts: sparse.csr_matrix) -> Floats:
         """Return each row's sum for each class."""

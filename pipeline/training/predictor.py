@@ -62,7 +62,7 @@ class Predictor:
             LexiconError: The package's word lists are missing or damaged.
         """
         lists = corpus(pl.Series(texts, dtype=pl.String)).to_arrow(compat_level=pl.CompatLevel.oldest())
-        counts = self.model.trie.counts(Lemmas.of_lists(lists), len(self.model.terms))
+        counts = self.model.vocabulary.counts(Lemmas.of_lists(lists), len(self.model.terms))
         known = counts.getnnz(axis=1)
         if not allow_unseen and (known == 0).any():
             place = int((known == 0).argmax())

@@ -121,11 +121,11 @@ def train(
 
 
 def _counted(reviews: Processed, terms: list[str], learning: Learner) -> Iterator[Block]:
-    from pipeline.training.vocabulary import Trie
+    from pipeline.training.vocabulary import Vocabulary
 
-    trie = Trie.of_terms(terms)
+    vocabulary = Vocabulary.of_terms(terms)
     for batch in reviews.batches():
-        block = Block(trie.counts(batch.lemmas, len(terms)), batch.classes)
+        block = Block(vocabulary.counts(batch.lemmas, len(terms)), batch.classes)
         learning.add(block)
         yield block
 
@@ -142,7 +142,7 @@ class _Outcome:
     def of(self, reviews: Processed, model: Model) -> Iterator[Block]:
         """Yield the features of reviews, with probabilities."""
         for batch in reviews.batches():
-            counts = model.trie.counts(batch.lemmas, len(model.terms))
+            counts = model.vocabulary.counts(batch.lemmas, len(model.terms))
             predicted, probability = model.predict(counts)
             self._truth.append(batch.classes)
             self._predicted.append(predicted)

@@ -11,13 +11,15 @@ only of words that are common enough themselves to become features. Every length
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
+from pipeline.training.errors import TrainingDataError
 from pipeline.training.tables import Batch, Integers, Lemmas
 
 if TYPE_CHECKING:
@@ -79,73 +81,75 @@ class Words:
 
 
 @dataclass(frozen=True)
-class Trie:
-    """Terms by their words: a level per length, a node per beginning of a term, found by sorted numbers.
+class Vocabulary:
+    """Terms as whole numbers: a run of words is their places among all words, read as the digits of one number.
 
     Attributes:
-        words: The words of all terms; a word's place is its node on the first level.
-        levels: For each further length its nodes, as `node of all words but the last * len(words) + last word`.
-        features: For each length the feature of every node, `NONE` where it is only a beginning.
+        words: The words of all terms, in alphabetical order.
+        terms: For each length the numbers of the terms that have it, ascending.
+        features: For each length the feature of each of these terms.
     """
 
     words: pa.Array
-    levels: tuple[Integers, ...] = ()
-    features: tuple[Integers, ...] = field(default=())
+    terms: tuple[Integers, ...] = ()
+    features: tuple[Integers, ...] = ()
 
     @classmethod
-    def of_terms(cls, terms: Sequence[str]) -> Trie:
-        """Build the trie of features: the term's place in `terms`."""
+    def of_words(cls, words: Iterable[str]) -> Vocabulary:
+        """Begin with words alone."""
         import pyarrow as pa
 
+        return cls(pa.array(sorted(words), pa.large_string()))
+
+    @classmethod
+    def of_terms(cls, terms: Sequence[str]) -> Vocabulary:
+        """Take the terms as features: each one's number is its place in `terms`."""
         split = [term.split(" ") for term in terms]
-        words = sorted({word for term in split for word in term})
-        number = {word: place for place, word in enumerate(words)}
-        nodes: dict[tuple[str, ...], int] = {(word,): place for word, place in number.items()}
-        levels = []
-        for length in range(2, max(map(len, split), default=1) + 1):
-            keys = {
-                tuple(term[:length]): nodes[tuple(term[: length - 1])] * len(words) + number[term[length - 1]]
-                for term in split
-                if len(term) >= length
-            }
-            ordered = sorted(keys, key=keys.__getitem__)
-            nodes |= {beginning: place for place, beginning in enumerate(ordered)}
-            levels.append(np.array([keys[beginning] for beginning in ordered], np.int64))
-        features = [np.full(size, NONE, np.int64) for size in (len(words), *map(len, levels))]
-        for place, term in enumerate(split):
-            features[len(term) - 1][nodes[tuple(term)]] = place
-        return cls(pa.array(words, pa.large_string()), tuple(levels), tuple(features))
+        bare = cls.of_words({word for words in split for word in words})
+        place = {word: at for at, word in enumerate(bare.words.to_pylist())}
+        numbers, features = [], []
+        for length in range(1, max(map(len, split), default=0) + 1):
+            mine = np.array([at for at, words in enumerate(split) if len(words) == length], np.int64)
+            codes = np.array([[place[word] for word in split[at]] for at in mine], np.int64).reshape(-1, length)
+            number = bare._numbers(list(codes.T))
+            order = np.argsort(number)
+            numbers.append(number[order])
+            features.append(mine[order])
+        return cls(bare.words, tuple(numbers), tuple(features))
 
-    def walk(self, words: Words, *, further: bool = False) -> Iterator[Integers]:
-        """Yield for each length the node of the run that begins at each word; `NONE` where there is no such node.
-
-        Args:
-            words: The words of some rows.
-            further: Yield at the end, instead of nodes, the keys that a next level would have.
-        """
+    def runs(self, words: Words, length: int) -> tuple[Integers, Integers]:
+        """Return number and row of each run of that many known words, in their order."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        known = pc.index_in(words.distinct.cast(pa.large_string()), value_set=self.words)
-        first = pc.fill_null(known, NONE).to_numpy(zero_copy_only=False).astype(np.int64)[words.places]
-        node = first
-        yield node
-        for length, keys in enumerate([*self.levels, *([None] if further else [])], start=2):
-            node = self._longer(node, first, words.rows, length)
-            if keys is not None:
-                place = np.minimum(np.searchsorted(keys, node), len(keys) - 1)
-                node = np.where(keys[place] == node, place, NONE)
-            yield node
+        known = pc.fill_null(pc.index_in(words.distinct.cast(pa.large_string()), value_set=self.words), NONE)
+        codes = known.to_numpy(zero_copy_only=False).astype(np.int64)[words.places]
+        reach = max(len(codes) - length + 1, 0)
+        parts = [codes[at : at + reach] for at in range(length)]
+        whole = words.rows[:reach] == words.rows[length - 1 :]
+        for part in parts:
+            whole &= part >= 0
+        return self._numbers([part[whole] for part in parts]), words.rows[:reach][whole]
 
-    def _longer(self, node: Integers, first: Integers, rows: Integers, length: int) -> Integers:
-        """Return the keys of the runs that are one word longer."""
-        longer = np.full(len(node), NONE, np.int64)
-        reach = len(node) - length + 1
-        if reach > 0:
-            last = first[length - 1 :]
-            whole = (node[:reach] >= 0) & (last >= 0) & (rows[:reach] == rows[length - 1 :])
-            longer[:reach] = np.where(whole, node[:reach] * len(self.words) + last, NONE)
-        return longer
+    def _numbers(self, digits: Sequence[Integers]) -> Integers:
+        """Read places of words as digits, the first one first."""
+        if len(self.words) ** len(digits) > np.iinfo(np.int64).max:
+            raise TrainingDataError(
+                f"{len(self.words):,} words are too many for terms of {len(digits)}", hint="lower max_features"
+            )
+        number = digits[0]
+        for digit in digits[1:]:
+            number = number * len(self.words) + digit
+        return number
+
+    def texts(self, numbers: pl.Series, length: int) -> pl.Series:
+        """Return the terms that numbers stand for."""
+        words = pl.Series(self.words, dtype=pl.String)
+        text = words.gather(numbers % len(words))
+        for _ in range(length - 1):
+            numbers = numbers // len(words)
+            text = words.gather(numbers % len(words)) + " " + text
+        return text
 
     def counts(self, lemmas: Lemmas, features: int) -> sparse.csr_matrix:
         """Return how often each row has each feature, features in ascending order."""
@@ -153,14 +157,22 @@ class Trie:
 
         words = Words.of(lemmas)
         rows, columns = [], []
-        for nodes, feature_of in zip(self.walk(words), self.features, strict=True):
-            found = np.where(nodes >= 0, feature_of[nodes], NONE) if len(feature_of) else nodes
-            where = np.flatnonzero(found >= 0)
-            rows.append(words.rows[where])
-            columns.append(found[where])
+        for length, (terms, feature_of) in enumerate(zip(self.terms, self.features, strict=True), start=1):
+            numbers, row = self.runs(words, length)
+            place, found = _find(numbers, terms)
+            rows.append(row[found])
+            columns.append(feature_of[place[found]])
         row, column = np.concatenate(rows), np.concatenate(columns)
         ones = np.ones(len(row), np.int32)
         return sparse.coo_matrix((ones, (row, column)), shape=(words.count, features)).tocsr()  # adds up equal places
+
+
+def _find(numbers: Integers, ascending: Integers) -> tuple[Integers, npt.NDArray[np.bool_]]:
+    """Return each number's place among others, and whether it is there."""
+    if not len(ascending):
+        return np.zeros(len(numbers), np.int64), np.zeros(len(numbers), np.bool_)
+    place = np.minimum(np.searchsorted(ascending, numbers), len(ascending) - 1)
+    return place, ascending[place] == numbers
 
 
 class _Tally:
@@ -178,8 +190,6 @@ class _Tally:
 
     def total(self) -> pl.DataFrame:
         """Return a row per key: `key` and `count`."""
-        if not self._parts:
-            return pl.DataFrame({"key": [], "count": []}, schema={"key": pl.String, "count": pl.Int64})
         return pl.concat(self._parts).group_by("key").agg(pl.col("count").sum())
 
 
@@ -194,26 +204,18 @@ def choose(batches: Batches, *, max_features: int, ngram_max: int = 1) -> list[s
         batches: Called once for each length of terms.
         max_features: How many to choose.
         ngram_max: The length of the longest.
-    """
-    import pyarrow as pa
 
+    Raises:
+        TrainingDataError: There are too many words for terms of that length (2,097,151 for three).
+    """
     found = _count_words(batches)
-    beginnings: list[str] = []
-    level = found
-    trie = Trie(pa.array([], pa.large_string()))
+    vocabulary = Vocabulary.of_words(found.filter(pl.col("count") >= _cut_off(found, max_features))["key"])
+    beginnings = np.arange(len(vocabulary.words))
     for length in range(2, ngram_max + 1):
-        enough = _cut_off(found, max_features)
-        if length == 2:
-            words = sorted(level.filter(pl.col("count") >= enough)["key"])
-            trie, beginnings = Trie(pa.array(words, pa.large_string())), words
-        else:
-            kept = level.filter(pl.col("count") >= enough).sort("node")
-            trie = Trie(trie.words, (*trie.levels, kept["node"].to_numpy()))
-            beginnings = kept["key"].to_list()
-        if not len(beginnings):
-            break
-        level = _count_longer(batches, trie, beginnings)
-        found = pl.concat([found, level.select("key", "count")])
+        longer = _count_runs(batches, vocabulary, length, beginnings)
+        terms = longer.select(vocabulary.texts(longer["key"], length).alias("key"), "count")
+        found = pl.concat([found, terms])
+        beginnings = longer.filter(pl.col("count") >= _cut_off(found, max_features))["key"].sort().to_numpy()
     chosen = found.sort(["count", "key"], descending=[True, False]).head(max_features)
     return sorted(chosen["key"])
 
@@ -229,17 +231,14 @@ def _count_words(batches: Batches) -> pl.DataFrame:
     return tally.total()
 
 
-def _count_longer(batches: Batches, trie: Trie, beginnings: Sequence[str]) -> pl.DataFrame:
-    """Count the runs that are one word longer than the trie's longest: `node` is their key, `key` their text."""
+def _count_runs(batches: Batches, vocabulary: Vocabulary, length: int, beginnings: Integers) -> pl.DataFrame:
+    """Count the runs of that length which are one word longer than one of the beginnings."""
     tally = _Tally()
     for batch in batches():
-        *_, keys = trie.walk(Words.of(batch.lemmas), further=True)
-        tally.add(*np.unique(keys[keys >= 0], return_counts=True))
-    total = tally.total()
-    nodes = total["key"].cast(pl.Int64)
-    before = pl.Series(beginnings, dtype=pl.String).gather(nodes // len(trie.words))
-    last = pl.Series(trie.words, dtype=pl.String).gather(nodes % len(trie.words))
-    return pl.DataFrame({"key": before + " " + last, "count": total["count"], "node": nodes})
+        numbers, _ = vocabulary.runs(Words.of(batch.lemmas), length)
+        _, common = _find(numbers // max(len(vocabulary.words), 1), beginnings)
+        tally.add(*np.unique(numbers[common], return_counts=True))
+    return tally.total()
 
 
 def _cut_off(found: pl.DataFrame, max_features: int) -> int:

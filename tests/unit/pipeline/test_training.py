@@ -24,7 +24,7 @@ from pipeline.training.model import FILE_NAME, Model
 from pipeline.training.predictor import Predictor
 from pipeline.training.tables import Batch, Lemmas, Processed
 from pipeline.training.train import Options, Trained, train
-from pipeline.training.vocabulary import Trie, choose
+from pipeline.training.vocabulary import Vocabulary, choose
 
 WORDS = ["good", "bad", "book", "film", "awful", "great", "a", "", "déjà", "x1", "up-to-date", "Ünder_score"]
 LEANING = {1: ["bad", "awful"], 2: ["good", "great"]}
@@ -95,7 +95,7 @@ def test_every_term_and_count_is_that_of_scikit_learn(texts, ngram_max):
         terms = []
     assert choose(lambda: [batch(texts)], max_features=10_000, ngram_max=ngram_max) == terms
     if terms:
-        found = Trie.of_terms(terms).counts(batch(texts).lemmas, len(terms))
+        found = Vocabulary.of_terms(terms).counts(batch(texts).lemmas, len(terms))
         assert found.toarray().tolist() == expected.tolist()
 
 
@@ -118,6 +118,12 @@ def test_without_a_tie_the_choice_is_that_of_scikit_learn():
     texts = [["common"] * 5 + ["often"] * 4 + ["some"] * 3 + ["few"] * 2 + ["once"]]
     vectorizer = TfidfVectorizer(max_features=3, analyzer="word").fit([" ".join(texts[0])])
     assert choose(lambda: [batch(texts)], max_features=3) == vectorizer.get_feature_names_out().tolist()
+
+
+def test_more_words_than_numbers_can_tell_apart_are_refused():
+    words = [f"w{number}" for number in range(1000)]
+    with pytest.raises(TrainingDataError, match="1,000 words are too many for terms of 7"):
+        Vocabulary.of_terms([*words, " ".join(words[:7])])
 
 
 # Models
