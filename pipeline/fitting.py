@@ -18,7 +18,8 @@ from pipeline import datasets, fit_model, model_plots, models, provenance
 from pipeline.clearml_server import ClearmlServer, DatasetVersion
 from pipeline.frames import CLASSES
 from pipeline.parameters import ParameterValue
-from pipeline.timeline import complete, mark, scratch_folder
+from pipeline.scratch import scratch_folder
+from pipeline.timeline import complete, mark
 from pipeline.training.errors import TrainingDataError
 from pipeline.training.model import FILE_NAME
 from pipeline.training.tables import Processed

@@ -7,6 +7,7 @@ version from its parents' own. Outside system: the ClearML server and its file s
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 import zipfile
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ from typing import Any, ClassVar
 from clearml import Dataset
 from clearml.storage.callbacks import ProgressReport
 from clearml.utilities import parallel
+
+from pipeline import scratch
 
 LINEAGE = "Dataset Struct"
 """The configuration object in which the SDK keeps a version's lineage, for the web page."""
@@ -34,7 +37,13 @@ class _FastZipFile(zipfile.ZipFile):
         super().__init__(*args, **{"compresslevel": 1, **kwargs})
 
 
+def _zip_in_scratch(prefix: str, suffix: str) -> tuple[int, str]:
+    """Make the SDK's zip file where it goes with the process: a failed upload leaves it behind."""
+    return tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=scratch.own_folder())
+
+
 parallel.ZipFile = _FastZipFile
+parallel.mkstemp = _zip_in_scratch
 # The SDK's bars: in a stored console each is one long line of carriage returns.
 ProgressReport.report_upload_chunk_size_mb = ProgressReport.report_download_chunk_size_mb = 1 << 20
 

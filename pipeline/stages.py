@@ -21,7 +21,7 @@ from pipeline.errors import DataError
 from pipeline.pace import Lines, Pace
 from pipeline.processing import preprocess_file
 from pipeline.reviews import POLARITY
-from pipeline.timeline import scratch_folder
+from pipeline.scratch import scratch_folder
 
 if TYPE_CHECKING:
     import numpy as np

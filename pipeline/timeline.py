@@ -11,29 +11,20 @@ The phases, in order: `process` (the script's first line), `function` (SDK impor
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
+
+from pipeline import scratch
 
 PROPERTY = "timeline"
 LAUNCHED_PROPERTY = "launched"
 
 _marks: dict[str, float] = {}
-_folders: list[Path] = []
 
 
 def mark(phase: str) -> None:
     """Note that `phase` begins now."""
     _marks[phase] = time.time()
-
-
-def scratch_folder() -> Path:
-    """Return a new folder for this step's files; it goes when the step is complete."""
-    folder = Path(tempfile.mkdtemp(prefix="clearml-step-"))
-    _folders.append(folder)
-    return folder
 
 
 def complete(task: Any) -> None:
@@ -44,5 +35,4 @@ def complete(task: Any) -> None:
     task.set_user_properties(**{PROPERTY: json.dumps({name: round(at, 3) for name, at in _marks.items()})})
     task.close()  # else the SDK takes the change of status for somebody else's, and says "user aborted"
     task.mark_completed()
-    for folder in _folders:
-        shutil.rmtree(folder, ignore_errors=True)
+    scratch.clear()

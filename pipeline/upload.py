@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import fcntl
 import hashlib
 import io
 import tempfile
@@ -21,7 +20,7 @@ from typing import Protocol
 
 import polars as pl
 
-from pipeline import datasets, frames, plots, provenance
+from pipeline import datasets, frames, locks, plots, provenance, scratch
 from pipeline.clearml_server import ClearmlServer, DatasetVersion
 from pipeline.datasets import DatasetStateError
 from pipeline.errors import OutputFileError
@@ -134,7 +133,7 @@ def _ensure_batch(
     Raises:
         DatasetStateError: It is there and holds other rows.
     """
-    with tempfile.TemporaryDirectory(prefix="clearml-upload-") as folder:
+    with tempfile.TemporaryDirectory(dir=scratch.own_folder()) as folder:
         csv = Path(folder) / f"reviews_{batch.number:05d}.csv"
         try:
             batch.rows.write_csv(csv)
@@ -206,11 +205,9 @@ def _no_print() -> contextlib.redirect_stdout[io.StringIO]:
 def _alone(server: ClearmlServer, project: str, name: str) -> Iterator[None]:
     """Keep a second upload of the same dataset from this machine out: it would take our versions for dead ones."""
     key = hashlib.sha256("\0".join((server.api_url, project, name)).encode()).hexdigest()[:16]
-    with (Path(tempfile.gettempdir()) / f"clearml-upload-{key}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+    with locks.holding(Path(tempfile.gettempdir()) / f"clearml-upload-{key}.lock") as held:
+        if not held:
             raise DatasetStateError(
                 f"another upload of dataset {name!r} is going on on this machine", hint="wait for it, or end it"
-            ) from None
+            )
         yield

@@ -1,0 +1,58 @@
+"""Locks between processes of one machine, by files and folders that exist no longer than they are held.
+
+A lock goes with its process, however that ends; what a killed process leaves is taken over. Outside system: the file
+system (`flock`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+ATTEMPTS = 3
+
+
+def take(path: Path) -> int | None:
+    """Lock a file or a folder for this process.
+
+    Returns:
+        A descriptor, to be closed; None if somebody else has it, or has just removed it.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except (FileNotFoundError, PermissionError):
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # It may have been removed by its last holder, and made anew by the next, since it was opened.
+        if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+            return descriptor
+    except OSError:
+        pass
+    os.close(descriptor)
+    return None
+
+
+@contextlib.contextmanager
+def holding(path: Path) -> Iterator[bool]:
+    """Hold a lock file for the length of the block; it is there only meanwhile.
+
+    Returns:
+        Whether it could be had.
+    """
+    descriptor = None
+    for _ in range(ATTEMPTS):  # more than one: a file that its holder has just removed is free
+        with contextlib.suppress(PermissionError):  # another user's
+            path.touch()
+        descriptor = take(path)
+        if descriptor is not None:
+            break
+    try:
+        yield descriptor is not None
+    finally:
+        if descriptor is not None:
+            path.unlink(missing_ok=True)
+            os.close(descriptor)
