@@ -1,7 +1,7 @@
 """The SDK's `Dataset` without what makes it slow or loud; its only importer. Datasets as we use them: `datasets`.
 
-Its zip files take zlib's fastest level, it prints no bars, asks for nothing that is known, and writes the lineage of a
-version from its parents' own. Outside system: the ClearML server and its file server, through the SDK.
+Its zip files take zlib's fastest level and go with the process, it asks for nothing that is known, and it writes the
+lineage of a version from its parents' own. Outside system: the ClearML server and its file server, through the SDK.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from clearml import Dataset
-from clearml.storage.callbacks import ProgressReport
 from clearml.utilities import parallel
 
 from pipeline import scratch
+from pipeline.quiet import no_bars
 
 LINEAGE = "Dataset Struct"
 """The configuration object in which the SDK keeps a version's lineage, for the web page."""
@@ -44,8 +44,7 @@ def _zip_in_scratch(prefix: str, suffix: str) -> tuple[int, str]:
 
 parallel.ZipFile = _FastZipFile
 parallel.mkstemp = _zip_in_scratch
-# The SDK's bars: in a stored console each is one long line of carriage returns.
-ProgressReport.report_upload_chunk_size_mb = ProgressReport.report_download_chunk_size_mb = 1 << 20
+no_bars()
 
 
 class LeanDataset(Dataset):  # type: ignore[misc]

@@ -14,6 +14,8 @@ from pipeline.settings import step_requirements
 STEP_BEGINNING = """\
 from pipeline.timeline import mark
 mark("process")
+from pipeline.quiet import no_bars
+no_bars()
 """
 
 STEP_ENDING = """\

@@ -1,15 +1,17 @@
 """Steps are shipped by source: what the SDK makes of each function must compile and stand alone."""
 
 import ast
+import logging
 
 import pytest
 from clearml import Task
 from clearml.backend_interface.task.populate import CreateFromFunction
+from clearml.storage.callbacks import DownloadProgressReport, ProgressReport
 
 from pipeline.definitions import DATA_PREPARE
 from pipeline.provenance import source_digest
 from pipeline.settings import step_requirements
-from pipeline.step_scripts import STEP_ENDING, finish_step_definition
+from pipeline.step_scripts import STEP_BEGINNING, STEP_ENDING, finish_step_definition
 from pipeline.steps.shard_joining import shard_joining
 from pipeline.steps.shard_processing import shard_processing
 from pipeline.steps.test_processing import test_processing as processing_of_test
@@ -93,3 +95,13 @@ def test_the_split_takes_exactly_the_pipelines_parameters():
 
 def test_the_controllers_script_compiles():
     compile(DATA_PREPARE.entry_script, DATA_PREPARE.entry_name, "exec")
+
+
+def test_a_step_shows_no_bar_for_its_inputs(monkeypatch, capsys):
+    monkeypatch.setattr(ProgressReport, "_report", lambda *_: print("a bar"))
+    report = DownloadProgressReport(100.0, True, "frame.parquet", logging.getLogger())
+    report(50 << 20)
+    assert capsys.readouterr().out == "a bar\n"
+    exec(compile(STEP_BEGINNING, "step.py", "exec"), {})
+    report(50 << 20)
+    assert capsys.readouterr().out == ""
