@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ from pipeline.clearml_server import ClearmlServer, DatasetVersion
 from pipeline.errors import DataError, PipelineError
 from pipeline.lean_datasets import COMPRESSED, LeanDataset
 from pipeline.versions import unique_version
+
+NAMELESS_S = 3.0
+"""A version without maker and number that has neither after these seconds was left by a process that was killed."""
 
 
 class DatasetNotFoundError(DataError):
@@ -293,7 +297,16 @@ def discard_unfinished(server: ClearmlServer, project: str, name: str, makers: s
         }
         gone = [item for item in unfinished if item.parent not in running]
     else:
-        gone = [item for item in unfinished if item.parent in makers]
+        nameless = _nameless(unfinished)
+        if nameless:  # one that lives has its maker and number in a moment
+            time.sleep(NAMELESS_S)
+            nameless &= _nameless(server.dataset_versions(project, name))
+        gone = [item for item in unfinished if item.parent in makers or item.id in nameless]
     for item in gone:
         discard(item.id)
     return [item.version for item in gone]
+
+
+def _nameless(versions: Sequence[DatasetVersion]) -> set[str]:
+    """Return the versions that have neither maker nor number yet: the SDK writes both down a few calls later."""
+    return {item.id for item in versions if not (item.final or item.parent or item.version)}

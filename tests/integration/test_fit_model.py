@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -19,24 +24,14 @@ from localserver.pytest_plugin import ClearmlServer
 from pipeline.generate import generate
 from pipeline.text import preprocess
 from tests.api_client import ApiClient
-from tests.integration.pipeline_cli import PipelineCli
+from tests.integration.pipeline_cli import NAME, PROJECT, Done, PipelineCli
 
 pytestmark = pytest.mark.integration
 
-PROJECT, NAME = "Amazon reviews", "Amazon reviews dataset"
 TRAIN_ROWS, TEST_ROWS = 400, 100
 
-MAKE_VERSIONS = """
-import json, sys
-from pathlib import Path
-from pipeline.clearml_server import ClearmlServer
-from pipeline.datasets import new_version
-server = ClearmlServer.connect()
-for version, file in json.loads(sys.argv[1]).items():
-    with new_version(server, project="Amazon reviews", name="Amazon reviews dataset", version=version) as draft:
-        draft.add(Path(file))
-"""
-"""Puts files on the server as dataset versions: quicker than a run of DataPrepare, and any file will do."""
+InProcess = Callable[..., Any]
+"""Calls a function of this module in a process whose SDK knows this module's server."""
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +52,28 @@ def cli(server, tmp_path_factory) -> PipelineCli:
 
 
 @pytest.fixture(scope="module")
+def in_process(server) -> Iterator[InProcess]:
+    """One process for all: the SDK takes two seconds to start, and knows one server for the life of a process."""
+    with ProcessPoolExecutor(1, get_context("spawn"), enter, (server.environment,)) as pool:
+        yield lambda function, *arguments: pool.submit(function, *arguments).result(timeout=100)
+
+
+def enter(environ: Mapping[str, str]) -> None:
+    for name in [name for name in os.environ if name.startswith(("CLEARML_", "TRAINS_"))]:
+        del os.environ[name]
+    os.environ.update(environ)
+
+
+def command(*words: str) -> Done:
+    """Run the command line, without a start of its own."""
+    from pipeline.cli import main
+
+    with contextlib.redirect_stdout(io.StringIO()) as stdout, contextlib.redirect_stderr(io.StringIO()) as stderr:
+        code = main(words)
+    return Done(code, stdout.getvalue(), stderr.getvalue())
+
+
+@pytest.fixture(scope="module")
 def frames(cli) -> dict[str, pl.DataFrame]:
     """The processed training and test set, and a test set in another language."""
     csv = cli.folder / "reviews.csv"
@@ -72,7 +89,7 @@ def frames(cli) -> dict[str, pl.DataFrame]:
 
 
 @pytest.fixture(scope="module")
-def versions(cli, frames):
+def versions(cli, in_process, frames):
     """Those on the server, and a raw batch."""
     raw = cli.folder / "reviews_00001.csv"
     frames["1.2.2"].select("Polarity", "Title", "Review").write_csv(raw)
@@ -82,8 +99,19 @@ def versions(cli, frames):
         folder.mkdir()
         files[version] = str(folder / "processed.parquet")
         frame.write_parquet(files[version])
-    python(cli, MAKE_VERSIONS, json.dumps(files))
+    in_process(make_versions, files)
     return files
+
+
+def make_versions(files: Mapping[str, str]) -> None:
+    """Put files on the server as dataset versions: quicker than a run of DataPrepare, and any file will do."""
+    from pipeline.clearml_server import ClearmlServer
+    from pipeline.datasets import new_version
+
+    server = ClearmlServer.connect()
+    for version, file in files.items():
+        with new_version(server, project=PROJECT, name=NAME, version=version) as draft:
+            draft.add(Path(file))
 
 
 @pytest.fixture(scope="module")
@@ -91,14 +119,6 @@ def fitted(cli, versions):
     done = cli("fit-model", "--mode", "in-process", "--json")
     assert done.code == 0, done.stderr
     return done.document
-
-
-def python(cli: PipelineCli, code: str, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], env=cli.environ, capture_output=True, text=True, timeout=100
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def dataset_versions(client) -> dict[str, dict]:
@@ -112,35 +132,33 @@ def models(client) -> dict[str, dict]:
     return {model["id"]: model for model in client("models.get_all")["models"]}
 
 
-def in_memory(frames, kind=None, **options):
+def in_memory(frames, **options):
     """Scikit-learn's own way, everything in memory."""
     train, test = (frames[version] for version in ("1.2.2", "1.2.3"))
     vectorizer = TfidfVectorizer(analyzer="word", **options)
     features = vectorizer.fit_transform(train["corpus"].list.join(" "))
-    model = (kind or BernoulliNB()).fit(features, train["Polarity"].to_numpy())
+    model = BernoulliNB().fit(features, train["Polarity"].to_numpy())
     return model, vectorizer.transform(test["corpus"].list.join(" "))
 
 
-def test_the_result_is_that_of_scikit_learn(client, cli, frames, fitted):
+def test_the_result_is_that_of_scikit_learn(cli, in_process, frames, fitted):
     assert (fitted["status"], fitted["train_rows"], fitted["test_rows"]) == ("completed", TRAIN_ROWS, TEST_ROWS)
-    terms = features_of(cli, fitted, "model.json")["terms"]
+    folder = cli.folder / "features"
+    in_process(fetch, fitted["dataset_id"], str(folder))
+    terms = json.loads((folder / "model.json").read_text())["terms"]
     model, test = in_memory(frames, vocabulary=terms)
-    written = pl.read_parquet(cli.folder / "features" / "test_features.parquet")
+    written = pl.read_parquet(folder / "test_features.parquet")
     assert written["probability"].to_list() == pytest.approx(model.predict_proba(test)[:, 1].tolist())
     accuracy = (model.predict(test) == frames["1.2.3"]["Polarity"].to_numpy()).mean()
     assert fitted["metrics"]["accuracy"] == pytest.approx(accuracy)
     assert len(terms) == 1000
 
 
-def features_of(cli, fitted, name):
+def fetch(dataset: str, folder: str) -> None:
     """Fetch the features' dataset version as anybody would."""
-    python(
-        cli,
-        "import sys; from clearml import Dataset\nDataset.get(sys.argv[1]).get_mutable_local_copy(sys.argv[2])",
-        fitted["dataset_id"],
-        str(cli.folder / "features"),
-    )
-    return json.loads((cli.folder / "features" / name).read_text())
+    from clearml import Dataset
+
+    Dataset.get(dataset).get_mutable_local_copy(folder)
 
 
 def test_the_model_is_published_with_all_that_describes_it(client, fitted):
@@ -192,26 +210,20 @@ def test_the_page_has_report_plots_and_scalars(client, fitted):
         assert scalars["Summary", name] == pytest.approx(fitted["metrics"][name], abs=1e-5)
 
 
-def test_a_serving_process_loads_the_newest_published_model(cli, fitted):
-    code = """
-import json, pipeline.models
-predictor = pipeline.models.load(project="Amazon reviews", name="TF-IDF bernoulli-nb")
-found = predictor.predict(["An awful, terrible waste. Broken, useless junk!", "Excellent: a wonderful classic"])
-print(json.dumps([(item.polarity, item.label, item.probability > 0.5) for item in found]))
-"""
-    found = json.loads(python(cli, code).splitlines()[-1])
-    assert found == [[1, "negative", True], [2, "positive", True]]
+def test_a_serving_process_loads_the_newest_published_model(in_process, fitted):
+    texts = ["An awful, terrible waste. Broken, useless junk!", "Excellent: a wonderful classic"]
+    assert in_process(serve, texts) == [(1, "negative", True), (2, "positive", True)]
 
 
-def test_there_is_one_draft_however_often_it_is_asked_for(cli, client, fitted):
-    code = """
-import json
-from pipeline.clearml_server import ClearmlServer
-from pipeline.fit_model import ensure_template
-server = ClearmlServer.connect()
-print(json.dumps([ensure_template(server) for _ in range(2)]))
-"""
-    first, second = json.loads(python(cli, code).splitlines()[-1])
+def serve(texts: list[str]) -> list[tuple[int, str, bool]]:
+    from pipeline import models
+
+    predictor = models.load(project=PROJECT, name="TF-IDF bernoulli-nb")
+    return [(item.polarity, item.label, item.probability > 0.5) for item in predictor.predict(texts)]
+
+
+def test_there_is_one_draft_however_often_it_is_asked_for(in_process, client, fitted):
+    first, second = in_process(ask_for_the_draft), in_process(ask_for_the_draft)
     assert first == second
     draft = client("tasks.get_by_id", task=first)["task"]
     assert (draft["name"], draft["type"], draft["status"]) == ("TF-IDF", "training", "created")
@@ -221,9 +233,17 @@ print(json.dumps([ensure_template(server) for _ in range(2)]))
     assert client("tasks.get_by_id", task=fitted["task_id"])["task"]["hyperparams"]["Args"].keys() == arguments.keys()
 
 
-def test_a_trial_registers_a_model_and_publishes_nothing(cli, client, fitted):
+def ask_for_the_draft() -> str:
+    from pipeline.clearml_server import ClearmlServer
+    from pipeline.fit_model import ensure_template
+
+    return ensure_template(ClearmlServer.connect())
+
+
+def test_a_trial_registers_a_model_and_publishes_nothing(in_process, client, fitted):
     before = dataset_versions(client).keys()
-    done = cli(
+    done = in_process(
+        command,
         *("fit-model", "--mode", "in-process", "--json", "--set", "publish=false", "--set", "model=linear"),
         *("--set", "ngram_max=2", "--set", "max_features=500"),
     )
@@ -240,10 +260,10 @@ def test_a_trial_registers_a_model_and_publishes_nothing(cli, client, fitted):
         (["train_dataset_version=1.1"], 28, "is not processed: it adds reviews_00001.csv"),
     ],
 )
-def test_data_of_the_wrong_kind_fails_the_task_and_leaves_nothing(cli, client, fitted, assignments, code, words):
+def test_data_of_the_wrong_kind_fails_the_task_and_leaves_nothing(in_process, client, fitted, assignments, code, words):
     before = dataset_versions(client).keys(), models(client).keys()
     options = [word for assignment in assignments for word in ("--set", assignment)]
-    done = cli("fit-model", "--mode", "in-process", *options)
+    done = in_process(command, "fit-model", "--mode", "in-process", *options)
     assert (done.code, words in done.stderr) == (code, True), done.stderr
     assert "Traceback" not in done.stderr
     assert (dataset_versions(client).keys(), models(client).keys()) == before
@@ -262,48 +282,76 @@ def test_data_of_the_wrong_kind_fails_the_task_and_leaves_nothing(cli, client, f
         (["--queue", "nowhere"], 33, "queue 'nowhere' does not exist"),
     ],
 )
-def test_what_cannot_work_is_refused_before_a_task_is_made(cli, client, versions, arguments, code, words):
+def test_what_cannot_work_is_refused_before_a_task_is_made(in_process, client, versions, arguments, code, words):
     before = len(client("tasks.get_all", search_hidden=True, only_fields=["id"])["tasks"])
-    done = cli("fit-model", *arguments)
+    done = in_process(command, "fit-model", *arguments)
     assert (done.code, words in done.stderr) == (code, True), done.stderr
     assert len(client("tasks.get_all", search_hidden=True, only_fields=["id"])["tasks"]) == before
 
 
-def test_a_model_that_is_not_there_is_one_clear_error(cli, fitted):
-    code = """
-import pipeline.models
-from pipeline.errors import PipelineError
-for wanted in ({"model_id": "0" * 32}, {"project": "Amazon reviews", "name": "No such"}, {"project": "None here"}):
+@pytest.mark.parametrize(
+    "wanted", [{"model_id": "0" * 32}, {"project": PROJECT, "name": "No such"}, {"project": "None"}]
+)
+def test_a_model_that_is_not_there_is_one_clear_error(in_process, fitted, wanted):
+    assert in_process(load, wanted) == 29
+
+
+def load(wanted: Mapping[str, str]) -> int:
+    from pipeline import models
+    from pipeline.errors import PipelineError
+
     try:
-        pipeline.models.load(**wanted)
+        models.load(**wanted)
     except PipelineError as error:
-        print(error.exit_code, error.message)
-"""
-    lines = [line for line in python(cli, code).splitlines() if line.startswith("29 ")]
-    assert len(lines) == 3
+        return error.exit_code
+    return 0
 
 
-def test_a_server_that_refuses_the_features_gets_no_model(cli, client, fitted):
+def test_a_server_that_refuses_the_features_gets_no_model(in_process, client, fitted):
     """The model is there by then; it goes again with the version that could not be stored."""
-    code = """
-import sys
-from clearml import Task
-from pipeline import datasets, fitting
-made = []
-upload = datasets._LeanDataset.upload
-def refuse(self, **_):
-    made.extend(model.id for model in Task.current_task().models["output"])
-    raise ValueError("Upload failed: no space left on the server")
-datasets._LeanDataset.upload = refuse
-task = Task.init(project_name="Amazon reviews", task_name="refused", output_uri=True)
-try:
-    fitting.run(task)
-except datasets.DatasetStateError as error:
-    print("REFUSED", len(made), error.message)
-"""
     before = dataset_versions(client).keys(), models(client).keys()
-    assert "REFUSED 1 version 1.2.4 of dataset" in python(cli, code)
+    made, message = in_process(fit_without_room)
+    assert (len(made), message.startswith("version 1.2.4 of dataset")) == (1, True), message
     assert (dataset_versions(client).keys(), models(client).keys()) == before
+
+
+def fit_without_room() -> tuple[list[str], str]:
+    """Fit a model that is on the server when its features are refused; return it, and the error."""
+    from clearml import Task
+
+    from pipeline import datasets, fitting, lean_datasets
+
+    task = Task.init(project_name=PROJECT, task_name="refused", output_uri=True)
+    made: list[str] = []
+
+    def refuse(*_: Any, **__: Any) -> None:
+        made.extend(model.id for model in task.models["output"])
+        raise ValueError("Upload failed: no space left on the server")
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(datasets.DatasetStateError) as caught:
+        patch.setattr(lean_datasets.LeanDataset, "upload", refuse)
+        fitting.run(task)
+    task.close()
+    return made, caught.value.message
+
+
+def test_a_version_whose_maker_was_killed_at_once_is_removed(in_process, client, fitted):
+    """It has neither number nor maker then, by which it could be told to be that task's."""
+    before = dataset_versions(client)
+    in_process(begin_a_version_and_clear_up)
+    assert dataset_versions(client) == before
+
+
+def begin_a_version_and_clear_up() -> None:
+    from clearml import Task
+
+    from pipeline.clearml_server import ClearmlServer
+    from pipeline.datasets import discard_unfinished
+
+    begun = Task.create(f"{PROJECT}/.datasets/{NAME}", NAME, "data_processing")
+    begun.set_system_tags(["dataset"])
+    begun.mark_started()
+    assert len(discard_unfinished(ClearmlServer.connect(), PROJECT, NAME, {"0" * 32})) == 1
 
 
 def test_an_interrupted_task_leaves_nothing_behind(cli, client, fitted):
