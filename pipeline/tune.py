@@ -22,6 +22,7 @@ from pipeline.versions import sibling_version
 STRATEGIES = ("grid", "random")
 OBJECTIVES = ("accuracy", "f1", "auc")
 BEST_TAG = "best"
+"""The mark of one model of each dataset: the best that the newest search for it has found."""
 
 PREPARED_FACT = "Preparation/split_dataset"
 """Recorded on versions that a processing step has made, and on no others."""
@@ -166,6 +167,20 @@ def trials_of(server: ClearmlServer, search: str, metric: str) -> list[Trial]:
     fields = ["status", "hyperparams", "last_metrics", "models.output", "started", "completed"]
     trials = [read_trial(task) for task in server.tasks(fields, parent=[search], order_by=["created"])]
     return rank(trials, metric)
+
+
+def best_models(server: ClearmlServer, project: str, name: str) -> dict[str, list[str]]:
+    """Return the models of a dataset that carry the tag: id → all its tags."""
+    tagged = server.call("models.get_all", tags=[BEST_TAG], only_fields=["id", "tags", "task"])["models"]
+    makers = sorted({model["task"] for model in tagged if model.get("task")})
+    tasks = server.tasks(["hyperparams"], id=makers) if makers else []
+    mine = {task["id"] for task in tasks if _dataset_of(task) == (project, name)}
+    return {model["id"]: model["tags"] for model in tagged if model.get("task") in mine}
+
+
+def _dataset_of(task: Mapping[str, Any]) -> tuple[str, ...]:
+    arguments = (task.get("hyperparams") or {}).get(fit_model.SECTION) or {}
+    return tuple(str((arguments.get(part) or {}).get("value")) for part in ("dataset_project", "dataset_name"))
 
 
 def rank(trials: Sequence[Trial], metric: str) -> list[Trial]:

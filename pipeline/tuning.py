@@ -1,8 +1,9 @@
 """The search in its own process: the SDK's optimizer over clones of the task TF-IDF, and what becomes of the best.
 
 Trials go to the steps' queue, at most as many at once as it has workers. None of them is published; of those that have
-completed, the best one's model gets the tag and is published. Budget: a number of trials and minutes; what runs when
-the time is over is aborted. Outside systems: the ClearML server, through the SDK and its adapters.
+completed, the best one's model is published and gets the tag, which the dataset's last such model loses. Budget: a
+number of trials and minutes; what runs when the time is over is aborted. Outside systems: the ClearML server, through
+the SDK and its adapters.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def run(task: Any, values: Mapping[str, ParameterValue]) -> None:
     if best is None or best.model_id is None:
         states = ", ".join(f"{trial.task_id} {trial.status}" for trial in trials) or "none was started"
         raise ServiceError(f"no trial gave a model ({states})", hint="look at their consoles; more time: --minutes")
-    _choose(best.model_id)
+    _choose(server, best.model_id, tune.best_models(server, project, name))
     task.set_user_properties(best_task=best.task_id, best_model=best.model_id)
     tell(f"Best: {_described(best.parameters)}, {values['metric']} {best.metrics[str(values['metric'])]:.4f}")
 
@@ -130,8 +131,8 @@ def _described(parameters: Mapping[str, Any]) -> str:
     return ", ".join(f"{name.rpartition('/')[2]} {value}" for name, value in parameters.items())
 
 
-def _choose(model_id: str) -> None:
-    """Tag the model and publish it."""
+def _choose(server: ClearmlServer, model_id: str, before: Mapping[str, list[str]]) -> None:
+    """Publish the model and tag it, in place of those that were the best before (id → tags)."""
     model = InputModel(model_id=model_id)
     try:
         model.tags = sorted({*(model.tags or []), tune.BEST_TAG})
@@ -139,3 +140,6 @@ def _choose(model_id: str) -> None:
             model.publish()
     except (ValueError, SendError) as error:
         raise ServiceError(f"model {model_id} could not be tagged and published: {error}") from error
+    for earlier, tags in before.items():  # through the API: the SDK takes an empty list of tags for none given
+        if earlier != model_id:
+            server.call("models.edit", model=earlier, tags=[tag for tag in tags if tag != tune.BEST_TAG])

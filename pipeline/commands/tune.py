@@ -45,7 +45,8 @@ def tune(
     """Search for the best features and smoothing of the task TF-IDF, within a budget of trials and of time.
 
     Trials are clones of the task, run by the steps' queue; needs a prepared dataset (task run-full-pipeline). The best
-    model gets the tag "best" and is published; the search's page compares all of them. Ctrl-C stops it with its trials.
+    model is published and gets the tag "best", which the last search's model of the same dataset loses; the search's
+    page compares all trials. Ctrl-C stops it with its trials.
     """
     options = {"jobs": jobs, "minutes": minutes, "strategy": strategy, "parallel": parallel, "queue": queue}
     given = [f"{name}={value}" for name, value in options.items() if value is not None]
@@ -91,7 +92,7 @@ def tune(
     trials = trials_of(server, search, str(values["metric"]))
     console.print(_table(trials, str(values["metric"])))
     best = str(trials[0].model_id)
-    say(f"Best model: {best}, tagged and published: {server.model_page('*', best)}")
+    say(f'Best model: {best}, published and tagged "best": {server.model_page("*", best)}')
     say(f"Comparison: {page}")
     if as_json:
         click.echo(json.dumps(_document(search, values, trials)))

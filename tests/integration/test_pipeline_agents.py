@@ -326,6 +326,22 @@ def test_a_search_tags_and_publishes_the_best_of_its_trials(cli, client, queue_r
     assert drafts == []
 
 
+def test_the_tag_goes_on_to_the_best_model_of_the_newest_search(cli, client, queue_run):
+    def best():
+        return {model["id"]: model for model in client("models.get_all", tags=["best"])["models"]}
+
+    (before,) = best()
+    arguments = {"dataset_project": "Amazon reviews", "dataset_name": "another"}
+    items = {name: {"section": "Args", "name": name, "value": value} for name, value in arguments.items()}
+    maker = client("tasks.create", name="TF-IDF", type="training", hyperparams={"Args": items})["id"]
+    others = client("models.create", name="another", uri="file:///x", tags=["best"], task=maker)["id"]
+    done = cli("tune", "--jobs", "1", "--set", "max_features=40", "--set", "ngram_max=1", "--set", "alpha=1", "--json")
+    assert done.code == 0, done.stderr
+    assert set(best()) == {done.document["best"]["model_id"], others}
+    loser = client("models.get_by_id", model=before)["model"]
+    assert (loser["tags"], loser["ready"]) == ([], True)
+
+
 def test_an_interrupted_search_stops_its_trials(cli, client, queue_run):
     process = cli.start("tune", "--jobs", "8", "--minutes", "2", "--set", "max_features=30,31,32,33,34,35,36,37")
     search = wait_for(
