@@ -91,10 +91,20 @@ def pipeline(deployed: Deployer, tmp_path_factory: pytest.TempPathFactory) -> Pi
 def until_no_task_pods(deployed: Deployer) -> None:
     """Wait for what ran before: a step completes itself some seconds before its pod ends and its agent deletes that."""
 
-    def gone() -> bool:
-        return not any(pod["metadata"]["name"].startswith(POD) for pod in deployed.pods())
+    left: list[str] = []
 
-    until("all task pods are gone", gone, timeout_s=300)
+    def gone() -> bool:
+        left[:] = [
+            f"{pod['metadata']['name']} {pod['status']}"
+            for pod in deployed.pods()
+            if pod["metadata"]["name"].startswith(POD)
+        ]
+        return not left
+
+    try:
+        until("all task pods are gone", gone, timeout_s=300)
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {left}") from error
 
 
 @pytest.fixture(scope="module")
