@@ -70,11 +70,11 @@ class _Linear:
         self._classes.append(block.classes)
 
     def model(self, terms: Sequence[str], facts: Mapping[str, Any]) -> Model:
-        counts = sparse.vstack(self._counts, format="csr")
+        features = sparse.vstack(self._counts, format="csr")
         self._counts.clear()
-        weighing = feature_extraction.text.TfidfTransformer().fit(counts)
-        features = weighing.transform(counts.astype(np.float32), copy=False)
-        del counts
+        weighing = feature_extraction.text.TfidfTransformer().fit(features)
+        features.data = features.data.astype(np.float32)  # in place, as what follows: the places stay where they are
+        features = weighing.transform(features, copy=False)
         fitted = self._estimator.fit(features, np.concatenate(self._classes))
         weights, intercepts = np.zeros((len(terms), len(LABELS))), np.zeros(len(LABELS))
         weights[:, 1], intercepts[1] = fitted.coef_[0], fitted.intercept_[0]  # of the last class against the first

@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -115,8 +116,8 @@ def make_versions(files: Mapping[str, str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def fitted(cli, versions):
-    done = cli("fit-model", "--mode", "in-process", "--json")
+def fitted(in_process, versions):
+    done = in_process(command, "fit-model", "--mode", "in-process", "--json")
     assert done.code == 0, done.stderr
     return done.document
 
@@ -240,33 +241,59 @@ def ask_for_the_draft() -> str:
     return ensure_template(ClearmlServer.connect())
 
 
+def work(**parameters: str) -> dict[str, Any]:
+    """Do a task's work, without a process of its own."""
+    from clearml import Task
+
+    from pipeline import fit_run, fitting
+    from pipeline.clearml_server import ClearmlServer
+
+    task = Task.get_task(fit_run.create(ClearmlServer.connect(), parameters))
+    task.mark_started()
+    try:
+        return fitting.run(task)
+    finally:
+        task.mark_stopped()
+
+
+def refused_work(**parameters: str) -> tuple[int, str]:
+    from pipeline.errors import PipelineError
+
+    with pytest.raises(PipelineError) as caught:
+        work(**parameters)
+    return caught.value.exit_code, caught.value.message
+
+
 def test_a_trial_registers_a_model_and_publishes_nothing(in_process, client, fitted):
     before = dataset_versions(client).keys()
-    done = in_process(
-        command,
-        *("fit-model", "--mode", "in-process", "--json", "--set", "publish=false", "--set", "model=linear"),
-        *("--set", "ngram_max=2", "--set", "max_features=500"),
-    )
-    assert done.code == 0, done.stderr
-    assert models(client)[done.document["model_id"]]["ready"] is False
-    assert "dataset_version" not in done.document
+    trial = in_process(partial(work, publish="false", model="linear", ngram_max="2", max_features="500"))
+    assert models(client)[trial["model_id"]]["ready"] is False
+    assert "dataset_version" not in trial
     assert dataset_versions(client).keys() == before
 
 
+UNKNOWN_WORDS = "not one word of the test set (version 2.4.3) was seen in training"
+
+
 @pytest.mark.parametrize(
-    ("assignments", "code", "words"),
+    ("parameters", "code", "words"),
     [
-        (["test_dataset_version=2.4.3"], 28, "not one word of the test set (version 2.4.3) was seen in training"),
-        (["train_dataset_version=1.1"], 28, "is not processed: it adds reviews_00001.csv"),
+        ({"test_dataset_version": "2.4.3"}, 28, UNKNOWN_WORDS),
+        ({"train_dataset_version": "1.1"}, 28, "is not processed: it adds reviews_00001.csv"),
+        ({"max_features": "0"}, 10, "parameter max_features: 0 is less than 1"),
     ],
 )
-def test_data_of_the_wrong_kind_fails_the_task_and_leaves_nothing(in_process, client, fitted, assignments, code, words):
+def test_data_of_the_wrong_kind_leaves_nothing(in_process, client, fitted, parameters, code, words):
     before = dataset_versions(client).keys(), models(client).keys()
-    options = [word for assignment in assignments for word in ("--set", assignment)]
-    done = in_process(command, "fit-model", "--mode", "in-process", *options)
-    assert (done.code, words in done.stderr) == (code, True), done.stderr
-    assert "Traceback" not in done.stderr
+    found, message = in_process(partial(refused_work, **parameters))
+    assert (found, words in message) == (code, True), message
     assert (dataset_versions(client).keys(), models(client).keys()) == before
+
+
+def test_the_commands_error_is_that_of_the_tasks_process(in_process, client, fitted):
+    done = in_process(command, "fit-model", "--mode", "in-process", "--set", "test_dataset_version=2.4.3")
+    assert (done.code, UNKNOWN_WORDS in done.stderr) == (28, True), done.stderr
+    assert "Traceback" not in done.stderr
     newest = client("tasks.get_all", name="^TF-IDF$", order_by=["-created"])["tasks"][0]
     assert newest["status"] == "failed"
 
@@ -310,29 +337,27 @@ def load(wanted: Mapping[str, str]) -> int:
 def test_a_server_that_refuses_the_features_gets_no_model(in_process, client, fitted):
     """The model is there by then; it goes again with the version that could not be stored."""
     before = dataset_versions(client).keys(), models(client).keys()
-    made, message = in_process(fit_without_room)
-    assert (len(made), message.startswith("version 1.2.4 of dataset")) == (1, True), message
+    seen, message = in_process(work_without_room)
+    assert (len(seen - before[1]), message.startswith("version 1.2.4 of dataset")) == (1, True), message
     assert (dataset_versions(client).keys(), models(client).keys()) == before
 
 
-def fit_without_room() -> tuple[list[str], str]:
-    """Fit a model that is on the server when its features are refused; return it, and the error."""
-    from clearml import Task
+def work_without_room() -> tuple[set[str], str]:
+    """Fit a model that is on the server when its features are refused; return what was there then, and the error."""
+    from clearml import Model
 
-    from pipeline import datasets, fitting, lean_datasets
+    from pipeline import lean_datasets
 
-    task = Task.init(project_name=PROJECT, task_name="refused", output_uri=True)
-    made: list[str] = []
+    seen: set[str] = set()
 
     def refuse(*_: Any, **__: Any) -> None:
-        made.extend(model.id for model in task.models["output"])
+        seen.update(model.id for model in Model.query_models(project_name=PROJECT))
         raise ValueError("Upload failed: no space left on the server")
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(datasets.DatasetStateError) as caught:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lean_datasets.LeanDataset, "upload", refuse)
-        fitting.run(task)
-    task.close()
-    return made, caught.value.message
+        _, message = refused_work()
+    return seen, message
 
 
 def test_a_version_whose_maker_was_killed_at_once_is_removed(in_process, client, fitted):
@@ -345,13 +370,15 @@ def test_a_version_whose_maker_was_killed_at_once_is_removed(in_process, client,
 def begin_a_version_and_clear_up() -> None:
     from clearml import Task
 
+    from pipeline import datasets
     from pipeline.clearml_server import ClearmlServer
-    from pipeline.datasets import discard_unfinished
 
     begun = Task.create(f"{PROJECT}/.datasets/{NAME}", NAME, "data_processing")
     begun.set_system_tags(["dataset"])
     begun.mark_started()
-    assert len(discard_unfinished(ClearmlServer.connect(), PROJECT, NAME, {"0" * 32})) == 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets, "NAMELESS_S", 0.1)
+        assert len(datasets.discard_unfinished(ClearmlServer.connect(), PROJECT, NAME, {"0" * 32})) == 1
 
 
 def test_an_interrupted_task_leaves_nothing_behind(cli, client, fitted):
