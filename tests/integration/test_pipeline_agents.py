@@ -263,6 +263,16 @@ def unfinished_of(client, run_id, inner_id):
     ]
 
 
+def test_a_model_is_fitted_by_an_agent(cli, client, queue_run):
+    done = cli("fit-model", "--json")
+    assert done.code == 0, done.stderr
+    task = client("tasks.get_by_id", task=done.document["task_id"])["task"]
+    assert (task["status"], task["last_worker"].rpartition(":")[2].startswith("steps-")) == ("completed", True)
+    model = client("models.get_by_id", model=done.document["model_id"])["model"]
+    assert (model["ready"], model["task"]) == (True, task["id"])
+    assert client("tasks.get_by_id", task=done.document["dataset_id"])["task"]["runtime"]["version"] == "1.2.4"
+
+
 def test_a_full_run_by_agents_ends_with_a_model(cli, client, queue_run):
     done = cli("run-full", "--json")
     assert done.code == 0, done.stderr
