@@ -142,18 +142,24 @@ def _named(definition: Definition) -> re.Pattern[str]:
 
 
 def _last_failed(server: ClearmlServer, definition: Definition) -> str:
+    """Return the newest run that failed and from which no later one has gone on to the end."""
     found = server.tasks(
-        ["created"],
+        ["created", "status", f"hyperparams.{SECTION}.from_run"],
         type=[runs.CONTROLLER_TYPE],
         name=f"^{_named(definition).pattern}$",
-        status=["failed", "stopped"],
+        status=["failed", "stopped", "completed"],
         order_by=["-created"],
     )
+    made_good: set[str] = set()
     for task in found:
-        if fetch(server, task["id"], definition).outcome in (runs.FAILED, runs.ABORTED):
+        options = (task.get("hyperparams") or {}).get(SECTION) or {}
+        if task["status"] == runs.COMPLETED or task["id"] in made_good:
+            made_good.add(str((options.get("from_run") or {}).get("value") or ""))
+        elif fetch(server, task["id"], definition).outcome in (runs.FAILED, runs.ABORTED):
             return str(task["id"])
     raise SettingsError(
-        f"no run of {definition.name} on {server.api_url} has failed", hint="without --from-failed a run is a new one"
+        f"no run of {definition.name} on {server.api_url} has failed, or all that did have been made good since",
+        hint="without --from-failed a run is a new one; to go on from a certain run: --from-failed RUN_ID",
     )
 
 

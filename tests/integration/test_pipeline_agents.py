@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
 import signal
 import time
 
+import psutil
 import pytest
 
 from pipeline.machine import MachineSettings, status
@@ -308,6 +311,39 @@ def test_a_full_run_stopped_on_the_web_takes_the_inner_pipeline_with_it(cli, cli
     assert process.returncode == 40
     # The inner run looks after the outer one every few seconds, not at once.
     wait_for(lambda: not unfinished_of(client, run, inner), "the end of the inner run")
+
+
+def kill_script(name, settings):
+    """Kill the process in which an agent runs a script; return whether there was one."""
+    for worker in status(settings).workers:
+        for child in psutil.Process(worker.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if child.cmdline()[-1:] and child.cmdline()[-1].endswith(f"/code/{name}"):
+                    child.kill()
+                    return True
+    return False
+
+
+def test_a_full_run_goes_on_from_the_step_that_failed(cli, client, settings, queue_run):
+    """Its inner pipeline finds its steps in the cache though the run was told to use none; only the model is made."""
+    before = newest_run(client)
+    process = cli.start("run-full", "--no-cache", "--json", "--set", "max_features=60")
+    run = wait_for(lambda: next((run for run in [newest_run(client)] if run != before), None), "the run")
+    wait_for(lambda: kill_script("fit_model.py", settings), "the last step")
+    stdout, stderr = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 40, stderr
+    failed = json.loads(stdout.splitlines()[-1])
+    done = cli("run-full", "--from-failed", "--json")
+    assert done.code == 0, done.stderr
+    assert f"from run {run}" in done.stderr
+    assert "run: fit_model\n" in done.stderr
+    (prepared, fit), (again, fit_again) = failed["steps"], done.document["steps"]
+    assert [step["status"] for step in again["steps"]] == ["cached"] * 3
+    assert [step["task_id"] for step in again["steps"]] == [step["task_id"] for step in prepared["steps"]]
+    assert (fit_again["status"], fit_again["task_id"] != fit["task_id"]) == ("completed", True)
+    assert done.document["models"][0]["published"]
+    once_more = cli("run-full", "--from-failed", "--dry-run")  # what was made good is no failure any more
+    assert f"from run {run}" not in once_more.stdout
 
 
 # Search and schedules
