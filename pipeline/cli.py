@@ -16,13 +16,13 @@ import click
 from pipeline.errors import PipelineError
 
 COMMANDS = {
-    "run": ("pipeline.commands.run:run", "Run the DataPrepare pipeline and write its report."),
-    "run-full": ("pipeline.commands.run_full:run_full", "Run data preparation and training; publishes a model."),
+    "run": ("pipeline.commands.run:run", "Run data preparation: split, preprocess, write a report."),
+    "run-full": ("pipeline.commands.run_full:run_full", "Run data preparation and training; publish a model."),
     "fit-model": ("pipeline.commands.fit_model:fit_model", "Train a model on processed reviews and publish it."),
     "tune": ("pipeline.commands.tune:tune", "Search for a better model within a budget of trials and time."),
     "retrain": ("pipeline.commands.schedule:retrain", "Start a full run whenever the dataset gets a new version."),
     "schedule": ("pipeline.commands.schedule:schedule", "Start full runs by the clock."),
-    "abort": ("pipeline.commands.abort:abort", "Stop a run, its steps, and what they had begun."),
+    "abort": ("pipeline.commands.abort:abort", "Stop a run and its steps."),
     "dataset": ("pipeline.commands.dataset:dataset", "Upload reviews as the versions of a dataset."),
     "preprocess": ("pipeline.commands.preprocess:preprocess", "Turn review texts of a file into lists of noun lemmas."),
     "generate": ("pipeline.commands.data:generate", "Write a file of made-up reviews."),
@@ -55,7 +55,16 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.option("--verbose", is_flag=True, expose_value=False, help="Show where in the code an error arose.")
 def cli() -> None:
-    """Prepare review data with a ClearML pipeline."""
+    """Prepare reviews and train models on them with ClearML pipelines.
+
+    COMMAND --help tells a command's options, and the parameters that --set takes.
+
+    \b
+    The usual order; without a ClearML server of your own, one is started on this machine:
+      python -m pipeline dataset upload train.csv      (or: --sample)
+      python -m pipeline run-full
+      python -m pipeline tune
+    """  # noqa: D301  # a real backspace: it keeps click from joining the lines
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -97,7 +97,10 @@ DATA_PREPARE = Definition(
         Parameter("dataset_name", "Amazon reviews dataset", "Name of the input dataset", not_blank),
         Parameter("dataset_project", "Amazon reviews", "Project of the input dataset", not_blank),
         Parameter(
-            "dataset_version", "1.2", "Version of the input dataset; outputs become <version>.1 to .3", a_version
+            "dataset_version",
+            "1.2",
+            "Version of the input dataset; outputs become <version>.1, .2 and so on",
+            a_version,
         ),
         Parameter("test_size", 0.2, "Share of the reviews that goes into the test set, between 0 and 1", a_share),
         Parameter("random_state", 42, "Seed of the split: the same seed gives the same split", a_seed),

@@ -116,9 +116,12 @@ def parse_assignments(parameters: Iterable[Parameter], assignments: Iterable[str
 
 def help_text(parameters: Iterable[Parameter]) -> str:
     """Return the lines that `--help` shows for parameters."""
+    listed = list(parameters)
+    width = max(len(parameter.name) for parameter in listed)
     return "\b\nParameters (--set NAME=VALUE):\n" + "\n".join(
-        f"  {parameter.name:16} {parameter.description} [{type_names[parameter.type]}, default {parameter.default}]"
-        for parameter in parameters
+        f"  {parameter.name:{width}}  {parameter.description} "
+        f"[{type_names[parameter.type]}, default {parameter.default}]"
+        for parameter in listed
     )
 
 

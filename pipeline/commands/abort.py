@@ -10,7 +10,10 @@ from pipeline.commands.connection import connect
 @click.command()
 @click.argument("run_id")
 def abort(run_id: str) -> int:
-    """Stop run RUN_ID: its controller, its steps, and what they had begun."""
+    """Stop run RUN_ID: its controller and its steps; dataset versions that they had begun are removed.
+
+    RUN_ID is what `run` prints at its end or when it is interrupted, and stands in the address of the run's page.
+    """
     connection = connect(lambda text: click.echo(text))
     from pipeline import run as use_case
 

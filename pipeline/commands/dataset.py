@@ -31,7 +31,7 @@ def dataset() -> None:
     """Upload review datasets."""
 
 
-@dataset.command()
+@dataset.command(short_help="Upload a review CSV as versions of a dataset.")
 @click.argument("source", metavar="CSV", type=click.Path(path_type=Path), required=False)
 @click.option("--sample", is_flag=True, help="Upload a sample of real reviews instead of CSV, in batches of 2000.")
 @click.option("--name", default=DATA_PREPARE.defaults["dataset_name"], show_default=True, help="Name of the dataset.")

@@ -48,10 +48,10 @@ def dry_run_of(settings: Settings, console: Console, *, as_json: bool) -> int:
         if step["name"] in settings.definition.parts and settings.mode != IN_PROCESS:
             where = "the controllers' queue, or beside the controller of the whole"
         image = f", image {step['image']}" if step["image"] else ""
-        console.print(f"  {step['name']}{behind}  [{where}{image}]", markup=False)
+        console.print(f"  {step['name']}{behind}  [{where}{image}]", markup=False, soft_wrap=True)
     console.print("Parameters")
     for name, value in settings.parameters.items():
-        console.print(f"  {name} = {value}", markup=False)
+        console.print(f"  {name} = {value}", markup=False, soft_wrap=True)
     console.print(
         f"Steps that were run before with the same inputs are {'reused' if settings.use_cache else 'run anew'}"
     )

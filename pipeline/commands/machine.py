@@ -22,7 +22,7 @@ def server() -> None:
     """Start, stop and look at the server and the agent workers on this machine."""
 
 
-@server.command("up")
+@server.command("up", short_help="Start the server and its agent workers.")
 @click.option(
     "--host",
     metavar="ADDRESS",
@@ -62,7 +62,7 @@ def server_down(as_json: bool) -> None:
         click.echo(f"Stopped: {', '.join(stopped)}." if stopped else "Nothing was running.")
 
 
-@server.command("status")
+@server.command("status", short_help="Show addresses, workers, queues and what they do.")
 @json_option
 def server_status(as_json: bool) -> None:
     """Show the server's address, the workers, their queues and what they do; exit code 3 unless all of it runs."""

@@ -51,8 +51,8 @@ def summarise(
     """Say what a run that completed has made."""
     cached = [step.name for step in state.all_steps if step.cached]
     if cached:
-        console.print(f"Reused from an earlier run with the same code and inputs: {', '.join(cached)}")
-    console.print(f"Dataset versions: {', '.join(datasets)}")
+        console.print(f"Reused from an earlier run with the same code and inputs: {', '.join(cached)}", soft_wrap=True)
+    console.print(f"Dataset versions: {', '.join(datasets)}", soft_wrap=True)
     for model in models:
         numbers = ", ".join(f"{name} {value:.4f}" for name, value in model.metrics.items())
         state_of = " (published)" if model.published else ""

@@ -21,10 +21,9 @@ from pipeline.commands.connection import Connection, connect
 from pipeline.commands.dataset import SAMPLE_BATCH_ROWS, SAMPLE_FILE, Bars, fetch_sample
 from pipeline.commands.dry_run import dry_run_of
 from pipeline.commands.outcome import explain, say_interrupted, summarise, write_report
-from pipeline.commands.run_options import given_options, run_options
+from pipeline.commands.run_options import epilog_of, given_options, run_options
 from pipeline.definitions import DATA_PREPARE, Definition
 from pipeline.errors import PipelineError
-from pipeline.parameters import help_text
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,14 +32,21 @@ if TYPE_CHECKING:
 FAILED = 40
 
 
-@click.command(epilog=help_text(DATA_PREPARE.parameters))
+@click.command(epilog=epilog_of(DATA_PREPARE))
 @run_options
 def run(**options: Any) -> int:
     """Run the DataPrepare pipeline: split a dataset version, preprocess its texts, write a report.
 
     Uses the configured ClearML server; without one it starts its own with agents on this machine, and uploads a sample
     of real reviews. Exit code 0 only if every step completed.
-    """
+
+    \b
+    Examples:
+      python -m pipeline run
+      python -m pipeline run --set dataset_version=1.1 --follow
+      python -m pipeline run --mode in-process --shards 2
+      python -m pipeline run --from-failed
+    """  # noqa: D301  # a real backspace: it keeps click from joining the lines
     return start(DATA_PREPARE, **options)
 
 

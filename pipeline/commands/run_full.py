@@ -8,14 +8,13 @@ import click
 
 from pipeline.catalogue import FULL_PIPELINE
 from pipeline.commands.run import start
-from pipeline.commands.run_options import run_options
-from pipeline.parameters import help_text
+from pipeline.commands.run_options import epilog_of, run_options
 
 
-@click.command(epilog=help_text(FULL_PIPELINE.parameters))
+@click.command(epilog=epilog_of(FULL_PIPELINE))
 @run_options
 def run_full(**options: Any) -> int:
-    """Run the FullPipeline: the DataPrepare pipeline, then the task TF-IDF on what that has made; publishes the model.
+    """Run the FullPipeline: DataPrepare, then the task TF-IDF, which trains and publishes a model on what that made.
 
     Both are tasks on the server that are cloned (drafts of this package's version, made if they are missing). In the
     modes queue and controller, DataPrepare's controller goes to the controllers' queue while a worker is idle there;
@@ -23,5 +22,12 @@ def run_full(**options: Any) -> int:
 
     Uses the configured ClearML server; without one it starts its own with agents on this machine, and uploads a sample
     of real reviews. Exit code 0 only if every step completed.
-    """
+
+    \b
+    Examples:
+      python -m pipeline run-full
+      python -m pipeline run-full --set model=linear --set max_features=2000
+      python -m pipeline run-full --shards 4 --step-queue data_prepare.train_processing=pods
+      python -m pipeline run-full --from-failed
+    """  # noqa: D301  # a real backspace: it keeps click from joining the lines
     return start(FULL_PIPELINE, **options)

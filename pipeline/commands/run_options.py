@@ -9,7 +9,9 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from pipeline.definitions import Definition
 from pipeline.errors import UsageError
+from pipeline.parameters import help_text
 from pipeline.settings import DEFAULT_TIMEOUT_S, MODES, QUEUE
 from pipeline.sharding import MOST_SHARDS, NO_LIMIT, RETRIES
 
@@ -19,7 +21,9 @@ _OPTIONS = (
         default=QUEUE,
         show_default=True,
         metavar="MODE",
-        help="Where it runs. " + "; ".join(f"{mode}: {text}" for mode, text in MODES.items()) + ".",
+        help="Where it runs; the results are the same. "
+        + "; ".join(f"{mode}: {text}" for mode, text in MODES.items())
+        + ".",
     ),
     click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Set a parameter; may be repeated."),
     click.option("--no-cache", is_flag=True, help="Run every step, even if the same step has been run before."),
@@ -36,8 +40,8 @@ _OPTIONS = (
         type=int,
         default=NO_LIMIT,
         metavar="M",
-        help="Have at most M shards in queues or running at once  [default: as many as there are workers; in process, "
-        "as many as cores]",
+        help="Have at most M shards in queues or running at once  [default: all in the queue, for any worker that is "
+        "free; in process, as many as cores]",
     ),
     click.option(
         "--retries",
@@ -53,22 +57,28 @@ _OPTIONS = (
         is_flag=False,
         flag_value="",
         metavar="[RUN_ID]",
-        help="Run again what is missing of a run that failed or was aborted, with its parameters, shards and options; "
-        "completed steps are reused  [default: the last such run]",
+        help="Run what is missing of a run that failed or was aborted, with its parameters, shards and options; its "
+        "completed steps are reused  [without RUN_ID: the last such run that no later one has made good]",
     ),
-    click.option("--queue", help="Queue of the steps  [default: the queue in helm/values-agent.yaml]"),
+    click.option("--queue", metavar="QUEUE", help="Queue of the steps  [default: the queue in helm/values-agent.yaml]"),
     click.option(
-        "--controllers-queue", help="Queue of the controller  [default: services if it is served, else --queue]"
+        "--controllers-queue",
+        metavar="QUEUE",
+        help="Queue of the controller  [default: services if it is served, else --queue]",
     ),
     click.option(
-        "--step-queue", "step_queues", multiple=True, metavar="STEP=QUEUE", help="A step's own queue, its shards' too."
+        "--step-queue",
+        "step_queues",
+        multiple=True,
+        metavar="STEP=QUEUE",
+        help="A step's own queue, its shards' too; may be repeated.",
     ),
     click.option(
         "--step-image",
         "step_images",
         multiple=True,
         metavar="STEP=IMAGE",
-        help="A step's own container image, its shards' too.",
+        help="A step's own container image, its shards' too; may be repeated.",
     ),
     click.option(
         "--timeout",
@@ -76,13 +86,26 @@ _OPTIONS = (
         type=float,
         default=DEFAULT_TIMEOUT_S,
         show_default=True,
-        help="Seconds for the whole run, waits in queues included; then it is aborted.",
+        metavar="SECONDS",
+        help="Time for the whole run, waits in queues included; then it is aborted.",
     ),
     click.option("--follow", is_flag=True, help="Print the consoles of the controller and of all steps meanwhile."),
     click.option("--dry-run", is_flag=True, help="Print the graph and what would run where; touch nothing."),
-    click.option("--report", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True),
+    click.option(
+        "--report",
+        type=click.Path(path_type=Path),
+        default=Path("report.html"),
+        show_default=True,
+        help="File for the report, a page that needs no network.",
+    ),
     click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout."),
 )
+
+
+def epilog_of(definition: Definition) -> str:
+    """Return what `--help` says of a pipeline itself: its steps and its parameters."""
+    steps = "\n".join(f"  {step}" for step in definition.work_steps)
+    return f"\b\nSteps (--step-queue, --step-image):\n{steps}\n\n{help_text(definition.parameters)}"
 
 
 def run_options(function: Callable[..., int]) -> Callable[..., int]:

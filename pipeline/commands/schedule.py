@@ -20,11 +20,29 @@ from pipeline.schedule import CRON_HELP, DAYS, RETRAIN, SCHEDULE, workers_for_ru
 from pipeline.services import Service
 
 _OPTIONS = (
-    click.option("--dataset-name", help="Name of the dataset."),
-    click.option("--dataset-project", help="Project of the dataset."),
-    click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Set a parameter of the full runs."),
-    click.option("--queue", help="Queue of the steps  [default: the queue in helm/values-agent.yaml]"),
-    click.option("--controllers-queue", help="Queue of the controllers  [default: services if it is served]"),
+    click.option(
+        "--dataset-name",
+        metavar="NAME",
+        help=f"Name of the dataset  [default: {FULL_PIPELINE.defaults['dataset_name']}]",
+    ),
+    click.option(
+        "--dataset-project",
+        metavar="PROJECT",
+        help=f"Its project  [default: {FULL_PIPELINE.defaults['dataset_project']}]",
+    ),
+    click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Set a parameter of the full runs; may be repeated.",
+    ),
+    click.option("--queue", metavar="QUEUE", help="Queue of the steps  [default: the queue in helm/values-agent.yaml]"),
+    click.option(
+        "--controllers-queue",
+        metavar="QUEUE",
+        help="Queue of the controllers  [default: services if it is served, else --queue]",
+    ),
     click.option("--runs", type=click.IntRange(1), help="End after so many runs  [default: never]"),
     click.option("--detach", is_flag=True, help="Put the scheduler into the controllers' queue, as a service there."),
     click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout."),
@@ -39,13 +57,18 @@ def _options(function: Callable[..., int]) -> Callable[..., int]:
 
 
 @click.command(epilog=_EPILOG)
-@click.option("--every", "every_s", type=float, help="Seconds between two looks at the dataset  [default: 10]")
+@click.option("--every", "every_s", type=float, metavar="SECONDS", help="Look at the dataset so often  [default: 10]")
 @_options
 def retrain(every_s: float | None, **options: Any) -> int:
     """Start a full run whenever the dataset gets a new finished version; versions that a run makes do not count.
 
     Stays in the foreground until Ctrl-C, which leaves the runs that it has started alone.
-    """
+
+    \b
+    Examples:
+      python -m pipeline retrain
+      python -m pipeline retrain --every 60 --set model=linear --detach
+    """  # noqa: D301  # a real backspace: it keeps click from joining the lines
     return _run(RETRAIN, {"every_s": every_s}, **options)
 
 

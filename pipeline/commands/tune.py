@@ -22,13 +22,22 @@ if TYPE_CHECKING:
     from pipeline.parameters import ParameterValue
     from pipeline.tune import Trial
 
+OWN_OPTIONS = ("jobs", "minutes", "strategy", "parallel", "queue")
+"""Parameters of the search that have an option of their own beside --set."""
 
-@click.command(epilog=help_text(PARAMETERS))
-@click.option("--jobs", type=int, help="Most combinations that are tried  [default: 6]")
-@click.option("--minutes", type=float, help="Longest time of the whole search  [default: 10]")
-@click.option("--strategy", type=click.Choice(STRATEGIES), help="Which combinations  [default: random]")
-@click.option("--parallel", type=int, help="Trials at once  [default: as many as there are workers on the queue]")
-@click.option("--queue", help="Queue of the trials  [default: the queue in helm/values-agent.yaml]")
+
+@click.command(epilog=help_text(parameter for parameter in PARAMETERS if parameter.name not in OWN_OPTIONS))
+@click.option("--jobs", type=int, metavar="N", help="Try at most N combinations of the values  [default: 6]")
+@click.option("--minutes", type=float, metavar="M", help="End the search after M minutes  [default: 10]")
+@click.option(
+    "--strategy",
+    type=click.Choice(STRATEGIES),
+    help="Which combinations: all in their order, or by chance  [default: random]",
+)
+@click.option(
+    "--parallel", type=int, metavar="P", help="Trials at once  [default: as many as there are workers on the queue]"
+)
+@click.option("--queue", metavar="QUEUE", help="Queue of the trials  [default: the queue in helm/values-agent.yaml]")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Set a parameter; may be repeated.")
 @click.option("--detach", is_flag=True, help="Put the search into the controllers' queue, and do not wait for it.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")
@@ -47,7 +56,13 @@ def tune(
     Trials are clones of the task, run by the steps' queue; needs a prepared dataset (task run-full-pipeline). The best
     model is published and gets the tag "best", which the last search's model of the same dataset loses; the search's
     page compares all trials. Ctrl-C stops it with its trials.
-    """
+
+    \b
+    Examples:
+      python -m pipeline tune --jobs 10 --minutes 20
+      python -m pipeline tune --strategy grid --jobs 8 --set max_features=500,1000 --set alpha=0.5,1
+      python -m pipeline tune --set model=linear --set metric=auc
+    """  # noqa: D301  # a real backspace: it keeps click from joining the lines
     options = {"jobs": jobs, "minutes": minutes, "strategy": strategy, "parallel": parallel, "queue": queue}
     given = [f"{name}={value}" for name, value in options.items() if value is not None]
     values = parse_assignments(PARAMETERS, [*assignments, *given])
