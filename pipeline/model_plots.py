@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 GREY = "#5b6470"
 _FONT = {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"}
-TOP_TERMS = 15
+_AWAY = {"ticks": "outside", "ticklen": 6, "tickcolor": "rgba(0, 0, 0, 0)"}
+"""Keeps the labels of an axis off what is drawn."""
+
+TOP_TERMS = 10
+"""Of each class; more would make the figure higher than the others in its row."""
 
 
 def confusion_matrix(evaluation: Evaluation) -> Figure:
@@ -35,17 +39,18 @@ def confusion_matrix(evaluation: Evaluation) -> Figure:
             zmax=1,
             text=[[f"{n:,}<br>{s:.1%}" for n, s in zip(*row, strict=True)] for row in zip(counts, shares, strict=True)],
             texttemplate="%{text}",
+            textfont={"size": 15, "color": "#14181f"},  # reads well on every blue of the scale
             colorscale=[[0, "#ffffff"], [1, COLOURS["positive"]]],
+            showscale=False,  # each field says its share
             xgap=3,
             ygap=3,
-            colorbar={"title": {"text": "share of<br>true class"}, "tickformat": ".0%"},
             hovertemplate="true %{y}, predicted %{x}: %{z:.1%}<extra></extra>",
         )
     )
     figure.update_layout(
-        **_layout("Confusion matrix", f"{int(counts.sum()):,} reviews of the test set"),
-        xaxis={"title": {"text": "predicted"}, "type": "category", "side": "bottom"},
-        yaxis={"title": {"text": "true"}, "type": "category", "autorange": "reversed"},
+        **_layout("Confusion matrix", f"{int(counts.sum()):,} reviews of the test set, with shares of the true class"),
+        xaxis={"title": {"text": "predicted"}, "type": "category", "side": "bottom", **_AWAY},
+        yaxis={"title": {"text": "true"}, "type": "category", "autorange": "reversed", **_AWAY},
     )
     return figure
 
@@ -63,16 +68,21 @@ def roc(evaluation: Evaluation) -> Figure:
         x=false_rate.tolist(),
         y=true_rate.tolist(),
         mode="lines",
-        name="model",
+        name=f"model: area {evaluation.scalars['auc']:.4f}",
         line={"color": COLOURS["positive"], "width": 3},
         hovertemplate="of the negative %{x:.1%}, of the positive %{y:.1%} taken for positive<extra></extra>",
     )
-    rate = {"range": [0, 1], "tickformat": ".0%"}
+    rate = {
+        "range": [-0.01, 1.01],
+        "tickformat": ".0%",
+        "zeroline": False,
+        **_AWAY,
+    }  # the line's whole width at the edges
     figure.update_layout(
         **_layout("ROC", f"area under the curve {evaluation.scalars['auc']:.4f}"),
         xaxis={"title": {"text": "false positive rate"}, **rate},
         yaxis={"title": {"text": "true positive rate"}, **rate},
-        showlegend=False,
+        legend={"x": 0.98, "xanchor": "right", "y": 0.04, "yanchor": "bottom"},
     )
     return figure
 
@@ -97,8 +107,8 @@ def heaviest_terms(model: Model) -> Figure:
     figure.update_layout(
         **_layout("Heaviest terms", "negative to the left, positive to the right"),
         xaxis={"title": {"text": "weight"}, "zeroline": True},
-        yaxis={"type": "category", "dtick": 1},
-        height=max(360, 20 * len(shown) + 160),
+        yaxis={"type": "category", "dtick": 1, **_AWAY},
+        height=max(360, 17 * len(shown) + 160),
     )
     return figure
 

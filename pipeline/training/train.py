@@ -22,6 +22,7 @@ from pipeline.training.model import Model
 from pipeline.training.tables import Block, Floats, Integers, Processed, write_features
 from pipeline.training.vocabulary import choose
 
+NOTICEABLE_S = 0.05
 TRAIN_FILE, TEST_FILE = "train_features.parquet", "test_features.parquet"
 
 
@@ -88,7 +89,8 @@ def train(
         began = time.perf_counter()
         yield
         seconds[name] = time.perf_counter() - began
-        say(f"{name}: {rows:,} reviews in {seconds[name]:.1f} s ({rows / max(seconds[name], 1e-9):,.0f} rows/s)")
+        pace = f" ({rows / seconds[name]:,.0f} rows/s)" if seconds[name] >= NOTICEABLE_S else ""
+        say(f"{name}: {rows:,} reviews in {seconds[name]:.1f} s{pace}")
 
     rows = {}
     for reviews in (train_set, test_set):
