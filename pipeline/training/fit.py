@@ -2,9 +2,9 @@
 
 `bernoulli-nb` is `BernoulliNB`, by `partial_fit`: it counts and nothing more, so that blocks give the same model as the
 whole at once, in the memory of one block. `linear` is `LogisticRegression` on TF-IDF with `C = 1 / alpha`. Its solver
-needs all rows, so that those stay in memory, as sparse numbers of 8 bytes: some 200 bytes a review with 1000 terms,
-0.7 GB for 3.6 million, twice that for a moment. (`SGDClassifier.partial_fit` would do without; but what it finds
-depends on the order of the rows, on the cut into blocks and on a learning rate.)
+needs all rows, so that those stay in memory, 8 bytes for each term of a review: 0.6 GB for 3.6 million reviews, three
+times that for a moment. (`SGDClassifier.partial_fit` would do without; but what it finds depends on the order of the
+rows, on the cut into blocks and on a learning rate.)
 
 Imported by what trains only: scikit-learn takes a second to import.
 """

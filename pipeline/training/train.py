@@ -1,7 +1,7 @@
-"""Training from processed reviews to an evaluated model, in the order in which constant memory allows it.
+"""Training from processed reviews to an evaluated model, in an order that needs but a batch of them in memory.
 
-Passes over the training set: one for each length of terms to choose the features, one to count them for the model (and
-to write them down, as the counts that all weights follow from). Then one over the test set, to predict and to write.
+Passes over the training set: one for each length of terms to choose the features, one to count them, to feed the
+estimator, and to write the counts down. Then one over the test set, to predict and to write.
 """
 
 from __future__ import annotations
