@@ -103,6 +103,7 @@ def test_a_step_outlives_its_agent(installed, api):
     until("the task completed", lambda: status(api, task) == "completed", TASK_TIMEOUT_S)
     said = installed.run("logs", task).splitlines()
     assert [line for line in said if line in ("begun", "done")] == ["begun", "done"]  # once
+    until("the next agent has removed its pod", lambda: task_pod(installed, task) is None)
     assert installed.json("install")["result"] == "unchanged"  # the Deployment made another one, and it works
     assert installed.json("check")["ok"]
 

@@ -115,7 +115,7 @@ def agent(
         cluster.helm("install", "agent", str(CHART), f"--namespace={NAMESPACE}", f"--values={VALUES}",
                      f"--values={values}", "--wait", "--timeout=120s")  # fmt: skip
     with stage("worker serves the queue"):
-        until("a worker is there", lambda: bool(workers(clearml)))
+        until("a worker is there", lambda: bool(registered(clearml)))
     return cluster
 
 
@@ -134,9 +134,10 @@ def _values(server: ClearmlServer) -> dict[str, object]:
     return {"clearml": {"existingAgentk8sglueSecret": SECRET}, "agentk8sglue": glue}
 
 
-def workers(clearml: ApiClient) -> list[str]:
+def registered(clearml: ApiClient) -> list[str]:
+    """Return when each worker that serves the queue was registered."""
     found = clearml("workers.get_all")["workers"]
-    return [worker["id"] for worker in found if QUEUE in [queue["name"] for queue in worker["queues"]]]
+    return [worker["register_time"] for worker in found if QUEUE in [queue["name"] for queue in worker["queues"]]]
 
 
 def enqueue(clearml: ApiClient, requirements: str) -> str:
@@ -191,9 +192,11 @@ def decoded(manifest: str) -> str:
 
 
 def test_an_agent_that_is_told_to_end_leaves_at_once(agent, clearml):
-    (before,) = workers(clearml)
-    pod = before.partition(":")[0]
+    (before,) = registered(clearml)
+    pods = f"--namespace={NAMESPACE}", "--selector=app.kubernetes.io/name=clearml-agent"
+    old = agent.kubectl("get", "pods", *pods, "--output=name")
     with stage("agent pod ended"):
-        agent.kubectl("delete", "pod", pod, f"--namespace={NAMESPACE}")
-    until("the next agent serves the queue", lambda: workers(clearml) not in ([], [before]))
-    assert before not in workers(clearml)
+        agent.kubectl("delete", "pods", *pods)
+    until("the next agent serves the queue", lambda: registered(clearml) not in ([], [before]))
+    assert len(registered(clearml)) == 1  # the old one has said goodbye
+    assert agent.kubectl("get", "pods", *pods, "--output=name") != old
