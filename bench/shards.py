@@ -21,7 +21,7 @@ from bench.result import Column, Row, Table
 
 if TYPE_CHECKING:
     from pipeline.clearml_server import ClearmlServer
-    from pipeline.runs import RunState, StepState
+    from pipeline.run_records import RunState, StepState
 
 ROWS, SEED, WORKERS = 200_000, 42, 2
 SHARDS = [1, 2, 4]
@@ -90,8 +90,8 @@ def facts_of(server: ClearmlServer, run_id: str, shards: int) -> Facts:
         run_id: A run that completed.
         shards: How many shards each set had.
     """
-    from pipeline.definitions import DATA_PREPARE
-    from pipeline.run import fetch
+    from pipeline.graph.definitions import DATA_PREPARE
+    from pipeline.runs.run import fetch
 
     run = fetch(server, run_id, DATA_PREPARE.with_shards(shards))
     results = {step.name: str(step.task_id) for step in run.steps if step.name in JOINING}

@@ -21,7 +21,7 @@ from bench.result import Column, Row, Table, Target
 from pipeline.settings import MODES
 
 if TYPE_CHECKING:
-    from pipeline.runs import RunState, StepState
+    from pipeline.run_records import RunState, StepState
 
 RUNS = 2
 RUN_TIMEOUT_S = 300.0
@@ -46,7 +46,7 @@ def measure(options: argparse.Namespace, say: Say) -> Iterator[Row]:
     """Run the pipeline in each mode."""
     with place.own_machine(say):
         from pipeline.commands.connection import connect
-        from pipeline.run import fetch
+        from pipeline.runs.run import fetch
 
         server = connect(say).server
         place.run("dataset", "upload", "--sample", "--json")

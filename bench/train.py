@@ -26,10 +26,10 @@ from bench import fresh_process
 from bench.contract import Benchmark, BenchmarkError, Say
 from bench.fresh_process import Prepared
 from bench.result import Column, Row, Table, Target
-from pipeline import generate
-from pipeline.reviews import ReviewFile
-from pipeline.tables import write_parquet
-from pipeline.text import preprocess
+from pipeline.reviews import generate
+from pipeline.reviews.review_files import ReviewFile
+from pipeline.reviews.tables import write_parquet
+from pipeline.reviews.text import preprocess
 
 ROWS = (200_000,)
 SEED = 42

@@ -1,8 +1,9 @@
 """The adapter for questions to the ClearML server: is it there, its queues and workers, the tasks of a run.
 
 Reads the SDK's own configuration, so it asks the server that the SDK will use; replies are plain dictionaries of the
-API, parsed in `pipeline.runs`. It must not start pipelines (`pipeline.controller`) nor touch datasets' contents
-(`pipeline.datasets`). Outside system: a ClearML server's API. Every call ends within `ANSWER_TIMEOUT_S`.
+API, parsed in `pipeline.run_records`. It must not start pipelines (`pipeline.controllers.controller`) nor touch
+datasets' contents (`pipeline.datasets.datasets`). Outside system: a ClearML server's API. Every call ends within
+`ANSWER_TIMEOUT_S`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import ServerError
-from pipeline.runs import is_on_its_way
+from pipeline.run_records import is_on_its_way
 
 ANSWER_TIMEOUT_S = 10.0
 WORKER_SEEN_S = 120

@@ -9,9 +9,9 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from pipeline import sharding
 from pipeline.clearml_server import ClearmlServer, DatasetVersion
 from pipeline.errors import ServerError
+from pipeline.graph import sharding
 from pipeline.settings import IN_PROCESS, QUEUE, Settings, queue_of
 from pipeline.versions import version_key
 
@@ -58,7 +58,7 @@ def preflight(server: ClearmlServer, settings: Settings, prepare: Callable[[], N
         require_queue(server, queue)
 
     prepare()
-    from pipeline.datasets import require_version  # brings the whole SDK with it
+    from pipeline.datasets.datasets import require_version  # brings the whole SDK with it
 
     name, project, version = (str(settings.parameters[f"dataset_{key}"]) for key in ("name", "project", "version"))
     require_version(server, project, name, version)

@@ -14,35 +14,24 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
 
-_STEP_CODE = ("*.py", "steps/*.py", "training/*.py", "data/*.txt*")
-_COMMAND_LINE_ONLY = {
-    *(
-        "__main__",
-        "catalogue",
-        "cli",
-        "drafts",
-        "figures",
-        "full_pipeline",
-        "generate",
-        "launch",
-        "nltk_data",
-        "outer",
-        "preflight",
-    ),
-    *("progress", "report", "run", "runs", "sample", "schedule", "scheduling", "services"),
-    *("trained", "tune", "tuning", "upload"),
-}
+_STEP_CODE = (
+    *("agent_values.py", "clearml_server.py", "errors.py", "files.py", "provenance.py", "run_records.py"),
+    *("settings.py", "stages.py", "versions.py"),
+    *(f"{folder}/*.py" for folder in ("datasets", "graph", "model", "process", "reviews", "steps", "training")),
+    "data/*.txt*",
+)
+"""What a step's process imports or reads. Starting, controlling and following runs is the business of others."""
+
 PACKAGE_VERSION = importlib.metadata.version("clearml-pods")
 
 
 @functools.cache
 def source_digest() -> str:
-    """Return a digest of the code and data that steps run; what only the command line uses does not count."""
+    """Return a digest of the code and data that steps run."""
     digest = hashlib.sha256()
     for path in sorted(path for pattern in _STEP_CODE for path in PACKAGE.glob(pattern)):
-        if path.stem not in _COMMAND_LINE_ONLY:
-            digest.update(path.relative_to(PACKAGE).as_posix().encode())
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        digest.update(path.relative_to(PACKAGE).as_posix().encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]
 
 

@@ -1,7 +1,7 @@
 """What a run of a pipeline can be told: its parameters, its mode, its queues. Checked before anything is enqueued.
 
 Pure: it must not read the environment by itself, import the SDK or talk to a server; `Settings.from_environ` gets the
-environment as an argument. Which parameters and steps there are: `pipeline.definitions`.
+environment as an argument. Which parameters and steps there are: `pipeline.graph.definitions`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline import sharding
 from pipeline.agent_values import AgentValues
-from pipeline.definitions import DATA_PREPARE, Definition
 from pipeline.errors import SettingsError, UsageError
-from pipeline.parameters import ParameterValue, parse_assignments, require_known
+from pipeline.graph import sharding
+from pipeline.graph.definitions import DATA_PREPARE, Definition
+from pipeline.graph.parameters import ParameterValue, parse_assignments, require_known
 
 QUEUE, CONTROLLER, IN_PROCESS = "queue", "controller", "in-process"
 MODES = {

@@ -1,8 +1,8 @@
 """What the steps do, as plain functions: read a dataset version, work, publish a dataset version, hand on the frame.
 
 Runs inside a step's process (its logger and its inputs are the running task's) and must not know the graph, queues or
-caching (`pipeline.controller`). Outside system: none of its own; datasets through `pipeline.datasets`, the step's
-plots through the SDK's logger.
+caching (`pipeline.controllers.controller`). Outside system: none of its own; datasets through
+`pipeline.datasets.datasets`, the step's plots through the SDK's logger.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING
 import polars as pl
 from clearml import Logger, Task
 
-from pipeline import datasets, frames, plots, provenance, sharding, tables, versions
+from pipeline import provenance, versions
 from pipeline.clearml_server import ClearmlServer
+from pipeline.datasets import datasets
 from pipeline.errors import DataError
-from pipeline.pace import Lines, Pace
-from pipeline.processing import preprocess_file
-from pipeline.reviews import POLARITY
-from pipeline.scratch import scratch_folder
+from pipeline.graph import sharding
+from pipeline.process.scratch import scratch_folder
+from pipeline.reviews import frames, plots, tables
+from pipeline.reviews.pace import Lines, Pace
+from pipeline.reviews.processing import preprocess_file
+from pipeline.reviews.review_files import POLARITY
 
 if TYPE_CHECKING:
     import numpy as np

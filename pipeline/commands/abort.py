@@ -1,4 +1,4 @@
-"""`python -m pipeline abort`: stop a run. Prints; the work is in `pipeline.run`."""
+"""`python -m pipeline abort`: stop a run. Prints; the work is in `pipeline.runs.run`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def abort(run_id: str) -> int:
     RUN_ID is what `run` prints at its end or when it is interrupted, and stands in the address of the run's page.
     """
     connection = connect(lambda text: click.echo(text))
-    from pipeline import run as use_case
+    from pipeline.runs import run as use_case
 
     state = use_case.fetch(connection.server, run_id)
     if state.ended:

@@ -1,4 +1,4 @@
-"""`python -m pipeline dataset upload`: reviews as dataset versions. Prints; the work is in `pipeline.upload`."""
+"""`python -m pipeline dataset upload`: reviews as dataset versions. Prints; see `pipeline.datasets.upload`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import click
 
 from pipeline.commands.connection import connect
 from pipeline.commands.progress import progress_bar
-from pipeline.definitions import DATA_PREPARE
 from pipeline.errors import SettingsError, UsageError
+from pipeline.graph.definitions import DATA_PREPARE
 from pipeline.machine import MachineSettings
 
 if TYPE_CHECKING:
-    from pipeline.reviews import ReviewFile
+    from pipeline.reviews.review_files import ReviewFile
 
 BATCH_ROWS = 25_000
 SAMPLE_FILE = "amazon_review_snippets.csv"
@@ -77,7 +77,7 @@ def upload(
         sampled = fetch_sample(connection.settings, say)
         reviews = _reviews(sampled, quarantine or sampled.with_name("quarantine.jsonl"), max_bad)
     rows = batch_size or (SAMPLE_BATCH_ROWS if sample else BATCH_ROWS)
-    from pipeline.upload import upload as upload_reviews
+    from pipeline.datasets.upload import upload as upload_reviews
 
     with Bars(say) as bars:
         result = upload_reviews(connection.server, reviews, bars, project=project, name=name, batch_rows=rows)
@@ -106,14 +106,14 @@ def upload(
 
 
 def _reviews(source: Path, quarantine: Path | None, max_bad: float) -> ReviewFile:
-    from pipeline.reviews import ReviewFile
+    from pipeline.reviews.review_files import ReviewFile
 
     return ReviewFile(source, quarantine=quarantine or Path(f"{source.name}.quarantine.jsonl"), max_bad=max_bad)
 
 
 def fetch_sample(settings: MachineSettings, say: Callable[[str], None]) -> Path:
     """Return the sample's file, fetched where it is not there yet."""
-    from pipeline.sample import SOURCE, write_sample
+    from pipeline.reviews.sample import SOURCE, write_sample
 
     folder = settings.state / "sample"
     folder.mkdir(parents=True, exist_ok=True)

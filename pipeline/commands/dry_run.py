@@ -7,8 +7,8 @@ import json
 import click
 from rich.console import Console
 
+from pipeline.graph.sharding import value_of
 from pipeline.settings import IN_PROCESS, MODES, Settings, queue_of
-from pipeline.sharding import value_of
 
 
 def dry_run_of(settings: Settings, console: Console, *, as_json: bool) -> int:

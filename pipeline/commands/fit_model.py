@@ -11,8 +11,8 @@ import click
 
 from pipeline.agent_values import AgentValues
 from pipeline.commands.connection import connect
-from pipeline.fit_model import METRICS, PARAMETERS
-from pipeline.parameters import help_text, parse_assignments
+from pipeline.graph.parameters import help_text, parse_assignments
+from pipeline.model.fit_model import METRICS, PARAMETERS
 from pipeline.settings import DEFAULT_TIMEOUT_S, IN_PROCESS, QUEUE
 
 
@@ -52,7 +52,7 @@ def fit_model(mode: str, assignments: tuple[str, ...], queue: str | None, timeou
     queue = queue or AgentValues.load().queue
     signal.signal(signal.SIGTERM, interrupt)
     connection = connect(say)
-    from pipeline import fit_run
+    from pipeline.runs import fit_run
 
     fit_run.check(connection.server, parameters, mode, queue)
     task = fit_run.create(connection.server, parameters)

@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from pipeline.commands.connection import Connection
-from pipeline.definitions import Definition
 from pipeline.errors import PipelineError
+from pipeline.graph.definitions import Definition
 
 if TYPE_CHECKING:
-    from pipeline.run import RunInterrupted
-    from pipeline.runs import RunState
-    from pipeline.trained import TrainedModel
+    from pipeline.model.trained import TrainedModel
+    from pipeline.run_records import RunState
+    from pipeline.runs.run import RunInterrupted
 
 INTERRUPTED = 130
 CONSOLE_LINES = 25
@@ -31,7 +31,7 @@ def write_report(
     definition: Definition,
 ) -> Path | None:
     """Write the report and return its file; None, said on the console, if it cannot be written."""
-    from pipeline import report as page
+    from pipeline.runs import report as page
 
     try:
         return page.write_report(connection.server, state, datasets, report, definition=definition, models=models)
@@ -66,7 +66,7 @@ def summarise(
 
 def explain(connection: Connection, state: RunState, report: Path | None, console: Console, *, tails: bool) -> None:
     """Say which step failed, why, and (unless they stand above) show the last lines that it printed."""
-    from pipeline.runs import cause
+    from pipeline.run_records import cause
 
     parts = [(step.name, step.status, step.reason, step.task_id) for step in state.failed_steps]
     for name, status, reason, task_id in parts or [("the controller", state.status, state.reason, state.run_id)]:

@@ -1,4 +1,4 @@
-"""`python -m pipeline run`: a pipeline from the command line. Prints; the work is in `pipeline.run`."""
+"""`python -m pipeline run`: a pipeline from the command line. Prints; the work is in `pipeline.runs.run`."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from pipeline.commands.dataset import SAMPLE_BATCH_ROWS, SAMPLE_FILE, Bars, fetc
 from pipeline.commands.dry_run import dry_run_of
 from pipeline.commands.outcome import explain, say_interrupted, summarise, write_report
 from pipeline.commands.run_options import epilog_of, given_options, run_options
-from pipeline.definitions import DATA_PREPARE, Definition
 from pipeline.errors import PipelineError
+from pipeline.graph.definitions import DATA_PREPARE, Definition
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _from_failed(
     changes: Mapping[str, Any],
 ) -> Settings:
     """Return the settings of a run that goes on from a failure, and say what that means."""
-    from pipeline import reruns
+    from pipeline.runs import reruns
 
     rerun = reruns.find(connection.server, definition, run_id or None)
     settings = rerun.settings(os.environ, definition, timeout_s=timeout_s, **changes)
@@ -171,12 +171,12 @@ def _interruptible() -> None:
 def _run(
     connection: Connection, plan: Plan, console: Console, *, began: float, follow: bool, report: Path, as_json: bool
 ) -> int:
-    from pipeline import run as use_case
-    from pipeline.follow import Follower
-    from pipeline.progress import Progress
-    from pipeline.runs import COMPLETED
-    from pipeline.runs import as_json as as_document
-    from pipeline.trained import models_of
+    from pipeline.model.trained import models_of
+    from pipeline.run_records import COMPLETED
+    from pipeline.run_records import as_json as as_document
+    from pipeline.runs import run as use_case
+    from pipeline.runs.follow import Follower
+    from pipeline.runs.progress import Progress
 
     server = connection.server
     try:
@@ -220,8 +220,8 @@ def _sample_for(connection: Connection, settings: Settings, say: Callable[[str],
         return
     if any(version.facts.get("Upload/source", SAMPLE_FILE) != SAMPLE_FILE for version in versions):
         return  # somebody's own dataset; it has its own versions
-    from pipeline.reviews import ReviewFile
-    from pipeline.upload import upload
+    from pipeline.datasets.upload import upload
+    from pipeline.reviews.review_files import ReviewFile
 
     sample = fetch_sample(connection.settings, say)
     reviews = ReviewFile(sample, quarantine=sample.with_name("quarantine.jsonl"))

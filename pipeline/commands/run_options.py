@@ -9,11 +9,11 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from pipeline.definitions import Definition
 from pipeline.errors import UsageError
-from pipeline.parameters import help_text
+from pipeline.graph.definitions import Definition
+from pipeline.graph.parameters import help_text
+from pipeline.graph.sharding import MOST_SHARDS, NO_LIMIT, RETRIES
 from pipeline.settings import DEFAULT_TIMEOUT_S, MODES, QUEUE
-from pipeline.sharding import MOST_SHARDS, NO_LIMIT, RETRIES
 
 _OPTIONS = (
     click.option(

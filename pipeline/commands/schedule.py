@@ -1,4 +1,4 @@
-"""`python -m pipeline retrain|schedule`: full runs that nobody starts by hand. Prints; see `pipeline.scheduling`."""
+"""`python -m pipeline retrain|schedule`: full runs by themselves. Prints; see `pipeline.automation.scheduling`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 import click
 
 from pipeline.agent_values import AgentValues
-from pipeline.catalogue import FULL_PIPELINE
+from pipeline.automation.schedule import CRON_HELP, DAYS, RETRAIN, SCHEDULE, workers_for_runs
+from pipeline.automation.services import Service
 from pipeline.commands.connection import connect
+from pipeline.controllers.catalogue import FULL_PIPELINE
 from pipeline.errors import SettingsError
-from pipeline.parameters import help_text, parse_assignments
-from pipeline.schedule import CRON_HELP, DAYS, RETRAIN, SCHEDULE, workers_for_runs
-from pipeline.services import Service
+from pipeline.graph.parameters import help_text, parse_assignments
 
 _OPTIONS = (
     click.option(
@@ -136,7 +136,8 @@ def _run(
     signal.signal(signal.SIGTERM, _interrupt)
     connection = connect(say)
     server = connection.server
-    from pipeline import preflight, services
+    from pipeline import preflight
+    from pipeline.automation import services
 
     values["controllers_queue"] = values["controllers_queue"] or preflight.queue_for_controllers(
         server, str(values["queue"])

@@ -1,4 +1,4 @@
-"""`python -m pipeline tune`: search for a better model. Prints; the search is in `pipeline.tuning`."""
+"""`python -m pipeline tune`: search for a better model. Prints; the search is in `pipeline.automation.tuning`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.agent_values import AgentValues
+from pipeline.automation.tune import PARAMETERS, SPACE, STRATEGIES, TUNE
 from pipeline.commands.connection import connect
-from pipeline.parameters import help_text, parse_assignments
-from pipeline.tune import PARAMETERS, SPACE, STRATEGIES, TUNE
+from pipeline.graph.parameters import help_text, parse_assignments
 
 if TYPE_CHECKING:
-    from pipeline.parameters import ParameterValue
-    from pipeline.tune import Trial
+    from pipeline.automation.tune import Trial
+    from pipeline.graph.parameters import ParameterValue
 
 OWN_OPTIONS = ("jobs", "minutes", "strategy", "parallel", "queue")
 """Parameters of the search that have an option of their own beside --set."""
@@ -75,9 +75,10 @@ def tune(
     signal.signal(signal.SIGTERM, _interrupt)
     connection = connect(say)
     server = connection.server
-    from pipeline import preflight, services
-    from pipeline.datasets import require_version
-    from pipeline.tune import trials_of, with_versions
+    from pipeline import preflight
+    from pipeline.automation import services
+    from pipeline.automation.tune import trials_of, with_versions
+    from pipeline.datasets.datasets import require_version
 
     preflight.require_queue(server, str(values["queue"]))
     values = with_versions(server, values)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 def shard_joining(part: str, **shards: object) -> tuple[Path, str]:
     """Join the shards of a set; return the frame (a parquet file) and the id of the version that holds it."""
-    from pipeline.timeline import mark
+    from pipeline.process.timeline import mark
 
     mark("function")
     from pipeline.stages import join_shards

@@ -7,7 +7,7 @@ def shard_processing(
     part: str, shard: int, shards: int, raw_dataframe: Path, split_dataset_id: str
 ) -> tuple[Path, str]:
     """Preprocess the shard's rows; return their frame (a parquet file) and which rows they are."""
-    from pipeline.timeline import mark
+    from pipeline.process.timeline import mark
 
     mark("function")
     from pipeline.stages import process_shard

@@ -5,7 +5,7 @@ from pathlib import Path
 
 def test_processing(raw_test_dataframe: Path, split_dataset_id: str) -> tuple[Path, str]:
     """Preprocess the test set; return the frame (a parquet file) and the id of the version that holds it."""
-    from pipeline.timeline import mark
+    from pipeline.process.timeline import mark
 
     mark("function")
     from pipeline.stages import process_part

@@ -5,7 +5,7 @@ from pathlib import Path
 
 def train_processing(raw_train_dataframe: Path, split_dataset_id: str) -> tuple[Path, str]:
     """Preprocess the training set; return the frame (a parquet file) and the id of the version that holds it."""
-    from pipeline.timeline import mark
+    from pipeline.process.timeline import mark
 
     mark("function")
     from pipeline.stages import process_part

@@ -12,7 +12,7 @@ def train_test_split(
     stratify: bool,
 ) -> tuple[Path, Path, str]:
     """Split the dataset version; return both frames (parquet files) and the id of the version that holds them."""
-    from pipeline.timeline import mark
+    from pipeline.process.timeline import mark
 
     mark("function")
     from pipeline.stages import split_dataset

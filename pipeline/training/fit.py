@@ -18,7 +18,7 @@ import numpy as np
 from scipy import sparse
 from sklearn import feature_extraction, linear_model, naive_bayes
 
-from pipeline.frames import CLASSES
+from pipeline.reviews.frames import CLASSES
 from pipeline.training.errors import TrainingDataError
 from pipeline.training.model import BERNOULLI_NB, LINEAR, Model
 from pipeline.training.tables import LABELS, Block, Integers

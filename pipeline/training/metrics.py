@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn import metrics
 
-from pipeline.frames import CLASSES
+from pipeline.reviews.frames import CLASSES
 from pipeline.training.tables import Floats, Integers
 
 CURVE_POINTS = 400

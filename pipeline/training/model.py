@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.files import replacing
-from pipeline.frames import CLASSES
+from pipeline.reviews.frames import CLASSES
 from pipeline.training.errors import ModelError
 from pipeline.training.tables import LABELS, Floats, Integers
 from pipeline.training.vocabulary import Vocabulary

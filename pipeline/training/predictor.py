@@ -11,8 +11,8 @@ from pathlib import Path
 
 import polars as pl
 
-from pipeline.frames import CLASSES
-from pipeline.text import corpus
+from pipeline.reviews.frames import CLASSES
+from pipeline.reviews.text import corpus
 from pipeline.training.errors import UnseenTextError
 from pipeline.training.model import Model
 from pipeline.training.tables import LABELS, Lemmas

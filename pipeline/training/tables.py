@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from pipeline.errors import InputFileError
 from pipeline.files import replacing
-from pipeline.frames import CLASSES
-from pipeline.reviews import POLARITY
-from pipeline.text import CORPUS
+from pipeline.reviews.frames import CLASSES
+from pipeline.reviews.review_files import POLARITY
+from pipeline.reviews.text import CORPUS
 from pipeline.training.errors import TrainingDataError
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ IN_A_STEP = """
 set -e
 [ "$(id -u)" = 1000 ] && touch ~/writable && echo "user is 1000"
 python -c 'import clearml, sklearn, polars; print("clearml", clearml.__version__)'
-(cd / && python -c 'from pipeline.text import *; import pipeline; print("project", pipeline.__file__)')
+(cd / && python -c 'from pipeline.reviews.text import *; import pipeline; print("project", pipeline.__file__)')
 find /opt/step -name "*.pyc" -path "*/polars/*" | grep -q . && echo "bytecode is there"
 diff <(python -m pip freeze) <(step-python -m pip freeze) && echo "the list is pip's"
 step-python -m pip install --upgrade 'pip<22.3'

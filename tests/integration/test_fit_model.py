@@ -22,8 +22,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.naive_bayes import BernoulliNB
 
 from localserver.pytest_plugin import ClearmlServer
-from pipeline.generate import generate
-from pipeline.text import preprocess
+from pipeline.reviews.generate import generate
+from pipeline.reviews.text import preprocess
 from tests.api_client import ApiClient
 from tests.integration.pipeline_cli import NAME, PROJECT, Done, PipelineCli
 
@@ -107,7 +107,7 @@ def versions(cli, in_process, frames):
 def make_versions(files: Mapping[str, str]) -> None:
     """Put files on the server as dataset versions: quicker than a run of DataPrepare, and any file will do."""
     from pipeline.clearml_server import ClearmlServer
-    from pipeline.datasets import new_version
+    from pipeline.datasets.datasets import new_version
 
     server = ClearmlServer.connect()
     for version, file in files.items():
@@ -217,9 +217,9 @@ def test_a_serving_process_loads_the_newest_published_model(in_process, fitted):
 
 
 def serve(texts: list[str]) -> list[tuple[int, str, bool]]:
-    from pipeline import models
+    from pipeline.model import registry
 
-    predictor = models.load(project=PROJECT, name="TF-IDF bernoulli-nb")
+    predictor = registry.load(project=PROJECT, name="TF-IDF bernoulli-nb")
     return [(item.polarity, item.label, item.probability > 0.5) for item in predictor.predict(texts)]
 
 
@@ -236,7 +236,7 @@ def test_there_is_one_draft_however_often_it_is_asked_for(in_process, client, fi
 
 def ask_for_the_draft() -> str:
     from pipeline.clearml_server import ClearmlServer
-    from pipeline.fit_model import ensure_template
+    from pipeline.model.fit_model import ensure_template
 
     return ensure_template(ClearmlServer.connect())
 
@@ -245,8 +245,9 @@ def work(**parameters: str) -> dict[str, Any]:
     """Do a task's work, without a process of its own."""
     from clearml import Task
 
-    from pipeline import fit_run, fitting
     from pipeline.clearml_server import ClearmlServer
+    from pipeline.model import fitting
+    from pipeline.runs import fit_run
 
     task = Task.get_task(fit_run.create(ClearmlServer.connect(), parameters))
     task.mark_started()
@@ -324,11 +325,11 @@ def test_a_model_that_is_not_there_is_one_clear_error(in_process, fitted, wanted
 
 
 def load(wanted: Mapping[str, str]) -> int:
-    from pipeline import models
     from pipeline.errors import PipelineError
+    from pipeline.model import registry
 
     try:
-        models.load(**wanted)
+        registry.load(**wanted)
     except PipelineError as error:
         return error.exit_code
     return 0
@@ -346,7 +347,7 @@ def work_without_room() -> tuple[set[str], str]:
     """Fit a model that is on the server when its features are refused; return what was there then, and the error."""
     from clearml import Model
 
-    from pipeline import lean_datasets
+    from pipeline.datasets import lean
 
     seen: set[str] = set()
 
@@ -355,7 +356,7 @@ def work_without_room() -> tuple[set[str], str]:
         raise ValueError("Upload failed: no space left on the server")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lean_datasets.LeanDataset, "upload", refuse)
+        patch.setattr(lean.LeanDataset, "upload", refuse)
         _, message = refused_work()
     return seen, message
 
@@ -370,8 +371,8 @@ def test_a_version_whose_maker_was_killed_at_once_is_removed(in_process, client,
 def begin_a_version_and_clear_up() -> None:
     from clearml import Task
 
-    from pipeline import datasets
     from pipeline.clearml_server import ClearmlServer
+    from pipeline.datasets import datasets
 
     begun = Task.create(f"{PROJECT}/.datasets/{NAME}", NAME, "data_processing")
     begun.set_system_tags(["dataset"])

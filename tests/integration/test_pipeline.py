@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from localserver.pytest_plugin import ClearmlServer
-from pipeline.text import preprocess
+from pipeline.reviews.text import preprocess
 from tests.api_client import ApiClient
 from tests.integration.pipeline_cli import BATCH_ROWS, NAME, PROJECT, ROWS, PipelineCli, review_file
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import SampleError
-from pipeline.sample import Source, write_sample
+from pipeline.reviews.sample import Source, write_sample
 from tests.unit.pipeline.test_sample import CSV, sdist, tar
 
 pytestmark = pytest.mark.integration

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.nltk_data import write_nltk_data
+from pipeline.reviews.nltk_data import write_nltk_data
 from tests.unit.pipeline.nltk_reference import REFERENCE, reference
 
 

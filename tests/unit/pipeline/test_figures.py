@@ -7,8 +7,8 @@ import struct
 import numpy as np
 import pytest
 
-from pipeline import model_plots
-from pipeline.figures import Curves, Grid, Matrix, read_figures
+from pipeline.model import plots
+from pipeline.runs.figures import Curves, Grid, Matrix, read_figures
 from pipeline.training.metrics import evaluate
 
 
@@ -24,12 +24,12 @@ def evaluation():
 
 def test_what_the_task_tf_idf_reports_is_read(evaluation):
     table = {"data": [{"type": "table", "header": {"values": ["class"]}, "cells": {"values": [["negative", "all"]]}}]}
-    plots = [
+    reported = [
         plot(table, "Classification report"),
-        plot(model_plots.roc(evaluation).to_json(), "ROC"),
-        plot(model_plots.confusion_matrix(evaluation).to_json(), "Confusion matrix"),
+        plot(plots.roc(evaluation).to_json(), "ROC"),
+        plot(plots.confusion_matrix(evaluation).to_json(), "Confusion matrix"),
     ]
-    matrix, curves, grid = read_figures(plots)
+    matrix, curves, grid = read_figures(reported)
     assert isinstance(matrix, Matrix)
     assert (matrix.title, matrix.columns, matrix.down, matrix.across) == (
         "Confusion matrix",

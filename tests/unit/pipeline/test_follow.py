@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from pipeline import follow
 from pipeline.clearml_server import CallRefusedError, ServerUnreachableError
-from pipeline.follow import Follower, Source
-from pipeline.runs import RunState, StepState
+from pipeline.run_records import RunState, StepState
+from pipeline.runs import follow
+from pipeline.runs.follow import Follower, Source
 
 MINUTE = 60_000
 

@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 
 from pipeline.errors import DataError, InputFileError
-from pipeline.frames import class_counts, preview, read_reviews, split
-from pipeline.plots import class_distribution
-from pipeline.reviews import SCHEMA
+from pipeline.reviews.frames import class_counts, preview, read_reviews, split
+from pipeline.reviews.plots import class_distribution
+from pipeline.reviews.review_files import SCHEMA
 
 
 def reviews(negative: int, positive: int) -> pl.DataFrame:

@@ -5,12 +5,13 @@ import json
 
 import pytest
 
-from pipeline import fit_model, full_pipeline
-from pipeline.catalogue import FULL_PIPELINE, PIPELINES
-from pipeline.definitions import DATA_PREPARE
-from pipeline.report import flatten, lay_out
-from pipeline.runs import as_json, read_run
-from pipeline.trained import read_metrics
+from pipeline.controllers import full_pipeline
+from pipeline.controllers.catalogue import FULL_PIPELINE, PIPELINES
+from pipeline.graph.definitions import DATA_PREPARE
+from pipeline.model import fit_model
+from pipeline.model.trained import read_metrics
+from pipeline.run_records import as_json, read_run
+from pipeline.runs.report import flatten, lay_out
 
 SPLIT, TRAIN, TEST = DATA_PREPARE.steps
 

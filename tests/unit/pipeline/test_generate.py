@@ -8,7 +8,7 @@ from statistics import mean
 
 import pytest
 
-from pipeline.generate import BLOCK_ROWS, generate
+from pipeline.reviews.generate import BLOCK_ROWS, generate
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import lexicon
 from pipeline.errors import InputFileError, LexiconError
-from pipeline.lexicon import load
-from pipeline.nltk_data import write_noun_file
+from pipeline.reviews import lexicon
+from pipeline.reviews.lexicon import load
+from pipeline.reviews.nltk_data import write_noun_file
 
 
 def derived_forms(word: str) -> set[str]:
@@ -105,5 +105,5 @@ def test_folder_that_is_no_wordnet(tmp_path: Path) -> None:
 
 
 def test_import_reads_nothing() -> None:
-    code = "import builtins, pathlib; pathlib.Path.read_bytes = None; import pipeline.lexicon, pipeline.text"
+    code = "import pathlib; pathlib.Path.read_bytes = None; import pipeline.reviews.lexicon, pipeline.reviews.text"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -1,4 +1,4 @@
-from pipeline.options import Launch
+from pipeline.controllers.options import Launch
 
 
 def test_a_launch_survives_the_command_line():

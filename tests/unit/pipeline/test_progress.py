@@ -4,8 +4,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from pipeline.progress import STYLE, Progress
-from pipeline.runs import RunState, StepState
+from pipeline.run_records import RunState, StepState
+from pipeline.runs.progress import STYLE, Progress
 
 
 def shown(states, terminal=False):

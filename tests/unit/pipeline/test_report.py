@@ -4,9 +4,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from pipeline.figures import read_distributions
-from pipeline.report import Version, lay_out, render
-from pipeline.runs import RunState, StepState
+from pipeline.run_records import RunState, StepState
+from pipeline.runs.figures import read_distributions
+from pipeline.runs.report import Version, lay_out, render
 
 SPLIT = StepState("train_test_split", "t1", "completed", launched=1.0, started=2.0, process=2.5, work=3.0, returned=5.0)
 STEPS = (

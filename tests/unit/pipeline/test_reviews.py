@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import reviews
 from pipeline.errors import BadRowsError, InputFileError, OutputFileError
-from pipeline.reviews import ReviewFile
+from pipeline.reviews import review_files
+from pipeline.reviews.review_files import ReviewFile
 
 GOOD = b'1,"t","fine"\n'
 
@@ -132,7 +132,7 @@ def test_threshold(tmp_path: Path, bad: int, stops: bool) -> None:
 def test_a_hopeless_file_is_given_up_when_the_quarantine_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reviews, "QUARANTINE_ROWS", 10)
+    monkeypatch.setattr(review_files, "QUARANTINE_ROWS", 10)
 
     with pytest.raises(BadRowsError, match="10 of the first 15 rows"):
         read(tmp_path, GOOD * 5 + b"x\n" * 1_000, max_bad=0.5)
@@ -182,8 +182,8 @@ def test_quarantine_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reviews, "MAX_RECORD_BYTES", 1_000)
-    monkeypatch.setattr(reviews, "_BLOCK_BYTES", 100)
+    monkeypatch.setattr(review_files, "MAX_RECORD_BYTES", 1_000)
+    monkeypatch.setattr(review_files, "_BLOCK_BYTES", 100)
 
     rows, bad, _ = read(tmp_path, GOOD + b"1,t," + b"x" * 5_000 + b"\n" + GOOD * 3)
 
@@ -203,10 +203,10 @@ def test_what_polars_writes_is_read_unchanged(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[Any, ...]], block: int
 ) -> None:
     folder = tmp_path_factory.mktemp("reviews")
-    content = pl.DataFrame(rows, schema=reviews.SCHEMA, orient="row").write_csv(quote_style="necessary").encode()
+    content = pl.DataFrame(rows, schema=review_files.SCHEMA, orient="row").write_csv(quote_style="necessary").encode()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reviews, "_BLOCK_BYTES", block)
+        patch.setattr(review_files, "_BLOCK_BYTES", block)
         assert read(folder, content)[:2] == (rows, [])
 
 
@@ -224,10 +224,10 @@ def test_blocks_make_no_difference(tmp_path_factory: pytest.TempPathFactory, con
     outcomes = []
     for size in (block, 1 << 20):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(reviews, "_BLOCK_BYTES", size)
+            patch.setattr(review_files, "_BLOCK_BYTES", size)
             outcomes.append(read(folder, content)[:2])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reviews, "_plain_rows", lambda *_: [])
+        patch.setattr(review_files, "_plain_rows", lambda *_: [])
         outcomes.append(read(folder, content)[:2])
 
     assert outcomes[0] == outcomes[1] == outcomes[2]

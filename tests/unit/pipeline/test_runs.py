@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from pipeline import runs
-from pipeline.runs import as_json, cause, read_run, step_task_ids
+from pipeline import run_records
+from pipeline.run_records import as_json, cause, read_run, step_task_ids
 
 SPLIT, TRAIN, TEST = "train_test_split", "train_processing", "test_processing"
 
@@ -175,7 +175,7 @@ def test_every_status_of_a_task_has_a_meaning():
     from clearml import Task
 
     known = {str(getattr(Task.TaskStatusEnum, name)) for name in dir(Task.TaskStatusEnum) if not name.startswith("_")}
-    assert known - set(runs._FROM_TASK) <= {"unknown", "publishing"}
+    assert known - set(run_records._FROM_TASK) <= {"unknown", "publishing"}
 
 
 @pytest.mark.parametrize(
@@ -191,4 +191,4 @@ def test_every_status_of_a_task_has_a_meaning():
 def test_a_task_on_its_way_to_a_pod_is_stopped_for_a_moment(status, reason, seconds, moving):
     """The k8s glue stops a task while it moves it to the queue of pods that start."""
     changed = {"status_reason": reason, "status_changed": "1970-01-01T00:16:40Z"}
-    assert runs.is_on_its_way(task(SPLIT, status, **changed), 1000.0 + seconds) is moving
+    assert run_records.is_on_its_way(task(SPLIT, status, **changed), 1000.0 + seconds) is moving

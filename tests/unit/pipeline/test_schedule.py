@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from clearml.automation.scheduler import ScheduleJob
 
+from pipeline.automation.schedule import SERVICES, is_source, newest_source, read_cron
+from pipeline.automation.tune import TUNE
 from pipeline.clearml_server import DatasetVersion
 from pipeline.commands.schedule import _cron
 from pipeline.errors import SettingsError
-from pipeline.schedule import SERVICES, is_source, newest_source, read_cron
-from pipeline.tune import TUNE
 
 NOW = datetime(2026, 11, 23, 10, 17, 30, tzinfo=UTC)  # a Monday
 

@@ -2,9 +2,9 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from pipeline.definitions import DATA_PREPARE
 from pipeline.errors import PipelineError, SettingsError, UsageError
-from pipeline.parameters import parse_assignments
+from pipeline.graph.definitions import DATA_PREPARE
+from pipeline.graph.parameters import parse_assignments
 from pipeline.settings import Settings, server_configured, step_requirements
 
 

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import processing, sharding, tables
-from pipeline.definitions import DATA_PREPARE
+from pipeline.controllers.fan_out import FanOut, refuses_its_data
 from pipeline.errors import DataError, SettingsError
-from pipeline.fan_out import FanOut, refuses_its_data
-from pipeline.sharding import Shard, require_whole
-from pipeline.text import CORPUS
+from pipeline.graph import sharding
+from pipeline.graph.definitions import DATA_PREPARE
+from pipeline.graph.sharding import Shard, require_whole
+from pipeline.reviews import processing, tables
+from pipeline.reviews.text import CORPUS
 
 
 @given(rows=st.integers(1, 10_000), shards=st.integers(1, 64))
@@ -172,7 +173,7 @@ def test_options_of_the_web_page_are_checked():
     [
         ("pipeline.errors.DataError: 64 shards are too many: the test set has 50 reviews", False),
         ("pipeline.errors.InputFileError: x cannot be read as parquet: y", False),
-        ("pipeline.datasets.DatasetNotFoundError: dataset version 1 cannot be opened", False),
+        ("pipeline.datasets.datasets.DatasetNotFoundError: dataset version 1 cannot be opened", False),
         ("pipeline.errors.OutputFileError: cannot write x: No space left on device", True),
         ("pipeline.clearml_server.ServerUnreachableError: no answer", True),
         ("MemoryError: out of memory", True),

@@ -2,16 +2,18 @@
 
 import ast
 import logging
+import subprocess
+import sys
 
 import pytest
 from clearml import Task
 from clearml.backend_interface.task.populate import CreateFromFunction
 from clearml.storage.callbacks import DownloadProgressReport, ProgressReport
 
-from pipeline.definitions import DATA_PREPARE
+from pipeline.controllers.step_scripts import STEP_BEGINNING, STEP_ENDING, finish_step_definition
+from pipeline.graph.definitions import DATA_PREPARE
 from pipeline.provenance import source_digest
 from pipeline.settings import step_requirements
-from pipeline.step_scripts import STEP_BEGINNING, STEP_ENDING, finish_step_definition
 from pipeline.steps.shard_joining import shard_joining
 from pipeline.steps.shard_processing import shard_processing
 from pipeline.steps.test_processing import test_processing as processing_of_test
@@ -60,6 +62,18 @@ def test_the_generated_step_compiles_and_completes_itself(generate, name):
     assert not script["repository"]
     assert script["entry_point"] == f"{name}.py"
     assert "polars==" in script["requirements"]["pip"]
+
+
+def test_the_digest_counts_every_module_that_a_step_or_the_task_tf_idf_loads():
+    code = (
+        "import sys; import pipeline.stages, pipeline.model.fitting\n"
+        "from pipeline.provenance import _STEP_CODE, PACKAGE\n"
+        "counted = {str(path) for pattern in _STEP_CODE for path in PACKAGE.glob(pattern)}\n"
+        "loaded = {name: m.__file__ for name, m in sys.modules.items() if name.startswith('pipeline.')}\n"
+        "print(*sorted(name for name, file in loaded.items() if file not in counted))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == ""
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -257,7 +257,7 @@ def test_only_training_imports_scikit_learn(tmp_path, fitted):
     file = tmp_path / FILE_NAME
     fitted(kind="linear").model.save(file)
     code = (
-        "import sys, pathlib, pipeline.models, pipeline.fit_run, pipeline.processing;"
+        "import sys, pathlib, pipeline.model.registry, pipeline.runs.fit_run, pipeline.reviews.processing;"
         "from pipeline.training import predictor as it;"
         "print(it.Predictor.load(pathlib.Path(sys.argv[1])).predict(['bad book'])[0].label, 'sklearn' in sys.modules)"
     )

@@ -2,10 +2,10 @@
 
 import pytest
 
+from pipeline.automation.tune import PARAMETERS, choices, prepared_versions, rank, read_trial
 from pipeline.clearml_server import DatasetVersion
 from pipeline.errors import SettingsError
-from pipeline.parameters import parse_assignments
-from pipeline.tune import PARAMETERS, choices, prepared_versions, rank, read_trial
+from pipeline.graph.parameters import parse_assignments
 
 
 @pytest.mark.parametrize(

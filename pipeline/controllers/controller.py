@@ -1,0 +1,394 @@
+"""The process that runs a pipeline's graph: the SDK's controller, tamed. The graphs are in modules of their own.
+
+`python -m pipeline run` starts it as a process of its own, in every mode: the SDK ends the process that enqueues a
+pipeline, keeps one main task per process and reports on exit, none of which the command line can use. What that
+process runs is `Definition.entry_script`, five lines stored on the controller's task, so an agent needs no repository
+to run it again: only an interpreter in which this package is installed.
+
+How the SDK's controller is tamed, each for a reason met in real runs:
+
+- launches are one at a time (two at once: "Failed reloading Task: missing id") and a launch that fails is repeated,
+  then ends the step as failed; the SDK would wait for ever for a step that is in no queue;
+- a step that the k8s glue moves to its pod, and stops for that, is not taken for an aborted one (`step_jobs`);
+- a step whose worker is gone without a word is ended as failed (`lost_workers`), and run once more;
+- shards wait while as many as may be are under way, and one that failed is run again alone (`fan_out`);
+- generated steps carry a digest of this package, so that a cached step is reused only for the same code, and end with
+  `pipeline.process.timeline.complete` (`step_scripts`);
+- what a run is told besides its parameters stands on the controller's task, to be read by an agent and edited by
+  whoever clones it (`options`);
+- a pipeline that is a step of another one goes to the controllers' queue only while a worker is idle there, else it
+  runs beside the outer controller: two controllers never wait for each other's worker;
+- a pipeline inside one that has been aborted stops too (`outer`);
+- a controller leaves what it hands on (`Definition.results`) on its own task before it is completed.
+
+Outside system: the ClearML server, through the SDK. Nothing here prints for a person; `pipeline.runs.progress` does,
+from what the server says.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from clearml import Task
+from clearml.automation import PipelineController
+from clearml.automation.job import LocalClearmlJob
+
+from pipeline import provenance, run_records
+from pipeline.agent_values import AgentValues
+from pipeline.clearml_server import ClearmlServer
+from pipeline.controllers import drafts, options
+from pipeline.controllers.fan_out import FanOut
+from pipeline.controllers.lost_workers import LostWorkers, is_lost
+from pipeline.controllers.options import Launch
+from pipeline.controllers.outer import Outer
+from pipeline.controllers.step_jobs import LocalStep, QueuedStep, StepJob
+from pipeline.controllers.step_scripts import STEP_BEGINNING, finish_step_definition
+from pipeline.graph import sharding
+from pipeline.graph.definitions import Definition
+from pipeline.settings import IN_PROCESS, QUEUE, step_requirements
+
+POLL_MINUTES = 0.3 / 60
+LAUNCH_ATTEMPTS = 3
+
+SDK_LOGGER = "clearml.automation.controller"
+"""Warns of each shard that waits, each time that a step ends."""
+
+RESULTS_SECTION = "return"
+
+
+def run_controller(build: Callable[[Launch], Controller], arguments: list[str] | None = None) -> None:
+    """Run a controller: on a person's machine as told by the one argument, under an agent as told by its task.
+
+    Args:
+        build: Returns the pipeline, ready to start in any mode.
+        arguments: The process's arguments; by default its own.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    launch = Launch.from_json(arguments[0]) if arguments else Launch(queue=AgentValues.load().queue)
+    pipe = build(launch)
+    if launch.announce:
+        _announce(Path(launch.announce), pipe.id)
+    if pipe.mode == QUEUE:
+        pipe.start(queue=launch.controllers_queue)  # on a person's machine the process ends in this call
+    else:
+        pipe.start_locally(run_pipeline_steps_locally=pipe.mode == IN_PROCESS)
+    _end(pipe)
+
+
+class Controller(PipelineController):  # type: ignore[misc]
+    """The SDK's controller with the changes that the module's docstring lists."""
+
+    _task_template_header = STEP_BEGINNING + PipelineController._task_template_header
+
+    def __init__(self, definition: Definition, launch: Launch) -> None:
+        self.definition = definition
+        self._launches = threading.Lock()
+        self._parts: dict[str, str] = {}
+        self._launching = ""
+        self.given_up = False
+        """The pipeline around this one has ended badly; this one has no purpose any more."""
+        self._lost = LostWorkers()
+        super().__init__(
+            name=definition.name,
+            project=definition.project,
+            version=provenance.PACKAGE_VERSION,
+            pool_frequency=POLL_MINUTES,
+            packages=step_requirements(),
+            skip_global_imports=False,
+            enable_local_imports=False,
+            retry_on_failure=_run_again,
+        )
+        self._clearml_job_class = QueuedStep
+        self.server = ClearmlServer.of_task(self.task)
+        self._outer = Outer(self.server, self.task.id)
+        logging.getLogger(SDK_LOGGER).addFilter(lambda record: "Skipping launching step" not in record.getMessage())
+        self.options = options.connect(self.task, launch, definition.all_steps)
+        self.set_default_execution_queue(self.options["queue"])
+        self.mode = launch.mode if self.task.running_locally() else self.options["mode"]
+        self.task.set_user_properties(**{options.MODE_PROPERTY: self.mode})
+        self.fan_out = FanOut.of_options(self.options, definition.shardable, in_process=self.mode == IN_PROCESS)
+        self.definition = definition.with_shards(self.fan_out.shards)
+        StepJob.look_in_cache = self.options["cache"]
+        StepJob.preferred = self._steps_of_run(self.options["from_run"])
+        values = definition.defaults | dict(launch.parameters)
+        for parameter in definition.parameters:
+            self.add_parameter(
+                parameter.name,
+                default=values[parameter.name],
+                description=parameter.description,
+                param_type=parameter.type.__name__,
+            )
+
+    def add_function(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        *,
+        inputs: Mapping[str, str | int],
+        outputs: Sequence[str],
+        task_type: str = "data_processing",
+    ) -> None:
+        """Add a step that calls a function of `pipeline.steps`.
+
+        Args:
+            name: The step; its parents are the definition's.
+            function: Shipped by source.
+            inputs: Argument → value, or a reference like `${step.output}`.
+            outputs: Names of what the function returns, in order.
+            task_type: ClearML's type of its task.
+        """
+        self._forget_other_definition(name, function.__name__, inputs)
+        self.add_function_step(
+            name=name,
+            function=function,
+            function_kwargs=dict(inputs),
+            function_return=list(outputs),
+            execution_queue=sharding.value_of(self.options["queues"], name) or None,
+            packages=step_requirements(),
+            cache_executed_step=True,
+            repo="",
+            parents=list(self.definition.graph[name]),
+            auto_connect_frameworks=False,
+            auto_connect_arg_parser=False,
+            task_type=task_type,
+        )
+
+    def add_task(
+        self,
+        name: str,
+        draft: str,
+        *,
+        section: str,
+        parameters: Mapping[str, str],
+        before: Callable[[Any, Any, dict[str, Any]], bool] | None = None,
+        metrics: Sequence[tuple[str, str]] = (),
+        models: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """Add a step that is a clone of a task.
+
+        Args:
+            name: The step; its parents are the definition's.
+            draft: The task.
+            section: The section of its parameters.
+            parameters: Its parameters → values, or references like `${step.parameters.section/name}`.
+            before: Called before it is launched, with this pipeline, the step's node and its parameters.
+            metrics: Scalars (title, series) of the task that the pipeline shows as its own.
+            models: Its output models, likewise: what the task calls it, what the pipeline calls it.
+        """
+        image = self.options["images"].get(name)
+        self.add_step(
+            name=name,
+            base_task_id=draft,
+            parents=list(self.definition.graph[name]),
+            parameter_override={f"{section}/{parameter}": value for parameter, value in parameters.items()},
+            task_overrides={"container.image": image} if image else None,
+            execution_queue=self.options["queues"].get(name) or None,
+            pre_execute_callback=before,
+            cache_executed_step=True,
+            monitor_metrics=list(metrics) or None,
+            monitor_models=list(models) or None,
+        )
+
+    def add_pipeline(self, name: str, definition: Definition, *, parameters: Mapping[str, str]) -> None:
+        """Add a step that is a pipeline: its controller runs anew every time, and finds its own steps in the cache.
+
+        Args:
+            name: The step; its parents are the definition's.
+            definition: The pipeline; its draft is cloned.
+            parameters: Its parameters → values or references.
+        """
+        draft = drafts.ensure_draft(self.server, definition)
+        self._parts[name] = self.server.tasks(["project"], id=[draft])[0]["project"]
+        self.add_step(
+            name=name,
+            base_task_id=draft,
+            parents=list(self.definition.graph[name]),
+            parameter_override={
+                **{f"{self._args_section}/{parameter}": value for parameter, value in parameters.items()},
+                **options.of_part(self.options, name, definition, mode=self.mode),
+            },
+            execution_queue=self.options["queues"].get(name) or self.options["controllers_queue"],
+        )
+
+    def _steps_of_run(self, run_id: str) -> frozenset[str]:
+        """Return the tasks of an earlier run's steps, those included that it found in the cache itself."""
+        if not run_id:
+            return frozenset()
+        found = {
+            step
+            for item in self.server.tasks(run_records.RUN_FIELDS, id=[run_id])
+            for step in run_records.step_task_ids(item)
+        }
+        for task in self.server.tasks(["type"], parent=[run_id]):
+            found |= {task["id"]}
+            found |= self._steps_of_run(task["id"]) if task["type"] == run_records.CONTROLLER_TYPE else set()
+        return frozenset(found)
+
+    def _forget_other_definition(self, name: str, function: str, inputs: Mapping[str, Any]) -> None:
+        """Let the SDK make a step's definition anew where the one on a cloned controller is of another graph.
+
+        Under an agent it takes what is stored; with another number of shards the same step does something else.
+        """
+        stored = (self.task.data.configuration or {}).get(name)
+        if stored is None or self.task.running_locally():
+            return
+        definition = json.loads(stored.value or "{}")
+        known = {key for section in (definition.get("hyperparams") or {}).values() for key in section}
+        image = (definition.get("container") or {}).get("image") or ""
+        wanted = (f"{function}.py", set(inputs), sharding.value_of(self.options["images"], name))
+        if (definition["script"]["entry_point"], known, image) != wanted:
+            del self.task.data.configuration[name]
+
+    def _start(self, *args: Any, **kwargs: Any) -> bool:
+        if self._clearml_job_class is LocalClearmlJob:
+            self._clearml_job_class = LocalStep
+        return bool(super()._start(*args, **kwargs))
+
+    def _prepare_pipeline(self, *args: Any, **kwargs: Any) -> None:
+        super()._prepare_pipeline(*args, **kwargs)
+        if not self.task.running_locally():
+            self._describe_parameters()
+
+    def _describe_parameters(self) -> None:
+        """Put types and descriptions back, which the SDK drops when an agent's controller reads its parameters."""
+        values = self.get_parameters()
+        self.server.call(
+            "tasks.edit_hyper_params",
+            task=self.id,
+            force=True,
+            hyperparams=[
+                {
+                    "section": self._args_section,
+                    "name": parameter.name,
+                    "value": str(values[parameter.name]),
+                    "type": parameter.type.__name__,
+                    "description": parameter.description,
+                }
+                for parameter in self.definition.parameters
+            ],
+        )
+
+    def _create_task_from_function(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        definition: dict[str, Any] = super()._create_task_from_function(*args, **kwargs)
+        finish_step_definition(definition, image=sharding.value_of(self.options["images"], str(definition["name"])))
+        return definition
+
+    def _launch_node(self, node: Any) -> bool:
+        with self._launches:
+            if self.fan_out.must_wait(node.name, self._nodes.values()):
+                return False  # it has no task yet: the SDK asks again when the next step has ended
+            for attempt in range(1, LAUNCH_ATTEMPTS + 1):
+                try:
+                    launched = self._launch(node)
+                    if launched or node.executed or node.skip_job:
+                        return launched
+                    problem = f"no place in queue {node.queue or self._default_execution_queue!r}"
+                except Exception as error:  # the SDK raises anything here; in its thread pool it would end the run mute
+                    problem = f"{type(error).__name__}: {error}"
+                print(f"Step {node.name} could not be launched (attempt {attempt} of {LAUNCH_ATTEMPTS}): {problem}")
+                time.sleep(0.5 * attempt)
+                if node.job and node.job.launch(queue_name=node.queue or self._default_execution_queue):
+                    return True
+            self._pipeline_task_status_failed = True
+            if node.job:
+                node.job.task.mark_failed(force=True, status_reason=f"could not be launched: {problem}")
+                return True
+            node.skip_job = True
+            return True
+
+    def _launch(self, node: Any) -> bool:
+        if node.name not in self._parts:
+            return bool(super()._launch_node(node))
+        usual = self._clearml_job_class
+        if usual is QueuedStep and not self.server.idle_workers_of(node.queue):
+            print(f"No worker is idle on queue {node.queue}: {node.name} runs beside this controller")
+            self._clearml_job_class = LocalStep
+        self._launching = node.name
+        try:
+            return bool(super()._launch_node(node))
+        finally:
+            self._launching, self._clearml_job_class = "", usual
+
+    def _get_target_project(self, return_project_id: bool = False) -> str:
+        """Return the project of the steps' tasks; the run of a pipeline belongs to that pipeline's own."""
+        if return_project_id and self._launching:
+            return self._parts[self._launching]
+        return str(super()._get_target_project(return_project_id=return_project_id))
+
+    def _relaunch_node(self, node: Any) -> None:
+        super()._relaunch_node(node)
+        # The SDK stops the task before it enqueues it again, and at our pace would read that stop as the step's end.
+        node.job._last_status = None
+        node.job._last_status_ts = 0
+
+    def stop(self, *args: Any, **kwargs: Any) -> None:
+        """End the run; what it hands on is on its task before that is closed."""
+        if not self._pipeline_task_status_failed:
+            self._leave_results()
+        super().stop(*args, **kwargs)
+
+    def _leave_results(self) -> None:
+        """Put ids and numbers of the dataset versions on this controller's task, where an outer pipeline finds them."""
+        ids = {}
+        for name, step in self.definition.results.items():
+            made_by = self._nodes[step].executed
+            if not isinstance(made_by, str):
+                return  # aborted, or a step was: there is nothing to hand on
+            ids[name] = str(Task.get_task(task_id=made_by).get_parameter(f"{RESULTS_SECTION}/dataset_id"))
+        found = {
+            task["id"]: task.get("runtime") or {} for task in self.server.tasks(["runtime"], id=list(ids.values()))
+        }
+        facts = {
+            **{f"{name}_dataset_id": dataset for name, dataset in ids.items()},
+            **{f"{name}_dataset_version": str(found[dataset].get("version")) for name, dataset in ids.items()},
+        }
+        if facts:
+            self.server.call(
+                "tasks.edit_hyper_params",
+                task=self.id,
+                force=True,
+                hyperparams=[
+                    {"section": RESULTS_SECTION, "name": name, "value": value} for name, value in facts.items()
+                ],
+            )
+
+    def _update_nodes_status(self) -> None:
+        super()._update_nodes_status()
+        if not self.given_up and self._outer.has_given_up():
+            print("The pipeline around this one has ended: stopping")
+            self.given_up = True
+            self._stop_event.set()  # the loop that called this ends, and aborts the running steps
+        running = [node.job for node in self._nodes.values() if node.job and not isinstance(node.job, LocalClearmlJob)]
+        self._lost.end_silent([job.task_id() for job in running if job.is_running()])
+
+
+def _run_again(pipeline: Any, node: Any, retries: int) -> bool:
+    """Run a step once more if its worker was lost, a shard as often as it may be; others would fail again."""
+    node.job.task.reload()
+    why = f"{node.job.task.data.status_reason} {node.job.task.data.status_message}"
+    lost = retries < 1 and is_lost(why)
+    return lost or bool(pipeline.fan_out.is_tried_again(pipeline.server, node.name, node.job.task_id(), retries))
+
+
+def _announce(file: Path, task_id: str) -> None:
+    whole = file.with_suffix(".part")
+    whole.write_text(task_id, encoding="utf-8")
+    os.replace(whole, file)
+
+
+def _end(pipe: Controller) -> None:
+    """End the controller with the truth: complete now if all is well, an exit code that the agent reports if not."""
+    task = Task.get_task(task_id=pipe.id)
+    if pipe.given_up:
+        task.mark_failed(force=True, status_reason="the pipeline around it has ended")
+    if task.status in (Task.TaskStatusEnum.failed, Task.TaskStatusEnum.stopped):
+        sys.exit(1)
+    task.mark_completed()

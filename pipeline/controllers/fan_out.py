@@ -1,0 +1,95 @@
+"""How a controller deals with the shards of its steps: how many at once, which failures are worth another try.
+
+It must not know what the steps do. Outside system: the ClearML server, asked for the console of a shard that failed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.clearml_server import ClearmlServer
+from pipeline.errors import PipelineError
+from pipeline.graph import sharding
+
+CONSOLE_LINES = 50
+
+_REFUSAL = re.compile(
+    r"pipeline\.(errors\.(Data|InputFile|BadRows|Lexicon|Settings)Error|datasets\.datasets\.Dataset\w+Error): .+",
+    re.ASCII,
+)
+"""What the traceback of a step ends with that does not like its data: it would say the same again."""
+
+
+@dataclass(frozen=True)
+class FanOut:
+    """A run's shards."""
+
+    shardable: Collection[str] = ()
+    """The steps that are split."""
+    shards: int = 1
+    at_once: int = sharding.NO_LIMIT
+    """Shards that are in queues or running at the same time."""
+    retries: int = sharding.RETRIES
+    """How often one that failed is run again."""
+
+    @classmethod
+    def of_options(cls, options: Mapping[str, Any], shardable: Collection[str], *, in_process: bool) -> FanOut:
+        """Read the options of a run as they stand on the controller's task, where a person may have edited them.
+
+        Args:
+            options: The options.
+            shardable: The steps that can be split.
+            in_process: Whether no queue's workers bound what runs at once; this machine's cores do so then.
+
+        Raises:
+            SettingsError: One of them is no number, or out of range.
+        """
+        limit = sharding.whole_number(options["max_parallel"], "max_parallel", 0, 2 * sharding.MOST_SHARDS)
+        return cls(
+            shardable=shardable,
+            shards=sharding.whole_number(options["shards"], "shards", 1, sharding.MOST_SHARDS),
+            at_once=limit or (os.cpu_count() or 1 if in_process else sharding.NO_LIMIT),
+            retries=sharding.whole_number(options["retries"], "retries", 0, sharding.MOST_RETRIES),
+        )
+
+    def is_shard(self, step: str) -> bool:
+        """Return whether a step is a shard of another one."""
+        base = sharding.base_of(step)
+        return base != step and base in self.shardable
+
+    def must_wait(self, step: str, nodes: Iterable[Any]) -> bool:
+        """Return whether a step is a shard and as many as may be are under way.
+
+        Args:
+            step: The step that could be launched.
+            nodes: All steps, as the SDK's controller has them.
+        """
+        if not self.at_once or not self.is_shard(step):
+            return False
+        under_way = [node for node in nodes if self.is_shard(node.name) and node.job and node.executed is None]
+        return len(under_way) >= self.at_once
+
+    def is_tried_again(self, server: ClearmlServer, step: str, task_id: str, tries: int) -> bool:
+        """Return whether a step that failed is a shard which is worth another try.
+
+        Args:
+            server: The server.
+            step: The step.
+            task_id: Its task.
+            tries: How often it has been run again already.
+        """
+        if not self.is_shard(step) or tries >= self.retries:
+            return False
+        try:
+            return not refuses_its_data(server.console(task_id, CONSOLE_LINES))
+        except PipelineError:
+            return True
+
+
+def refuses_its_data(lines: Iterable[str]) -> bool:
+    """Return whether a console ends with an error that would come again."""
+    return any(_REFUSAL.fullmatch(line) for line in lines)

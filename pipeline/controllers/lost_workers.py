@@ -1,0 +1,58 @@
+"""Steps whose worker is gone without a word: found, and ended as failed; the controller runs them once more.
+
+A machine that dies reports nothing: its step would stay "running" for ever. It must not run anything again itself
+(`pipeline.controllers.controller` does). Outside system: the ClearML server, through its adapter.
+"""
+
+from __future__ import annotations
+
+import time
+
+from pipeline.clearml_server import ClearmlServer
+from pipeline.errors import PipelineError
+
+AFTER_S = 90.0
+LOOK_EVERY_S = 10.0
+REASON = "worker lost"
+SIGNS = (REASON, "no sign of life", "non-responsive", "had died")
+"""How we, the server's watchdog and `task server-up` say that a step's worker is gone, in its reason or message."""
+
+
+def is_lost(why: str) -> bool:
+    """Return whether a step ended because its worker is gone.
+
+    Args:
+        why: The reason and the message of its task's status.
+    """
+    return any(sign in why.lower() for sign in SIGNS)
+
+
+class LostWorkers:
+    """Ends steps whose worker is gone: no sign of life from the task, and the worker is no longer listed."""
+
+    def __init__(self) -> None:
+        self._server: ClearmlServer | None = None
+        self._looked = time.monotonic()
+        self._silent_since: dict[str, tuple[str, float]] = {}
+
+    def end_silent(self, task_ids: list[str]) -> None:
+        """Mark those of the running tasks as failed that nobody runs any more."""
+        if not task_ids or time.monotonic() - self._looked < LOOK_EVERY_S:
+            return
+        self._looked = time.monotonic()
+        try:
+            self._server = self._server or ClearmlServer.connect()
+            workers = self._server.live_workers()
+            tasks = self._server.tasks(["last_update", "last_worker", "status"], id=task_ids)
+        except PipelineError as error:
+            print(f"Could not look after the running steps: {error}")
+            return
+        for task in tasks:
+            update = str(task.get("last_update"))
+            known, since = self._silent_since.get(task["id"], ("", 0.0))
+            if known != update or task.get("last_worker") in workers or task["status"] != "in_progress":
+                self._silent_since[task["id"]] = (update, time.monotonic())
+            elif time.monotonic() - since > AFTER_S:
+                reason = f"{REASON}: no sign of life from {task.get('last_worker')} for {AFTER_S:.0f} s"
+                print(f"Step {task['id']}: {reason}")
+                self._server.call("tasks.failed", task=task["id"], force=True, status_reason=reason)

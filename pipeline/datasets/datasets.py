@@ -1,0 +1,312 @@
+"""The adapter for ClearML datasets: read a version, make a version.
+
+Why not `Dataset` as it is: two versions may carry the same number there (and `get` takes whichever was touched last),
+a version under construction is found like a finished one, and a killed upload leaves a version that looks alive.
+Here a version number is taken once, only finished versions are read, and what fails is removed.
+
+It must not know what is in the files. Outside system: the ClearML server and its file server, through the SDK.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clearml import Task
+from clearml.backend_interface.session import SendError
+
+from pipeline.clearml_server import ClearmlServer, DatasetVersion
+from pipeline.datasets.lean import COMPRESSED, LeanDataset
+from pipeline.errors import DataError, PipelineError
+from pipeline.versions import unique_version
+
+NAMELESS_S = 3.0
+"""A version without maker and number that has neither after these seconds was left by a process that was killed."""
+
+
+class DatasetNotFoundError(DataError):
+    """There is no such dataset, or no such version of it."""
+
+    exit_code = 26
+
+
+class DatasetStateError(DataError):
+    """A dataset version is not what it should be: unfinished, or made of other data."""
+
+    exit_code = 27
+
+
+@dataclass(frozen=True)
+class DatasetSource:
+    """A finished dataset version, readable."""
+
+    id: str
+    project: str
+    name: str
+    version: str
+    _dataset: Any
+
+    def local_folder(self) -> Path:
+        """Return a folder that holds its files (and its parents'); the SDK caches it, so it must not be changed."""
+        return Path(self._dataset.get_local_copy())
+
+    def own_names(self) -> list[str]:
+        """Return the names of the files that it adds to its parents'."""
+        entries = self._dataset.file_entries
+        return sorted(entry.relative_path for entry in entries if entry.parent_dataset_id == self.id)
+
+    def own_files(self, folder: Path) -> list[Path]:
+        """Fetch the files that it adds to its parents' into a new folder, in the order of their names.
+
+        Raises:
+            DatasetStateError: A file is not where the server says.
+        """
+        try:
+            self._dataset._extract_dataset_archive(target_folder=folder)
+        except ValueError as error:
+            raise DatasetStateError(f"version {self.version} of dataset {self.name!r}: {error}") from error
+        files = [folder / name for name in self.own_names()]
+        absent = [file.name for file in files if not file.is_file()]
+        if absent:
+            raise DatasetStateError(
+                f"version {self.version} of dataset {self.name!r} lacks {', '.join(absent)} on the file server"
+            )
+        return files
+
+
+def require_version(server: ClearmlServer, project: str, name: str, version: str) -> DatasetVersion:
+    """Return the finished version, without reading it.
+
+    Raises:
+        DatasetNotFoundError: It does not exist; the message lists what does.
+        DatasetStateError: It exists, but was never finished.
+    """
+    versions = server.dataset_versions(project, name)
+    if not versions:
+        others = server.datasets(project)
+        raise DatasetNotFoundError(
+            f"dataset {name!r} does not exist in project {project!r}"
+            + (f"; datasets there: {', '.join(others)}" if others else ", which has no datasets"),
+            hint="task upload-dataset -- train.csv (or, to try it: task upload-dataset -- --sample); "
+            "another one: --set dataset_name=... --set dataset_project=...",
+        )
+    found = [item for item in versions if item.version == version]
+    final = [item for item in found if item.final]
+    if final:
+        return final[-1]
+    existing = ", ".join(item.version for item in versions if item.final) or "none is finished"
+    if found:
+        raise DatasetStateError(
+            f"version {version} of dataset {name!r} was never finished; finished versions: {existing}",
+            hint="run its upload again: task upload-dataset",
+        )
+    raise DatasetNotFoundError(
+        f"dataset {name!r} in project {project!r} has no version {version}; versions: {existing}",
+        hint=f"--set dataset_version={_nearest(version, versions)}",
+    )
+
+
+def _nearest(wanted: str, versions: Sequence[DatasetVersion]) -> str:
+    """Return the last version of the same depth: who asks for batch 1.7 does not want a split of batch 1.2."""
+    final = [item.version for item in versions if item.final]
+    return next(
+        (item for item in reversed(final) if item.count(".") == wanted.count(".")), final[-1] if final else "1.0"
+    )
+
+
+def open_version(*, dataset_id: str, alias: str) -> DatasetSource:
+    """Open a finished version for reading, and record on the running task that it was used, as `alias`.
+
+    Raises:
+        DatasetNotFoundError: No dataset has that id.
+    """
+    try:
+        dataset = LeanDataset.get(dataset_id, alias=alias)
+    except ValueError as error:
+        raise DatasetNotFoundError(f"dataset version {dataset_id} cannot be opened: {error}") from error
+    return DatasetSource(dataset.id, dataset.project, dataset.name, str(dataset.version), dataset)
+
+
+class DatasetDraft:
+    """A dataset version under construction.
+
+    Attributes:
+        id: Its id, which is also its task's.
+        version: Its number.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
+        self._compression = zipfile.ZIP_STORED
+        self.id: str = dataset.id
+        self.version: str = str(dataset.version)
+
+    def add(self, file: Path) -> None:
+        """Add a file under its own name."""
+        if file.suffix not in COMPRESSED:
+            self._compression = zipfile.ZIP_DEFLATED
+        self._dataset.add_files(str(file), local_base_folder=str(file.parent))
+
+    def upload(self) -> None:
+        """Send the files, zipped by one thread: the results of several the SDK unpacks into memory and zips again."""
+        # The SDK's preview needs pandas; ours is the table that callers report.
+        self._dataset.upload(show_progress=False, preview=False, max_workers=1, compression=self._compression)
+
+    def report_plot(self, title: str, series: str, figure: Any) -> None:
+        """Show a plotly figure on the dataset's task."""
+        self._dataset.get_logger().report_plotly(title, series, figure, iteration=0)
+
+    def report_table(self, title: str, series: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Show a table on the dataset's task; the first row is the header."""
+        self._dataset.get_logger().report_table(title, series, iteration=0, table_plot=[list(row) for row in rows])
+
+
+@contextlib.contextmanager
+def new_version(
+    server: ClearmlServer,
+    *,
+    project: str,
+    name: str,
+    version: str,
+    parents: Sequence[str] = (),
+    description: str = "",
+    facts: Mapping[str, object] | None = None,
+    exact: bool = False,
+) -> Iterator[DatasetDraft]:
+    """Make a dataset version: finished when the block ends, gone when the block fails.
+
+    Args:
+        server: The server, to look at the versions that exist.
+        project: The dataset's project.
+        name: The dataset's name.
+        version: The number wanted; `1.2.1` becomes `1.2.1.post2` if it is taken.
+        parents: Ids of the versions whose files it contains too.
+        description: Shown on the dataset's page.
+        facts: `section/name` → value, recorded on the dataset's task: what it was made from, and how.
+        exact: Take the number wanted or none.
+
+    Raises:
+        DatasetStateError: The version could not be stored, or `exact` and it is taken.
+    """
+    taken = {item.version for item in server.dataset_versions(project, name)}
+    if exact and version in taken:
+        raise DatasetStateError(
+            f"version {version} of dataset {name!r} exists already", hint="is another upload going on?"
+        )
+    dataset = None
+    try:
+        dataset = LeanDataset.create(
+            dataset_project=project,
+            dataset_name=name,
+            dataset_version=unique_version(version, taken),
+            parent_datasets=list(parents),
+            description=description,
+        )
+        _make_unique(server, dataset, project, name)
+        if facts:
+            Task.get_task(task_id=dataset.id).set_parameters({key: str(value) for key, value in facts.items()})
+        draft = DatasetDraft(dataset)
+        yield draft
+        draft.upload()
+        _require_stored(server, dataset)
+        dataset.finalize()
+        if not dataset.is_final():
+            raise ValueError("the upload did not reach the server whole")
+    except BaseException as error:
+        dataset_id = dataset.id if dataset is not None else None
+        refusal = _refusal(server, dataset_id, error)
+        if dataset_id:
+            discard(dataset_id)
+        if refusal:
+            raise DatasetStateError(
+                f"version {version} of dataset {name!r} could not be stored: {refusal}",
+                hint="look at the server's free space: task server-status; then run the same command again",
+            ) from error
+        raise
+
+
+def _require_stored(server: ClearmlServer, dataset: Any) -> None:
+    """Check that the server has the files and the list of them: some refusals the SDK only logs."""
+    wanted = {entry.artifact_name for entry in dataset.file_entries if entry.parent_dataset_id == dataset.id}
+    task = server.tasks(["execution.artifacts"], id=[dataset.id])[0]
+    stored = {artifact["key"] for artifact in (task.get("execution") or {}).get("artifacts") or []}
+    if not wanted | {"state"} <= stored:
+        raise ValueError("the upload did not reach the server whole")
+
+
+def _refusal(server: ClearmlServer, dataset_id: str | None, error: BaseException) -> str:
+    """Return what the server said, if it is the server that made the SDK fail."""
+    if isinstance(error, SendError):
+        return str(getattr(getattr(error.result, "meta", None), "result_msg", None) or error)
+    if not isinstance(error, ValueError) or "upload" not in str(error).lower() or dataset_id is None:
+        return ""
+    try:  # what the SDK does not hand on: any small write tells
+        server.call("tasks.ping", task=dataset_id)
+    except PipelineError as refused:
+        return refused.message
+    return str(error)
+
+
+def _make_unique(server: ClearmlServer, dataset: Any, project: str, name: str) -> None:
+    """Renumber `dataset` if another run took its number at the same moment and was first."""
+    versions = server.dataset_versions(project, name)
+    same = [item for item in versions if item.version == str(dataset.version)]
+    if same and min(same, key=lambda item: (item.created, item.id)).id != dataset.id:
+        dataset.version = unique_version(str(dataset.version), {item.version for item in versions})
+
+
+def discard(dataset_id: str) -> None:
+    """Remove an unfinished version with its files; what cannot be removed is marked as failed.
+
+    A server that takes neither keeps an unfinished version; the next upload or run removes it.
+    """
+    logger = logging.getLogger("clearml")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        LeanDataset.delete(dataset_id=dataset_id, force=True)
+    except Exception:  # the SDK raises anything here; the version must not look alive in any case
+        with contextlib.suppress(SendError, ValueError):
+            Task.get_task(task_id=dataset_id).mark_failed(force=True, status_reason="upload was not finished")
+    finally:
+        logger.setLevel(level)
+
+
+def discard_unfinished(server: ClearmlServer, project: str, name: str, makers: set[str] | None = None) -> list[str]:
+    """Remove the versions that nobody is making any more; return their numbers.
+
+    Args:
+        server: The server.
+        project: The dataset's project.
+        name: The dataset's name.
+        makers: Only versions made by these tasks; by default, by any task that is not running.
+    """
+    unfinished = [item for item in server.dataset_versions(project, name) if not item.final]
+    if makers is None:
+        parents = sorted({item.parent for item in unfinished if item.parent})
+        running = {
+            task["id"]
+            for task in (server.tasks(["status"], id=parents) if parents else [])
+            if task["status"] == "in_progress"
+        }
+        gone = [item for item in unfinished if item.parent not in running]
+    else:
+        nameless = _nameless(unfinished)
+        if nameless:  # one that lives has its maker and number in a moment
+            time.sleep(NAMELESS_S)
+            nameless &= _nameless(server.dataset_versions(project, name))
+        gone = [item for item in unfinished if item.parent in makers or item.id in nameless]
+    for item in gone:
+        discard(item.id)
+    return [item.version for item in gone]
+
+
+def _nameless(versions: Sequence[DatasetVersion]) -> set[str]:
+    """Return the versions that have neither maker nor number yet: the SDK writes both down a few calls later."""
+    return {item.id for item in versions if not (item.final or item.parent or item.version)}

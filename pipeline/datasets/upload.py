@@ -1,0 +1,216 @@
+"""Use case "upload a dataset": a review file becomes version 1.0 (empty) and one child version per batch of rows.
+
+It can be stopped at any moment and run again: what is complete is recognised by its content and left alone, what was
+begun is removed and made again. Nothing is published before the whole file has been read once, so a file with too many
+bad rows leaves no half dataset behind. It must not read rows itself (`pipeline.reviews.review_files`), and an
+`Observer` is told what happens. Outside systems: the review file, the ClearML server through its adapters.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import io
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import polars as pl
+
+from pipeline import provenance
+from pipeline.clearml_server import ClearmlServer, DatasetVersion
+from pipeline.datasets import datasets
+from pipeline.datasets.datasets import DatasetStateError
+from pipeline.errors import OutputFileError
+from pipeline.process import locks, scratch
+from pipeline.reviews import frames, plots
+from pipeline.reviews.review_files import ReviewFile
+from pipeline.versions import ROOT, next_batch_version
+
+CONTENT_FACT = "Upload/content_sha256"
+
+
+class Observer(Protocol):
+    """Somebody who is told how far an upload is."""
+
+    def begin(self, text: str) -> None:
+        """Take notice of the part of the work that begins."""
+
+    def advance(self, share: float) -> None:
+        """Take notice of the share of that part which is done."""
+
+    def note(self, text: str) -> None:
+        """Take notice of one thing in words."""
+
+
+@dataclass
+class Upload:
+    """What an upload has come to."""
+
+    made: dict[str, str] = field(default_factory=dict)
+    """Version → id of what this run added."""
+    kept: dict[str, str] = field(default_factory=dict)
+    """Version → id of what was there already."""
+    rows: int = 0
+    bad_rows: int = 0
+    quarantine: Path | None = None
+
+
+def upload(
+    server: ClearmlServer, reviews: ReviewFile, observer: Observer, *, project: str, name: str, batch_rows: int
+) -> Upload:
+    """Upload a review file.
+
+    Raises:
+        InputFileError: It is no review file.
+        BadRowsError: Too many of its rows are bad.
+        DatasetStateError: The dataset holds other data, or another upload of it is going on.
+        OutputFileError: There is no room for a batch on this machine.
+    """
+    with _alone(server, project, name):
+        observer.begin("Checking")
+        for _ in reviews.batches(batch_rows):
+            observer.advance(reviews.summary.bytes_read / max(reviews.size, 1))
+        summary = copy.copy(reviews.summary)
+        result = Upload(rows=summary.rows, bad_rows=summary.bad, quarantine=summary.quarantine)
+        for version in datasets.discard_unfinished(server, project, name):
+            observer.note(f"version {version} was never finished: removed")
+        existing = {item.version: item for item in server.dataset_versions(project, name) if item.final}
+        parent = _ensure_root(server, existing, result, project, name)
+        batches = -(-summary.rows // batch_rows)
+        observer.begin("Uploading")
+        version = ROOT
+        for number, rows in enumerate(reviews.batches(batch_rows), 1):
+            version = next_batch_version([version])
+            parent = _ensure_batch(
+                server,
+                existing.get(version),
+                result,
+                _Batch(reviews.path.name, number, rows, version, parent, batch_rows),
+                project=project,
+                name=name,
+            )
+            observer.advance(number / batches)
+        return result
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """One batch on its way to its version."""
+
+    source: str
+    number: int
+    rows: pl.DataFrame
+    version: str
+    parent: str
+    batch_rows: int
+
+
+def _ensure_root(
+    server: ClearmlServer, existing: dict[str, DatasetVersion], result: Upload, project: str, name: str
+) -> str:
+    """Return the id of the empty first version, made if it is not there."""
+    if ROOT in existing:
+        result.kept[ROOT] = existing[ROOT].id
+        return existing[ROOT].id
+    description = "Empty root of all versions"
+    with (
+        _no_print(),
+        datasets.new_version(
+            server, project=project, name=name, version=ROOT, exact=True, description=description
+        ) as draft,
+    ):
+        pass
+    result.made[ROOT] = draft.id
+    return draft.id
+
+
+def _ensure_batch(
+    server: ClearmlServer, found: DatasetVersion | None, result: Upload, batch: _Batch, *, project: str, name: str
+) -> str:
+    """Return the id of the batch's version, made if it is not there.
+
+    Raises:
+        DatasetStateError: It is there and holds other rows.
+    """
+    with tempfile.TemporaryDirectory(dir=scratch.own_folder()) as folder:
+        csv = Path(folder) / f"reviews_{batch.number:05d}.csv"
+        try:
+            batch.rows.write_csv(csv)
+        except OSError as error:
+            raise OutputFileError(
+                f"batch {batch.number} cannot be written to {folder}: {error.strerror or error}",
+                hint="make room there, or set TMPDIR",
+            ) from error
+        content = hashlib.sha256(csv.read_bytes()).hexdigest()
+        if found is not None:
+            _require_same(found, content, batch, name)
+            result.kept[found.version] = found.id
+            return found.id
+        facts = {
+            CONTENT_FACT: content,
+            "Upload/rows": len(batch.rows),
+            "Upload/batch": batch.number,
+            "Upload/batch_rows": batch.batch_rows,
+            "Upload/source": batch.source,
+            "Upload/package": provenance.PACKAGE_VERSION,
+            "Upload/commit": provenance.commit(),
+        }
+        with (
+            _no_print(),
+            datasets.new_version(
+                server,
+                project=project,
+                name=name,
+                version=batch.version,
+                exact=True,
+                parents=[batch.parent],
+                description=f"Batch {batch.number} of {batch.source}: {len(batch.rows):,} reviews",
+                facts=facts,
+            ) as draft,
+        ):
+            draft.add(csv)
+            draft.report_table("Preview", csv.name, frames.preview(batch.rows))
+            figure = plots.class_distribution({csv.stem: batch.rows}, title=f"Classes of batch {batch.number}")
+            draft.report_plot("Class distribution", "batch", figure)
+        result.made[draft.version] = draft.id
+        return draft.id
+
+
+def _require_same(found: DatasetVersion, content: str, batch: _Batch, name: str) -> None:
+    known = found.facts.get(CONTENT_FACT)
+    if known == content:
+        return
+    was = found.facts.get("Upload/batch_rows")
+    if known is None:
+        cause = "it was not made by this upload"
+    elif was != str(batch.batch_rows):
+        cause = f"it was made with --batch-size {was}"
+    else:
+        cause = f"it was made from other rows ({found.facts.get('Upload/rows')} of {found.facts.get('Upload/source')})"
+    raise DatasetStateError(
+        f"version {found.version} of dataset {name!r} is not batch {batch.number} of {batch.source}: {cause}",
+        hint=f"--batch-size {was}"
+        if known and was != str(batch.batch_rows)
+        else "upload under another name: --name ...",
+    )
+
+
+def _no_print() -> contextlib.redirect_stdout[io.StringIO]:
+    """Swallow the addresses that the SDK prints for every version; the observer is told what matters."""
+    return contextlib.redirect_stdout(io.StringIO())
+
+
+@contextlib.contextmanager
+def _alone(server: ClearmlServer, project: str, name: str) -> Iterator[None]:
+    """Keep a second upload of the same dataset from this machine out: it would take our versions for dead ones."""
+    key = hashlib.sha256("\0".join((server.api_url, project, name)).encode()).hexdigest()[:16]
+    with locks.holding(Path(tempfile.gettempdir()) / f"clearml-upload-{key}.lock") as held:
+        if not held:
+            raise DatasetStateError(
+                f"another upload of dataset {name!r} is going on on this machine", hint="wait for it, or end it"
+            )
+        yield

@@ -1,0 +1,378 @@
+"""A run as data: from the server's documents to the state of every step, its times, and the JSON that scripts read.
+
+Pure: it asks nobody. `pipeline.clearml_server` fetches the documents, `pipeline.runs.progress` and
+`pipeline.runs.report` show the state. A step's truth is its task's status; the controller's own view is used only to
+know which task a step became, and that it was taken from the cache.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from pipeline.graph.definitions import DATA_PREPARE, Definition
+from pipeline.process.timeline import LAUNCHED_PROPERTY, PROPERTY
+
+PENDING, QUEUED, RUNNING, COMPLETED = "pending", "queued", "running", "completed"
+FAILED, ABORTED, CACHED, SKIPPED = "failed", "aborted", "cached", "skipped"
+
+_FROM_TASK = {
+    "created": PENDING,
+    "queued": QUEUED,
+    "in_progress": RUNNING,
+    "completed": COMPLETED,
+    "published": COMPLETED,
+    "closed": COMPLETED,
+    "failed": FAILED,
+    "stopped": ABORTED,
+}
+
+_ON_ITS_WAY = "k8s pending"
+"""In the reason of the stop by which the k8s glue moves a task from its queue to the one for pods that start."""
+
+MOVE_S = 120.0
+"""After which a task that is still on its way has been dropped there: moving one takes a moment."""
+
+POD_PREFIX = "clearml-id-"
+
+ENDED = {COMPLETED, CACHED, FAILED, ABORTED, SKIPPED}
+GOOD = {COMPLETED, CACHED}
+
+DAG_CONFIGURATION = "Pipeline"
+CONTROLLER_TYPE = "controller"
+TASK_FIELDS = (
+    "name",
+    "type",
+    "status",
+    "status_reason",
+    "status_message",
+    "status_changed",
+    "project",
+    "parent",
+    "created",
+    "started",
+    "completed",
+    "last_worker",
+    "hyperparams",
+)
+RUN_FIELDS = (*TASK_FIELDS, f"configuration.{DAG_CONFIGURATION}")
+"""Of any task of a run: a step may be a pipeline itself."""
+
+
+@dataclass(frozen=True)
+class StepState:
+    """One step of a run. Moments are seconds since 1970, `None` while unknown."""
+
+    name: str
+    task_id: str | None = None
+    status: str = PENDING
+    cached: bool = False
+    parents: tuple[str, ...] = ()
+    reason: str = ""
+    worker: str = ""
+    launched: float | None = None
+    """Put into its queue."""
+    started: float | None = None
+    """Taken by a worker."""
+    process: float | None = None
+    """Its script's first line ran."""
+    function: float | None = None
+    """The SDK is there, inputs are fetched: the step's function is called."""
+    work: float | None = None
+    """Its imports are done."""
+    returned: float | None = None
+    completed: float | None = None
+    results: Mapping[str, str] = field(default_factory=dict)
+    """What it returned as values: names of dataset ids to ids."""
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """Datasets that it read: alias → id."""
+
+    inner: tuple[StepState, ...] = ()
+    """Its own steps, where it is a pipeline."""
+
+    def family(self) -> Iterator[StepState]:
+        """Yield it and the steps inside it, which are called `<this name>.<their name>`."""
+        yield self
+        for step in self.inner:
+            for member in step.family():
+                parents = tuple(f"{self.name}.{parent}" for parent in member.parents)
+                yield replace(member, name=f"{self.name}.{member.name}", parents=parents)
+
+    @property
+    def pod(self) -> str:
+        """Name of the pod that runs it, or has run it; nothing where its worker is no pod."""
+        return _pod(self.task_id or "", self.worker)
+
+    @property
+    def queue_wait_s(self) -> float | None:
+        """From its queue to a worker."""
+        return _between(self.launched, self.started)
+
+    @property
+    def startup_s(self) -> float | None:
+        """From the worker to the first line of its own work."""
+        return _between(self.started, self.work)
+
+    @property
+    def run_s(self) -> float | None:
+        """Its own work, storing results included."""
+        return _between(self.work if self.work is not None else self.started, self.completed)
+
+    def phases(self) -> dict[str, float | None]:
+        """Return the seconds of each phase, in order."""
+        return {
+            "queue wait": self.queue_wait_s,
+            "process start": _between(self.started, self.process),
+            "imports": _between(self.process, self.work),
+            "user code": _between(self.work, self.returned),
+            "exit": _between(self.returned, self.completed),
+        }
+
+
+@dataclass(frozen=True)
+class RunState:
+    """One run of the pipeline."""
+
+    run_id: str
+    name: str = ""
+    project: str = ""
+    status: str = PENDING
+    """The controller's own status."""
+    reason: str = ""
+    worker: str = ""
+    """The agent that runs the controller, if one does."""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    steps: tuple[StepState, ...] = ()
+    created: float | None = None
+    started: float | None = None
+    completed: float | None = None
+
+    @property
+    def pod(self) -> str:
+        """Name of the controller's pod; nothing where its worker is no pod."""
+        return _pod(self.run_id, self.worker)
+
+    @property
+    def all_steps(self) -> tuple[StepState, ...]:
+        """Its steps, and behind each one that is a pipeline the steps of that, called `outer.inner`."""
+        return tuple(member for step in self.steps for member in step.family())
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of it will go on: the controller has ended, and so has every step that it started."""
+        return self.status in ENDED and all(step.status in ENDED or step.status == PENDING for step in self.all_steps)
+
+    @property
+    def outcome(self) -> str:
+        """`completed` only if every step is; else what went wrong, or `running`."""
+        steps = self.all_steps
+        if any(step.status == FAILED for step in steps) or self.status == FAILED:
+            return FAILED if self.ended else RUNNING
+        if not self.ended:
+            return RUNNING
+        good = self.status == COMPLETED and bool(steps) and all(step.status in GOOD for step in steps)
+        return COMPLETED if good else ABORTED if ABORTED in {self.status, *(step.status for step in steps)} else FAILED
+
+    @property
+    def failed_steps(self) -> list[StepState]:
+        """The steps that failed or were aborted; of a pipeline that did so for its steps' sake, those steps."""
+        bad = [step for step in self.all_steps if step.status in (FAILED, ABORTED)]
+        return [step for step in bad if not any(other.name.startswith(f"{step.name}.") for other in bad)]
+
+
+def _pod(task_id: str, worker: str) -> str:
+    """Return the pod's name as the k8s glue gives it; it also calls each pod's worker `<its own name>:<task id>`."""
+    return f"{POD_PREFIX}{task_id}" if task_id and worker.endswith(f":{task_id}") else ""
+
+
+def read_run(
+    controller: Mapping[str, Any], tasks: Iterable[Mapping[str, Any]], definition: Definition = DATA_PREPARE
+) -> RunState:
+    """Build the state of a run.
+
+    Args:
+        controller: The controller's document.
+        tasks: Those of its steps' tasks, cached ones and those of pipelines inside it included.
+        definition: Which steps there are while the controller has not written them down.
+    """
+    by_id = {task["id"]: task for task in tasks}
+    return RunState(
+        run_id=controller["id"],
+        name=str(controller.get("name") or ""),
+        project=str(controller.get("project") or ""),
+        status=status_of(controller),
+        reason=_reason(controller),
+        worker=str(controller.get("last_worker") or ""),
+        parameters={name: str(item.get("value")) for name, item in _section(controller, "Args").items()},
+        steps=_read_steps(controller, by_id, definition),
+        created=moment(controller.get("created")),
+        started=moment(controller.get("started")),
+        completed=moment(controller.get("completed")),
+    )
+
+
+def _read_steps(
+    controller: Mapping[str, Any], tasks: Mapping[str, Mapping[str, Any]], definition: Definition | None
+) -> tuple[StepState, ...]:
+    nodes = read_dag(controller)
+    children = {task["name"]: task for task in tasks.values() if task.get("parent") == controller["id"]}
+    graph = {name: tuple((node or {}).get("parents") or ()) for name, node in nodes.items()}
+    graph = graph or dict(definition.graph if definition else {})
+    parts = definition.parts if definition else {}
+    ended = status_of(controller) in ENDED
+    steps = []
+    for name, parents in graph.items():
+        task = tasks.get((nodes.get(name) or {}).get("job_id") or "") or children.get(name)
+        state = StepState(name, parents=parents)
+        if task is not None:
+            state = _read_step(state, task, cached=task.get("parent") != controller["id"])
+            if task.get("type") == CONTROLLER_TYPE:
+                state = replace(state, inner=_read_steps(task, tasks, parts.get(name)))
+        elif ended:
+            state = replace(state, status=SKIPPED)
+        steps.append(state)
+    return tuple(steps)
+
+
+def is_on_its_way(task: Mapping[str, Any], now: float) -> bool:
+    """Return whether a task is only stopped on its way to a pod: between two calls of the k8s glue it looks aborted.
+
+    Args:
+        task: With `status`, `status_reason` and `status_changed`.
+        now: The time, in seconds since 1970.
+    """
+    if task.get("status") != "stopped" or _ON_ITS_WAY not in str(task.get("status_reason") or ""):
+        return False
+    since = moment(task.get("status_changed"))
+    return since is None or now - since < MOVE_S
+
+
+def status_of(task: Mapping[str, Any]) -> str:
+    """Return the status of a controller or step."""
+    return _FROM_TASK.get(task["status"], RUNNING)
+
+
+def read_dag(controller: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the nodes that the controller has written down, by step; nothing before it has."""
+    item = (controller.get("configuration") or {}).get(DAG_CONFIGURATION) or {}
+    try:
+        nodes = json.loads(item.get("value") or "{}")
+    except ValueError:
+        return {}
+    return nodes if isinstance(nodes, dict) else {}
+
+
+def step_task_ids(controller: Mapping[str, Any]) -> list[str]:
+    """Return the ids of the tasks that the controller's steps became."""
+    return [node["job_id"] for node in read_dag(controller).values() if node.get("job_id")]
+
+
+def _read_step(state: StepState, task: Mapping[str, Any], *, cached: bool) -> StepState:
+    properties = _section(task, "properties")
+    timeline = _timeline(properties)
+    status = status_of(task)
+    launched = str((properties.get(LAUNCHED_PROPERTY) or {}).get("value") or "")
+    return replace(
+        state,
+        task_id=task["id"],
+        status=CACHED if cached and status == COMPLETED else status,
+        cached=cached,
+        reason=_reason(task) if status in (FAILED, ABORTED) else "",
+        worker=str(task.get("last_worker") or ""),
+        launched=float(launched) if launched else None,
+        # The agent in a pod leaves no moment of its start: then the wait lasts until the script's first line.
+        started=(moment(task.get("started")) or timeline.get("process")) if status in (RUNNING, *ENDED) else None,
+        completed=moment(task.get("completed")) if status in ENDED else None,
+        process=timeline.get("process"),
+        function=timeline.get("function"),
+        work=timeline.get("work"),
+        returned=timeline.get("returned"),
+        results={name: str(item.get("value")) for name, item in _section(task, "return").items()},
+        inputs={name: str(item.get("value")) for name, item in _section(task, "Datasets").items()},
+    )
+
+
+def _timeline(properties: Mapping[str, Any]) -> dict[str, float]:
+    try:
+        marks = json.loads((properties.get(PROPERTY) or {}).get("value") or "{}")
+    except ValueError:
+        return {}
+    return {name: float(at) for name, at in marks.items()} if isinstance(marks, dict) else {}
+
+
+def _section(task: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = (task.get("hyperparams") or {}).get(name) or {}
+    return found
+
+
+def _reason(task: Mapping[str, Any]) -> str:
+    texts = [str(task.get(key) or "").strip() for key in ("status_reason", "status_message")]
+    return "; ".join(dict.fromkeys(text for text in texts if text))
+
+
+_RAISED = re.compile(r"(?P<kind>[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Failed)): (?P<text>.+)")
+
+
+def cause(lines: Iterable[str]) -> str:
+    """Return what the last traceback among a console's lines says, or nothing.
+
+    An agent's own reason for a failed step is "exit code 1".
+    """
+    found = [match for match in map(_RAISED.fullmatch, lines) if match]
+    if not found:
+        return ""
+    kind, text = found[-1]["kind"], found[-1]["text"]
+    return text if kind.startswith("pipeline.") else f"{kind}: {text}"
+
+
+def moment(value: Any) -> float | None:
+    """Return an API time as seconds since 1970."""
+    if not value:
+        return None
+    if isinstance(value, datetime):
+        parsed = value
+    else:
+        try:
+            parsed = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+        except ValueError:
+            return None
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+
+
+def _between(start: float | None, end: float | None) -> float | None:
+    return None if start is None or end is None else max(0.0, end - start)
+
+
+def as_json(
+    run: RunState, *, mode: str, outcome: str, datasets: Mapping[str, str], report: str | None
+) -> dict[str, Any]:
+    """Return the object that `--json` prints; scripts rely on its keys."""
+
+    def rounded(seconds: float | None) -> float | None:
+        return None if seconds is None else round(seconds, 3)
+
+    def described(step: StepState) -> dict[str, Any]:
+        inner = {"steps": [described(member) for member in step.inner]} if step.inner else {}
+        return {
+            "name": step.name,
+            "task_id": step.task_id,
+            "status": step.status,
+            "cached": step.cached,
+            "queue_wait_s": None if step.cached else rounded(step.queue_wait_s),
+            "startup_s": None if step.cached else rounded(step.startup_s),
+            "run_s": None if step.cached else rounded(step.run_s),
+            **inner,
+        }
+
+    return {
+        "status": outcome,
+        "run_id": run.run_id,
+        "mode": mode,
+        "steps": [described(step) for step in run.steps],
+        "datasets": dict(datasets),
+        "report": report,
+    }

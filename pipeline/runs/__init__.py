@@ -1,0 +1,1 @@
+"""Runs as a person meets them: started, followed, reported, aborted, run again; seen by what the server says."""

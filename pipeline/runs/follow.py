@@ -1,0 +1,195 @@
+"""The consoles of a run while it goes on: the controller's and every step's, line by line, each after its step's name.
+
+Read from the server's events, so it is all the same whether a process or a pod wrote them, and on which machine. A
+line is never lost and never repeated: writers use clocks of their own, and a console's events may reach the server
+late and out of order, so what was taken is remembered, and what the server counts is compared with it. Blank lines are
+left out. Outside systems: the ClearML server, through its adapter, and the console that it prints on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.text import Text
+
+from pipeline.clearml_server import CallRefusedError, ServerUnreachableError
+from pipeline.errors import RunError
+from pipeline.run_records import ENDED, RunState
+from pipeline.runs.run import Observer
+
+LOOK_EVERY_S = 1.0
+OVERLAP_MS = 30_000
+"""How far back each look goes: what came late by less is found at once, anything else by the server's count."""
+
+LAST_WORDS_S = 20.0
+"""An agent looks at its task's output every 5 s, and a step completes itself before that: its last lines come after its
+end. This is how long they are waited for at most."""
+
+CONTROLLER = "controller"
+STYLES = ("cyan", "green", "magenta", "yellow", "blue")
+
+
+class Events(Protocol):
+    """What is asked of the server."""
+
+    def console_events(self, task_id: str, after: float | None = None) -> tuple[list[dict[str, Any]], int]:
+        """Return a task's console events after a moment, oldest first, and how many there are in all."""
+
+    def tasks_in_hand(self) -> set[str]:
+        """Return the tasks that live workers have not let go of."""
+
+
+class Source:
+    """One task's console, as far as it was taken."""
+
+    def __init__(self, server: Events, task_id: str) -> None:
+        self._server = server
+        self._task_id = task_id
+        self._taken: Counter[tuple[float, int]] = Counter()
+        self._newest: float | None = None
+        self._known = 0
+        """How many of the events that the server has were taken."""
+        self._explained = 0
+        """The server's last count that differed from that, after all of the console was read again."""
+
+    def lines(self, *, all_of_it: bool = False) -> list[str]:
+        """Return the lines that have come since the last call.
+
+        Args:
+            all_of_it: Read the console from its beginning, whatever the server counts.
+        """
+        start = None if self._newest is None or all_of_it else self._newest - OVERLAP_MS
+        events, total = self._server.console_events(self._task_id, start)
+        fresh = self._fresh(events)
+        self._known = len(events) if start is None else self._known + len(fresh)
+        if total not in (self._known, self._explained):
+            events, total = self._server.console_events(self._task_id)
+            fresh += self._fresh(events)
+            self._known = len(events)  # less than before if somebody has reset the task
+            self._explained = total
+        return [line for event in fresh for line in _lines(str(event.get("msg") or ""))]
+
+    def _fresh(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return those that were not taken yet, and take them. Equal ones of one moment are told apart by number."""
+        here: Counter[tuple[float, int]] = Counter()
+        fresh = []
+        for event in events:
+            moment = float(event.get("timestamp") or 0)
+            key = (moment, hash((event.get("worker"), event.get("msg"))))
+            here[key] += 1
+            if here[key] > self._taken[key]:
+                self._taken[key] += 1
+                fresh.append(event)
+            self._newest = max(moment, self._newest or moment)
+        return fresh
+
+
+def _lines(message: str) -> Iterator[str]:
+    return (line.rstrip() for line in message.split("\n") if line.strip())
+
+
+@dataclass
+class _Followed:
+    """A task of the run."""
+
+    label: str
+    style: str
+    source: Source
+    ended: float | None = field(default=None)
+    """When it was first seen ended."""
+
+
+class Follower:
+    """Prints the consoles of a run, and hands everything on to the observer that shows its state.
+
+    Use it as a context manager: at its end it prints the rest.
+    """
+
+    def __init__(self, server: Events, console: Console, observer: Observer) -> None:
+        self._server = server
+        self._console = console
+        self._observer = observer
+        self._followed: dict[str, _Followed] = {}
+        self._width = len(CONTROLLER)
+        self._looked = float("-inf")
+
+    def __enter__(self) -> Follower:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None or issubclass(kind, RunError):
+            with contextlib.suppress(KeyboardInterrupt):  # the run has ended; somebody has read enough
+                self.finish()
+
+    def note(self, text: str) -> None:
+        """Hand it on."""
+        self._observer.note(text)
+
+    def update(self, run: RunState) -> None:
+        """Print what is new on the consoles, then hand the state on: a step's lines come before its end."""
+        self._add(run)
+        if time.monotonic() - self._looked >= LOOK_EVERY_S:
+            self._print_new()
+        self._observer.update(run)
+
+    def finish(self) -> None:
+        """Print the rest after the run's end: wait until no worker has anything of it in hand, 20 s at most."""
+        give_up = time.monotonic() + LAST_WORDS_S
+        while self._in_hand() and time.monotonic() < give_up:
+            self._print_new()
+            time.sleep(LOOK_EVERY_S / 2)
+        if not self._print_new(all_of_it=True):
+            self._observer.note("the server does not answer: the last lines of the consoles are missing here")
+
+    def _in_hand(self) -> bool:
+        try:
+            return not self._followed.keys().isdisjoint(self._server.tasks_in_hand())
+        except ServerUnreachableError:
+            return True
+
+    def _add(self, run: RunState) -> None:
+        """Follow the run's tasks from the moment they are known; a cached step's console is another run's."""
+        self._width = max(len(name) for name in (CONTROLLER, *(step.name for step in run.all_steps)))
+        tasks = [(CONTROLLER, run.run_id, run.status)]
+        tasks += [(step.name, step.task_id, step.status) for step in run.all_steps if step.task_id and not step.cached]
+        for label, task_id, status in tasks:
+            if task_id not in self._followed:
+                style = STYLES[len(self._followed) % len(STYLES)]
+                self._followed[task_id] = _Followed(label, style, Source(self._server, task_id))
+            if status in ENDED:
+                followed = self._followed[task_id]
+                followed.ended = followed.ended or time.monotonic()
+
+    def _print_new(self, *, all_of_it: bool = False) -> bool:
+        """Print what is new; return whether the server answered."""
+        self._looked = time.monotonic()
+        for followed in self._followed.values():
+            quiet = followed.ended is not None and self._looked - followed.ended > LAST_WORDS_S
+            if quiet and not all_of_it:
+                continue
+            try:
+                lines = followed.source.lines(all_of_it=all_of_it)
+            except ServerUnreachableError:
+                return False  # the run's own watch says so; what was not read is read later
+            except CallRefusedError as error:
+                self._observer.note(f"the console of {followed.label} cannot be read: {error.message}")
+                continue
+            for line in lines:
+                self._console.print(self._labelled(followed, line), soft_wrap=True, highlight=False)
+        return True
+
+    def _labelled(self, followed: _Followed, line: str) -> Text:
+        """Return the line after its step's name: aligned and in colours on a terminal, as `task logs` has it else."""
+        text = Text.from_ansi(line)  # of a progress bar only its last state
+        if self._console.is_terminal:
+            return Text.assemble((followed.label.ljust(self._width), followed.style), (" │ ", "dim"), text)
+        return Text.assemble(f"[{followed.label}] ", text.plain)

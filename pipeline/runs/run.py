@@ -1,0 +1,293 @@
+"""Use case "run": launch the controller, watch the server until the run has ended, abort it when asked to.
+
+What happened is read from the server's task statuses, never from a process's exit code: the SDK's controller ends
+with 0 after failed steps, and in queue mode it is not a process of this machine at all. Nothing here prints; an
+`Observer` is told (`pipeline.runs.progress`). Outside systems: the ClearML server and the controller's process, through
+`pipeline.clearml_server` and `pipeline.runs.launch`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from pipeline import run_records
+from pipeline.clearml_server import DATASET_TAG, FINAL, CallRefusedError, ClearmlServer, ServerUnreachableError
+from pipeline.errors import RunError
+from pipeline.graph.definitions import DATA_PREPARE, Definition
+from pipeline.preflight import Plan
+from pipeline.run_records import RunState
+from pipeline.runs.launch import LEAVE_TIMEOUT_S, ControllerProcess, LaunchError, started_controller
+from pipeline.settings import QUEUE, Settings
+
+LOOK_EVERY_S = 0.4
+OUTAGE_S = 180.0
+LAUNCH_TIMEOUT_S = 120.0
+ABORT_TIMEOUT_S = 60.0
+STOP_PATIENCE_S = 15.0
+REVIVAL_S = 6.0
+"""How long a starting agent can bring a stopped task back to life: its next look at the task is within 5 s."""
+
+ABORT_REASON = "user aborted"
+
+
+class RunTimeoutError(RunError):
+    """The run took longer than allowed, and was aborted."""
+
+    exit_code = 42
+
+
+class Observer(Protocol):
+    """Somebody who is told what happens."""
+
+    def note(self, text: str) -> None:
+        """Take notice of one thing in words."""
+
+    def update(self, run: RunState) -> None:
+        """Take notice of the run's state."""
+
+
+def fetch(server: ClearmlServer, run_id: str, definition: Definition = DATA_PREPARE) -> RunState:
+    """Return the state of a run.
+
+    Args:
+        server: The server.
+        run_id: The controller's task.
+        definition: Which steps there are while the controller has not written them down.
+
+    Raises:
+        RunError: There is no such run.
+    """
+    found = server.tasks(run_records.RUN_FIELDS, id=[run_id])
+    if not found:
+        raise RunError(f"run {run_id} does not exist on {server.api_url}", hint=f"look for it on {server.web_url}")
+    return run_records.read_run(found[0], _family(server, found[0]), definition)
+
+
+def _family(server: ClearmlServer, controller: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the tasks of a controller's steps, and of the steps of those that are controllers themselves."""
+    tasks = server.tasks(run_records.RUN_FIELDS, parent=[controller["id"]])
+    known = {task["id"] for task in tasks}
+    cached = [task_id for task_id in run_records.step_task_ids(controller) if task_id not in known]
+    tasks += server.tasks(run_records.RUN_FIELDS, id=cached) if cached else []
+    inner = [task for task in tasks if task.get("type") == run_records.CONTROLLER_TYPE]
+    return tasks + [member for task in inner for member in _family(server, task)]
+
+
+def run(
+    server: ClearmlServer,
+    plan: Plan,
+    observer: Observer,
+    environ: Mapping[str, str],
+    *,
+    began: float | None = None,
+) -> RunState:
+    """Run the pipeline to its end and return its last state.
+
+    Args:
+        server: The server.
+        plan: What `preflight` returned.
+        observer: Told what happens.
+        environ: Environment of the controller's process.
+        began: When the run began (monotonic), for its timeout; by default now.
+
+    Raises:
+        LaunchError: The controller could not be started.
+        RunTimeoutError: The run did not end in time; it has been aborted.
+        RunInterrupted: Ctrl-C. The run goes on in queue mode; in the other modes it has been aborted.
+        ServerUnreachableError: The server did not come back within three minutes.
+    """
+    settings = plan.settings
+    deadline = (time.monotonic() if began is None else began) + settings.timeout_s
+    with started_controller(plan, environ) as process:
+        run_id = None
+        try:
+            run_id = process.run_id(min(deadline, time.monotonic() + LAUNCH_TIMEOUT_S))
+            if settings.mode == QUEUE:
+                code = process.wait(min(deadline, time.monotonic() + LAUNCH_TIMEOUT_S))
+                if code:
+                    raise LaunchError(f"the controller could not be enqueued (exit code {code}):\n{process.tail()}")
+            return _watch(server, run_id, process, observer, deadline, settings)
+        except KeyboardInterrupt:
+            if settings.mode == QUEUE and run_id is not None and not process.alive:
+                raise RunInterrupted(run_id, goes_on=True) from None
+            observer.note("Interrupted: aborting the run")
+            raise RunInterrupted(_undo_launch(server, process), goes_on=False) from None
+        except LaunchError as error:
+            _undo_launch(server, process)
+            if time.monotonic() > deadline:
+                raise RunTimeoutError(
+                    f"no run could be started within {settings.timeout_s:g} s: {error.message}",
+                    hint="give it more time: --timeout SECONDS",
+                ) from error
+            raise
+
+
+def _undo_launch(server: ClearmlServer, process: ControllerProcess) -> str | None:
+    """End the controller's process and the run that it had begun, if any; return that run."""
+    process.kill()
+    run_id = process.known_run_id()
+    if run_id:
+        abort(server, run_id, process)
+    return run_id
+
+
+class RunInterrupted(KeyboardInterrupt):
+    """Ctrl-C during a run.
+
+    Attributes:
+        run_id: The run, if it had begun.
+        goes_on: Whether it goes on without this process.
+    """
+
+    def __init__(self, run_id: str | None, *, goes_on: bool) -> None:
+        super().__init__()
+        self.run_id = run_id
+        self.goes_on = goes_on
+
+
+def _watch(
+    server: ClearmlServer,
+    run_id: str,
+    process: ControllerProcess,
+    observer: Observer,
+    deadline: float,
+    settings: Settings,
+) -> RunState:
+    away_since: float | None = None
+    left_since: float | None = None
+    while True:
+        try:
+            state = fetch(server, run_id, settings.definition)
+        except ServerUnreachableError as error:
+            away_since = away_since or time.monotonic()
+            if time.monotonic() - away_since > OUTAGE_S or time.monotonic() > deadline:
+                raise
+            observer.note(f"{error.message}; waiting for it")
+            time.sleep(1.0)
+            continue
+        if away_since is not None:
+            observer.note("the server answers again")
+            away_since = None
+        observer.update(state)
+        if state.ended:
+            return _settled(server, state, process, observer)
+        if settings.mode != QUEUE and not process.alive:
+            # The process is gone and the server still shows a running controller: it was killed, or died reporting.
+            left_since = left_since or time.monotonic()
+            if time.monotonic() - left_since > LEAVE_TIMEOUT_S:
+                observer.note("the controller's process is gone: aborting what it left")
+                return abort(server, run_id, process, failed="the controller's process ended without a word")
+        if time.monotonic() > deadline:
+            observer.note(f"no end after {settings.timeout_s:g} s: aborting the run")
+            state = abort(server, run_id, process)
+            observer.update(state)
+            raise RunTimeoutError(
+                f"run {run_id} took longer than {settings.timeout_s:g} s and was aborted; {_where(state)}",
+                hint="give it more time: --timeout SECONDS; or look at the queue: task server-status",
+            )
+        time.sleep(LOOK_EVERY_S)
+
+
+def _settled(server: ClearmlServer, state: RunState, process: ControllerProcess, observer: Observer) -> RunState:
+    """Wait for the local process to leave, and look once more: a controller may fail after its steps."""
+    if process.alive:
+        with contextlib.suppress(LaunchError):
+            process.wait(time.monotonic() + LEAVE_TIMEOUT_S)
+    state = fetch(server, state.run_id)
+    observer.update(state)
+    return state
+
+
+def _where(state: RunState) -> str:
+    if state.status == run_records.QUEUED:
+        return "its controller was still in its queue"
+    waiting = [step.name for step in state.all_steps if step.status not in run_records.GOOD]
+    return f"steps without a result: {', '.join(waiting) or 'none'}"
+
+
+def abort(
+    server: ClearmlServer, run_id: str, process: ControllerProcess | None = None, *, failed: str | None = None
+) -> RunState:
+    """Stop a run: the controller first, so that it starts nothing more, then its steps, then what they left unfinished.
+
+    A task that an agent has just taken comes back to life: while it starts up, the agent declares it started four
+    times, whatever happened in between. So a stopped run is watched for a while, and stopped again.
+
+    Args:
+        server: The server.
+        run_id: The controller's task.
+        process: The controller's process, where it is on this machine.
+        failed: End the controller as failed, for this reason, instead of as aborted.
+
+    Raises:
+        RunError: It is still going on after a minute.
+    """
+    if process is not None:
+        process.kill()
+    if failed and not fetch(server, run_id).ended:
+        server.call("tasks.failed", task=run_id, force=True, status_reason=failed)
+    give_up = time.monotonic() + ABORT_TIMEOUT_S
+    asked: dict[str, float] = {}
+    quiet_since = time.monotonic()
+    while True:
+        state = fetch(server, run_id)
+        if state.ended:
+            if not _by_agents(state) or time.monotonic() - quiet_since > REVIVAL_S:
+                break
+        else:
+            quiet_since = time.monotonic()
+            for task_id in _unended(state):
+                _stop(server, task_id, asked, at_once=process is not None)
+        if time.monotonic() > give_up:
+            raise RunError(f"run {run_id} could not be aborted", hint=f"look at {server.task_page('*', run_id)}")
+        time.sleep(LOOK_EVERY_S)
+    _remove_leftovers(server, state)
+    return state
+
+
+def _stop(server: ClearmlServer, task_id: str, asked: dict[str, float], *, at_once: bool) -> None:
+    """Ask a task to stop; its agent ends it. Tell it, when nobody is there to be asked or nobody listens."""
+    now = time.monotonic()
+    with contextlib.suppress(CallRefusedError):  # it has ended by itself in the meantime
+        if at_once or now - asked.setdefault(task_id, now) > STOP_PATIENCE_S:
+            server.call("tasks.stopped", task=task_id, force=True, status_reason=ABORT_REASON)
+        else:
+            server.call("tasks.stop", task=task_id, status_reason=ABORT_REASON)
+
+
+def _by_agents(state: RunState) -> bool:
+    """Return whether an agent has had a hand in the run."""
+    return bool(state.worker) or any(step.worker and not step.cached for step in state.all_steps)
+
+
+def _unended(state: RunState) -> list[str]:
+    steps = [step.task_id for step in state.all_steps if step.task_id and step.status not in run_records.ENDED]
+    return ([state.run_id] if state.status not in run_records.ENDED else []) + steps
+
+
+def _remove_leftovers(server: ClearmlServer, state: RunState) -> None:
+    """Remove the dataset versions that the run's aborted steps had begun."""
+    from pipeline.datasets.datasets import discard_unfinished
+
+    makers = {step.task_id for step in state.all_steps if step.task_id and not step.cached}
+    name, project = state.parameters.get("dataset_name"), state.parameters.get("dataset_project")
+    if makers and name and project:
+        discard_unfinished(server, project, name, makers)
+
+
+def datasets_of(server: ClearmlServer, state: RunState) -> dict[str, str]:
+    """Return the dataset versions that a run read and made: version → id."""
+    ids: list[str] = []
+    for step in (step for step in state.all_steps if not step.inner):
+        ids += [dataset for alias, dataset in step.inputs.items() if alias == "input"]
+        ids += [value for name, value in step.results.items() if name.endswith("dataset_id")]
+    makers = [step.task_id for step in state.all_steps if step.task_id and not step.inner]
+    made = server.tasks(["status"], parent=makers, system_tags=[DATASET_TAG], order_by=["created"]) if makers else []
+    ids = list(dict.fromkeys(ids + [version["id"] for version in made if version["status"] in FINAL]))
+    if not ids:
+        return {}
+    found = {task["id"]: (task.get("runtime") or {}).get("version") for task in server.tasks(["runtime"], id=ids)}
+    return {str(found[dataset]): dataset for dataset in ids if found.get(dataset)}
