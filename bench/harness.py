@@ -37,10 +37,12 @@ class Entry:
     module: str
     by_default: bool = True
     """Whether `task bench` runs it unasked."""
+    value: str = "BENCHMARK"
+    """What the module calls it."""
 
     def load(self) -> Benchmark:
         """Import it: only then, since some need a good second."""
-        benchmark = importlib.import_module(self.module).BENCHMARK
+        benchmark = getattr(importlib.import_module(self.module), self.value)
         assert isinstance(benchmark, Benchmark), self.module
         return benchmark
 
@@ -51,6 +53,7 @@ BENCHMARKS: dict[str, Entry] = {
     "train": Entry("bench.train"),
     "formats": Entry("bench.formats"),
     "shards": Entry("bench.shards", by_default=False),
+    "shards-configured": Entry("bench.shards", by_default=False, value="CONFIGURED"),
     "full-size": Entry("bench.full_size", by_default=False),
     "startup": Entry("bench.startup"),
     "server": Entry("bench.server"),

@@ -1,17 +1,17 @@
 """Preprocessing spread over shards: time, and what each shard more costs in start-up and joining.
 
-Each run is a real `python -m pipeline run --no-cache --shards N`. Without options it is on a server and two workers of
-the benchmark's own; with `--configured` it is on the server that is configured, whatever its agents are: where that is
-the ClearML server of a cluster with the deployed agent, the same command measures pods.
+Each run is a real `python -m pipeline run --no-cache --shards N`. `BENCHMARK` is on a server and workers of its own;
+`CONFIGURED` on the server that is configured, whatever its agents are: where that is the ClearML server of a cluster
+with the deployed agent, it measures pods.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,11 +34,19 @@ Facts = dict[str, Any]
 
 
 def measure(options: argparse.Namespace, say: Say) -> Iterator[Row]:
-    """Upload reviews, then run with each number of shards."""
-    where = contextlib.nullcontext() if options.configured else place.own_machine(say, step_workers=options.workers)
-    place_name = "configured server" if options.configured else f"{options.workers} workers"
-    group = f"{options.rows:,} reviews, {place_name}"
-    with where, tempfile.TemporaryDirectory(prefix="bench-shards-") as folder:
+    """Upload reviews, then run with each number of shards, on two workers of this machine."""
+    with place.own_machine(say, step_workers=options.workers):
+        yield from _measure(options, say, f"{options.workers} workers")
+
+
+def measure_configured(options: argparse.Namespace, say: Say) -> Iterator[Row]:
+    """Do the same on the configured server."""
+    return _measure(options, say, "the configured server's agents")
+
+
+def _measure(options: argparse.Namespace, say: Say, agents: str) -> Iterator[Row]:
+    group = f"{options.rows:,} reviews, {agents}"
+    with tempfile.TemporaryDirectory(prefix="bench-shards-") as folder:
         from pipeline.commands.connection import connect
 
         server = connect(say).server
@@ -147,14 +155,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=int, default=ROWS, help=f"reviews (default {ROWS})")
     parser.add_argument("--shards", type=int, nargs="+", default=SHARDS, help="numbers of shards (default 1 2 4)")
     parser.add_argument("--rounds", type=int, default=1, help="runs of each (default 1)")
+
+
+def add_all_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add these, and the number of workers."""
+    add_arguments(parser)
     parser.add_argument("--workers", type=int, default=WORKERS, help=f"agents for steps (default {WORKERS})")
-    parser.add_argument(
-        "--configured", action="store_true", help="run on the configured server and its agents, such as a cluster's"
-    )
 
 
 BENCHMARK = Benchmark(
-    title="Fan-out: preprocessing in shards",
+    title="Fan-out: preprocessing in shards, on one machine",
     intro="""
 The same generated reviews, every step run (`--no-cache`), the results equal byte for byte or the benchmark fails.
 *Preprocessing* is from the first shard in its queue to the last joined set published; *start-up* is a shard's, from its
@@ -162,9 +172,6 @@ worker to its first own line; *work* is the sum over the shards; *joining* both 
 *worker time* is what all of these steps together kept workers busy; *per extra shard* is what that grew by, for each
 shard more. Shards pay where the work of a set is long beside their start-up and where they have cores of their own: the
 workers of one machine share its cores.
-
-On a cluster: configure its ClearML server (`CLEARML_API_HOST` and keys, or `~/clearml.conf`), then
-`task bench-shards -- --configured`. The dataset stays on that server.
 """,
     tables=(
         Table(
@@ -185,7 +192,20 @@ On a cluster: configure its ClearML server (`CLEARML_API_HOST` and keys, or `~/c
         ),
     ),
     targets=(),
-    add_arguments=add_arguments,
+    add_arguments=add_all_arguments,
     measure=measure,
     quick={"rows": 2_000, "shards": [1, 2]},
+)
+
+CONFIGURED = replace(
+    BENCHMARK,
+    title="Fan-out: preprocessing in shards, on a cluster",
+    intro="""
+The same on the server that is configured (`CLEARML_API_HOST` and keys, or `clearml.conf`) and its agents: here on
+`localserver`, with every step a pod of a one-node cluster (`task cluster-up`, `task deploy-agent`) on the same two
+cores, so that shards cannot be faster than one; what a shard costs is what there is to see. The dataset stays on that
+server.
+""",
+    add_arguments=add_arguments,
+    measure=measure_configured,
 )
