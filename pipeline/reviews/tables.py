@@ -209,7 +209,8 @@ def parquet_sink(path: Path) -> Iterator[Callable[[pa.Table], None]]:
                 writer = stack.enter_context(parquet.ParquetWriter(temporary, schema, **_writing(schema)))
                 writer.add_key_value_metadata(_types(schema))
             if len(data):
-                writer.write_table(data)
+                # In one piece: a page would end where a chunk does, and the same rows would not be the same bytes.
+                writer.write_table(data.combine_chunks())
 
         yield write
 

@@ -111,11 +111,13 @@ def test_what_is_no_whole_is_refused(shards, rows, problem):
 
 
 @pytest.mark.parametrize("shards", [2, 3, 7])
-def test_joined_shards_are_the_same_bytes_as_one(tmp_path, monkeypatch, shards):
+@pytest.mark.parametrize("letters", [1, 40], ids=["a page a row group", "many pages a row group"])
+def test_joined_shards_are_the_same_bytes_as_one(tmp_path, monkeypatch, shards, letters):
     monkeypatch.setattr(tables, "BATCH_ROWS", 100)  # row groups that no shard's end falls on
     rows = 1_003
     texts = [
-        None if number % 17 == 0 else f"The dogs ate {number} apples, twice {'x' * number}" for number in range(rows)
+        None if number % 17 == 0 else f"The dogs ate {number} apples, twice {'x' * number * letters}"
+        for number in range(rows)
     ]
     raw = tmp_path / "raw.parquet"
     tables.write_parquet(raw, tables.slices(pl.DataFrame({"Polarity": [1] * rows, "Review": texts})))
