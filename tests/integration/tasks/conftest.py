@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from localserver.pytest_plugin import ClearmlServer
+from tests.api_client import ApiClient
+from tests.integration.tasks.world import new_queue
+
+
+@pytest.fixture(scope="module")
+def api(clearml_server: ClearmlServer) -> Iterator[ApiClient]:
+    """One client for the hundreds of short tests here: making one costs more than most of them."""
+    client = ApiClient(clearml_server.api_url, clearml_server.credentials)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def queue(api: ApiClient) -> str:
+    return new_queue(api)
