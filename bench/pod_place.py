@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.contract import BenchmarkError, Say
-from deploy.cluster import Cluster
+from deploy.kubernetes.cluster import Cluster
 from deploy.settings import Settings
 from images import build
 from localserver.pytest_plugin import ClearmlServer, running_server

@@ -25,10 +25,10 @@ from bench import pod_place
 from bench.contract import Benchmark, BenchmarkError, Say
 from bench.pod_place import Agent, Place
 from bench.result import Column, Row, Table, Target
-from deploy.clearml_api import is_over
+from deploy.clearml.api import is_over
 from deploy.errors import DeployError
-from deploy.pods import TASK_POD_PREFIX
-from deploy.prove import ROUND_END
+from deploy.kubernetes.pods import TASK_POD_PREFIX
+from deploy.proof.prove import ROUND_END
 from pipeline.errors import PipelineError
 from pipeline.settings import step_requirements
 from tests.api_client import ApiClient

@@ -17,8 +17,8 @@ from typing import Any
 
 import click
 
-from deploy import checks, report
-from deploy.checks import Level, Result
+from deploy import report
+from deploy.checks.check import Level, Result, exit_code
 from deploy.errors import DeployError, UsageError
 from deploy.session import Session
 from deploy.settings import Deadlines, Settings
@@ -96,7 +96,7 @@ Answer = tuple[dict[str, Any], list[str], int]
 
 def _install(session: Session) -> Answer:
     """Install the agent, or bring it to what the values say; prove that it works, or leave what was there."""
-    from deploy import install
+    from deploy.commands import install
 
     outcome = install.install(session, _show).as_json()
     return outcome, report.outcome_lines(outcome), 0
@@ -104,7 +104,7 @@ def _install(session: Session) -> Answer:
 
 def _upgrade(session: Session) -> Answer:
     """Bring a release that is there to what the values say, as install does; there must be one."""
-    from deploy import install
+    from deploy.commands import install
 
     outcome = install.install(session, _show, must_exist=True).as_json()
     return outcome, report.outcome_lines(outcome), 0
@@ -112,7 +112,7 @@ def _upgrade(session: Session) -> Answer:
 
 def _status(session: Session) -> Answer:
     """Show release, pods, worker and queues; exit code 3 when there is no release."""
-    from deploy import operations
+    from deploy.commands import operations
 
     body = operations.status(session)
     return body, report.status_lines(body), 0 if body["revision"] else NOT_INSTALLED
@@ -120,14 +120,14 @@ def _status(session: Session) -> Answer:
 
 def _check(session: Session) -> Answer:
     """Tell an agent that lives and works from one that is only Running and Ready."""
-    from deploy import doctor
+    from deploy.commands import doctor
 
     return _ask(session, doctor.check(session))
 
 
 def _doctor(session: Session, task: str | None) -> Answer:
     """Ask everything there is to ask, in the order in which it has to be mended."""
-    from deploy import doctor
+    from deploy.commands import doctor
 
     return _ask(session, doctor.doctor(session, task))
 
@@ -137,7 +137,7 @@ def _ask(session: Session, results: Iterable[Result]) -> Answer:
     for result in results:
         seen.append(result)
         _show(result)
-    code = checks.exit_code(seen)
+    code = exit_code(seen)
     counts = {level: sum(result.level == level for result in seen) for level in Level}
     summary = ", ".join(f"{count} {level}" for level, count in counts.items() if count)
     body = {"ok": code == 0, "exit_code": code, "checks": [result.as_json() for result in seen]}
@@ -149,7 +149,7 @@ def _logs(session: Session, task: str, follow: bool) -> Answer:
 
     TASK is an id or a name. With -f the exit code is 1 unless it completed.
     """
-    from deploy import logs
+    from deploy.commands import logs
 
     record = logs.resolve(session, task)
     as_json = click.get_current_context().params.get("as_json")
@@ -161,7 +161,7 @@ def _logs(session: Session, task: str, follow: bool) -> Answer:
 
 def _render(session: Session) -> Answer:
     """Print the objects that the chart makes of the values."""
-    from deploy import operations
+    from deploy.commands import operations
 
     text = operations.render(session)
     return {"manifest": text}, [text.rstrip()], 0
@@ -169,7 +169,7 @@ def _render(session: Session) -> Answer:
 
 def _diff(session: Session) -> Answer:
     """Print what an upgrade would change in the release's objects."""
-    from deploy import operations
+    from deploy.commands import operations
 
     text = operations.diff(session)
     return {"changed": bool(text), "diff": text}, [text or "nothing would change"], 0
@@ -177,7 +177,7 @@ def _diff(session: Session) -> Answer:
 
 def _rollback(session: Session, revision: int | None) -> Answer:
     """Go back to an earlier REVISION (the last good one), and prove that it works."""
-    from deploy import operations
+    from deploy.commands import operations
 
     body = operations.rollback(session, revision)
     if "would_go_back_to" in body:
@@ -187,7 +187,7 @@ def _rollback(session: Session, revision: int | None) -> Answer:
 
 def _uninstall(session: Session, yes: bool, delete_queue: bool, delete_namespace: bool) -> Answer:
     """Remove the agent and all that its install made; asks first on a terminal."""
-    from deploy import uninstall
+    from deploy.commands import uninstall
 
     leaving = uninstall.look(session)
     if leaving.nothing:

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from deploy import values as v
-from deploy import values_schema, versions
+from deploy import versions
+from deploy.helm import values as v
+from deploy.helm import values_schema
+from deploy.helm.values import Values
 from deploy.settings import Server, Settings
-from deploy.values import Values
 
 AGENT_POD_PIN = "CLEARML_AGENT_UPDATE_VERSION"
 TASK_POD_PIN = "K8S_GLUE_POD_AGENT_INSTALL_ARGS"

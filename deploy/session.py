@@ -12,15 +12,16 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from deploy import credentials, values
+from deploy.clearml import credentials
 from deploy.errors import SettingsError
+from deploy.helm import values
 from deploy.plan import Plan
 from deploy.settings import Server, Settings
 
 if TYPE_CHECKING:
-    from deploy.clearml_api import ClearmlApi
-    from deploy.cluster import Cluster
-    from deploy.release import Chart, Helm
+    from deploy.clearml.api import ClearmlApi
+    from deploy.helm.release import Chart, Helm
+    from deploy.kubernetes.cluster import Cluster
 
 
 def _silent(_: str) -> None:
@@ -44,21 +45,21 @@ class Session:
     @cached_property
     def api(self) -> ClearmlApi:
         """The ClearML API."""
-        from deploy.clearml_api import ClearmlApi
+        from deploy.clearml.api import ClearmlApi
 
         return ClearmlApi(self.server)
 
     @cached_property
     def cluster(self) -> Cluster:
         """The cluster."""
-        from deploy.cluster import Cluster
+        from deploy.kubernetes.cluster import Cluster
 
         return Cluster(self.settings)
 
     @cached_property
     def helm(self) -> Helm:
         """Helm."""
-        from deploy.release import Helm
+        from deploy.helm.release import Helm
 
         return Helm(self.settings, self.environ)
 

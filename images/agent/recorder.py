@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from deploy.pods import PostMortem, post_mortem, task_id
+from deploy.kubernetes.pods import PostMortem, post_mortem, task_id
 
 RUNTIME_KEY = "pod"
 AGAIN_S = 2.0

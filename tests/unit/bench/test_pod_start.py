@@ -10,8 +10,8 @@ import pytest
 
 from bench import harness, pod_place, pod_start
 from bench.pod_start import PHASES, Round
-from deploy import values_schema
-from deploy.values import merge
+from deploy.helm import values_schema
+from deploy.helm.values import merge
 
 ENDS = {"queue wait": 12.5, "glue": 12.75, "pod": 13.0, "bootstrap": 20.0, "agent": 21.0, "environment": 50.0}
 

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from deploy import checks, report
-from deploy.checks import Check, Level, fail, ok, warn
+from deploy import report
+from deploy.checks.check import Check, Finding, Level, Result, exit_code, fail, ok, run, warn
 from deploy.errors import ClusterUnreachableError
 
 
-def broken() -> checks.Finding:
+def broken() -> Finding:
     raise ClusterUnreachableError("the API is down", hint="start it", evidence=("event: x",))
 
 
-def results(*listed: Check) -> list[checks.Result]:
-    return list(checks.run(listed, clock=lambda: 0.0))
+def results(*listed: Check) -> list[Result]:
+    return list(run(listed, clock=lambda: 0.0))
 
 
 def test_an_error_is_a_finding_with_its_exit_code_and_evidence():
     (result,) = results(Check("a", "A", broken))
     assert result.level == Level.FAIL
-    assert result.finding == checks.Finding(Level.FAIL, "the API is down", "start it", 32, ("event: x",))
+    assert result.finding == Finding(Level.FAIL, "the API is down", "start it", 32, ("event: x",))
 
 
 def test_what_needs_a_failed_check_is_left_out_aloud_and_so_is_what_needs_that():
@@ -43,7 +43,7 @@ def test_what_needs_a_failed_check_is_left_out_aloud_and_so_is_what_needs_that()
 )
 def test_the_first_failure_gives_the_exit_code(findings, code):
     listed = [Check(str(index), "", lambda finding=finding: finding) for index, finding in enumerate(findings)]
-    assert checks.exit_code(results(*listed)) == code
+    assert exit_code(results(*listed)) == code
 
 
 def test_a_failure_is_shown_with_evidence_and_command():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.console import after, plain
+from deploy.clearml.console import after, plain
 
 
 @pytest.mark.parametrize(

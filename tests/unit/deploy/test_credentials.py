@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploy import credentials
+from deploy.clearml import credentials
 from deploy.errors import SettingsError
 
 CONF = """

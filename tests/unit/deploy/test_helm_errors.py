@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deploy import errors
-from deploy.release import classify
+from deploy.helm.release import classify
 
 
 @pytest.mark.parametrize(

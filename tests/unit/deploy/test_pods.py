@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deploy.pods import CAUSES, State, classify_pod, post_mortem, task_id
+from deploy.kubernetes.pods import CAUSES, State, classify_pod, post_mortem, task_id
 
 NOW = datetime(2026, 11, 23, 7, 30, tzinfo=UTC)
 SOON, LONG_AGO = "2026-11-23T07:29:50Z", "2026-11-23T07:20:00Z"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from deploy import values, values_schema
 from deploy.errors import ValuesError
+from deploy.helm import values, values_schema
 from deploy.settings import IN_CLONE
 
 CHART = {"agentk8sglue": {"queue": "default", "resources": {}, "newKey": True, "newMap": {"a": 1}}, "sessions": {}}

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from deploy.cluster import Cluster
 from deploy.errors import ClusterUnreachableError, DeadlineError, PodError
-from deploy.pods import Json, State, Verdict, classify_pod
+from deploy.kubernetes.cluster import Cluster
+from deploy.kubernetes.pods import Json, State, Verdict, classify_pod
 from deploy.session import Session
 
 POLL_S = 0.7

@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from deploy.errors import ServerError
-from deploy.pods import Json, PostMortem, post_mortem, task_id
+from deploy.kubernetes.pods import Json, PostMortem, post_mortem, task_id
 from deploy.session import Session
 
 RUNTIME_KEY = "pod"

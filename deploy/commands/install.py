@@ -11,13 +11,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from deploy import preflight, prove, rollout
-from deploy.checks import Level, Result
+from deploy.checks import preflight
+from deploy.checks.check import Level, Result
 from deploy.errors import DeployError, HelmError, ReleaseNotFoundError
+from deploy.helm.release import Revision
+from deploy.helm.values import digest
 from deploy.plan import CONFIGURATION
-from deploy.release import Revision
+from deploy.proof import prove, rollout
 from deploy.session import Session
-from deploy.values import digest
 
 UNCHANGED, INSTALLED, UPGRADED, PLANNED = "unchanged", "installed", "upgraded", "planned"
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 from deploy.errors import ClusterError, ReleaseBusyError
-from deploy.kubernetes_api import ConflictError, Json, KubernetesApi
+from deploy.kubernetes.api import ConflictError, Json, KubernetesApi
 
 GROUP = "coordination.k8s.io/v1"
 LEASE_S = 30

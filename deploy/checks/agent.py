@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from deploy import prove, rollout
-from deploy.checks import Check, Finding, fail, ok, warn
-from deploy.clearml_api import ClearmlApi
+from deploy.checks import environment
+from deploy.checks.check import Check, Finding, fail, ok, warn
+from deploy.clearml.api import ClearmlApi
 from deploy.errors import CredentialsError, PodError, ReleaseNotFoundError, SettingsError, WorkerError
-from deploy.pods import State, classify_pod, task_id
+from deploy.kubernetes.pods import State, classify_pod, task_id
+from deploy.proof import prove, rollout
 from deploy.session import Session
 from deploy.settings import Secret
 
@@ -216,14 +217,12 @@ def node(session: Session) -> Finding:
 
 def live(session: Session) -> list[Check]:
     """Return what `check` asks: a live agent answers all of it."""
-    from deploy import checks_environment as env
-
     return [
-        Check("kubeconfig", "kubeconfig and context", lambda: env.kubeconfig(session)),
-        Check("kubernetes", "Kubernetes API answers", lambda: env.kubernetes(session), ("kubeconfig",)),
+        Check("kubeconfig", "kubeconfig and context", lambda: environment.kubeconfig(session)),
+        Check("kubernetes", "Kubernetes API answers", lambda: environment.kubernetes(session), ("kubeconfig",)),
         Check("release", "release", lambda: release(session), ("kubernetes",)),
         Check("agent-pod", "agent pod is ready", lambda: pod(session), ("release",)),
-        Check("server", "ClearML server answers from here", lambda: env.server(session)),
+        Check("server", "ClearML server answers from here", lambda: environment.server(session)),
         Check("agent-keys", "agent's keys are good", lambda: secret(session), ("kubernetes", "server")),
         Check("queue", "queue exists", lambda: queue(session), ("server",)),
         Check("agent-log", "agent's log", lambda: log(session), ("agent-pod",)),

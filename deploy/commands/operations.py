@@ -7,11 +7,12 @@ from typing import Any
 
 import yaml
 
-from deploy import install, prove, rollout
+from deploy.commands import install
 from deploy.errors import DeployError, ReleaseNotFoundError
-from deploy.pods import classify_pod, task_id
+from deploy.helm.values import Values, get
+from deploy.kubernetes.pods import classify_pod, task_id
+from deploy.proof import prove, rollout
 from deploy.session import Session
-from deploy.values import Values, get
 
 
 def status(session: Session) -> dict[str, Any]:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from deploy import rollout
-from deploy.clearml_api import Worker, is_over
+from deploy.clearml.api import Worker, is_over
 from deploy.errors import CanaryError, ClusterError, ClusterUnreachableError, DeployError, WorkerError
-from deploy.pods import TASK_POD_PREFIX, State, classify_pod
-from deploy.rollout import Patience, Wait, agent_pods, evidence, pod_error
+from deploy.kubernetes.pods import TASK_POD_PREFIX, State, classify_pod
+from deploy.proof import rollout
+from deploy.proof.rollout import Patience, Wait, agent_pods, evidence, pod_error
 from deploy.session import Session
 
 PROJECT = "clearml-pods/canary"

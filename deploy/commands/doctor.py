@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy import checks_agent, checks_environment, checks_task
-from deploy.checks import Check, Result, run
+from deploy.checks import agent, environment
+from deploy.checks.check import Check, Result, run
+from deploy.checks.task import checks as checks_of_task
 from deploy.session import Session
 
 
 def check(session: Session) -> Iterator[Result]:
     """Ask whether the agent lives and works."""
-    return run(checks_agent.live(session))
+    return run(agent.live(session))
 
 
 def doctor(session: Session, task: str | None) -> Iterator[Result]:
     """Ask everything, in the order in which it has to be mended."""
     listed = [
-        *checks_environment.preflight(session),
-        *checks_environment.more(session),
-        *checks_agent.live(session),
-        *checks_agent.more(session),
-        *(checks_task.checks(session, task) if task else []),
+        *environment.preflight(session),
+        *environment.more(session),
+        *agent.live(session),
+        *agent.more(session),
+        *(checks_of_task(session, task) if task else []),
     ]
     return run(_once(listed))
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from deploy import prove, rollout
-from deploy.cluster import Cluster
 from deploy.errors import DeadlineError, DeployError
-from deploy.pods import task_id
+from deploy.kubernetes.cluster import Cluster
+from deploy.kubernetes.pods import task_id
+from deploy.proof import prove, rollout
 from deploy.session import Session
 
 

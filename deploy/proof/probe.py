@@ -11,10 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from deploy.cluster import MANAGED
 from deploy.errors import ClusterError, DeadlineError, DeployError, ServerUnreachableError
-from deploy.pods import Json, State, classify_pod
-from deploy.rollout import Patience, Wait, pod_error
+from deploy.kubernetes.cluster import MANAGED
+from deploy.kubernetes.pods import Json, State, classify_pod
+from deploy.proof.rollout import Patience, Wait, pod_error
 from deploy.session import Session
 
 # Runs in any Python 3.6: the chart's own image has no newer one. curl's order: proxies of the pod's environment count.

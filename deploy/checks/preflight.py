@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from deploy import checks_environment, probe
-from deploy.checks import Check, Finding, Level, Result, ok, run
+from deploy.checks import environment
+from deploy.checks.check import Check, Finding, Level, Result, ok, run
 from deploy.errors import CheckFailedError, DeployError
+from deploy.proof import probe
 from deploy.session import Session
 
 Report = Callable[[Result], None]
@@ -28,7 +29,7 @@ def require(session: Session, report: Report) -> None:
     Raises:
         PreflightError: For the first check that failed, after all have been asked.
     """
-    _require(checks_environment.preflight(session), report)
+    _require(environment.preflight(session), report)
 
 
 def require_from_pods(session: Session, report: Report) -> None:

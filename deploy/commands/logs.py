@@ -10,11 +10,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from deploy import console, records
-from deploy.clearml_api import ENDS, is_over
+from deploy.clearml import console
+from deploy.clearml.api import ENDS, is_over
 from deploy.errors import ClusterError, ClusterUnreachableError, DeployError, ServerUnreachableError, TaskNotFoundError
-from deploy.pods import TASK_POD_PREFIX, State, classify_pod
-from deploy.rollout import Wait
+from deploy.kubernetes.pods import TASK_POD_PREFIX, State, classify_pod
+from deploy.proof import records
+from deploy.proof.rollout import Wait
 from deploy.session import Session
 
 TASK_ID = re.compile(r"[0-9a-f]{32}")

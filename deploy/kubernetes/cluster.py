@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
-from deploy import lease
 from deploy.errors import ClusterError, RightsError
-from deploy.kubernetes_api import Json, KubernetesApi, NotFoundError
+from deploy.kubernetes import lease
+from deploy.kubernetes.api import Json, KubernetesApi, NotFoundError
 from deploy.settings import Settings
 
 STREAM_TIMEOUT_S = 30.0

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from deploy import prove, rollout
-from deploy.checks import Check, Finding, fail, ok, warn
-from deploy.checks_agent import PENDING_QUEUE
+from deploy.checks.agent import PENDING_QUEUE
+from deploy.checks.check import Check, Finding, fail, ok, warn
 from deploy.errors import PodError, TaskNotFoundError, WorkerError
-from deploy.pods import TASK_POD_PREFIX, State, classify_pod, task_id
+from deploy.kubernetes.pods import TASK_POD_PREFIX, State, classify_pod, task_id
+from deploy.proof import prove, rollout
 from deploy.session import Session
 
 FIELDS = (

@@ -41,8 +41,8 @@ from deploy.errors import (
     RightsError,
     ValuesError,
 )
+from deploy.helm.values import Values
 from deploy.settings import Settings
-from deploy.values import Values
 
 logging.getLogger("pyhelm3").setLevel(logging.ERROR)
 

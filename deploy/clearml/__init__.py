@@ -1,0 +1,1 @@
+"""The ClearML server: its API, the keys to it, its consoles."""

@@ -1,0 +1,1 @@
+"""Helm, and the values it is given."""

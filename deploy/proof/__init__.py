@@ -1,0 +1,1 @@
+"""Watching an agent come up and proving that it works."""
