@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import queue
-import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +22,7 @@ from typing import Any, TypeVar
 import orjson
 
 from localserver.errors import ApiError, StartError
+from localserver.patterns import TimedSearch
 
 KINDS = ("task", "model", "project", "queue", "user", "worker")
 GROUP = 64
@@ -31,6 +30,15 @@ GROUP = 64
 
 Document = dict[str, Any]
 Result = TypeVar("Result")
+
+
+class Connection(sqlite3.Connection):
+    """SQLite with the operator REGEXP, whose searches are timed."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.search = TimedSearch()
+        self.create_function("REGEXP", 2, self.search, deterministic=True)
 
 
 class Tx:
@@ -144,13 +152,16 @@ class Store:
         self._readers.shutdown(wait=True, cancel_futures=True)
 
     def _read(self, function: Callable[[Tx], Result]) -> Result:
-        connection = getattr(self._local, "connection", None)
+        connection: Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = self._connect()
             connection.execute("PRAGMA query_only = ON")
         connection.execute("BEGIN")
+        connection.search.restart()
         try:
             return function(Tx(connection))
+        except sqlite3.OperationalError as error:
+            raise connection.search.refusal or error from error
         finally:
             connection.execute("ROLLBACK")
 
@@ -170,7 +181,7 @@ class Store:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.close()
 
-    def _commit(self, connection: sqlite3.Connection, group: list[_Write]) -> None:
+    def _commit(self, connection: Connection, group: list[_Write]) -> None:
         if not group:
             return
         try:
@@ -192,8 +203,9 @@ class Store:
             self._on_commit(touched)
 
     @staticmethod
-    def _run(connection: sqlite3.Connection, write: _Write) -> None:
+    def _run(connection: Connection, write: _Write) -> None:
         tx = Tx(connection)
+        connection.search.restart()
         connection.execute("SAVEPOINT request")
         try:
             write.result = write.function(tx)
@@ -202,20 +214,21 @@ class Store:
             if not connection.in_transaction:  # SQLite gave up the whole transaction (disk full)
                 raise
             connection.execute("ROLLBACK TO request")
-            write.error = error
+            write.error = connection.search.refusal or error
         except BaseException as error:
             connection.execute("ROLLBACK TO request")
             write.error = error
         connection.execute("RELEASE request")
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, cached_statements=512)
+    def _connect(self) -> Connection:
+        connection = sqlite3.connect(
+            self.path, isolation_level=None, check_same_thread=False, cached_statements=512, factory=Connection
+        )
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA busy_timeout = 10000")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("PRAGMA foreign_keys = ON")
-        connection.create_function("REGEXP", 2, _regexp, deterministic=True)
         return connection
 
     def _migrate(self) -> None:
@@ -245,12 +258,3 @@ def _table(kind: str) -> str:
     if kind not in KINDS:
         raise KeyError(kind)
     return kind
-
-
-@lru_cache(maxsize=256)
-def _pattern(text: str) -> re.Pattern[str]:
-    return re.compile(text)
-
-
-def _regexp(pattern: str, value: Any) -> bool:
-    return value is not None and _pattern(pattern).search(str(value)) is not None

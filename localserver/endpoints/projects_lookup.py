@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
+from collections.abc import Callable
 from typing import Any
 
 from localserver.errors import validation_error
-from localserver.query import Clause, all_of, check_pattern
+from localserver.patterns import TimedSearch, check_pattern
+from localserver.query import Clause, all_of
 from localserver.query.compiler import paging
 from localserver.registry import Call, Data, endpoint
 from localserver.store import Tx
@@ -126,7 +127,8 @@ def get_task_parents(call: Call, tx: Tx) -> Data:
         "LEFT JOIN project ON project.id = json_extract(parent.doc, '$.project') ORDER BY 2",
         all_of([_in_projects(call), *([Clause(STATES[state])] if state else [])]),
     )
-    return {"parents": [_parent(*row) for row in rows if _matches(call.data.get("task_name"), row[1])]}
+    matches = _matcher(call.data.get("task_name"))
+    return {"parents": [_parent(*row) for row in rows if matches(row[1])]}
 
 
 @endpoint("projects.get_user_names", schema=ANY)
@@ -170,16 +172,18 @@ def _paged(call: Call, name: str, items: list[Any]) -> Data:
 
 
 def _values(call: Call, rows: list[tuple[Any, ...]]) -> Data:
-    found = [value for (value,) in rows if _matches(call.data.get("pattern"), value)]
+    matches = _matcher(call.data.get("pattern"))
+    found = [value for (value,) in rows if matches(value)]
     limit, offset = paging(call.data)
     return {"total": len(found), "values": found if limit is None else found[offset : offset + limit]}
 
 
-def _matches(pattern: str | None, value: Any) -> bool:
+def _matcher(pattern: str | None) -> Callable[[Any], bool]:
     if not pattern:
-        return True
+        return lambda value: True
     check_pattern(pattern)
-    return re.search(pattern, str(value), re.IGNORECASE) is not None
+    search = TimedSearch()
+    return lambda value: search(f"(?i){pattern}", value)
 
 
 def _parent(id: str, name: str, project: str | None, project_name: str | None) -> Data:

@@ -6,7 +6,7 @@ package never talks HTTP and changes nothing; what the kinds differ in is told b
 
 from __future__ import annotations
 
-from localserver.query.clauses import Clause, all_of, check_pattern, untagged
+from localserver.query.clauses import Clause, all_of, untagged
 from localserver.query.finder import Page, by_id, count, find_all, find_all_ex, find_by_ids_ex, render
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     "Page",
     "all_of",
     "by_id",
-    "check_pattern",
     "count",
     "find_all",
     "find_all_ex",

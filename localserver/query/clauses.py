@@ -14,13 +14,13 @@ from typing import Any
 
 import orjson
 
-from localserver.errors import ApiError, validation_error
+from localserver.errors import validation_error
+from localserver.patterns import check_pattern
 from localserver.query.kinds import Kind, Shape
 
 LITERAL = re.compile(r"\^((?:[^\\.^$*+?{}\[\]()|]|\\[^A-Za-z0-9])*)(\$?)")
 """A pattern that only anchors a text: what the SDK sends for "the project of this name"."""
 LAST_CHARACTER = "\U0010ffff"
-MAX_PATTERN = 10_000
 
 
 @dataclass(frozen=True)
@@ -169,19 +169,3 @@ def json_path(parts: Sequence[str]) -> str:
         if not part or re.search(r'["\\\x00-\x1f]', part):
             raise validation_error(f"invalid field: path={'.'.join(parts)}")
     return "$" + "".join(f'."{part}"' for part in parts)
-
-
-def check_pattern(pattern: Any) -> None:
-    """Check a regular expression that a client sends.
-
-    Raises:
-        ApiError: 400/21 if it is malformed, 400/12 if it is no text or longer than any client needs.
-    """
-    if not isinstance(pattern, str):
-        raise validation_error(f"a pattern must be a string: {pattern!r}")
-    if len(pattern) > MAX_PATTERN:
-        raise validation_error(f"pattern of {len(pattern)} characters, at most {MAX_PATTERN} are allowed")
-    try:
-        re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ApiError(400, 21, f"Malformed regular expression: err={error}, extra_info=None") from error

@@ -14,7 +14,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from localserver.errors import ApiError, validation_error
-from localserver.query.clauses import TRUE, Clause, Field, all_of, any_of, check_pattern, json_path, untagged
+from localserver.patterns import check_pattern
+from localserver.query.clauses import TRUE, Clause, Field, all_of, any_of, json_path, untagged
 from localserver.query.kinds import PROJECT, Kind, Scale, Shape
 from localserver.query.terms import filters_clause, list_clause
 from localserver.times import iso, parse

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
@@ -87,3 +88,18 @@ def test_metadata_has_the_shape_that_the_client_knows(api: ApiClient) -> None:
     assert api("models.get_all", id=[model])["models"][0]["metadata"] == {"k": item}
     assert api("models.get_all", "v2.16", id=[model])["models"][0]["metadata"] == [item]
     assert api("queues.get_all", "v2.5", name="^default$")["queues"][0]["metadata"] == []
+
+
+def test_an_endless_regular_expression_is_refused_and_holds_nobody(api: ApiClient, project: str) -> None:
+    api("tasks.create", name="a" * 60 + "b", type="training", project=project)
+    answered = 0
+    with ThreadPoolExecutor(1) as pool:
+        search = pool.submit(api.send, "tasks.get_all_ex", name="(a|aa)+$", project=[project])
+        while not search.done():
+            assert len(tasks(api, project)) == 6
+            answered += 1
+    assert search.result().error == (400, 21, "Regular expression takes too long: pattern=(a|aa)+$, limit=5 s")
+    assert answered
+    assert len(api("tasks.get_all_ex", name="^task [0-9]$", project=[project])["tasks"]) == 5, (
+        "the next has its own time"
+    )

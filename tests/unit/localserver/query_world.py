@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
-from localserver.store import Tx
+from localserver.store import Connection, Tx
 
 COMPANY = "c" * 32
 
@@ -29,8 +28,7 @@ class Query:
 
 def open_tx() -> Tx:
     """Return a transaction on a new database with the server's own schema."""
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    connection.create_function("REGEXP", 2, lambda p, v: v is not None and re.search(p, str(v)) is not None)
+    connection = sqlite3.connect(":memory:", isolation_level=None, factory=Connection)
     scripts = list(resources.files("localserver").joinpath("migrations").iterdir())
     for script in sorted(scripts, key=lambda entry: entry.name):
         connection.executescript(script.read_text(encoding="utf-8"))
