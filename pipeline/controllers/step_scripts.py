@@ -14,8 +14,8 @@ from pipeline.settings import step_requirements
 STEP_BEGINNING = """\
 from pipeline.process.timeline import mark
 mark("process")
-from pipeline.process.quiet import no_bars
-no_bars()
+from pipeline.process.sdk import prepare
+prepare()
 """
 
 STEP_ENDING = """\

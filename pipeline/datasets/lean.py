@@ -17,7 +17,7 @@ from clearml import Dataset
 from clearml.utilities import parallel
 
 from pipeline.process import scratch
-from pipeline.process.quiet import no_bars
+from pipeline.process.sdk import no_bars
 
 LINEAGE = "Dataset Struct"
 """The configuration object in which the SDK keeps a version's lineage, for the web page."""

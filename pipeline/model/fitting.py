@@ -20,6 +20,7 @@ from pipeline.datasets import datasets
 from pipeline.graph.parameters import ParameterValue
 from pipeline.model import fit_model, plots, registry
 from pipeline.process.scratch import scratch_folder
+from pipeline.process.sdk import prepare
 from pipeline.process.timeline import complete, mark
 from pipeline.reviews.frames import CLASSES
 from pipeline.training.errors import TrainingDataError
@@ -37,6 +38,7 @@ OUTPUT = {"polarity": "int: 1 or 2", "label": "str: negative or positive", "prob
 def main() -> None:
     """Run the task that this process belongs to."""
     mark("function")
+    prepare()
     task = Task.init(
         project_name=fit_model.TASK_PROJECT,
         task_name=fit_model.TASK_NAME,

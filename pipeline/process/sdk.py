@@ -1,0 +1,36 @@
+"""What the SDK needs before a step's `Task.init`: a step calls `prepare` first. Outside system: none."""
+
+from __future__ import annotations
+
+import threading
+
+
+def prepare() -> None:
+    """Make the SDK fit for a process that an agent runs."""
+    no_bars()
+    one_edit_lock()
+
+
+def no_bars() -> None:
+    """Let the SDK report nothing of how far a download or an upload is: in a stored console each is one long line."""
+    from clearml.storage.callbacks import ProgressReport  # here: the moment at which a step began is noted before
+
+    ProgressReport._report = lambda *_: None
+
+
+def one_edit_lock() -> None:
+    """Let threads that ask for a task's lock at once get the same one.
+
+    The SDK (2.1.12) makes it when it is first asked for, and `Task.init` asks in the moment at which the thread of its
+    resource monitor does. If each makes one, the monitor's holds its mutex and waits for the file that both lock, and
+    the main thread's holds the file and waits for that mutex: now and then a step stands still for ever.
+    """
+    from clearml.backend_interface.task.task import Task
+
+    plain, making = Task._edit_lock, threading.RLock()
+
+    def edit_lock(task: Task) -> object:
+        with making:
+            return plain.fget(task)
+
+    Task._edit_lock = property(edit_lock, plain.fset)
