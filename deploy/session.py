@@ -81,6 +81,15 @@ class Session:
             chart_kube_version=self.chart.kube_version,
         )
 
+    @cached_property
+    def installed(self) -> Plan:
+        """The release as it is, for which its chart need not be in reach; as it should be, where there is none."""
+        revision = self.helm.revision()
+        if revision is None:
+            return self.plan
+        computed = self.helm.computed_values_of(revision.number)
+        return Plan(self.settings, revision.values, computed, revision.chart, chart_kube_version="")
+
     def now(self) -> datetime:
         """Return the time."""
         return datetime.now(UTC)

@@ -73,7 +73,7 @@ def pod(session: Session) -> Finding:
 
 def secret(session: Session) -> Finding:
     """Are the keys that the agent was given still good."""
-    plan = session.plan
+    plan = session.installed
     content = session.cluster.secret(plan.keys_secret)
     if content is None:
         return fail(f"Secret {plan.keys_secret} is not there", AGAIN, SettingsError.exit_code)
@@ -97,14 +97,14 @@ def secret(session: Session) -> Finding:
 
 def queue(session: Session) -> Finding:
     """Are the agent's queues there."""
-    missing = [name for name in session.plan.queues if session.api.queue(name) is None]
+    missing = [name for name in session.installed.queues if session.api.queue(name) is None]
     if missing:
         return fail(
             f"queue {', '.join(missing)} does not exist: an agent that served it is deaf",
             f"{AGAIN} (makes it and restarts the agent)",
             WorkerError.exit_code,
         )
-    waiting = {item.name: len(item.tasks) for item in session.api.queues() if item.name in session.plan.queues}
+    waiting = {item.name: len(item.tasks) for item in session.api.queues() if item.name in session.installed.queues}
     return ok(", ".join(f"queue {name}: {count} waiting" for name, count in waiting.items()))
 
 
@@ -122,7 +122,7 @@ def worker(session: Session) -> Finding:
 def serves(session: Session) -> Finding:
     """Does the agent ask for tasks of the wanted queues."""
     found = prove.find_worker(session.api.workers(), session.settings.fullname)
-    wanted, served = session.plan.queues, found.queues if found else ()
+    wanted, served = session.installed.queues, found.queues if found else ()
     missing = [name for name in wanted if name not in served]
     if missing:
         return fail(
@@ -156,7 +156,7 @@ def alone(session: Session) -> Finding:
     others = [
         item.id
         for item in session.api.workers()
-        if set(item.queues) & set(session.plan.queues)
+        if set(item.queues) & set(session.installed.queues)
         and (own is None or item.id != own.id)
         # A pod of this release that has ended is forgotten by the server only after a while.
         and item.age_s(session.now()) < prove.ALIVE_S

@@ -84,7 +84,7 @@ def served(session: Session, task: str) -> Finding:
 
 def slot(session: Session, task: str) -> Finding:
     """Is there room for one more task pod."""
-    limit = session.plan.max_pods
+    limit = session.installed.max_pods
     running = _running(session)
     if limit is None:
         return ok(f"{len(running)} task pods, no limit (K8S_GLUE_MAX_PODS is not set)")
@@ -95,7 +95,7 @@ def slot(session: Session, task: str) -> Finding:
 
 def deadlock(session: Session, task: str) -> Finding:
     """Do controllers hold all slots that their own steps wait for."""
-    limit = session.plan.max_pods
+    limit = session.installed.max_pods
     running = _running(session)
     if limit is None or len(running) < limit or task in running:
         return ok("controllers leave a slot for their steps")
@@ -143,7 +143,7 @@ def pod(session: Session, task: str) -> Finding:
 def image(session: Session, task: str) -> Finding:
     """Which image will it run in, and why."""
     wanted = ((record(session, task).get("container") or {}).get("image") or "").strip()
-    default = session.plan.task_image
+    default = session.installed.task_image
     if not wanted:
         return ok(f"{default} (the release's default)")
     return ok(f"{wanted} (named by the task" + (")" if wanted == default else f", not the default {default})"))

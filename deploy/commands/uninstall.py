@@ -49,6 +49,7 @@ def uninstall(session: Session, leaving: Leaving, *, queue: bool = False, namesp
     settings, cluster = session.settings, session.cluster
     if session.settings.dry_run or leaving.nothing:
         return leaving
+    queues = _queues(session) if queue else ()
     with cluster.exclusive(settings.fullname):
         _stop_agent(session, leaving)
         session.helm.uninstall()
@@ -59,7 +60,7 @@ def uninstall(session: Session, leaving: Leaving, *, queue: bool = False, namesp
         for name in leaving.task_pods:
             _stop_task(session, name)
             leaving.removed.append(f"pod {name}")
-    _forget(session, leaving, queue=queue)
+    _forget(session, leaving, queues)
     _wait_until_gone(session, cluster)
     if namespace and cluster.delete_namespace_if_ours():
         wait = rollout.Wait(60.0)
@@ -97,14 +98,22 @@ def _stop_task(session: Session, pod: str) -> None:
     session.cluster.delete("pods", pod, grace_s=5)
 
 
-def _forget(session: Session, leaving: Leaving, *, queue: bool) -> None:
+def _queues(session: Session) -> tuple[str, ...]:
+    try:
+        return session.installed.queues
+    except DeployError as error:
+        session.say(f"no queue is removed: {error.message}")
+        return ()
+
+
+def _forget(session: Session, leaving: Leaving, queues: tuple[str, ...]) -> None:
     """Tell the server, if it is there: a worker that is gone for good need not be waited for."""
     try:
         worker = prove.find_worker(session.api.workers(), session.settings.fullname)
         if worker:
             session.api.call("workers.unregister", worker=worker.id)
             leaving.removed.append(f"worker {worker.id}")
-        for name in session.plan.queues if queue else ():
+        for name in queues:
             if session.api.delete_queue(name):
                 leaving.removed.append(f"queue {name}")
     except DeployError as error:

@@ -248,6 +248,14 @@ class Helm:
         got = _run(self._command.get_values(settings.release, namespace=settings.namespace, revision=revision))
         return dict(got or {})
 
+    def computed_values_of(self, revision: int) -> Values:
+        """Return those values laid over the defaults of the chart that it was made of."""
+        settings = self._settings
+        got = _run(
+            self._command.get_values(settings.release, computed=True, namespace=settings.namespace, revision=revision)
+        )
+        return dict(got or {})
+
     def manifest(self) -> list[dict[str, Any]]:
         """Return the objects of the current revision, as helm sent them."""
         settings = self._settings

@@ -28,6 +28,7 @@ def test_an_install_proves_itself_and_a_second_one_changes_nothing(deploy):
     second = deploy.json("install")
     assert (second["result"], second["revision"]) == ("unchanged", 1)
     assert deploy.json("check")["ok"]
+    assert deploy.json("check", AGENT_CHART="/gone")["ok"], "what is installed is asked about without its chart"
     doctor = deploy.json("doctor")
     assert doctor["ok"]
     assert len(doctor["checks"]) >= 15
