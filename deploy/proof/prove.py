@@ -40,14 +40,15 @@ ROUND_END = "sleeping for"
 LOG_CAUSES = (
     ("Invalid queue id", "its queue was deleted", "task deploy-agent (makes the queue again and restarts the agent)"),
     ("Unauthorized", "the server refuses its keys", "make new keys, put them into clearml.conf, task deploy-agent"),
-    ("401", "the server refuses its keys", "make new keys, put them into clearml.conf, task deploy-agent"),
+    (r"\b401\b", "the server refuses its keys", "make new keys, put them into clearml.conf, task deploy-agent"),
     ("Could not find queue", "its queue does not exist", "task deploy-agent makes it"),
     ("unrecognized arguments", "its image is older than the chart", "take the image of helm/values-agent.yaml"),
     ("Connection refused", "the server does not answer it", "task server-status; python -m deploy doctor"),
     ("Name or service not known", "it cannot resolve the server's name", "python -m deploy doctor"),
     ("Max retries exceeded", "the server does not answer it", "python -m deploy doctor"),
 )
-"""What a glue that works for nobody writes → what that means → what mends it. In the order of how telling they are."""
+"""What a glue that works for nobody writes (a regular expression: an id may hold "401") → what that means → what mends
+it. In the order of how telling they are."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def log_cause(lines: list[str]) -> tuple[str, str, str] | None:
     last = lines[rounds[-2] + 1 :] if len(rounds) > 1 else lines
     for line in reversed(last):
         for text, meaning, fix in LOG_CAUSES:
-            if text in line:
+            if re.search(text, line):
                 return line.strip(), meaning, fix
     return None
 
