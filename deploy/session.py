@@ -87,7 +87,7 @@ class Session:
         revision = self.helm.revision()
         if revision is None:
             return self.plan
-        computed = self.helm.computed_values_of(revision.number)
+        computed = self.helm.values_of(revision.number, computed=True)
         return Plan(self.settings, revision.values, computed, revision.chart, chart_kube_version="")
 
     def now(self) -> datetime:

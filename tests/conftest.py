@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -13,6 +14,5 @@ from tests.api_client import ApiClient
 @pytest.fixture
 def api(clearml_server: ClearmlServer) -> Iterator[ApiClient]:
     """A client of the session's server."""
-    client = ApiClient(clearml_server.api_url, clearml_server.credentials)
-    yield client
-    client.close()
+    with closing(ApiClient(clearml_server.api_url, clearml_server.credentials)) as client:
+        yield client

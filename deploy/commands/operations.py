@@ -9,7 +9,6 @@ import yaml
 
 from deploy.commands import install
 from deploy.errors import DeployError, ReleaseNotFoundError
-from deploy.helm.values import Values, get
 from deploy.kubernetes.pods import classify_pod, task_id
 from deploy.proof import prove, rollout
 from deploy.session import Session
@@ -31,15 +30,10 @@ def status(session: Session) -> dict[str, Any]:
     body["agent_pods"] = [_pod(session, pod) for pod in agents]
     body["task_pods"] = [_pod(session, pod) for pod in session.cluster.pods() if task_id(pod)]
     try:
-        _from_server(session, body, _queues(revision.values) if revision else set())
+        _from_server(session, body, set(session.installed.queues) if revision else set())
     except DeployError as error:
         body["unknown"].append(error.message)
     return body
-
-
-def _queues(given: Values) -> set[str]:
-    """Return the queues that a release was told to serve; its chart, which may be out of reach, need not be asked."""
-    return {name.strip() for name in str(get(given, "agentk8sglue.queue", "")).split(",") if name.strip()}
 
 
 def _from_server(session: Session, body: dict[str, Any], queues: set[str]) -> None:

@@ -242,18 +242,10 @@ class Helm:
             revisions[-1] = _revision(listed[-1], self.values_of(revisions[-1].number))
         return revisions
 
-    def values_of(self, revision: int) -> Values:
-        """Return the values that a revision was made with."""
-        settings = self._settings
-        got = _run(self._command.get_values(settings.release, namespace=settings.namespace, revision=revision))
-        return dict(got or {})
-
-    def computed_values_of(self, revision: int) -> Values:
-        """Return those values laid over the defaults of the chart that it was made of."""
-        settings = self._settings
-        got = _run(
-            self._command.get_values(settings.release, computed=True, namespace=settings.namespace, revision=revision)
-        )
+    def values_of(self, revision: int, *, computed: bool = False) -> Values:
+        """Return the values that a revision was made with; computed: laid over its chart's defaults."""
+        where = {"namespace": self._settings.namespace, "revision": revision}
+        got = _run(self._command.get_values(self._settings.release, computed=computed, **where))
         return dict(got or {})
 
     def manifest(self) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """What the deployment asks of a cluster and does in it: one namespace's objects, by the names that use cases have.
 
 Objects are the JSON that Kubernetes serves (pods.py reads it). It must not decide or wait: use cases do.
-Outside system: the Kubernetes API server, through kubernetes_api.py.
+Outside system: the Kubernetes API server, through api.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One at a time: a Lease says who works on the release, so that two installs do not meet in the middle.
 
-Outside systems: the Kubernetes API server, through kubernetes_api.py; this machine's process table.
+Outside systems: the Kubernetes API server, through api.py; this machine's process table.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -102,9 +103,8 @@ def watch(chromium: Browser, clearml_server: ClearmlServer) -> Iterator[Callable
 @pytest.fixture(scope="session")
 def clearml_api(clearml_server: ClearmlServer) -> Iterator[ApiClient]:
     """A client of the session's server."""
-    client = ApiClient(clearml_server.api_url, clearml_server.credentials)
-    yield client
-    client.close()
+    with closing(ApiClient(clearml_server.api_url, clearml_server.credentials)) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -12,9 +13,8 @@ from tests.integration.tasks.world import new_queue
 @pytest.fixture(scope="module")
 def api(clearml_server: ClearmlServer) -> Iterator[ApiClient]:
     """One client for the hundreds of short tests here: making one costs more than most of them."""
-    client = ApiClient(clearml_server.api_url, clearml_server.credentials)
-    yield client
-    client.close()
+    with closing(ApiClient(clearml_server.api_url, clearml_server.credentials)) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")
