@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -90,6 +91,13 @@ def stage(name: str) -> Iterator[None]:
     begun = time.monotonic()
     yield
     LOG.info("%7.1f s  %s", time.monotonic() - begun, name)
+
+
+def go_task() -> str:
+    """Return the command `task`."""
+    found = shutil.which("task")
+    assert found, "go-task is missing: pip install go-task-bin"
+    return found
 
 
 def until(what: str, holds: Callable[[], bool], timeout_s: float = POD_TIMEOUT_S) -> None:

@@ -11,7 +11,6 @@ import logging
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,8 +23,8 @@ from tests.api_client import ApiClient
 from tests.cluster import docker, native
 from tests.cluster.errors import CannotHostError
 from tests.e2e import machine
-from tests.e2e.cluster_cli import LOG, ClusterCli, stage
-from tests.e2e.deployer import Deployer
+from tests.e2e.cluster_cli import LOG, ClusterCli, go_task, stage
+from tests.e2e.deployer import ROOT, Deployer
 
 REQUIRED = bool(os.environ.get("CI") or os.environ.get("E2E_REQUIRED"))
 logging.getLogger("httpx").setLevel(logging.WARNING)  # a line a request would bury the stages
@@ -53,9 +52,9 @@ def image_archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Both images, built from this tree over a base made of Debian's packages (no registry is asked)."""
     _ensure_builder()
     folder = tmp_path_factory.mktemp("images")
-    argv = [sys.executable, "-m", "images.build", "--debian-base", "--archives", str(folder), "--json"]
-    with stage("images built"):
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, check=False)
+    argv = [go_task(), "--silent", "build-image", "--", "--debian-base", "--archives", str(folder), "--json"]
+    with stage("task build-image"):
+        done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     LOG.info("%s", done.stdout.rstrip())
     return {row["target"]: Path(row["archive"]) for row in json.loads(done.stdout.splitlines()[-1])["images"]}

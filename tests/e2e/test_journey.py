@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -17,7 +16,7 @@ import pytest
 
 from pipeline.machine import LOOPBACK, MachineSettings, processes
 from pipeline.machine.configuration import SERVER_VARIABLE
-from tests.e2e.cluster_cli import ClusterCli, stage, until
+from tests.e2e.cluster_cli import ClusterCli, go_task, stage, until
 from tests.e2e.deployer import CHART, ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2_400)]
@@ -33,9 +32,7 @@ class Person:
     """Types `task …` and reads what it prints."""
 
     def __init__(self, environ: dict[str, str]) -> None:
-        found = shutil.which("task")
-        assert found, "go-task is missing: pip install go-task-bin"
-        self._task = found
+        self._task = go_task()
         self.environ = environ
 
     def types(self, name: str, *words: str, code: int = 0) -> str:
