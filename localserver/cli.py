@@ -1,4 +1,4 @@
-"""The command line: `python -m localserver --data DIR`. The only place that prints."""
+"""The command line: `python -m localserver --data DIR`, and the sub-commands. The only place that prints."""
 
 from __future__ import annotations
 
@@ -14,14 +14,48 @@ import click
 
 from localserver.app import bind, serve
 from localserver.bootstrap import prepare_folder
-from localserver.errors import StartError
+from localserver.errors import OperatorError
 from localserver.settings import Settings
 
 API_OFFSET, WEB_OFFSET, FILES_OFFSET = 8, 80, 81
 """A port base of 8000 gives ClearML's own ports: API 8008, web 8080, files 8081."""
 
+HELP_NAMES = ["-h", "--help"]
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+
+class ServeByDefault(click.Group):
+    """A group that runs `serve` where no sub-command is named, and turns operator errors into one message."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put `serve` before options that name no sub-command; help alone is the group's."""
+        if args and args[0].startswith("-") and args[0] not in HELP_NAMES:
+            args = ["serve", *args]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the sub-command; an operator error is its text and its exit code, never a traceback."""
+        try:
+            return super().invoke(ctx)
+        except OperatorError as error:
+            if logging.getLogger().isEnabledFor(logging.DEBUG):  # --verbose
+                raise
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(error.exit_code)
+
+
+@click.group(cls=ServeByDefault, context_settings={"help_option_names": HELP_NAMES})
+def main() -> None:
+    r"""Run a ClearML-compatible server, and look after its data.
+
+    \b
+    Start a server with its data in ./data (`serve` may be left out):
+        python -m localserver --data ./data
+    Its options:
+        python -m localserver serve --help
+    """
+
+
+@main.command("serve", short_help="Run the server (the default command).")
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for everything.")
 @click.option("--host", help="Address to bind (default 127.0.0.1: this machine only).")
 @click.option(
@@ -36,7 +70,7 @@ API_OFFSET, WEB_OFFSET, FILES_OFFSET = 8, 80, 81
 @click.option("--public-host", help="Host name that clients are told to use (default: --host).")
 @click.option("--until-stdin-closes", is_flag=True, help="End when standard input does: with the starting process.")
 @click.option("--verbose", is_flag=True, help="Log debug messages; show tracebacks.")
-def main(
+def serve_command(
     data: Path,
     host: str | None,
     port_base: int | None,
@@ -47,7 +81,7 @@ def main(
     until_stdin_closes: bool,
     verbose: bool,
 ) -> None:
-    """Run a ClearML-compatible server: API, file server and web pages in one process, data in one folder.
+    """Run the server: API, file server and web pages in one process, data in one folder.
 
     Clients use it through the file DIR/clearml.conf that it writes:
 
@@ -60,30 +94,27 @@ def main(
     )
     try:
         settings = Settings(data.resolve()).with_environ(os.environ)
-        if port_base is not None:
-            settings = replace(
-                settings,
-                api_port=port_base + API_OFFSET,
-                web_port=port_base + WEB_OFFSET,
-                files_port=port_base + FILES_OFFSET,
-            )
-        given: dict[str, Any] = {
-            "host": host,
-            "api_port": api_port,
-            "files_port": files_port,
-            "web_port": web_port,
-            "public_host": public_host,
-        }
-        settings = replace(settings, **{name: value for name, value in given.items() if value is not None})
-        lock = prepare_folder(settings.data)
-        settings, sockets = bind(settings)
-        _run(serve(settings, sockets, _announce, until_stdin_closes=until_stdin_closes))
-        lock.close()
-    except (StartError, ValueError) as error:
-        if verbose:
-            raise
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(StartError.exit_code)
+    except ValueError as error:
+        raise OperatorError(str(error)) from error
+    if port_base is not None:
+        settings = replace(
+            settings,
+            api_port=port_base + API_OFFSET,
+            web_port=port_base + WEB_OFFSET,
+            files_port=port_base + FILES_OFFSET,
+        )
+    given: dict[str, Any] = {
+        "host": host,
+        "api_port": api_port,
+        "files_port": files_port,
+        "web_port": web_port,
+        "public_host": public_host,
+    }
+    settings = replace(settings, **{name: value for name, value in given.items() if value is not None})
+    lock = prepare_folder(settings.data)
+    settings, sockets = bind(settings)
+    _run(serve(settings, sockets, _announce, until_stdin_closes=until_stdin_closes))
+    lock.close()
 
 
 def _run(coroutine: object) -> None:

@@ -23,10 +23,14 @@ class ApiError(Exception):
         self.msg = msg
 
 
-class StartError(Exception):
-    """The server cannot start (port taken, data folder unusable); the text names the way out."""
+class OperatorError(Exception):
+    """What only the person at the command line can mend; the text names object, cause and next step."""
 
     exit_code = 10
+
+
+class StartError(OperatorError):
+    """The server cannot start (port taken, data folder unusable)."""
 
 
 def validation_error(text: str) -> ApiError:
