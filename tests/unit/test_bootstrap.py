@@ -1,0 +1,100 @@
+"""`./task`, the bootstrap: what it says where something is missing, and what it hands on. CI's stages run it for real."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "task"
+NEEDED = ("sh", "dirname", "uname", "mkdir", "mktemp", "rm", "mv", "cp")
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    folder = tmp_path / "clone"
+    folder.mkdir()
+    shutil.copy(SCRIPT, folder / "task")
+    return folder
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A PATH with a shell's own helpers and nothing else."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in NEEDED:
+        found = shutil.which(name)
+        assert found
+        (folder / name).symlink_to(found)
+    return folder
+
+
+def program(folder: Path, name: str, text: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / name
+    file.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+    file.chmod(0o755)
+
+
+def run(clone: Path, path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [clone / "task", *arguments], env={"PATH": str(path)}, capture_output=True, text=True, timeout=20
+    )
+
+
+def tools_folder() -> str:
+    text = SCRIPT.read_text(encoding="utf-8")
+    pins = dict(re.findall(r"^(UV|GO_TASK)=(\S+)$", text, re.MULTILINE))
+    return f"{pins['UV']}-{pins['GO_TASK']}"
+
+
+def test_without_python_it_says_what_to_install(clone: Path, path: Path) -> None:
+    ended = run(clone, path)
+    assert ended.returncode == 1
+    assert "Error: python3 is not on PATH" in ended.stderr
+    assert "apt install python3" in ended.stderr
+
+
+def test_a_python_without_pip_and_venv_is_named(clone: Path, path: Path) -> None:
+    program(path, "python3", "exit 1")
+    ended = run(clone, path)
+    assert ended.returncode == 1
+    assert "python3 has neither pip nor venv" in ended.stderr
+    assert "apt install python3-venv" in ended.stderr
+
+
+def test_a_failed_fetch_names_the_index_settings_and_leaves_nothing(clone: Path, path: Path) -> None:
+    program(path, "python3", 'case "$*" in *--version*) exit 0 ;; esac; echo "no route to the index" >&2; exit 1')
+    ended = run(clone, path)
+    assert ended.returncode == 1
+    assert "no route to the index" in ended.stderr
+    assert "could not be fetched" in ended.stderr
+    assert "PIP_INDEX_URL" in ended.stderr
+    assert list((clone / ".tools").iterdir()) == []
+
+
+def test_programs_that_do_not_run_here_are_not_kept(clone: Path, path: Path) -> None:
+    made = 'mkdir -p "$target/bin"; for name in uv task; do printf "#!/bin/sh\\nexit 126\\n" > "$target/bin/$name"; done'
+    executable = 'chmod +x "$target/bin/uv" "$target/bin/task"'
+    (path / "chmod").symlink_to(shutil.which("chmod") or "")
+    find_target = 'while [ "$1" != --target ]; do shift; done; target=$2'
+    program(path, "python3", f'case "$*" in *--version*) exit 0 ;; esac; {find_target}; {made}; {executable}')
+    ended = run(clone, path)
+    assert ended.returncode == 1
+    assert "does not run on this machine" in ended.stderr
+    assert list((clone / ".tools").iterdir()) == []
+
+
+def test_arguments_and_the_fetched_programs_are_handed_on(clone: Path, path: Path) -> None:
+    tools = clone / ".tools" / tools_folder() / "bin"
+    program(tools, "uv", "echo this is uv")
+    program(tools, "task", 'uv; for argument; do echo "[$argument]"; done; exit 7')
+    ended = run(clone, path, "run-pipeline", "--", "--set", "a=b c")
+    assert ended.returncode == 7
+    assert ended.stdout.splitlines() == [
+        "this is uv", "[--dir]", f"[{clone}]", "[run-pipeline]", "[--]", "[--set]", "[a=b c]",
+    ]  # fmt: skip
