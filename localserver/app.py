@@ -23,6 +23,7 @@ from localserver import bootstrap
 from localserver.auth import COOKIE, Auth
 from localserver.contract import Contract
 from localserver.errors import StartError
+from localserver.faults import LogFaults
 from localserver.files import create_files_app
 from localserver.lifecycle import Watch, look_after_tasks
 from localserver.registry import Context
@@ -149,7 +150,7 @@ class _Server(uvicorn.Server):
     def __init__(self, app: ASGIApp) -> None:
         super().__init__(
             uvicorn.Config(
-                app,
+                LogFaults(app),
                 http="httptools",
                 lifespan="off",
                 access_log=False,

@@ -26,6 +26,9 @@ import pytest
 START_DEADLINE_S = 30.0
 STOP_DEADLINE_S = 15.0
 
+LOGS: dict[Path, None] = {}
+"""The log files of all servers started in this process, in that order."""
+
 
 @dataclass
 class ClearmlServer:
@@ -87,7 +90,9 @@ class ClearmlServer:
 def _start(data: Path, api_port: str = "0", web_port: str = "0", files_port: str = "0") -> ClearmlServer:
     command = [sys.executable, "-m", "localserver", "--data", str(data), "--until-stdin-closes"]
     ports = ["--api-port", api_port, "--web-port", web_port, "--files-port", files_port]
-    log = (data.parent / f"{data.name}.log").open("a+", encoding="utf-8")
+    log_file = data.parent / f"{data.name}.log"
+    LOGS[log_file] = None
+    log = log_file.open("a+", encoding="utf-8")
     process = subprocess.Popen(
         command + ports, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
     )

@@ -20,6 +20,7 @@ from starlette.responses import Response, StreamingResponse
 from localserver.auth import API_VERSION, COOKIE, Identity
 from localserver.contract import Contract
 from localserver.errors import ApiError, validation_error
+from localserver.faults import log_fault
 from localserver.ids import new_id
 from localserver.registry import ENDPOINTS, Call, Context, Data, Endpoint, Raw, Reply, WaitFor, WithCookie
 from localserver.store import Store, Tx
@@ -126,14 +127,19 @@ class Api:
         except asyncio.CancelledError:
             answer.cancel()
             raise
-        return answer.result() if done else StreamingResponse(self._kept_alive(answer), media_type="application/json")
+        if done:
+            return answer.result()
+        return StreamingResponse(self._kept_alive(item.name, answer), media_type="application/json")
 
-    async def _kept_alive(self, answer: asyncio.Task[Response]) -> AsyncIterator[bytes]:
+    async def _kept_alive(self, name: str, answer: asyncio.Task[Response]) -> AsyncIterator[bytes]:
         try:
             while not answer.done():
                 yield b" "
                 await asyncio.wait({answer}, timeout=self.context.settings.sign_of_life_s)
-            yield bytes(answer.result().body)
+            response = answer.result()
+            if response.status_code >= 500:  # the status of this answer went out before it was known
+                log_fault(name, response.status_code)
+            yield bytes(response.body)
         finally:
             answer.cancel()
 

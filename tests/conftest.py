@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
+from localserver import pytest_plugin
+from localserver.faults import MARK
 from localserver.pytest_plugin import ClearmlServer
 from tests.api_client import ApiClient
 
@@ -16,3 +19,45 @@ def api(clearml_server: ClearmlServer) -> Iterator[ApiClient]:
     """A client of the session's server."""
     with closing(ApiClient(clearml_server.api_url, clearml_server.credentials)) as client:
         yield client
+
+
+class FaultLines:
+    """Reads the logs of all servers on from where it stood."""
+
+    def __init__(self) -> None:
+        self._read: dict[Path, int] = {}
+
+    def new(self, logs: list[Path]) -> list[str]:
+        """Return the lines on answers of 500 and above that were written since the last look."""
+        return [line for log in logs for line in self._rest(log).splitlines() if MARK in line]
+
+    def _rest(self, log: Path) -> str:
+        if not log.is_file():
+            return ""
+        with log.open("rb") as file:
+            file.seek(self._read.get(log, 0))
+            text = file.read()
+        self._read[log] = self._read.get(log, 0) + len(text)
+        return text.decode(errors="replace")
+
+
+@pytest.fixture(scope="session")
+def fault_lines() -> FaultLines:
+    return FaultLines()
+
+
+@pytest.fixture(autouse=True)
+def no_server_fault(
+    request: pytest.FixtureRequest, fault_lines: FaultLines, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Fail a test that makes any server of this session answer 500 or above, unless it says why it does so."""
+    yield
+    logs = list(pytest_plugin.LOGS)
+    if any(request.node.get_closest_marker(name) for name in ("integration", "e2e")):
+        logs += tmp_path_factory.getbasetemp().glob("*/*/server/server.log")  # those of `server up`
+    found = fault_lines.new(logs)
+    declared = request.node.get_closest_marker("server_fault")
+    if declared is None:
+        assert found == [], "a server answered 500 or above; mend it, or declare it: @pytest.mark.server_fault(reason)"
+    else:
+        assert found, f"declared to cause a fault of the server ({declared.args[0]}), and caused none"

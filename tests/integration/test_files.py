@@ -359,6 +359,7 @@ def small_files(small_server: ClearmlServer) -> Iterator[httpx.Client]:
         yield client
 
 
+@pytest.mark.server_fault("the disk is full: 507")
 def test_a_full_disk_is_said_and_leaves_no_half_file(small_server: ClearmlServer, small_files: httpx.Client) -> None:
     reply = small_files.post("/", content=blocks(12), headers=STREAM)
     assert reply.status_code == 507
