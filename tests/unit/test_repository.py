@@ -128,7 +128,7 @@ def test_the_ci_script_is_strict_and_runs_the_readmes_commands():
     text = script.read_text()
     assert os.access(script, os.X_OK)
     assert "set -euo pipefail" in text
-    for command in ("task test", "task lint", "task run-pipeline", "task server-down", "uv go-task-bin"):
+    for command in ("./task setup", "./task test", "./task lint", "./task run-pipeline", "./task server-down"):
         assert command in text, command
     subprocess.run(["bash", "-n", str(script)], check=True, timeout=30)
 
