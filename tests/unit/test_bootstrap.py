@@ -1,4 +1,4 @@
-"""`./task`, the bootstrap: what it says where something is missing, and what it hands on. CI's stages run it for real."""
+"""`./task`, the bootstrap: its messages where something is missing, and what it hands on. CI runs it for real."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_failed_fetch_names_the_index_settings_and_leaves_nothing(clone: Path,
 
 
 def test_programs_that_do_not_run_here_are_not_kept(clone: Path, path: Path) -> None:
-    made = 'mkdir -p "$target/bin"; for name in uv task; do printf "#!/bin/sh\\nexit 126\\n" > "$target/bin/$name"; done'
+    made = 'mkdir -p "$target/bin"; for name in uv task; do printf "exit 126\\n" > "$target/bin/$name"; done'
     executable = 'chmod +x "$target/bin/uv" "$target/bin/task"'
     (path / "chmod").symlink_to(shutil.which("chmod") or "")
     find_target = 'while [ "$1" != --target ]; do shift; done; target=$2'
