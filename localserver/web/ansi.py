@@ -1,39 +1,67 @@
-"""Console text as HTML: colour codes become classes, other escape sequences vanish, addresses become links. Pure."""
+"""Console text as HTML: colour codes become classes, other escape sequences vanish, addresses become links. Pure.
+
+Programs print anything, also a line of a million characters or of colour codes alone. So every step here takes time in
+proportion to the text: the patterns never go back over what they have read, and a drawn line has a greatest length.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
+LONGEST_LINE = 10_000
+"""Characters of a line that are drawn, its codes included."""
+
+# `++` and `*+` (possessive) take all they can and give nothing back, which makes the pattern linear for any text.
 ESCAPE = re.compile(
-    r"\x1b\[(?P<sgr>[0-9;]*)m"  # colours and weights: the only ones that are shown
-    r"|\x1b\[[0-?]*[ -/]*[@-~]"  # cursor movement and the like
-    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # window titles, hyperlinks
-    r"|\x1b[()*+#%].?"  # character sets
+    r"\x1b\[(?P<codes>[0-?]*+)(?P<between>[ -/]*+)(?P<end>[@-~])?"  # colours, cursor movement and the like
+    r"|\x1b\][^\x07\x1b\n]*+(?:\x07|\x1b\\)?"  # window titles, hyperlinks
+    r"|\x1b[()*+#%][^\x1b\n]?"  # character sets
     r"|\x1b[@-Z\\^_=>]?"
-    r"|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]"
+    r"|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]++"
 )
-ADDRESS = re.compile(r"https?://[^\s<>\"'`]+[^\s<>\"'`.,;:!?)\]}]")
+ADDRESS = re.compile(r"https?://(?![.,;:!?)\]}])[^\s<>\"'`]++")
+AFTER_ADDRESS = ".,;:!?)]}"
+"""Belongs to the sentence around an address, not to its end."""
+
 COLOURS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
-PROGRESS = re.compile(r"[^\n]*\r(?!\n|$)")
-"""What a carriage return overwrites: earlier states of a progress bar."""
+CODE = re.compile(r"[0-9]{1,3}")
 
 
-def to_html(text: str) -> Markup:
-    """Return console text as safe HTML."""
-    return Markup("\n").join(to_lines(text))
+class Style(NamedTuple):
+    """How text is shown from a colour sequence on."""
+
+    bold: bool = False
+    colour: str = ""
+
+    @property
+    def classes(self) -> str:
+        """The style sheet's names for it."""
+        return " ".join(filter(None, ("a-bold" if self.bold else "", self.colour)))
 
 
-def to_lines(text: str) -> list[Markup]:
-    """Return console text as safe HTML by line; colours last over line ends."""
-    text = PROGRESS.sub("", text.replace("\r\n", "\n")).replace("\r", "")
-    lines = [Markup("")]
-    for part, classes in _parts(text):
-        first, *others = part.split("\n")
-        lines[-1] += _span(first, classes)
-        lines.extend(_span(other, classes) for other in others)
+def to_lines(text: str, whole: str = "") -> list[Markup]:
+    """Return console text as safe HTML by line; colours last over line ends.
+
+    Args:
+        text: What was printed.
+        whole: Address of the whole text, to which a line that is cut leads.
+    """
+    style, lines = Style(), []
+    for line in text.replace("\r\n", "\n").split("\n"):
+        # A carriage return overwrites what stood before it: earlier states of a progress bar.
+        line = line.rstrip("\r").rpartition("\r")[2]
+        shown = line[:LONGEST_LINE]
+        html: list[str] = []
+        for part, its_style in _parts(shown, style):
+            linked, style = _linked(part), its_style
+            html.append(f'<span class="{style.classes}">{linked}</span>' if style.classes else linked)
+        if left := len(line) - len(shown):
+            html.append(str(Markup('<a class="cut" href="{}">… {:,} more characters</a>').format(whole, left)))
+        lines.append(Markup("".join(html)))  # noqa: S704  made of escaped parts
     return lines
 
 
@@ -42,53 +70,48 @@ def to_text(text: str) -> str:
     return ESCAPE.sub("", text)
 
 
-def _parts(text: str) -> Iterator[tuple[str, list[str]]]:
-    classes: list[str] = []
+def _parts(text: str, style: Style) -> Iterator[tuple[str, Style]]:
+    """Yield the visible parts of a line with their styles; the last one, which may be empty, has the style after it."""
+    waiting: list[str] = []
     position = 0
     for match in ESCAPE.finditer(text):
-        yield text[position : match.start()], classes
+        waiting.append(text[position : match.start()])
         position = match.end()
-        if match["sgr"] is not None:
-            classes = _after(match["sgr"], classes)
-    yield text[position:], classes
+        if match["end"] != "m" or match["between"]:
+            continue
+        after = _after(match["codes"], style)
+        if after != style:
+            if part := "".join(waiting):
+                yield part, style
+            waiting, style = [], after
+    yield "".join([*waiting, text[position:]]), style
 
 
-def _span(text: str, classes: list[str]) -> Markup:
-    if not text or not classes:
-        return _linked(text)
-    return Markup('<span class="{}">{}</span>').format(" ".join(classes), _linked(text))
-
-
-def _linked(text: str) -> Markup:
+def _linked(text: str) -> str:
     parts, position = [], 0
     for match in ADDRESS.finditer(text):
+        address = match[0].rstrip(AFTER_ADDRESS)
         parts.append(escape(text[position : match.start()]))
-        parts.append(Markup('<a href="{0}" rel="noopener noreferrer">{0}</a>').format(match[0]))
-        position = match.end()
+        parts.append(Markup('<a href="{0}" rel="noopener noreferrer">{0}</a>').format(address))
+        position = match.start() + len(address)
     parts.append(escape(text[position:]))
-    return Markup("").join(parts)
+    return "".join(parts)
 
 
-def _after(codes: str, classes: list[str]) -> list[str]:
-    """Return the classes that hold after a colour sequence."""
-    numbers = iter([int(code) if code else 0 for code in codes.split(";")])
+def _after(codes: str, style: Style) -> Style:
+    """Return the style that holds after a colour sequence; numbers that no terminal knows change nothing."""
+    numbers = iter([int(code) if CODE.fullmatch(code) else -1 if code else 0 for code in codes.split(";")])
     for code in numbers:
         if code == 0:
-            classes = []
-        elif code == 1:
-            classes = [*classes, "a-bold"]
-        elif code == 22:
-            classes = [name for name in classes if name != "a-bold"]
+            style = Style()
+        elif code in (1, 22):
+            style = style._replace(bold=code == 1)
         elif 30 <= code <= 37 or 90 <= code <= 97:
-            classes = [*_without_colour(classes), f"a-{COLOURS[code % 10]}"]
+            style = style._replace(colour=f"a-{COLOURS[code % 10]}")
         elif code == 39:
-            classes = _without_colour(classes)
+            style = style._replace(colour="")
         elif code in (38, 48):
             # A palette or RGB colour: its numbers are skipped, the text keeps its present colour.
             for _ in range({5: 1, 2: 3}.get(next(numbers, 0), 0)):
                 next(numbers, None)
-    return classes
-
-
-def _without_colour(classes: list[str]) -> list[str]:
-    return [name for name in classes if name == "a-bold"]
+    return style

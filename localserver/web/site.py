@@ -24,7 +24,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from localserver.auth import Identity
 from localserver.errors import ApiError
 from localserver.times import utcnow
-from localserver.web import ansi, text
+from localserver.web import text
 from localserver.wire import Api
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,6 @@ class Site:
             lstrip_blocks=True,
         )
         self.templates.filters.update(
-            ansi=ansi.to_html,
             duration=text.duration,
             size=text.size,
             number=text.number,

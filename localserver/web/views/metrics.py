@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import orjson
+from markupsafe import Markup
 from starlette.responses import Response, StreamingResponse
 
 from localserver.errors import ApiError
@@ -18,11 +20,21 @@ from localserver.web.site import Json, Visit
 from localserver.web.text import LIVE
 from localserver.web.views.tasks import load, render_tab
 
-TAIL_EVENTS, TAIL_LINES = 1000, 2000
-"""How much of the console is shown at first; an event may be many lines."""
 
-MORE_EVENTS, MORE_LINES = 4000, 10_000
-"""How much one look further brings."""
+@dataclass(frozen=True)
+class Room:
+    """How much of the console one answer holds."""
+
+    events: int
+    lines: int
+    characters: int
+
+
+TAIL = Room(1000, 2000, 10**6)
+"""Shown at first; an event may be many lines."""
+
+MORE = Room(4000, 10_000, 5 * 10**6)
+"""What one look further brings."""
 
 OVERLAP_MS = 10_000
 """How far back a poll looks: two processes of a task report in batches, so a line may arrive after a later one."""
@@ -40,45 +52,52 @@ MEDIA = {
 
 async def console(visit: Visit) -> Response:
     """Show the console: its end at first, the rest on demand."""
-    task, found = await asyncio.gather(load(visit), _log(visit, batch_size=TAIL_EVENTS, navigate_earlier=True))
-    events = _newest(found["events"], TAIL_LINES)
-    return render_tab(visit, task, "console", lines=_lines(events), more=found["total"] > len(events))
+    task, found = await asyncio.gather(load(visit), _log(visit, batch_size=TAIL.events, navigate_earlier=True))
+    events = _newest(found["events"], TAIL)
+    return render_tab(
+        visit, task, "console", lines=_lines(events, TAIL, _whole(task["id"])), more=found["total"] > len(events)
+    )
 
 
 async def console_lines(visit: Visit) -> Response:
     """Return more console lines for the page's script: those before a time, or those since one (ms)."""
+    whole = _whole(visit.argument("task"))
     if before := _time(visit, "before"):
-        found = await _log(visit, batch_size=MORE_EVENTS, navigate_earlier=True, from_timestamp=before)
-        events = _newest(found["events"], MORE_LINES)
-        more = len(events) < len(found["events"]) or len(events) >= MORE_EVENTS
-        return visit.json({"lines": _lines(events), "more": more})
+        found = await _log(visit, batch_size=MORE.events, navigate_earlier=True, from_timestamp=before)
+        events = _newest(found["events"], MORE)
+        more = len(events) < len(found["events"]) or len(events) >= MORE.events
+        return visit.json({"lines": _lines(events, MORE, whole), "more": more})
     after = _time(visit, "after")
     task, found = await asyncio.gather(
         load(visit),
-        _log(visit, batch_size=MORE_EVENTS, navigate_earlier=False, from_timestamp=max(0, after - OVERLAP_MS)),
+        _log(visit, batch_size=MORE.events, navigate_earlier=False, from_timestamp=max(0, after - OVERLAP_MS)),
     )
     events = found["events"]
-    if len(events) >= MORE_EVENTS and after:
+    if len(events) >= MORE.events and after:
         # The overlap alone fills the answer: without it, so that the reader gets on.
-        events = (await _log(visit, batch_size=MORE_EVENTS, navigate_earlier=False, from_timestamp=after - 1))["events"]
-    return visit.json({"lines": _lines(events), "live": task["status"] in LIVE})
+        events = (await _log(visit, batch_size=MORE.events, navigate_earlier=False, from_timestamp=after - 1))["events"]
+    return visit.json({"lines": _lines(events, MORE, whole), "live": task["status"] in LIVE})
 
 
 async def console_text(visit: Visit) -> Response:
-    """Return the whole console as plain text."""
+    """Return the console as plain text: all of it as a file, or what was printed at one time (ms) to be looked at."""
     task = await load(visit)
+    moment = _time(visit, "at")
 
     async def text() -> AsyncIterator[bytes]:
-        last = 0
+        last = moment - 1 if moment else 0
         while True:
-            found = await _log(visit, batch_size=MORE_EVENTS, navigate_earlier=False, from_timestamp=last)
-            events = found["events"]
+            found = await _log(visit, batch_size=MORE.events, navigate_earlier=False, from_timestamp=last)
+            events = [event for event in found["events"] if not moment or event["timestamp"] <= moment]
             if not events:
                 return
             last = max(int(event["timestamp"]) for event in events)
-            yield "".join(f"{ansi.to_text(str(event.get('msg') or '')).rstrip()}\n" for event in events).encode()
+            for event in events:
+                yield f"{ansi.to_text(str(event.get('msg') or '')).rstrip()}\n".encode(errors="replace")
 
-    headers = {"Content-Disposition": f'attachment; filename="task_{task["id"]}.log"', "Cache-Control": "no-store"}
+    headers = {"Cache-Control": "no-store"}
+    if not moment:
+        headers["Content-Disposition"] = f'attachment; filename="task_{task["id"]}.log"'
     return StreamingResponse(text(), media_type="text/plain; charset=utf-8", headers=headers)
 
 
@@ -186,31 +205,55 @@ async def _log(visit: Visit, **query: Any) -> Json:
         raise
 
 
-def _newest(events: list[Json], most_lines: int) -> list[Json]:
-    """Return the last events, as many as `most_lines` allows; never some but not all of one time."""
-    start, lines = len(events), 0
-    while start > 0 and lines < most_lines:
+def _newest(events: list[Json], room: Room) -> list[Json]:
+    """Return the last events, as many as there is room for; never some but not all of one time."""
+    start, lines, characters = len(events), 0, 0
+    while start > 0 and lines < room.lines and characters < room.characters:
         start -= 1
-        lines += 1 + str(events[start].get("msg") or "").count("\n")
+        message = str(events[start].get("msg") or "")
+        lines += 1 + message.count("\n")
+        characters += len(message)
     while start > 0 and events[start - 1].get("timestamp") == events[start].get("timestamp"):
         start -= 1
     return events[start:]
 
 
-def _lines(events: list[Json]) -> list[dict[str, Any]]:
-    """Return console lines for the page. A key tells a line from another one of the same time and text."""
+def _lines(events: list[Json], room: Room, whole: str) -> list[dict[str, Any]]:
+    """Return console lines for the page, the last ones of an event that alone is more than there is room for.
+
+    A key tells a line from another one of the same time and text.
+    """
     lines: list[dict[str, Any]] = []
     seen: dict[str, int] = {}
     for event in events:
         message = str(event.get("msg") or "").rstrip("\n")
         digest = blake2b(message.encode(errors="replace"), digest_size=6).hexdigest()
-        key = f"{event.get('timestamp')}-{digest}"
+        at = event.get("timestamp") or 0
+        key = f"{at}-{digest}"
         seen[key] = seen.get(key, -1) + 1
         level = str(event.get("level") or "").lower()
-        shared = {"at": event.get("timestamp") or 0, "level": level if level in NOTABLE else ""}
-        for number, line in enumerate(ansi.to_lines(message)):
+        shared = {"at": at, "level": level if level in NOTABLE else ""}
+        here = f"{whole}?at={at}"
+        shown = _tail(message, room)
+        html = ansi.to_lines(shown, here)
+        if shown is not message:
+            html.insert(0, Markup('<a class="cut" href="{}">… earlier lines of the same output</a>').format(here))
+        for number, line in enumerate(html):
             lines.append({"key": f"{key}-{seen[key]}-{number}", "html": str(line), **shared})
     return lines
+
+
+def _tail(message: str, room: Room) -> str:
+    """Return the last whole lines of a message, as many as there is room for, but at least one."""
+    start, lines = len(message), 0
+    while start >= 0 and lines < room.lines and (lines == 0 or len(message) - start < room.characters):
+        start = message.rfind("\n", 0, start)
+        lines += 1
+    return message[start + 1 :] if start >= 0 else message
+
+
+def _whole(task: str) -> str:
+    return f"/tasks/{quote(task, safe='')}/console/text"
 
 
 def _time(visit: Visit, name: str) -> int:

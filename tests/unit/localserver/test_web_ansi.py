@@ -11,6 +11,10 @@ from hypothesis import strategies as st
 from localserver.web import ansi
 
 
+def html_of(text: str) -> str:
+    return "\n".join(ansi.to_lines(text, "/whole"))
+
+
 @pytest.mark.parametrize(
     ("text", "html"),
     [
@@ -23,10 +27,15 @@ from localserver.web import ansi
         ("\x1b[2K\x1b[1Gline\x1b]0;title\x07 end\x1b(B", "line end"),
         ("10%\r55%\r100%\ndone\r\nnext", "100%\ndone\nnext"),
         ("bell\x07 and \x00nul", "bell and nul"),
+        ("\x1b[1m\x1b[1m\x1b[31mx\x1b[0m\x1b[0m", '<span class="a-bold a-red">x</span>'),
+        ("\x1b[" + "3" * 5000 + "mx\x1b[;1my", 'x<span class="a-bold">y</span>'),
+        ("\x1b[?25lx\x1b[", "x"),
+        ("a\rb\r\r\nc\r", "b\nc"),
+        ("see http://. and http://", "see http://. and http://"),
     ],
 )
 def test_console_text(text: str, html: str) -> None:
-    assert str(ansi.to_html(text)) == html
+    assert html_of(text) == html
 
 
 @pytest.mark.parametrize(
@@ -38,12 +47,12 @@ def test_console_text(text: str, html: str) -> None:
     ],
 )
 def test_addresses_become_links(text: str, address: str, after: str) -> None:
-    html = str(ansi.to_html(text))
+    html = html_of(text)
     assert f'<a href="{address}" rel="noopener noreferrer">{address}</a>{after}' in html
 
 
 def test_no_other_scheme_becomes_a_link() -> None:
-    assert "<a" not in ansi.to_html("javascript:alert(1) ftp://x/y data:text/html,x file:///etc/passwd")
+    assert "<a" not in html_of("javascript:alert(1) ftp://x/y data:text/html,x file:///etc/passwd")
 
 
 TAG = re.compile(r'<span class="[a-z -]+">|</span>|<a href="https?://[^"<>]*" rel="noopener noreferrer">|</a>')
@@ -51,9 +60,27 @@ TAG = re.compile(r'<span class="[a-z -]+">|</span>|<a href="https?://[^"<>]*" re
 
 @given(st.text(alphabet=st.sampled_from("ab<>&\"'\x1b[;m0123;\r\n:/http s"), max_size=60) | st.text(max_size=60))
 def test_no_text_makes_html_of_its_own(text: str) -> None:
-    rest = TAG.sub("", str(ansi.to_html(text)))
+    rest = TAG.sub("", html_of(text))
     assert "<" not in rest and ">" not in rest and '"' not in rest
 
 
 def test_plain_text_keeps_everything_but_the_codes() -> None:
     assert ansi.to_text("\x1b[1mbold\x1b[0m <b>") == "bold <b>"
+
+
+@pytest.mark.parametrize(
+    "unit", ["y", "\x1b[1m", "\x1b[;", "\x1b]", "\x1b(", "\x00", "a\r", "http://", "http://.", "<"]
+)
+def test_a_line_of_any_length_is_drawn_in_proportion_to_its_length_and_cut(unit: str) -> None:
+    # A quadratic step would take minutes here: the time limit of the suite is the test.
+    length = 3_000_000 // len(unit)
+    (line,) = ansi.to_lines(unit * length, "/whole")
+    assert len(line) <= ansi.LONGEST_LINE * 40
+    ansi.to_text(unit * length)
+    if unit == "y":
+        assert line.startswith("y" * ansi.LONGEST_LINE + "<a ")
+        assert line.endswith('<a class="cut" href="/whole">… 2,990,000 more characters</a>')
+
+
+def test_a_line_that_just_fits_is_whole() -> None:
+    assert html_of("y" * ansi.LONGEST_LINE) == "y" * ansi.LONGEST_LINE

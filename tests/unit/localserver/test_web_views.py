@@ -192,7 +192,8 @@ def event(at: int, msg: str = "x") -> dict[str, Any]:
 
 
 def test_console_events_are_shown_line_by_line_with_keys_of_their_own() -> None:
-    lines = metrics._lines([event(1, "a\nb\n"), event(1, "a\nb\n"), event(2, "\x1b[31mred\nstill\x1b[0m")])
+    events = [event(1, "a\nb\n"), event(1, "a\nb\n"), event(2, "\x1b[31mred\nstill\x1b[0m")]
+    lines = metrics._lines(events, metrics.TAIL, "/whole")
     assert [line["html"] for line in lines] == [
         "a", "b", "a", "b", '<span class="a-red">red</span>', '<span class="a-red">still</span>',
     ]  # fmt: skip
@@ -201,9 +202,20 @@ def test_console_events_are_shown_line_by_line_with_keys_of_their_own() -> None:
 
 def test_the_newest_events_never_part_those_of_one_time() -> None:
     events = [event(1), event(2), event(2), event(2), event(3, "a\nb\nc")]
-    assert metrics._newest(events, 4) == events[1:]
-    assert metrics._newest(events, 1) == events[4:]
-    assert metrics._newest([], 5) == []
+    assert metrics._newest(events, metrics.Room(9, 4, 99)) == events[1:]
+    assert metrics._newest(events, metrics.Room(9, 1, 99)) == events[4:]
+    assert metrics._newest(events, metrics.Room(9, 9, 1)) == events[4:]
+    assert metrics._newest([], metrics.TAIL) == []
+
+
+def test_of_one_event_with_endless_lines_the_last_are_shown() -> None:
+    room = metrics.Room(9, 3, 99)
+    message = "\n".join(str(number) for number in range(100_000))
+    lines = [line["html"] for line in metrics._lines([event(7, message)], room, "/whole")]
+    assert lines[0] == '<a class="cut" href="/whole?at=7">… earlier lines of the same output</a>'
+    assert lines[1:] == ["99997", "99998", "99999"]
+    assert len(metrics._lines([event(7, "y" * 10**6)], room, "/whole")) == 1
+    assert [line["html"] for line in metrics._lines([event(7, "\na\n\nb")], metrics.TAIL, "")] == ["", "a", "", "b"]
 
 
 @pytest.mark.parametrize(
