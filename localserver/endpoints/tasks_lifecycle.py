@@ -62,7 +62,7 @@ def completed(call: Call, tx: Tx) -> Data:
     """Note that a task has completed; publish it at once where that is wished."""
     task = _task(call, tx)
     reply = _moved(call, tx, task, "completed")
-    if not call.data.get("publish"):
+    if not call.data.get("publish") or task["status"] != rules.COMPLETED:
         return {"published": 0, **reply}
     published = _publish(call, tx, task)
     return {"published": 1, "updated": 1, "fields": reply["fields"] | published["fields"]}

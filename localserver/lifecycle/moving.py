@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from localserver.lifecycle.actor import Actor
-from localserver.lifecycle.queueing import leave_queue
+from localserver.lifecycle.queueing import leave_queue, queues_with
 from localserver.rules import tasks as rules
 from localserver.rules.tasks import Change, Fields
 from localserver.store import Document, Tx
@@ -33,7 +33,14 @@ def stop_task(tx: Tx, task: Document, actor: Actor, *, force: bool, worker_lost_
     Raises:
         ApiError: 400/110.
     """
-    change = rules.stopped_by_user(task, actor.stamp, actor.user_name, force=force, worker_lost_s=worker_lost_s)
+    change = rules.stopped_by_user(
+        task,
+        actor.stamp,
+        actor.user_name,
+        force=force,
+        worker_lost_s=worker_lost_s,
+        taken=task["status"] == rules.QUEUED and not queues_with(tx, task["id"]),
+    )
     _leave_when_ended(tx, task, change, actor)
     return save(tx, task, change)
 

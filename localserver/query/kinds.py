@@ -93,7 +93,7 @@ TASK = Kind(
     fields=_fields(
         "id company company_origin user name type status status_reason status_message status_changed comment report "
         "created started completed published active_duration parent project last_update last_change last_changed_by "
-        "last_worker last_worker_report last_iteration enqueue_status",
+        "last_worker last_worker_report last_iteration enqueue_status stop_asked",
         "tags system_tags report_assets unique_metrics",
         "output execution container script last_metrics metric_stats hyperparams configuration runtime models input",
     ),
@@ -122,7 +122,7 @@ TASK = Kind(
     dynamic={"hyperparams": 4, "configuration": 3, "runtime": 0},
     bad_path="invalid task field",
     text=("name", "id", "comment", "type", "tags"),
-    concealed=frozenset({"company_origin", "unique_metrics", "enqueue_status"}),
+    concealed=frozenset({"company_origin", "unique_metrics", "enqueue_status", "stop_asked"}),
     coarse=frozenset({"status", "type"}),
     selective=frozenset({"id", "project", "parent", "name", "_all_"}),
     indexed=frozenset({CACHE_HASH}),

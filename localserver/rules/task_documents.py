@@ -12,7 +12,7 @@ from typing import Any
 
 from localserver.errors import ApiError, validation_error
 from localserver.rules import artifacts, hyperparams
-from localserver.rules.tasks import ARCHIVED, CREATED, DEVELOPMENT, Change, Fields, Stamp, Task
+from localserver.rules.tasks import ARCHIVED, CREATED, DEVELOPMENT, STOP_ASKED, Change, Fields, Stamp, Task
 from localserver.times import iso
 
 MIN_NAME = 3
@@ -198,7 +198,7 @@ def reset(task: Task, stamp: Stamp, *, clear_all: bool) -> Change:
     if clear_all:
         fields["script"] = copy.deepcopy(SCRIPT_DEFAULTS)
     traces = ("started", "completed", "published", "active_duration", "last_worker", "last_worker_report")
-    return Change(fields, frozenset((*traces, "enqueue_status")))
+    return Change(fields, frozenset((*traces, "enqueue_status", STOP_ASKED)))
 
 
 def _script(value: Mapping[str, Any]) -> Fields:

@@ -8,7 +8,7 @@ differs on purpose.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -27,6 +27,22 @@ DEVELOPMENT, ARCHIVED = "development", "archived"
 
 STOPPING = "stopping"
 """The status message by which an agent learns that it shall end the task."""
+
+STOP_ASKED = "stop_asked"
+"""Hidden field: when somebody asked for a stop that the task's process may not know of yet. It stays until whoever runs
+the task has ended it, or until the task is enqueued, reset or started anew."""
+
+OVERRULED = "Stopped: the task reported its end only after a stop had been asked for"
+"""The status message of a task whose process went on to its own end although it had been asked to stop."""
+
+STOP_HOLDS = timedelta(hours=1)
+"""How long a stopped task cannot be started by the agent that had it in hand: a pod may pull its image first."""
+
+WINDS_DOWN = timedelta(minutes=1)
+"""How long the process of a task that was stopped against its own report may still publish."""
+
+MOVES_ON = ("moving to k8s pending", "k8s pending")
+"""How the reasons begin with which the k8s glue stops and enqueues a task to hand it on to a pod: no person's wish."""
 
 NON_RESPONSIVE = "Forced stop (non-responsive)"
 
@@ -161,6 +177,10 @@ class Stamp:
     reason: str = ""
     message: str = ""
 
+    def saying(self, message: str) -> Stamp:
+        """Return this stamp with another status message."""
+        return replace(self, message=message)
+
     def of_change(self) -> Fields:
         """Return the fields that any change sets."""
         return {"last_change": iso(self.now), "last_changed_by": self.user}
@@ -202,37 +222,89 @@ class Change:
 def moved(action: str, task: Task, stamp: Stamp, *, force: bool) -> Change:
     """Return what `action` ("started", "stopped", "failed", "completed", "close", "publish") changes.
 
+    A stop that was asked for is not undone by what the task's process or its agent reports meanwhile: "started" keeps
+    it asked for, and an end of its own ("completed", "failed") is a stop.
+
     Raises:
         ApiError: 400/110.
     """
     status = destination(action, task, force=force)
-    fields, removed = stamp.of_status(status), frozenset[str]()
+    asked, settled = STOP_ASKED in task, action in ("started", "stopped", "close")
+    if asked and action == "started" and _goes_on_with(task, stamp):
+        stamp, settled = stamp.saying(STOPPING), False
+    elif asked and action in ("failed", "completed") and (task["status"] == IN_PROGRESS or not force):
+        stamp, status = stamp.saying(OVERRULED), STOPPED
+    elif action == "publish":
+        _require_publishable(task, stamp.now)
+    fields, removed = stamp.of_status(status), frozenset((STOP_ASKED,)) if asked and settled else frozenset[str]()
     if status != task["status"]:
         if status == IN_PROGRESS:
             fields["started"] = iso(stamp.now)
-            removed = frozenset(("completed", "active_duration"))
-        elif status in (STOPPED, FAILED, COMPLETED) and action != "stop":
+            removed |= {"completed", "active_duration"}
+        elif status in (STOPPED, FAILED, COMPLETED):
             fields["completed"] = iso(stamp.now)
     if status == PUBLISHED:
         fields |= {"published": iso(stamp.now), "output": task["output"]}
     return Change(fields, removed)
 
 
-def stopped_by_user(task: Task, stamp: Stamp, user_name: str, *, force: bool, worker_lost_s: float) -> Change:
+def _goes_on_with(task: Task, stamp: Stamp) -> bool:
+    """Tell whether "started" is the next word of the run that was asked to stop, and no new run.
+
+    An agent says it up to five times while it starts a task, each time with a reason or a message, and by force. The
+    SDK, which continues a stopped task for a person, says neither.
+    """
+    if task["status"] == IN_PROGRESS:
+        return True
+    asked = parse(task[STOP_ASKED])
+    recent = asked is not None and stamp.now - asked < STOP_HOLDS
+    return task["status"] == STOPPED and recent and bool(stamp.reason or stamp.message)
+
+
+def _require_publishable(task: Task, now: datetime) -> None:
+    changed = parse(task.get("status_changed") or "")
+    overruled = task.get("status_message") == OVERRULED and changed is not None and now - changed < WINDS_DOWN
+    if (STOP_ASKED in task and task["status"] == IN_PROGRESS) or overruled:
+        raise ApiError(
+            400,
+            110,
+            "Invalid task status (A stop was asked for, publish the task once it has ended): "
+            f"current_status={task['status']}, new_status={PUBLISHED}",
+        )
+
+
+def stopped_by_user(
+    task: Task, stamp: Stamp, user_name: str, *, force: bool, worker_lost_s: float, taken: bool = False
+) -> Change:
     """Return what `stop` changes: a task in an agent's hands is only asked to stop, any other one is stopped.
 
     The agent polls the status message and ends the process. An agent that has been silent for `worker_lost_s` will
-    not do that any more, so its task is stopped at once.
+    not do that any more, so its task is stopped at once. One that has taken the task and not reported it yet will
+    start it all the same: the task is stopped, and asked to stop again when that agent says "started".
+
+    Args:
+        task: The task.
+        stamp: Who stops it.
+        user_name: Their name.
+        force: Whether to stop a task that has ended, or is a draft.
+        worker_lost_s: Silence after which an agent does not listen.
+        taken: Whether a worker has taken the waiting task out of its queue.
 
     Raises:
         ApiError: 400/110.
     """
-    status = destination("stop", task, force=force)
+    status, before = destination("stop", task, force=force), task["status"]
     report = parse(task.get("last_worker_report") or "")
     agent_listens = report is not None and stamp.now - report < timedelta(seconds=worker_lost_s)
-    if task["status"] == IN_PROGRESS and agent_listens and DEVELOPMENT not in task["system_tags"]:
-        return Change(Stamp(stamp.user, stamp.now, stamp.reason, STOPPING).of_status(IN_PROGRESS))
-    return Change(Stamp(stamp.user, stamp.now, stamp.reason, f"Stopped by {user_name}").of_status(status))
+    in_hand = before == IN_PROGRESS or (before == QUEUED and (taken or _moves_on(task.get("status_reason") or "")))
+    asked: Fields = {STOP_ASKED: iso(stamp.now)} if in_hand and not _moves_on(stamp.reason) else {}
+    if before == IN_PROGRESS and agent_listens and DEVELOPMENT not in task["system_tags"]:
+        return Change(stamp.saying(STOPPING).of_status(IN_PROGRESS) | asked)
+    return Change(stamp.saying(f"Stopped by {user_name}").of_status(status) | asked)
+
+
+def _moves_on(reason: str) -> bool:
+    return reason.startswith(MOVES_ON)
 
 
 def enqueued(task: Task, stamp: Stamp, *, force: bool, queue: str | None) -> Change:
@@ -241,6 +313,13 @@ def enqueued(task: Task, stamp: Stamp, *, force: bool, queue: str | None) -> Cha
     Raises:
         ApiError: 400/110.
     """
+    if STOP_ASKED in task and _moves_on(stamp.reason):
+        raise ApiError(
+            400,
+            110,
+            "Invalid task status (A stop was asked for while the task was on its way to a pod): "
+            f"current_status={task['status']}, new_status={QUEUED}",
+        )
     fields = stamp.of_status(destination("enqueue", task, force=force))
     # A task that waits in another queue already still goes back to where it came from.
     came_from = (task.get("enqueue_status") or CREATED) if task["status"] == QUEUED else task["status"]
@@ -249,7 +328,7 @@ def enqueued(task: Task, stamp: Stamp, *, force: bool, queue: str | None) -> Cha
         fields["execution.queue"] = queue
     if DEVELOPMENT in task["system_tags"]:
         fields["system_tags"] = [tag for tag in task["system_tags"] if tag != DEVELOPMENT]
-    return Change(fields)
+    return Change(fields, frozenset((STOP_ASKED,)))
 
 
 def dequeued(task: Task, stamp: Stamp, new_status: str | None) -> Change | None:
@@ -260,6 +339,8 @@ def dequeued(task: Task, stamp: Stamp, new_status: str | None) -> Change | None:
     target = require_status(new_status) if new_status else task.get("enqueue_status") or CREATED
     if task["status"] not in (QUEUED, IN_PROGRESS):
         return None
+    if STOP_ASKED in task and target in (CREATED, QUEUED, IN_PROGRESS):
+        target, stamp = IN_PROGRESS, stamp.saying(STOPPING)  # its process is still to be ended
     return Change(stamp.of_status(target) | {"enqueue_status": None})
 
 
@@ -304,7 +385,7 @@ def non_responsive(
     worker = task.get("last_worker")
     if worker and silence >= worker_lost_s:
         text = f"No sign of life from worker {worker} or its task for {silence:.0f} s: the worker was lost"
-        action = "stopped" if task.get("status_message") == STOPPING else "failed"
+        action = "stopped" if STOP_ASKED in task else "failed"
     elif silence >= threshold_s:
         text, action = f"No sign of life from the task for {silence:.0f} s", "stopped"
     else:

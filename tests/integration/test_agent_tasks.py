@@ -24,6 +24,7 @@ DEADLINE_S = 90
 
 PRINTS = "from clearml import Task\nTask.init()\nprint('the task', 'speaks')\n"
 SLEEPS = "import time\nprint('the task', 'sleeps', flush=True)\ntime.sleep(600)\n"
+SLEEPS_A_WHILE = "import time\ntime.sleep(8)\nprint('the task', 'has slept', flush=True)\n"
 
 
 @contextmanager
@@ -78,6 +79,11 @@ def console(api: ApiClient, task: str) -> str:
     return "".join(event["msg"] for event in events)
 
 
+def in_hand(api: ApiClient, task: str) -> bool:
+    """Whether a worker still has the task in hand: it looks at its process every 5 s."""
+    return any((worker.get("task") or {}).get("id") == task for worker in api("workers.get_all")["workers"])
+
+
 @pytest.fixture
 def queue(api: ApiClient) -> str:
     return str(api("queues.create", name=f"queue {uuid4().hex[:8]}")["id"])
@@ -99,6 +105,20 @@ def test_a_task_is_run_and_one_that_runs_is_stopped(
         assert api("tasks.stop", task=second)["fields"]["status_message"] == "stopping"
         stopped = wait_for(api, second, lambda task: task["status"] != "in_progress", home)
         assert (stopped["status"], stopped["status_reason"]) == ("stopped", "task was stopped by tasks.stop")
+
+
+def test_a_task_stopped_in_its_first_seconds_does_not_run_to_its_end(
+    api: ApiClient, queue: str, clearml_server: ClearmlServer, tmp_path: Path
+) -> None:
+    home = tmp_path / "agent"
+    with agent(clearml_server, queue, home):
+        task = enqueue(api, queue, SLEEPS_A_WHILE)
+        wait_for(api, task, lambda task: task["status"] == "in_progress", home)
+        time.sleep(0.3)  # between the agent's first word and its last
+        api("tasks.stop", task=task)
+        stopped = wait_for(api, task, lambda found: found["status"] != "in_progress" and not in_hand(api, task), home)
+    assert stopped["status"] == "stopped"
+    assert "the task has slept" not in console(api, task)
 
 
 def test_the_task_of_a_lost_worker_fails_and_says_why(

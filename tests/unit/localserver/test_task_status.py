@@ -203,7 +203,7 @@ AGENT = {"last_worker": "host:1", "last_worker_report": iso(NOW - timedelta(hour
         (quiet(120, **AGENT), 9e4, "failed"),
         (quiet(120, **AGENT), 100, None),
         (quiet(120, **(AGENT | {"last_worker_report": iso(NOW - timedelta(seconds=20))})), 9e4, None),
-        (quiet(120, **AGENT, status_message="stopping"), 9e4, "stopped"),
+        (quiet(120, **AGENT, stop_asked=iso(NOW)), 9e4, "stopped"),
     ],
     ids=[
         "quiet, no agent",
