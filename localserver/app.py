@@ -25,13 +25,16 @@ from localserver.contract import Contract
 from localserver.errors import StartError
 from localserver.faults import LogFaults
 from localserver.files import create_files_app
+from localserver.http.loop import LoopMonitor
+from localserver.http.status import status_routes
 from localserver.lifecycle import Watch, look_after_tasks
 from localserver.registry import Context
 from localserver.settings import Settings
+from localserver.signals import Signals
 from localserver.store import Store
 from localserver.times import utcnow
 from localserver.web import create_web_app
-from localserver.wire import Api, Signals
+from localserver.wire import Api
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +85,9 @@ def _listen(host: str, port: int, service: str) -> socket.socket:
 
 
 @contextlib.asynccontextmanager
-async def open_api(settings: Settings) -> AsyncIterator[tuple[Api, Auth, ASGIApp, ASGIApp, ASGIApp]]:
+async def open_api(
+    settings: Settings, monitor: LoopMonitor
+) -> AsyncIterator[tuple[Api, Auth, ASGIApp, ASGIApp, ASGIApp]]:
     """Open the database and yield the API with the three ASGI applications over it."""
     store = Store(settings.data / "server.sqlite")
     try:
@@ -96,7 +101,8 @@ async def open_api(settings: Settings) -> AsyncIterator[tuple[Api, Auth, ASGIApp
         def authenticate(request: Request) -> None:
             auth.authenticate(request.headers.get("Authorization"), request.cookies.get(COOKIE))
 
-        api_app = Starlette(routes=[Route("/{path:path}", api.handle, methods=METHODS)])
+        routes = [*status_routes(monitor), Route("/{path:path}", api.handle, methods=METHODS)]
+        api_app = Starlette(routes=routes)
         files = settings.data / "files"
         files_app = create_files_app(files, authenticate, settings.max_upload_bytes)
         # The pages show files under their own address and let in whom they show pages to.
@@ -117,7 +123,8 @@ async def serve(
         ready: Told the settings when requests are answered.
         until_stdin_closes: End also when standard input does, i.e. when the process that started this one is gone.
     """
-    async with open_api(settings) as (api, _, api_app, files_app, web_app):
+    monitor = LoopMonitor()
+    async with open_api(settings, monitor) as (api, _, api_app, files_app, web_app):
         pairs = [(api_app, sockets.api), (files_app, sockets.files), (web_app, sockets.web)]
         servers = [_Server(app) for app, _ in pairs]
         stopping = asyncio.Event()
@@ -135,8 +142,10 @@ async def serve(
         watchdog = asyncio.create_task(_watch(api))
         while not all(server.started for server in servers):
             await asyncio.sleep(0.01)
+        monitor.start()
         ready(settings)
         await stopping.wait()
+        monitor.stop()
         watchdog.cancel()
         await api.signals.close()
         for server in servers:

@@ -9,7 +9,9 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -23,6 +25,7 @@ from localserver.errors import ApiError, validation_error
 from localserver.faults import log_fault
 from localserver.ids import new_id
 from localserver.registry import ENDPOINTS, Call, Context, Data, Endpoint, Raw, Reply, WaitFor, WithCookie
+from localserver.signals import Signals
 from localserver.store import Store, Tx
 from localserver.times import utcnow
 
@@ -34,64 +37,38 @@ NOBODY = Identity("", "", "")
 DISCONNECT_CHECK_S = 1.0
 """How often a waiting request looks whether its client is still there."""
 
-
-class Signals:
-    """Wakes requests that wait for a topic. All methods but `fire_from_thread` run on the event loop."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._sequence = 0
-        self._fired: dict[str, int] = {}
-        self._changed = asyncio.Condition()
-        self.closed = False
-
-    @property
-    def sequence(self) -> int:
-        """A mark to compare later firings with."""
-        return self._sequence
-
-    def fire_from_thread(self, topics: set[str]) -> None:
-        """Note that `topics` have changed (called on the store's writer thread, after a commit)."""
-        self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self._fire(topics)))
-
-    async def _fire(self, topics: set[str]) -> None:
-        async with self._changed:
-            self._sequence += 1
-            self._fired.update(dict.fromkeys(topics, self._sequence))
-            self._changed.notify_all()
-
-    async def close(self) -> None:
-        """Let every waiting request answer at once: the server is about to stop."""
-        async with self._changed:
-            self.closed = True
-            self._changed.notify_all()
-
-    async def wait(self, topics: Iterable[str], since: int, timeout_s: float) -> bool:
-        """Wait until one of `topics` has been fired after mark `since`; False when the time is over."""
-
-        def done() -> bool:
-            return self.closed or self.fired(topics, since)
-
-        try:
-            async with asyncio.timeout(timeout_s), self._changed:
-                await self._changed.wait_for(done)
-        except TimeoutError:
-            pass
-        return self.fired(topics, since)
-
-    def fired(self, topics: Iterable[str], since: int) -> bool:
-        """Return whether one of `topics` has been fired after mark `since`."""
-        return any(self._fired.get(topic, 0) > since for topic in topics)
+RENEW_S = 20.0
+"""How often a waiting request is tried again although nothing has changed: a worker that waits shows that it lives."""
 
 
 class Api:
-    """The API of one server: answers HTTP requests and the in-process calls of the web pages."""
+    """The API of one server: answers HTTP requests and the in-process calls of the web pages.
 
-    def __init__(self, store: Store, contract: Contract, context: Context, signals: Signals) -> None:
+    Args:
+        store: The database.
+        contract: The request schemas.
+        context: What endpoints are given of the server.
+        signals: Tells waiting requests of changes.
+        clock: Tells an endpoint what time it is.
+        renew_s: How often a waiting request is tried again although nothing has changed.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        contract: Contract,
+        context: Context,
+        signals: Signals,
+        *,
+        clock: Callable[[], datetime] = utcnow,
+        renew_s: float = RENEW_S,
+    ) -> None:
         self.store = store
         self.context = context
         self.signals = signals
         self.contract = contract
+        self._clock = clock
+        self._renew_s = renew_s
         for item in ENDPOINTS.values():
             if item.schema is not None:
                 contract.add(item.name, item.schema)
@@ -102,7 +79,7 @@ class Api:
         Raises:
             ApiError: As the endpoint does.
         """
-        call = Call(name, _without_nulls(data), data, _pair(NEWEST), identity, "", utcnow(), self.context)
+        call = Call(name, _without_nulls(data), data, _pair(NEWEST), identity, "", self._clock(), self.context)
         reply = await self._run(ENDPOINTS[name], call, connected=None)
         if isinstance(reply, WithCookie):
             return reply.data
@@ -184,7 +161,7 @@ class Api:
             _pair(tuple(int(part) for part in requested.split("."))),
             identity,
             request.headers.get("X-ClearML-Worker") or request.headers.get("X-Trains-Worker") or "",
-            utcnow(),
+            self._clock(),
             self.context,
             authorization,
             cookie,
@@ -198,7 +175,8 @@ class Api:
 
     async def _run(self, item: Endpoint, call: Call, connected: Callable[[], Awaitable[bool]] | None) -> Reply:
         def transaction(tx: Tx) -> Reply:
-            reply: Reply = item.function(call, tx)
+            # Time passes in the store's queue and between two attempts: an endpoint is told when it runs.
+            reply: Reply = item.function(replace(call, now=self._clock()), tx)
             return reply
 
         run = self.store.write if item.writes else self.store.read
@@ -210,16 +188,22 @@ class Api:
                 return reply
             now = time.monotonic()
             deadline = deadline or now + reply.timeout_s
+            renewal = now + self._renew_s
             topics = reply.topics | reply.ends
-            while not await self.signals.wait(topics, mark, min(DISCONNECT_CHECK_S, max(0.0, deadline - now))):
+            while not await self.signals.wait(topics, mark, min(DISCONNECT_CHECK_S, deadline - now, renewal - now)):
                 now = time.monotonic()
                 if now >= deadline or self.signals.closed:
                     return reply.otherwise
                 await self._require(connected)
+                if now >= renewal:
+                    break
             if self.signals.fired(reply.ends, mark):
                 return reply.otherwise
-            # Never hand a task to a worker that has gone away meanwhile.
+            # Never hand a task to a worker that has gone away meanwhile, or whose key has been revoked.
             await self._require(connected)
+            if call.authorization or call.cookie:
+                identity = self.context.auth.authenticate(call.authorization, call.cookie)
+                call = replace(call, identity=identity)
 
     @staticmethod
     async def _require(connected: Callable[[], Awaitable[bool]] | None) -> None:

@@ -1,0 +1,88 @@
+"""Requests that once stopped a server, or could: each a function of `World` under a name that says what it is.
+
+`test_loop_stall.py` sends them one at a time. Add yours with `@hostile("what it is")`: make what it needs, then ask.
+What the server answers is the business of other tests; here it must only go on answering everybody else.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from localserver.pytest_plugin import ClearmlServer
+from tests.api_client import ApiClient
+
+
+class World:
+    """A server with clients of its three services."""
+
+    def __init__(self, server: ClearmlServer) -> None:
+        self.server = server
+        self.api = ApiClient(server.api_url, server.credentials)
+        self.web = httpx.Client(base_url=server.web_url, timeout=60, trust_env=False)
+        self.files = httpx.Client(base_url=server.files_url, timeout=60, trust_env=False)
+        self.files.headers["Authorization"] = self.api.http.headers["Authorization"]
+
+    def close(self) -> None:
+        for client in (self.api, self.web, self.files):
+            client.close()
+
+    def task(self, name: str = "hostile", **fields: Any) -> str:
+        """Make a task and return its id."""
+        return str(self.api("tasks.create", name=name, type="testing", **fields)["id"])
+
+    def report(self, events: list[dict[str, Any]]) -> None:
+        """Report events as the SDK does."""
+        content = "\n".join(json.dumps(event) for event in events)
+        self.api.http.post(
+            "/v2.23/events.add_batch", content=content, headers={"Content-Type": "application/json-lines"}
+        )
+
+    def post(self, endpoint: str, content: bytes) -> httpx.Response:
+        """Call an endpoint with a body as it is."""
+        return self.api.http.post(f"/v2.23/{endpoint}", content=content)
+
+
+HOSTILE: dict[str, Callable[[World], object]] = {}
+
+
+def hostile(name: str) -> Callable[[Callable[[World], object]], Callable[[World], object]]:
+    """Add a function to `HOSTILE`."""
+
+    def add(function: Callable[[World], object]) -> Callable[[World], object]:
+        HOSTILE[name] = function
+        return function
+
+    return add
+
+
+@hostile("a reply of 40 MB")
+def large_reply(world: World) -> None:
+    if not hasattr(world, "large"):
+        world.large = [world.task(configuration={"c": {"value": "x" * 1_000_000}}) for _ in range(40)]  # type: ignore[attr-defined]
+    world.api("tasks.get_all", id=world.large, only_fields=["id", "configuration"])  # type: ignore[attr-defined]
+
+
+@hostile("a reply of 400,000 numbers in one document")
+def many_values_in_a_reply(world: World) -> None:
+    values = {f"p{n}": {"section": "Args", "name": f"p{n}", "value": "1"} for n in range(20_000)}
+    task = world.task(hyperparams={"Args": values})
+    world.api("tasks.get_by_id", task=task)
+
+
+@hostile("a header of 20 MB")
+def long_header(world: World) -> None:
+    address = urlsplit(world.server.api_url)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
+    try:
+        connection.request("GET", "/debug.ping", headers={"X-Long": "x" * 20_000_000})
+        connection.getresponse()
+    except OSError:  # refused before it was all sent
+        pass
+    finally:
+        connection.close()
