@@ -22,7 +22,8 @@ import localserver.endpoints  # noqa: F401  registers every endpoint
 from localserver import bootstrap
 from localserver.auth import COOKIE, Auth
 from localserver.contract import Contract
-from localserver.errors import StartError
+from localserver.database import FILE_NAME
+from localserver.errors import ApiError, StartError
 from localserver.faults import LogFaults
 from localserver.files import create_files_app
 from localserver.http.loop import LoopMonitor
@@ -89,10 +90,14 @@ async def open_api(
     settings: Settings, monitor: LoopMonitor
 ) -> AsyncIterator[tuple[Api, Auth, ASGIApp, ASGIApp, ASGIApp]]:
     """Open the database and yield the API with the three ASGI applications over it."""
-    store = Store(settings.data / "server.sqlite")
+    bootstrap.refuse_lost_database(settings.data)
+    store = Store(settings.data / FILE_NAME)
     try:
         credentials = bootstrap.load_credentials(settings.data)
-        auth, own = await bootstrap.load_auth(store, credentials)
+        try:
+            auth, own = await bootstrap.load_auth(store, credentials)
+        except ApiError as error:  # the database cannot be read or written
+            raise StartError(error.msg) from error
         bootstrap.write_client_configuration(settings, credentials)
         signals = Signals()
         store.on_commit(signals.fire_from_thread)

@@ -7,6 +7,7 @@ is written anew at each start, because it names the addresses of this start.
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import os
 import secrets
@@ -18,6 +19,7 @@ from typing import IO
 import orjson
 
 from localserver.auth import Auth, Identity, Key, hash_secret, new_credentials
+from localserver.database import FILE_NAME
 from localserver.errors import StartError
 from localserver.ids import new_id
 from localserver.settings import Settings
@@ -79,10 +81,33 @@ def prepare_folder(data: Path) -> IO[str]:
             f"data folder {data} is in use by another localserver (pid {owner})\n"
             "Hint: stop that one (task server-down) or choose another folder with --data"
         ) from error
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
+    try:
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+    except OSError as error:
+        raise StartError(f"data folder {data} cannot be written: {error.strerror}\nHint: is its disk full?") from error
     return lock
+
+
+def refuse_lost_database(data: Path) -> None:
+    """Check that a folder that was in use still has its database: a new one would hide the loss.
+
+    Raises:
+        StartError: The database is missing or empty, and there are an access key or uploads.
+    """
+    database = data / FILE_NAME
+    if database.exists() and database.stat().st_size > 0:
+        return
+    traces = [path for path in (data / "credentials.json",) if path.exists()]
+    uploads = (Path(folder) / names[0] for folder, _, names in os.walk(data / "files") if names)
+    traces += itertools.islice(uploads, 1)
+    if traces:
+        raise StartError(
+            f"database {database} is {'empty' if database.exists() else 'missing'}, but the folder was in use: "
+            f"{traces[0]} is there\n"
+            f"Hint: restore a backup (python -m localserver restore BACKUP {data}) or start with another --data folder"
+        )
 
 
 def load_credentials(data: Path) -> Credentials:

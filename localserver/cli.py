@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import click
 from localserver.app import bind, serve
 from localserver.bootstrap import prepare_folder
 from localserver.errors import OperatorError
+from localserver.files import FULL
 from localserver.settings import Settings
 
 API_OFFSET, WEB_OFFSET, FILES_OFFSET = 8, 80, 81
@@ -35,12 +37,25 @@ class ServeByDefault(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the sub-command; an operator error is its text and its exit code, never a traceback."""
         try:
-            return super().invoke(ctx)
+            return _full_disk_told(super().invoke, ctx)
         except OperatorError as error:
             if logging.getLogger().isEnabledFor(logging.DEBUG):  # --verbose
                 raise
             click.echo(f"Error: {error}", err=True)
             sys.exit(error.exit_code)
+
+
+def _full_disk_told(function: Callable[[click.Context], Any], ctx: click.Context) -> Any:
+    """Run a function; a disk that is full, wherever that was met, is an operator error."""
+    try:
+        return function(ctx)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise OperatorError(
+            f"the disk is full, or a quota or file size limit is reached: {error.filename or error.strerror}\n"
+            "Hint: free some space and start again"
+        ) from error
 
 
 @click.group(cls=ServeByDefault, context_settings={"help_option_names": HELP_NAMES})

@@ -1,28 +1,29 @@
 """SQLite behind one interface: JSON documents by kind, event tables, one writer, durable answers.
 
-The only module that imports `sqlite3`. Every request is one transaction on a store thread: reads on a small pool,
-writes on the single writer, which commits as many waiting requests together as it finds (group commit) and answers
-each only after its commit: an answered write survives `kill -9` and, with `synchronous=FULL`, a power cut.
-It knows nothing of ClearML's rules.
+Every request is one transaction on a store thread: reads on a small pool, writes on the single writer, which commits as
+many waiting requests together as it finds (group commit) and answers each only after its commit: an answered write
+survives `kill -9` and, with `synchronous=FULL`, a power cut. It knows nothing of ClearML's rules.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
 
-from localserver.errors import ApiError, StartError
-from localserver.patterns import TimedSearch
+from localserver.database import Connection, Trouble, connect, open_database, trouble_of
+from localserver.errors import ApiError
+
+log = logging.getLogger(__name__)
 
 KINDS = ("task", "model", "project", "queue", "user", "worker")
 GROUP = 64
@@ -32,13 +33,8 @@ Document = dict[str, Any]
 Result = TypeVar("Result")
 
 
-class Connection(sqlite3.Connection):
-    """SQLite with the operator REGEXP, whose searches are timed."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.search = TimedSearch()
-        self.create_function("REGEXP", 2, self.search, deterministic=True)
+class DamagedError(Exception):
+    """A stored document is not what was written."""
 
 
 class Tx:
@@ -51,7 +47,10 @@ class Tx:
     def get(self, kind: str, id: str) -> Document | None:
         """Return a document, or None where there is none."""
         row = self._connection.execute(f"SELECT doc FROM {_table(kind)} WHERE id = ?", (id,)).fetchone()
-        return orjson.loads(row[0]) if row else None
+        try:
+            return orjson.loads(row[0]) if row else None
+        except orjson.JSONDecodeError as error:
+            raise DamagedError(f"{kind} {id} is not JSON: {error}") from error
 
     def put(self, kind: str, doc: Document) -> None:
         """Insert or replace a document by its `id`; a replaced one keeps its place in the order of creation."""
@@ -70,7 +69,10 @@ class Tx:
 
     def docs(self, sql: str, args: Sequence[Any] = ()) -> list[Document]:
         """Run a SELECT whose first column is a document."""
-        return [orjson.loads(row[0]) for row in self._connection.execute(sql, args)]
+        try:
+            return [orjson.loads(row[0]) for row in self._connection.execute(sql, args)]
+        except orjson.JSONDecodeError as error:
+            raise DamagedError(f"a document is not JSON: {error}") from error
 
     def execute(self, sql: str, args: Sequence[Any] = ()) -> int:
         """Run an INSERT, UPDATE or DELETE; return how many rows it touched."""
@@ -100,6 +102,9 @@ class Store:
     Args:
         path: Database file; its folder exists.
         readers: Connections for reading. Two serve a two-core machine; SQLite gives the GIL back while it works.
+
+    Raises:
+        StartError: The database cannot be used.
     """
 
     def __init__(self, path: Path, readers: int = 2) -> None:
@@ -107,13 +112,9 @@ class Store:
         self._local = threading.local()
         self._writes: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._on_commit: Callable[[set[str]], None] = lambda topics: None
-        try:
-            self._migrate()
-        except sqlite3.DatabaseError as error:
-            raise StartError(
-                f"database {path} cannot be used: {error}\n"
-                "Hint: restore it from a backup or start with another --data folder"
-            ) from error
+        self._told: set[str] = set()
+        open_database(path)
+        self._writing = connect(path)
         self._writer = threading.Thread(target=self._write_loop, name="store-writer", daemon=True)
         self._writer.start()
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="store-reader")
@@ -152,21 +153,45 @@ class Store:
         self._readers.shutdown(wait=True, cancel_futures=True)
 
     def _read(self, function: Callable[[Tx], Result]) -> Result:
-        connection: Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = self._connect()
-            connection.execute("PRAGMA query_only = ON")
-        connection.execute("BEGIN")
+        connection = self._reader()
         connection.search.restart()
         try:
+            connection.execute("BEGIN")
             return function(Tx(connection))
-        except sqlite3.OperationalError as error:
-            raise connection.search.refusal or error from error
+        except (sqlite3.DatabaseError, DamagedError) as error:
+            raise connection.search.refusal or self._refusal(error) or error from error
         finally:
-            connection.execute("ROLLBACK")
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+    def _reader(self) -> Connection:
+        connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            try:
+                connection = connect(self.path)
+                connection.execute("PRAGMA query_only = ON")
+            except sqlite3.DatabaseError as error:
+                raise self._refusal(error) or error from error
+            self._local.connection = connection
+        return connection
+
+    def _refusal(self, error: sqlite3.Error | DamagedError) -> ApiError | None:
+        """Return the answer to an error of the database as a whole, which the log names once."""
+        if isinstance(error, DamagedError):
+            hint = f"Stop the server; python -m localserver check {self.path.parent} says what is damaged"
+            trouble: Trouble | None = Trouble(f"Database {self.path} is damaged ({error})", hint)
+        else:
+            trouble = trouble_of(self.path, error)
+        if trouble is None:
+            return None
+        if trouble.text not in self._told:
+            self._told.add(trouble.text)
+            log.error("%s", trouble)
+        # Not 507 or 503: above 500 the SDK repeats a call for ever, and a person never hears why nothing goes on.
+        return ApiError(500, 0, str(trouble))
 
     def _write_loop(self) -> None:
-        connection = self._connect()
+        connection = self._writing
         stop = False
         while not stop:
             first = self._writes.get()
@@ -192,8 +217,7 @@ class Store:
         except sqlite3.Error as error:  # the commit itself failed (disk full, I/O): nobody's write has happened
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            # Not 507: above 500 the SDK repeats a call for ever, and a person never hears why nothing goes on.
-            refusal = ApiError(500, 0, f"Insufficient storage (database {self.path}: {error})")
+            refusal = self._refusal(error) or ApiError(500, 0, f"Database {self.path}: {error}")
             for write in group:
                 write.result, write.error, write.topics = None, write.error or refusal, set()
         touched = set().union(*(write.topics for write in group))
@@ -202,56 +226,22 @@ class Store:
         if touched:
             self._on_commit(touched)
 
-    @staticmethod
-    def _run(connection: Connection, write: _Write) -> None:
+    def _run(self, connection: Connection, write: _Write) -> None:
         tx = Tx(connection)
         connection.search.restart()
         connection.execute("SAVEPOINT request")
         try:
             write.result = write.function(tx)
             write.topics = tx.topics
-        except sqlite3.OperationalError as error:
+        except (sqlite3.DatabaseError, DamagedError) as error:
             if not connection.in_transaction:  # SQLite gave up the whole transaction (disk full)
                 raise
             connection.execute("ROLLBACK TO request")
-            write.error = connection.search.refusal or error
+            write.error = connection.search.refusal or self._refusal(error) or error
         except BaseException as error:
             connection.execute("ROLLBACK TO request")
             write.error = error
         connection.execute("RELEASE request")
-
-    def _connect(self) -> Connection:
-        connection = sqlite3.connect(
-            self.path, isolation_level=None, check_same_thread=False, cached_statements=512, factory=Connection
-        )
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA busy_timeout = 10000")
-        connection.execute("PRAGMA temp_store = MEMORY")
-        connection.execute("PRAGMA foreign_keys = ON")
-        return connection
-
-    def _migrate(self) -> None:
-        """Run the numbered scripts that this database has not seen, each in its own transaction."""
-        connection = self._connect()
-        connection.execute("CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, name TEXT NOT NULL)")
-        applied = {number for (number,) in connection.execute("SELECT number FROM migration")}
-        scripts = {
-            int(entry.name.split("_")[0]): entry
-            for entry in resources.files("localserver").joinpath("migrations").iterdir()
-            if entry.name.endswith(".sql")
-        }
-        if unknown := applied - scripts.keys():
-            connection.close()
-            raise StartError(
-                f"database {self.path} was written by a newer version (schema step {max(unknown)} is unknown here)\n"
-                "Hint: update the project or start with another --data folder"
-            )
-        for number in sorted(scripts.keys() - applied):
-            name, text = scripts[number].name, scripts[number].read_text(encoding="utf-8")
-            mark = f"INSERT INTO migration VALUES ({number}, '{name}');"
-            connection.executescript(f"BEGIN IMMEDIATE;\n{text}\n{mark}\nCOMMIT;")
-        connection.close()
 
 
 def _table(kind: str) -> str:

@@ -93,8 +93,33 @@ def test_damaged_database_is_one_clear_message(tmp_path: Path) -> None:
     (tmp_path / "server.sqlite").write_bytes(b"not a database" * 1000)
     result = start(tmp_path, "--api-port", "0", "--web-port", "0", "--files-port", "0")
     assert result.returncode == 10
-    assert "server.sqlite cannot be used" in result.stderr
+    assert "server.sqlite is damaged (file is not a database)" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("limit", [0, 2, 50_000])
+def test_start_on_a_full_disk_is_one_clear_message(limit: int, tmp_path: Path) -> None:
+    """A file size limit fails the same writes as a full disk, and needs no root: the lock's, the database's."""
+    code = (
+        "import resource, sys; from localserver.cli import main;"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}));"
+        f"main(['--data', {str(tmp_path / 'data')!r}, '--api-port', '0', '--web-port', '0', '--files-port', '0'])"
+    )
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 10
+    assert result.stderr.startswith("Error: ") and "disk" in result.stderr and str(tmp_path / "data") in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_lost_database_is_not_replaced_by_a_new_one(clearml_server_factory: Factory) -> None:
+    server = clearml_server_factory()
+    server.stop()
+    (server.data / "server.sqlite").write_bytes(b"")
+    result = start(server.data, "--api-port", "0", "--web-port", "0", "--files-port", "0")
+    assert result.returncode == 10
+    assert "server.sqlite is empty, but the folder was in use" in result.stderr
+    assert (server.data / "server.sqlite").stat().st_size == 0
 
 
 def test_database_of_a_newer_version_is_left_alone(clearml_server_factory: Factory) -> None:
