@@ -8,6 +8,7 @@ import logging
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -187,7 +188,7 @@ async def _watch(api: Api) -> None:
     while True:
         await asyncio.sleep(WATCHDOG_PERIOD_S)
         now = utcnow()
-        listening_since = watch.look(now)
+        listening_since = watch.look(now, time.monotonic())
         look = partial(look_after_tasks, now=now, settings=settings, listening_since=listening_since)
         try:
             await api.store.write(look)

@@ -12,30 +12,57 @@ from localserver.settings import Settings
 from localserver.store import Tx
 from localserver.times import iso
 
+STEP = timedelta(seconds=5)
+"""By how much the clock may differ from the time that has passed before it counts as set."""
+
 
 @dataclass
 class Watch:
-    """Remembers since when the server has been listening without a gap.
+    """Remembers since when the server has been listening without a gap, by a clock that nobody has set.
 
-    Silence counts from then on only: after a start, or when the machine has slept, every task has been silent.
+    Silence counts from then on only: after a start, when the machine has slept, or when its clock was set forward,
+    every task seems to have been silent.
     """
 
     period_s: float
     since: datetime
-    last: datetime | None = None
+    last: tuple[datetime, float] | None = None
+    """Time of the last look: by the clock, and in seconds of a clock that is never set."""
 
-    def look(self, now: datetime) -> datetime:
+    def look(self, now: datetime, monotonic_s: float) -> datetime:
         """Note that the server listens at `now`; return since when it has."""
-        if self.last is not None and now - self.last > timedelta(seconds=4 * self.period_s):
-            self.since = now
-        self.last = now
+        if self.last is not None:
+            passed = timedelta(seconds=monotonic_s - self.last[1])
+            clock_was_set = abs(now - self.last[0] - passed) > STEP
+            if clock_was_set or passed > timedelta(seconds=4 * self.period_s):
+                self.since = now
+        self.last = (now, monotonic_s)
         return self.since
 
 
 def look_after_tasks(tx: Tx, now: datetime, settings: Settings, listening_since: datetime) -> None:
     """Do what is due for tasks whose worker is gone: end those that ran, queue those again that had not begun."""
+    correct_the_future(tx, now)
     stop_non_responsive(tx, now, settings, listening_since)
     requeue_lost(tx, now, settings, listening_since)
+
+
+def correct_the_future(tx: Tx, now: datetime) -> None:
+    """Let what was heard "later than now" have been heard now: the clock was set back since.
+
+    Else the tasks and workers of then would live, and entries that were handed out be waited for, until the clock is
+    where it was.
+    """
+    late, moment = iso(now + STEP), iso(now)
+    for task in tx.docs(
+        "SELECT doc FROM task WHERE json_extract(doc, '$.status') = ? AND json_extract(doc, '$.last_update') > ?",
+        (rules.IN_PROGRESS, late),
+    ):
+        heard = {name: moment for name in rules.SIGNS_OF_LIFE if task.get(name, "") > late}
+        tx.put("task", task | heard)
+    for worker in tx.docs("SELECT doc FROM worker WHERE json_extract(doc, '$.last_activity_time') > ?", (late,)):
+        tx.put("worker", worker | {"last_activity_time": moment})
+    tx.execute("UPDATE handed_out SET time = ? WHERE time > ?", (moment, late))
 
 
 def stop_non_responsive(tx: Tx, now: datetime, settings: Settings, listening_since: datetime) -> list[str]:

@@ -44,6 +44,9 @@ WINDS_DOWN = timedelta(minutes=1)
 MOVES_ON = ("moving to k8s pending", "k8s pending")
 """How the reasons begin with which the k8s glue stops and enqueues a task to hand it on to a pod: no person's wish."""
 
+SIGNS_OF_LIFE = ("last_update", "last_worker_report", "status_changed")
+"""The times at which a running task was heard of."""
+
 NON_RESPONSIVE = "Forced stop (non-responsive)"
 
 
@@ -379,7 +382,7 @@ def non_responsive(
         worker_lost_s: Silence that no agent's task keeps.
         listening_since: When the server began to listen: nobody can be heard before.
     """
-    heard = [parse(task.get(name) or "") for name in ("last_update", "last_worker_report", "status_changed")]
+    heard = [parse(task.get(name) or "") for name in SIGNS_OF_LIFE]
     last = max(time for time in (*heard, listening_since) if time is not None)
     silence = (now - last).total_seconds()
     worker = task.get("last_worker")

@@ -1,8 +1,9 @@
 """Processes by pid: start detached, recognise again, end with everything they started.
 
 Outside system: the operating system's process table (through psutil). A pid alone is never trusted: it counts only
-together with the start time that was recorded with it, so that a recycled pid is never signalled. What a process has
-started itself is recognised by an environment variable that it inherited, even after its parent was killed.
+together with the start that was recorded with it, so that a recycled pid is never signalled. On Linux the start is
+counted from the boot, since the time of day moves with the clock. What a process has started itself is recognised by
+an environment variable that it inherited, even after its parent was killed.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ from pipeline.machine.errors import StopError
 TERM_GRACE_S = 10.0
 KILL_GRACE_S = 5.0
 POLL_S = 0.05
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+START_TICKS = 19
+"""Where the start stands behind the name in `/proc/PID/stat`: field 22 of proc(5), counted from the state, field 3."""
+
 LOG_LIMIT_BYTES = 20 * 2**20
 """A longer log is put aside at the next start."""
 
@@ -33,8 +38,8 @@ class Record:
     """A started process, as its pid file keeps it."""
 
     pid: int
-    started: float
-    """Start time as the operating system gives it: the same pid with another start time is another process."""
+    start: str
+    """What `start_of` says of it: the same pid with another start is another process. Empty in a pid file of old."""
 
     facts: dict[str, Any]
     """What else is worth remembering, e.g. the address it listens on."""
@@ -44,31 +49,63 @@ class Record:
         """Return the record in `path`; None where there is none or it is damaged."""
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-            return cls(int(data["pid"]), float(data["started"]), dict(data.get("facts", {})))
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            record = cls(int(data["pid"]), str(data.get("start", "")), dict(data.get("facts", {})))
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
             return None
+        return record if record.start or "started" in data else None
 
     def write(self, path: Path) -> None:
         """Put the record into `path`, never half of it."""
         temporary = path.with_suffix(".new")
-        text = json.dumps({"pid": self.pid, "started": self.started, "facts": self.facts})
+        text = json.dumps({"pid": self.pid, "start": self.start, "facts": self.facts})
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
 
-    def process(self) -> psutil.Process | None:
-        """Return the process if it is still the recorded one and alive."""
+    def process(self, folder: Path) -> psutil.Process | None:
+        """Return the process if it is still the recorded one and alive.
+
+        Args:
+            folder: Where it runs.
+        """
         try:
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started) < 0.01
+            same = start_of(process) == self.start if self.start else _leads(process, folder)
             return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-        except psutil.NoSuchProcess:
+        except (psutil.Error, ProcessLookupError):  # it is gone, or another user's
             return None
+
+
+def start_of(process: psutil.Process) -> str:
+    """Return when a process started, in words that stay the same for its whole life.
+
+    Linux keeps clock ticks since the boot; psutil makes a time of day of them, which moves with every step of the
+    clock (suspend, NTP). Other systems keep the time of day at which the process was made.
+
+    Raises:
+        psutil.NoSuchProcess: It is gone.
+    """
+    stat = Path(f"/proc/{process.pid}/stat")
+    if not BOOT_ID.exists():
+        return f"{process.create_time():.2f}"
+    try:
+        fields = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError as error:
+        raise psutil.NoSuchProcess(process.pid) from error
+    return f"{BOOT_ID.read_text(encoding='ascii').strip()} {fields[START_TICKS]}"
+
+
+def _leads(process: psutil.Process, folder: Path) -> bool:
+    """Tell whether a process leads a session that was started for `folder`.
+
+    For pid files of versions that kept the time of day: after a step of the clock it says nothing.
+    """
+    return os.getsid(process.pid) == process.pid and str(folder) in process.environ().values()
 
 
 def running(pid_file: Path) -> psutil.Process | None:
     """Return the live process of `pid_file`."""
     record = Record.read(pid_file)
-    return record.process() if record else None
+    return record.process(pid_file.parent) if record else None
 
 
 def start(argv: Sequence[str], *, env: Mapping[str, str], folder: Path, log: Path, pid_file: Path) -> psutil.Popen:
@@ -86,15 +123,16 @@ def start(argv: Sequence[str], *, env: Mapping[str, str], folder: Path, log: Pat
             start_new_session=True,
             umask=0o077,
         )
-    Record(process.pid, process.create_time(), {}).write(pid_file)
+    Record(process.pid, start_of(process), {}).write(pid_file)
     return process
 
 
 def remember(pid_file: Path, **facts: Any) -> None:
-    """Add facts to the record of `pid_file`."""
+    """Add facts to the record of `pid_file`, where its process runs."""
     record = Record.read(pid_file)
-    if record is not None:
-        Record(record.pid, record.started, record.facts | facts).write(pid_file)
+    process = record.process(pid_file.parent) if record else None
+    if record is not None and process is not None:
+        Record(process.pid, start_of(process), record.facts | facts).write(pid_file)
 
 
 def families(variable: str) -> dict[str, list[psutil.Process]]:

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from localserver.lifecycle import Watch, note_handed_out, requeue_lost, stop_non_responsive
+from localserver.lifecycle import Watch, look_after_tasks, note_handed_out, requeue_lost, stop_non_responsive
+from localserver.rules import workers as worker_rules
 from localserver.rules.task_documents import empty_task
 from localserver.rules.tasks import Stamp
 from localserver.settings import Settings
@@ -91,13 +92,56 @@ def test_nobody_is_ended_for_the_time_in_which_the_server_was_down(look: Any) ->
     assert look({"t1": quiet}, NOW - timedelta(seconds=60))[0] == []
 
 
-def test_the_watch_begins_anew_after_a_gap() -> None:
+@pytest.mark.parametrize(
+    ("clock_s", "passed_s", "heard_nobody"),
+    [
+        (15, 15, False),
+        (45, 45, False),
+        (3 * 3600, 3 * 3600, True),
+        (3 * 3600, 15, True),
+        (45, 15, True),
+        (-3600, 15, True),
+        (14.0, 15, False),
+    ],
+    ids=["in time", "late", "stood still", "slept, or set forward", "set forward a little", "set back", "adjusted"],
+)
+def test_the_watch_begins_anew_after_a_gap_or_a_step_of_the_clock(
+    clock_s: float, passed_s: float, heard_nobody: bool
+) -> None:
     watch = Watch(period_s=15, since=START)
-    assert watch.look(START + timedelta(seconds=15)) == START
-    assert watch.look(START + timedelta(seconds=60)) == START
-    woken = START + timedelta(hours=3)
-    assert watch.look(woken) == woken, "a machine that slept has heard nobody"
-    assert watch.look(woken + timedelta(seconds=15)) == woken
+    first = START + timedelta(seconds=15)
+    assert watch.look(first, 1015.0) == START
+    now = first + timedelta(seconds=clock_s)
+    assert watch.look(now, 1015.0 + passed_s) == (now if heard_nobody else START)
+    assert watch.look(now + timedelta(seconds=15), 1030.0 + passed_s) == (now if heard_nobody else START)
+
+
+def test_when_the_clock_is_set_forward_by_an_hour_running_tasks_go_on(look: Any) -> None:
+    watch = Watch(period_s=15, since=START)
+    watch.look(NOW - timedelta(seconds=3615), 0.0)
+    heard_before = AGENT | {"last_update": ago(3620), "last_worker_report": ago(3640)}
+    assert look({"runs": heard_before}, watch.look(NOW, 15.0))[0] == []
+
+
+def test_when_the_clock_is_set_back_the_dead_are_still_found(in_store: Any) -> None:
+    """They were heard of "in an hour"; the server takes it for now, and hears no more of them."""
+    heard = AGENT | {"last_update": ago(-3600), "last_worker_report": ago(-3590), "status_changed": ago(-3000)}
+    later = NOW + timedelta(seconds=121)
+    worker = {"id": "host:0", "last_activity_time": ago(-3590), "register_timeout": 600, "queues": []}
+
+    def run(tx: Tx) -> tuple[str, str, list[str], bool]:
+        put_tasks(tx, {"dead": heard, "taken": {"status": "queued"}})
+        tx.put("worker", worker)
+        tx.put("queue", {"id": "q1", "name": "q1", "entries": []})
+        note_handed_out(tx, "q1", {"task": "taken", "added": ago(-3600)}, NOW + timedelta(hours=1))
+        look_after_tasks(tx, NOW, SETTINGS, NOW)
+        first = (tx.get("task", "dead") or {})["status"]
+        look_after_tasks(tx, later, SETTINGS, NOW)
+        entries = [entry["task"] for entry in (tx.get("queue", "q1") or {})["entries"]]
+        alive = worker_rules.is_alive(tx.get("worker", "host:0") or {}, NOW + timedelta(seconds=601))
+        return first, (tx.get("task", "dead") or {})["status"], entries, alive
+
+    assert in_store(run) == ("in_progress", "failed", ["taken"], False)
 
 
 def test_tasks_that_a_worker_took_and_never_started_are_queued_again_in_their_order(in_store: Any) -> None:

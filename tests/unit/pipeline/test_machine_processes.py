@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -43,15 +44,42 @@ def test_a_started_process_is_found_again_in_a_session_of_its_own(started, tmp_p
     assert processes.running(tmp_path / "one.pid") is None
 
 
-def test_a_pid_with_another_start_time_is_another_process(tmp_path):
+def test_a_pid_with_another_start_is_another_process(tmp_path):
     mine = psutil.Process()
-    Record(mine.pid, mine.create_time(), {}).write(tmp_path / "same.pid")
-    Record(mine.pid, mine.create_time() - 100, {}).write(tmp_path / "recycled.pid")
+    Record(mine.pid, processes.start_of(mine), {}).write(tmp_path / "same.pid")
+    Record(mine.pid, f"{processes.start_of(mine)}0", {}).write(tmp_path / "recycled.pid")
     assert processes.running(tmp_path / "same.pid") == mine
     assert processes.running(tmp_path / "recycled.pid") is None
 
 
-@pytest.mark.parametrize("text", ["", "12", "{}", '{"pid": "x", "started": 1}', "\x00"])
+def step_the_clock(monkeypatch, seconds):
+    """psutil adds the ticks since the boot to the time of the boot, which a step of the clock moves."""
+    at_first = psutil.Process.create_time
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: at_first(self) + seconds)
+
+
+@pytest.mark.parametrize("seconds", [3600.0, -3600.0])
+def test_a_step_of_the_clock_makes_no_stranger_of_a_process(started, tmp_path, monkeypatch, seconds):
+    process = started(SLEEP)
+    processes.remember(tmp_path / "one.pid", api="here")
+    step_the_clock(monkeypatch, seconds)
+    assert processes.running(tmp_path / "one.pid").pid == process.pid
+
+
+def test_a_pid_file_of_old_is_believed_where_the_process_was_started_for_its_folder(started, tmp_path, monkeypatch):
+    process = started(SLEEP)
+    old = {"pid": process.pid, "started": process.create_time(), "facts": {"api": "here"}}
+    (tmp_path / "one.pid").write_text(json.dumps(old))
+    step_the_clock(monkeypatch, 3600.0)
+    assert processes.running(tmp_path / "one.pid").pid == process.pid
+    processes.remember(tmp_path / "one.pid", more="facts")
+    record = Record.read(tmp_path / "one.pid")
+    assert (record.start, record.facts) == (processes.start_of(process), {"api": "here", "more": "facts"})
+    (tmp_path / "recycled.pid").write_text(json.dumps(old | {"pid": os.getpid()}))
+    assert processes.running(tmp_path / "recycled.pid") is None
+
+
+@pytest.mark.parametrize("text", ["", "12", "{}", '{"pid": "x", "started": 1}', '{"pid": 1}', "\x00"])
 def test_a_damaged_pid_file_means_nothing_runs(tmp_path, text):
     (tmp_path / "bad.pid").write_text(text)
     assert processes.running(tmp_path / "bad.pid") is None
