@@ -36,7 +36,8 @@ class Contract:
 
     def __init__(self, schemas: dict[str, Schema]) -> None:
         self._schemas = dict(schemas)
-        self._validators: dict[str, Any] = {}
+        self._fields: dict[str, Schema] = {}
+        self._validators: dict[str, tuple[Any, frozenset[str]]] = {}
 
     @classmethod
     def load(cls) -> Contract:
@@ -56,32 +57,59 @@ class Contract:
         """Register the schema of an endpoint that the SDK has none for."""
         self._schemas[endpoint] = schema
 
+    def extend(self, endpoint: str, fields: Schema) -> None:
+        """Register schemas of fields that an endpoint's schema lacks or leaves open."""
+        self._fields[endpoint] = fields
+
     def __contains__(self, endpoint: str) -> bool:
         return endpoint in self._schemas
 
     def validate(self, endpoint: str, body: dict[str, Any]) -> None:
-        """Check a request body.
+        """Check a request body; a whole number that came as `2.0` becomes 2.
 
         Raises:
             ApiError: 400/12, naming the field and what is wrong with it.
         """
-        validator = self._validators.get(endpoint)
-        if validator is None:
-            schema = self._schemas.get(endpoint, {"type": "object"})
-            # Unknown fields pass, as on a genuine server: the SDK sends a stray "method", newer clients more.
-            schema = {name: value for name, value in schema.items() if name != "additionalProperties"}
-            if endpoint.rpartition(".")[2] in ("get_all", "get_all_ex"):
-                schema = _relaxed(schema)
-            validator = self._validators[endpoint] = jsonschema_rs.validator_for(schema)
+        if endpoint not in self._validators:
+            schema = self._schema_of(endpoint)
+            self._validators[endpoint] = jsonschema_rs.validator_for(schema), _whole_numbers(schema)
+        validator, whole = self._validators[endpoint]
         if not validator.is_valid(body):
             raise _named(next(iter(validator.iter_errors(body))))
+        for name in whole & body.keys():
+            if body[name] is not None:
+                body[name] = _int64(name, body[name])
+
+    def _schema_of(self, endpoint: str) -> Schema:
+        schema = self._schemas.get(endpoint, {"type": "object"})
+        # Unknown fields pass, as on a genuine server: the SDK sends a stray "method", newer clients more.
+        schema = {name: value for name, value in schema.items() if name != "additionalProperties"}
+        if endpoint.rpartition(".")[2] in ("get_all", "get_all_ex"):
+            schema = _relaxed(schema)
+        return {**schema, "properties": schema.get("properties", {}) | self._fields.get(endpoint, {})}
+
+
+def _whole_numbers(schema: Schema) -> frozenset[str]:
+    """Return the fields of a schema that hold an integer."""
+    properties: dict[str, Any] = schema["properties"]
+    return frozenset(
+        name
+        for name, spec in properties.items()
+        if spec.get("type") == "integer" or spec.get("type") in (["integer", "null"], ["null", "integer"])
+    )
+
+
+def _int64(name: str, value: float) -> int:
+    if not -(2**63) <= value < 2**63:
+        raise validation_error(f"field={name}: {value} does not fit into 64 bits")
+    return int(value)
 
 
 def _named(error: jsonschema_rs.ValidationError) -> ApiError:
     field = ".".join(str(part) for part in error.instance_path)
     text = error.message if len(error.message) < 300 else error.message[:297] + "..."
     if "is a required property" in text:
-        return validation_error(f"{text}: field is required!")
+        return validation_error(f"{f'field={field}: ' if field else ''}{text}: field is required!")
     return validation_error(f"field={field or '<body>'}: {text}")
 
 

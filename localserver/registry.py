@@ -123,6 +123,8 @@ class Endpoint:
     """Oldest API version that has it; echoed as `meta.endpoint.actual_version`."""
     waits: bool = False
     """Whether it may answer `WaitFor` for longer than a client's read timeout."""
+    fields: Schema | None = None
+    """Schemas of single fields that the endpoint's schema lacks or leaves open."""
 
 
 ENDPOINTS: dict[str, Endpoint] = {}
@@ -137,13 +139,17 @@ def endpoint(
     schema: Schema | None = None,
     since: str = "1.0",
     waits: bool = False,
+    fields: Schema | None = None,
 ) -> Callable[[Callable[[Call, Tx], Any]], Callable[[Call, Tx], Any]]:
-    """Register a function as the endpoint `name` (`service.action`)."""
+    """Register a function as the endpoint `name` (`service.action`).
+
+    A field that the function reads has a schema: in the SDK's, in `schema` instead of it, or in `fields` beside it.
+    """
 
     def register(function: Callable[[Call, Tx], Any]) -> Callable[[Call, Tx], Any]:
         if name in ENDPOINTS:
             raise ValueError(f"endpoint {name} is registered twice")
-        ENDPOINTS[name] = Endpoint(name, function, writes, json_lines, needs_auth, schema, since, waits)
+        ENDPOINTS[name] = Endpoint(name, function, writes, json_lines, needs_auth, schema, since, waits, fields)
         return function
 
     return register

@@ -72,6 +72,8 @@ class Api:
         for item in ENDPOINTS.values():
             if item.schema is not None:
                 contract.add(item.name, item.schema)
+            if item.fields is not None:
+                contract.extend(item.name, item.fields)
 
     async def call(self, name: str, data: Data, identity: Identity, client_host: str = "") -> Data:
         """Run an endpoint for `identity` without HTTP.

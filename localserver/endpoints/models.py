@@ -15,6 +15,7 @@ from localserver.publicity import make_private as to_private
 from localserver.publicity import make_public as to_public
 from localserver.query import by_id, find_all, find_all_ex, find_by_ids_ex, render
 from localserver.registry import Call, Data, endpoint
+from localserver.rules import metadata
 from localserver.rules import models as rules
 from localserver.rules.tasks import PUBLISHED, with_archived_tag
 from localserver.store import Document, Tx
@@ -164,9 +165,9 @@ def move(call: Call, tx: Tx) -> Data:
 def add_or_update_metadata(call: Call, tx: Tx) -> Data:
     """Set items of a model's metadata, or all of it."""
     model = _model(call, tx)
-    kept = {} if call.data.get("replace_metadata") else model["metadata"]
-    new = {item["key"]: {name: item[name] for name in ("key", "type", "value")} for item in call.data["metadata"]}
-    _store(call, tx, model | {"metadata": kept | new, "last_update": iso(call.now)})
+    replace = bool(call.data.get("replace_metadata"))
+    items = metadata.merged(model["metadata"], call.data["metadata"], replace=replace)
+    _store(call, tx, model | {"metadata": items, "last_update": iso(call.now)})
     return {"updated": 1}
 
 
@@ -174,7 +175,7 @@ def add_or_update_metadata(call: Call, tx: Tx) -> Data:
 def delete_metadata(call: Call, tx: Tx) -> Data:
     """Remove items of a model's metadata; missing ones are fine."""
     model = _model(call, tx)
-    kept = {key: item for key, item in model["metadata"].items() if key not in call.data["keys"]}
+    kept = metadata.without(model["metadata"], call.data["keys"])
     _store(call, tx, model | {"metadata": kept, "last_update": iso(call.now)})
     return {"updated": 1}
 

@@ -8,40 +8,60 @@ from __future__ import annotations
 
 from typing import Any
 
-from localserver.errors import ApiError, validation_error
+import orjson
+
+from localserver.errors import ApiError
 from localserver.ids import new_id
 from localserver.lifecycle import note_handed_out
 from localserver.query import by_id, find_all, find_all_ex, render
 from localserver.queueing import append_entry, remove_entry, worker_of_session
 from localserver.registry import Call, Data, Reply, WaitFor, endpoint
+from localserver.rules import metadata
 from localserver.rules import queues as rules
 from localserver.rules import workers as worker_rules
 from localserver.store import Document, Tx
 from localserver.times import iso, parse
 
-QUEUE_ONLY = {"type": "object", "required": ["queue"], "properties": {"queue": {"type": "string"}}}
+TEXT = {"type": "string"}
+TEXTS = {"type": "array", "items": TEXT}
+FLAG = {"type": "boolean"}
+QUEUE_ONLY = {"type": "object", "required": ["queue"], "properties": {"queue": TEXT}}
+DESCRIPTION = {"display_name": TEXT, "metadata": {"type": "object"}, "tags": TEXTS, "system_tags": TEXTS}
+MAX_ENTRIES = {"max_task_entries": {"type": ["integer", "null"]}}
+NAME = {"type": "string", "minLength": 1}
+ITEMS = {
+    "type": "array",
+    "minItems": 1,
+    "items": {
+        "type": "object",
+        "required": ["key", "type"],
+        "properties": {"key": NAME, "type": NAME, "value": {"type": ["string", "null"]}},
+    },
+}
 
 
-@endpoint("queues.create", writes=True)
+@endpoint("queues.create", writes=True, fields=DESCRIPTION)
 def create(call: Call, tx: Tx) -> Data:
     """Make a queue with a name of its own."""
     name = _checked_name(tx, call, call.data["name"])
     now = iso(call.now)
     queue = {"id": new_id(), "name": name, "company": call.company, "user": call.user, "created": now}
-    rest = {"last_update": now, "entries": [], "metadata": {}}
+    rest = {"last_update": now, "entries": [], "metadata": metadata.checked(call.data.get("metadata", {}))}
     lists = {field: call.data.get(field, []) for field in ("tags", "system_tags")}
     optional = {field: call.data[field] for field in ("display_name",) if field in call.data}
     tx.put("queue", queue | rest | lists | optional)
     return {"id": queue["id"]}
 
 
-@endpoint("queues.update", writes=True)
+@endpoint("queues.update", writes=True, fields=DESCRIPTION)
 def update(call: Call, tx: Tx) -> Data:
-    """Rename or tag a queue."""
+    """Rename, tag or describe a queue."""
     queue = by_id(tx, "queue", call.data["queue"], call.company)
-    fields = {name: call.data[name] for name in ("name", "display_name", "tags", "system_tags") if name in call.data}
+    fields = {name: call.data[name] for name in ("name", *DESCRIPTION) if name in call.data}
     if not fields:
         return {"updated": 0, "fields": {}}
+    if "metadata" in fields:
+        fields["metadata"] = metadata.checked(fields["metadata"])
     if "name" in fields and fields["name"] != queue["name"]:
         fields["name"] = _checked_name(tx, call, fields["name"])
     tx.put("queue", queue | fields | {"last_update": iso(call.now)})
@@ -57,11 +77,12 @@ def delete(call: Call, tx: Tx) -> Data:
     for entry in queue["entries"]:
         _restore(call, tx, entry["task"])
     tx.delete("queue", queue["id"])
+    tx.execute("DELETE FROM queue_wait WHERE queue = ?", (queue["id"],))
     tx.notify(rules.topic(queue["id"]))
     return {"deleted": 1}
 
 
-@endpoint("queues.get_by_id")
+@endpoint("queues.get_by_id", fields=MAX_ENTRIES)
 def get_by_id(call: Call, tx: Tx) -> Data:
     """Return a queue with its entries."""
     queue = render("queue", by_id(tx, "queue", call.data["queue"], call.company), call.version)
@@ -70,24 +91,34 @@ def get_by_id(call: Call, tx: Tx) -> Data:
     return {"queue": queue}
 
 
-@endpoint("queues.get_all")
+@endpoint("queues.get_all", fields=MAX_ENTRIES)
 def get_all(call: Call, tx: Tx) -> Data:
     """Find queues."""
     return _cut(call, find_all(tx, "queue", call).reply("queues"))
 
 
-@endpoint("queues.get_all_ex")
+@endpoint("queues.get_all_ex", fields=MAX_ENTRIES)
 def get_all_ex(call: Call, tx: Tx) -> Data:
     """Find queues, with their tasks' names and the workers that serve them."""
     reply = _cut(call, find_all_ex(tx, "queue", call).reply("queues"))
     workers = worker_rules.alive(tx.docs("SELECT doc FROM worker"), call.now)
     for queue in reply["queues"]:
         queue["workers"] = [
-            {"name": worker["id"], "ip": worker.get("ip"), "key": worker_rules.key(worker), "task": worker.get("task")}
+            {
+                "name": worker["id"],
+                "ip": worker.get("ip"),
+                "key": worker_rules.key(worker),
+                "task": _task_of(tx, worker),
+            }
             for worker in workers
             if queue["id"] in worker["queues"]
         ]
     return reply
+
+
+def _task_of(tx: Tx, worker: Document) -> Data | None:
+    task = tx.get("task", worker["task"]) if worker.get("task") else None
+    return {"id": task["id"], "name": task["name"]} if task else None
 
 
 @endpoint("queues.get_default", schema={"type": "object"})
@@ -142,15 +173,18 @@ def get_num_entries(call: Call, tx: Tx) -> Data:
     return {"num": len(by_id(tx, "queue", call.data["queue"], call.company)["entries"])}
 
 
-@endpoint("queues.add_task", writes=True)
+@endpoint("queues.add_task", writes=True, fields={"update_execution_queue": FLAG})
 def add_task(call: Call, tx: Tx) -> Data:
     """Append an entry without touching the task's status (`tasks.enqueue` is what people want)."""
     queue = by_id(tx, "queue", call.data["queue"], call.company)
     append_entry(tx, queue, call.data["task"], call.now)
+    task = tx.get("task", call.data["task"])
+    if task is not None and call.data.get("update_execution_queue", True):
+        tx.put("task", task | {"execution": {**task.get("execution", {}), "queue": queue["id"]}})
     return {"added": 1}
 
 
-@endpoint("queues.remove_task", writes=True)
+@endpoint("queues.remove_task", writes=True, fields={"update_task_status": FLAG})
 def remove_task(call: Call, tx: Tx) -> Data:
     """Take an entry out; with `update_task_status` the task gets back the status it had before it was enqueued."""
     queue = by_id(tx, "queue", call.data["queue"], call.company)
@@ -198,17 +232,13 @@ def move_task_backward(call: Call, tx: Tx) -> Data:
     return _move(call, tx, lambda at, last: min(last, at + count))
 
 
-@endpoint("queues.add_or_update_metadata", writes=True)
+@endpoint("queues.add_or_update_metadata", writes=True, fields={"metadata": ITEMS})
 def add_or_update_metadata(call: Call, tx: Tx) -> Data:
     """Merge metadata by key, or replace it all."""
     queue = by_id(tx, "queue", call.data["queue"], call.company)
-    items = {}
-    for item in call.data["metadata"]:
-        if not item.get("key") or not item.get("type"):
-            raise validation_error("error for field 'metadata': key and type are required: field is required!")
-        items[item["key"]] = {name: item.get(name) for name in ("key", "type", "value")}
-    kept = {} if call.data.get("replace_metadata") else queue.get("metadata", {})
-    tx.put("queue", queue | {"metadata": kept | items, "last_update": iso(call.now)})
+    replace = bool(call.data.get("replace_metadata"))
+    items = metadata.merged(queue.get("metadata", {}), call.data["metadata"], replace=replace)
+    tx.put("queue", queue | {"metadata": items, "last_update": iso(call.now)})
     return {"updated": 1}
 
 
@@ -216,21 +246,21 @@ def add_or_update_metadata(call: Call, tx: Tx) -> Data:
 def delete_metadata(call: Call, tx: Tx) -> Data:
     """Delete metadata by key; unknown keys are fine."""
     queue = by_id(tx, "queue", call.data["queue"], call.company)
-    kept = {key: item for key, item in queue.get("metadata", {}).items() if key not in call.data["keys"]}
+    kept = metadata.without(queue.get("metadata", {}), call.data["keys"])
     tx.put("queue", queue | {"metadata": kept, "last_update": iso(call.now)})
     return {"updated": 1}
 
 
-@endpoint("queues.get_queue_metrics")
+@endpoint("queues.get_queue_metrics", fields={"queue_ids": TEXTS})
 def get_queue_metrics(call: Call, tx: Tx) -> Data:
     """Return per interval how long the tasks taken from a queue had waited, and how many were left behind them."""
-    start, end, interval = worker_rules.interval(call.data)
+    span = worker_rules.span(call.data)
     ids = call.data.get("queue_ids") or []
-    chosen = f"AND queue IN ({','.join('?' * len(ids))})" if ids else ""
     rows = tx.rows(
         f"SELECT {'queue' if ids else repr('total')}, CAST(time / ? AS INTEGER) * ? AS bucket, "
-        f"avg(waited), max(length) FROM queue_wait WHERE time BETWEEN ? AND ? {chosen} GROUP BY 1, 2 ORDER BY 1, 2",
-        (interval, interval, start, end, *ids),
+        "avg(waited), max(length) FROM queue_wait WHERE time BETWEEN ? AND ? "
+        f"{'AND queue IN (SELECT value FROM json_each(?))' if ids else ''} GROUP BY 1, 2 ORDER BY 1, 2",
+        (span.step, span.step, span.start, span.end, *([orjson.dumps(ids).decode()] if ids else [])),
     )
     found: dict[str, Data] = {}
     for name, bucket, waited, length in rows:
@@ -257,8 +287,8 @@ def _checked_name(tx: Tx, call: Call, name: str) -> str:
 
 
 def _cut(call: Call, reply: Data) -> Data:
-    limit = call.data.get("max_task_entries")
-    if isinstance(limit, int) and limit > 0:
+    limit = call.data.get("max_task_entries") or 0
+    if limit > 0:
         for queue in reply["queues"]:
             queue["entries"] = queue.get("entries", [])[:limit]
     return reply
@@ -294,6 +324,8 @@ def _restore(call: Call, tx: Tx, task_id: str) -> None:
 def _record_wait(call: Call, tx: Tx, queue: Document, entry: Document) -> None:
     added = parse(entry["added"])
     waited = (call.now - added).total_seconds() if added else 0.0
+    oldest = call.now.timestamp() - worker_rules.KEEP_S
+    tx.execute("DELETE FROM queue_wait WHERE queue = ? AND time < ?", (queue["id"], oldest))
     tx.execute(
         "INSERT INTO queue_wait (queue, time, waited, length) VALUES (?, ?, ?, ?)",
         (queue["id"], call.now.timestamp(), waited, len(queue["entries"])),

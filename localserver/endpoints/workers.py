@@ -5,26 +5,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from typing import Any
+
+import orjson
 
 from localserver.errors import ApiError, validation_error
-from localserver.query import by_id
+from localserver.query import by_id, matching
 from localserver.registry import Call, Data, endpoint
 from localserver.rules import workers as rules
 from localserver.store import Document, Tx
-from localserver.times import epoch_ms, iso, parse
+from localserver.times import iso, parse
 
-KEEP_S = 7 * 86_400
 AGGREGATIONS = ("avg", "min", "max")
-NAMES = {"type": "array", "items": {"type": "string"}}
+TEXT = {"type": "string"}
+NAMES = {"type": "array", "items": TEXT}
+LISTED = {
+    "last_seen": {"type": "integer"},
+    "tags": NAMES,
+    "system_tags": NAMES,
+    "worker_pattern": {"type": "string", "maxLength": 1000},
+}
+STATS = {
+    "items": {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "properties": {"key": {"enum": list(rules.STATISTICS)}, "aggregation": {"enum": [*AGGREGATIONS, None]}},
+        },
+    },
+    "split_by_resource": {"type": "boolean"},
+}
 STATUS_REPORT = {
     "type": "object",
     "required": ["worker", "timestamp"],
     "properties": {
-        "worker": {"type": "string"},
+        "worker": TEXT,
         "timestamp": {"type": "integer"},
-        "task": {"type": "string"},
-        "queue": {"type": "string"},
+        "task": TEXT,
+        "queue": TEXT,
         "queues": NAMES,
         "tags": NAMES,
         "system_tags": NAMES,
@@ -32,6 +52,11 @@ STATUS_REPORT = {
         "machine_stats": {"type": "object"},
     },
 }
+
+REPORTS = """
+    FROM json_each(?) AS chosen CROSS JOIN worker_statistic AS statistic
+    ON statistic.worker = chosen.value AND statistic.metric = ? AND statistic.time BETWEEN ? AND ?"""
+"""One metric of some workers over a time, found by index."""
 
 
 @endpoint("workers.register", writes=True)
@@ -68,17 +93,23 @@ def status_report(call: Call, tx: Tx) -> Data:
         tx.put("task", task | seen)
     tx.put("worker", worker)
     now = call.now.timestamp()
-    values = rules.samples(call.data.get("machine_stats") or {})
+    samples = rules.samples(call.data.get("machine_stats", {}), busy="task" in worker)
     tx.executemany(
-        "INSERT INTO worker_statistic VALUES (?, ?, ?, ?)", [(worker["id"], now, name, value) for name, value in values]
+        "INSERT INTO worker_statistic (worker, time, metric, value, resources) VALUES (?, ?, ?, ?, ?)",
+        [
+            (worker["id"], now, item.metric, item.value, item.resources and orjson.dumps(item.resources).decode())
+            for item in samples
+        ],
     )
-    if values:
-        tx.execute("DELETE FROM worker_statistic WHERE worker = ? AND time < ?", (worker["id"], now - KEEP_S))
-        tx.execute("DELETE FROM queue_wait WHERE time < ?", (now - KEEP_S,))
+    # By worker and metric, which the index leads by: a week has a quarter of a million figures of one worker.
+    tx.executemany(
+        "DELETE FROM worker_statistic WHERE worker = ? AND metric = ? AND time < ?",
+        [(worker["id"], item.metric, now - rules.KEEP_S) for item in samples],
+    )
     return {}
 
 
-@endpoint("workers.get_all")
+@endpoint("workers.get_all", fields=LISTED)
 def get_all(call: Call, tx: Tx) -> Data:
     """List the workers that are alive, with their queues and tasks."""
     found = []
@@ -107,7 +138,7 @@ def get_all(call: Call, tx: Tx) -> Data:
     return {"workers": found}
 
 
-@endpoint("workers.get_count", schema={"type": "object"})
+@endpoint("workers.get_count", schema={"type": "object", "properties": LISTED})
 def get_count(call: Call, tx: Tx) -> Data:
     """Count the workers that are alive."""
     return {"count": len(_listed(call, tx))}
@@ -116,61 +147,93 @@ def get_count(call: Call, tx: Tx) -> Data:
 @endpoint("workers.get_metric_keys")
 def get_metric_keys(call: Call, tx: Tx) -> Data:
     """List which machine statistics there are, by category."""
+    rows = tx.rows(
+        """SELECT metric.value FROM json_each(?) AS metric WHERE EXISTS (
+            SELECT 1 FROM json_each(?) AS chosen CROSS JOIN worker_statistic AS statistic
+            ON statistic.worker = chosen.value AND statistic.metric = metric.value)""",
+        (_json(list(rules.STATISTICS)), _reporters(call, tx)),
+    )
+    if not rows and call.data.get("worker_ids"):
+        ids = ", ".join(call.data["worker_ids"])
+        raise ApiError(400, 1005, f"No statistics found for the given workers: worker_ids=({ids})")
     categories: dict[str, list[str]] = {}
-    for (name,) in tx.rows(f"SELECT DISTINCT metric FROM worker_statistic {_of_workers(call)}", _worker_ids(call)):
+    for (name,) in rows:
         categories.setdefault(rules.STATISTICS[name], []).append(name)
     return {"categories": [{"name": name, "metric_keys": keys} for name, keys in categories.items()]}
 
 
-@endpoint("workers.get_stats")
+@endpoint("workers.get_stats", fields=STATS)
 def get_stats(call: Call, tx: Tx) -> Data:
-    """Return machine statistics over time, aggregated per interval."""
-    start, end, step = rules.interval(call.data)
+    """Return machine statistics over time, aggregated per interval; an interval without a report is 0."""
+    span = rules.span(call.data, least_step=rules.MIN_STEP_S)
+    wanted = {(item.get("key"), item.get("aggregation") or AGGREGATIONS[0]): None for item in call.data["items"]}
     found: dict[str, dict[str, list[Data]]] = {}
-    for item in call.data["items"]:
-        metric, aggregation = item.get("key"), item.get("aggregation", "avg")
-        if metric not in rules.STATISTICS:
-            raise validation_error(f"{metric!r} is not one of {list(rules.STATISTICS)}")
-        if aggregation not in AGGREGATIONS:
-            raise validation_error(f"{aggregation!r} is not one of {list(AGGREGATIONS)}")
-        rows = tx.rows(
-            f"SELECT worker, CAST(time / ? AS INTEGER) * ?, {aggregation}(value) FROM worker_statistic "
-            f"{_of_workers(call) or 'WHERE 1'} AND metric = ? AND time BETWEEN ? AND ? GROUP BY 1, 2 ORDER BY 1, 2",
-            (step, step, *_worker_ids(call), metric, start, end),
-        )
-        for worker, bucket, value in rows:
-            series = found.setdefault(worker, {}).setdefault(metric, [])
-            if not series or series[-1]["aggregation"] != aggregation:
-                series.append({"aggregation": aggregation, "dates": [], "values": [], "resource_series": []})
-            series[-1]["dates"].append(bucket * 1000)
-            series[-1]["values"].append(value)
+    for metric, aggregation in wanted:
+        if metric is None:
+            raise validation_error("field=items: key: field is required!")
+        split = _by_resource(call, tx, span, metric, aggregation) if call.data.get("split_by_resource") else {}
+        for worker, values in _series(_buckets(call, tx, span, metric, aggregation), span).items():
+            stat = {
+                "aggregation": aggregation,
+                "dates": [start * 1000 for start in span.starts],
+                "values": values,
+                "resource_series": split.get(worker, []),
+            }
+            found.setdefault(worker, {}).setdefault(metric, []).append(stat)
     return {
         "workers": [
             {"worker": worker, "metrics": [{"metric": metric, "stats": stats} for metric, stats in metrics.items()]}
-            for worker, metrics in found.items()
+            for worker, metrics in sorted(found.items())
         ]
     }
 
 
+def _buckets(call: Call, tx: Tx, span: rules.Span, metric: str, aggregation: str) -> list[tuple[Any, ...]]:
+    """Return worker, start of the interval and figure; the extremes are those of all cores or GPUs."""
+    figure = "statistic.value"
+    if aggregation != "avg":
+        figure = f"coalesce((SELECT {aggregation}(value) FROM json_each(resources)), statistic.value)"
+    return tx.rows(
+        f"SELECT worker, CAST(time / ? AS INTEGER) * ?, {aggregation}({figure}) {REPORTS} GROUP BY 1, 2",
+        (span.step, span.step, *_reports(call, tx, span, metric)),
+    )
+
+
+def _by_resource(call: Call, tx: Tx, span: rules.Span, metric: str, aggregation: str) -> dict[str, list[Data]]:
+    rows = tx.rows(
+        f"""SELECT worker, resource.key, CAST(time / ? AS INTEGER) * ?, {aggregation}(resource.value)
+        FROM (SELECT worker, time, resources {REPORTS}) CROSS JOIN json_each(resources) AS resource
+        GROUP BY 1, 2, 3 ORDER BY 1, 2""",
+        (span.step, span.step, *_reports(call, tx, span, metric)),
+    )
+    series = _series([((worker, number), start, figure) for worker, number, start, figure in rows], span)
+    split: dict[str, list[Data]] = {}
+    for (worker, number), values in series.items():
+        split.setdefault(worker, []).append({"name": str(number), "values": values})
+    return split
+
+
+def _series(rows: list[tuple[Any, ...]], span: rules.Span) -> dict[Any, list[float]]:
+    """Return a figure per interval for each name, 0 where there is none."""
+    found: dict[Any, dict[int, float]] = {}
+    for name, start, figure in rows:
+        found.setdefault(name, {})[start] = figure
+    return {name: [figures.get(start, 0.0) for start in span.starts] for name, figures in found.items()}
+
+
 @endpoint("workers.get_activity_report")
 def get_activity_report(call: Call, tx: Tx) -> Data:
-    """Count per interval how many workers reported, and how many of them had a task at its end."""
-    start, end, step = rules.interval(call.data)
+    """Count per interval how many workers reported, and how many of them had a task."""
+    span = rules.span(call.data, least_step=rules.MIN_STEP_S)
     rows = tx.rows(
-        "SELECT CAST(time / ? AS INTEGER) * ?, count(DISTINCT worker) FROM worker_statistic "
-        "WHERE time BETWEEN ? AND ? GROUP BY 1 ORDER BY 1",
-        (step, step, start, end),
+        "SELECT CAST(time / ? AS INTEGER) * ?, count(DISTINCT worker), "
+        f"count(DISTINCT CASE WHEN statistic.value > 0 THEN worker END) {REPORTS} GROUP BY 1 ORDER BY 1",
+        (span.step, span.step, *_reports(call, tx, span, rules.ACTIVITY)),
     )
-    dates = [bucket * 1000 for bucket, _ in rows]
-    spans = [
-        (task["started"], task.get("completed") or iso(call.now))
-        for task in tx.docs("SELECT doc FROM task WHERE json_extract(doc, '$.last_worker') IS NOT NULL")
-        if task.get("started")
-    ]
-    active = [sum(_ms(first) < date + step * 1000 and _ms(last) >= date for first, last in spans) for date in dates]
+    dates = [start * 1000 for start, _, _ in rows]
     return {
-        "total": {"dates": dates, "counts": [count for _, count in rows]},
-        "active": {"dates": dates, "counts": active},
+        "total": {"dates": dates, "counts": [total for _, total, _ in rows]},
+        "active": {"dates": dates, "counts": [active for _, _, active in rows]},
     }
 
 
@@ -185,14 +248,13 @@ def _fields(call: Call) -> Document:
 
 
 def _listed(call: Call, tx: Tx) -> list[Document]:
-    workers = rules.alive(tx.docs("SELECT doc FROM worker ORDER BY id"), call.now)
+    tags = {name: call.data[name] for name in ("tags", "system_tags") if call.data.get(name)}
+    workers = rules.alive(matching(tx, "worker", {"search_hidden": True, **tags}, call.company), call.now)
     if last_seen := call.data.get("last_seen"):
         workers = [worker for worker in workers if _age_s(worker, call) <= last_seen]
     if pattern := call.data.get("worker_pattern"):
         workers = [worker for worker in workers if fnmatchcase(worker["id"], pattern)]
-    if tags := call.data.get("tags"):
-        workers = [worker for worker in workers if set(tags) & set(worker.get("tags", []))]
-    return workers
+    return sorted(workers, key=lambda worker: str(worker["id"]))
 
 
 def _age_s(worker: Document, call: Call) -> float:
@@ -202,6 +264,8 @@ def _age_s(worker: Document, call: Call) -> float:
 
 def _queue(tx: Tx, queue: Document) -> Data:
     row: Data = {"id": queue["id"], "name": queue["name"], "num_tasks": len(queue["entries"])}
+    if "display_name" in queue:
+        row["display_name"] = queue["display_name"]
     if queue["entries"]:
         first = tx.get("task", queue["entries"][0]["task"]) or {}
         row["next_task"] = {"id": queue["entries"][0]["task"], "name": first.get("name")}
@@ -213,15 +277,25 @@ def _running_ms(task: Document, call: Call) -> int:
     return int((call.now - started).total_seconds() * 1000) if started else 0
 
 
-def _ms(text: str) -> int:
-    moment = parse(text)
-    return epoch_ms(moment) if moment else 0
+def _reporters(call: Call, tx: Tx) -> str:
+    """Return the workers that a report is about, as JSON: those asked for, or all that have reported."""
+    if ids := call.data.get("worker_ids"):
+        return _json(list(dict.fromkeys(ids)))
+    # One step along the index per worker: DISTINCT would read every figure of a week.
+    rows = tx.rows(
+        """WITH RECURSIVE reporter (id) AS (
+            SELECT min(worker) FROM worker_statistic UNION ALL
+            SELECT (SELECT min(worker) FROM worker_statistic WHERE worker > reporter.id) FROM reporter
+            WHERE reporter.id IS NOT NULL
+        ) SELECT id FROM reporter WHERE id IS NOT NULL"""
+    )
+    return _json([id for (id,) in rows])
 
 
-def _worker_ids(call: Call) -> tuple[str, ...]:
-    return tuple(call.data.get("worker_ids") or ())
+def _reports(call: Call, tx: Tx, span: rules.Span, metric: str) -> tuple[Any, ...]:
+    """Return the arguments of `REPORTS`."""
+    return _reporters(call, tx), metric, span.start, span.end
 
 
-def _of_workers(call: Call) -> str:
-    ids = _worker_ids(call)
-    return f"WHERE worker IN ({','.join('?' * len(ids))})" if ids else ""
+def _json(value: Sequence[str]) -> str:
+    return orjson.dumps(value).decode()

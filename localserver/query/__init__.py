@@ -7,7 +7,7 @@ package never talks HTTP and changes nothing; what the kinds differ in is told b
 from __future__ import annotations
 
 from localserver.query.clauses import Clause, all_of, untagged
-from localserver.query.finder import Page, by_id, count, find_all, find_all_ex, find_by_ids_ex, render
+from localserver.query.finder import Page, by_id, count, find_all, find_all_ex, find_by_ids_ex, matching, render
 
 __all__ = [
     "Clause",
@@ -18,6 +18,7 @@ __all__ = [
     "find_all",
     "find_all_ex",
     "find_by_ids_ex",
+    "matching",
     "render",
     "untagged",
 ]

@@ -255,8 +255,8 @@ def _text(kind: Kind, value: Any, data: Data) -> Clause:
 def _visible(kind: Kind, data: Data) -> Clause:
     """Leave out what is hidden, unless asked for it or given ids; at projects also what lies deeper than asked."""
     conditions = []
-    if not data.get("search_hidden") and not data.get("id"):
-        conditions.append(Clause(untagged("doc", "hidden")))
+    if not any(data.get(key) for key in kind.shown_by):
+        conditions.append(Clause(untagged("doc", kind.hidden)))
     if kind is PROJECT and data.get("shallow_search") and not (data.get("parent") or data.get("id")):
         conditions.append(field_of(kind, "parent").missing())
     return all_of(conditions)

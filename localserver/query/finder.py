@@ -125,6 +125,12 @@ def count(tx: Tx, kind: str, data: Mapping[str, Any], company: str, *, where: Cl
     return int(tx.rows(select.sql, select.args)[0][0])
 
 
+def matching(tx: Tx, kind: str, data: Mapping[str, Any], company: str) -> list[Document]:
+    """Return the stored documents that a `get_all` with the body `data` would find."""
+    statement = compile_query(KINDS[kind], data, company).statement()
+    return tx.docs(statement.sql, statement.args)
+
+
 def by_id(tx: Tx, kind: str, id: str, company: str, *, public: bool = False) -> Document:
     """Return the stored document (all fields, references as ids), fresh and free to change.
 

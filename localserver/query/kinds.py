@@ -72,6 +72,10 @@ class Kind:
     """Keys of a query that find few documents."""
     indexed: frozenset[str] = frozenset()
     """Nested paths that have an index of their own (`migrations/`), so that their SQL must spell the path out."""
+    hidden: str = "hidden"
+    """System tag of documents that are listed only when they are asked for."""
+    shown_by: frozenset[str] = frozenset({"search_hidden", "id"})
+    """Keys of a query that ask for hidden documents too."""
 
 
 def _fields(values: str, lists: str = "", objects: str = "") -> dict[str, Shape]:
@@ -182,6 +186,8 @@ QUEUE = Kind(
     text=("name", "id", "display_name", "tags"),
     expanded=("entries.task.name",),
     whole=True,
+    hidden="k8s-glue",
+    shown_by=frozenset({"search_hidden", "id", "name"}),
 )
 
 USER = Kind(
@@ -198,4 +204,16 @@ USER = Kind(
     concealed=frozenset({"preferences", "created_in_version", "role", "email"}),
 )
 
-KINDS: Mapping[str, Kind] = {kind.table: kind for kind in (TASK, MODEL, PROJECT, QUEUE, USER)}
+WORKER = Kind(
+    table="worker",
+    label="Worker",
+    subcode=1001,
+    unknown="Invalid worker id: id={id}, company={company}",
+    fields=_fields(
+        "id company user ip task queue register_time register_timeout last_activity_time last_report_time",
+        "tags system_tags queues",
+    ),
+    choices=frozenset({"tags", "system_tags"}),
+)
+
+KINDS: Mapping[str, Kind] = {kind.table: kind for kind in (TASK, MODEL, PROJECT, QUEUE, USER, WORKER)}

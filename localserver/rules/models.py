@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from localserver.errors import ApiError, validation_error
+from localserver.errors import ApiError
+from localserver.rules import metadata
 from localserver.rules.task_documents import checked_name
 
 Model = dict[str, Any]
@@ -56,7 +57,7 @@ def given(request: Mapping[str, Any], names: tuple[str, ...]) -> Fields:
     if "name" in fields:
         fields["name"] = checked_name(fields["name"])
     if "metadata" in fields:
-        fields["metadata"] = _checked_metadata(fields["metadata"])
+        fields["metadata"] = metadata.checked(fields["metadata"])
     for label, number in fields.get("labels", {}).items():
         if isinstance(number, bool) or not isinstance(number, int):
             raise ApiError(400, 800, f"Data validation error: labels.{label}={number!r} is not a whole number")
@@ -91,12 +92,3 @@ def require_one_source(request: Mapping[str, Any]) -> None:
         raise ApiError(
             400, 11, "Missing required fields (exactly one field is required): fields=(uri, override_model_id)"
         )
-
-
-def _checked_metadata(metadata: Any) -> dict[str, Any]:
-    if not isinstance(metadata, dict) or not all(isinstance(item, dict) for item in metadata.values()):
-        raise validation_error("metadata must be an object of items by key")
-    for key, item in metadata.items():
-        if not all(isinstance(item.get(name), str | None) for name in ("key", "type", "value")):
-            raise validation_error(f"key, type and value of metadata item {key} must be strings")
-    return {key: {"key": key} | item for key, item in metadata.items()}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 from localserver.errors import ApiError, validation_error
 from localserver.times import iso, parse
@@ -31,6 +33,24 @@ STATISTICS = {
     "disk_write": "disk",
 }
 """Machine statistics that agents report, and the category under which they are listed."""
+
+ACTIVITY = "task"
+"""Kept beside the statistics with each report: 1 where the worker had a task, else 0."""
+
+KEEP_S = 7 * 86_400
+"""How long what workers report is kept."""
+
+MAX_RESOURCES = 1024
+"""As many cores or GPUs of one machine are told apart."""
+
+MIN_STEP_S = 40
+"""Shortest interval of statistics: agents report every 30 s."""
+
+MAX_INTERVALS = 1000
+"""A report over a longer time gets longer intervals."""
+
+LAST_DATE = 253_402_300_799
+"""The end of year 9999, in seconds."""
 
 
 def gone(worker_id: str) -> str:
@@ -73,25 +93,59 @@ def reported(worker: Document, data: Document, now: datetime) -> Document:
     return changed
 
 
-def samples(statistics: Document) -> list[tuple[str, float]]:
-    """Return a report's figures: lists (one value per core or GPU) by their mean."""
-    found = []
-    for name, value in statistics.items():
-        values = [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, int | float)]
-        if name in STATISTICS and values:
-            found.append((name, sum(values) / len(values)))
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One figure of a report."""
+
+    metric: str
+    value: float
+    resources: list[float] | None = None
+    """The figures of the single cores or GPUs, of which `value` is the mean."""
+
+
+def samples(statistics: Document, *, busy: bool) -> list[Sample]:
+    """Return a report's figures, and whether the worker was busy; what is no figure is passed over."""
+    found = [Sample(ACTIVITY, float(busy))]
+    for metric in STATISTICS:
+        value = statistics.get(metric)
+        values = [float(item) for item in (value if isinstance(value, list) else [value]) if _is_figure(item)]
+        if values:
+            each = values[:MAX_RESOURCES]
+            mean = sum(item / len(each) for item in each)
+            found.append(Sample(metric, mean, each if isinstance(value, list) else None))
     return found
 
 
-def interval(data: Document) -> tuple[float, float, int]:
-    """Return start, end (epoch seconds) and step (seconds) of a report over time.
+def _is_figure(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What a report over time covers: start and end in seconds since 1970, and the seconds of one interval."""
+
+    start: float
+    end: float
+    step: int
+
+    @property
+    def starts(self) -> range:
+        """The starts of all intervals, multiples of the step."""
+        return range(int(self.start // self.step) * self.step, math.floor(self.end) + 1, self.step)
+
+
+def span(data: Document, *, least_step: int = 1) -> Span:
+    """Return what a report over time is asked to cover, in at most about `MAX_INTERVALS` intervals.
 
     Raises:
-        ApiError: The step is below a second, or the end not after the start.
+        ApiError: The step is below a second, a date is none, or the end not after the start.
     """
-    start, end, step = float(data["from_date"]), float(data["to_date"]), int(data["interval"])
+    start, end, step = data["from_date"], data["to_date"], data["interval"]
     if step < 1:
         raise validation_error(f"error for field 'interval': '{step}' is lower than minimum ('1').")
+    for name in ("from_date", "to_date"):
+        if not 0 <= data[name] <= LAST_DATE:
+            raise validation_error(f"field={name}: {data[name]} is not a date in seconds since 1970")
     if start >= end:
         raise ApiError(400, 16, "Invalid value for fields (from_date must be less than to_date)")
-    return start, end, step
+    return Span(start, end, max(min(step, LAST_DATE), least_step, math.ceil((end - start) / MAX_INTERVALS)))

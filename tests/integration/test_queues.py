@@ -156,24 +156,76 @@ def test_refused_names(api: ApiClient, name: str, error: tuple[int, int]) -> Non
     assert api.send("queues.create", name=name).error[:2] == error
 
 
-def test_worker_comes_and_goes(api: ApiClient) -> None:
+ITEM = {"k": {"key": "k", "type": "str", "value": "v"}}
+
+
+def test_metadata_is_given_at_once_or_item_by_item(api: ApiClient) -> None:
+    queue = api("queues.create", name=f"queue {uuid4().hex}", metadata=ITEM)["id"]
+
+    def keys() -> dict[str, Any]:
+        return api("queues.get_by_id", queue=queue)["queue"]["metadata"]
+
+    assert keys() == ITEM
+    api("queues.add_or_update_metadata", queue=queue, metadata=[{"key": "n", "type": "str"}])
+    assert keys() == ITEM | {"n": {"key": "n", "type": "str", "value": None}}
+    api("queues.delete_metadata", queue=queue, keys=["k", "unknown"])
+    assert list(keys()) == ["n"]
+    api("queues.add_or_update_metadata", queue=queue, metadata=list(ITEM.values()), replace_metadata=True)
+    assert keys() == ITEM
+    api("queues.update", queue=queue, metadata={})
+    assert keys() == {}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "request_"),
+    [
+        ("create", {"metadata": [1]}),
+        ("create", {"metadata": {"k": "v"}}),
+        ("update", {"metadata": {"k": {"key": 1}}}),
+        ("add_or_update_metadata", {"metadata": [{"key": "k"}]}),
+        ("add_or_update_metadata", {"metadata": [{"key": {}, "type": "str"}]}),
+        ("delete_metadata", {"keys": [{}]}),
+        ("get_all", {"max_task_entries": "x"}),
+        ("get_queue_metrics", {"from_date": 0, "to_date": 1, "interval": 1, "queue_ids": [{}]}),
+        ("get_queue_metrics", {"from_date": -1e308, "to_date": 1e308, "interval": 1}),
+        ("get_queue_metrics", {"from_date": 0, "to_date": 1, "interval": 0}),
+        ("get_queue_metrics", {"from_date": 0, "to_date": 1, "interval": 2**70}),
+    ],
+)
+def test_hostile_fields_are_refused_by_name(api: ApiClient, endpoint: str, request_: dict[str, Any]) -> None:
     queue = new_queue(api)
-    worker = f"host:{uuid4().hex}"
-    api("workers.register", worker=worker, queues=[queue], tags=["gpu"], timeout=600)
-    statistics = {"cpu_usage": [20.0, 40.0], "memory_free": 1000.0}
-    api("workers.status_report", worker=worker, timestamp=int(time.time() * 1000), machine_stats=statistics)
-    (row,) = api("workers.get_all", worker_pattern=worker[:9] + "*")["workers"]
-    assert (row["id"], row["tags"], [item["id"] for item in row["queues"]]) == (worker, ["gpu"], [queue])
-    stats = api(
-        "workers.get_stats",
-        worker_ids=[worker],
-        from_date=time.time() - 60,
-        to_date=time.time() + 60,
-        interval=10,
-        items=[{"key": "cpu_usage", "aggregation": "avg"}],
-    )
-    assert stats["workers"][0]["metrics"][0]["stats"][0]["values"] == [30.0]
-    api("workers.unregister", worker=worker)
-    assert api("workers.get_all", worker_pattern=worker)["workers"] == []
-    assert api.send("workers.register", worker=worker, queues=["nope"]).error[:2] == (400, 701)
-    assert api.send("workers.get_runtime_properties", worker=worker).error[0] == 404
+    reply = api.send(f"queues.{endpoint}", **{"queue": queue, "name": uuid4().hex, **request_})
+    assert reply.error[:2] == (400, 12)
+    assert any(name in reply.error[2] for name in (*request_, "metadata", "interval"))
+
+
+def test_waiting_times_of_many_queues_at_once(api: ApiClient) -> None:
+    queue = new_queue(api)
+    api("queues.add_task", queue=queue, task="t")
+    api("queues.get_next_task", queue=queue)
+    report = {"from_date": time.time() - 60, "to_date": time.time() + 60, "interval": 2**62}
+    (row,) = api("queues.get_queue_metrics", queue_ids=[queue, *map(str, range(40_000))], **report)["queues"]
+    assert (row["queue"], row["queue_lengths"]) == (queue, [0])
+
+
+def test_a_queue_of_the_glue_is_shown_to_those_who_ask_for_it(api: ApiClient) -> None:
+    name = f"queue {uuid4().hex}"
+    queue = api("queues.create", name=name, system_tags=["k8s-glue"])["id"]
+
+    def found(**request: Any) -> bool:
+        return queue in [item["id"] for item in api("queues.get_all", **request)["queues"]]
+
+    assert (found(), found(search_hidden=True), found(id=[queue]), found(name=name)) == (False, True, True, True)
+
+
+def test_an_added_task_knows_its_queue(api: ApiClient) -> None:
+    first, second = new_queue(api), new_queue(api)
+    task = api("tasks.create", name="added", type="testing")["id"]
+
+    def of_task() -> str | None:
+        return api("tasks.get_by_id", task=task)["task"]["execution"].get("queue")
+
+    api("queues.add_task", queue=first, task=task)
+    assert of_task() == first
+    api("queues.add_task", queue=second, task=task, update_execution_queue=False)
+    assert of_task() == first

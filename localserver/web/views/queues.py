@@ -19,6 +19,8 @@ MOVES = {
 }
 STATS = ("cpu_usage", "memory_used", "memory_free", "gpu_usage")
 STATS_WINDOW_S, STATS_STEP_S = 300, 60
+RECENT = 2
+"""Among the figures of so many intervals the newest one is looked for."""
 
 
 async def queues(visit: Visit) -> Response:
@@ -63,7 +65,9 @@ async def workers(visit: Visit) -> Response:
         for metric in worker["metrics"]:
             values = metric["stats"][0]["values"] if metric["stats"] else []
             if values:
-                machines.setdefault(worker["worker"], {})[metric["metric"]] = values[-1]
+                # An interval without a report is 0, and the newest one has hardly begun.
+                newest = next((value for value in reversed(values[-RECENT:]) if value), 0.0)
+                machines.setdefault(worker["worker"], {})[metric["metric"]] = newest
     rows: list[Json] = sorted(found["workers"], key=lambda row: (not is_alive(row, visit.now), row["id"]))
     return visit.render(
         "workers.html", live=True, workers=rows, machines=machines, is_alive=lambda row: is_alive(row, visit.now)
