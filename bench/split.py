@@ -1,7 +1,7 @@
 """The stratified split: ours beside scikit-learn given the frame itself, and beside rows as Python objects.
 
 - `objects`: what the course does: the frame becomes pandas, whose texts are Python objects, is split by scikit-learn,
-  and becomes a frame again. pandas is no part of this environment: an array of objects stands for its columns;
+  and becomes a frame again. pandas is not part of this environment: an array of objects stands for its columns;
 - `scikit-learn`: `train_test_split` given the polars frame;
 - `pipeline`: `pipeline.reviews.frames.split`, which splits row numbers and takes the rows once.
 

@@ -77,7 +77,7 @@ class HelmNotFoundError(HelmError):
 
 
 class ChartError(HelmError):
-    """The chart cannot be had, is no chart, or does not render."""
+    """The chart cannot be had, is not a chart, or does not render."""
 
     exit_code = 22
 

@@ -98,7 +98,7 @@ class Settings:
         settings = cls(**{"kubeconfig": environ.get("KUBECONFIG") or None, "cache": cache, **given})  # type: ignore[arg-type]
         for what, name in (("release", settings.release), ("namespace", settings.namespace)):
             if not (0 < len(name) <= NAME_LIMIT and name.replace("-", "a").isalnum() and name == name.lower()):
-                raise SettingsError(f"{what} {name!r} is no Kubernetes name", hint=f"--{what} clearml-agent")
+                raise SettingsError(f"{what} {name!r} is not a Kubernetes name", hint=f"--{what} clearml-agent")
             if name.startswith("-") or name.endswith("-"):
                 raise SettingsError(f"{what} {name!r} starts or ends with a dash", hint=f"--{what} clearml-agent")
         return settings

@@ -105,7 +105,7 @@ class ClearmlServer:
             ) from error
         if not ping.ok:
             raise ServerUnreachableError(
-                f"{api_url} is no ClearML API server: it answers {ping.status_code} to debug.ping", hint=hint
+                f"{api_url} is not a ClearML API server: it answers {ping.status_code} to debug.ping", hint=hint
             )
         try:
             with _quiet("clearml"):

@@ -104,7 +104,7 @@ class StepState:
 
     @property
     def pod(self) -> str:
-        """Name of the pod that runs it, or has run it; nothing where its worker is no pod."""
+        """Name of the pod that runs it, or has run it; nothing where its worker is not a pod."""
         return _pod(self.task_id or "", self.worker)
 
     @property
@@ -153,7 +153,7 @@ class RunState:
 
     @property
     def pod(self) -> str:
-        """Name of the controller's pod; nothing where its worker is no pod."""
+        """Name of the controller's pod; nothing where its worker is not a pod."""
         return _pod(self.run_id, self.worker)
 
     @property

@@ -27,7 +27,7 @@ def version_key(version: str) -> tuple[tuple[int, ...], int]:
     """Return what versions sort by: their numbers, then the run.
 
     Raises:
-        SettingsError: It is no version of the form `1.2` or `1.2.post3`.
+        SettingsError: It is not a version of the form `1.2` or `1.2.post3`.
     """
     match = _VERSION.fullmatch(version)
     if not match:
@@ -43,7 +43,7 @@ def child_version(base: str, stage: str) -> str:
         stage: One of `STAGES`.
 
     Raises:
-        SettingsError: The base is no version.
+        SettingsError: The base is not a version.
     """
     numbers, run = version_key(base)
     return _text((*numbers, STAGES[stage]), run)
@@ -57,7 +57,7 @@ def sibling_version(version: str, stage: str) -> str:
         stage: One of `STAGES`.
 
     Raises:
-        SettingsError: It is no version.
+        SettingsError: It is not a version.
     """
     numbers, run = version_key(version)
     return _text((*numbers[:-1], STAGES[stage]), run)
@@ -71,7 +71,7 @@ def next_batch_version(versions: Iterable[str], root: str = ROOT) -> str:
         root: The version of the empty root.
 
     Raises:
-        SettingsError: The root is no version.
+        SettingsError: The root is not a version.
     """
     (*major, _), _ = version_key(root)
     keys = [version_key(version) for version in [root, *versions] if _VERSION.fullmatch(version)]
@@ -87,7 +87,7 @@ def unique_version(wanted: str, taken: Iterable[str]) -> str:
         taken: Every version that exists.
 
     Raises:
-        SettingsError: It is no version.
+        SettingsError: It is not a version.
     """
     numbers, _ = version_key(wanted)
     keys = (version_key(version) for version in taken if _VERSION.fullmatch(version))

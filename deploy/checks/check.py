@@ -1,4 +1,4 @@
-"""A check: an id, a title, and a function that answers ok, warn or fail with evidence and the command that mends it.
+"""A check: an id, a title, and a function that answers ok, warn or fail with evidence and the command that repairs it.
 
 Preflight, `check` and `doctor` are lists of the same checks. Pure but for the functions it is handed.
 """

@@ -233,7 +233,7 @@ class ClearmlApi:
         try:
             request = urllib.request.Request(url, json.dumps(body).encode(), headers, method="POST")  # noqa: S310
         except ValueError as error:
-            raise ServerUnreachableError(f"{self._server.api!r} is no address: {error}", hint=_UNSET) from error
+            raise ServerUnreachableError(f"{self._server.api!r} is not an address: {error}", hint=_UNSET) from error
         for attempt in range(TRIES):
             try:
                 with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310  # http(s) by setting

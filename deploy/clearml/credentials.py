@@ -33,7 +33,7 @@ def find(environ: Mapping[str, str]) -> Server:
     path = Path(environ.get("CLEARML_CONFIG_FILE") or FILES[0]).expanduser()
     section = _section(path) if path.is_file() else {}
     if environ.get("CLEARML_CONFIG_FILE") and not path.is_file():
-        raise SettingsError(f"CLEARML_CONFIG_FILE={path} is no file", hint="unset it, or: clearml-init")
+        raise SettingsError(f"CLEARML_CONFIG_FILE={path} is not a file", hint="unset it, or: clearml-init")
     found = {field: environ.get(variable) or _text(section, key) for field, (variable, key) in VARIABLES.items()}
     missing = [VARIABLES[field][0] for field, value in found.items() if not value]
     if missing:

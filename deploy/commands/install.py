@@ -187,7 +187,7 @@ def _mend_pending(session: Session) -> None:
         session.say("what it left is removed")
         session.helm.uninstall()
     else:
-        session.say(f"revision {good[-1]} is brought back")
+        session.say(f"rolled back to revision {good[-1]}")
         session.helm.rollback(good[-1])
 
 

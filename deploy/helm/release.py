@@ -145,7 +145,9 @@ class Helm:
         version = versions.parse(done.stdout)
         if done.returncode or version is None:
             said = (done.stderr or done.stdout).strip()[:200]
-            raise HelmNotFoundError(f"{self.path} is no helm that we know: {said}", hint="install helm 3.10 or later")
+            raise HelmNotFoundError(
+                f"{self.path} is not a helm that we know: {said}", hint="install helm 3.10 or later"
+            )
         if version < versions.OLDEST_HELM:
             wanted = ".".join(map(str, versions.OLDEST_HELM))
             raise HelmNotFoundError(
@@ -159,7 +161,7 @@ class Helm:
         """Return the chart of the settings, fetched into the cache if need be.
 
         Raises:
-            ChartError: It cannot be had, or is no chart.
+            ChartError: It cannot be had, or is not a chart.
         """
         settings = self._settings
         local = Path(settings.chart).expanduser()
@@ -204,7 +206,9 @@ class Helm:
                     with tarfile.open(archive) as packed:
                         packed.extractall(half, filter="data")
                 except (tarfile.TarError, OSError, EOFError) as error:
-                    raise ChartError(f"{archive} is no chart archive: {error}", hint="helm package FOLDER") from error
+                    raise ChartError(
+                        f"{archive} is not a chart archive: {error}", hint="helm package FOLDER"
+                    ) from error
                 with suppress(OSError):  # another process was faster
                     Path(half).rename(folder)
                     Path(half).mkdir()  # for the context manager to remove
@@ -324,7 +328,7 @@ def _read(folder: Path, digest: str, source: str) -> Chart:
         defaults = yaml.safe_load(values.read_text(encoding="utf-8")) if values.is_file() else {}
     except (OSError, yaml.YAMLError) as error:
         raise ChartError(
-            f"{folder} is no chart: {error}", hint="--chart with a folder that holds Chart.yaml"
+            f"{folder} is not a chart: {error}", hint="--chart with a folder that holds Chart.yaml"
         ) from error
     if not isinstance(about, dict) or not {"name", "version"} <= about.keys():
         raise ChartError(f"{folder}/Chart.yaml has no name and version", hint="helm lint FOLDER")
@@ -364,13 +368,13 @@ def _run(call: Coroutine[Any, Any, T]) -> T:
     except errors.Error as error:
         raise classify(error.stderr.decode(errors="replace")) from error
     except json.JSONDecodeError as error:
-        raise HelmError(f"helm answered something that is no JSON: {error}") from error
+        raise HelmError(f"helm answered something that is not JSON: {error}") from error
 
 
 def classify(stderr: str) -> HelmError | ClusterUnreachableError | RightsError | ValuesError:
     """Return our error for what helm said on stderr."""
     lines = [line.strip() for line in stderr.strip().splitlines() if not line.startswith(("WARNING", "level="))]
-    text = " ".join(lines)[:800] or "helm failed without a word"
+    text = " ".join(lines)[:800] or "helm failed and printed nothing"
     text = re.sub(r"^Error: ", "", text)
     for pattern, kind, hint in STDERR:
         if re.search(pattern, text, re.IGNORECASE):

@@ -57,7 +57,7 @@ def parse(text: str, source: str) -> Values:
     """Return the values in a YAML text.
 
     Raises:
-        ValuesError: It is no YAML, or no mapping.
+        ValuesError: It is not YAML, or not a mapping.
     """
     try:
         document = yaml.safe_load(text)

@@ -1,4 +1,4 @@
-"""What a pod's status means: ready, waiting, or failed for a named cause with the command that mends it.
+"""What a pod's status means: ready, waiting, or failed for a named cause with the command that repairs it.
 
 Pure: pods come as the JSON that Kubernetes serves. The phase alone says little: a pod in `Pending` may wait for ever,
 one in `Running` may be dead inside, and a task pod is `Succeeded` whatever became of its task (its script ends in
@@ -98,7 +98,7 @@ class Verdict:
         return cause.grace_s if cause else 0.0
 
     def hint(self, pod: Json) -> str:
-        """Return the command that mends it."""
+        """Return the command that repairs it."""
         cause = CAUSES.get(self.reason)
         metadata = pod.get("metadata") or {}
         return (cause.hint if cause else _DESCRIBE).format(

@@ -113,7 +113,7 @@ class Runs:
             try:
                 self._look()
             except PipelineError as error:
-                tell(f"Could not look after the runs: {error.message}")
+                tell(f"Could not check the runs: {error.message}")
         if self._failed:
             raise ServiceError(f"{self._failed} of {self._started} runs did not complete")
 

@@ -51,7 +51,7 @@ def _not_negative(value: ParameterValue) -> str | None:
 
 
 def _positive(value: ParameterValue) -> str | None:
-    return None if 0 < float(value) < float("inf") else f"{value} is no number above 0"
+    return None if 0 < float(value) < float("inf") else f"{value} is not a number above 0"
 
 
 def _values_of(name: str) -> Callable[[ParameterValue], str | None]:

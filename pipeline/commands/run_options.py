@@ -58,7 +58,7 @@ _OPTIONS = (
         flag_value="",
         metavar="[RUN_ID]",
         help="Run what is missing of a run that failed or was aborted, with its parameters, shards and options; its "
-        "completed steps are reused  [without RUN_ID: the last such run that no later one has made good]",
+        "completed steps are reused  [without RUN_ID: the last such run that no later run has completed]",
     ),
     click.option("--queue", metavar="QUEUE", help="Queue of the steps  [default: the queue in helm/values-agent.yaml]"),
     click.option(

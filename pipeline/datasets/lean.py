@@ -131,7 +131,7 @@ def merge_lineages(texts: Sequence[str | None]) -> dict[str, dict[str, Any]]:
     """Return the entries of lineages as the SDK writes them: version id → entry, its parents by id.
 
     Raises:
-        ValueError: A text is no lineage.
+        ValueError: A text is not a lineage.
     """
     merged: dict[str, dict[str, Any]] = {}
     for text in texts:

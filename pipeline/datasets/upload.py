@@ -65,7 +65,7 @@ def upload(
     """Upload a review file.
 
     Raises:
-        InputFileError: It is no review file.
+        InputFileError: It is not a review file.
         BadRowsError: Too many of its rows are bad.
         DatasetStateError: The dataset holds other data, or another upload of it is going on.
         OutputFileError: There is no room for a batch on this machine.

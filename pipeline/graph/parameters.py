@@ -74,7 +74,7 @@ def not_blank(value: ParameterValue) -> str | None:
 
 
 def a_version(value: ParameterValue) -> str | None:
-    """Refuse what is no version number."""
+    """Refuse what is not a version number."""
     try:
         version_key(str(value))
     except SettingsError as error:

@@ -50,7 +50,7 @@ def shard_names(step: str, shards: int) -> tuple[str, ...]:
 
 
 def base_of(step: str) -> str:
-    """Return the step that a shard is of; the name itself where it is no shard's."""
+    """Return the step that a shard is of; the name itself where it is not a shard's."""
     match = _SHARD.fullmatch(step)
     return match["step"] if match else step
 

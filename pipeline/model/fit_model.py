@@ -61,7 +61,7 @@ def _up_to_three(value: ParameterValue) -> str | None:
 
 
 def _positive(value: ParameterValue) -> str | None:
-    return None if 0 < float(value) < float("inf") else f"{value} is no number above 0"
+    return None if 0 < float(value) < float("inf") else f"{value} is not a number above 0"
 
 
 PARAMETERS: tuple[Parameter, ...] = (

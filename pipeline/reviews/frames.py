@@ -34,7 +34,7 @@ def read_reviews(folder: Path) -> pl.DataFrame:
         A frame with the columns `Polarity`, `Title` and `Review`.
 
     Raises:
-        InputFileError: There is no CSV file, or one of them is no review file.
+        InputFileError: There is no CSV file, or one of them is not a review file.
     """
     paths = sorted(folder.rglob("*.csv"), key=lambda path: path.relative_to(folder).as_posix())
     if not paths:
@@ -54,7 +54,7 @@ def _read(path: Path) -> pl.DataFrame:
         if len(columns) == len(SCHEMA) and columns[0] in {"1", "2"}:  # the Kaggle file has no header
             return pl.read_csv(path, has_header=False, schema=SCHEMA)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputFileError(f"{path} is no review file: {str(error).splitlines()[0]}") from error
+        raise InputFileError(f"{path} is not a review file: {str(error).splitlines()[0]}") from error
     raise InputFileError(f"{path} has no columns {', '.join(SCHEMA)}: its first row reads {', '.join(columns)[:200]}")
 
 

@@ -159,5 +159,5 @@ def _snippets(sdist: bytes) -> tuple[bytes, bytes]:
 def _member(archive: tarfile.TarFile, name: str) -> bytes:
     stream = archive.extractfile(name)
     if stream is None:
-        raise KeyError(f"{name} is no file")
+        raise KeyError(f"{name} is not a file")
     return stream.read()

@@ -307,7 +307,7 @@ def join_parquet(sources: Sequence[Path], target: Path) -> None:
     files = [_open_parquet(path) for path in sources]
     for path, file in zip(sources, files, strict=True):
         if file is None or not file.schema_arrow.equals(files[0].schema_arrow):
-            raise InputFileError(f"{path} is no parquet file with the columns of {sources[0]}")
+            raise InputFileError(f"{path} is not a parquet file with the columns of {sources[0]}")
     pieces = (
         piece
         for path, file in zip(sources, files, strict=True)
@@ -320,11 +320,11 @@ def row_count(path: Path) -> int:
     """Return the rows of a parquet file, as it says itself.
 
     Raises:
-        InputFileError: It is no parquet file, or cannot be read.
+        InputFileError: It is not a parquet file, or cannot be read.
     """
     file = _open_parquet(path)
     if file is None:
-        raise InputFileError(f"{path} is no parquet file")
+        raise InputFileError(f"{path} is not a parquet file")
     return int(file.metadata.num_rows)
 
 

@@ -119,7 +119,7 @@ def find(server: ClearmlServer, definition: Definition, run_id: str | None = Non
     controller = server.tasks(["type", "name", "hyperparams", "status", "script.entry_point"], id=[run_id])[0]
     if controller.get("type") != run_records.CONTROLLER_TYPE or not _named(definition).fullmatch(run.name):
         raise SettingsError(
-            f"task {run_id} ({run.name}) is no run of {definition.name}",
+            f"task {run_id} ({run.name}) is not a run of {definition.name}",
             hint="--from-failed without an id takes the last run that failed",
         )
     if not run.ended:
@@ -159,7 +159,7 @@ def _last_failed(server: ClearmlServer, definition: Definition) -> str:
         elif fetch(server, task["id"], definition).outcome in (run_records.FAILED, run_records.ABORTED):
             return str(task["id"])
     raise SettingsError(
-        f"no run of {definition.name} on {server.api_url} has failed, or all that did have been made good since",
+        f"no run of {definition.name} on {server.api_url} has failed, or later runs have completed all that failed",
         hint="without --from-failed a run is a new one; to go on from a certain run: --from-failed RUN_ID",
     )
 

@@ -179,7 +179,7 @@ def _watch(
             left_since = left_since or time.monotonic()
             if time.monotonic() - left_since > LEAVE_TIMEOUT_S:
                 observer.note("the controller's process is gone: aborting what it left")
-                return abort(server, run_id, process, failed="the controller's process ended without a word")
+                return abort(server, run_id, process, failed="the controller's process ended and left no reason")
         if time.monotonic() > deadline:
             observer.note(f"no end after {settings.timeout_s:g} s: aborting the run")
             state = abort(server, run_id, process)

@@ -104,7 +104,7 @@ class Model:
         except (OSError, ValueError) as error:
             raise ModelError(f"{path} cannot be read as a model: {error}") from error
         if not isinstance(document, dict) or document.get("format") != FORMAT:
-            raise ModelError(f"{path} is no model of this package: it does not say format {FORMAT!r}")
+            raise ModelError(f"{path} is not a model of this package: it does not say format {FORMAT!r}")
         if document.get("format_version") != FORMAT_VERSION:
             raise ModelError(
                 f"{path} is of format version {document.get('format_version')}, this package reads {FORMAT_VERSION}",

@@ -46,7 +46,7 @@ class Predictor:
         """Read a model's file.
 
         Raises:
-            ModelError: It is no model that this version reads.
+            ModelError: It is not a model that this version reads.
         """
         return cls(Model.load(path))
 

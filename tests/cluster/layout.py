@@ -79,7 +79,7 @@ class Layout:
         """
         if not NAME.fullmatch(name):
             raise ClusterError(
-                f"cluster name {name!r} is no node name", hint="use lower-case letters, digits and dashes"
+                f"cluster name {name!r} is not a node name", hint="use lower-case letters, digits and dashes"
             )
         states = environ.get(STATE_VARIABLE) or _xdg(environ, "XDG_STATE_HOME", home / ".local/state") / "clusters"
         cache = environ.get(CACHE_VARIABLE) or _xdg(environ, "XDG_CACHE_HOME", home / ".cache") / "cluster"

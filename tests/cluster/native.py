@@ -44,7 +44,7 @@ def require_host() -> None:
     """Check that this machine can hold a node.
 
     Raises:
-        CannotHostError: It is no x86-64 Linux, or this user is not root.
+        CannotHostError: It is not an x86-64 Linux, or this user is not root.
     """
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         raise CannotHostError(
@@ -127,7 +127,7 @@ def load_image(layout: Layout, archive: Path) -> list[str]:
 
     Raises:
         NotRunningError: There is no running node.
-        ClusterError: The archive is no image archive.
+        ClusterError: The archive is not an image archive.
     """
     if processes.running(layout.node_record) is None:
         raise NotRunningError(f"cluster {layout.name} does not run", hint="python -m tests.cluster up")

@@ -86,7 +86,7 @@ def test_a_helm_that_cannot_be_had_is_said_so(helm, tmp_path):
 
 @pytest.mark.parametrize(
     ("version", "said"),
-    [("v2.17.0", "older than 3.10.0"), ("v3.9.4", "older than 3.10.0"), ("no version", "no helm that we know")],
+    [("v2.17.0", "older than 3.10.0"), ("v3.9.4", "older than 3.10.0"), ("no version", "not a helm that we know")],
 )
 def test_a_helm_that_is_too_old_is_refused(helm, version, said):
     code, _, err = deploy(helm(version), "render")
@@ -108,14 +108,14 @@ def test_a_dead_api_server_is_said_so_within_seconds_and_with_the_context(helm):
     ("words", "code", "said"),
     [
         (["render", "--chart", "/nowhere.tgz"], 22, "does not exist"),
-        (["render", "--chart", str(ROOT / "docs")], 22, "is no chart"),
-        (["render", "--chart", str(ROOT / "README.md")], 22, "is no chart archive"),
+        (["render", "--chart", str(ROOT / "docs")], 22, "is not a chart"),
+        (["render", "--chart", str(ROOT / "README.md")], 22, "is not a chart archive"),
         (["render", "--set", "agentk8sglue.queu=x"], 11, "did you mean agentk8sglue.queue"),
         (["render", "--set", "x"], 11, "is not path=value"),
         (["render", "--values", "/nowhere.yaml"], 10, "cannot be read"),
         (["status", "--kubeconfig", "/nowhere"], 31, "no kubeconfig"),
         (["status", "--context", "other"], 31, "--context dead"),
-        (["status", "--release", "Bad_Name"], 10, "is no Kubernetes name"),
+        (["status", "--release", "Bad_Name"], 10, "is not a Kubernetes name"),
         (["install", "--nonsense"], 2, "No such option"),
     ],
 )

@@ -304,7 +304,7 @@ def test_the_commands_error_is_that_of_the_tasks_process(in_process, client, fit
     [
         (["--set", "max_feature=10"], 10, "did you mean max_features"),
         (["--set", "model=forest"], 10, "'forest' is none of bernoulli-nb, linear"),
-        (["--set", "alpha=0"], 10, "is no number above 0"),
+        (["--set", "alpha=0"], 10, "is not a number above 0"),
         (["--mode", "in-process", "--set", "train_dataset_version=7.7.2"], 26, "versions: 1.1, 1.2.2, 1.2.3"),
         (["--mode", "in-process", "--set", "dataset_name=Nothing"], 26, f"datasets there: {NAME}"),
         (["--queue", "nowhere"], 33, "queue 'nowhere' does not exist"),

@@ -313,7 +313,7 @@ def test_an_unreachable_server_is_one_clear_error(cli):
 def test_another_service_at_the_address_is_one_clear_error(cli, server):
     done = cli("run", CLEARML_API_HOST=server.files_url)
     assert done.code == 31
-    assert "is no ClearML API server" in done.stderr
+    assert "is not a ClearML API server" in done.stderr
 
 
 def test_a_wrong_key_is_one_clear_error(cli):

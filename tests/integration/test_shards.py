@@ -217,4 +217,4 @@ def test_a_run_that_did_not_fail_is_not_run_again(cli, whole):
 def test_a_task_that_is_no_run_is_not_run_again(cli, whole):
     done = cli("run", "--from-failed", whole["steps"][0]["task_id"])
     assert done.code == 10
-    assert "is no run of DataPrepare" in done.stderr
+    assert "is not a run of DataPrepare" in done.stderr

@@ -28,7 +28,7 @@ def test_folders_follow_the_environment(environ, state, cache):
 
 @pytest.mark.parametrize("name", ["", "x", "X1", "1x", "x_1", "x-", "../x", "x" * 33])
 def test_a_name_must_be_a_node_name(name):
-    with pytest.raises(ClusterError, match="no node name"):
+    with pytest.raises(ClusterError, match="not a node name"):
         Layout.of(name, {}, HOME)
 
 

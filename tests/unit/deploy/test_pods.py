@@ -65,7 +65,7 @@ CASES = [
         "OOMKilled",
     ),
     (
-        "one restart is no failure yet",
+        "one restart is not a failure yet",
         pod("Running", containerStatuses=[container({"running": {}}, **(CRASH | {"restartCount": 1}))]),
         State.WAITING,
         "NotReady",

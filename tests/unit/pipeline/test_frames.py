@@ -52,9 +52,9 @@ def test_what_the_split_writes_is_read_unchanged(tmp_path: Path) -> None:
     [
         ({}, "there is no CSV file in"),
         ({"a.txt": "1,2,3"}, "there is no CSV file in"),
-        ({"a.csv": ""}, "is no review file"),
+        ({"a.csv": ""}, "is not a review file"),
         ({"a.csv": "x,y\n1,2\n"}, "has no columns Polarity, Title, Review: its first row reads x, y"),
-        ({"a.csv": "Polarity,Title,Review\none,t,x\n"}, "is no review file"),
+        ({"a.csv": "Polarity,Title,Review\none,t,x\n"}, "is not a review file"),
         ({"a.csv": "Polarity,Title,Review\n3,t,x\n,t,x\n1,t,x\n"}, "2 of 3 reviews in"),
     ],
 )

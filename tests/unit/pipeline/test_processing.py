@@ -127,7 +127,7 @@ def test_only_parquet_of_one_schema_is_joined(csv: Path, frame: pl.DataFrame, tm
     frame.drop("Title").write_parquet(tmp_path / "b.parquet")
 
     for other in (csv, tmp_path / "b.parquet"):
-        with pytest.raises(InputFileError, match="is no parquet file with the columns of"):
+        with pytest.raises(InputFileError, match="is not a parquet file with the columns of"):
             tables.join_parquet([tmp_path / "a.parquet", other], tmp_path / "out.parquet")
 
 

@@ -226,7 +226,7 @@ def test_the_file_has_the_same_bytes_for_the_same_model(tmp_path, fitted):
     ("damage", "message"),
     [
         (lambda text: "not json", "cannot be read as a model"),
-        (lambda text: '{"format": "another"}', "is no model of this package"),
+        (lambda text: '{"format": "another"}', "is not a model of this package"),
         (lambda text: text.replace('"format_version": 1', '"format_version": 2'), "is of format version 2"),
         (lambda text: text.replace('"terms": [', '"terms": ["one more", '), "do not fit together"),
         (lambda text: text.replace('"idf": [', '"idf": [NaN, '), "do not fit together"),
