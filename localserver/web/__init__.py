@@ -7,10 +7,12 @@ one style sheet and a few scripts, plus plotly.js as the plotly wheel carries it
 
 from __future__ import annotations
 
+from functools import partial
+
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -27,9 +29,9 @@ from localserver.web.views import (
     pipelines,
     projects,
     queues,
+    session,
     tasks,
 )
-from localserver.web.views.session import Session
 from localserver.wire import Api
 
 PAGES: dict[str, View] = {
@@ -78,6 +80,10 @@ PAGES: dict[str, View] = {
     "/datasets/simple/{project}/tasks/{task}": links.task_link,
 }
 
+OPEN_PAGES: dict[str, View] = {"/": session.front, "/login": session.form, "/static/{name}": session.static}
+OPEN_CHANGES: dict[str, View] = {"/login": session.login, "/logout": session.logout}
+"""What needs no session, or makes and ends one."""
+
 CHANGES: dict[str, View] = {
     "/queues": queues.create_queue,
     "/queues/{queue}/entries/{task}/{move}": queues.move_entry,
@@ -96,18 +102,19 @@ def create_web_app(api: Api, own: Identity, files: ASGIApp) -> Starlette:
     """
     site = Site(api, own)
     site.templates.globals["actions_of"] = actions.actions_of
-    session = Session(site)
     routes: list[BaseRoute] = [
-        Route("/", session.home, methods=["GET"]),
-        Route("/login", session.form, methods=["GET"]),
-        Route("/login", session.login, methods=["POST"]),
-        Route("/logout", session.logout, methods=["POST"]),
-        Route("/static/{name}", session.static, methods=["GET"]),
+        *(Route(path, site.open_view(view), methods=["GET"]) for path, view in OPEN_PAGES.items()),
+        *(Route(path, site.open_view(view), methods=["POST"]) for path, view in OPEN_CHANGES.items()),
         *(Route(path, site.view(view), methods=["POST"]) for path, view in CHANGES.items()),
         *(Route(path, site.view(view), methods=["GET"]) for path, view in PAGES.items()),
         Mount("/files", app=_ForReaders(site, files)),
     ]
-    errors = {404: session.missing, 405: session.missing}
+
+    async def missing(request: Request, problem: Exception) -> Response:
+        code = getattr(problem, "status_code", 404)
+        return await site.answer(request, partial(session.missing, code=code, text=str(problem)))
+
+    errors = {404: missing, 405: missing}
     return Starlette(routes=routes, middleware=[Middleware(Gate, settings=site.settings)], exception_handlers=errors)
 
 

@@ -1,4 +1,8 @@
-"""What all pages share: templates, calls to the API, who is signed in, error pages, live parts.
+"""What all pages share: threads, templates, calls to the API, who is signed in, error pages, live parts.
+
+A view is a plain function that runs on a thread of its own, never on the event loop: whatever it reads, computes and
+renders grows with what users store, and agents and SDKs must go on being answered meanwhile. `Site` brings every view
+there and `Visit.call` the view's calls back to the loop, so no view has to think of it (on the loop, a call refuses).
 
 A page that changes by itself is asked for again with `?_part=name,…`; the answer is then JSON with just those blocks of
 its template (`static/app.js` puts them in place). So a page and its live parts are one view and one template.
@@ -12,17 +16,17 @@ from collections.abc import Awaitable, Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import orjson
+from anyio import CapacityLimiter, from_thread, to_thread
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from starlette.datastructures import FormData
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from localserver.auth import Identity
-from localserver.errors import ApiError
+from localserver.errors import ApiError, unauthorized
 from localserver.times import utcnow
 from localserver.web import text
 from localserver.wire import Api
@@ -41,8 +45,12 @@ TASK_LAYOUT = "task.html"
 """What all `task_*.html` extend."""
 
 Json = dict[str, Any]
-View = Callable[["Visit"], Awaitable[Response]]
-MAX_FORM_FIELDS = 2000
+View = Callable[["Visit"], Response]
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+MAX_FORM_FIELDS = 20_000
+PAGES_AT_ONCE = 4
+"""Threads for views. They take turns at the interpreter, so more would only take more memory."""
 
 
 def plotly_script() -> Path | None:
@@ -64,6 +72,7 @@ class Site:
         if script is not None:
             self.files["plotly.min.js"] = script
         self._versions: dict[str, str] = {}
+        self._threads = CapacityLimiter(PAGES_AT_ONCE)
         self.templates = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
@@ -80,7 +89,7 @@ class Site:
             moment=text.moment,
             absolute=text.absolute,
             json_script=json_script,
-            q=lambda value: quote(str(value), safe=""),
+            q=lambda value: quote(str(value), safe="", errors="replace"),
         )
         self.templates.globals.update(static=self.static, statuses=text.STATUSES, ago=text.ago, run_time=text.run_time)
 
@@ -102,34 +111,57 @@ class Site:
         except ApiError:
             return None
 
-    def view(self, function: View) -> Callable[[Request], Awaitable[Response]]:
-        """Return a view as an ASGI endpoint: signed in, with API errors shown as pages."""
+    def view(self, function: View) -> Endpoint:
+        """Return a view as an ASGI endpoint: on a thread, for signed-in people, with API errors shown as pages."""
+
+        def signed_in(visit: Visit) -> Response:
+            if visit.identity is None:
+                return RedirectResponse(f"/login?{urlencode({'next': visit.here})}", status_code=303)
+            return function(visit)
+
+        return self.open_view(signed_in)
+
+    def open_view(self, function: View) -> Endpoint:
+        """Return the same for a view that needs no session."""
 
         async def endpoint(request: Request) -> Response:
-            identity = self.identity(request)
-            if identity is None:
-                here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-                return RedirectResponse(f"/login?{urlencode({'next': here})}", status_code=303)
-            visit = Visit(self, request, identity)
-            try:
-                return await function(visit)
-            except ApiError as error:
-                return visit.error(error)
-            except Exception:
-                log.exception("page %s failed", request.url.path)
-                return visit.error(ApiError(500, 100, "The page could not be made; the server's log tells why."))
+            return await self.answer(request, function)
 
         return endpoint
 
+    async def answer(self, request: Request, function: View) -> Response:
+        """Run a view on a thread and return its answer."""
+        try:
+            body = await request.body() if request.method == "POST" else b""  # the gate bounds it
+        except ClientDisconnect:
+            return Response(status_code=499)
+        return await to_thread.run_sync(self._answer, request, body, function, limiter=self._threads)
+
+    def _answer(self, request: Request, body: bytes, function: View) -> Response:
+        visit = Visit(self, request, body, self.identity(request))
+        try:
+            return function(visit)
+        except ApiError as error:
+            return visit.error(error)
+        except Exception:  # the last guard: a person gets a page, the log the cause
+            log.exception("page %s failed", request.url.path)
+            return visit.error(ApiError(500, 100, "The page could not be made; the server's log tells why."))
+
 
 class Visit:
-    """One request to a page, on behalf of a signed-in person."""
+    """One request to a page, on behalf of a signed-in person; of nobody where a page needs no session."""
 
-    def __init__(self, site: Site, request: Request, identity: Identity) -> None:
+    def __init__(self, site: Site, request: Request, body: bytes, identity: Identity | None) -> None:
         self.site = site
         self.request = request
+        self.body = body
         self.identity = identity
         self.now = utcnow()
+
+    @property
+    def here(self) -> str:
+        """The address that was asked for."""
+        return self.request.url.path + (f"?{self.request.url.query}" if self.request.url.query else "")
 
     @property
     def query(self) -> dict[str, str]:
@@ -140,17 +172,27 @@ class Visit:
         """Return a part of the path, e.g. the task id."""
         return str(self.request.path_params[name])
 
-    async def call(self, name: str, data: Json) -> Json:
-        """Call the API for the signed-in person.
+    def call(self, name: str, data: Json) -> Json:
+        """Call the API for the signed-in person; the caller's thread waits.
 
         Raises:
-            ApiError: As the endpoint does.
+            ApiError: As the endpoint does; 401 without a session.
         """
-        return await self.site.api.call(name, data, self.identity)
+        if self.identity is None:
+            raise unauthorized(20, "log in first")
+        return from_thread.run(self.site.api.call, name, data, self.identity)
 
-    async def form(self) -> FormData:
-        """Return the sent form."""
-        return await self.request.form(max_files=0, max_fields=MAX_FORM_FIELDS)
+    def form(self) -> dict[str, str]:
+        """Return the sent form.
+
+        Raises:
+            ApiError: It has too many fields.
+        """
+        text = self.body.decode(errors="replace")
+        try:
+            return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FORM_FIELDS))
+        except ValueError as error:
+            raise ApiError(413, 0, f"A form has at most {MAX_FORM_FIELDS} fields; nothing was changed") from error
 
     def wants_part(self) -> bool:
         """Return whether only live parts of the page are asked for."""

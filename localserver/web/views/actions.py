@@ -6,11 +6,9 @@ on GET.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from starlette.datastructures import FormData
 from starlette.responses import Response
 
 from localserver.errors import ApiError
@@ -89,64 +87,63 @@ def actions_of(task: Json) -> dict[str, Action]:
     return {name: action for name, action in ACTIONS.items() if action.possible(task)}
 
 
-async def confirm(visit: Visit) -> Response:
+def confirm(visit: Visit) -> Response:
     """Ask before an action."""
-    name, action, task = await _wanted(visit)
-    queues = await find_queues(visit) if name == "enqueue" else []
+    name, action, task = _wanted(visit)
+    queues = find_queues(visit) if name == "enqueue" else []
     return visit.render(
         "confirm.html", task=task, name=name, action=action, queues=queues, default_queue=queue_of(task, queues)
     )
 
 
-async def act(visit: Visit) -> Response:
+def act(visit: Visit) -> Response:
     """Do an action."""
-    name, action, task = await _wanted(visit)
+    name, action, task = _wanted(visit)
     if not action.possible(task):
         raise ApiError(409, 0, f"{action.title}: not possible for a task with status {task['status']}")
-    id_, form = task["id"], await visit.form()
+    id_, form = task["id"], visit.form()
     where = f"/tasks/{id_}"
     if name == "abort":
-        return await _abort(visit, task, form)
+        return _abort(visit, task, form)
     if name == "force-abort":
         data = {"task": id_, "force": True, "status_reason": REASON, "status_message": "aborted without its worker"}
-        await visit.call("tasks.stopped", data)
+        visit.call("tasks.stopped", data)
         return visit.redirect(where, "aborted")
     if name == "enqueue":
-        await visit.call("tasks.enqueue", {"task": id_, "queue": str(form.get("queue") or ""), "status_reason": REASON})
+        visit.call("tasks.enqueue", {"task": id_, "queue": str(form.get("queue") or ""), "status_reason": REASON})
     elif name == "dequeue":
-        await visit.call("tasks.dequeue", {"task": id_, "status_reason": REASON})
+        visit.call("tasks.dequeue", {"task": id_, "status_reason": REASON})
     elif name == "reset":
-        await visit.call("tasks.reset", {"task": id_, "force": False})
+        visit.call("tasks.reset", {"task": id_, "force": False})
     elif name == "clone":
         new_name = str(form.get("name") or "").strip() or f"Clone of {task['name']}"
-        copy = await visit.call("tasks.clone", {"task": id_, "new_task_name": new_name})
+        copy = visit.call("tasks.clone", {"task": id_, "new_task_name": new_name})
         where = f"/tasks/{copy['id']}"
     elif name == "archive":
-        await visit.call("tasks.archive", {"tasks": [id_], "status_reason": REASON})
+        visit.call("tasks.archive", {"tasks": [id_], "status_reason": REASON})
     elif name == "unarchive":
-        await visit.call("tasks.unarchive_many", {"ids": [id_]})
+        visit.call("tasks.unarchive_many", {"ids": [id_]})
     return visit.redirect(where, name)
 
 
-async def _abort(visit: Visit, task: Json, form: FormData) -> Response:
+def _abort(visit: Visit, task: Json, form: dict[str, str]) -> Response:
     """Abort a task; of a pipeline also the steps, which would otherwise run on without a controller."""
-    await visit.call("tasks.stop", {"task": task["id"], "status_reason": REASON})
+    visit.call("tasks.stop", {"task": task["id"], "status_reason": REASON})
     if runs.is_pipeline(task) and form.get("steps"):
-        steps = await find_tasks(
+        steps = find_tasks(
             visit, {"parent": [task["id"]], "status": ["queued", "in_progress"]}, size=1000, fields=["status"]
         )
-        await asyncio.gather(
-            *(visit.call("tasks.stop", {"task": step["id"], "status_reason": "pipeline aborted"}) for step in steps)
-        )
-    after = (await load(visit))["status"]
+        for step in steps:
+            visit.call("tasks.stop", {"task": step["id"], "status_reason": "pipeline aborted"})
+    after = (load(visit))["status"]
     return visit.redirect(f"/tasks/{task['id']}", "abort" if after == "in_progress" else "aborted")
 
 
-async def _wanted(visit: Visit) -> tuple[str, Action, Json]:
+def _wanted(visit: Visit) -> tuple[str, Action, Json]:
     name = visit.argument("action")
     if name not in ACTIONS:
         raise ApiError(404, 0, f"There is no action called {name!r}")
-    return name, ACTIONS[name], await load(visit, ["execution.queue"])
+    return name, ACTIONS[name], load(visit, ["execution.queue"])
 
 
 def queue_of(task: Json, queues: list[Json]) -> str:

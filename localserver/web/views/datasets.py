@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from starlette.responses import Response
 
 from localserver.web import dag
@@ -16,13 +14,11 @@ FIELDS = [*TASK_ROW, "runtime"]
 LATEST = 500
 
 
-async def datasets(visit: Visit) -> Response:
+def datasets(visit: Visit) -> Response:
     """Show every dataset with its latest version."""
     query = {"system_tags": ["dataset"], "search_hidden": True, "only_fields": ["name", "system_tags", "last_update"]}
-    found, latest = await asyncio.gather(
-        visit.call("projects.get_all_ex", query),
-        find_tasks(visit, {"system_tags": VERSIONS, "order_by": ["-created"]}, size=LATEST, fields=FIELDS),
-    )
+    found = visit.call("projects.get_all_ex", query)
+    latest = find_tasks(visit, {"system_tags": VERSIONS, "order_by": ["-created"]}, size=LATEST, fields=FIELDS)
     versions: dict[str, list[Json]] = {}
     for task in latest:
         versions.setdefault(reference(task.get("project")), []).append(task)
@@ -34,16 +30,17 @@ async def datasets(visit: Visit) -> Response:
     return visit.render("datasets.html", live=True, rows=rows, partly=len(latest) == LATEST)
 
 
-async def dataset(visit: Visit) -> Response:
+def dataset(visit: Visit) -> Response:
     """Show the versions of one dataset and what each came from."""
     id_ = visit.argument("project")
     wanted = {"project": [id_], "system_tags": VERSIONS, "order_by": ["-created"], "only_fields": FIELDS}
-    project, page = await asyncio.gather(visit.call("projects.get_by_id", {"project": id_}), task_page(visit, wanted))
+    project = visit.call("projects.get_by_id", {"project": id_})
+    page = task_page(visit, wanted)
     ids = [task["id"] for task in page.items]
     lineage: dict[str, Json] = {}
     if ids:
         query = {"tasks": ids, "names": ["Dataset Struct"]}
-        for item in (await visit.call("tasks.get_configurations", query))["configurations"]:
+        for item in visit.call("tasks.get_configurations", query)["configurations"]:
             for stored in item.get("configuration") or []:
                 for version, node in read_struct(stored.get("value") or "").items():
                     lineage.setdefault(version, node)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 
 from starlette.responses import Response
@@ -15,15 +14,13 @@ SEARCH_SIZE = 50
 TOLD = 4
 
 
-async def home(visit: Visit) -> Response:
+def home(visit: Visit) -> Response:
     """Show the latest pipeline runs, running and latest tasks, queues and workers."""
-    latest, running, recent, queues, workers = await asyncio.gather(
-        find_runs(visit, {}, size=6),
-        find_tasks(visit, {"status": ["in_progress"], "order_by": ["-started"]}, size=12),
-        find_tasks(visit, RECENT | {"status": ["completed", "failed", "stopped", "published", "closed"]}, size=8),
-        find_queues(visit),
-        visit.call("workers.get_all", {}),
-    )
+    latest = find_runs(visit, {}, size=6)
+    running = find_tasks(visit, {"status": ["in_progress"], "order_by": ["-started"]}, size=12)
+    recent = find_tasks(visit, RECENT | {"status": ["completed", "failed", "stopped", "published", "closed"]}, size=8)
+    queues = find_queues(visit)
+    workers = visit.call("workers.get_all", {})
     alive = [worker for worker in workers["workers"] if is_alive(worker, visit.now)]
     return visit.render(
         "home.html",
@@ -55,23 +52,21 @@ def telling(controllers: list[Json]) -> dict[str, list[tuple[str, str]]]:
     return told
 
 
-async def search(visit: Visit) -> Response:
+def search(visit: Visit) -> Response:
     """Find tasks and projects by a part of their name, or by id."""
     wanted = visit.query.get("q", "").strip()[:200]
     if not wanted:
         return visit.render("search.html", wanted="", tasks=[], projects=[])
     pattern = {"fields": ["name", "id"], "pattern": re.escape(wanted)}
-    tasks, projects = await asyncio.gather(
-        find_tasks(visit, {"_any_": pattern, "order_by": ["-last_update"]}, size=SEARCH_SIZE),
-        visit.call(
-            "projects.get_all_ex",
-            {
-                "_any_": pattern,
-                "search_hidden": True,
-                "only_fields": ["name", "system_tags"],
-                "page": 0,
-                "page_size": SEARCH_SIZE,
-            },
-        ),
+    tasks = find_tasks(visit, {"_any_": pattern, "order_by": ["-last_update"]}, size=SEARCH_SIZE)
+    projects = visit.call(
+        "projects.get_all_ex",
+        {
+            "_any_": pattern,
+            "search_hidden": True,
+            "only_fields": ["name", "system_tags"],
+            "page": 0,
+            "page_size": SEARCH_SIZE,
+        },
     )
     return visit.render("search.html", wanted=wanted, tasks=tasks, projects=projects["projects"])

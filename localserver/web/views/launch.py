@@ -6,7 +6,6 @@ import contextlib
 import re
 from dataclasses import dataclass
 
-from starlette.datastructures import FormData
 from starlette.responses import Response
 
 from localserver.errors import ApiError
@@ -20,7 +19,8 @@ MAIN_SECTION = "Args"
 LEFT_OUT = ("properties",)
 """Sections that describe a task instead of steering it."""
 
-TRUE, FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off", ""})
+TRUE = frozenset({"true", "1", "yes", "on"})
+FALSE = frozenset({"false", "0", "no", "off", ""})
 
 
 @dataclass
@@ -73,7 +73,7 @@ def parameters_of(task: Json) -> list[Parameter]:
     return found
 
 
-def filled(parameters: list[Parameter], form: FormData) -> list[Parameter]:
+def filled(parameters: list[Parameter], form: dict[str, str]) -> list[Parameter]:
     """Return the parameters with the form's values, checked."""
     for parameter in parameters:
         value = form.get(parameter.key)
@@ -84,35 +84,36 @@ def filled(parameters: list[Parameter], form: FormData) -> list[Parameter]:
     return parameters
 
 
-async def form(visit: Visit) -> Response:
+def form(visit: Visit) -> Response:
     """Show the form for a new run."""
-    task = await load(visit, ["hyperparams", "execution.queue"])
-    queues = await find_queues(visit)
-    return await _show(visit, task, parameters_of(task), queues, await _next_name(visit, task), queue_of(task, queues))
+    task = load(visit, ["hyperparams", "execution.queue"])
+    queues = find_queues(visit)
+    return _show(visit, task, parameters_of(task), queues, _next_name(visit, task), queue_of(task, queues))
 
 
-async def launch(visit: Visit) -> Response:
+def launch(visit: Visit) -> Response:
     """Clone, edit and enqueue; on any error nothing is left behind."""
-    task = await load(visit, ["hyperparams", "execution.queue"])
-    sent = await visit.form()
+    task = load(visit, ["hyperparams", "execution.queue"])
+    sent = visit.form()
     parameters = filled(parameters_of(task), sent)
-    name, queue = str(sent.get("name") or "").strip(), str(sent.get("queue") or "")
+    name = str(sent.get("name") or "").strip()
+    queue = str(sent.get("queue") or "")
     if any(parameter.error for parameter in parameters):
-        return await _show(visit, task, parameters, await find_queues(visit), name, queue, code=422)
+        return _show(visit, task, parameters, find_queues(visit), name, queue, code=422)
     try:
-        copy = (await visit.call("tasks.clone", {"task": task["id"], "new_task_name": name or task["name"]}))["id"]
+        copy = visit.call("tasks.clone", {"task": task["id"], "new_task_name": name or task["name"]})["id"]
         try:
-            await _edit_and_enqueue(visit, copy, parameters, queue)
+            _edit_and_enqueue(visit, copy, parameters, queue)
         except ApiError:
             with contextlib.suppress(ApiError):
-                await visit.call("tasks.delete", {"task": copy, "force": True})
+                visit.call("tasks.delete", {"task": copy, "force": True})
             raise
     except ApiError as error:
-        return await _show(visit, task, parameters, await find_queues(visit), name, queue, code=400, problem=error.msg)
+        return _show(visit, task, parameters, find_queues(visit), name, queue, code=400, problem=error.msg)
     return visit.redirect(f"/tasks/{copy}", "run")
 
 
-async def _edit_and_enqueue(visit: Visit, id_: str, parameters: list[Parameter], queue: str) -> None:
+def _edit_and_enqueue(visit: Visit, id_: str, parameters: list[Parameter], queue: str) -> None:
     if parameters:
         items = [
             {
@@ -124,11 +125,11 @@ async def _edit_and_enqueue(visit: Visit, id_: str, parameters: list[Parameter],
             }
             for parameter in parameters
         ]
-        await visit.call("tasks.edit_hyper_params", {"task": id_, "hyperparams": items})
-    await visit.call("tasks.enqueue", {"task": id_, "queue": queue, "status_reason": "new run from the web page"})
+        visit.call("tasks.edit_hyper_params", {"task": id_, "hyperparams": items})
+    visit.call("tasks.enqueue", {"task": id_, "queue": queue, "status_reason": "new run from the web page"})
 
 
-async def _show(
+def _show(
     visit: Visit,
     task: Json,
     parameters: list[Parameter],
@@ -155,12 +156,12 @@ async def _show(
     )
 
 
-async def _next_name(visit: Visit, task: Json) -> str:
+def _next_name(visit: Visit, task: Json) -> str:
     """Return the task's name with the next free run number, as the SDK numbers runs."""
     base = re.sub(r" #\d+$", "", task["name"])
     query: Json = {"name": rf"^{re.escape(base)}( #\d+)?$", "order_by": ["-created"]}
     if project := reference(task.get("project")):
         query["project"] = [project]
-    found = await find_tasks(visit, query, size=500, fields=["name"])
+    found = find_tasks(visit, query, size=500, fields=["name"])
     numbers = [int(match[1]) for other in found if (match := re.search(r" #(\d+)$", other["name"]))]
     return f"{base} #{max([len(found), *numbers]) + 1}"

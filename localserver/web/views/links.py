@@ -24,7 +24,7 @@ TABS = {
 """The rest of a task's address there → our tab. Longer rests start with one of these."""
 
 
-async def task_link(visit: Visit) -> Response:
+def task_link(visit: Visit) -> Response:
     """Lead `/projects/<id>/(experiments|tasks)/<id>/…` to our task page, with the tab that was meant."""
     rest = str(visit.request.path_params.get("rest") or "").strip("/")
     task = visit.argument("task")
@@ -32,11 +32,11 @@ async def task_link(visit: Visit) -> Response:
     return RedirectResponse(f"/tasks/{task}/{tab}" if tab else f"/tasks/{task}", status_code=302)
 
 
-async def model_link(visit: Visit) -> Response:
+def model_link(visit: Visit) -> Response:
     """Lead `/projects/<id>/models/<id>/…` to our model page."""
     return RedirectResponse(f"/models/{visit.argument('model')}", status_code=302)
 
 
-async def project_link(visit: Visit) -> Response:
+def project_link(visit: Visit) -> Response:
     """Lead `/projects/<id>/…` to our project page."""
     return RedirectResponse(f"/projects/{visit.argument('project')}", status_code=302)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -38,47 +37,44 @@ class Slice:
     size: int = PAGE_SIZE
 
 
-async def find_tasks(
-    visit: Visit, query: Json, *, size: int = PAGE_SIZE, fields: list[str] | None = None
-) -> list[Json]:
+def find_tasks(visit: Visit, query: Json, *, size: int = PAGE_SIZE, fields: list[str] | None = None) -> list[Json]:
     """Return tasks, hidden ones too: the pages show what there is and mark it."""
     data = {"page": 0, "page_size": size, "search_hidden": True, "only_fields": fields or TASK_ROW} | query
-    tasks: list[Json] = (await visit.call("tasks.get_all_ex", data))["tasks"]
+    tasks: list[Json] = visit.call("tasks.get_all_ex", data)["tasks"]
     return tasks
 
 
-async def task_page(visit: Visit, query: Json, *, size: int = PAGE_SIZE) -> Slice:
+def task_page(visit: Visit, query: Json, *, size: int = PAGE_SIZE) -> Slice:
     """Return the page of tasks that the address's `page` names (the first is 1)."""
     text = visit.query.get("page", "1")
     number = max(1, int(text)) if text.isdigit() and len(text) < 7 else 1
     start = (number - 1) * size
     # The list's total is not known to the API; one item more than is shown tells whether there is a next page.
-    page = await find_tasks(visit, query | {"page": number - 1, "page_size": size})
-    more = await find_tasks(visit, query | {"page": start + size, "page_size": 1, "only_fields": ["id"]})
+    page = find_tasks(visit, query | {"page": number - 1, "page_size": size})
+    more = find_tasks(visit, query | {"page": start + size, "page_size": 1, "only_fields": ["id"]})
     return Slice(page, number, bool(more), size)
 
 
-async def find_runs(visit: Visit, query: Json, *, size: int) -> list[tuple[Json, Run]]:
+def find_runs(visit: Visit, query: Json, *, size: int) -> list[tuple[Json, Run]]:
     """Return pipeline runs with their steps, newest first."""
     wanted = CONTROLLERS | {
         "only_fields": [*TASK_ROW, "runtime", "configuration.Pipeline", "hyperparams"],
     }
-    controllers = await find_tasks(visit, wanted | query, size=size)
+    controllers = find_tasks(visit, wanted | query, size=size)
     if not controllers:
         return []
     begun = [task["id"] for task in controllers if runs.has_begun(task)]
-    children = await find_tasks(visit, {"parent": begun}, size=1000, fields=runs.STEP_FIELDS) if begun else []
+    children = find_tasks(visit, {"parent": begun}, size=1000, fields=runs.STEP_FIELDS) if begun else []
     return [(task, runs.read_run(task, children)) for task in controllers]
 
 
-async def find_queues(visit: Visit) -> list[Json]:
+def find_queues(visit: Visit) -> list[Json]:
     """Return all queues with entries and workers; those with a live worker first, then by name.
 
     Each gets `alive`: how many of its workers have called lately.
     """
-    found, workers = await asyncio.gather(
-        visit.call("queues.get_all_ex", {"search_hidden": True}), visit.call("workers.get_all", {})
-    )
+    found = visit.call("queues.get_all_ex", {"search_hidden": True})
+    workers = visit.call("workers.get_all", {})
     alive = {worker["id"] for worker in workers["workers"] if is_alive(worker, visit.now)}
     queues: list[Json] = found["queues"]
     for queue in queues:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -50,48 +49,47 @@ MEDIA = {
 }
 
 
-async def console(visit: Visit) -> Response:
+def console(visit: Visit) -> Response:
     """Show the console: its end at first, the rest on demand."""
-    task, found = await asyncio.gather(load(visit), _log(visit, batch_size=TAIL.events, navigate_earlier=True))
+    task = load(visit)
+    found = _log(visit, batch_size=TAIL.events, navigate_earlier=True)
     events = _newest(found["events"], TAIL)
     return render_tab(
         visit, task, "console", lines=_lines(events, TAIL, _whole(task["id"])), more=found["total"] > len(events)
     )
 
 
-async def console_lines(visit: Visit) -> Response:
+def console_lines(visit: Visit) -> Response:
     """Return more console lines for the page's script: those before a time, or those since one (ms)."""
     whole = _whole(visit.argument("task"))
     if before := _time(visit, "before"):
-        found = await _log(visit, batch_size=MORE.events, navigate_earlier=True, from_timestamp=before)
+        found = _log(visit, batch_size=MORE.events, navigate_earlier=True, from_timestamp=before)
         events = _newest(found["events"], MORE)
         more = len(events) < len(found["events"]) or len(events) >= MORE.events
         return visit.json({"lines": _lines(events, MORE, whole), "more": more})
     after = _time(visit, "after")
-    task, found = await asyncio.gather(
-        load(visit),
-        _log(visit, batch_size=MORE.events, navigate_earlier=False, from_timestamp=max(0, after - OVERLAP_MS)),
-    )
+    task = load(visit)
+    found = _log(visit, batch_size=MORE.events, navigate_earlier=False, from_timestamp=max(0, after - OVERLAP_MS))
     events = found["events"]
     if len(events) >= MORE.events and after:
         # The overlap alone fills the answer: without it, so that the reader gets on.
-        events = (await _log(visit, batch_size=MORE.events, navigate_earlier=False, from_timestamp=after - 1))["events"]
+        events = _log(visit, batch_size=MORE.events, navigate_earlier=False, from_timestamp=after - 1)["events"]
     return visit.json({"lines": _lines(events, MORE, whole), "live": task["status"] in LIVE})
 
 
-async def console_text(visit: Visit) -> Response:
+def console_text(visit: Visit) -> Response:
     """Return the console as plain text: all of it as a file, or what was printed at one time (ms) to be looked at."""
-    task = await load(visit)
+    task = load(visit)
     moment = _time(visit, "at")
 
-    async def text() -> AsyncIterator[bytes]:
-        last = moment - 1 if moment else 0
+    def text() -> Iterator[bytes]:
+        after: Json = {"from_timestamp": moment - 1} if moment else {}
         while True:
-            found = await _log(visit, batch_size=MORE.events, navigate_earlier=False, from_timestamp=last)
+            found = _log(visit, batch_size=MORE.events, navigate_earlier=False, **after)
             events = [event for event in found["events"] if not moment or event["timestamp"] <= moment]
             if not events:
                 return
-            last = max(int(event["timestamp"]) for event in events)
+            after["from_timestamp"] = max(event["timestamp"] for event in events)
             for event in events:
                 yield f"{ansi.to_text(str(event.get('msg') or '')).rstrip()}\n".encode(errors="replace")
 
@@ -101,18 +99,17 @@ async def console_text(visit: Visit) -> Response:
     return StreamingResponse(text(), media_type="text/plain; charset=utf-8", headers=headers)
 
 
-async def scalars(visit: Visit) -> Response:
+def scalars(visit: Visit) -> Response:
     """Show scalars; the page's script fetches and draws them."""
-    task = await load(visit)
+    task = load(visit)
     return _drawing(visit, render_tab(visit, task, "scalars", axis=_axis(visit)))
 
 
-async def scalars_data(visit: Visit) -> Response:
+def scalars_data(visit: Visit) -> Response:
     """Return the curves of a task and its single values."""
-    task, singles = await asyncio.gather(
-        load(visit), visit.call("events.get_task_single_value_metrics", {"tasks": [visit.argument("task")]})
-    )
-    curves = await visit.call("events.scalar_metrics_iter_histogram", {"task": task["id"], "key": _axis(visit)})
+    task = load(visit)
+    singles = visit.call("events.get_task_single_value_metrics", {"tasks": [visit.argument("task")]})
+    curves = visit.call("events.scalar_metrics_iter_histogram", {"task": task["id"], "key": _axis(visit)})
     return visit.json(
         {
             # Machine monitoring comes last: people look for their own curves.
@@ -123,16 +120,17 @@ async def scalars_data(visit: Visit) -> Response:
     )
 
 
-async def plots(visit: Visit) -> Response:
+def plots(visit: Visit) -> Response:
     """Show plots as they were reported, those of the last iteration of each at first."""
     if visit.wants_part():
         # A page that looks for news must not have all figures read for that.
-        task, known = await asyncio.gather(load(visit), _plot_metrics(visit))
+        task = load(visit)
+        known = _plot_metrics(visit)
         return render_tab(visit, task, "plots", metrics=known)
     iterations = _count(visit, "iters", 1, MAX_ITERATIONS)
-    task, found = await asyncio.gather(
-        load(visit),
-        visit.call("events.get_task_plots", {"task": visit.argument("task"), "iters": iterations, "no_scroll": True}),
+    task = load(visit)
+    found = visit.call(
+        "events.get_task_plots", {"task": visit.argument("task"), "iters": iterations, "no_scroll": True}
     )
     events = sorted(found["plots"], key=lambda event: (event.get("metric") or "", event.get("variant") or "",
                                                        -(event.get("iter") or 0)))  # fmt: skip
@@ -162,9 +160,9 @@ async def plots(visit: Visit) -> Response:
     return _drawing(visit, response, compiling=any(compiles(event["plot_str"]) for event in shown))
 
 
-async def _plot_metrics(visit: Visit) -> list[str]:
+def _plot_metrics(visit: Visit) -> list[str]:
     query = {"tasks": [visit.argument("task")], "event_type": "plot"}
-    found = (await visit.call("events.get_task_metrics", query))["metrics"]
+    found = visit.call("events.get_task_metrics", query)["metrics"]
     return sorted({name for item in found for name in item["metrics"]})
 
 
@@ -176,13 +174,11 @@ def compiles(figure: str) -> bool:
         return False
 
 
-async def samples(visit: Visit) -> Response:
+def samples(visit: Visit) -> Response:
     """Show debug samples, the latest iterations first."""
     iterations = _count(visit, "iters", 4, MAX_ITERATIONS)
-    task, found = await asyncio.gather(
-        load(visit),
-        visit.call("events.debug_images", {"metrics": [{"task": visit.argument("task")}], "iters": iterations}),
-    )
+    task = load(visit)
+    found = visit.call("events.debug_images", {"metrics": [{"task": visit.argument("task")}], "iters": iterations})
     groups: list[Json] = next((item["iterations"] for item in found.get("metrics") or []), [])
     for group in groups:
         for event in group["events"]:
@@ -196,9 +192,9 @@ def _drawing(visit: Visit, response: Response, *, compiling: bool = False) -> Re
     return response
 
 
-async def _log(visit: Visit, **query: Any) -> Json:
+def _log(visit: Visit, **query: Any) -> Json:
     try:
-        return await visit.call("events.get_task_log", {"task": visit.argument("task"), "order": "asc"} | query)
+        return visit.call("events.get_task_log", {"task": visit.argument("task"), "order": "asc"} | query)
     except ApiError as error:
         if (error.code, error.subcode) == (400, 101):
             raise ApiError(400, 101, f"There is no task with the id {visit.argument('task')}") from error

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from starlette.responses import Response
 
 from localserver.web.site import Json, Visit
@@ -15,19 +13,16 @@ LATEST = 500
 RUNS = 50
 
 
-async def pipelines(visit: Visit) -> Response:
+def pipelines(visit: Visit) -> Response:
     """Show every pipeline with its latest run."""
     query = {"system_tags": ["pipeline"], "search_hidden": True, "only_fields": ["name", "system_tags", "last_update"]}
-    found, controllers = await asyncio.gather(
-        visit.call("projects.get_all_ex", query), find_tasks(visit, CONTROLLERS, size=LATEST)
-    )
+    found = visit.call("projects.get_all_ex", query)
+    controllers = find_tasks(visit, CONTROLLERS, size=LATEST)
     by_project: dict[str, list[Json]] = {}
     for task in controllers:
         by_project.setdefault(reference(task.get("project")), []).append(task)
     newest = [tasks[0]["id"] for tasks in by_project.values()]
-    runs = {
-        task["id"]: (task, run) for task, run in (await find_runs(visit, {"id": newest}, size=LATEST) if newest else [])
-    }
+    runs = {task["id"]: (task, run) for task, run in (find_runs(visit, {"id": newest}, size=LATEST) if newest else [])}
     names = {project["id"]: project["name"] for project in found["projects"]}
     for id_, tasks in by_project.items():
         names.setdefault(id_, (tasks[0].get("project") or {}).get("name") or "")
@@ -41,12 +36,11 @@ async def pipelines(visit: Visit) -> Response:
     return visit.render("pipelines.html", live=True, rows=rows, partly=len(controllers) == LATEST)
 
 
-async def pipeline(visit: Visit) -> Response:
+def pipeline(visit: Visit) -> Response:
     """Show the runs of one pipeline."""
     id_ = visit.argument("project")
-    project, runs = await asyncio.gather(
-        visit.call("projects.get_by_id", {"project": id_}), find_runs(visit, {"project": [id_]}, size=RUNS)
-    )
+    project = visit.call("projects.get_by_id", {"project": id_})
+    runs = find_runs(visit, {"project": [id_]}, size=RUNS)
     names: dict[str, None] = {}
     for task, _ in runs:
         names.update(dict.fromkeys((task.get("hyperparams") or {}).get("Args") or {}))

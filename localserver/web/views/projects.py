@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from dataclasses import dataclass, field
 
@@ -69,15 +68,15 @@ def tree(projects: list[Json]) -> list[Node]:
     return roots
 
 
-async def projects(visit: Visit) -> Response:
+def projects(visit: Visit) -> Response:
     """Show all projects as a tree, with how many tasks each has in which status."""
     query = {"search_hidden": True, "include_stats": True, "stats_with_children": False, "page": 0,
              "page_size": MAX_PROJECTS, "only_fields": PROJECT_FIELDS}  # fmt: skip
-    found = (await visit.call("projects.get_all_ex", query))["projects"]
+    found = visit.call("projects.get_all_ex", query)["projects"]
     return visit.render("projects.html", roots=tree(found), count=len(found), limit=MAX_PROJECTS)
 
 
-async def project(visit: Visit) -> Response:
+def project(visit: Visit) -> Response:
     """Show the tasks of a project: filtered, sorted and paged by the address."""
     id_ = visit.argument("project")
     everything = id_ == "*"
@@ -97,12 +96,10 @@ async def project(visit: Visit) -> Response:
     if text := query.get("q", "").strip()[:200]:
         wanted["_any_"] = {"fields": ["name", "id", "comment"], "pattern": re.escape(text)}
     wanted["system_tags"] = ["archived"] if query.get("archived") else ["-archived"]
-    details, children, page, types = await asyncio.gather(
-        _details(visit, id_),
-        _children(visit, id_),
-        task_page(visit, wanted),
-        visit.call("tasks.get_types", {} if everything else {"projects": [id_]}),
-    )
+    details = _details(visit, id_)
+    children = _children(visit, id_)
+    page = task_page(visit, wanted)
+    types = visit.call("tasks.get_types", {} if everything else {"projects": [id_]})
     return visit.render(
         "project.html",
         live=True,
@@ -117,15 +114,13 @@ async def project(visit: Visit) -> Response:
     )
 
 
-async def project_models(visit: Visit) -> Response:
+def project_models(visit: Visit) -> Response:
     """Show the models of a project."""
     id_ = visit.argument("project")
     wanted: Json = {"page": 0, "page_size": 200, "order_by": ["-last_update"], "only_fields": MODEL_FIELDS}
-    details, children, found = await asyncio.gather(
-        _details(visit, id_),
-        _children(visit, id_),
-        visit.call("models.get_all_ex", wanted if id_ == "*" else wanted | {"project": [id_]}),
-    )
+    details = _details(visit, id_)
+    children = _children(visit, id_)
+    found = visit.call("models.get_all_ex", wanted if id_ == "*" else wanted | {"project": [id_]})
     return visit.render(
         "project_models.html",
         project=details,
@@ -136,14 +131,14 @@ async def project_models(visit: Visit) -> Response:
     )
 
 
-async def model(visit: Visit) -> Response:
+def model(visit: Visit) -> Response:
     """Show one model."""
-    found = (await visit.call("models.get_by_id", {"model": visit.argument("model")}))["model"]
-    details = await _details(visit, found["project"]) if found.get("project") else None
+    found = visit.call("models.get_by_id", {"model": visit.argument("model")})["model"]
+    details = _details(visit, found["project"]) if found.get("project") else None
     task = None
     if found.get("task"):
         query = {"id": [found["task"]], "only_fields": ["name", "status"], "search_hidden": True}
-        task = next(iter((await visit.call("tasks.get_all_ex", query))["tasks"]), None)
+        task = next(iter(visit.call("tasks.get_all_ex", query)["tasks"]), None)
     return visit.render("model.html", model=found, project=details, task=task)
 
 
@@ -155,16 +150,16 @@ def order_by(key: str) -> str:
     return f"-{name}" if key.startswith("-") else name
 
 
-async def _details(visit: Visit, id_: str) -> Json:
+def _details(visit: Visit, id_: str) -> Json:
     if id_ == "*":
         return {"id": "*", "name": "All tasks", "system_tags": [], "description": ""}
-    found: Json = (await visit.call("projects.get_by_id", {"project": id_}))["project"]
+    found: Json = visit.call("projects.get_by_id", {"project": id_})["project"]
     return found
 
 
-async def _children(visit: Visit, id_: str) -> list[Json]:
+def _children(visit: Visit, id_: str) -> list[Json]:
     if id_ == "*":
         return []
     query = {"parent": [id_], "shallow_search": True, "search_hidden": True, "only_fields": ["name", "system_tags"]}
-    found: list[Json] = (await visit.call("projects.get_all_ex", query))["projects"]
+    found: list[Json] = visit.call("projects.get_all_ex", query)["projects"]
     return sorted(found, key=lambda project: project["name"].lower())

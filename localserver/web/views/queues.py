@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from starlette.responses import Response
 
 from localserver.errors import ApiError
@@ -23,34 +21,34 @@ RECENT = 2
 """Among the figures of so many intervals the newest one is looked for."""
 
 
-async def queues(visit: Visit) -> Response:
+def queues(visit: Visit) -> Response:
     """Show all queues with their entries in order."""
-    found = await find_queues(visit)
+    found = find_queues(visit)
     ids = [entry["task"]["id"] for queue in found for entry in (queue.get("entries") or [])[:SHOWN_ENTRIES]]
-    tasks = {task["id"]: task for task in await find_tasks(visit, {"id": ids}, size=5000)} if ids else {}
+    tasks = {task["id"]: task for task in find_tasks(visit, {"id": ids}, size=5000)} if ids else {}
     return visit.render("queues.html", live=True, queues=found, tasks=tasks, shown=SHOWN_ENTRIES)
 
 
-async def create_queue(visit: Visit) -> Response:
+def create_queue(visit: Visit) -> Response:
     """Make a queue."""
-    name = str((await visit.form()).get("name") or "").strip()
-    await visit.call("queues.create", {"name": name})
+    name = str((visit.form()).get("name") or "").strip()
+    visit.call("queues.create", {"name": name})
     return visit.redirect("/queues", "created")
 
 
-async def move_entry(visit: Visit) -> Response:
+def move_entry(visit: Visit) -> Response:
     """Move an entry within its queue, or take it out."""
     queue, task, move = (visit.argument(name) for name in ("queue", "task", "move"))
     if move == "remove":
-        await visit.call("queues.remove_task", {"queue": queue, "task": task, "update_task_status": True})
+        visit.call("queues.remove_task", {"queue": queue, "task": task, "update_task_status": True})
         return visit.redirect("/queues", "removed")
     if move not in MOVES:
         raise ApiError(404, 0, f"There is no way to move an entry called {move!r}")
-    await visit.call(MOVES[move], {"queue": queue, "task": task})
+    visit.call(MOVES[move], {"queue": queue, "task": task})
     return visit.redirect("/queues", "moved")
 
 
-async def workers(visit: Visit) -> Response:
+def workers(visit: Visit) -> Response:
     """Show all workers with their queues, tasks and machines."""
     now = int(visit.now.timestamp())
     query = {
@@ -59,7 +57,8 @@ async def workers(visit: Visit) -> Response:
         "interval": STATS_STEP_S,
         "items": [{"key": key, "aggregation": "avg"} for key in STATS],
     }
-    found, stats = await asyncio.gather(visit.call("workers.get_all", {}), visit.call("workers.get_stats", query))
+    found = visit.call("workers.get_all", {})
+    stats = visit.call("workers.get_stats", query)
     machines: dict[str, dict[str, float]] = {}
     for worker in stats["workers"]:
         for metric in worker["metrics"]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -43,14 +42,14 @@ class DatasetFile:
     hash: str
 
 
-async def load(visit: Visit, fields: list[str] | None = None) -> Json:
+def load(visit: Visit, fields: list[str] | None = None) -> Json:
     """Return the task that the address names.
 
     Raises:
         ApiError: 400/101 for an id that no task has.
     """
     id_ = visit.argument("task")
-    found = await find_tasks(visit, {"id": [id_]}, size=1, fields=[*HEADER, *(fields or [])])
+    found = find_tasks(visit, {"id": [id_]}, size=1, fields=[*HEADER, *(fields or [])])
     if not found:
         raise ApiError(400, 101, f"There is no task with the id {id_}")
     return found[0]
@@ -82,29 +81,27 @@ def render_tab(visit: Visit, task: Json, tab: str, **values: Any) -> Response:
     )
 
 
-async def first_tab(visit: Visit) -> Response:
+def first_tab(visit: Visit) -> Response:
     """Show a task's own first tab."""
-    task = await load(visit, [])
+    task = load(visit, [])
     shown = {"pipeline": pipeline, "dataset": dataset, "overview": overview}
-    return await shown[next(iter(tabs_of(task)))](visit)
+    return shown[next(iter(tabs_of(task)))](visit)
 
 
-async def overview(visit: Visit) -> Response:
+def overview(visit: Visit) -> Response:
     """Show what the task is, where it ran and what it ran."""
-    task = await load(visit, ["script", "container", "execution.queue", "output", "last_worker_report", "models"])
+    task = load(visit, ["script", "container", "execution.queue", "output", "last_worker_report", "models"])
     queue_id = reference((task.get("execution") or {}).get("queue"))
-    children, queue, singles = await asyncio.gather(
-        find_tasks(visit, {"parent": [task["id"]], "order_by": ["created"]}, size=100),
-        _queue(visit, queue_id),
-        visit.call("events.get_task_single_value_metrics", {"tasks": [task["id"]]}),
-    )
+    children = find_tasks(visit, {"parent": [task["id"]], "order_by": ["created"]}, size=100)
+    queue = _queue(visit, queue_id)
+    singles = visit.call("events.get_task_single_value_metrics", {"tasks": [task["id"]]})
     values: list[Json] = next((item["values"] for item in singles["tasks"]), [])
     return render_tab(visit, task, "overview", children=children, queue=queue, singles=values)
 
 
-async def parameters(visit: Visit) -> Response:
+def parameters(visit: Visit) -> Response:
     """Show hyperparameters by section, and configuration objects."""
-    task = await load(visit, ["hyperparams", "configuration"])
+    task = load(visit, ["hyperparams", "configuration"])
     return render_tab(
         visit,
         task,
@@ -115,15 +112,15 @@ async def parameters(visit: Visit) -> Response:
     )
 
 
-async def artifacts(visit: Visit) -> Response:
+def artifacts(visit: Visit) -> Response:
     """Show artifacts and models with links to their files."""
-    task = await load(visit, ["execution.artifacts", "models"])
+    task = load(visit, ["execution.artifacts", "models"])
     models = task.get("models") or {}
     ids = [reference(item.get("model")) for kind in ("input", "output") for item in models.get(kind) or []]
     details: dict[str, Json] = {}
     if ids:
         query = {"id": ids, "only_fields": ["name", "uri", "framework", "ready"], "page": 0, "page_size": 500}
-        details = {model["id"]: model for model in (await visit.call("models.get_all_ex", query))["models"]}
+        details = {model["id"]: model for model in visit.call("models.get_all_ex", query)["models"]}
     found = (task.get("execution") or {}).get("artifacts") or []
     return render_tab(
         visit,
@@ -136,15 +133,13 @@ async def artifacts(visit: Visit) -> Response:
     )
 
 
-async def pipeline(visit: Visit) -> Response:
+def pipeline(visit: Visit) -> Response:
     """Show a pipeline run as a graph of its steps, with their times and the run's parameters."""
-    task = await load(visit, ["configuration.Pipeline", "hyperparams"])
+    task = load(visit, ["configuration.Pipeline", "hyperparams"])
     ids = runs.step_ids(task)
-    own, named, queues = await asyncio.gather(
-        find_tasks(visit, {"parent": [task["id"]]}, size=1000, fields=runs.STEP_FIELDS),
-        find_tasks(visit, {"id": ids}, size=1000, fields=runs.STEP_FIELDS) if ids else _nothing(),
-        visit.call("queues.get_all", {"only_fields": ["id", "name"], "search_hidden": True}),
-    )
+    own = find_tasks(visit, {"parent": [task["id"]]}, size=1000, fields=runs.STEP_FIELDS)
+    named = find_tasks(visit, {"id": ids}, size=1000, fields=runs.STEP_FIELDS) if ids else []
+    queues = visit.call("queues.get_all", {"only_fields": ["id", "name"], "search_hidden": True})
     run = runs.read_run(task, [*own, *named])
     shown = {step.task_id for step in run.steps}
     return render_tab(
@@ -161,9 +156,9 @@ async def pipeline(visit: Visit) -> Response:
     )
 
 
-async def dataset(visit: Visit) -> Response:
+def dataset(visit: Visit) -> Response:
     """Show a dataset version: sizes, parents, files."""
-    task = await load(visit, ["configuration", "execution.artifacts"])
+    task = load(visit, ["configuration", "execution.artifacts"])
     configuration = task.get("configuration") or {}
     files = read_files((configuration.get("Dataset Content") or {}).get("value") or "")
     versions = read_struct((configuration.get("Dataset Struct") or {}).get("value") or "")
@@ -270,12 +265,8 @@ def timeline(run: runs.Run, visit: Visit) -> dict[str, Bar]:
     return bars
 
 
-async def _queue(visit: Visit, id_: str) -> Json | None:
+def _queue(visit: Visit, id_: str) -> Json | None:
     if not id_:
         return None
-    found = (await visit.call("queues.get_all", {"id": [id_], "only_fields": ["id", "name"]}))["queues"]
+    found = visit.call("queues.get_all", {"id": [id_], "only_fields": ["id", "name"]})["queues"]
     return next(iter(found), {"id": id_, "name": id_})
-
-
-async def _nothing() -> list[Json]:
-    return []

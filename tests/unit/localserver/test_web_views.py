@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-from starlette.datastructures import FormData
 
 from localserver.web.site import json_script, plotly_script
 from localserver.web.views import actions, launch, metrics
@@ -58,7 +57,7 @@ def test_the_form_fills_parameters_by_section_and_name() -> None:
             "properties": {"version": {"value": "1"}},
         }
     }
-    found = launch.filled(launch.parameters_of(task), FormData([("Args/v", "1.1"), ("Args/n", "a\r\nb"), ("x/y", "z")]))
+    found = launch.filled(launch.parameters_of(task), {"Args/v": "1.1", "Args/n": "a\r\nb", "x/y": "z"})
     assert [(p.section, p.name, p.value, p.description) for p in found] == [
         ("Args", "v", "1.1", "Version"),
         ("Args", "n", "a\nb", ""),
