@@ -1,0 +1,49 @@
+"""The pages' application over an API that answers what a test says, in this process and without a socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+
+from localserver.auth import Identity
+from localserver.settings import Settings
+from localserver.web import create_web_app
+from localserver.wire import Api
+
+HOST = "http://127.0.0.1"
+FROM_PAGE = {"Sec-Fetch-Site": "same-origin"}
+
+
+class _Context:
+    def __init__(self) -> None:
+        self.settings = Settings(Path("/data"))
+
+
+class FakeApi:
+    """Answers every call by `reply(name, data)`."""
+
+    def __init__(self, reply: Callable[[str, dict[str, Any]], Any]) -> None:
+        self.context = _Context()
+        self._reply = reply
+
+    async def call(self, name: str, data: dict[str, Any], identity: Identity) -> Any:
+        return self._reply(name, data)
+
+
+def make_app(reply: Callable[[str, dict[str, Any]], Any]) -> Starlette:
+    return create_web_app(cast(Api, FakeApi(reply)), Identity("user", "company", "admin"), PlainTextResponse("file"))
+
+
+def ask(app: Starlette, path: str, method: str = "GET", **options: Any) -> httpx.Response:
+    async def run() -> httpx.Response:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url=HOST) as client:
+            return await client.request(method, path, headers=FROM_PAGE, **options)
+
+    return asyncio.run(run())
