@@ -10,18 +10,18 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
-from urllib.parse import parse_qsl
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
 from localserver.auth import API_VERSION, COOKIE, Identity
+from localserver.bodies import parse_form, parse_lines, parse_object, query_value, render
 from localserver.contract import Contract
-from localserver.errors import ApiError, validation_error
+from localserver.errors import ApiError
 from localserver.faults import log_fault
 from localserver.ids import new_id
 from localserver.registry import ENDPOINTS, Call, Context, Data, Endpoint, Raw, Reply, WaitFor, WithCookie
@@ -31,14 +31,24 @@ from localserver.times import utcnow
 
 log = logging.getLogger(__name__)
 
-PATH = re.compile(r"/?(?:v(?P<version>\d+\.\d+)/)?(?P<name>[A-Za-z_]+\.[A-Za-z_]+)/?")
+PATH = re.compile(r"/?(?:v(?P<version>[0-9]{1,4}\.[0-9]{1,4})/)?(?P<name>[A-Za-z_]+\.[A-Za-z_]+)/?")
 NEWEST = tuple(int(part) for part in API_VERSION.split("."))
 NOBODY = Identity("", "", "")
 DISCONNECT_CHECK_S = 1.0
 """How often a waiting request looks whether its client is still there."""
 
+INLINE_BYTES = 2**16
+"""Larger bodies are read on a thread: up to here it costs a few milliseconds at most."""
+
 RENEW_S = 20.0
 """How often a waiting request is tried again although nothing has changed: a worker that waits shows that it lives."""
+
+
+@dataclass(frozen=True)
+class _Rendered:
+    """Reply data as JSON."""
+
+    body: bytes
 
 
 class Api:
@@ -69,6 +79,8 @@ class Api:
         self.contract = contract
         self._clock = clock
         self._renew_s = renew_s
+        # Few threads, since each one that reads JSON makes the event loop wait for the interpreter's lock.
+        self._parsers = ThreadPoolExecutor(2, thread_name_prefix="request-parser")
         for item in ENDPOINTS.values():
             if item.schema is not None:
                 contract.add(item.name, item.schema)
@@ -82,7 +94,7 @@ class Api:
             ApiError: As the endpoint does.
         """
         call = Call(name, _without_nulls(data), data, _pair(NEWEST), identity, "", self._clock(), self.context)
-        reply = await self._run(ENDPOINTS[name], call, connected=None)
+        reply = await self._run(ENDPOINTS[name], call, connected=None, finish=lambda reply: reply)
         if isinstance(reply, WithCookie):
             return reply.data
         if not isinstance(reply, dict):
@@ -130,32 +142,29 @@ class Api:
             item = _find(name, requested)
             since = item.since
             reply = await self._answer(request, item, requested)
+            if isinstance(reply, Raw):
+                return Response(reply.body, media_type=reply.media_type, headers=reply.headers)
+            if isinstance(reply, WithCookie):
+                response = _envelope(trx, name, requested, since, render(reply.data))
+                if reply.token:
+                    response.set_cookie(COOKIE, reply.token, httponly=True, samesite="lax")
+                else:
+                    response.delete_cookie(COOKIE)
+                return response
+            return _envelope(trx, name, requested, since, reply.body)
         except ApiError as error:
-            return _envelope(trx, name, requested, since, {}, error)
+            return _envelope(trx, name, requested, since, b"{}", error)
         except ClientDisconnect:
             return Response(status_code=499)
         except Exception:
             log.exception("%s failed", name or request.url.path)
-            return _envelope(trx, name, requested, since, {}, ApiError(500, 100, "General data error (see server log)"))
-        if isinstance(reply, Raw):
-            return Response(reply.body, media_type=reply.media_type, headers=reply.headers)
-        if isinstance(reply, WithCookie):
-            response = _envelope(trx, name, requested, since, reply.data)
-            if reply.token:
-                response.set_cookie(COOKIE, reply.token, httponly=True, samesite="lax")
-            else:
-                response.delete_cookie(COOKIE)
-            return response
-        if isinstance(reply, WaitFor):
-            return _envelope(trx, name, requested, since, reply.otherwise)
-        return _envelope(trx, name, requested, since, reply)
+            unexpected = ApiError(500, 100, "General data error (see server log)")
+            return _envelope(trx, name, requested, since, b"{}", unexpected)
 
-    async def _answer(self, request: Request, item: Endpoint, requested: str) -> Reply:
+    async def _answer(self, request: Request, item: Endpoint, requested: str) -> Raw | WithCookie | _Rendered:
         authorization, cookie = request.headers.get("Authorization"), request.cookies.get(COOKIE)
         identity = self.context.auth.authenticate(authorization, cookie) if item.needs_auth else NOBODY
-        raw = await self._body(request, item)
-        data = _without_nulls(raw)
-        self.contract.validate(item.name, data)
+        raw, data = await self._body(request, item)
         call = Call(
             item.name,
             data,
@@ -173,13 +182,21 @@ class Api:
         async def connected() -> bool:
             return not await request.is_disconnected()
 
-        return await self._run(item, call, connected)
+        reply = await self._run(item, call, connected, _rendered)
+        if isinstance(reply, dict):  # what is answered at the end of a wait
+            return _Rendered(render(reply))
+        return reply
 
-    async def _run(self, item: Endpoint, call: Call, connected: Callable[[], Awaitable[bool]] | None) -> Reply:
-        def transaction(tx: Tx) -> Reply:
+    async def _run(
+        self,
+        item: Endpoint,
+        call: Call,
+        connected: Callable[[], Awaitable[bool]] | None,
+        finish: Callable[[Reply], Reply | _Rendered],
+    ) -> Data | Raw | WithCookie | _Rendered:
+        def transaction(tx: Tx) -> Reply | _Rendered:
             # Time passes in the store's queue and between two attempts: an endpoint is told when it runs.
-            reply: Reply = item.function(replace(call, now=self._clock()), tx)
-            return reply
+            return finish(item.function(replace(call, now=self._clock()), tx))
 
         run = self.store.write if item.writes else self.store.read
         deadline: float | None = None
@@ -212,24 +229,38 @@ class Api:
         if connected is not None and not await connected():
             raise ClientDisconnect
 
-    async def _body(self, request: Request, item: Endpoint) -> Data:
+    async def _body(self, request: Request, item: Endpoint) -> tuple[Data, Data]:
+        """Return the body as sent, and without its top-level nulls, which fits the endpoint's schema."""
         if request.headers.get("Content-Encoding", "identity") != "identity":
             raise ApiError(415, 0, f"Content-Encoding {request.headers['Content-Encoding']} is not supported")
-        chunks, size = [], 0
+        body = bytearray()
         async for chunk in request.stream():
-            size += len(chunk)
-            if size > self.context.settings.max_body_bytes:
+            if len(body) + len(chunk) > self.context.settings.max_body_bytes:
                 raise ApiError(413, 0, f"Request body above {self.context.settings.max_body_bytes} bytes")
-            chunks.append(chunk)
-        body = b"".join(chunks)
+            body += chunk
         content_type = request.headers.get("Content-Type", "").partition(";")[0].strip()
-        if item.json_lines:
-            return {"lines": _lines(body, content_type)}
-        if content_type == "application/x-www-form-urlencoded":
-            data: Data = dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True))
-        else:
-            data = _object(body)
-        return {**data, **{name: _number(value) for name, value in request.query_params.items()}}
+        query = {name: query_value(value) for name, value in request.query_params.items()}
+
+        def parse() -> tuple[Data, Data]:
+            if item.json_lines:
+                is_batch = content_type == "application/json-lines"
+                raw: Data = {"lines": parse_lines(body) if is_batch else [parse_object(body)] if body.strip() else []}
+            elif content_type == "application/x-www-form-urlencoded":
+                raw = parse_form(body) | query
+            else:
+                raw = parse_object(body) | query
+            data = _without_nulls(raw)
+            self.contract.validate(item.name, data)
+            return raw, data
+
+        if len(body) <= INLINE_BYTES:
+            return parse()
+        return await asyncio.get_running_loop().run_in_executor(self._parsers, parse)
+
+
+def _rendered(reply: Reply) -> Reply | _Rendered:
+    """Write a reply's JSON where it is made, on the store's thread and not on the event loop."""
+    return _Rendered(render(reply)) if isinstance(reply, dict) else reply
 
 
 def _parse_path(path: str) -> tuple[str, str]:
@@ -258,43 +289,7 @@ def _without_nulls(body: Data) -> Data:
     return {name: value for name, value in body.items() if value is not None}
 
 
-def _object(body: bytes) -> Data:
-    data = _json(body) if body.strip() else {}
-    if data is None or data == []:
-        return {}
-    if not isinstance(data, dict):
-        raise ApiError(400, 0, "Data should be a dict")
-    return data
-
-
-def _lines(body: bytes, content_type: str) -> list[Data]:
-    if content_type != "application/json-lines":
-        return [_object(body)] if body.strip() else []
-    if not body.strip():
-        raise ApiError(400, 17, "Batch request contains no items")
-    parsed = [_json(line) for line in body.rstrip(b"\n").split(b"\n")]
-    for item in parsed:
-        if not isinstance(item, dict):
-            raise ApiError(400, 0, f"json lines must contain objects, found: {type(item).__name__}")
-    return parsed
-
-
-def _json(text: bytes) -> Any:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise ApiError(
-            400, 0, f"The browser (or proxy) sent a request that this server could not understand. ({error})"
-        ) from error
-
-
-def _number(text: str) -> Any:
-    if re.fullmatch(r"-?\d+", text):
-        return int(text)
-    return float(text) if re.fullmatch(r"-?\d+\.\d+", text) else text
-
-
-def _envelope(trx: str, name: str, requested: str, since: str, data: Data, error: ApiError | None = None) -> Response:
+def _envelope(trx: str, name: str, requested: str, since: str, data: bytes, error: ApiError | None = None) -> Response:
     code = error.code if error else 200
     meta = {
         "id": trx,
@@ -302,12 +297,10 @@ def _envelope(trx: str, name: str, requested: str, since: str, data: Data, error
         "endpoint": {"name": name, "requested_version": requested, "actual_version": since},
         "result_code": code,
         "result_subcode": error.subcode if error else 0,
-        "result_msg": error.msg if error else "OK",
+        # What a client sent may be quoted in it, half of a character pair too, which JSON cannot carry.
+        "result_msg": error.msg.encode(errors="replace").decode() if error else "OK",
         "error_stack": None,
         "error_data": {},
     }
-    try:
-        body = orjson.dumps({"meta": meta, "data": data}, option=orjson.OPT_NON_STR_KEYS)
-    except TypeError as problem:
-        raise validation_error(f"reply of {name} is not JSON: {problem}") from problem
+    body = b"".join((b'{"meta":', orjson.dumps(meta), b',"data":', data, b"}"))
     return Response(body, status_code=code, media_type="application/json")

@@ -61,6 +61,40 @@ def hostile(name: str) -> Callable[[Callable[[World], object]], Callable[[World]
     return add
 
 
+@hostile("a body of a million empty lists")
+def many_lists(world: World) -> None:
+    world.post("tasks.get_all", b'{"id":[' + b"[]," * 1_000_000 + b"[]]}")
+
+
+@hostile("a body of 60 MB of empty lists")
+def very_many_lists(world: World) -> None:
+    world.post("tasks.get_all", b'{"id":[' + b"[]," * 20_000_000 + b"[]]}")
+
+
+@hostile("a body with a million fields")
+def many_fields(world: World) -> None:
+    world.post("tasks.get_all", b"{" + b",".join(b'"f%d":1' % n for n in range(1_000_000)) + b"}")
+
+
+@hostile("a body nested 100,000 deep")
+def deep_body(world: World) -> None:
+    world.post("tasks.get_all", b'{"id":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+
+
+@hostile("a batch of 200,000 events of an unknown task")
+def many_lines(world: World) -> None:
+    world.report([{"type": "log", "task": "nobody", "msg": "x"}] * 200_000)
+
+
+@hostile("a batch of 20 million empty lines")
+def empty_lines(world: World) -> None:
+    world.api.http.post(
+        "/v2.23/events.add_batch",
+        content=b"{}\n" * 20_000_000,
+        headers={"Content-Type": "application/json-lines"},
+    )
+
+
 @hostile("a reply of 40 MB")
 def large_reply(world: World) -> None:
     if not hasattr(world, "large"):
@@ -83,6 +117,20 @@ def long_header(world: World) -> None:
         connection.request("GET", "/debug.ping", headers={"X-Long": "x" * 20_000_000})
         connection.getresponse()
     except OSError:  # refused before it was all sent
+        pass
+    finally:
+        connection.close()
+
+
+@hostile("a million headers")
+def many_headers(world: World) -> None:
+    address = urlsplit(world.server.api_url)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
+    try:
+        connection.putrequest("GET", "/debug.ping")
+        connection.send(b"a: b\r\n" * 1_000_000 + b"\r\n")
+        connection.getresponse()
+    except (OSError, http.client.HTTPException):
         pass
     finally:
         connection.close()

@@ -134,3 +134,18 @@ def test_server_starts_and_ends_cleanly(clearml_server_factory) -> None:  # type
     server = clearml_server_factory()
     assert server.stop() == 0
     print(f"start and stop: {time.monotonic() - started:.2f} s")
+
+
+@pytest.mark.parametrize("levels", [101, 254, 260, 1000])
+@pytest.mark.parametrize("endpoint", ["tasks.get_all", "tasks.create", "nothing.here"])
+def test_deeply_nested_bodies_are_refused_by_an_envelope(api: ApiClient, endpoint: str, levels: int) -> None:
+    body = b'{"name":"deep","type":"testing","script":' + b'{"a":' * levels + b"1" + b"}" * levels + b"}"
+    reply = api.http.post(f"/v2.23/{endpoint}", content=body)
+    assert 400 <= reply.status_code < 500
+    assert reply.json()["meta"]["result_code"] == reply.status_code
+
+
+@pytest.mark.parametrize("query", ["page=" + "9" * 30, "page=" + "9" * 5000, "page=1.5e400", "a=%ED%A0%80", "=&&="])
+def test_odd_queries_get_an_envelope_below_500(api: ApiClient, query: str) -> None:
+    assert api.http.get(f"/v2.23/tasks.get_all?{query}").status_code < 500
+    assert api.http.get(f"/v{'9' * 5000}.1/tasks.get_all").status_code == 400

@@ -7,14 +7,14 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pytest
+from starlette.requests import Request
+from starlette.types import Message
 
 import localserver.endpoints  # noqa: F401  registers every endpoint
 from localserver import bootstrap
 from localserver.auth import Identity
 from localserver.contract import Contract
-from localserver.errors import ApiError
-from localserver.registry import ENDPOINTS, Call, Context, Data
+from localserver.registry import Context, Data
 from localserver.settings import Settings
 from localserver.signals import Signals
 from localserver.store import Store
@@ -22,7 +22,6 @@ from localserver.times import iso
 from localserver.wire import Api
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
-Scene = Callable[["World"], Awaitable[None]]
 
 
 class World:
@@ -69,6 +68,20 @@ def play(folder: Path, scene: Callable[[World, Callable[[float], None]], Awaitab
     asyncio.run(run())
 
 
+def poll_request(token: str, queue: str) -> Request:
+    """Return a request of a worker that stays connected."""
+    body = [{"type": "http.request", "body": b'{"queue":"%s"}' % queue.encode()}]
+
+    async def receive() -> Message:
+        if body:
+            return body.pop()
+        return await asyncio.Future()
+
+    headers = [(b"authorization", f"Bearer {token}".encode())]
+    scope = {"type": "http", "method": "POST", "path": "/queues.get_next_task", "query_string": b"", "headers": headers}
+    return Request(scope, receive)
+
+
 def test_a_task_is_handed_out_when_it_is_and_not_when_the_poll_began(tmp_path: Path) -> None:
     async def scene(world: World, go_on: Callable[[float], None]) -> None:
         waiting = await world.poll()
@@ -102,21 +115,12 @@ def test_a_waiting_request_ends_with_its_access_key(tmp_path: Path) -> None:
     async def scene(world: World, go_on: Callable[[float], None]) -> None:
         auth = world.api.context.auth
         token = auth.issue("key", world.own)
-        call = Call(
-            "queues.get_next_task",
-            {"queue": world.queue},
-            {},
-            (2, 23),
-            auth.identity_of(token),
-            "",
-            BEGIN,
-            world.api.context,
-            f"Bearer {token}",
-        )
-        waiting = asyncio.create_task(world.api._run(ENDPOINTS[call.endpoint], call, None))
+        waiting = asyncio.create_task(world.api.handle(poll_request(token, world.queue)))
         await asyncio.sleep(0.05)
+        assert not waiting.done()
         del auth.keys["key"]
-        with pytest.raises(ApiError, match="session ended"):
-            await asyncio.wait_for(waiting, 5)
+        response = await asyncio.wait_for(waiting, 5)
+        assert response.status_code == 401
+        assert b"session ended" in response.body
 
     play(tmp_path, scene, renew_s=0.1)

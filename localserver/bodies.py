@@ -1,0 +1,170 @@
+"""JSON as requests bring it and replies carry it, in bounded time and memory.
+
+The parser and the writer hold the interpreter's lock for as long as one call of theirs takes, so that no thread helps
+against a text of millions of values: its size is looked at first, and what is large is read and written piece by piece.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+
+from localserver.errors import ApiError, validation_error
+
+Data = dict[str, Any]
+
+MAX_VALUES = 100_000
+"""Most values (of any kind, keys not counted) in one JSON text. That many take about 30 ms to read."""
+
+MAX_LINES = 250_000
+"""Most objects in a batch of JSON lines; SDKs send at most 15 MB at once, which is a hundred thousand events."""
+
+MAX_BATCH_VALUES = 2_000_000
+"""Most values in a batch of JSON lines: they take about 200 MB."""
+
+MAX_DEPTH = 100
+"""Deepest nesting of a request; a genuine server's database stores no deeper documents either."""
+
+MAX_REPLY_BYTES = 256 * 2**20
+
+SLICE = 2**18
+NOT_BACKSLASH = re.compile(rb"[^\\]")
+QUERY_INTEGER = re.compile(r"-?[0-9]{1,18}")
+QUERY_FLOAT = re.compile(r"-?[0-9]{1,30}\.[0-9]{1,30}")
+
+
+def parse_object(body: bytes | bytearray) -> Data:
+    """Return the object that a body is; nothing, `null` and `[]` are an empty one.
+
+    Raises:
+        ApiError: 400/0, it is not JSON, not an object, or too large or too deep.
+    """
+    data = _json(body) if body.strip() else {}
+    if data is None or data == []:
+        return {}
+    if not isinstance(data, dict):
+        raise ApiError(400, 0, "Data should be a dict")
+    return data
+
+
+def parse_lines(body: bytes | bytearray) -> list[Data]:
+    """Return the objects of a body of JSON lines.
+
+    Raises:
+        ApiError: 400/17 there is none; 400/0 as for `parse_object`.
+    """
+    if not body.strip():
+        raise ApiError(400, 17, "Batch request contains no items")
+    if sum(body.count(b"\n", at, at + SLICE) for at in range(0, len(body), SLICE)) > MAX_LINES:
+        raise ApiError(400, 0, f"A batch of more than {MAX_LINES} lines: send it in parts")
+    _require_values(body, MAX_BATCH_VALUES)
+    parsed = [_json(line) for line in body.rstrip(b"\n").split(b"\n")]
+    for item in parsed:
+        if not isinstance(item, dict):
+            raise ApiError(400, 0, f"json lines must contain objects, found: {type(item).__name__}")
+    return parsed
+
+
+def parse_form(body: bytes | bytearray) -> Data:
+    """Return the fields of a form.
+
+    Raises:
+        ApiError: 400/0, it has too many.
+    """
+    try:
+        return dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True, max_num_fields=MAX_VALUES))
+    except ValueError as error:
+        raise ApiError(400, 0, f"A form with more than {MAX_VALUES} fields") from error
+
+
+def query_value(text: str) -> Any:
+    """Return a value of an address's query: a number where it looks like one that JSON can carry."""
+    if QUERY_INTEGER.fullmatch(text):
+        return int(text)
+    return float(text) if QUERY_FLOAT.fullmatch(text) else text
+
+
+def render(data: Any, levels: int = 2) -> bytes:
+    """Return a value as JSON, its items down to `levels` written one at a time: other threads come in between.
+
+    Raises:
+        ApiError: 400/12, JSON cannot carry it; 400/0, the reply would be too large.
+    """
+    try:
+        return b"".join(_pieces(data, levels))
+    except TypeError as problem:  # orjson's own error, for whatever it cannot write
+        raise validation_error(f"the reply cannot be written as JSON: {problem}") from problem
+
+
+def _pieces(value: Any, levels: int) -> list[bytes]:
+    if not levels or not value or not isinstance(value, dict | list):
+        return [orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)]
+    found: list[bytes] = []
+    size = 0
+    if isinstance(value, dict):
+        if not all(type(name) is str for name in value):
+            return _pieces(value, 0)
+        for name, item in value.items():
+            found += (b"," if found else b"{", orjson.dumps(name), b":", *_pieces(item, levels - 1))
+        return [*found, b"}"]
+    for item in value:
+        piece = orjson.dumps(item, option=orjson.OPT_NON_STR_KEYS)
+        found += (b"," if found else b"[", piece)
+        size += len(piece)
+        if size > MAX_REPLY_BYTES:
+            raise ApiError(
+                400,
+                0,
+                f"The reply is larger than {MAX_REPLY_BYTES} bytes: "
+                "ask for a page (page, page_size) or for less (only_fields)",
+            )
+    return [*found, b"]"]
+
+
+def _json(text: bytes | bytearray) -> Any:
+    _require_values(text, MAX_VALUES)
+    try:
+        data = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise ApiError(
+            400, 0, f"The browser (or proxy) sent a request that this server could not understand. ({error})"
+        ) from error
+    # Text has as many brackets as it has levels at least, so that most bodies need not be walked through.
+    if len(text) > MAX_DEPTH and text.count(b"[") + text.count(b"{") > MAX_DEPTH:
+        _require_depth(data)
+    return data
+
+
+def _require_depth(data: Any) -> None:
+    level, depth = [data], 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise ApiError(400, 0, f"The request is nested more than {MAX_DEPTH} levels deep")
+        containers = (value.values() if isinstance(value, dict) else value for value in level)
+        level = [item for items in containers for item in items if isinstance(item, dict | list)]
+
+
+def _require_values(text: bytes | bytearray, limit: int) -> None:
+    """Raise for a JSON text with more than `limit` values: outside of strings, a comma or a bracket begins each."""
+    if len(text) <= 2 * limit:  # a value takes two characters at least
+        return
+    found, at, inside = 0, 0, False
+    while at < len(text):
+        end = at + SLICE
+        if end < len(text):
+            # A slice ends behind a character that is no backslash, so that no escape is cut in two.
+            behind = NOT_BACKSLASH.search(text, end, end + SLICE)
+            if behind is None:
+                raise ApiError(400, 0, "The request has too many backslashes in a row")
+            end = behind.end()
+        parts = bytes(text[at:end]).replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
+        bare = b"".join(parts[inside::2])
+        found += bare.count(b",") + bare.count(b"[") + bare.count(b"{")
+        if found > limit:
+            raise ApiError(400, 0, f"The request holds more than {limit} values: send it in parts")
+        inside ^= len(parts) % 2 == 0
+        at = end

@@ -1,0 +1,124 @@
+"""Request bodies and replies as JSON: what is taken, what is refused before it costs anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from localserver import bodies
+from localserver.bodies import parse_form, parse_lines, parse_object, query_value, render
+from localserver.errors import ApiError
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text() | st.floats(allow_nan=False, width=32),
+    lambda items: st.lists(items, max_size=4) | st.dictionaries(st.text(), items, max_size=4),
+    max_leaves=8,
+)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits that a test reaches in no time."""
+    monkeypatch.setattr(bodies, "MAX_VALUES", 20)
+    monkeypatch.setattr(bodies, "MAX_BATCH_VALUES", 60)
+    monkeypatch.setattr(bodies, "MAX_LINES", 30)
+    monkeypatch.setattr(bodies, "SLICE", 16)
+
+
+def refusal(function: Any, body: bytes) -> str:
+    with pytest.raises(ApiError) as refused:
+        function(body)
+    assert refused.value.code == 400
+    return refused.value.msg
+
+
+@pytest.mark.parametrize("body", [b"", b" ", b"null", b"[]", b"{}"])
+def test_what_is_an_empty_object(body: bytes) -> None:
+    assert parse_object(body) == {}
+
+
+@pytest.mark.parametrize("body", [b"{", b"[1]", b'"text"', b"\xff", b"NaN", b'{"a":NaN}'])
+def test_what_is_no_object(body: bytes) -> None:
+    refusal(parse_object, body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a":[' + b"1," * 100 + b"1]}",
+        b'{"a":[' + b"[]," * 100 + b"[]]}",
+        b'{"a":[' + b"{}," * 100 + b"{}]}",
+        b'{"a":[' + b'"\\"\\\\",' * 100 + b"1]}",
+    ],
+)
+def test_too_many_values_are_refused(small: None, body: bytes) -> None:
+    assert "more than 20 values" in refusal(parse_object, body)
+
+
+@pytest.mark.parametrize("text", [",[{" * 100, '"' * 100, "\\" * 6 + '",' * 50, "\\" * 5 + "é,[", "x" * 500])
+def test_what_stands_in_a_string_is_not_counted(small: None, text: str) -> None:
+    body = orjson.dumps({"a": text, "b": [1, 2, text]})
+    assert parse_object(body) == {"a": text, "b": [1, 2, text]}
+
+
+def test_a_run_of_backslashes_beyond_a_slice_is_refused(small: None) -> None:
+    assert "backslashes" in refusal(parse_object, b'{"a":"' + b"\\" * 100 + b'"}')
+
+
+@pytest.mark.parametrize("levels", [99, 100, 260, 1000, 100_000])
+@pytest.mark.parametrize(("begin", "end"), [(b"[", b"]"), (b'{"a":', b"}")])
+def test_nesting_has_a_limit(levels: int, begin: bytes, end: bytes) -> None:
+    body = b'{"a":' + begin * (levels - 1) + b"1" + end * (levels - 1) + b"}"
+    if levels <= bodies.MAX_DEPTH:
+        assert parse_object(body)
+    else:
+        refusal(parse_object, body)
+
+
+def test_lines_have_limits_of_their_own(small: None) -> None:
+    assert len(parse_lines(b'{"a":1}\n' * 30)) == 30
+    assert "30 lines" in refusal(parse_lines, b"{}\n" * 31)
+    assert "60 values" in refusal(parse_lines, b'{"a":[1,2,3,4]}\n' * 20)
+    assert "20 values" in refusal(parse_lines, b'{"a":[' + b"1," * 30 + b"1]}\n")
+    assert "no items" in refusal(parse_lines, b"\n")
+    assert "found: list" in refusal(parse_lines, b"{}\n[]")
+
+
+def test_a_form_has_a_limit(small: None) -> None:
+    assert parse_form(b"a=1&b=") == {"a": "1", "b": ""}
+    assert "20 fields" in refusal(parse_form, b"a=1&" * 21)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("5", 5), ("-5", -5), ("1.5", 1.5), ("x", "x"), ("9" * 30, "9" * 30), ("9" * 5000, "9" * 5000), ("٣", "٣")],
+)
+def test_values_of_an_address(text: str, value: Any) -> None:
+    assert query_value(text) == value
+    assert render({"value": query_value(text)})
+
+
+@settings(max_examples=30, deadline=None)
+@given(json_values)
+def test_a_reply_in_pieces_is_the_reply(value: Any) -> None:
+    assert orjson.loads(render({"data": value, "more": [value, {"x": value}]})) == orjson.loads(
+        orjson.dumps({"data": value, "more": [value, {"x": value}]})
+    )
+
+
+def test_keys_that_are_no_text_are_written_as_text() -> None:
+    assert render({1: [2], None: {3: 4}}) == b'{"1":[2],"null":{"3":4}}'
+
+
+@pytest.mark.parametrize("value", [{"a": {1, 2}}, {"a": 2**70}, {"a": ["\ud800"]}, {"\ud800": 1}])
+def test_what_json_cannot_carry_is_refused(value: Any) -> None:
+    refusal(render, value)
+
+
+def test_a_reply_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "MAX_REPLY_BYTES", 100)
+    assert "only_fields" in refusal(render, {"tasks": ["x" * 60] * 2})
