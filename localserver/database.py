@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from localserver.errors import StartError
 from localserver.lock_holders import describe_holders
-from localserver.patterns import TimedSearch
+from localserver.patterns import TimedSearch, sort_key
 
 FILE_NAME = "server.sqlite"
 """The database's name in a data folder."""
@@ -48,12 +48,13 @@ class Trouble:
 
 
 class Connection(sqlite3.Connection):
-    """SQLite with the operator REGEXP, whose searches are timed."""
+    """SQLite with the operator REGEXP, whose searches are timed, and `sort_key`, by which texts are sorted."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.search = TimedSearch()
         self.create_function("REGEXP", 2, self.search, deterministic=True)
+        self.create_function("sort_key", 1, sort_key, deterministic=True)
 
 
 def connect(path: Path) -> Connection:

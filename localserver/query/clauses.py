@@ -45,9 +45,11 @@ def any_of(clauses: Iterable[Clause]) -> Clause:
 
 
 def _joined(clauses: Sequence[Clause], word: str, empty: Clause) -> Clause:
+    """Join clauses as a balanced tree: SQLite takes expressions of a depth of 1,000, and a chain is as deep as long."""
     if len(clauses) < 2:
         return clauses[0] if clauses else empty
-    return Clause(f"({word.join(clause.sql for clause in clauses)})", tuple(arg for c in clauses for arg in c.args))
+    left, right = (_joined(half, word, empty) for half in (clauses[: len(clauses) // 2], clauses[len(clauses) // 2 :]))
+    return Clause(f"({left.sql}{word}{right.sql})", left.args + right.args)
 
 
 def none_of(clause: Clause) -> Clause:
@@ -88,6 +90,13 @@ class Field:
         if self.path in self.kind.fields or self.path in self.kind.indexed:
             return Clause(f"{'+' if self.scanned else ''}json_extract(doc, '$.{self.path}')")
         return Clause("json_extract(doc, ?)", (json_path(self.parts),))
+
+    def order_key(self) -> Clause:
+        """Return the expression to sort by: digits in values of the users' making count as numbers."""
+        value = self.value()
+        if self.parts[0] in self.kind.dynamic or self.parts[0] == "last_metrics":
+            return Clause(f"sort_key({value.sql})", value.args)
+        return value
 
     def _compare(self, test: str, *args: Any) -> Clause:
         """Return `test`, in which `{}` stands for the value, or for any of its values where there are several."""

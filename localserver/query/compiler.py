@@ -17,7 +17,7 @@ from localserver.errors import ApiError, validation_error
 from localserver.patterns import check_pattern
 from localserver.query.clauses import TRUE, Clause, Field, all_of, any_of, json_path, untagged
 from localserver.query.kinds import PROJECT, Kind, Scale, Shape
-from localserver.query.terms import filters_clause, list_clause
+from localserver.query.terms import filters_clause, list_clause, require_few
 from localserver.times import iso, parse
 
 Data = Mapping[str, Any]
@@ -25,6 +25,9 @@ Data = Mapping[str, Any]
 DEFAULT_PAGE_SIZE = 500
 LARGEST = 2**53
 """Largest whole number that every JSON reader keeps; SQLite takes ten bits more."""
+
+MOST_KEYS = 100
+"""Most keys of an order, most words of a search."""
 
 COMPARISON = re.compile(r"(>=|<=|>|<|)(.*)", re.DOTALL)
 
@@ -67,6 +70,7 @@ def compile_query(kind: Kind, data: Data, company: str, *, cursor: int | None = 
         ApiError: For a malformed query.
     """
     conditions = [_condition(kind, key, value, data) for key, value in data.items() if value not in ([], "")]
+    require_few("query", [condition for condition in conditions if condition != TRUE])
     conditions += [_visible(kind, data), Clause("json_extract(doc, '$.company') IN (?, '')", (company,))]
     limit, offset = paging(data) if cursor is None else scrolling(data, cursor)
     return Select(kind.table, all_of(conditions), order_clause(kind, data), limit, offset)
@@ -233,22 +237,30 @@ def _filters(kind: Kind, value: Any, data: Data) -> Clause:
     )
 
 
-def _pattern_on_fields(name: str, join: Callable[[list[Clause]], Clause]) -> Callable[[Kind, Any, Data], Clause]:
+def _on_fields(name: str, join: Callable[[list[Clause]], Clause]) -> Callable[[Kind, Any, Data], Clause]:
     def condition(kind: Kind, value: Any, data: Data) -> Clause:
-        if not isinstance(value, dict) or not isinstance(value.get("fields"), list) or "pattern" not in value:
+        shaped = isinstance(value, dict) and isinstance(value.get("fields"), list)
+        if not shaped or value.keys().isdisjoint(("pattern", "datetime")):
             text = f"(failed parsing query field): error=incorrect field format: field={name}"
             raise ApiError(400, 16, f"Invalid value for fields {text}")
+        require_few(f"{name}.fields", value["fields"])
+        fields = [resolve(kind, path) for path in value["fields"]]
+        if "pattern" not in value:
+            return join([_dates(field, value["datetime"]) for field in fields])
         check_pattern(value["pattern"])
         if not value["pattern"]:
             return TRUE
-        return join([resolve(kind, path).matches(value["pattern"], any_case=True) for path in value["fields"]])
+        return join([field.matches(value["pattern"], any_case=True) for field in fields])
 
     return condition
 
 
 def _text(kind: Kind, value: Any, data: Data) -> Clause:
     """Search for every word in any of the kind's text fields."""
-    words = [re.escape(word) for word in str(value).split()]
+    if not isinstance(value, str):
+        raise validation_error(f"field=search_text: {value!r} is not a string")
+    words = [re.escape(word) for word in value.split()]
+    require_few("search_text", words, MOST_KEYS)
     return all_of(any_of([field_of(kind, name).matches(word, any_case=True) for name in kind.text]) for word in words)
 
 
@@ -264,8 +276,8 @@ def _visible(kind: Kind, data: Data) -> Clause:
 
 SPECIAL: Mapping[str, Callable[[Kind, Any, Data], Clause]] = {
     "filters": _filters,
-    "_any_": _pattern_on_fields("_any_", any_of),
-    "_all_": _pattern_on_fields("_all_", all_of),
+    "_any_": _on_fields("_any_", any_of),
+    "_all_": _on_fields("_all_", all_of),
     "search_text": _text,
 }
 
@@ -276,13 +288,17 @@ SPECIAL: Mapping[str, Callable[[Kind, Any, Data], Clause]] = {
 def order_clause(kind: Kind, data: Data) -> Clause:
     """Return the ORDER BY: the client's keys, then the order of creation in the direction of the last key.
 
+    What lacks a key comes last in both directions: the first of an ascending list is the least value there is.
+
     Raises:
-        ApiError: 400/14 for an unknown field, 400/16 for a score where nothing was searched.
+        ApiError: 400/14 for an unknown field, 400/16 for a score where nothing was searched, 400/12 for too many keys.
     """
     terms: list[str] = []
     args: list[Any] = []
     direction = ""
-    for key in field_names("order_by", data.get("order_by")):
+    keys = field_names("order_by", data.get("order_by"))
+    require_few("order_by", keys, MOST_KEYS)
+    for key in keys:
         descending = isinstance(key, str) and key.startswith("-")
         name = key[1:] if descending else key
         if name == "@text_score":
@@ -291,9 +307,9 @@ def order_clause(kind: Kind, data: Data) -> Clause:
             continue
         if descending and "." in name and name.partition(".")[0] not in kind.fields:
             continue  # without effect on the genuine server too, where the ascending form is refused
-        value = resolve(kind, name).value()
+        value = resolve(kind, name).order_key()
         direction = " DESC" if descending else ""
-        terms.append(value.sql + direction)
+        terms.append(f"{value.sql}{direction} NULLS LAST")
         args += value.args
     return Clause(", ".join([*terms, "rowid" + direction]), tuple(args))
 

@@ -22,6 +22,21 @@ OPERATORS: dict[str, Callable[[Any], Clause] | None] = {
     "__$any": any_of,
     "__$not": None,
 }
+END = "__$nop"
+"""Ends the reach of the operator before it: what follows is an ordinary list again."""
+
+MOST_TERMS = 1_000
+"""Most terms that one part of a query may have: each is looked at for every document."""
+
+
+def require_few(name: str, terms: Sequence[Any], most: int = MOST_TERMS) -> None:
+    """Refuse more terms than a query is answered with in reasonable time.
+
+    Raises:
+        ApiError: 400/12.
+    """
+    if len(terms) > most:
+        raise validation_error(f"field={name}: {len(terms)} items, at most {most} are allowed")
 
 
 @dataclass
@@ -43,7 +58,8 @@ class _Group:
 def list_clause(name: str, value: Any, leaf: Leaf) -> Clause:
     """Return the condition of a list filter on field `name`.
 
-    One operator anywhere rules the whole list; with several, each rules what follows it, and all must hold.
+    One operator anywhere rules the whole list; with several, each rules what follows it, and all must hold. `__$nop`
+    ends the reach of an operator.
 
     Raises:
         ApiError: 400/16 for an unknown operator, a lone `-` or a value that is no text.
@@ -51,14 +67,17 @@ def list_clause(name: str, value: Any, leaf: Leaf) -> Clause:
     groups = [_Group()]
     negate = False
     for item in value if isinstance(value, list) else [value]:
+        if item == END:
+            groups.append(_Group())
+            continue
         if isinstance(item, str) and item.startswith("__$"):
             if item not in OPERATORS:
                 raise _invalid("Unsupported operator", f"field={name}, operator={item}")
             join = OPERATORS[item]
             if join is None:
                 negate = True
-            elif groups[-1].join is None:
-                groups[-1].join = join
+            elif len(groups) == 1 and groups[0].join is None:
+                groups[0].join = join
             else:
                 groups.append(_Group(join))
             continue
@@ -71,6 +90,7 @@ def list_clause(name: str, value: Any, leaf: Leaf) -> Clause:
         else:
             groups[-1].wanted.append(item)
         negate = False
+    require_few(name, [value for group in groups if group.join for value in (*group.wanted, *group.unwanted)])
     if len({group.join for group in groups}) == 1:
         rule = groups[0]
         return _Group(
@@ -112,6 +132,7 @@ def _filter_terms(name: str, spec: Any, leaf: Leaf) -> list[Clause]:
         values = spec.get(key) or []
         if not isinstance(values, list):
             raise validation_error(f"{key} of filter {name} must be a list: {values!r}")
+        require_few(f"filters.{name}.{key}", values)
         clauses = [leaf([value]) for value in values]
         terms += clauses if key == "include" else [none_of(clause) for clause in clauses]
     return terms

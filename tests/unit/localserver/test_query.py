@@ -139,6 +139,10 @@ FILTERS: list[tuple[dict[str, Any], str]] = [
     ({"tags": ["__$all", "red", "__$not", "blue"]}, "t1"),
     ({"tags": ["red", "__$not", "blue", "green"]}, "t1 t3"),
     ({"tags": ["__$all", "a", "__$or", "b", "__$not", "c", "__$and", "__$or", "b", "z"]}, "t7"),
+    ({"tags": ["__$all", "red", "blue", "__$nop", "-green"]}, "t2"),
+    ({"tags": ["__$all", "red", "__$nop", "blue", "green"]}, "t2"),
+    ({"tags": ["__$nop", "red", "green"]}, "t1 t2 t3"),
+    ({"tags": ["__$all", "a", "__$nop", "-c", "__$any", "b", "z"]}, "t7"),
     ({"tags": ["b,lue"]}, "t6"),
     ({"tags": [None]}, "t4 t9"),
     ({"tags": [None, "green"]}, "t3 t4 t9"),
@@ -169,6 +173,10 @@ FILTERS: list[tuple[dict[str, Any], str]] = [
     ({"_all_": {"fields": ["runtime.pipeline_job_hash"], "pattern": "^abc1$"}}, "t2"),
     ({"_any_": {"fields": ["hyperparams.Args.x%2Ey.value"], "pattern": "2", "datetime": True}}, "t2"),
     ({"_any_": {"fields": ["models.input.model"], "pattern": "m1"}}, "t1"),
+    ({"_any_": {"fields": ["last_update", "status_changed"], "datetime": ["2026-01-03", None]}}, "t3 t4"),
+    ({"_all_": {"fields": ["last_update", "status_changed"], "datetime": [">=2026-01-03"]}}, "t3"),
+    ({"_any_": {"fields": ["name"], "pattern": "", "datetime": [">=2026-01-03"]}}, ALL),
+    ({"_any_": {"fields": ["name"] * 1_000, "pattern": "^alpha"}}, "t1"),
     ({"search_text": "ALL alpha"}, "t1"),
     # dates
     ({"last_update": [f">={DAY.format(2)}", f"<{DAY.format(4)}"]}, "t2 t3"),
@@ -205,7 +213,12 @@ FILTERS: list[tuple[dict[str, Any], str]] = [
     # order and paging
     ({"order_by": ["-last_update"], "page_size": 2}, "t4 t3"),
     ({"order_by": ["-last_update"], "page": 1, "page_size": 2}, "t2 t1"),
-    ({"order_by": ["type", "-name"], "status": ["created", "completed", "failed"]}, "t7 t6 t3 t4 t1"),
+    ({"order_by": ["type", "-name"], "status": ["created", "completed", "failed"]}, "t3 t4 t1 t7 t6"),
+    ({"order_by": ["last_iteration"]}, "t1 t2 t3 t4 t6 t7 t9"),
+    ({"order_by": ["-last_iteration"]}, "t3 t2 t1 t9 t7 t6 t4"),
+    ({"order_by": ["last_iteration"], "page": 1, "page_size": 3}, "t4 t6 t7"),
+    ({"order_by": ["last_metrics.m.v.value"], "page_size": 1}, "t3"),
+    ({"order_by": ["hyperparams.Args.lr.value"], "page_size": 1}, "t1"),
     ({"order_by": ["-last_metrics.m.v.value"], "page_size": 1}, "t3"),
     ({"order_by": ["-hyperparams.Args.lr.value"], "page_size": 1}, "t1"),
     ({"order_by": ["-bogus.x"]}, ALL),
@@ -289,6 +302,15 @@ def test_other_kinds_found(tx: Tx, kind: str, body: dict[str, Any], found: str) 
         ("task", {"only_fields": ["project.name"]}, (400, 14), 'Cannot resolve field "name"'),
         ("task", {"only_fields": "id"}, (400, 14), 'Cannot resolve field "i"'),
         ("task", {"only_fields": [1]}, (400, 12), "only_fields"),
+        ("task", {"_any_": {"fields": ["last_update"], "datetime": [None]}}, (400, 16), "field=last_update"),
+        ("task", {"_any_": {"fields": ["x"], "datetime": [">2026"]}}, (400, 14), 'Cannot resolve field "x"'),
+        ("task", {"_any_": {"fields": ["name"] * 1_001, "pattern": "p"}}, (400, 12), "field=_any_.fields: 1001 items"),
+        ("task", {"order_by": ["name"] * 2_100}, (400, 12), "field=order_by: 2100 items"),
+        ("task", {"tags": ["__$all", *map(str, range(1_001))]}, (400, 12), "field=tags: 1001 items"),
+        ("task", {"filters": {"tags": {"any": {"include": ["x"] * 1_001}}}}, (400, 12), "filters.any.include"),
+        ("task", {"search_text": "a " * 101}, (400, 12), "field=search_text"),
+        ("task", {"search_text": ["a"]}, (400, 12), "field=search_text"),
+        ("task", {f"runtime.k{n}": ["v"] for n in range(1_001)}, (400, 12), "field=query: 1001 items"),
     ],
 )
 def test_malformed_queries_are_refused(
@@ -298,6 +320,36 @@ def test_malformed_queries_are_refused(
         find_all(tx, kind, Query(body))
     assert (refused.value.code, refused.value.subcode) == code
     assert text in refused.value.msg
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_digits_in_hyperparameters_and_metrics_order_as_numbers(size: int) -> None:
+    ordered = ["-1", "0.05", "1", "2", "11", "1e3", "a2b", "a11", "b"]
+    world = open_tx()
+    for value in [*sorted(ordered, reverse=True), None]:
+        params = param("Args", "p", value) if value is not None else {}
+        world.put("task", document(f"v{value}", hyperparams=params))
+
+    def order(key: str, **paging: Any) -> list[str]:
+        page = find_all(world, "task", Query({"order_by": [key], "only_fields": ["id"], **paging}))
+        return [item["id"] for item in page]
+
+    for key, want in (
+        ("hyperparams.Args.p.value", [*ordered, None]),
+        ("-hyperparams.Args.p.value", [*ordered[::-1], None]),
+    ):
+        pages = [order(key, page=page, page_size=size) for page in range(-(-len(want) // size))]
+        assert [id for page in pages for id in page] == [f"v{value}" for value in want]
+        scroll = find_all(world, "task", Query({"order_by": [key], "scroll_id": None, "size": size}))
+        scrolled = [item["id"] for item in scroll]
+        while more := order(key, scroll_id=scroll.scroll_id, size=size):
+            scrolled += more
+        assert scrolled == [f"v{value}" for value in want]
+
+
+def test_a_hundred_thousand_ids_are_looked_up(tx: Tx) -> None:
+    assert ids(tx, "task", {"id": [*map(str, range(100_000)), "t1"]}) == "t1"
+    assert ids(tx, "task", {"tags": [*map(str, range(100_000)), "-red", "green"]}) == "t3"
 
 
 def test_unknown_field_in_get_all_ex(tx: Tx) -> None:

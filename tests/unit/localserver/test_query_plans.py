@@ -30,6 +30,7 @@ def tx() -> Tx:
         ("task", {"name": "^a name"}, "task_name"),
         ("task", {"order_by": ["-last_update"], "page_size": 50, "system_tags": ["-archived"]}, "task_last_update"),
         ("task", {"order_by": ["created"], "page_size": 50}, "task_created"),
+        ("task", {"order_by": ["last_update"], "page_size": 50}, "task_last_update"),
         ("task", {"type": ["controller"]}, "task_type"),
         ("task", {"status": ["in_progress"]}, "task_status"),
         (

@@ -84,7 +84,7 @@ def test_list_filters_mean_what_they_say(
 
 TEXTS = st.sampled_from([
     *("", "-", "a", "-a", "name", "project.name", "tags.x", "hyperparams.a.b.value", "last_metrics.x.y.value", "id"),
-    *("__$all", "__$not", "__$zz", "[", "(?i)x", "^a$", "a" * 50, "2026-01-01", ">=2026-01-01", "<", "1", "1e999"),
+    *("__$all", "__$not", "__$nop", "__$zz", "[", "(?i)x", "^a$", "a" * 50, "2026-01-01", ">=2026-01-01", "<", "1", "1e999"),
     *("a'b", 'a"b', "a\\b", "$.x", "%2E", "hyperparams.%2E.%24.value", "models.input.model", "\x00", "\ud800"[:0]),
 ])  # fmt: skip
 VALUES = st.recursive(
@@ -92,7 +92,7 @@ VALUES = st.recursive(
     lambda inner: st.one_of(
         st.lists(inner, max_size=3),
         st.dictionaries(
-            st.sampled_from(["fields", "pattern", "any", "all", "op", "include", "exclude", "tags", "x"]),
+            st.sampled_from(["fields", "pattern", "datetime", "any", "all", "op", "include", "exclude", "tags", "x"]),
             inner,
             max_size=3,
         ),
