@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from localserver.query import by_id
-from localserver.store import Tx
+from localserver.query import by_id, unknown
+from localserver.store import Document, Tx
 
 IDS = {
     "type": "object",
@@ -40,14 +40,22 @@ def make_public(tx: Tx, kind: str, call: Caller) -> dict[str, int]:
 
 
 def make_private(tx: Tx, kind: str, call: Caller) -> dict[str, int]:
-    """Take back `make_public`; a document that is private already stays so.
+    """Take back `make_public`.
 
     Raises:
-        ApiError: The kind's own, for an unknown id or one of another company's.
+        ApiError: The kind's own, for an unknown id, one of another company's and one that is not public.
     """
-    documents = [by_id(tx, kind, id, call.company, public=True) for id in dict.fromkeys(call.data["ids"])]
-    taken = [document for document in documents if document.get("company_origin") == call.company]
-    for document in taken:
+    ids = dict.fromkeys(call.data["ids"])
+    documents = [document for id in ids if (document := tx.get(kind, id)) and taken_back(document, call.company)]
+    if len(documents) < len(ids):
+        known = {document["id"] for document in documents}
+        raise unknown(kind, next(id for id in ids if id not in known), call.company)
+    for document in documents:
         del document["company_origin"]
         tx.put(kind, document | {"company": call.company})
     return {"updated": len(documents)}
+
+
+def taken_back(document: Document, company: str) -> bool:
+    """Whether `company` has made a document public and may make it private again."""
+    return not document["company"] and document.get("company_origin") == company

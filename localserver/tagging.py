@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from localserver.query import Clause, all_of
+from localserver.query import Clause, all_of, condition
 from localserver.store import Document, Tx
 
 TEXTS = {"type": "array", "items": {"type": "string"}}
@@ -26,30 +25,24 @@ def tags_in_use(
     Args:
         tx: The transaction.
         kinds: Kinds of documents to look at.
-        request: `include_system` asks for system tags too; `filter` (tag lists by field) narrows the documents to
-            those that have any of these tags.
+        request: `include_system` asks for system tags too; `filter` (list filters of `tags` and `system_tags`, as
+            `get_all` takes them) narrows the documents.
         where: A further condition on the documents.
+
+    Raises:
+        ApiError: For a malformed filter.
     """
-    chosen = all_of([*([where] if where else []), *_filters(request.get("filter") or {})])
     fields = ("tags", "system_tags") if request.get("include_system") else ("tags",)
-    return {field: sorted({tag for kind in kinds for tag in _tags(tx, kind, field, chosen)}) for field in fields}
+    spec = request.get("filter") or {}
+    filters = {field: spec.get(field) for field in ("tags", "system_tags")}
+    chosen = {kind: all_of([*([where] if where else []), condition(kind, filters)]) for kind in kinds}
+    return {field: sorted({tag for kind in chosen for tag in _tags(tx, kind, field, chosen[kind])}) for field in fields}
 
 
 def retagged(document: Document, added: Iterable[str], removed: Iterable[str]) -> Document:
     """Return a document with some tags more and others less."""
     gone = set(removed)
     return document | {"tags": [tag for tag in dict.fromkeys([*document["tags"], *added]) if tag not in gone]}
-
-
-def _filters(spec: Mapping[str, Sequence[str] | None]) -> list[Clause]:
-    return [
-        Clause(
-            "EXISTS (SELECT 1 FROM json_each(doc, ?) WHERE value IN (SELECT value FROM json_each(?)))",
-            (f"$.{field}", json.dumps(spec[field])),
-        )
-        for field in ("tags", "system_tags")
-        if spec.get(field)
-    ]
 
 
 def _tags(tx: Tx, kind: str, field: str, where: Clause) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from localserver import lifecycle
@@ -17,6 +18,7 @@ from localserver.query import by_id, find_all, find_all_ex, find_by_ids_ex, rend
 from localserver.registry import Call, Data, endpoint
 from localserver.rules import metadata
 from localserver.rules import models as rules
+from localserver.rules.old_clients import understood
 from localserver.rules.tasks import PUBLISHED, with_archived_tag
 from localserver.store import Document, Tx
 from localserver.tagging import CHANGE, retagged
@@ -85,18 +87,21 @@ def get_all(call: Call, tx: Tx) -> Data:
 @endpoint("models.get_all_ex", schema=ANY)
 def get_all_ex(call: Call, tx: Tx) -> Data:
     """Find models, with references as objects."""
-    return find_all_ex(tx, "model", call).reply("models")
+    page = find_all_ex(tx, "model", call)
+    if call.data.get("include_stats"):
+        _add_stats(tx, page)
+    return page.reply("models")
 
 
 @endpoint("models.get_frameworks")
 def get_frameworks(call: Call, tx: Tx) -> Data:
     """List the frameworks of models, in some projects or in all."""
     projects = call.data.get("projects") or []
-    within = f"AND json_extract(doc, '$.project') IN ({','.join('?' * len(projects))})" if projects else ""
+    within = "AND json_extract(doc, '$.project') IN (SELECT value FROM json_each(?))" if projects else ""
     rows = tx.rows(
         "SELECT DISTINCT json_extract(doc, '$.framework') FROM model WHERE json_extract(doc, '$.company') IN (?, '') "
         f"AND json_extract(doc, '$.framework') <> '' {within} ORDER BY 1",
-        (call.company, *projects),
+        (call.company, *([json.dumps(projects)] if projects else [])),
     )
     return {"frameworks": [framework for (framework,) in rows]}
 
@@ -112,7 +117,9 @@ def create(call: Call, tx: Tx) -> Data:
     if task := call.data.get("task"):
         by_id(tx, "task", task, call.company)
     public = {"company": "", "company_origin": call.company} if call.data.get("public") else {}
-    model = rules.new_model(new_id(), call.data, company=call.company, user=call.user, now=iso(call.now))
+    model = rules.new_model(
+        new_id(), understood(call.data, call.version), company=call.company, user=call.user, now=iso(call.now)
+    )
     tx.put("model", model | public)
     return {"created": True, "id": model["id"]}
 
@@ -124,13 +131,13 @@ def edit(call: Call, tx: Tx) -> Data:
     lifecycle.require_references(tx, {"project": call.data.get("project")}, call.company)
     if (task := call.data.get("task")) and tx.get("task", task) is None:
         raise ApiError(400, 16, f"Invalid value for fields (expecting Task id): id={task}, field=task")
-    return _change(call, tx, model, rules.given(call.data, rules.EDITABLE), of_content=True)
+    return _change(call, tx, model, rules.EDITABLE, of_content=True)
 
 
 @endpoint("models.update", writes=True, schema=EDIT)
 def update(call: Call, tx: Tx) -> Data:
     """Change how a model is found."""
-    return _change(call, tx, _model(call, tx), rules.given(call.data, rules.UPDATABLE), of_content=False)
+    return _change(call, tx, _model(call, tx), rules.UPDATABLE, of_content=False)
 
 
 @endpoint("models.update_tags", writes=True, schema=CHANGE)
@@ -280,6 +287,17 @@ def update_for_task(call: Call, tx: Tx) -> Data:
     return {"id": model["id"], "created": created}
 
 
+def _add_stats(tx: Tx, models: list[Data]) -> None:
+    """Add the figures that a list of models shows; `only_fields` need not name what they are made of."""
+    sql = (
+        "SELECT id, (SELECT count(*) FROM json_each(doc, '$.labels')) FROM model "
+        "WHERE id IN (SELECT value FROM json_each(?))"
+    )
+    counts = dict(tx.rows(sql, (json.dumps([model["id"] for model in models]),)))
+    for model in models:
+        model["stats"] = {"labels_count": counts[model["id"]]}
+
+
 def _require_old_client(call: Call, instead: str) -> None:
     if call.version > LAST_WITH_TASK_MODEL:
         raise ApiError(301, 1, f"This endpoint is no longer supported for the requested api version ({instead})")
@@ -301,9 +319,10 @@ def _store(call: Call, tx: Tx, model: Document) -> None:
     tx.put("model", model | rules.changed({}, user=call.user, now=iso(call.now), of_content=False))
 
 
-def _change(call: Call, tx: Tx, model: Document, fields: Data, *, of_content: bool) -> Data:
+def _change(call: Call, tx: Tx, model: Document, names: tuple[str, ...], *, of_content: bool) -> Data:
+    fields = rules.given(understood(call.data, call.version, model["system_tags"]), names)
     if iteration := call.data.get("iteration"):
-        _raise_iteration(tx, fields.get("task") or model.get("task"), iteration)
+        _raise_iteration(tx, call.data.get("task") or model.get("task"), iteration)
     if not fields:
         return {"updated": 0, "fields": {}}
     changed = rules.changed(fields, user=call.user, now=iso(call.now), of_content=of_content)

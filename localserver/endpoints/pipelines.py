@@ -5,6 +5,7 @@ from __future__ import annotations
 from localserver import lifecycle
 from localserver.errors import ApiError
 from localserver.lifecycle import Actor
+from localserver.lifecycle.steps import PIPELINE
 from localserver.many import for_each
 from localserver.query import by_id
 from localserver.registry import Call, Data, endpoint
@@ -33,8 +34,6 @@ DELETE = {
     "properties": {"project": TEXT, "ids": {"type": "array", "minItems": 1, "items": TEXT}},
 }
 SECTION = "Args"
-PIPELINE = "pipeline"
-"""System tag of a pipeline's runs."""
 
 
 @endpoint("pipelines.start_pipeline", writes=True, schema=START)
@@ -81,15 +80,9 @@ def delete_runs(call: Call, tx: Tx) -> Data:
 def _delete_run(call: Call, tx: Tx, id: str) -> Data:
     actor = Actor.of(call)
     run = by_id(tx, "task", id, call.company)
-    children = tx.docs("SELECT doc FROM task WHERE json_extract(doc, '$.parent') = ?", (id,))
-    # The run goes first: it does not refuse because of children, and they are found by its id no longer.
+    for step in lifecycle.steps_of(tx, run):
+        lifecycle.delete_task(tx, step, actor, force=True)
     removal = lifecycle.delete_task(tx, run, actor, force=True)
-    for child in children:
-        # A later run that was started from this one is no step of it: it stays.
-        is_run = child.get("project") == run.get("project") and PIPELINE in child["system_tags"]
-        fresh = None if is_run else tx.get("task", child["id"])
-        if fresh is not None and fresh["company"] == call.company:
-            lifecycle.delete_task(tx, fresh, actor, force=True)
     return {
         "deleted": True,
         "updated_children": 0,

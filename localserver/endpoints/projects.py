@@ -48,8 +48,7 @@ def move(call: Call, tx: Tx) -> Data:
     """Move a project below another one, given by its path."""
     if "new_location" not in call.data:
         raise validation_error("error for field 'new_location'. field is required!")
-    tree.move_project(tx, _project(call, tx), call.data["new_location"], Actor.of(call))
-    return {"moved": 1}
+    return {"moved": tree.move_project(tx, _project(call, tx), call.data["new_location"], Actor.of(call))}
 
 
 @endpoint("projects.merge", writes=True)
@@ -83,21 +82,22 @@ def delete(call: Call, tx: Tx) -> Data:
 
 @endpoint("projects.validate_delete")
 def validate_delete(call: Call, tx: Tx) -> Data:
-    """Count what a project and those below it hold."""
+    """Count what a project and those below it hold; a dataset or a pipeline is its project, not its tasks."""
     ids = [project["id"] for project in tree.subtree(tx, _project(call, tx))]
+    plain = tree.plain_projects(tx, ids)
 
-    def both(name: str, kind: str, type: str = "") -> Data:
+    def both(name: str, kind: str, projects: list[str], report: bool | None = None) -> Data:
         return {
-            name: tree.contents(tx, kind, ids, archived=True, type=type),
-            f"non_archived_{name}": tree.contents(tx, kind, ids, archived=False, type=type),
+            name: tree.contents(tx, kind, projects, archived=True, report=report),
+            f"non_archived_{name}": tree.contents(tx, kind, projects, archived=False, report=report),
         }
 
     return {
-        "pipelines": tree.contents(tx, "task", ids, archived=False, tag="pipeline", type="controller"),
-        "datasets": tree.contents(tx, "task", ids, archived=False, tag="dataset"),
-        **both("tasks", "task"),
-        **both("models", "model"),
-        **both("reports", "task", "report"),
+        "pipelines": tree.holders(tx, ids, "pipeline"),
+        "datasets": tree.holders(tx, ids, "dataset"),
+        **both("tasks", "task", plain, report=False),
+        **both("models", "model", ids),
+        **both("reports", "task", ids, report=True),
     }
 
 

@@ -10,11 +10,13 @@ from localserver.errors import validation_error
 from localserver.query import Clause, all_of, find_all, find_all_ex, untagged
 from localserver.registry import Call, Data, endpoint
 from localserver.rules.projects import HIDDEN
-from localserver.rules.tasks import COMPLETED, PUBLISHED, STATUSES
+from localserver.rules.tasks import COMPLETED, PUBLISHED, STATUSES, STOPPED
 from localserver.store import Tx
 from localserver.times import iso
 
 ANY = {"type": "object"}
+ENDED = (COMPLETED, PUBLISHED, STOPPED)
+"""Statuses of what counts as completed in the last 24 hours."""
 STATES = ("active", "archived")
 
 TAGGED = "EXISTS (SELECT 1 FROM json_each(doc, '$.system_tags') WHERE value = '{}')"
@@ -71,7 +73,7 @@ def _with_children(call: Call) -> Clause:
     wanted = call.data.get("children_type")
     if wanted is None:
         return all_of([])
-    if wanted not in CHILDREN:
+    if not isinstance(wanted, str) or wanted not in CHILDREN:
         raise validation_error(f"children_type must be one of {', '.join(CHILDREN)}: {wanted}")
     type, also = CHILDREN[wanted]
     start = (
@@ -141,7 +143,7 @@ def _sum(rows: list[tuple[Any, ...]]) -> Data:
         "status_count": counts,
         "total_tasks": sum(counts.values()),
         "total_runtime": int(sum(runtime or 0 for _, _, runtime, _, _ in rows)),
-        "completed_tasks_24h": sum(done or 0 for status, _, _, done, _ in rows if status in (COMPLETED, PUBLISHED)),
+        "completed_tasks_24h": sum(done or 0 for status, _, _, done, _ in rows if status in ENDED),
         "last_task_run": max((last for *_, last in rows if last), default=None),
     }
 

@@ -16,6 +16,7 @@ from localserver.tagging import tags_in_use
 
 ANY = {"type": "object"}
 ARCHIVED = "EXISTS (SELECT 1 FROM json_each(doc, '$.system_tags') WHERE value = 'archived')"
+NO_PROJECT = Clause("json_extract(doc, '$.project') IS NULL")
 STATES = {"active": f"NOT {ARCHIVED}", "archived": ARCHIVED}
 
 
@@ -70,12 +71,13 @@ def get_hyperparam_values(call: Call, tx: Tx) -> Data:
 
 @endpoint("projects.get_model_metadata_keys", schema=ANY)
 def get_model_metadata_keys(call: Call, tx: Tx) -> Data:
-    """List the keys of models' metadata."""
+    """List the keys of models' metadata; without projects and what lies below them, of the models of no project."""
+    everywhere = call.data.get("projects") or call.data.get("include_subprojects", True)
     rows = _held(
         tx,
         "model",
         "SELECT DISTINCT item.key FROM chosen, json_each(chosen.doc, '$.metadata') AS item ORDER BY 1",
-        _in_projects(call),
+        all_of([_in_projects(call), *([] if everywhere else [NO_PROJECT])]),
     )
     return _paged(call, "keys", [key for (key,) in rows])
 
@@ -114,8 +116,7 @@ def get_unique_metric_variants(call: Call, tx: Tx) -> Data:
 @endpoint("projects.get_task_parents", since="2.12")
 def get_task_parents(call: Call, tx: Tx) -> Data:
     """List the tasks that others are made from, with their projects."""
-    # Null asks for the parents of all tasks, so the body as sent has to be looked at.
-    state = call.raw.get("tasks_state", "active")
+    state = call.data.get("tasks_state")
     if state is not None and state not in STATES:
         raise validation_error(f"tasks_state must be one of {', '.join(STATES)}: {state}")
     rows = _held(
@@ -187,4 +188,4 @@ def _matcher(pattern: str | None) -> Callable[[Any], bool]:
 
 
 def _parent(id: str, name: str, project: str | None, project_name: str | None) -> Data:
-    return {"id": id, "name": name, "project": {"id": project, "name": project_name} if project else None}
+    return {"id": id, "name": name} | ({"project": {"id": project, "name": project_name}} if project else {})

@@ -1,23 +1,23 @@
 """Service `tasks`: finding, making and describing tasks.
 
-Status changes are in `tasks_lifecycle`; what a run is given and brings forth (parameters, configuration, artifacts,
-models) in `tasks_content`.
+Status changes are in `tasks_lifecycle`, archiving in `tasks_archive`; what a run is given and brings forth
+(parameters, configuration, artifacts, models) in `tasks_content`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from localserver import lifecycle, publicity, tagging
 from localserver.errors import ApiError, validation_error
 from localserver.lifecycle import Actor
-from localserver.many import for_each
-from localserver.query import by_id, find_all, find_all_ex, find_by_ids_ex, render
+from localserver.query import by_id, find_all, find_all_ex, find_by_ids_ex, public_only, render
 from localserver.registry import Call, Data, endpoint
 from localserver.rules import task_documents
 from localserver.rules import tasks as rules
+from localserver.rules.old_clients import understood
 from localserver.rules.tasks import Change, Fields
 from localserver.store import Document, Tx
 from localserver.times import iso
@@ -92,7 +92,7 @@ def get_types(call: Call, tx: Tx) -> Data:
 @endpoint("tasks.create", writes=True)
 def create(call: Call, tx: Tx) -> Data:
     """Make a draft."""
-    return {"id": lifecycle.create_task(tx, call.data, Actor.of(call))["id"]}
+    return {"id": lifecycle.create_task(tx, understood(call.data, call.version), Actor.of(call))["id"]}
 
 
 @endpoint("tasks.validate")
@@ -113,7 +113,8 @@ def edit(call: Call, tx: Tx) -> Data:
             "status cannot be edited: use tasks.started, tasks.stopped, tasks.failed, tasks.completed"
         )
     lifecycle.require_references(tx, call.data, call.company)
-    fields = task_documents.edited(task, call.data, iso(call.now))
+    request = understood(call.data, call.version, task["system_tags"])
+    fields = task_documents.edited(task, request, iso(call.now))
     return _changed(tx, task, fields, Actor.of(call).stamp.of_update())
 
 
@@ -176,33 +177,10 @@ def move(call: Call, tx: Tx) -> Data:
     return {"project_id": fields.get("project")}
 
 
-@endpoint("tasks.archive", writes=True)
-def archive(call: Call, tx: Tx) -> Data:
-    """Tag tasks as archived and note why."""
-    tasks = require_tasks(call, tx, call.data["tasks"])
-    actor = Actor.of(call)
-    for task in tasks:
-        said = {"status_reason": actor.reason, "status_message": actor.message}
-        _store(tx, task, _archived(task, True) | said, actor.stamp.of_change())
-    return {"archived": len(tasks)}
-
-
-@endpoint("tasks.archive_many", writes=True)
-def archive_many(call: Call, tx: Tx) -> Data:
-    """Tag tasks as archived."""
-    return _archive_many(call, tx, archived=True)
-
-
-@endpoint("tasks.unarchive_many", writes=True)
-def unarchive_many(call: Call, tx: Tx) -> Data:
-    """Bring archived tasks back."""
-    return _archive_many(call, tx, archived=False)
-
-
 @endpoint("tasks.make_public", writes=True, schema=publicity.IDS, since="2.9")
 def make_public(call: Call, tx: Tx) -> Data:
     """Let every company read tasks; until they are private again nobody may change them."""
-    tasks = require_tasks(call, tx, call.data["ids"])
+    tasks = _all_of(tx, call.data["ids"], lambda task: task["company"] == call.company)
     for task in tasks:
         tx.put("task", task | {"company": "", "company_origin": call.company})
     return {"updated": len(tasks)}
@@ -211,11 +189,7 @@ def make_public(call: Call, tx: Tx) -> Data:
 @endpoint("tasks.make_private", writes=True, schema=publicity.IDS, since="2.9")
 def make_private(call: Call, tx: Tx) -> Data:
     """Take back `tasks.make_public`."""
-    ids = list(dict.fromkeys(call.data["ids"]))
-    found = [task for id in ids if (task := tx.get("task", id)) and task.get("company_origin") == call.company]
-    if len(found) < len(ids):
-        known = {task["id"] for task in found}
-        raise _unknown(id for id in ids if id not in known)
+    found = _all_of(tx, call.data["ids"], lambda task: publicity.taken_back(task, call.company))
     for task in found:
         del task["company_origin"]
         tx.put("task", task | {"company": call.company})
@@ -226,23 +200,29 @@ def require_tasks(call: Call, tx: Tx, ids: Iterable[str], *, public: bool = Fals
     """Return tasks by id, each once.
 
     Raises:
-        ApiError: 400/101, naming all that do not exist.
+        ApiError: 400/101, naming all that do not exist; 403/21, naming those made public unless `public` says that
+            they are only read.
     """
-    wanted = dict.fromkeys(ids)
-    companies = (call.company, "") if public else (call.company,)
-    tasks = [task for id in wanted if (task := tx.get("task", id)) and task["company"] in companies]
-    if len(tasks) < len(wanted):
-        known = {task["id"] for task in tasks}
-        raise _unknown(id for id in wanted if id not in known)
+    tasks = _all_of(tx, ids, lambda task: task["company"] in (call.company, ""))
+    if not public and (guarded := [task["id"] for task in tasks if not task["company"]]):
+        raise public_only("task", guarded)
     return tasks
 
 
-def _unknown(ids: Iterable[str]) -> ApiError:
-    return ApiError(400, 101, f"Invalid task id: ids=({', '.join(ids)})")
+def _all_of(tx: Tx, ids: Iterable[str], fits: Callable[[Document], bool]) -> list[Document]:
+    """Return tasks by id, each once, if there are all of them and all of them fit."""
+    wanted = dict.fromkeys(ids)
+    tasks = [task for id in wanted if (task := tx.get("task", id)) and fits(task)]
+    if len(tasks) < len(wanted):
+        known = {task["id"] for task in tasks}
+        missing = ", ".join(id for id in wanted if id not in known)
+        raise ApiError(400, 101, f"Invalid task id: ids=({missing})")
+    return tasks
 
 
 def _update(call: Call, tx: Tx, task: Document, request: dict[str, Any]) -> Data:
     lifecycle.require_references(tx, {"project": request.get("project")}, call.company)
+    request = understood(request, call.version, task["system_tags"])
     return _changed(tx, task, task_documents.updated(request), Actor.of(call).stamp.of_change())
 
 
@@ -255,16 +235,3 @@ def _changed(tx: Tx, task: Document, fields: Fields, stamp: Fields) -> Data:
 
 def _store(tx: Tx, task: Document, fields: Fields, stamp: Fields) -> Fields:
     return lifecycle.save(tx, task, Change(fields | stamp))
-
-
-def _archived(task: Document, archived: bool) -> Fields:
-    return {"system_tags": rules.with_archived_tag(task["system_tags"], archived)}
-
-
-def _archive_many(call: Call, tx: Tx, *, archived: bool) -> Data:
-    def run(id: str) -> Data:
-        task = by_id(tx, "task", id, call.company)
-        _store(tx, task, _archived(task, archived), Actor.of(call).stamp.of_change())
-        return {"archived" if archived else "unarchived": True}
-
-    return for_each(tx, call.data["ids"], run)

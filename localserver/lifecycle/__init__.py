@@ -7,6 +7,7 @@ projects, the watchdog) call these functions. They talk to the store alone. Each
 from __future__ import annotations
 
 from localserver.lifecycle.actor import Actor
+from localserver.lifecycle.archiving import archive_task, unarchive_task
 from localserver.lifecycle.cloning import clone_task, create_task, new_task, require_references
 from localserver.lifecycle.moving import move_task, publish_models, save, stop_task
 from localserver.lifecycle.projects import ensure_project
@@ -19,18 +20,22 @@ from localserver.lifecycle.queueing import (
     requeue_lost,
 )
 from localserver.lifecycle.removal import Removal, delete_task, reset_task
+from localserver.lifecycle.steps import included_steps, is_live, steps_of
 from localserver.lifecycle.watchdog import Watch, look_after_tasks, stop_non_responsive
 
 __all__ = [
     "Actor",
     "Removal",
     "Watch",
+    "archive_task",
     "clone_task",
     "create_task",
     "delete_task",
     "dequeue_task",
     "enqueue_task",
     "ensure_project",
+    "included_steps",
+    "is_live",
     "leave_queue",
     "look_after_tasks",
     "move_task",
@@ -42,6 +47,8 @@ __all__ = [
     "require_references",
     "reset_task",
     "save",
+    "steps_of",
     "stop_non_responsive",
     "stop_task",
+    "unarchive_task",
 ]

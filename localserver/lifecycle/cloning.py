@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from localserver.errors import ApiError, validation_error
@@ -49,7 +49,8 @@ def clone_task(
         request: Overrides, named as in `tasks.clone` (`new_task_name`, `new_task_parent`, …).
 
     Raises:
-        ApiError: 400/12, 16, 201 or 800, an override is not what it must be.
+        ApiError: 400/12, 16, 201 or 800, an override is not what it must be. With `validate_references` also 400/201
+            for an input model of `source` that is gone.
     """
     request = dict(request or {})
     references = {
@@ -58,6 +59,8 @@ def clone_task(
         "models": {"input": request.get("new_task_input_models")},
     }
     require_references(tx, references, actor.company)
+    if request.get("validate_references") and request.get("new_task_input_models") is None:
+        _require_models(tx, [item["model"] for item in source["models"].get("input") or []], actor.company)
     project = None
     if request.get("new_project_name") and not request.get("new_task_project"):
         project = ensure_project(tx, request["new_project_name"], actor)
@@ -70,23 +73,28 @@ def clone_task(
 def require_references(tx: Tx, request: Mapping[str, Any], company: str) -> None:
     """Refuse a request whose project, parent task or input models do not exist.
 
+    Output models are not looked up: a task of another server names those that it has brought forth there.
+
     Raises:
         ApiError: 400/16 or 400/201.
     """
     for field, kind in (("project", "project"), ("parent", "task")):
         id = request.get(field)
-        if id and _missing(tx, kind, id, company):
+        if id and not id.startswith(DELETED) and _missing(tx, kind, id, company):
             raise ApiError(400, 16, f"Invalid value for fields (expecting {kind.title()} id): id={id}, field={field}")
     models = request.get("models") or {}
     if unknown := models.keys() - {"input", "output"}:
         raise validation_error(f"error for field 'models'. unknown field: {', '.join(sorted(unknown))}")
-    ids = [item["model"] for type in ("input", "output") for item in models.get(type) or []]
-    if nowhere := [id for id in dict.fromkeys(ids) if _missing(tx, "model", id, company)]:
+    ids = dict.fromkeys(item["model"] for item in models.get("input") or [])
+    # An exported task that is imported again still names what is gone.
+    _require_models(tx, [id for id in ids if not id.startswith(DELETED)], company)
+
+
+def _require_models(tx: Tx, ids: Iterable[str], company: str) -> None:
+    if nowhere := [id for id in ids if _missing(tx, "model", id, company)]:
         raise ApiError(400, 201, f"Invalid model id: models=({', '.join(nowhere)})")
 
 
 def _missing(tx: Tx, kind: str, id: str, company: str) -> bool:
-    if id.startswith(DELETED):  # an exported task that is imported again still names what is gone
-        return False
     document = tx.get(kind, id)
     return document is None or document.get("company") not in (company, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 
 from localserver.errors import ApiError
@@ -9,6 +10,8 @@ from localserver.lifecycle.actor import Actor
 from localserver.lifecycle.models import delete_model
 from localserver.lifecycle.projects import ensure_project, find_project
 from localserver.lifecycle.removal import delete_task
+from localserver.lifecycle.steps import CONTROLLER
+from localserver.query import untagged
 from localserver.rules import projects as rules
 from localserver.rules.tasks import ARCHIVED
 from localserver.store import Document, Tx
@@ -16,6 +19,10 @@ from localserver.times import iso
 
 AFTER_SLASH = "0"
 """The character after the slash: names from `a/` up to, not including, `a0` are those below `a`."""
+
+LISTED = "SELECT value FROM json_each(?)"
+TAGGED = "EXISTS (SELECT 1 FROM json_each(doc, '$.system_tags') WHERE value = ?)"
+ACTIVE = untagged("doc", ARCHIVED)
 
 
 def subtree(tx: Tx, project: Document) -> list[Document]:
@@ -44,8 +51,10 @@ def rename_project(tx: Tx, project: Document, name: str, actor: Actor) -> Docume
     return _place(tx, project, path, project.get("parent"), actor)
 
 
-def move_project(tx: Tx, project: Document, location: str, actor: Actor) -> None:
+def move_project(tx: Tx, project: Document, location: str, actor: Actor) -> int:
     """Move a project below the path `location` ("" is the top), which is made where it is missing.
+
+    Return how many projects have moved: those below it move along.
 
     Raises:
         ApiError: 400/12 or 407 for a bad path, 400/410 where it is there already, 400/411 for a place inside of
@@ -54,7 +63,7 @@ def move_project(tx: Tx, project: Document, location: str, actor: Actor) -> None
     path = rules.path_of(location) if location.strip(" /") else ""
     rules.require_move(project, path)
     parent = ensure_project(tx, path, actor)["id"] if path else None
-    _place(tx, project, rules.joined(path, project["basename"]), parent, actor)
+    return len(subtree(tx, _place(tx, project, rules.joined(path, project["basename"]), parent, actor)))
 
 
 def merge_projects(tx: Tx, source: Document, destination: Document | None, actor: Actor) -> tuple[int, int]:
@@ -99,11 +108,17 @@ def delete_project(tx: Tx, project: Document, actor: Actor, *, force: bool, dele
     """Delete a project and those below it; its tasks and models go too, or belong to no project any more.
 
     Raises:
-        ApiError: 400/402 or 405, it holds what is not archived (without force).
+        ApiError: 400/402, 405, 406 or 413, it holds what is not archived (without force).
     """
     ids = [item["id"] for item in subtree(tx, project)]
-    tasks, models = (contents(tx, kind, ids, archived=False) for kind in ("task", "model"))
-    rules.require_deletable(project["id"], force=force, tasks=tasks, models=models)
+    rules.require_deletable(
+        project["id"],
+        force=force,
+        tasks=contents(tx, "task", plain_projects(tx, ids), archived=False),
+        models=contents(tx, "model", ids, archived=False),
+        datasets=holders(tx, ids, "dataset"),
+        pipelines=holders(tx, ids, "pipeline"),
+    )
     done = Deletion(projects=len(ids))
     if delete_contents and force:
         _delete_contents(tx, ids, actor, done)
@@ -116,7 +131,7 @@ def delete_project(tx: Tx, project: Document, actor: Actor, *, force: bool, dele
     return done
 
 
-def contents(tx: Tx, kind: str, projects: list[str], *, archived: bool, tag: str = "", type: str = "") -> int:
+def contents(tx: Tx, kind: str, projects: list[str], *, archived: bool, report: bool | None = None) -> int:
     """Count the tasks or models in projects.
 
     Args:
@@ -124,22 +139,33 @@ def contents(tx: Tx, kind: str, projects: list[str], *, archived: bool, tag: str
         kind: "task" or "model".
         projects: Where to look; what lies below them is not looked at.
         archived: Whether archived ones count.
-        tag: A system tag that they must have.
-        type: The type of task that they must have.
+        report: Whether only reports count (True) or all but reports (False).
     """
-    tagged = "EXISTS (SELECT 1 FROM json_each(doc, '$.system_tags') WHERE value = ?)"
-    sql = f"SELECT count(*) FROM {kind} WHERE json_extract(doc, '$.project') IN ({_marks(projects)})"
-    args = list(projects)
+    sql = f"SELECT count(*) FROM {kind} WHERE json_extract(doc, '$.project') IN ({LISTED})"
     if not archived:
-        sql += f" AND NOT {tagged}"
-        args.append(ARCHIVED)
-    if tag:
-        sql += f" AND {tagged}"
-        args.append(tag)
-    if type:
-        sql += " AND json_extract(doc, '$.type') = ?"
-        args.append(type)
-    return int(tx.rows(sql, args)[0][0])
+        sql += f" AND {ACTIVE}"
+    if report is not None:
+        sql += f" AND json_extract(doc, '$.type') {'=' if report else '<>'} 'report'"
+    return int(tx.rows(sql, (json.dumps(projects),))[0][0])
+
+
+def holders(tx: Tx, projects: list[str], tag: str) -> int:
+    """Count the projects that the SDK made for a dataset or a pipeline (`tag`) and that still hold one.
+
+    A step without its pipeline's controller, or a file of a dataset's project, is none.
+    """
+    sql = (
+        f"SELECT count(*) FROM project WHERE id IN ({LISTED}) AND {TAGGED} AND EXISTS (SELECT 1 FROM task "
+        f"WHERE json_extract(task.doc, '$.project') = project.id AND {untagged('task.doc', ARCHIVED)} "
+        f"AND {TAGGED.replace('doc', 'task.doc', 1)} AND (? <> 'pipeline' OR json_extract(task.doc, '$.type') = ?))"
+    )
+    return int(tx.rows(sql, (json.dumps(projects), tag, tag, tag, CONTROLLER))[0][0])
+
+
+def plain_projects(tx: Tx, projects: list[str]) -> list[str]:
+    """Return the projects that were not made by the SDK for a dataset or a pipeline."""
+    sql = f"SELECT id FROM project WHERE id IN ({LISTED}) AND NOT {TAGGED} AND NOT {TAGGED}"
+    return [id for (id,) in tx.rows(sql, (json.dumps(projects), "dataset", "pipeline"))]
 
 
 def _delete_contents(tx: Tx, projects: list[str], actor: Actor, done: Deletion) -> None:
@@ -184,18 +210,13 @@ def _below(tx: Tx, name: str) -> list[Document]:
 
 def _reassign(tx: Tx, kind: str, projects: list[str], project: str | None, stamp: tuple[str, str]) -> int:
     change = "json_set(doc, '$.project', ?)" if project else "json_remove(doc, '$.project')"
-    args = [*([project] if project else []), *stamp, *projects]
     return tx.execute(
         f"UPDATE {kind} SET doc = json_set({change}, '$.last_change', ?, '$.last_changed_by', ?) "
-        f"WHERE json_extract(doc, '$.project') IN ({_marks(projects)})",
-        args,
+        f"WHERE json_extract(doc, '$.project') IN ({LISTED})",
+        [*([project] if project else []), *stamp, json.dumps(projects)],
     )
 
 
 def _ids(tx: Tx, kind: str, projects: list[str]) -> list[str]:
-    sql = f"SELECT id FROM {kind} WHERE json_extract(doc, '$.project') IN ({_marks(projects)}) ORDER BY rowid"
-    return [id for (id,) in tx.rows(sql, projects)]
-
-
-def _marks(values: list[str]) -> str:
-    return ",".join("?" * len(values))
+    sql = f"SELECT id FROM {kind} WHERE json_extract(doc, '$.project') IN ({LISTED}) ORDER BY rowid"
+    return [id for (id,) in tx.rows(sql, (json.dumps(projects),))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 
 from localserver.events.store import delete_task_events, event_urls
@@ -116,8 +117,8 @@ def _used_as_input(tx: Tx, models: list[str], but_for: str) -> set[str]:
         return set()
     rows = tx.rows(
         "SELECT DISTINCT model FROM task_model WHERE type = 'input' AND task <> ? "
-        f"AND model IN ({','.join('?' * len(models))})",
-        (but_for, *models),
+        "AND model IN (SELECT value FROM json_each(?))",
+        (but_for, json.dumps(models)),
     )
     return {id for (id,) in rows}
 

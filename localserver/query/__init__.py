@@ -7,18 +7,33 @@ package never talks HTTP and changes nothing; what the kinds differ in is told b
 from __future__ import annotations
 
 from localserver.query.clauses import Clause, all_of, untagged
-from localserver.query.finder import Page, by_id, count, find_all, find_all_ex, find_by_ids_ex, matching, render
+from localserver.query.finder import (
+    Page,
+    by_id,
+    condition,
+    count,
+    find_all,
+    find_all_ex,
+    find_by_ids_ex,
+    matching,
+    public_only,
+    render,
+    unknown,
+)
 
 __all__ = [
     "Clause",
     "Page",
     "all_of",
     "by_id",
+    "condition",
     "count",
     "find_all",
     "find_all_ex",
     "find_by_ids_ex",
     "matching",
+    "public_only",
     "render",
+    "unknown",
     "untagged",
 ]

@@ -69,11 +69,21 @@ def compile_query(kind: Kind, data: Data, company: str, *, cursor: int | None = 
     Raises:
         ApiError: For a malformed query.
     """
-    conditions = [_condition(kind, key, value, data) for key, value in data.items() if value not in ([], "")]
-    require_few("query", [condition for condition in conditions if condition != TRUE])
+    conditions = filters_of(kind, data)
     conditions += [_visible(kind, data), Clause("json_extract(doc, '$.company') IN (?, '')", (company,))]
     limit, offset = paging(data) if cursor is None else scrolling(data, cursor)
     return Select(kind.table, all_of(conditions), order_clause(kind, data), limit, offset)
+
+
+def filters_of(kind: Kind, data: Data) -> list[Clause]:
+    """Return the conditions that the filters of a body make.
+
+    Raises:
+        ApiError: For a malformed filter.
+    """
+    conditions = [_condition(kind, key, value, data) for key, value in data.items() if value not in ([], "")]
+    require_few("query", [condition for condition in conditions if condition != TRUE])
+    return conditions
 
 
 def field_of(kind: Kind, text: str) -> Field:

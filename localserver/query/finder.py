@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import orjson
 
 from localserver.errors import ApiError
 from localserver.ids import new_id
-from localserver.query.clauses import TRUE, Clause
-from localserver.query.compiler import compile_query
+from localserver.query.clauses import TRUE, Clause, all_of
+from localserver.query.compiler import compile_query, filters_of
 from localserver.query.kinds import KINDS, Kind
-from localserver.query.projection import projection, versioned
+from localserver.query.projection import projection
+from localserver.rules import old_clients
 from localserver.store import Document, Tx
 
 
@@ -131,6 +132,15 @@ def matching(tx: Tx, kind: str, data: Mapping[str, Any], company: str) -> list[D
     return tx.docs(statement.sql, statement.args)
 
 
+def condition(kind: str, filters: Mapping[str, Any]) -> Clause:
+    """Return the condition that some filters of a `get_all` make; nulls among them are none.
+
+    Raises:
+        ApiError: For a malformed filter.
+    """
+    return all_of(filters_of(KINDS[kind], {name: value for name, value in filters.items() if value is not None}))
+
+
 def by_id(tx: Tx, kind: str, id: str, company: str, *, public: bool = False) -> Document:
     """Return the stored document (all fields, references as ids), fresh and free to change.
 
@@ -142,19 +152,37 @@ def by_id(tx: Tx, kind: str, id: str, company: str, *, public: bool = False) -> 
         public: Whether a document made public may be returned too (reading, never changing).
 
     Raises:
-        ApiError: 400/101 task, 400/201 model, 400/401 project, 400/701 queue, 400/301 user.
+        ApiError: 400/101 task, 400/201 model, 400/401 project, 400/701 queue, 400/301 user; 403/21 for a task or
+            project made public, which may only be read.
     """
     document = tx.get(kind, id)
-    if document is None or (document.get("company") != company and not (public and not document.get("company"))):
-        spec = KINDS[kind]
-        raise ApiError(400, spec.subcode, spec.unknown.format(id=id, company=company))
-    return document
+    if document is not None and document.get("company") == company:
+        return document
+    if document is not None and not document.get("company"):
+        if public:
+            return document
+        if KINDS[kind].guarded:
+            raise public_only(kind, [id])
+    raise unknown(kind, id, company)
+
+
+def unknown(kind: str, id: str, company: str) -> ApiError:
+    """Return the 400 that answers an unknown id."""
+    spec = KINDS[kind]
+    return ApiError(400, spec.subcode, spec.unknown.format(id=id, company=company))
+
+
+def public_only(kind: str, ids: Iterable[str]) -> ApiError:
+    """Return the 403/21 that answers a change of documents made public."""
+    text = f"cannot modify public {KINDS[kind].guarded}, ids={tuple(ids)}"
+    return ApiError(403, 21, f"Forbidden (modification not allowed) ({text})")
 
 
 def render(kind: str, document: Document, version: tuple[int, int]) -> Document:
-    """Return `document` as `get_by_id` shows it: without hidden fields, metadata as a list before API 2.17."""
+    """Return `document` as `get_by_id` shows it: without hidden fields, in the shape of the client's API version."""
     concealed = KINDS[kind].concealed
-    return versioned({key: value for key, value in document.items() if key not in concealed}, version)
+    shown = old_clients.shown(document, version)
+    return {key: value for key, value in shown.items() if key not in concealed}
 
 
 def _find(tx: Tx, kind: Kind, call: Query, *, objects: bool, where: Clause = TRUE) -> Page:
@@ -167,7 +195,7 @@ def _find(tx: Tx, kind: Kind, call: Query, *, objects: bool, where: Clause = TRU
     select = compile_query(kind, data, call.company, cursor=cursor).narrowed(where)
     statement = select.statement()
     found = tx.docs(statement.sql, statement.args)
-    shown = [versioned(shape.apply(document), call.version) for document in found]
+    shown = [shape.apply(old_clients.shown(document, call.version)) for document in found]
     if objects:
         known = _referenced(tx, shape.followed(shown), call)
         shown = [shape.expand(document, lambda kind, id: known.get((kind, id))) for document in shown]

@@ -40,6 +40,8 @@ class Kind:
     """Subcode of the 400 that answers an unknown id."""
     unknown: str
     """Text of that 400, with {id} and {company}."""
+    guarded: str = ""
+    """Words of the 403 that answers a change of a public document; without them it is answered like an unknown one."""
     references: Mapping[str, str] = field(default_factory=dict)
     """Paths that hold an id of another document -> its kind ("company" is the caller's own)."""
     arrays: frozenset[str] = frozenset()
@@ -94,6 +96,7 @@ TASK = Kind(
     label="Task",
     subcode=101,
     unknown="Invalid task id: id={id}, company={company}",
+    guarded="task(s)",
     fields=_fields(
         "id company company_origin user name type status status_reason status_message status_changed comment report "
         "created started completed published active_duration parent project last_update last_change last_changed_by "
@@ -159,6 +162,7 @@ PROJECT = Kind(
     label="Project",
     subcode=401,
     unknown="Invalid project id: id={id}",
+    guarded="project(s)",
     fields=_fields(
         "id company company_origin user name basename description created last_update default_output_destination "
         "parent featured",

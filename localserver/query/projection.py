@@ -18,9 +18,6 @@ Tree = dict[str, Any]
 Resolve = Callable[[str, str], Mapping[str, Any] | None]
 """Looks a referenced document up: (kind, id) -> document."""
 
-LIST_METADATA_UNTIL = (2, 17)
-"""Metadata was a list before this API version; older clients still read it so."""
-
 
 @dataclass(frozen=True)
 class Projection:
@@ -98,14 +95,6 @@ def projection(kind: Kind, only_fields: Any, *, objects: bool) -> Projection:
     for name in negative:
         _grow(left_out, field_of(kind, name).parts)
     return Projection(kind, shown, left_out, references)
-
-
-def versioned(document: dict[str, Any], version: tuple[int, int]) -> dict[str, Any]:
-    """Return a shown document in the shape that clients of an API version know."""
-    metadata = document.get("metadata")
-    if version < LIST_METADATA_UNTIL and isinstance(metadata, dict):
-        return document | {"metadata": list(metadata.values())}
-    return document
 
 
 def _check(kind: Kind, names: Iterable[str]) -> None:

@@ -18,7 +18,7 @@ Configuration = dict[str, Item]
 PROPERTIES = "properties"
 """The section of user properties: notes on a task, changeable at any time."""
 
-LEGACY_SECTION, LEGACY_TYPE = "Args", "legacy"
+LEGACY_SECTION, LEGACY_DEFINES, LEGACY_TYPE = "Args", "TF_DEFINE", "legacy"
 
 
 def merge(current: Hyperparams, items: Iterable[Item], replace: str = "none") -> Hyperparams:
@@ -75,14 +75,25 @@ def nested(hyperparams: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Hyperp
 
 
 def from_legacy(parameters: Mapping[str, Any]) -> Hyperparams:
-    """Return the flat parameters of old clients as hyperparameters."""
-    if not parameters:
-        return {}
-    items = {
-        name: {"section": LEGACY_SECTION, "name": name, "value": str(value), "type": LEGACY_TYPE}
-        for name, value in parameters.items()
+    """Return the flat parameters of old clients as hyperparameters: `TF_DEFINE/x` has a section of its own."""
+    found: Hyperparams = {}
+    for key, value in parameters.items():
+        section, name = LEGACY_SECTION, key
+        if key.startswith(f"{LEGACY_DEFINES}/"):
+            section, name = LEGACY_DEFINES, key.removeprefix(f"{LEGACY_DEFINES}/")
+        item = {"section": section, "name": name, "value": str(value), "type": LEGACY_TYPE}
+        found.setdefault(section, {})[name] = item
+    return found
+
+
+def to_legacy(hyperparams: Hyperparams) -> dict[str, str]:
+    """Return the parameters that an old client has given, as it gave them."""
+    return {
+        f"{section}/{name}" if section == LEGACY_DEFINES else name: item.get("value", "")
+        for section in (LEGACY_SECTION, LEGACY_DEFINES)
+        for name, item in hyperparams.get(section, {}).items()
+        if item.get("type") == LEGACY_TYPE
     }
-    return {LEGACY_SECTION: items}
 
 
 def merge_configuration(current: Configuration, items: Iterable[Item], *, replace: bool = False) -> Configuration:
@@ -115,6 +126,11 @@ def named(configuration: Mapping[str, Mapping[str, Any]]) -> Configuration:
 def configuration_from_legacy(model_desc: Mapping[str, Any]) -> Configuration:
     """Return the model description of old clients as configuration objects."""
     return {name: {"name": name, "value": str(value), "type": LEGACY_TYPE} for name, value in model_desc.items()}
+
+
+def configuration_to_legacy(configuration: Configuration) -> dict[str, str]:
+    """Return the model description that an old client has given, as it gave it."""
+    return {name: item.get("value", "") for name, item in configuration.items() if item.get("type") == LEGACY_TYPE}
 
 
 def _some(items: Iterable[Any]) -> list[Any]:

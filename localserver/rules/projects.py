@@ -125,12 +125,13 @@ def require_outside(project: Project, destination: str, shown: str) -> None:
         raise ApiError(400, 411, f"{text}: project={project['id']}, parent={shown}")
 
 
-def require_deletable(project_id: str, *, force: bool, tasks: int, models: int) -> None:
+def require_deletable(project_id: str, *, force: bool, tasks: int, models: int, datasets: int, pipelines: int) -> None:
     """Refuse to delete a project in which something is left that is not archived.
 
     Raises:
-        ApiError: 400/402 for tasks, 400/405 for models.
+        ApiError: 400/402 for tasks, 400/405 for models, 400/406 for datasets, 400/413 for pipelines.
     """
-    for count, subcode, things in ((tasks, 402, "tasks"), (models, 405, "models")):
+    held = ((tasks, 402, "tasks"), (models, 405, "models"), (datasets, 406, "datasets"), (pipelines, 413, "pipelines"))
+    for count, subcode, things in held:
         if count and not force:
             raise ApiError(400, subcode, f"Project has associated {things} (use force=true): id={project_id}")

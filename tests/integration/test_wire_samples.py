@@ -51,6 +51,19 @@ def model(api: ApiClient, **fields: Any) -> str:
     return str(api("models.create", **wanted | fields)["id"])
 
 
+def public_model(api: ApiClient) -> str:
+    return published(api, "models", model(api))
+
+
+def public_project(api: ApiClient) -> str:
+    return published(api, "projects", project(api))
+
+
+def published(api: ApiClient, service: str, id: str) -> str:
+    api(f"{service}.make_public", ids=[id])
+    return id
+
+
 def draft_of_task(api: ApiClient) -> str:
     return model(api, ready=False, task=task(api))
 
@@ -100,6 +113,8 @@ MAKERS: Mapping[str, Callable[[ApiClient], str]] = {
     "task": task,
     "task_with_model": task_with_model,
     "model": model,
+    "public_model": public_model,
+    "public_project": public_project,
     "draft_of_task": draft_of_task,
     "draft_of_stopped_task": draft_of_stopped_task,
     "run": run,

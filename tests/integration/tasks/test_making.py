@@ -203,7 +203,7 @@ def test_public_tasks_are_read_but_not_changed(api: ApiClient) -> None:
     assert api.send("tasks.make_public", ids=[task]).error == (400, 101, f"Invalid task id: ids=({task})")
     assert get(api, task)["company"] == ""
     assert api("tasks.clone", task=task)["id"]
-    assert api.send("tasks.edit", task=task, comment="c").error[:2] == (400, 101)
+    assert api.send("tasks.edit", task=task, comment="c").error[:2] == (403, 21)
     assert api("tasks.make_private", ids=[task]) == {"updated": 1}
     assert api.send("tasks.make_private", ids=[task]).error == (400, 101, f"Invalid task id: ids=({task})")
     assert api("tasks.edit", task=task, comment="c")["updated"] == 1

@@ -87,6 +87,11 @@ def test_another_place() -> None:
     assert [item["name"] for item in rules.renamed_below(below, "abc/def", "new")] == ["new/x", "new/x/abc/def"]
 
 
+def deletable(*, force: bool = False, **held: int) -> None:
+    nothing = {"tasks": 0, "models": 0, "datasets": 0, "pipelines": 0}
+    rules.require_deletable("id", force=force, **nothing | held)
+
+
 REFUSALS: list[tuple[Callable[[], None], int | None]] = [
     (lambda: rules.require_rename(project("abc/def"), "abc/new"), None),
     (lambda: rules.require_rename(project("abc/def"), "new/def"), 408),
@@ -98,10 +103,12 @@ REFUSALS: list[tuple[Callable[[], None], int | None]] = [
     (lambda: rules.require_move(project("abc"), "abc"), 411),
     (lambda: rules.require_move(project("abc"), "abc/def/ghi"), 411),
     (lambda: rules.require_move(project("abc"), "abcd"), None),
-    (lambda: rules.require_deletable("id", force=False, tasks=0, models=0), None),
-    (lambda: rules.require_deletable("id", force=False, tasks=1, models=1), 402),
-    (lambda: rules.require_deletable("id", force=False, tasks=0, models=1), 405),
-    (lambda: rules.require_deletable("id", force=True, tasks=1, models=1), None),
+    (lambda: deletable(), None),
+    (lambda: deletable(tasks=1, models=1), 402),
+    (lambda: deletable(models=1, datasets=1), 405),
+    (lambda: deletable(datasets=1), 406),
+    (lambda: deletable(pipelines=1), 413),
+    (lambda: deletable(force=True, tasks=1, models=1, datasets=1, pipelines=1), None),
 ]
 
 

@@ -84,7 +84,8 @@ def test_list_filters_mean_what_they_say(
 
 TEXTS = st.sampled_from([
     *("", "-", "a", "-a", "name", "project.name", "tags.x", "hyperparams.a.b.value", "last_metrics.x.y.value", "id"),
-    *("__$all", "__$not", "__$nop", "__$zz", "[", "(?i)x", "^a$", "a" * 50, "2026-01-01", ">=2026-01-01", "<", "1", "1e999"),
+    *("__$all", "__$not", "__$nop", "__$zz", "[", "(?i)x", "^a$", "a" * 50, "2026-01-01", ">=2026-01-01", "<"),
+    *("1", "1e999"),
     *("a'b", 'a"b', "a\\b", "$.x", "%2E", "hyperparams.%2E.%24.value", "models.input.model", "\x00", "\ud800"[:0]),
 ])  # fmt: skip
 VALUES = st.recursive(
