@@ -110,14 +110,44 @@ def refuse_lost_database(data: Path) -> None:
         )
 
 
-def load_credentials(data: Path) -> Credentials:
-    """Return the server's access key, made at random where the folder has none yet."""
+def read_credentials(data: Path) -> Credentials | None:
+    """Return the server's access key; None where the folder has none yet.
+
+    Raises:
+        StartError: The file is there and does not hold one.
+    """
     path = data / "credentials.json"
-    if path.exists():
-        return Credentials(**json.loads(path.read_text(encoding="utf-8")))
-    credentials = Credentials(*new_credentials())
-    _write_private(path, json.dumps({"access_key": credentials.access_key, "secret_key": credentials.secret_key}))
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise _no_credentials(path, str(error)) from error
+    names = ("access_key", "secret_key")
+    if not isinstance(found, dict) or not all(isinstance(found.get(name), str) and found[name] for name in names):
+        raise _no_credentials(path, 'it must hold {"access_key": "…", "secret_key": "…"}')
+    return Credentials(found["access_key"], found["secret_key"])
+
+
+def load_credentials(data: Path) -> Credentials:
+    """Return the server's access key, made at random where the folder has none yet.
+
+    Raises:
+        StartError: As `read_credentials`.
+    """
+    credentials = read_credentials(data)
+    if credentials is None:
+        credentials = Credentials(*new_credentials())
+        text = json.dumps({"access_key": credentials.access_key, "secret_key": credentials.secret_key})
+        _write_private(data / "credentials.json", text)
     return credentials
+
+
+def _no_credentials(path: Path, why: str) -> StartError:
+    return StartError(
+        f"access key file {path} cannot be read: {why}\n"
+        "Hint: restore it from a backup, or delete it: the next start makes a new key, and the old one is refused"
+    )
 
 
 def write_client_configuration(settings: Settings, credentials: Credentials) -> Path:

@@ -15,6 +15,8 @@ import click
 
 from localserver.app import bind, serve
 from localserver.bootstrap import prepare_folder
+from localserver.commands.backup import backup_command, restore_command
+from localserver.commands.check import check_command
 from localserver.errors import OperatorError
 from localserver.files import FULL
 from localserver.settings import Settings
@@ -130,6 +132,10 @@ def serve_command(
     settings, sockets = bind(settings)
     _run(serve(settings, sockets, _announce, until_stdin_closes=until_stdin_closes))
     lock.close()
+
+
+for command in (backup_command, restore_command, check_command):
+    main.add_command(command)
 
 
 def _run(coroutine: object) -> None:
