@@ -25,6 +25,8 @@ API_OFFSET, WEB_OFFSET, FILES_OFFSET = 8, 80, 81
 """A port base of 8000 gives ClearML's own ports: API 8008, web 8080, files 8081."""
 
 HELP_NAMES = ["-h", "--help"]
+PRIVATE_UMASK = 0o077
+"""What the server makes, its owner alone may read: the database holds the key that signs tokens."""
 
 
 class ServeByDefault(click.Group):
@@ -128,6 +130,7 @@ def serve_command(
         "public_host": public_host,
     }
     settings = replace(settings, **{name: value for name, value in given.items() if value is not None})
+    os.umask(PRIVATE_UMASK)
     lock = prepare_folder(settings.data)
     settings, sockets = bind(settings)
     _run(serve(settings, sockets, _announce, until_stdin_closes=until_stdin_closes))
