@@ -6,6 +6,7 @@ against a text of millions of values: its size is looked at first, and what is l
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 from urllib.parse import parse_qsl
@@ -32,6 +33,10 @@ MAX_REPLY_BYTES = 256 * 2**20
 
 SLICE = 2**18
 NOT_BACKSLASH = re.compile(rb"[^\\]")
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+PYTHON_ONLY = re.compile(SURROGATE.pattern + rb"|NaN|Infinity|[0-9]{300}")
+"""What Python's `json` writes and reads, and orjson refuses: as JSON has it not, or as too large a number."""
+
 QUERY_INTEGER = re.compile(r"-?[0-9]{1,18}")
 QUERY_FLOAT = re.compile(r"-?[0-9]{1,30}\.[0-9]{1,30}")
 
@@ -129,13 +134,39 @@ def _json(text: bytes | bytearray) -> Any:
     try:
         data = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise ApiError(
-            400, 0, f"The browser (or proxy) sent a request that this server could not understand. ({error})"
-        ) from error
+        if not PYTHON_ONLY.search(text):
+            raise _not_json(error) from error
+        data = _python_json(text)
     # Text has as many brackets as it has levels at least, so that most bodies need not be walked through.
     if len(text) > MAX_DEPTH and text.count(b"[") + text.count(b"{") > MAX_DEPTH:
         _require_depth(data)
     return data
+
+
+def _python_json(text: bytes | bytearray) -> Any:
+    """Return the value of a JSON text as only Python writes it.
+
+    A lone surrogate, which is half a character (`os.fsdecode` makes them of file names that are not UTF-8), becomes
+    U+FFFD; NaN and infinities stay what they are, for the endpoint to judge.
+    """
+    try:
+        data = json.loads(text, parse_int=_number)
+        if SURROGATE.search(text):
+            whole = json.dumps(data, ensure_ascii=False).encode("utf-16-le", "surrogatepass")
+            data = json.loads(whole.decode("utf-16-le", "replace"), parse_int=_number)
+    except (ValueError, RecursionError) as error:
+        raise _not_json(error) from error
+    return data
+
+
+def _number(text: str) -> int | float:
+    """Return a whole number as orjson does: one beyond 64 bits becomes a float."""
+    number = int(text) if len(text) < 21 else None
+    return number if number is not None and -(2**63) <= number < 2**64 else float(text)
+
+
+def _not_json(error: Exception) -> ApiError:
+    return ApiError(400, 0, f"The browser (or proxy) sent a request that this server could not understand. ({error})")
 
 
 def _require_depth(data: Any) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import orjson
 
+from localserver.endpoints.events_fields import METRICS, owner_of
 from localserver.errors import ApiError, validation_error
 from localserver.events import store as events_store
-from localserver.events.owners import find_owners
 from localserver.events.pages import LAST_ROW, LogPosition, page_by_iteration, page_of_log
 from localserver.registry import Call, Data, Raw, endpoint
 from localserver.rules.events import CONTENT, LOG, SCALAR
@@ -42,7 +42,7 @@ def get_scalar_metric_data(call: Call, tx: Tx) -> Data:
 
 
 def _page(call: Call, tx: Tx, options: dict[str, Any]) -> Data:
-    owner = _owner(call, tx)
+    owner = owner_of(call, tx)
     types = [options["event_type"]] if options["event_type"] else None
     series = events_store.find_series(tx, owner, types, options.get("metrics"))
     points, console = [s for s in series if s.type != LOG], [s for s in series if s.type == LOG]
@@ -77,11 +77,11 @@ def clear_scroll(call: Call, tx: Tx) -> Data:
     return {}
 
 
-@endpoint("events.get_task_log")
+@endpoint("events.get_task_log", fields={"metrics": METRICS})
 def get_task_log(call: Call, tx: Tx) -> Data:
     """Page through a task's console by time."""
-    owner = _owner(call, tx)
-    series = events_store.find_series(tx, owner, [LOG])
+    owner = owner_of(call, tx)
+    series = events_store.find_series(tx, owner, [LOG], call.data.get("metrics"))
     batch = _batch_size(call, low=0)
     if call.version < (2, 9):
         return _old_task_log(call, tx, series, batch)
@@ -112,7 +112,7 @@ def _old_task_log(call: Call, tx: Tx, series: list[events_store.Series], batch: 
 @endpoint("events.download_task_log")
 def download_task_log(call: Call, tx: Tx) -> Raw:
     """Return a task's whole console as a file."""
-    owner = _owner(call, tx)
+    owner = owner_of(call, tx)
     series = events_store.find_series(tx, owner, [LOG])
     as_text = call.data.get("line_type") == "text"
     text_format = call.data.get("line_format", TEXT_LINE)
@@ -138,13 +138,6 @@ def _text_line(text_format: str, event: Data) -> bytes:
 def _json_line(event: Data) -> bytes:
     kept = {name: value for name, value in event.items() if name not in ("type", "task", "timestamp")}
     return orjson.dumps(kept | {"asctime": event["timestamp"]})
-
-
-def _owner(call: Call, tx: Tx) -> str:
-    if not (owner := call.data.get("task")):
-        raise validation_error("task: field is required!")
-    find_owners(tx, [owner], call.data.get("model_events", False))
-    return str(owner)
 
 
 def _batch_size(call: Call, low: int) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from localserver.endpoints.events_fields import FLAG, METRICS, TEXT, TEXTS, owner_of
 from localserver.errors import ApiError, validation_error
 from localserver.events.owners import find_owners
 from localserver.events.samples import Place, Walk, last_iterations, window
@@ -14,13 +15,9 @@ from localserver.rules.events import IMAGE, MAX_ITER, NO_ITER, PLOT
 from localserver.rules.scroll import decode_scroll, encode_scroll
 from localserver.store import Tx
 
-TEXT = {"type": "string"}
-FLAG = {"type": "boolean"}
-TEXTS = {"type": "array", "items": TEXT}
-METRICS = {
-    "type": "array",
-    "items": {"type": "object", "properties": {"metric": TEXT, "variants": TEXTS}},
-}
+MAX_ITERATIONS = 10_000
+"""A reply holds no more iterations, however many are asked for."""
+
 TASK_METRICS = {
     "type": "array",
     "minItems": 1,
@@ -55,11 +52,15 @@ MULTI_TASK_PLOTS = {
     },
 }
 
+OPTIONAL = (int, type(None))
+SAMPLE_POSITION = (str, (str, type(None)), OPTIONAL, str, str, bool, OPTIONAL, OPTIONAL)
+"""What a scroll id of one sample holds: metric and variant asked for, the stop, whether to stay there, its range."""
+
 
 @endpoint("events.get_task_plots")
 def get_task_plots(call: Call, tx: Tx) -> Data:
     """Return the plots of the last iterations of each variant."""
-    owner = _owner(call, tx)
+    owner = owner_of(call, tx)
     plots = last_iterations(tx, find_series(tx, owner, [PLOT], call.data.get("metrics")), _iterations(call))
     return {"plots": plots, "returned": len(plots), "total": len(plots), "scroll_id": None}
 
@@ -77,9 +78,8 @@ def get_multi_task_plots(call: Call, tx: Tx) -> Data:
             by_task = metrics.setdefault(plot["metric"], {}).setdefault(plot["variant"], {}).setdefault(id_, {})
             at = by_task.setdefault(str(plot.get("iter")), {"name": task.get("name"), "plots": []})
             at["plots"].append(plot)
-    returned = 0 if call.data.get("scroll_id") else total
     scroll = None if call.data.get("no_scroll") else encode_scroll("plots of tasks")
-    return {"plots": metrics, "returned": returned, "total": total, "scroll_id": scroll}
+    return {"plots": metrics, "returned": len(metrics), "total": total, "scroll_id": scroll}
 
 
 @endpoint("events.plots", schema=BY_ITERATION)
@@ -96,7 +96,7 @@ def debug_images(call: Call, tx: Tx) -> Data:
 
 def _flat_debug_images(call: Call, tx: Tx) -> Data:
     """Answer API versions below 2.7: the last iterations of each variant of one task, in one page."""
-    owner = _owner(call, tx)
+    owner = owner_of(call, tx)
     images = last_iterations(tx, find_series(tx, owner, [IMAGE]), _iterations(call))
     shown = [] if call.data.get("scroll_id") else images
     scroll = encode_scroll("images")
@@ -172,22 +172,32 @@ Render = Callable[[list[Data]], Data]
 
 
 def _sample(call: Call, tx: Tx, type_: str, render: Render) -> Data:
-    owner = _owner(call, tx)
+    owner = owner_of(call, tx)
     metric, variant = call.data["metric"], call.data.get("variant")
     walk = Walk(tx, _series(tx, owner, type_, metric, variant), by_variant=type_ == IMAGE)
     iteration = call.data.get("iteration")
     place = walk.nearest(None if iteration is None else max(NO_ITER, min(iteration, MAX_ITER)))
-    bounds = _bounds(walk, place)
     stay = call.data.get("navigate_current_metric", True)
-    scroll = encode_scroll(f"sample {type_}", metric, variant, *_position(place), stay)
-    return {"scroll_id": scroll, **render(walk.at(place) if place else []), **bounds}
+    bounds = _old_bounds(call, type_, metric, variant) or walk.extent(metric, variant or "")
+    scroll = encode_scroll(f"sample {type_}", metric, variant, *_position(place), stay, *bounds)
+    return {"scroll_id": scroll, **render(walk.at(place) if place else []), **_named(bounds)}
+
+
+def _old_bounds(call: Call, type_: str, metric: str, variant: str | None) -> tuple[int | None, int | None] | None:
+    """Return the range that a viewer was told with its scroll id: it keeps it until it asks for a fresh one."""
+    if call.data.get("refresh") or not call.data.get("scroll_id"):
+        return None
+    try:
+        position = decode_scroll(call.data["scroll_id"], f"sample {type_}", *SAMPLE_POSITION)
+    except ApiError:  # as on a genuine server, a bad one starts afresh here
+        return None
+    return (position[-2], position[-1]) if position[:2] == [metric, variant] else None
 
 
 def _next_sample(call: Call, tx: Tx, type_: str, render: Render) -> Data:
-    owner = _owner(call, tx)
-    optional = (str, type(None))
-    metric, variant, at, at_metric, at_variant, stay = decode_scroll(
-        call.data["scroll_id"], f"sample {type_}", str, optional, (int, type(None)), str, str, bool
+    owner = owner_of(call, tx)
+    metric, variant, at, at_metric, at_variant, stay, *bounds = decode_scroll(
+        call.data["scroll_id"], f"sample {type_}", *SAMPLE_POSITION
     )
     # Images step from variant to variant; plots show all variants of their metric unless one was asked for.
     asked_variant = variant if type_ == PLOT and stay else None
@@ -195,8 +205,10 @@ def _next_sample(call: Call, tx: Tx, type_: str, render: Render) -> Data:
     here = Place(at, at_metric, at_variant) if at is not None else None
     earlier, jump = call.data.get("navigate_earlier", True), call.data.get("next_iteration", False)
     place = walk.neighbour(here, earlier, jump) if here else walk.nearest(None)
-    scroll = encode_scroll(f"sample {type_}", metric, variant, *_position(place or here), stay)
-    return {"scroll_id": scroll, **render(walk.at(place) if place else []), **_bounds(walk, place or here)}
+    if (stop := place or here) is not None and (stop.metric, stop.variant) != (at_metric, at_variant):
+        bounds = list(walk.extent(stop.metric, stop.variant))
+    scroll = encode_scroll(f"sample {type_}", metric, variant, *_position(stop), stay, *bounds)
+    return {"scroll_id": scroll, **render(walk.at(place) if place else []), **_named(bounds)}
 
 
 def _series(tx: Tx, owner: str, type_: str, metric: str | None, variant: str | None) -> list[Series]:
@@ -208,20 +220,12 @@ def _position(place: Place | None) -> tuple[int | None, str, str]:
     return (place.iter, place.metric, place.variant) if place else (None, "", "")
 
 
-def _bounds(walk: Walk, place: Place | None) -> Data:
-    first, last = walk.extent(place) if place else (None, None)
-    return {"min_iteration": first, "max_iteration": last}
-
-
-def _owner(call: Call, tx: Tx) -> str:
-    if not (owner := call.data.get("task")):
-        raise validation_error("task: field is required!")
-    find_owners(tx, [owner], call.data.get("model_events", False))
-    return str(owner)
+def _named(bounds: Sequence[int | None]) -> Data:
+    return {"min_iteration": bounds[0], "max_iteration": bounds[1]}
 
 
 def _iterations(call: Call) -> int:
     iterations: int = call.data.get("iters", 1)
     if iterations < 1:
         raise validation_error(f"field=iters: {iterations} is less than 1")
-    return min(iterations, MAX_ITER)
+    return min(iterations, MAX_ITERATIONS)

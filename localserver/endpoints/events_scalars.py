@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from localserver.endpoints.events_fields import FLAG, METRICS, TEXTS
 from localserver.errors import validation_error
 from localserver.events.curves import (
     Axis,
@@ -26,11 +27,6 @@ MAX_TASKS = 100
 MAX_RAW_BATCH = 200_000
 DEFAULT_RAW_BATCH = 10_000
 
-TEXTS = {"type": "array", "items": {"type": "string"}}
-METRICS = {
-    "type": "array",
-    "items": {"type": "object", "properties": {"metric": {"type": "string"}, "variants": TEXTS}},
-}
 TASKS_AND_METRICS = {
     "type": "object",
     "required": ["tasks"],
@@ -39,7 +35,7 @@ TASKS_AND_METRICS = {
         "metrics": METRICS,
         "samples": {"type": "integer"},
         "key": {"enum": ["iter", "timestamp", "iso_time"]},
-        "model_events": {"type": "boolean"},
+        "model_events": FLAG,
         "event_type": {"enum": list(CONTENT)},
     },
 }
@@ -90,19 +86,21 @@ def _axis(call: Call) -> Axis:
 
 def _xy(call: Call, curve: Curve) -> Data:
     as_text = call.data.get("key") == "iso_time"
-    return {"x": [iso_ms(x) for x in curve.x] if as_text else curve.x, "y": curve.y}
+    label = {} if curve.x_axis_label is None else {"x_axis_label": curve.x_axis_label}
+    return {"x": [iso_ms(x) for x in curve.x] if as_text else curve.x, "y": curve.y, **label}
 
 
 @endpoint("events.scalar_metrics_iter_raw", since="2.16")
 def scalar_metrics_iter_raw(call: Call, tx: Tx) -> Data:
     """Page through a metric's points as they were reported."""
     find_owners(tx, [call.data["task"]], call.data.get("model_events", False))
-    batch, axis = call.data.get("batch_size", DEFAULT_RAW_BATCH), _axis(call)
+    axis = _axis(call)
+    batch, after = DEFAULT_RAW_BATCH, None
+    if text := call.data.get("scroll_id"):
+        after, batch = decode_scroll(text, f"raw {axis}", (int, type(None)), int)
+    batch = call.data.get("batch_size", batch)
     if not 1 <= batch <= MAX_RAW_BATCH:
         raise validation_error(f"field=batch_size: {batch} is not between 1 and {MAX_RAW_BATCH}")
-    after: int | None = None
-    if text := call.data.get("scroll_id"):
-        (after,) = decode_scroll(text, f"raw {axis}", (int, type(None)))
     series = find_series(tx, call.data["task"], [SCALAR], [call.data["metric"]])
     curves, last = page_of_points(tx, series, axis, batch, after)
     key = call.data.get("key", "iter")
@@ -113,7 +111,7 @@ def scalar_metrics_iter_raw(call: Call, tx: Tx) -> Data:
     return {
         "returned": sum(len(curve.x) for curve in curves),
         "total": count_points(tx, series) if call.data.get("count_total") else None,
-        "scroll_id": encode_scroll(f"raw {axis}", last),
+        "scroll_id": encode_scroll(f"raw {axis}", last, batch),
         "variants": variants,
     }
 
@@ -136,14 +134,14 @@ def get_task_latest_scalar_values(call: Call, tx: Tx) -> Data:
     }
 
 
-@endpoint("events.get_task_single_value_metrics")
+@endpoint("events.get_task_single_value_metrics", fields={"metrics": METRICS})
 def get_task_single_value_metrics(call: Call, tx: Tx) -> Data:
     """Return the single values of several tasks; a task without any is left out."""
     tasks = []
     for owner in find_owners(tx, call.data["tasks"], call.data.get("model_events", False)).values():
         values = [
             {"metric": series.metric, "variant": series.variant, "value": single[0], "timestamp": single[1]}
-            for series in find_series(tx, owner["id"], [SCALAR])
+            for series in find_series(tx, owner["id"], [SCALAR], call.data.get("metrics"))
             if (single := read_single(tx, series))
         ]
         if values:

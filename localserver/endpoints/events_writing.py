@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+from localserver.endpoints.events_fields import TEXTS
 from localserver.errors import ApiError
 from localserver.events import store as events_store
 from localserver.events.owners import is_locked, kind_of, record_batch, require_unlocked
 from localserver.registry import Call, Data, endpoint
-from localserver.rules.events import MAX_TIMESTAMP, Event, EventRefusedError, invalid_owner, parse_event
+from localserver.rules.events import LOG, MAX_TIMESTAMP, Event, EventRefusedError, invalid_owner, parse_event
 from localserver.store import Document, Tx
 from localserver.times import epoch_ms
 
@@ -81,10 +82,16 @@ def _delete(call: Call, tx: Tx, owner: str, is_model: bool) -> Data:
     return {"deleted": events_store.delete_task_events(tx, owner)}
 
 
-@endpoint("events.clear_task_log", writes=True)
+@endpoint("events.clear_task_log", writes=True, fields={"include_metrics": TEXTS, "exclude_metrics": TEXTS})
 def clear_task_log(call: Call, tx: Tx) -> Data:
-    """Delete a task's console lines, or those older than `threshold_sec`."""
+    """Delete a task's console lines, or those older than `threshold_sec`; only those of some metrics, or of others."""
     task, seconds = call.data["task"], call.data.get("threshold_sec", 0)
     require_unlocked(tx, task, call.company, False, call.data.get("allow_locked", False))
     before = max(-MAX_TIMESTAMP, epoch_ms(call.now) - 1000 * seconds) if seconds > 0 else None
-    return {"deleted": events_store.delete_log(tx, task, before)}
+    include, exclude = call.data.get("include_metrics"), call.data.get("exclude_metrics", [])
+    lines = [
+        series
+        for series in events_store.find_series(tx, task, [LOG])
+        if series.metric not in exclude and (not include or series.metric in include)
+    ]
+    return {"deleted": events_store.delete_log(tx, lines, before)}

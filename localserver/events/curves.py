@@ -5,13 +5,16 @@ Down-sampling happens in SQL; a point without an iteration and a single value be
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import orjson
+
 from localserver.events.pages import last_iteration_of_page
 from localserver.events.store import IDS, Series, ids_of
-from localserver.rules.events import SINGLE, bucket_width
+from localserver.rules.events import SINGLE, axis_label, bucket_width
 from localserver.store import Tx
 
 Axis = Literal["iter", "timestamp"]
@@ -40,24 +43,31 @@ class Curve:
     series: Series
     x: list[int]
     y: list[float | None]
+    x_axis_label: str | None = None
 
 
 def read_curve(tx: Tx, series: Series, axis: Axis, samples: int) -> Curve:
-    """Return a series' points if they are at most `samples`, else averages of that many buckets of equal width.
+    """Return a series' points if they are fewer than `samples`, else averages of that many buckets of equal width.
 
     A bucket starts at a multiple of its width; its x is its start. Empty buckets are left out.
     """
     rows = tx.rows(
         f"SELECT {axis}, value FROM event_scalar WHERE series = ? AND iter > {SINGLE} LIMIT ?",
-        (series.id, samples + 1),
+        (series.id, samples),
     )
-    if len(rows) > samples:
+    if len(rows) >= samples:
         first, last = _extent(tx, series, axis)
         width = bucket_width(first, last, samples)
         rows = tx.rows(_BUCKETS[axis], (series.id, first // width * width, last, width))
     elif axis != "iter":
         rows.sort(key=lambda row: row[0])
-    return Curve(series, [row[0] for row in rows], [row[1] for row in rows])
+    return Curve(series, [row[0] for row in rows], [row[1] for row in rows], _label(tx, series))
+
+
+def _label(tx: Tx, series: Series) -> str | None:
+    """Return how the sender of the last point calls the x axis."""
+    rows = tx.rows("SELECT extra FROM event_scalar WHERE series = ? ORDER BY iter DESC LIMIT 1", (series.id,))
+    return axis_label(orjson.loads((rows and rows[0][0]) or series.common))
 
 
 def _extent(tx: Tx, series: Series, axis: Axis) -> tuple[int, int]:
@@ -69,8 +79,11 @@ def _extent(tx: Tx, series: Series, axis: Axis) -> tuple[int, int]:
 def page_of_points(
     tx: Tx, series: Sequence[Series], axis: Axis, batch: int, after: int | None
 ) -> tuple[list[Curve], int | None]:
-    """Return the next raw points of several series in order of x, and the last x: a page completes its last x."""
-    low = after + 1 if after is not None else SINGLE + 1 if axis == "iter" else -(2**62)
+    """Return the next raw points of several series in order of x, and the last x: a page completes its last x.
+
+    Single values are among them, at the iteration that marks them.
+    """
+    low = after + 1 if after is not None else SINGLE if axis == "iter" else -(2**62)
     last = _last_x(tx, series, axis, batch, low)
     if last is None:
         return [], after
@@ -78,7 +91,7 @@ def page_of_points(
     for item in series:
         rows = tx.rows(
             f"SELECT {axis}, value FROM event_scalar"
-            f" WHERE series = ? AND iter > {SINGLE} AND {axis} BETWEEN ? AND ? ORDER BY {axis}",
+            f" WHERE series = ? AND iter >= {SINGLE} AND {axis} BETWEEN ? AND ? ORDER BY {axis}",
             (item.id, low, last),
         )
         if rows:
@@ -92,7 +105,7 @@ def _last_x(tx: Tx, series: Sequence[Series], axis: Axis, batch: int, low: int) 
     rows = tx.rows(
         f"""SELECT max(timestamp) FROM (
             SELECT timestamp FROM event_scalar WHERE series IN {IDS}
-            AND iter > {SINGLE} AND timestamp >= ? ORDER BY timestamp LIMIT ?)""",
+            AND iter >= {SINGLE} AND timestamp >= ? ORDER BY timestamp LIMIT ?)""",
         (ids_of(series), low, batch),
     )
     last: int | None = rows[0][0]
@@ -100,8 +113,8 @@ def _last_x(tx: Tx, series: Sequence[Series], axis: Axis, batch: int, low: int) 
 
 
 def count_points(tx: Tx, series: Sequence[Series]) -> int:
-    """Return how many points the curves of several series have."""
-    sql = f"SELECT count(*) FROM event_scalar WHERE series = ? AND iter > {SINGLE}"
+    """Return how many points pages of several series have in all."""
+    sql = f"SELECT count(*) FROM event_scalar WHERE series = ? AND iter >= {SINGLE}"
     return sum(tx.rows(sql, (item.id,))[0][0] for item in series)
 
 
@@ -125,8 +138,9 @@ def read_latest(tx: Tx, series: Series) -> Latest | None:
     if not last:
         return None
     values = [value for _, value in last if value is not None]
+    mean = math.fsum(value / len(values) for value in values) if values else None
     newest = tx.rows(f"SELECT max(timestamp) FROM event_scalar WHERE series = ? AND iter > {SINGLE}", (series.id,))
-    return Latest(series, last[0][1], sum(values) / len(values) if values else None, last[0][0], newest[0][0])
+    return Latest(series, last[0][1], mean, last[0][0], newest[0][0])
 
 
 def read_single(tx: Tx, series: Series) -> tuple[Any, int] | None:

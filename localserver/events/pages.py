@@ -33,6 +33,8 @@ def last_iteration_of_page(
     where m series have k events each, and m * k reaches the batch size, the page ends at the m-th nearest of their
     k-th iterations at the latest. Which k is good depends on how the series lie to each other; small ones are cheap.
     """
+    if not series:
+        return None
     order, beyond, within, nearest = ("DESC", "<", ">=", max) if descending else ("ASC", ">", "<=", min)
     ids = ids_of(series)
     of_window = f"FROM {table} WHERE series IN {IDS} AND iter {beyond} ? AND iter {within} ?"

@@ -104,9 +104,8 @@ def delete_task_events(tx: Tx, task_id: str) -> int:
     return deleted
 
 
-def delete_log(tx: Tx, owner: str, before_ms: int | None = None) -> int:
-    """Delete an owner's console lines, or only those older than a timestamp; return how many there were."""
-    series = find_series(tx, owner, [LOG])
+def delete_log(tx: Tx, series: Sequence[Series], before_ms: int | None = None) -> int:
+    """Delete the console lines of some series, or only those older than a timestamp; return how many there were."""
     ids = [item.id for item in series]
     if before_ms is None:
         deleted = _delete_rows(tx, "event_log", ids)
@@ -115,9 +114,9 @@ def delete_log(tx: Tx, owner: str, before_ms: int | None = None) -> int:
             tx.execute("DELETE FROM event_log WHERE series = ? AND timestamp < ?", (id_, before_ms)) for id_ in ids
         )
     tx.execute(
-        "DELETE FROM event_series WHERE owner = ? AND type = ?"
+        f"DELETE FROM event_series WHERE id IN {IDS}"
         " AND NOT EXISTS (SELECT 1 FROM event_log WHERE event_log.series = event_series.id)",
-        (owner, LOG),
+        (ids_of(series),),
     )
     return deleted
 
@@ -182,11 +181,11 @@ def count(tx: Tx, series: Sequence[Series]) -> int:
 def read_events(
     tx: Tx, series: Sequence[Series], where: str = "", args: Sequence[Any] = (), tail: str = ""
 ) -> list[Data]:
-    """Return events of one table's series as the wire shows them; `where` and `tail` are SQL of the caller."""
+    """Return events as the wire shows them; `where` and `tail` are SQL of the caller, about the table as `e`."""
     events: list[Data] = []
     names = {item.id: item for item in series}
     for table, own in by_table(series):
-        sql = f"SELECT {COLUMNS[table]} FROM {table} WHERE series IN {IDS} {where} {tail}"
+        sql = f"SELECT {COLUMNS[table]} FROM {table} AS e WHERE series IN {IDS} {where} {tail}"
         events += [render_event(names[row[0]], row) for row in tx.rows(sql, (ids_of(own), *args))]
     return events
 

@@ -7,6 +7,7 @@ are here; SQL is in `localserver.events.store`.
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import md5
@@ -36,6 +37,12 @@ MAX_ITER = 2**53
 MAX_TIMESTAMP = 2**53
 """Largest integers that every JSON client reads exactly."""
 
+MAX_NAME = 4096
+"""Longest name of a metric or variant: each stands in its task's document, which is written with every batch."""
+
+OURS = frozenset({"@timestamp", "plot_len", "source_urls"})
+"""Fields that the server adds; a sender's own are passed over."""
+
 UNKNOWN_WORKER = "<unknown>"
 MAX_SAMPLES = 6000
 DEFAULT_SAMPLES = 2000
@@ -60,6 +67,7 @@ class Event:
     content: float | str | None
     extra: str
     """JSON of every other field, the sender's own ones included."""
+    x_axis_label: str | None = None
 
 
 def parse_event(raw: Data, worker: str, now_ms: int) -> Event:
@@ -76,16 +84,18 @@ def parse_event(raw: Data, worker: str, now_ms: int) -> Event:
     type_ = raw.get("type")
     if not type_:
         raise EventRefusedError("Event must have a 'type' field")
-    if type_ not in CONTENT:
+    if not isinstance(type_, str) or type_ not in CONTENT:
         raise EventRefusedError(f"Invalid event type {_cut(type_)}")
     is_model = bool(raw.get("model_event"))
+    if is_model and type_ == LOG:
+        raise EventRefusedError("Invalid event type log (a model has no console)")
     owner = raw.get("task") or (raw.get("model") if is_model else None)
     if owner is None or owner == "":
         raise EventRefusedError("Event must have a 'task' field")
     if not isinstance(owner, str):
-        raise invalid_owner(_cut(owner), is_model)
+        raise invalid_owner(owner, is_model)
     field = CONTENT[type_]
-    known = {"type", "task", "metric", "variant", "iter", "timestamp", "allow_locked", field}
+    known = {"type", "task", "metric", "variant", "iter", "timestamp", "allow_locked", field, *OURS}
     if type_ == IMAGE:
         known.add("key")
     extra = {name: value for name, value in raw.items() if name not in known}
@@ -106,13 +116,20 @@ def parse_event(raw: Data, worker: str, now_ms: int) -> Event:
         timestamp=now_ms if timestamp is None else _integer("timestamp", timestamp, -MAX_TIMESTAMP, MAX_TIMESTAMP),
         key=_name("key", raw.get("key")) if type_ == IMAGE else "",
         content=content,
-        extra=orjson.dumps(extra).decode(),
+        extra=_json("fields", extra),
+        x_axis_label=axis_label(extra),
     )
 
 
-def invalid_owner(owner: str, is_model: bool) -> EventRefusedError:
+def axis_label(fields: Data) -> str | None:
+    """Return how an event's sender calls the x axis of its curve; None where it does not say."""
+    label = fields.get("x_axis_label")
+    return label if isinstance(label, str) else None
+
+
+def invalid_owner(owner: Any, is_model: bool) -> EventRefusedError:
     """Return the refusal of an event whose task or model does not exist or may not be changed."""
-    return EventRefusedError(f"Invalid {'model' if is_model else 'task'} id {owner}")
+    return EventRefusedError(f"Invalid {'model' if is_model else 'task'} id {_cut(owner)}")
 
 
 def plot_source_urls(plot: str) -> list[str]:
@@ -138,9 +155,9 @@ def _content(type_: str, value: Any, extra: Data) -> float | str | None:
     if type_ == VECTOR:
         if not isinstance(value, list) or not all(_is_finite(item) for item in value):
             raise EventRefusedError(f"Invalid values {_cut(value)} (a list of finite numbers is needed)")
-        return orjson.dumps(value).decode()
+        return _json("values", value)
     if isinstance(value, str):
-        return value
+        return _text(CONTENT[type_], value)
     if type_ == LOG:
         extra["msg"] = value
         return None
@@ -148,17 +165,37 @@ def _content(type_: str, value: Any, extra: Data) -> float | str | None:
 
 
 def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False
+
+
+def _json(what: str, value: Any) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError as error:  # nested too deeply, a number beyond 64 bits, half a surrogate pair
+        raise EventRefusedError(f"Invalid {what} ({error})") from None
+
+
+def _text(field: str, value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise EventRefusedError(f"Invalid {field} {_cut(value)!a} (not Unicode)") from None
+    return value
 
 
 def _name(field: str, value: Any) -> str:
     if value is None:
         return ""
-    if isinstance(value, str):
-        return value
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
-    raise EventRefusedError(f"Invalid {field} {_cut(value)} (a string is needed)")
+    if not isinstance(value, str):
+        raise EventRefusedError(f"Invalid {field} {_cut(value)} (a string is needed)")
+    if len(value) > MAX_NAME:
+        raise EventRefusedError(f"Invalid {field} {_cut(value)} (longer than {MAX_NAME} characters)")
+    return _text(field, value)
 
 
 def _integer(field: str, value: Any, low: int, high: int) -> int:
@@ -174,7 +211,7 @@ def _integer(field: str, value: Any, low: int, high: int) -> int:
 
 
 def _cut(value: Any) -> str:
-    text = value if isinstance(value, str) else repr(value)
+    text = value if isinstance(value, str) else reprlib.repr(value)
     return text if len(text) <= 40 else text[:37] + "..."
 
 
@@ -195,11 +232,17 @@ def merge_last_metrics(last_metrics: Data, scalars: Iterable[Event]) -> Data:
 
     merged = dict(last_metrics)
     valued = sorted((event for event in scalars if event.content is not None), key=names)
-    for (metric, variant), group in groupby(valued, key=names):
-        points = [(0 if event.iter == NO_ITER else event.iter, event.content) for event in group]
+    for metric, of_metric in groupby(valued, key=lambda event: event.metric):
         variants = merged[name_hash(metric)] = dict(merged.get(name_hash(metric), {}))
-        before = variants.get(name_hash(variant), {})
-        variants[name_hash(variant)] = {"metric": metric, "variant": variant, **_merged(before, points)}
+        for variant, group in groupby(of_metric, key=lambda event: event.variant):
+            events = list(group)
+            points = [(0 if event.iter == NO_ITER else event.iter, event.content) for event in events]
+            before = variants.get(name_hash(variant), {})
+            entry = {"metric": metric, "variant": variant, **_merged(before, points)}
+            labels = [event.x_axis_label for event in events if event.x_axis_label is not None]
+            if label := labels[-1] if labels else axis_label(before):
+                entry["x_axis_label"] = label
+            variants[name_hash(variant)] = entry
     return merged
 
 
@@ -209,7 +252,6 @@ def _merged(before: Data, points: list[tuple[int, Any]]) -> Data:
     low = min(points, key=lambda point: point[1])
     high = max(points, key=lambda point: point[1])
     count = before.get("count", 0)
-    total = before.get("mean_value", 0.0) * count + math.fsum(value for _, value in points)
     after = {
         "value": latest[1],
         "min_value": low[1],
@@ -219,12 +261,23 @@ def _merged(before: Data, points: list[tuple[int, Any]]) -> Data:
         "first_value": before.get("first_value", first[1]),
         "first_value_iteration": before.get("first_value_iteration", first[0]),
         "count": count + len(points),
-        "mean_value": total / (count + len(points)),
+        "mean_value": _mean(before.get("mean_value", 0.0), count, [value for _, value in points]),
     }
     for bound, beats in (("min_value", low[1].__ge__), ("max_value", high[1].__le__)):
         if bound in before and beats(before[bound]):
             after[bound], after[f"{bound}_iteration"] = before[bound], before[f"{bound}_iteration"]
     return after
+
+
+def _mean(before: float, count: int, values: list[float]) -> float:
+    """Return the mean of `count` values of mean `before` and further ones."""
+    size = count + len(values)
+    try:
+        mean = (before * count + math.fsum(values)) / size
+    except OverflowError:
+        mean = math.inf
+    # A sum can be beyond all floats where the mean is not; dividing first costs a few digits.
+    return mean if math.isfinite(mean) else before * (count / size) + math.fsum(value / size for value in values)
 
 
 def last_iteration(before: int, events: Iterable[Event]) -> int:

@@ -52,7 +52,7 @@ def test_a_plot_as_it_is_read(task: Reporter) -> None:
 
 def test_plots_of_several_tasks(plots: Reporter, api: ApiClient) -> None:
     reply = api("events.get_multi_task_plots", tasks=[plots.id], iters=2)
-    assert (reply["returned"], reply["total"]) == (5, 5)
+    assert (reply["returned"], reply["total"]) == (2, 5)
     at = reply["plots"]["A"]["a"][plots.id]
     assert list(at) == ["4", "3"]
     assert (at["4"]["name"], stops(at["4"]["plots"])) == ("reported", ["Aa4"])
@@ -116,7 +116,7 @@ def test_an_image_is_known_by_its_key(task: Reporter) -> None:
 
 
 @pytest.mark.parametrize(
-    ("iteration", "stop"), [(2, "ima2"), (4, "ima3"), (None, "ima5"), (99, "ima5"), (0, None), (2**70, "ima5")]
+    ("iteration", "stop"), [(2, "ima2"), (4, "ima3"), (None, "ima5"), (99, "ima5"), (0, None), (2**60, "ima5")]
 )
 def test_an_image_sample_is_the_nearest_before(images: Reporter, iteration: int | None, stop: str | None) -> None:
     request = {"metric": "im", "variant": "a", **({"iteration": iteration} if iteration is not None else {})}

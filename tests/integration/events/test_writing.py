@@ -50,7 +50,7 @@ def test_a_batch_without_a_good_event_is_refused(task: Reporter) -> None:
         ("nonsense", "application/json-lines", (400, 0)),
         ('{"type": "log"}\n\n{"type": "log"}', "application/json-lines", (400, 0)),
         ("[]", "application/json-lines", (400, 0)),
-        ('{"value": NaN}', "application/json-lines", (400, 0)),
+        ('{"value": NaN}', "application/json-lines", (400, 131)),
         ('{"events": []}', "application/json", (400, 131)),
         ('{"type": "log"}\n{"type": "log"}', "application/json", (400, 0)),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from typing import Any
 
 import orjson
@@ -41,7 +43,9 @@ def test_what_is_an_empty_object(body: bytes) -> None:
     assert parse_object(body) == {}
 
 
-@pytest.mark.parametrize("body", [b"{", b"[1]", b'"text"', b"\xff", b"NaN", b'{"a":NaN}'])
+@pytest.mark.parametrize(
+    "body", [b"{", b"[1]", b'"text"', b"\xff", b"NaN", b'{"a":NaN', b'{"a":"\\udc80}', b"\\ud8" * 9]
+)
 def test_what_is_no_object(body: bytes) -> None:
     refusal(parse_object, body)
 
@@ -100,6 +104,49 @@ def test_a_form_has_a_limit(small: None) -> None:
 def test_values_of_an_address(text: str, value: Any) -> None:
     assert query_value(text) == value
     assert render({"value": query_value(text)})
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        ("caf\udce9.py", "caf\ufffd.py"),
+        ("\ud83d", "\ufffd"),
+        ("\ud83dx\ude00", "\ufffdx\ufffd"),
+        ("\ude00\ud83d", "\ufffd\ufffd"),
+        ("\U0001f600 \udcff \\ud83d \x00", "\U0001f600 \ufffd \\ud83d \x00"),
+        (
+            [float("inf"), float("-inf"), 2**63, -(2**63), 2**64, 10**25, 10**400],
+            [*map(float, ("inf", "-inf")), 2**63, -(2**63), 2.0**64, 1e25, float("inf")],
+        ),
+    ],
+)
+def test_json_as_python_writes_it_is_read(sent: Any, read: Any) -> None:
+    body = json.dumps({"a": {"name \udc80": [sent]}, "plain": 1}).encode()
+    assert parse_object(body) == {"a": {"name \ufffd": [read]}, "plain": 1}
+    assert render(parse_object(body))
+
+
+def test_nan_is_read_as_such() -> None:
+    (value,) = parse_object(b'{"a":NaN}').values()
+    assert math.isnan(value)
+
+
+def test_a_number_beyond_all_floats_is_infinite() -> None:
+    assert parse_object(b'{"a":' + b"9" * 5000 + b"}") == {"a": math.inf}
+
+
+def test_deep_json_of_python_is_refused() -> None:
+    body = b'{"a":NaN,"b":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    refusal(parse_object, body)
+    refusal(parse_object, body.replace(b"[" * 100_000, b"[" * 200).replace(b"]" * 100_000, b"]" * 200))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.text(st.characters() | st.characters(categories=["Cs"])))
+def test_any_text_of_python_is_read_and_can_be_answered(text: str) -> None:
+    (read,) = parse_object(json.dumps({"a": text}).encode()).values()
+    assert len(read) <= len(text)
+    assert orjson.loads(render(read)) == read
 
 
 @settings(max_examples=30, deadline=None)

@@ -1,1 +1,0 @@
-"""Keeping a data folder for years: backup, check and repair, export, import, retention. Serves no requests."""
