@@ -21,7 +21,7 @@ from starlette.types import ASGIApp
 
 import localserver.endpoints  # noqa: F401  registers every endpoint
 from localserver import bootstrap
-from localserver.auth import COOKIE, Auth
+from localserver.auth import Auth, Presented
 from localserver.contract import Contract
 from localserver.database import FILE_NAME
 from localserver.errors import ApiError, StartError
@@ -31,6 +31,7 @@ from localserver.http.loop import LoopMonitor
 from localserver.http.status import status_routes
 from localserver.lifecycle import Watch, look_after_tasks
 from localserver.registry import Context
+from localserver.rules import roles
 from localserver.settings import Settings
 from localserver.signals import Signals
 from localserver.store import Store
@@ -96,7 +97,7 @@ async def open_api(
     try:
         credentials = bootstrap.load_credentials(settings.data)
         try:
-            auth, own = await bootstrap.load_auth(store, credentials)
+            auth = await bootstrap.load_auth(store, credentials)
         except ApiError as error:  # the database cannot be read or written
             raise StartError(error.msg) from error
         bootstrap.write_client_configuration(settings, credentials)
@@ -105,7 +106,9 @@ async def open_api(
         api = Api(store, Contract.load(), Context(settings, auth), signals)
 
         def authenticate(request: Request) -> None:
-            auth.authenticate(request.headers.get("Authorization"), request.cookies.get(COOKIE))
+            address = request.client.host if request.client else ""
+            caller = auth.authenticate(Presented.of(request.headers, request.cookies, address))
+            roles.require(caller.role, roles.GUEST if request.method in ("GET", "HEAD") else roles.USER)
 
         routes = [*status_routes(monitor), Route("/{path:path}", api.handle, methods=METHODS)]
         api_app = Starlette(routes=routes)
@@ -113,7 +116,7 @@ async def open_api(
         files_app = create_files_app(files, authenticate, settings.max_upload_bytes)
         # The pages show files under their own address and let in whom they show pages to.
         shown_files = create_files_app(files, lambda request: None, settings.max_upload_bytes)
-        yield api, auth, api_app, files_app, create_web_app(api, own, shown_files)
+        yield api, auth, api_app, files_app, create_web_app(api, auth.own, shown_files)
     finally:
         store.close()
 

@@ -1,7 +1,8 @@
 """The first start, and every start: folder, lock, company, user, access key, default queue, `clearml.conf`.
 
-The access key is made at random once and kept in `credentials.json` (0600); it is never printed. `clearml.conf` (0600)
-is written anew at each start, because it names the addresses of this start.
+The access key is made at random once and kept in `credentials.json`; it is never printed. `clearml.conf` is written
+anew at each start, because it names the addresses of this start. All of it is the server's own user's alone: modes are
+set right at each start, because folders and files may have been made, copied or restored by other programs.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ import itertools
 import json
 import os
 import secrets
+import stat
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
 import orjson
 
-from localserver.auth import Auth, Identity, Key, hash_secret, new_credentials
+from localserver.auth import Auth, Key, hash_secret, identity, new_credentials
 from localserver.database import FILE_NAME
 from localserver.errors import StartError
 from localserver.ids import new_id
@@ -27,7 +29,6 @@ from localserver.store import Store, Tx
 from localserver.times import iso, utcnow
 
 USER_NAME = "localserver"
-COMPANY_NAME = "clearml"
 
 CLEARML_CONF = """\
 # Written by localserver at each start. Use it by CLEARML_CONFIG_FILE={path}
@@ -58,14 +59,25 @@ class Credentials:
     secret_key: str
 
 
+PRIVATE = (
+    "files",
+    *(f"{FILE_NAME}{suffix}" for suffix in ("", "-wal", "-shm")),
+    "credentials.json",
+    "clearml.conf",
+    "lock",
+)
+"""What in the data folder is made its owner's alone, besides the folder itself."""
+
+
 def prepare_folder(data: Path) -> IO[str]:
     """Make the data folder and lock it for this process; the lock lives as long as the returned file is open.
 
     Raises:
-        StartError: The folder cannot be used, or another server runs on it.
+        StartError: The folder cannot be used or be kept from others, or another server runs on it.
     """
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_private(data)
         (data / "files").mkdir(exist_ok=True)
         lock = (data / "lock").open("a+", encoding="ascii")
     except OSError as error:
@@ -81,6 +93,9 @@ def prepare_folder(data: Path) -> IO[str]:
             f"data folder {data} is in use by another localserver (pid {owner})\n"
             "Hint: stop that one (task server-down) or choose another folder with --data"
         ) from error
+    for name in PRIVATE:
+        if (data / name).exists():
+            _make_private(data / name)
     try:
         lock.truncate(0)
         lock.write(str(os.getpid()))
@@ -110,14 +125,67 @@ def refuse_lost_database(data: Path) -> None:
         )
 
 
-def load_credentials(data: Path) -> Credentials:
-    """Return the server's access key, made at random where the folder has none yet."""
+def _make_private(path: Path) -> None:
+    """Let nobody but its owner read a file or folder.
+
+    Raises:
+        StartError: That is not possible, or it is a folder that everybody shares, such as /tmp.
+    """
+    state = path.stat()
+    if state.st_mode & stat.S_ISVTX:
+        raise StartError(f"data folder {path} is shared by everybody\nHint: choose a folder of its own with --data")
+    if not state.st_mode & 0o077:
+        return
+    why = "this file system keeps no modes"
+    try:
+        path.chmod(stat.S_IMODE(state.st_mode) & 0o700)
+    except PermissionError:
+        why = f"it belongs to uid {state.st_uid}, the server runs as uid {os.geteuid()}"
+    if path.stat().st_mode & 0o077:
+        raise StartError(
+            f"others can read {path}, and it cannot be kept from them: {why}\n"
+            "Hint: give it to the user that runs the server (chown), or choose another folder with --data"
+        )
+
+
+def read_credentials(data: Path) -> Credentials | None:
+    """Return the server's access key; None where the folder has none yet.
+
+    Raises:
+        StartError: The file is there and does not hold one.
+    """
     path = data / "credentials.json"
-    if path.exists():
-        return Credentials(**json.loads(path.read_text(encoding="utf-8")))
-    credentials = Credentials(*new_credentials())
-    _write_private(path, json.dumps({"access_key": credentials.access_key, "secret_key": credentials.secret_key}))
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise _no_credentials(path, str(error)) from error
+    names = ("access_key", "secret_key")
+    if not isinstance(found, dict) or not all(isinstance(found.get(name), str) and found[name] for name in names):
+        raise _no_credentials(path, 'it must hold {"access_key": "…", "secret_key": "…"}')
+    return Credentials(found["access_key"], found["secret_key"])
+
+
+def load_credentials(data: Path) -> Credentials:
+    """Return the server's access key, made at random where the folder has none yet.
+
+    Raises:
+        StartError: As `read_credentials`.
+    """
+    credentials = read_credentials(data)
+    if credentials is None:
+        credentials = Credentials(*new_credentials())
+        text = json.dumps({"access_key": credentials.access_key, "secret_key": credentials.secret_key})
+        _write_private(data / "credentials.json", text)
     return credentials
+
+
+def _no_credentials(path: Path, why: str) -> StartError:
+    return StartError(
+        f"access key file {path} cannot be read: {why}\n"
+        "Hint: restore it from a backup, or delete it: the next start makes a new key, and the old one is refused"
+    )
 
 
 def write_client_configuration(settings: Settings, credentials: Credentials) -> Path:
@@ -135,17 +203,15 @@ def write_client_configuration(settings: Settings, credentials: Credentials) -> 
     return path
 
 
-async def load_auth(store: Store, credentials: Credentials) -> tuple[Auth, Identity]:
-    """Set the database up where it is new; return its keys and the server's own user."""
+async def load_auth(store: Store, credentials: Credentials) -> Auth:
+    """Set the database up where it is new; return its users and keys, the server's own among them."""
     return await store.write(_load_auth(credentials))
 
 
-def _load_auth(credentials: Credentials) -> Callable[[Tx], tuple[Auth, Identity]]:
-    def load(tx: Tx) -> tuple[Auth, Identity]:
+def _load_auth(credentials: Credentials) -> Callable[[Tx], Auth]:
+    def load(tx: Tx) -> Auth:
         company = _setting(tx, "company", new_id)
         user = _setting(tx, "user", new_id)
-        secret = _setting(tx, "token_secret", lambda: secrets.token_hex(32))
-        own = Identity(user, company, "admin", USER_NAME, COMPANY_NAME)
         now = iso(utcnow())
         if tx.get("user", user) is None:
             tx.put("user", {"id": user, "name": USER_NAME, "company": company, "role": "admin", "created": now})
@@ -154,23 +220,35 @@ def _load_auth(credentials: Credentials) -> Callable[[Tx], tuple[Auth, Identity]
             fields = {"id": queue, "name": "default", "company": company, "user": user, "created": now}
             rest = {"last_update": now, "tags": [], "system_tags": ["default"], "entries": [], "metadata": {}}
             tx.put("queue", fields | rest)
-        tx.execute(
-            "INSERT OR IGNORE INTO credential (access_key, secret_hash, user, label) VALUES (?, ?, ?, 'localserver')",
-            (credentials.access_key, hash_secret(credentials.secret_key), user),
-        )
-        people = {doc["id"]: doc for doc in tx.docs("SELECT doc FROM user")}
+        _keep_own_key(tx, credentials, user)
+        secret = _setting(tx, "token_secret", lambda: secrets.token_hex(32))
+        people = {doc["id"]: identity(doc) for doc in tx.docs("SELECT doc FROM user")}
         keys = {
-            access_key: Key(hash_, _identity(people[owner]))
-            for access_key, hash_, owner in tx.rows("SELECT access_key, secret_hash, user FROM credential")
-            if owner in people
+            access_key: Key(hash_, owner, role)
+            for access_key, hash_, owner, role in tx.rows("SELECT access_key, secret_hash, user, role FROM credential")
         }
-        return Auth(secret, keys, dict(tx.rows("SELECT session_id, expires FROM revoked_session"))), own
+        ended = dict(tx.rows("SELECT session_id, expires FROM revoked_session"))
+        own = replace(people[user], access_key=credentials.access_key)
+        return Auth(secret, people, keys, ended, own)
 
     return load
 
 
-def _identity(person: dict[str, str]) -> Identity:
-    return Identity(person["id"], person["company"], person.get("role", "user"), person["name"], COMPANY_NAME)
+def _keep_own_key(tx: Tx, credentials: Credentials, user: str) -> None:
+    """Store the server's own key; where `credentials.json` was made anew, refuse the old one and all its tokens.
+
+    The key that signs tokens goes too: who deletes that file does so because somebody may have read the folder.
+    """
+    previous = _setting(tx, "own_key", lambda: credentials.access_key)
+    if previous != credentials.access_key:
+        tx.execute("DELETE FROM credential WHERE access_key = ?", (previous,))
+        tx.execute("DELETE FROM setting WHERE name IN ('own_key', 'token_secret')")
+        _setting(tx, "own_key", lambda: credentials.access_key)
+    tx.execute(
+        "INSERT INTO credential (access_key, secret_hash, user, label) VALUES (?, ?, ?, 'localserver') "
+        "ON CONFLICT (access_key) DO UPDATE SET secret_hash = excluded.secret_hash, user = excluded.user, role = NULL",
+        (credentials.access_key, hash_secret(credentials.secret_key), user),
+    )
 
 
 def _setting(tx: Tx, name: str, make: Callable[[], str]) -> str:

@@ -15,6 +15,8 @@ import click
 
 from localserver.app import bind, serve
 from localserver.bootstrap import prepare_folder
+from localserver.commands.backup import backup_command, restore_command
+from localserver.commands.check import check_command
 from localserver.errors import OperatorError
 from localserver.files import FULL
 from localserver.settings import Settings
@@ -23,6 +25,8 @@ API_OFFSET, WEB_OFFSET, FILES_OFFSET = 8, 80, 81
 """A port base of 8000 gives ClearML's own ports: API 8008, web 8080, files 8081."""
 
 HELP_NAMES = ["-h", "--help"]
+PRIVATE_UMASK = 0o077
+"""What the server makes, its owner alone may read: the database holds the key that signs tokens."""
 
 
 class ServeByDefault(click.Group):
@@ -126,10 +130,15 @@ def serve_command(
         "public_host": public_host,
     }
     settings = replace(settings, **{name: value for name, value in given.items() if value is not None})
+    os.umask(PRIVATE_UMASK)
     lock = prepare_folder(settings.data)
     settings, sockets = bind(settings)
     _run(serve(settings, sockets, _announce, until_stdin_closes=until_stdin_closes))
     lock.close()
+
+
+for command in (backup_command, restore_command, check_command):
+    main.add_command(command)
 
 
 def _run(coroutine: object) -> None:

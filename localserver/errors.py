@@ -6,6 +6,8 @@ server; there is no error class per code because clients branch on the numbers a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class ApiError(Exception):
     """A request that is refused.
@@ -14,13 +16,15 @@ class ApiError(Exception):
         code: HTTP status, repeated as `meta.result_code`.
         subcode: `meta.result_subcode`, the number that the SDK shows as `400/101`.
         msg: `meta.result_msg`.
+        headers: HTTP headers of the reply, e.g. `Retry-After`.
     """
 
-    def __init__(self, code: int, subcode: int, msg: str) -> None:
+    def __init__(self, code: int, subcode: int, msg: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(msg)
         self.code = code
         self.subcode = subcode
         self.msg = msg
+        self.headers = headers or {}
 
 
 class OperatorError(Exception):

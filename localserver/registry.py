@@ -12,8 +12,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from localserver.auth import Auth, Identity
+from localserver.auth import Auth, Identity, Presented
 from localserver.contract import Schema
+from localserver.rules import roles
 from localserver.settings import Settings
 from localserver.store import Tx
 
@@ -47,9 +48,12 @@ class Call:
     worker: str
     now: datetime
     context: Context
-    authorization: str | None = None
-    cookie: str | None = None
-    client_host: str = ""
+    presented: Presented = field(default_factory=Presented)
+
+    @property
+    def client_host(self) -> str:
+        """Address that the request came from."""
+        return self.presented.address
 
     @property
     def user(self) -> str:
@@ -118,6 +122,8 @@ class Endpoint:
     writes: bool
     json_lines: bool
     needs_auth: bool
+    role: str
+    """The role that reaches least far of those that may call it."""
     schema: Schema | None
     since: str
     """Oldest API version that has it; echoed as `meta.endpoint.actual_version`."""
@@ -125,6 +131,15 @@ class Endpoint:
     """Whether it may answer `WaitFor` for longer than a client's read timeout."""
     fields: Schema | None = None
     """Schemas of single fields that the endpoint's schema lacks or leaves open."""
+
+    def require_role(self, role: str) -> None:
+        """Refuse a caller who may not call this.
+
+        Raises:
+            ApiError: 403/20.
+        """
+        if self.needs_auth:
+            roles.require(role, self.role)
 
 
 ENDPOINTS: dict[str, Endpoint] = {}
@@ -136,6 +151,7 @@ def endpoint(
     writes: bool = False,
     json_lines: bool = False,
     needs_auth: bool = True,
+    role: str | None = None,
     schema: Schema | None = None,
     since: str = "1.0",
     waits: bool = False,
@@ -144,12 +160,24 @@ def endpoint(
     """Register a function as the endpoint `name` (`service.action`).
 
     A field that the function reads has a schema: in the SDK's, in `schema` instead of it, or in `fields` beside it.
+
+    Args:
+        name: The endpoint.
+        writes: Whether it changes the store; one that does not say so cannot.
+        json_lines: Whether its body may be many JSON objects, one a line.
+        needs_auth: Whether a caller has to say who they are.
+        role: Who may call it. Left out, whoever reads may read, and whoever changes things may change.
+        schema: Of the body, where the SDK has none or a wrong one.
+        since: Oldest API version that has it.
+        waits: Whether it may answer `WaitFor`.
+        fields: Schemas of fields that the SDK's lacks.
     """
+    least = role or (roles.USER if writes else roles.GUEST)
 
     def register(function: Callable[[Call, Tx], Any]) -> Callable[[Call, Tx], Any]:
         if name in ENDPOINTS:
             raise ValueError(f"endpoint {name} is registered twice")
-        ENDPOINTS[name] = Endpoint(name, function, writes, json_lines, needs_auth, schema, since, waits, fields)
+        ENDPOINTS[name] = Endpoint(name, function, writes, json_lines, needs_auth, least, schema, since, waits, fields)
         return function
 
     return register

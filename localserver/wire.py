@@ -18,7 +18,7 @@ import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
-from localserver.auth import API_VERSION, COOKIE, Identity
+from localserver.auth import API_VERSION, COOKIE, Identity, Presented
 from localserver.bodies import parse_form, parse_lines, parse_object, query_value, render
 from localserver.contract import Contract
 from localserver.errors import ApiError
@@ -91,10 +91,12 @@ class Api:
         """Run an endpoint for `identity` without HTTP.
 
         Raises:
-            ApiError: As the endpoint does.
+            ApiError: As the endpoint does, and 403/20 where `identity` may not call it.
         """
+        item = ENDPOINTS[name]
+        item.require_role(identity.role)
         call = Call(name, _without_nulls(data), data, _pair(NEWEST), identity, "", self._clock(), self.context)
-        reply = await self._run(ENDPOINTS[name], call, connected=None, finish=lambda reply: reply)
+        reply = await self._run(item, call, connected=None, finish=lambda reply: reply)
         if isinstance(reply, WithCookie):
             return reply.data
         if not isinstance(reply, dict):
@@ -162,8 +164,8 @@ class Api:
             return _envelope(trx, name, requested, since, b"{}", unexpected)
 
     async def _answer(self, request: Request, item: Endpoint, requested: str) -> Raw | WithCookie | _Rendered:
-        authorization, cookie = request.headers.get("Authorization"), request.cookies.get(COOKIE)
-        identity = self.context.auth.authenticate(authorization, cookie) if item.needs_auth else NOBODY
+        presented = Presented.of(request.headers, request.cookies, request.client.host if request.client else "")
+        identity = self._identify(item, presented)
         raw, data = await self._body(request, item)
         call = Call(
             item.name,
@@ -174,9 +176,7 @@ class Api:
             request.headers.get("X-ClearML-Worker") or request.headers.get("X-Trains-Worker") or "",
             self._clock(),
             self.context,
-            authorization,
-            cookie,
-            request.client.host if request.client else "",
+            presented,
         )
 
         async def connected() -> bool:
@@ -186,6 +186,11 @@ class Api:
         if isinstance(reply, dict):  # what is answered at the end of a wait
             return _Rendered(render(reply))
         return reply
+
+    def _identify(self, item: Endpoint, presented: Presented) -> Identity:
+        identity = self.context.auth.authenticate(presented) if item.needs_auth else NOBODY
+        item.require_role(identity.role)
+        return identity
 
     async def _run(
         self,
@@ -220,9 +225,8 @@ class Api:
                 return reply.otherwise
             # Never hand a task to a worker that has gone away meanwhile, or whose key has been revoked.
             await self._require(connected)
-            if call.authorization or call.cookie:
-                identity = self.context.auth.authenticate(call.authorization, call.cookie)
-                call = replace(call, identity=identity)
+            if connected is not None:
+                call = replace(call, identity=self._identify(item, call.presented))
 
     @staticmethod
     async def _require(connected: Callable[[], Awaitable[bool]] | None) -> None:
@@ -303,4 +307,5 @@ def _envelope(trx: str, name: str, requested: str, since: str, data: bytes, erro
         "error_data": {},
     }
     body = b"".join((b'{"meta":', orjson.dumps(meta), b',"data":', data, b"}"))
-    return Response(body, status_code=code, media_type="application/json")
+    headers = dict(error.headers) if error else None
+    return Response(body, status_code=code, media_type="application/json", headers=headers)

@@ -1,6 +1,6 @@
 """A small world as unmodified SDKs make it: a trained task, a model, datasets, a pipeline's run. Run as a script.
 
-`tests/data/old_folder.sqlite.gz` was made with it, too, by the server of commit af93724.
+`tests/data/old_folder.tar.gz` was made with it, too, by the server of commit af93724.
 No `__future__` import here: the SDK copies it into the steps, below their first statement, where it is an error.
 """
 

@@ -57,9 +57,11 @@ def logout(call: Call, tx: Tx) -> WithCookie:
     """End the presented session, if any, and clear the cookie."""
     auth = call.context.auth
     try:
-        identity = auth.authenticate(call.authorization, call.cookie)
-    except ApiError:  # logging out without a valid session is fine
-        return WithCookie({}, "")
+        identity = auth.authenticate(call.presented)
+    except ApiError as error:
+        if error.code != 401:
+            raise
+        return WithCookie({}, "")  # logging out without a valid session is fine
     end_session(call, tx, identity.session)
     return WithCookie({}, "")
 

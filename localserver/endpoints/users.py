@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
+from localserver import accounts
 from localserver.auth import SERVER_VERSION
 from localserver.errors import ApiError, validation_error
 from localserver.query import Clause, all_of, by_id, find_all, find_all_ex, render
 from localserver.registry import Call, Data, endpoint
+from localserver.rules import roles
 from localserver.rules.preferences import merged
 from localserver.store import Tx
 from localserver.times import iso
@@ -16,14 +17,11 @@ from localserver.times import iso
 ANY = {"type": "object"}
 TEXT = {"type": "string"}
 USER = {"type": "object", "required": ["user"], "properties": {"user": TEXT}}
-PERSON = ("name", "given_name", "family_name", "avatar")
-"""What a user may change about themselves."""
-
-UPDATE = {"type": "object", "required": ["user"], "properties": dict.fromkeys(("user", *PERSON), TEXT)}
+UPDATE = {"type": "object", "required": ["user"], "properties": dict.fromkeys(("user", *accounts.NAMES), TEXT)}
 CREATE = {
     "type": "object",
     "required": ["id", "name", "company"],
-    "properties": dict.fromkeys(("id", "company", "email", *PERSON), TEXT),
+    "properties": dict.fromkeys(("id", "company", "email", *accounts.NAMES), TEXT),
 }
 PREFERENCES = {"type": "object", "required": ["preferences"], "properties": {"preferences": {"type": "object"}}}
 
@@ -34,15 +32,13 @@ GETTING_STARTED = {
     "packageName": "clearml",
 }
 MAX_DOWNLOAD_ITEMS = 50_000
-ROOTS = ("admin", "root", "system")
-"""Roles that may make and delete users, and change others."""
 
 
 @endpoint("users.get_current_user", schema=ANY)
 def get_current_user(call: Call, tx: Tx) -> Data:
     """Return who calls."""
     user = by_id(tx, "user", call.user, call.company)
-    shown = {name: user[name] for name in ("id", "created", *PERSON) if name in user}
+    shown = {name: user[name] for name in ("id", "created", *accounts.NAMES) if name in user}
     return {
         "user": {**shown, "company": {"id": call.company, "name": call.company_name}, "role": call.role},
         "getting_started": GETTING_STARTED,
@@ -76,7 +72,7 @@ def get_preferences(call: Call, tx: Tx) -> Data:
     return {"preferences": by_id(tx, "user", call.user, call.company).get("preferences") or {}}
 
 
-@endpoint("users.set_preferences", writes=True, schema=PREFERENCES)
+@endpoint("users.set_preferences", writes=True, role=roles.GUEST, schema=PREFERENCES)
 def set_preferences(call: Call, tx: Tx) -> Data:
     """Set some of the calling user's preferences; the others stay."""
     user = by_id(tx, "user", call.user, call.company)
@@ -90,57 +86,38 @@ def set_preferences(call: Call, tx: Tx) -> Data:
 def update(call: Call, tx: Tx) -> Data:
     """Change a user's names; other users' only with the right to."""
     if call.data["user"] != call.user:
-        _require_root(call)
+        roles.require(call.role, roles.ADMIN)
     user = tx.get("user", call.data["user"])
-    fields = {name: call.data[name] for name in PERSON if name in call.data}
+    fields = {name: call.data[name] for name in accounts.NAMES if name in call.data}
     if user is None or user["company"] != call.company or not fields:
         return {"updated": 0, "fields": {}}
     if not str(fields.get("name", user["name"])).strip():
         raise validation_error("field=name: a user needs a name")
-    tx.put("user", user | fields)
-    # Tokens carry the name, so those made from now on have to know the new one.
-    keys = call.context.auth.keys
-    for access_key, key in keys.items():
-        if key.identity.user == user["id"] and "name" in fields:
-            keys[access_key] = replace(key, identity=replace(key.identity, user_name=fields["name"]))
+    accounts.store_user(call, tx, user | fields)
     return {"updated": 1, "fields": fields}
 
 
-@endpoint("users.create", writes=True, schema=CREATE)
+@endpoint("users.create", writes=True, role=roles.ADMIN, schema=CREATE)
 def create(call: Call, tx: Tx) -> Data:
     """Make a user, who has no access key yet."""
-    _require_root(call)
     id = call.data["id"]
     if call.data["company"] != call.company:
         raise validation_error(f"unknown company: {call.data['company']}")
     if tx.get("user", id) is not None:
         raise ApiError(400, 302, f"User id already exists: id={id}")
-    fields = {name: call.data[name] for name in ("id", "company", "email", *PERSON) if name in call.data}
-    tx.put("user", fields | {"role": "user", "created": iso(call.now)})
+    fields = {name: call.data[name] for name in ("id", "company", "email", *accounts.NAMES) if name in call.data}
+    accounts.store_user(call, tx, fields | {"role": roles.USER, "created": iso(call.now)})
     return {}
 
 
-@endpoint("users.delete", writes=True, schema=USER)
+@endpoint("users.delete", writes=True, role=roles.ADMIN, schema=USER)
 def delete(call: Call, tx: Tx) -> Data:
     """Delete a user with their access keys; what they have made stays."""
-    _require_root(call)
-    id = call.data["user"]
-    user = tx.get("user", id)
-    if user is None or user["company"] != call.company:
-        raise ApiError(400, 301, f"Invalid user id: id={id}")
-    if id == call.user:
+    user = accounts.find_user(call, tx, call.data["user"])
+    if user["id"] == call.user:
         raise validation_error("the calling user cannot delete itself")
-    tx.delete("user", id)
-    tx.execute("DELETE FROM credential WHERE user = ?", (id,))
-    keys = call.context.auth.keys
-    for access_key in [name for name, key in keys.items() if key.identity.user == id]:
-        del keys[access_key]
+    accounts.remove_user(call, tx, user)
     return {}
-
-
-def _require_root(call: Call) -> None:
-    if call.role not in ROOTS:
-        raise ApiError(403, 20, f"Forbidden (role not allowed for this endpoint): role={call.role}")
 
 
 def _active(projects: list[str] | None) -> Clause:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from localserver.lifecycle.moving import save
+from localserver.lifecycle.actor import Actor
+from localserver.lifecycle.moving import save, stop_task
 from localserver.lifecycle.queueing import requeue_lost
+from localserver.rules import lost_tasks
 from localserver.rules import tasks as rules
 from localserver.settings import Settings
-from localserver.store import Tx
+from localserver.store import Document, Tx
 from localserver.times import iso
 
 STEP = timedelta(seconds=5)
@@ -58,7 +60,7 @@ def correct_the_future(tx: Tx, now: datetime) -> None:
         "SELECT doc FROM task WHERE json_extract(doc, '$.status') = ? AND json_extract(doc, '$.last_update') > ?",
         (rules.IN_PROGRESS, late),
     ):
-        heard = {name: moment for name in rules.SIGNS_OF_LIFE if task.get(name, "") > late}
+        heard = {name: moment for name in lost_tasks.SIGNS_OF_LIFE if task.get(name, "") > late}
         tx.put("task", task | heard)
     for worker in tx.docs("SELECT doc FROM worker WHERE json_extract(doc, '$.last_activity_time') > ?", (late,)):
         tx.put("worker", worker | {"last_activity_time": moment})
@@ -73,14 +75,29 @@ def stop_non_responsive(tx: Tx, now: datetime, settings: Settings, listening_sin
         "SELECT doc FROM task WHERE json_extract(doc, '$.status') = ? AND json_extract(doc, '$.last_update') <= ?",
         (rules.IN_PROGRESS, quiet_since),
     ):
-        change = rules.non_responsive(
+        parent = tx.get("task", task["parent"]) if task.get("parent") else None
+        left_behind = lost_tasks.is_left_behind(task, parent)
+        change = lost_tasks.non_responsive(
             task,
             now,
             threshold_s=settings.watchdog_threshold_s,
             worker_lost_s=settings.worker_lost_s,
             listening_since=listening_since,
+            left_behind=left_behind,
         )
         if change is not None:
             save(tx, task, change)
             ended.append(task["id"])
+            if left_behind:
+                _stop_steps(tx, task, now, settings)
     return ended
+
+
+def _stop_steps(tx: Tx, controller: Document, now: datetime, settings: Settings) -> None:
+    """Stop what a controller that nobody stopped in person has started: no one takes up the results."""
+    by = Actor(controller["user"], "the server", controller["company"], now, lost_tasks.NON_RESPONSIVE)
+    for step in tx.docs(
+        "SELECT doc FROM task WHERE json_extract(doc, '$.parent') = ? AND json_extract(doc, '$.status') IN (?, ?)",
+        (controller["id"], rules.QUEUED, rules.IN_PROGRESS),
+    ):
+        stop_task(tx, step, by, force=False, worker_lost_s=settings.worker_lost_s)

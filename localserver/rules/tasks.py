@@ -25,6 +25,9 @@ STATUSES = (CREATED, QUEUED, IN_PROGRESS, STOPPED, CLOSED, FAILED, COMPLETED, PU
 DEVELOPMENT, ARCHIVED = "development", "archived"
 """System tags: a task run by hand on a developer's machine; one that lists should leave out."""
 
+CONTROLLER = "controller"
+"""Type of the task that runs a pipeline."""
+
 STOPPING = "stopping"
 """The status message by which an agent learns that it shall end the task."""
 
@@ -43,11 +46,6 @@ WINDS_DOWN = timedelta(minutes=1)
 
 MOVES_ON = ("moving to k8s pending", "k8s pending")
 """How the reasons begin with which the k8s glue stops and enqueues a task to hand it on to a pod: no person's wish."""
-
-SIGNS_OF_LIFE = ("last_update", "last_worker_report", "status_changed")
-"""The times at which a running task was heard of."""
-
-NON_RESPONSIVE = "Forced stop (non-responsive)"
 
 
 @dataclass(frozen=True)
@@ -361,36 +359,3 @@ def with_archived_tag(system_tags: Iterable[str], archived: bool) -> list[str]:
     """Return system tags with or without `archived`, order kept."""
     others = [tag for tag in system_tags if tag != ARCHIVED]
     return [*others, ARCHIVED] if archived else others
-
-
-def non_responsive(
-    task: Task, now: datetime, *, threshold_s: float, worker_lost_s: float, listening_since: datetime
-) -> Change | None:
-    """Return how a running task ends that nobody runs any more, or None where it may still be alive.
-
-    A task of an agent is heard of every few seconds (pings, log, worker reports): when both it and its worker have
-    been silent for `worker_lost_s`, the worker is gone and the task has *failed*, so that a pipeline's retry rule
-    applies. A task of no agent may belong to a sleeping laptop: it is *stopped* after `threshold_s`.
-
-    The reason is ClearML's own text. The message is not: a pipeline controller takes a task stopped with exactly that
-    message for a running one and would wait for ever.
-
-    Args:
-        task: A task in progress.
-        now: The time.
-        threshold_s: Silence that no running task keeps.
-        worker_lost_s: Silence that no agent's task keeps.
-        listening_since: When the server began to listen: nobody can be heard before.
-    """
-    heard = [parse(task.get(name) or "") for name in SIGNS_OF_LIFE]
-    last = max(time for time in (*heard, listening_since) if time is not None)
-    silence = (now - last).total_seconds()
-    worker = task.get("last_worker")
-    if worker and silence >= worker_lost_s:
-        text = f"No sign of life from worker {worker} or its task for {silence:.0f} s: the worker was lost"
-        action = "stopped" if STOP_ASKED in task else "failed"
-    elif silence >= threshold_s:
-        text, action = f"No sign of life from the task for {silence:.0f} s", "stopped"
-    else:
-        return None
-    return moved(action, task, Stamp(task.get("user", ""), now, NON_RESPONSIVE, text), force=True)

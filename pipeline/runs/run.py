@@ -30,6 +30,9 @@ STOP_PATIENCE_S = 15.0
 REVIVAL_S = 6.0
 """How long a starting agent can bring a stopped task back to life: its next look at the task is within 5 s."""
 
+LEFT_BEHIND_S = 30.0
+"""How long a pipeline inside a failed run may take to notice; it looks every few seconds, and stops its steps then."""
+
 ABORT_REASON = "user aborted"
 
 
@@ -158,6 +161,7 @@ def _watch(
 ) -> RunState:
     away_since: float | None = None
     left_since: float | None = None
+    behind_since: float | None = None
     while True:
         try:
             state = fetch(server, run_id, settings.definition)
@@ -174,6 +178,12 @@ def _watch(
         observer.update(state)
         if state.ended:
             return _settled(server, state, process, observer)
+        if _leaves_pipeline_behind(state):
+            # An agent ends a controller by SIGKILL, and with it a pipeline that runs beside it: nobody else would tell.
+            behind_since = behind_since or time.monotonic()
+            if state.status == run_records.ABORTED or time.monotonic() - behind_since > LEFT_BEHIND_S:
+                observer.note(f"the controller has ended ({state.status}): aborting the pipeline inside it")
+                return _settled(server, abort(server, run_id), process, observer)
         if settings.mode != QUEUE and not process.alive:
             # The process is gone and the server still shows a running controller: it was killed, or died reporting.
             left_since = left_since or time.monotonic()
@@ -189,6 +199,14 @@ def _watch(
                 hint="give it more time: --timeout SECONDS; or look at the queue: task server-status",
             )
         time.sleep(LOOK_EVERY_S)
+
+
+def _leaves_pipeline_behind(state: RunState) -> bool:
+    """Return whether the controller has ended while a pipeline inside it, or a step of that one, goes on."""
+    members = [member for step in state.steps if step.inner for member in step.family()]
+    return state.status in run_records.ENDED and any(
+        member.status in (run_records.QUEUED, run_records.RUNNING) for member in members
+    )
 
 
 def _settled(server: ClearmlServer, state: RunState, process: ControllerProcess, observer: Observer) -> RunState:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from localserver.pytest_plugin import ClearmlServer
+from tests import durability
 from tests.api_client import ApiClient
 
 pytestmark = pytest.mark.integration
@@ -45,6 +46,13 @@ def test_every_answered_write_survives_kill_9(clearml_server_factory: Factory) -
     client = ApiClient(server.api_url, server.credentials)
     for id in answered:
         assert client.send("projects.get_by_id", project=id).status == 200
+
+
+def test_nothing_answered_is_lost_by_kills_under_load(tmp_path: Path) -> None:
+    """`task test-durability` does this more often."""
+    written, problems = durability.run(tmp_path / "data", kills=2, seed=10)
+    assert problems == []
+    assert written > 0
 
 
 def test_uploaded_file_survives_kill_9(clearml_server_factory: Factory) -> None:

@@ -370,6 +370,16 @@ def test_aborting_a_pipeline_aborts_its_steps(web: Web, api: ApiClient, controll
     assert [status_of(api, task) for task in (controller, *steps)] == ["stopped", "stopped", "stopped", "created"]
 
 
+def test_aborting_a_pipeline_aborts_the_steps_of_one_inside_it(web: Web, api: ApiClient, controller: str) -> None:
+    api("tasks.started", task=controller)
+    inner = make_task(api, "inner", parent=controller, type="controller")
+    step = make_task(api, "inner step", parent=inner)
+    for task in (inner, step):
+        api("tasks.started", task=task)
+    assert web.post(f"/tasks/{controller}/abort", steps="1").status_code == 303
+    assert [status_of(api, task) for task in (controller, inner, step)] == ["stopped"] * 3
+
+
 def test_a_task_whose_worker_does_not_answer_can_be_marked_aborted(web: Web, api: ApiClient) -> None:
     task = make_task(api)
     api("tasks.started", task=task)

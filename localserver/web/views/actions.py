@@ -127,14 +127,19 @@ def act(visit: Visit) -> Response:
 
 
 def _abort(visit: Visit, task: Json, form: dict[str, str]) -> Response:
-    """Abort a task; of a pipeline also the steps, which would otherwise run on without a controller."""
+    """Abort a task; of a pipeline also the steps, which would otherwise run on without a controller.
+
+    The steps of a step that is a pipeline itself are aborted too.
+    """
     visit.call("tasks.stop", {"task": task["id"], "status_reason": REASON})
-    if runs.is_pipeline(task) and form.get("steps"):
-        steps = find_tasks(
-            visit, {"parent": [task["id"]], "status": ["queued", "in_progress"]}, size=1000, fields=["status"]
-        )
-        for step in steps:
-            visit.call("tasks.stop", {"task": step["id"], "status_reason": "pipeline aborted"})
+    parents = {task["id"]} if runs.is_pipeline(task) and form.get("steps") else set()
+    aborted = set(parents)
+    while parents:
+        live = {"parent": sorted(parents), "status": ["queued", "in_progress"]}
+        parents = {step["id"] for step in find_tasks(visit, live, size=1000, fields=["status"])} - aborted
+        aborted |= parents
+        for step in parents:
+            visit.call("tasks.stop", {"task": step, "status_reason": "pipeline aborted"})
     after = (load(visit))["status"]
     return visit.redirect(f"/tasks/{task['id']}", "abort" if after == "in_progress" else "aborted")
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 
+from localserver.auth import Presented
 from localserver.errors import ApiError
 from localserver.web.site import SESSION_COOKIE, Visit
 from localserver.web.views.home import home
@@ -32,10 +33,15 @@ def login(visit: Visit) -> Response:
     access_key, secret_key = (str(sent.get(name) or "").strip() for name in ("access_key", "secret_key"))
     after = own_path(str(sent.get("next") or "/"))
     basic = base64.b64encode(f"{access_key}:{secret_key}".encode()).decode()
+    auth = visit.site.api.context.auth
+    address = request.client.host if request.client else ""
     try:
-        token = visit.site.api.context.auth.login(f"Basic {basic}", None, SESSION_S)
-    except ApiError:
-        return _form(visit, after, problem="This access key and secret key do not belong together.", code=401)
+        token = auth.issue(auth.authenticate(Presented(f"Basic {basic}", address=address)), SESSION_S)
+    except ApiError as error:
+        wrong = "This access key and secret key do not belong together."
+        refusal = _form(visit, after, problem=error.msg if error.code == 429 else wrong, code=error.code)
+        refusal.headers.update(error.headers)
+        return refusal
     response = RedirectResponse(after, status_code=303)
     secure = request.url.scheme == "https" or request.headers.get("X-Forwarded-Proto") == "https"
     response.set_cookie(SESSION_COOKIE, token, max_age=SESSION_S, httponly=True, samesite="lax", secure=secure)

@@ -87,6 +87,38 @@ def test_only_tasks_that_nobody_runs_any_more_are_ended(look: Any) -> None:
     assert after["waiting"]["status"] == "queued"
 
 
+def test_what_a_dead_controller_leaves_beside_it_ends_with_its_steps(in_store: Any) -> None:
+    """An agent kills the tree of a controller's process; the pipeline inside it and local steps have no worker."""
+    silent = {"status": "in_progress", "last_update": ago(121)}
+    reported = {"last_worker": "host:1", "last_worker_report": ago(5)}
+    tasks = {
+        "outer": {"type": "controller", "status": "stopped"},
+        "inner": silent | {"type": "controller", "parent": "outer"},
+        "its step": {"status": "in_progress", "parent": "inner", "last_update": ago(5)} | reported,
+        "its next step": {"status": "queued", "parent": "inner"},
+        "its last step": {"status": "completed", "parent": "inner"},
+        "by hand": silent | {"parent": "outer", "system_tags": ["development"]},
+        "heard of": silent | {"parent": "outer", "last_update": ago(60)},
+        "good": {"type": "controller", "status": "completed"},
+        "of a good one": silent | {"parent": "good"},
+        "training": {"type": "training", "status": "stopped"},
+        "of no pipeline": silent | {"parent": "training"},
+    }
+
+    def run(tx: Tx) -> dict[str, Any]:
+        put_tasks(tx, tasks)
+        tx.put("queue", {"id": "q1", "name": "q1", "entries": [{"task": "its next step", "added": ago(9)}]})
+        stop_non_responsive(tx, NOW, SETTINGS, START)
+        found = {id: tx.get("task", id) or {} for id in tasks}
+        after = {id: task["status"] for id, task in found.items() if task["status"] != tasks[id]["status"]}
+        return after | {
+            "asked": found["its step"].get("status_message"),
+            "q1": (tx.get("queue", "q1") or {})["entries"],
+        }
+
+    assert in_store(run) == {"inner": "stopped", "its next step": "stopped", "asked": "stopping", "q1": []}
+
+
 def test_nobody_is_ended_for_the_time_in_which_the_server_was_down(look: Any) -> None:
     quiet = AGENT | {"last_update": ago(9000), "last_worker_report": ago(9000)}
     assert look({"t1": quiet}, NOW - timedelta(seconds=60))[0] == []

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from localserver.errors import ApiError
+from localserver.rules import lost_tasks
 from localserver.rules import tasks as rules
 from localserver.rules.task_documents import empty_task
 from localserver.times import iso
@@ -217,7 +218,7 @@ AGENT = {"last_worker": "host:1", "last_worker_report": iso(NOW - timedelta(hour
     ],
 )
 def test_who_is_taken_for_dead(task: rules.Task, since_s: float, status: str | None) -> None:
-    change = rules.non_responsive(
+    change = lost_tasks.non_responsive(
         task, NOW, threshold_s=7200, worker_lost_s=120, listening_since=NOW - timedelta(seconds=since_s)
     )
     assert (change.fields["status"] if change else None) == status
@@ -225,7 +226,7 @@ def test_who_is_taken_for_dead(task: rules.Task, since_s: float, status: str | N
 
 def test_the_dead_are_not_worded_as_a_pipeline_controller_would_wait_for() -> None:
     """The SDK takes a task stopped with exactly this message for one that will come back, without a deadline."""
-    change = rules.non_responsive(
+    change = lost_tasks.non_responsive(
         quiet(8000, **AGENT), NOW, threshold_s=7200, worker_lost_s=120, listening_since=NOW - timedelta(days=1)
     )
     assert change is not None

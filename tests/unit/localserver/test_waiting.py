@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -52,8 +53,8 @@ def play(folder: Path, scene: Callable[[World, Callable[[float], None]], Awaitab
     async def run() -> None:
         store = Store(folder / "server.sqlite")
         try:
-            auth, own = await bootstrap.load_auth(store, bootstrap.Credentials("key", "secret"))
-            own = Identity(own.user, own.company, own.role, session="of the worker")
+            auth = await bootstrap.load_auth(store, bootstrap.Credentials("key", "secret"))
+            own = replace(auth.own, session="of the worker")
             signals = Signals()
             store.on_commit(signals.fire_from_thread)
             context = Context(Settings(folder, poll_wait_s=30), auth)
@@ -114,7 +115,7 @@ def test_a_worker_that_waits_shows_that_it_lives(tmp_path: Path) -> None:
 def test_a_waiting_request_ends_with_its_access_key(tmp_path: Path) -> None:
     async def scene(world: World, go_on: Callable[[float], None]) -> None:
         auth = world.api.context.auth
-        token = auth.issue("key", world.own)
+        token = auth.issue(world.own)
         waiting = asyncio.create_task(world.api.handle(poll_request(token, world.queue)))
         await asyncio.sleep(0.05)
         assert not waiting.done()

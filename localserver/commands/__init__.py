@@ -1,0 +1,1 @@
+"""The sub-commands beside `serve`: arguments to calls, results to text and exit codes."""

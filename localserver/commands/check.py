@@ -1,0 +1,64 @@
+"""`check`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from localserver.commands.progress import Progress
+from localserver.upkeep import check as checking
+from localserver.upkeep.repair import repair
+
+DAMAGED = 1
+
+
+@click.command("check")
+@click.argument("data", type=click.Path(path_type=Path, file_okay=False, exists=True), metavar="DIR")
+@click.option("--quick", is_flag=True, help="Leave out stored files, and the comparison of indexes with tables.")
+@click.option("--repair", "mend", is_flag=True, help="Repair what can be; the database as it was is kept beside it.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def check_command(data: Path, quick: bool, mend: bool, as_json: bool) -> None:
+    r"""Say what is wrong with data folder DIR; its server may run, except with --repair.
+
+    \b
+    Example:
+        python -m localserver check ./data
+
+    Damage is what is lost or wrong, a note what a person may want to know.
+    Exit codes: 0 no damage, 1 damage, 10 the folder cannot be checked.
+    """
+    tell = Progress(as_json)
+    findings = checking.check(data, tell, quick=quick)
+    if mend:
+        for line in repair(data, findings, tell):
+            click.echo(line, err=as_json)
+        findings = checking.check(data, tell, quick=quick)
+    if as_json:
+        click.echo(checking.as_json(findings))
+    else:
+        _print(data, findings)
+    if checking.is_damaged(findings):
+        sys.exit(DAMAGED)
+
+
+def _print(data: Path, findings: list[checking.Finding]) -> None:
+    for finding in findings:
+        click.echo(f"{finding.level}: {finding.text}" + (f": {finding.count}" if finding.examples else ""))
+        for name in finding.examples:
+            click.echo(f"    {name}")
+        if finding.count > len(finding.examples) > 0:
+            click.echo(f"    … and {finding.count - len(finding.examples)} more")
+        if finding.repair:
+            click.echo(f"    --repair: {REPAIRS[finding.repair]}")
+    if not findings:
+        click.echo(f"{data}: nothing found")
+
+
+REPAIRS = {
+    "chmod": "makes the folder its owner's alone",
+    "rebuild": "makes a new database of all that can be read, and lists what cannot",
+    "unlink": "takes the reference away",
+    "delete": "deletes them",
+}

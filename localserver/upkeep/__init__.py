@@ -1,0 +1,1 @@
+"""Keeping a data folder for years: backup, check and repair, export, import, retention. Serves no requests."""

@@ -1,0 +1,261 @@
+"""What is wrong with a data folder: damage, which loses something, and notes, which a person may want to know."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from localserver.bootstrap import read_credentials, refuse_lost_database
+from localserver.database import (
+    Connection,
+    applied_steps,
+    connect_read_only,
+    integrity_problems,
+    reading,
+    scripts,
+)
+from localserver.errors import OperatorError
+from localserver.lifecycle.removal import DELETED
+from localserver.store import KINDS, Tx
+from localserver.upkeep.folders import FILES, Tell, require_data_folder, stored_files
+from localserver.upkeep.naming import PAGE, all_named, host_of, stored_name
+
+DAMAGE, NOTE = "damage", "note"
+EXAMPLES = 10
+"""Names kept of each kind of finding."""
+
+REFERENCES = (
+    # kind, path of the reference, kind referred to, level
+    ("task", "$.project", "project", DAMAGE),
+    ("model", "$.project", "project", DAMAGE),
+    ("project", "$.parent", "project", DAMAGE),
+    ("task", "$.parent", "task", NOTE),  # clients may name any parent
+    ("model", "$.task", "task", NOTE),
+)
+
+
+@dataclass
+class Finding:
+    """One kind of trouble: what, how often, a few names, and what `--repair` does about it."""
+
+    level: str
+    code: str
+    text: str
+    repair: str | None = None
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def add(self, name: str) -> None:
+        """Count one more."""
+        self.count += 1
+        if len(self.examples) < EXAMPLES:
+            self.examples.append(name)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for scripts."""
+        return asdict(self)
+
+
+def check(data: Path, tell: Tell, *, quick: bool = False) -> list[Finding]:
+    """Look through a data folder, on which a server may run.
+
+    Args:
+        data: Data folder.
+        tell: Told of the progress.
+        quick: Leave out the stored files and the comparison of indexes with tables.
+
+    Raises:
+        UpkeepError: It is no data folder.
+    """
+    try:
+        refuse_lost_database(data)
+    except OperatorError as error:
+        return [_counted(Finding(DAMAGE, "database-lost", str(error)))]
+    database = require_data_folder(data)
+    findings = [*_folder(data)]
+    tell("reading the database through")
+    findings += _guarded(database, lambda: _pages(database, full=not quick))
+    parts: list[Callable[[Tx, Connection], Iterable[Finding]]] = [_schema, _documents, _references, _queues, _events]
+    if not quick:
+        parts.append(lambda tx, connection: _files(data, tx))
+    for part in parts:
+        tell(f"looking at {part.__name__.strip('_<>')}")
+
+        def look(part: Callable[[Tx, Connection], Iterable[Finding]] = part) -> list[Finding]:
+            with closing(connect_read_only(database)) as connection:
+                connection.execute("BEGIN")
+                return list(part(Tx(connection), connection))
+
+        # The same damage stops several looks: it is told once.
+        findings += [finding for finding in _guarded(database, look) if finding not in findings]
+    return [finding for finding in findings if finding.count]
+
+
+def is_damaged(findings: Iterable[Finding]) -> bool:
+    """Say whether anything is lost or wrong."""
+    return any(finding.level == DAMAGE for finding in findings)
+
+
+def _guarded(database: Path, look: Callable[[], list[Finding]]) -> list[Finding]:
+    """Return what a look finds; where the database cannot be read there, that is the finding."""
+    try:
+        with reading(database):
+            return look()
+    except (OperatorError, orjson.JSONDecodeError) as error:
+        text = str(error).splitlines()[0]
+        return [_counted(Finding(DAMAGE, "database-unreadable", text, repair="rebuild"))]
+
+
+def _counted(finding: Finding, *names: str) -> Finding:
+    for name in names:
+        finding.add(name)
+    finding.count = finding.count or 1
+    return finding
+
+
+def _folder(data: Path) -> Iterator[Finding]:
+    if data.stat().st_mode & 0o077:
+        yield _counted(Finding(NOTE, "open-folder", f"others on this machine may look into {data}", repair="chmod"))
+    try:
+        if read_credentials(data) is None:
+            yield _counted(Finding(NOTE, "no-credentials", f"{data} has no credentials.json; the next start makes one"))
+    except OperatorError as error:
+        yield _counted(Finding(DAMAGE, "credentials-unreadable", str(error).splitlines()[0]))
+
+
+def _pages(database: Path, *, full: bool) -> list[Finding]:
+    with closing(connect_read_only(database)) as connection:
+        problems = integrity_problems(connection, full=full)
+        foreign = connection.execute("PRAGMA foreign_key_check").fetchall()
+    finding = Finding(
+        DAMAGE, "damaged-pages", f"{database} is damaged: pages or indexes are not sound", repair="rebuild"
+    )
+    for line in [*problems, *(f"row {row} of {table} refers to nothing" for table, row, *_ in foreign)]:
+        finding.add(line)
+    return [finding]
+
+
+def _schema(tx: Tx, connection: Connection) -> Iterator[Finding]:
+    applied, known = applied_steps(connection), scripts()
+    newer = Finding(
+        DAMAGE, "newer-schema", "the database was written by a newer version; this one does not know its steps"
+    )
+    older = Finding(NOTE, "older-schema", "the next start brings the database up to date by the steps")
+    for number in sorted(applied - known.keys()):
+        newer.add(str(number))
+    for number in sorted(known.keys() - applied):
+        older.add(known[number][0])
+    yield from (newer, older)
+
+
+def _documents(tx: Tx, connection: Connection) -> Iterator[Finding]:
+    finding = Finding(DAMAGE, "bad-documents", "documents are not valid JSON or carry another id", repair="rebuild")
+    for kind in KINDS:
+        last = -1
+        query = f"SELECT rowid, id, CAST(doc AS BLOB) FROM {kind} WHERE rowid > ? ORDER BY rowid LIMIT {PAGE}"
+        while rows := tx.rows(query, (last,)):
+            for last, id, text in rows:  # noqa: B007  the last one is where the next page begins
+                try:
+                    document = orjson.loads(text)
+                except orjson.JSONDecodeError as error:
+                    finding.add(f"{kind} {id}: {error}")
+                    continue
+                if not isinstance(document, dict) or document.get("id") != id:
+                    finding.add(f"{kind} {id}: its document is not its own")
+    yield finding
+
+
+def _references(tx: Tx, connection: Connection) -> Iterator[Finding]:
+    for kind, path, target, level in REFERENCES:
+        name = path.removeprefix("$.")
+        repair = "unlink" if level == DAMAGE else None
+        finding = Finding(level, f"{kind}-without-{name}", f"{kind}s name a {name} that is not there", repair=repair)
+        for id, missing in tx.rows(
+            f"SELECT id, json_extract(doc, '{path}') AS ref FROM {kind} WHERE json_valid(doc) AND ref IS NOT NULL"
+            f" AND ref <> '' AND substr(ref, 1, {len(DELETED)}) <> '{DELETED}' AND NOT EXISTS"
+            f" (SELECT 1 FROM {target} AS other WHERE other.id = json_extract({kind}.doc, '{path}'))"
+        ):
+            finding.add(f"{kind} {id}: {missing}")
+        yield finding
+    finding = Finding(NOTE, "task-without-model", "tasks name models that are not there")
+    for task, model in tx.rows(
+        f"SELECT task, model FROM task_model WHERE substr(model, 1, {len(DELETED)}) <> '{DELETED}'"
+        " AND NOT EXISTS (SELECT 1 FROM model WHERE id = task_model.model)"
+    ):
+        finding.add(f"task {task}: {model}")
+    yield finding
+
+
+def _queues(tx: Tx, connection: Connection) -> Iterator[Finding]:
+    entries = (
+        "SELECT queue.id, json_extract(entry.value, '$.task') FROM queue, json_each(queue.doc, '$.entries') AS entry"
+    )
+    absent = Finding(DAMAGE, "entry-without-task", "queues hold entries of tasks that are not there", repair="unlink")
+    waiting = {}
+    for queue, task in tx.rows(entries):
+        waiting[task] = queue
+        if tx.get("task", task) is None:
+            absent.add(f"queue {queue}: {task}")
+    yield absent
+    handed_out = {task for (task,) in tx.rows("SELECT task FROM handed_out")}
+    stuck = Finding(NOTE, "queued-nowhere", "tasks are queued but in no queue; enqueue them again")
+    for (task,) in tx.rows("SELECT id FROM task WHERE json_extract(doc, '$.status') = 'queued'"):
+        if task not in waiting and task not in handed_out:
+            stuck.add(f"task {task}")
+    yield stuck
+
+
+def _events(tx: Tx, connection: Connection) -> Iterator[Finding]:
+    finding = Finding(NOTE, "events-without-owner", "events are left of tasks or models that are gone", repair="delete")
+    for (owner,) in tx.rows(
+        "SELECT DISTINCT owner FROM event_series WHERE NOT EXISTS (SELECT 1 FROM task WHERE id = owner)"
+        " AND NOT EXISTS (SELECT 1 FROM model WHERE id = owner)"
+    ):
+        finding.add(f"events of {owner}")
+    yield finding
+
+
+def _files(data: Path, tx: Tx) -> Iterator[Finding]:
+    present = {name: status.st_size for name, status in stored_files(data / FILES)}
+    own = own_hosts(data)
+    missing = Finding(DAMAGE, "missing-files", f"files are named but not in {data / FILES}; a backup may have them")
+    elsewhere = Finding(
+        NOTE, "files-elsewhere", "files are named under other addresses than this server's; not looked at"
+    )
+    named: set[str] = set()
+    for item in all_named(tx):
+        name = stored_name(item.url)
+        if name in present:
+            named.add(name or "")
+        elif name is not None and host_of(item.url) in own:
+            missing.add(f"{item.owner}: {name}")
+        elif name is not None:
+            elsewhere.add(f"{item.owner}: {item.url}")
+    yield from (missing, elsewhere)
+    stray = {name: size for name, size in present.items() if name not in named}
+    text = f"stored files that no artifact, model or debug sample names ({sum(stray.values())} bytes)"
+    finding = Finding(NOTE, "stray-files", text)
+    for name in sorted(stray):
+        finding.add(name)
+    yield finding
+
+
+def own_hosts(data: Path) -> set[str]:
+    """Return under which address clients are told to find the stored files, by the last start."""
+    try:
+        text = (data / "clearml.conf").read_text(encoding="utf-8")
+    except OSError:
+        return set()
+    return set(re.findall(r'^\s*files_server:\s*"?([^"\s]+)', text, re.MULTILINE))
+
+
+def as_json(findings: list[Finding]) -> str:
+    """Return findings for scripts."""
+    return json.dumps({"damaged": is_damaged(findings), "findings": [finding.as_json() for finding in findings]})

@@ -1,0 +1,83 @@
+"""A data folder from outside: what belongs to it, whether a server runs on it, reading its database."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from localserver.database import FILE_NAME, connect_read_only, reading
+from localserver.errors import OperatorError
+from localserver.store import Tx
+from localserver.stored_files import PARTIAL
+
+FILES = "files"
+CREDENTIALS = "credentials.json"
+
+Tell = Callable[[str], None]
+"""Told in a few words what is being done, often."""
+
+
+class UpkeepError(OperatorError):
+    """An upkeep command that cannot be done."""
+
+
+def require_data_folder(data: Path) -> Path:
+    """Return the database of a data folder.
+
+    Raises:
+        UpkeepError: It is none.
+    """
+    database = data / FILE_NAME
+    if not database.is_file():
+        raise UpkeepError(f"{data} is no data folder of a localserver: it has no {FILE_NAME}")
+    return database
+
+
+def running_pid(data: Path) -> str | None:
+    """Return the pid of the server that runs on a folder (as text), or None."""
+    try:
+        handle = os.open(data / "lock", os.O_RDONLY)
+    except OSError:  # no server ever ran here
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return os.read(handle, 32).decode("ascii", "replace").strip() or "unknown"
+    finally:
+        os.close(handle)
+    return None
+
+
+@contextmanager
+def reading_database(database: Path) -> Iterator[Tx]:
+    """Give one read transaction on a database, whether or not a server runs on it.
+
+    Raises:
+        StartError: It cannot be read.
+    """
+    with reading(database), closing(connect_read_only(database)) as connection:
+        connection.execute("BEGIN")
+        yield Tx(connection)
+
+
+def stored_files(root: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield name (relative, with `/`) and status of every stored file, in no order; half-written uploads are none."""
+    folders = [root]
+    while folders:
+        folder = folders.pop()
+        try:
+            entries = list(os.scandir(folder))
+        except FileNotFoundError:  # deleted meanwhile, or never made
+            continue
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                if folder != root or entry.name != PARTIAL:
+                    folders.append(Path(entry.path))
+            elif entry.is_file(follow_symlinks=False):
+                try:
+                    yield os.path.relpath(entry.path, root), entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue

@@ -1,0 +1,89 @@
+"""Which stored files the documents and events of a database name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+import orjson
+
+from localserver.errors import ApiError
+from localserver.rules.events import IMAGE, PLOT
+from localserver.store import Document, Tx
+from localserver.stored_files import stored_parts
+
+PAGE = 500
+"""Documents read at a time: a database may hold more than fits into memory."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """An address of a file, and what names it."""
+
+    url: str
+    kind: str
+    id: str
+    what: str
+
+    @property
+    def owner(self) -> str:
+        """What names it, in words."""
+        return f"{self.what} of {self.kind} {self.id}"
+
+
+def documents(tx: Tx, kind: str) -> Iterator[Document]:
+    """Yield all documents of a kind in the order of their creation."""
+    last = -1
+    while rows := tx.rows(f"SELECT rowid, doc FROM {kind} WHERE rowid > ? ORDER BY rowid LIMIT {PAGE}", (last,)):
+        for last, text in rows:  # noqa: B007  the last one is where the next page begins
+            yield orjson.loads(text)
+
+
+def named_by(kind: str, document: Document) -> Iterator[Named]:
+    """Yield the addresses that one document names."""
+    if kind == "model" and document.get("uri"):
+        yield Named(document["uri"], kind, document["id"], "weights")
+    if kind == "task":
+        for artifact in (document.get("execution") or {}).get("artifacts") or []:
+            if artifact.get("uri"):
+                yield Named(artifact["uri"], kind, document["id"], f"artifact {artifact.get('key')}")
+
+
+def named_by_events(tx: Tx) -> Iterator[Named]:
+    """Yield the addresses that debug images and plots name."""
+    last = -1
+    select = f"""
+        SELECT e.id, s.owner, s.type, s.metric, e.content, coalesce(e.extra, s.common)
+        FROM event_sample e JOIN event_series s ON s.id = e.series
+        WHERE e.id > ? AND s.type IN ('{IMAGE}', '{PLOT}') ORDER BY e.id LIMIT {PAGE}"""
+    while rows := tx.rows(select, (last,)):
+        for last, owner, type_, metric, content, extra in rows:  # noqa: B007
+            urls = [content] if type_ == IMAGE else orjson.loads(extra).get("source_urls") or []
+            for url in filter(None, urls):
+                yield Named(url, "task", owner, f"debug sample {metric}")
+
+
+def all_named(tx: Tx) -> Iterator[Named]:
+    """Yield every address that the database names."""
+    for kind in ("task", "model"):
+        for document in documents(tx, kind):
+            yield from named_by(kind, document)
+    yield from named_by_events(tx)
+
+
+def stored_name(url: str) -> str | None:
+    """Return the stored file that an address means on a file server; None for what is no such address."""
+    try:
+        address = urlsplit(url)
+        if address.scheme not in ("http", "https") or not address.netloc:
+            return None
+        return "/".join(stored_parts(unquote(address.path)))
+    except (ValueError, ApiError):  # no address, or no file's name
+        return None
+
+
+def host_of(url: str) -> str:
+    """Return scheme, host and port of an address."""
+    address = urlsplit(url)
+    return f"{address.scheme}://{address.netloc}"

@@ -1,0 +1,95 @@
+"""Repairs what `check` finds and can be put right without guessing; the state before is kept beside the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+
+from localserver.bootstrap import prepare_folder
+from localserver.database import FILE_NAME, connect, open_database, reading, salvage, snapshot
+from localserver.events.store import delete_task_events
+from localserver.store import Tx
+from localserver.times import utcnow
+from localserver.upkeep.check import DAMAGE, REFERENCES, Finding
+from localserver.upkeep.folders import Tell
+
+
+def repair(data: Path, findings: Iterable[Finding], tell: Tell) -> list[str]:
+    """Repair what can be; return what was done, a line each.
+
+    Raises:
+        StartError: A server runs on the folder, or the database cannot be used.
+    """
+    kinds = {finding.repair for finding in findings if finding.repair}
+    if not kinds:
+        return []
+    lock = prepare_folder(data)
+    database = data / FILE_NAME
+    stamp = f"{utcnow():%Y%m%dT%H%M%S}"
+    done: list[str] = []
+    if "chmod" in kinds:
+        data.chmod(0o700)
+        done.append(f"{data} is its owner's alone now")
+    if "rebuild" in kinds:
+        done += _rebuild(database, stamp, tell)
+    if kinds & {"unlink", "delete"}:
+        before = database.with_name(f"{FILE_NAME}.before-repair-{stamp}")
+        with reading(database):
+            snapshot(database, before)
+        done.append(f"the database as it was is {before}")
+        done += _mend(database)
+    lock.close()
+    return done
+
+
+def _rebuild(database: Path, stamp: str, tell: Tell) -> list[str]:
+    """Make a new database of all rows that can be read; the damaged one stays beside it."""
+    fresh, damaged = database.with_name(f"{FILE_NAME}.rebuilt"), database.with_name(f"{FILE_NAME}.damaged-{stamp}")
+    for suffix in ("", "-wal", "-shm"):
+        fresh.with_name(fresh.name + suffix).unlink(missing_ok=True)
+    open_database(fresh)
+    tell("reading every row that can be read")
+    with reading(database):
+        lost = salvage(database, fresh)
+    for suffix in ("-wal", "-shm", ""):
+        path = database.with_name(database.name + suffix)
+        if path.exists():
+            path.rename(damaged.with_name(damaged.name + suffix))
+    fresh.rename(database)
+    done = [f"the database was rebuilt of what can be read; the damaged one is {damaged}"]
+    return done + [f"lost: {line}" for line in lost]
+
+
+def _mend(database: Path) -> list[str]:
+    with reading(database), closing(connect(database)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        done = [*_unlink(Tx(connection)), *_delete_orphans(Tx(connection))]
+        connection.execute("COMMIT")
+    return done
+
+
+def _unlink(tx: Tx) -> Iterable[str]:
+    for kind, path, target, level in REFERENCES:
+        if level != DAMAGE:
+            continue
+        count = tx.execute(
+            f"UPDATE {kind} SET doc = json_remove(doc, '{path}') WHERE json_extract(doc, '{path}') IS NOT NULL"
+            f" AND NOT EXISTS (SELECT 1 FROM {target} AS other WHERE other.id = json_extract({kind}.doc, '{path}'))"
+        )
+        if count:
+            yield f"{count} {kind}s no longer name a {path.removeprefix('$.')} that is not there"
+    for queue in tx.docs("SELECT doc FROM queue"):
+        kept = [entry for entry in queue["entries"] if tx.get("task", entry["task"]) is not None]
+        if len(kept) < len(queue["entries"]):
+            yield f"{len(queue['entries']) - len(kept)} entries of absent tasks were taken out of queue {queue['name']}"
+            tx.put("queue", queue | {"entries": kept})
+
+
+def _delete_orphans(tx: Tx) -> Iterable[str]:
+    owners = tx.rows(
+        "SELECT DISTINCT owner FROM event_series WHERE NOT EXISTS (SELECT 1 FROM task WHERE id = owner)"
+        " AND NOT EXISTS (SELECT 1 FROM model WHERE id = owner)"
+    )
+    if deleted := sum(delete_task_events(tx, owner) for (owner,) in owners):
+        yield f"{deleted} events of tasks and models that are gone were deleted"

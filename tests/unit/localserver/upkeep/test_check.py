@@ -1,0 +1,176 @@
+"""`check` names each kind of damage, and `--repair` loses no more than is lost already."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from localserver.cli import main
+from localserver.store import Store
+from localserver.upkeep.check import Finding, check
+from localserver.upkeep.repair import repair
+from tests.old_folder import unpack
+
+PAGE = 4096
+
+
+def silent(text: str) -> None: ...
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    unpack(tmp_path / "data")
+    Store(tmp_path / "data" / "server.sqlite").close()  # brings the schema up to date
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def ids(tmp_path: Path) -> dict[str, str]:
+    return unpack(tmp_path / "for its ids")
+
+
+def found(data: Path) -> dict[str, Finding]:
+    return {finding.code: finding for finding in check(data, silent)}
+
+
+def change(data: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(data / "server.sqlite")) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+
+
+def test_a_sound_folder_has_no_findings(data: Path) -> None:
+    assert found(data) == {}
+    result = CliRunner().invoke(main, ["check", str(data)])
+    assert (result.exit_code, result.stdout) == (0, f"{data}: nothing found\n")
+
+
+SCALARS = "SELECT count(*) FROM event_scalar"
+
+
+def test_references_to_what_is_gone_are_named_and_taken_away(data: Path, ids: dict[str, str]) -> None:
+    task, gone = ids["task"], "0" * 32
+    change(
+        data,
+        f"UPDATE task SET doc = json_set(doc, '$.project', '{gone}') WHERE id = '{task}'",
+        f'UPDATE queue SET doc = json_set(doc, \'$.entries\', json(\'[{{"task":"{gone}","added":"x"}}]\'))'
+        " WHERE json_extract(doc, '$.name') = 'default'",
+        f"INSERT INTO event_series (owner, type, metric, variant, common) VALUES ('{gone}', 'log', '', '', '{{}}')",
+        f"UPDATE task SET doc = json_set(doc, '$.parent', '{gone}') WHERE id = '{ids['dataset']}'",
+    )
+    findings = found(data)
+    assert findings["task-without-project"].examples == [f"task {task}: {gone}"]
+    assert gone in findings["entry-without-task"].examples[0]
+    assert findings["events-without-owner"].examples == [f"events of {gone}"]
+    assert (findings["task-without-parent"].level, findings["task-without-parent"].count) == ("note", 1)
+    done = repair(data, findings.values(), silent)
+    assert len(list(data.glob("server.sqlite.before-repair-*"))) == 1
+    assert any("no longer name a project" in line for line in done)
+    assert set(found(data)) == {"task-without-parent"}
+
+
+def test_files_that_are_missing_stray_or_elsewhere(data: Path, ids: dict[str, str]) -> None:
+    state = (
+        data / "files" / "World" / "Data" / ".datasets" / "numbers" / f"numbers.{ids['parent']}" / "artifacts" / "state"
+    )
+    (state / "state.json").unlink()
+    (data / "files" / "stray.bin").write_bytes(b"12345")
+    change(data, "UPDATE model SET doc = json_set(doc, '$.uri', 'http://elsewhere:8081/a/model.bin')")
+    findings = found(data)
+    (missing,) = findings["missing-files"].examples
+    assert missing.startswith(f"artifact state of task {ids['parent']}: World/Data/.datasets/numbers/")
+    assert "stray.bin" in findings["stray-files"].examples and "bytes" in findings["stray-files"].text
+    assert findings["files-elsewhere"].count == 1
+    assert CliRunner().invoke(main, ["check", str(data)]).exit_code == 1
+    assert CliRunner().invoke(main, ["check", "--quick", str(data)]).exit_code == 0
+
+
+def test_folder_credentials_and_schema(data: Path) -> None:
+    data.chmod(0o755)
+    (data / "credentials.json").write_text('{"access_key": ')
+    change(data, "INSERT INTO migration VALUES (9999, 'from the future')", "DELETE FROM migration WHERE number = 12")
+    findings = found(data)
+    assert set(findings) == {"open-folder", "credentials-unreadable", "newer-schema", "older-schema"}
+    assert findings["newer-schema"].examples == ["9999"]
+    assert findings["older-schema"].examples == ["0012_handed_out.sql"]
+
+
+@pytest.mark.parametrize("content", [None, b""])
+def test_a_lost_database_is_damage(content: bytes | None, data: Path) -> None:
+    (data / "server.sqlite").unlink()
+    if content is not None:
+        (data / "server.sqlite").write_bytes(content)
+    result = CliRunner().invoke(main, ["check", str(data), "--json"])
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["findings"][0]["code"] == "database-lost"
+
+
+def test_no_data_folder_is_said(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["check", str(tmp_path)])
+    assert (result.exit_code, result.stderr.startswith("Error: ")) == (10, True)
+
+
+def leaf_of(data: Path, needle: str) -> int:
+    """Return the page that holds a text."""
+    return (data / "server.sqlite").read_bytes().index(needle.encode()) // PAGE
+
+
+def test_a_flipped_byte_in_a_document_is_named_and_the_rest_is_saved(data: Path, ids: dict[str, str]) -> None:
+    path, needle = data / "server.sqlite", f'{{"id":"{ids["model"]}"'.encode()
+    content = path.read_bytes()
+    assert needle in content
+    path.write_bytes(content.replace(needle, needle.replace(b'"id"', b'"id\xff')))
+    findings = found(data)
+    assert "bad-documents" in findings and ids["model"] in findings["bad-documents"].examples[0]
+    result = CliRunner().invoke(main, ["check", "--repair", str(data)])
+    assert "lost: 1 rows of model that are not what was written" in result.stdout
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM task").fetchone() == (7,)
+        assert connection.execute("SELECT count(*) FROM model").fetchone() == (0,)
+    assert set(found(data)) <= {"task-without-model", "stray-files"}
+
+
+def test_a_damaged_page_is_named_and_the_rest_is_saved(data: Path, ids: dict[str, str]) -> None:
+    path = data / "server.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        before = connection.execute(SCALARS).fetchone()
+        for number in range(2000):
+            document = json.dumps(
+                {"id": f"{number:032x}", "name": f"needle {number}", "status": "created", "c": "x" * 500}
+            )
+            connection.execute("INSERT INTO task VALUES (?, ?)", (f"{number:032x}", document))
+        connection.commit()
+        root = connection.execute("SELECT count(*) FROM task").fetchone()
+    page = leaf_of(data, '"name": "needle 1000"')
+    with path.open("r+b") as file:
+        file.seek(page * PAGE)
+        file.write(b"\xa5" * PAGE)
+    findings = found(data)
+    assert {"damaged-pages", "database-unreadable"} & set(findings)
+    result = CliRunner().invoke(main, ["check", "--repair", str(data)])
+    (lost,) = [line for line in result.stdout.splitlines() if line.startswith("lost: task:")]
+    assert f"{1000:032x}" in lost
+    with closing(sqlite3.connect(path)) as connection:
+        saved = connection.execute("SELECT count(*) FROM task").fetchone()[0]
+        assert root[0] - 10 < saved < root[0]
+        assert f"{root[0] - saved} rows could not be read" in lost
+        assert connection.execute(SCALARS).fetchone() == before
+    assert [path for path in data.glob("server.sqlite.damaged-*") if not path.name.endswith(("-wal", "-shm"))]
+    assert not [finding for finding in check(data, silent) if finding.level == "damage"]
+
+
+def test_repair_is_refused_while_a_server_runs(data: Path) -> None:
+    from localserver.bootstrap import prepare_folder
+
+    data.chmod(0o755)
+    with prepare_folder(data):
+        data.chmod(0o755)
+        result = CliRunner().invoke(main, ["check", "--repair", str(data)])
+    assert result.exit_code == 10
+    assert "in use by another localserver" in result.stderr
