@@ -5,22 +5,29 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from localserver.bootstrap import prepare_folder
 from localserver.database import FILE_NAME, applied_steps, connect_read_only, reading, require_sound, snapshot
 from localserver.times import iso, utcnow
-from localserver.upkeep.folders import CREDENTIALS, FILES, Tell, UpkeepError, require_data_folder, stored_files
+from localserver.upkeep.folders import (
+    CREDENTIALS,
+    FILES,
+    Tell,
+    UpkeepError,
+    put_in_place,
+    require_data_folder,
+    stored_files,
+    work_folder,
+)
 
 SUMS, INFO = "SHA256SUMS", "backup.json"
 FORMAT = 1
@@ -56,10 +63,10 @@ def backup(data: Path, target: Path, tell: Tell, *, link: bool = True, replace: 
     if target.resolve().is_relative_to((data / FILES).resolve()):
         raise UpkeepError(f"{target} lies among the stored files of {data}\nHint: choose a folder outside of it")
     _require_free(target, replace)
-    with _work_folder(target) as work:
+    with work_folder(target) as work:
         # Files may come and go meanwhile. A first round catches those that are deleted later, a second one, after the
         # moment of the database, those that it names and that came during the first.
-        copier = _Copier(work, link, tell)
+        copier = Copier(work, link, tell)
         copier.copy_files(data / FILES)
         moment_ns = time.time_ns()
         with reading(database):
@@ -78,7 +85,7 @@ def backup(data: Path, target: Path, tell: Tell, *, link: bool = True, replace: 
         copier.add(INFO)
         _write_sums(work / SUMS, copier.sums)
         os.sync()
-        _put_in_place(work, target)
+        put_in_place(work, target)
     return Summary(target, copier.count, copier.size, len(copier.linked))
 
 
@@ -102,7 +109,7 @@ def restore(source: Path, data: Path, tell: Tell, *, replace: bool = False) -> P
     work = data.with_name(f".{data.name}.restoring")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(mode=0o700, parents=True)
-    copier = _Copier(work, False, tell)
+    copier = Copier(work, False, tell)
     for name in sums:
         if name != INFO:
             copier.copy(source / name, name, link=False)
@@ -143,7 +150,7 @@ def verify(source: Path, tell: Tell) -> dict[str, str]:
     return sums
 
 
-class _Copier:
+class Copier:
     """Copies or links files into a folder and keeps their checksums."""
 
     def __init__(self, work: Path, link: bool, tell: Tell) -> None:
@@ -238,41 +245,6 @@ def _require_free(target: Path, replace: bool) -> None:
         raise UpkeepError(
             f"{target} holds a backup already\nHint: choose another folder, e.g. named by the date, or say --replace"
         )
-
-
-@contextmanager
-def _work_folder(target: Path) -> Iterator[Path]:
-    """Give an empty folder beside the target that is this process's alone."""
-    work = target.with_name(f".{target.name}.partial")
-    work.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle = os.open(work, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UpkeepError(f"another backup to {target} is being made\nHint: wait for it") from error
-        for path in work.iterdir():  # left by an interrupted backup
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-        try:
-            yield work
-        finally:
-            shutil.rmtree(work, ignore_errors=True)  # nothing is there once it has been put in place
-    finally:
-        os.close(handle)
-
-
-def _put_in_place(work: Path, target: Path) -> None:
-    if target.exists() and any(target.iterdir()):
-        old = target.with_name(f".{target.name}.replaced")
-        shutil.rmtree(old, ignore_errors=True)
-        target.rename(old)
-        work.rename(target)
-        shutil.rmtree(old)
-    else:
-        work.rename(target)
 
 
 def _copy(source: Path, target: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -81,3 +82,39 @@ def stored_files(root: Path) -> Iterator[tuple[str, os.stat_result]]:
                     yield os.path.relpath(entry.path, root), entry.stat(follow_symlinks=False)
                 except FileNotFoundError:
                     continue
+
+
+@contextmanager
+def work_folder(target: Path) -> Iterator[Path]:
+    """Give an empty folder beside the target that is this process's alone."""
+    work = target.with_name(f".{target.name}.partial")
+    work.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle = os.open(work, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UpkeepError(f"another process writes {target} now\nHint: wait for it") from error
+        for path in work.iterdir():  # left by an interrupted process
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        try:
+            yield work
+        finally:
+            shutil.rmtree(work, ignore_errors=True)  # nothing is there once it has been put in place
+    finally:
+        os.close(handle)
+
+
+def put_in_place(work: Path, target: Path) -> None:
+    """Rename a finished folder to its name; one that has it goes."""
+    if target.exists() and any(target.iterdir()):
+        old = target.with_name(f".{target.name}.replaced")
+        shutil.rmtree(old, ignore_errors=True)
+        target.rename(old)
+        work.rename(target)
+        shutil.rmtree(old)
+    else:
+        work.rename(target)

@@ -72,9 +72,9 @@ def test_files_that_change_while_a_backup_is_made_are_those_the_database_names(
         snapshot(*arguments)  # type: ignore[arg-type]
         change("plain.bin", "after the moment")
 
-    copy_files = module._Copier.copy_files
+    copy_files = module.Copier.copy_files
 
-    def copy_then_change(copier: module._Copier, root: Path, newest_ns: int | None = None) -> None:
+    def copy_then_change(copier: module.Copier, root: Path, newest_ns: int | None = None) -> None:
         copy_files(copier, root, newest_ns)
         if newest_ns is None:
             (files / "new\nline").unlink()
@@ -82,7 +82,7 @@ def test_files_that_change_while_a_backup_is_made_are_those_the_database_names(
             change("came.bin", "between")
 
     monkeypatch.setattr(module, "snapshot", snapshot_between)
-    monkeypatch.setattr(module._Copier, "copy_files", copy_then_change)
+    monkeypatch.setattr(module.Copier, "copy_files", copy_then_change)
     kept = tree(backup(data, tmp_path / "backup", silent).folder / "files")
     assert kept["plain.bin"] == b"content of plain.bin"
     assert kept["new\nline"] == b"content of new\nline"
@@ -94,7 +94,7 @@ def test_a_backup_that_fails_leaves_nothing_and_the_next_one_works(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as broken:
-        broken.setattr(module, "_put_in_place", lambda work, target: os.kill(0, 0) or 1 / 0)
+        broken.setattr(module, "put_in_place", lambda work, target: os.kill(0, 0) or 1 / 0)
         with pytest.raises(ZeroDivisionError):
             backup(data, tmp_path / "backup", silent)
     assert not (tmp_path / "backup").exists()

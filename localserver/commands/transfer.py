@@ -1,0 +1,126 @@
+"""`export` and `import`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from localserver.commands.progress import Progress, size_text
+from localserver.upkeep.exporting import export
+from localserver.upkeep.folders import UpkeepError
+from localserver.upkeep.importing import LOST, Importer, Outcome, read_info
+from localserver.upkeep.journal import Journal
+from localserver.upkeep.target import Access, Target
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+INCOMPLETE = 1
+
+
+@click.command("export")
+@click.argument("data", type=FOLDER, metavar="DIR")
+@click.argument("target", type=FOLDER)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def export_command(data: Path, target: Path, as_json: bool) -> None:
+    r"""Write all projects, tasks, models, events and files of data folder DIR to TARGET, in an open format.
+
+    \b
+    Example:
+        python -m localserver export ./data ./exported
+        python -m localserver import ./exported --config ~/clearml.conf
+
+    The server may run. TARGET/README.md describes the format.
+    """
+    made = export(data, target, Progress(as_json))
+    if as_json:
+        click.echo(json.dumps({"export": str(made.folder), "counts": made.counts, "missing": made.missing}))
+        return
+    counts = dict(made.counts)
+    size = size_text(counts.pop("bytes"))
+    click.echo(f"exported to {target}: {', '.join(f'{number} {name}' for name, number in counts.items())}, {size}")
+    for line in made.missing[:20]:
+        click.echo(f"  not in {data}: {line}")
+    if len(made.missing) > 20:
+        click.echo(f"  … and {len(made.missing) - 20} more, in export.json")
+
+
+@click.command("import")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    required=True,
+    help="The clearml.conf of a user of the target server.",
+)
+@click.option("--files-host", help="File server of the target (default: files_server of --config).")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def import_command(folder: Path, config: Path, files_host: str | None, as_json: bool) -> None:
+    r"""Bring an export into any ClearML server, this one or a genuine one.
+
+    \b
+    Example:
+        python -m localserver import ./exported --config ~/clearml.conf
+
+    What was done is kept in FOLDER: an interrupted import goes on when it is repeated, and nothing is made twice.
+    Exit codes: 0 all is there, 1 some of it was refused (each is named), 10 the server does not answer.
+    """
+    access = read_access(config, files_host)
+    read_info(folder)
+    name = urlsplit(access.api).netloc.replace(":", "-")
+    with closing(Target(access)) as target, closing(Journal(folder / f"import-{name}.jsonl")) as journal:
+        outcome = Importer(folder, target, journal, Progress(as_json)).run()
+        report = folder / f"import-{name}.report.json"
+        found = {"server": access.api, "made": outcome.made, "problems": outcome.problems, "lost": LOST}
+        report.write_text(json.dumps(found | {"ids": journal.ids}, indent=2) + "\n", encoding="utf-8")
+    if as_json:
+        click.echo(json.dumps(found | {"report": str(report)}))
+    else:
+        _print(access, outcome, report)
+    if outcome.problems:
+        sys.exit(INCOMPLETE)
+
+
+def _print(access: Access, outcome: Outcome, report: Path) -> None:
+    made = ", ".join(f"{number} {name}" for name, number in outcome.made.items()) or "nothing new"
+    click.echo(f"imported into {access.api}: {made}" + (f"; {outcome.found} were there" if outcome.found else ""))
+    click.echo("not kept:")
+    for line in LOST:
+        click.echo(f"  {line}")
+    for problem in outcome.problems:
+        click.echo(f"refused: {problem}", err=True)
+    click.echo(f"new ids by old ones: {report}")
+
+
+def read_access(config: Path, files_host: str | None = None) -> Access:
+    """Read a `clearml.conf` as the SDK does.
+
+    Raises:
+        UpkeepError: It cannot be read or lacks an entry.
+    """
+    # The SDK's own parser, so that a file means here what it means there; a second to import, for this command only.
+    from clearml.utilities.pyhocon import ConfigFactory
+    from clearml.utilities.pyhocon.exceptions import ConfigException
+    from pyparsing import ParseBaseException
+
+    try:
+        tree: Any = ConfigFactory.parse_file(str(config))
+        api = tree["api"]
+        credentials = api["credentials"]
+        found = Access(
+            str(api["api_server"]).rstrip("/"),
+            str(files_host or api["files_server"]).rstrip("/"),
+            str(api.get("web_server", "")).rstrip("/"),
+            str(credentials["access_key"]),
+            str(credentials["secret_key"]),
+            bool(api.get("verify_certificate", True)),
+        )
+    except (ConfigException, KeyError, ParseBaseException) as error:
+        raise UpkeepError(
+            f"{config} cannot be used: {error}\nHint: it needs api_server, files_server and credentials"
+        ) from error
+    return found
