@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from localserver.errors import ApiError, validation_error
+from localserver import reports
+from localserver.errors import validation_error
 from localserver.ids import new_id
 from localserver.query import Clause, all_of, count, find_all_ex
 from localserver.registry import Call, Data, Raw, endpoint
@@ -20,7 +22,6 @@ from localserver.tagging import tags_in_use
 ANY = {"type": "object"}
 MAX_DOWNLOAD_ROWS = 50_000
 
-REPORT = Clause("json_extract(doc, '$.type') = 'report'")
 TAGGED = "EXISTS (SELECT 1 FROM json_each(doc, '$.system_tags') WHERE value = '{}')"
 ENTITIES: Mapping[str, tuple[str, Clause, Data]] = {
     "projects": ("project", all_of([]), {}),
@@ -29,9 +30,20 @@ ENTITIES: Mapping[str, tuple[str, Clause, Data]] = {
     # Pipelines and datasets are hidden projects that the SDK tags so.
     "pipelines": ("project", Clause(TAGGED.format("pipeline")), {"search_hidden": True}),
     "datasets": ("project", Clause(TAGGED.format("dataset")), {"search_hidden": True}),
-    "reports": ("task", REPORT, {"search_hidden": True}),
+    "pipeline_runs": ("task", Clause(TAGGED.format("pipeline")), {"search_hidden": True}),
+    "reports": ("task", reports.ONLY_REPORTS, {}),
 }
 """What can be counted: kind of document, what makes it one, defaults of the query."""
+
+COUNTS = {
+    "type": "object",
+    "properties": {
+        **{key: {"type": ["object", "null"]} for key in ENTITIES},
+        "search_hidden": {"type": "boolean"},
+        "limit": {"type": "integer", "minimum": 1},
+        "active_users": {"type": ["array", "object"], "items": {"type": "string"}},
+    },
+}
 
 
 @endpoint("organization.get_tags")
@@ -56,16 +68,20 @@ def get_user_companies(call: Call, tx: Tx) -> Data:
     }
 
 
-@endpoint("organization.get_entities_count", schema=ANY)
+@endpoint("organization.get_entities_count", schema=COUNTS)
 def get_entities_count(call: Call, tx: Tx) -> Data:
-    """Count what would be found: a query for each thing to count."""
+    """Count what would be found: a query for each thing to count, of some users (`active_users`) or of all."""
+    everything = {"search_hidden": True} if call.data.get("search_hidden") else {}
+    users = list(call.data.get("active_users") or ())
+    theirs = Clause("json_extract(doc, '$.user') IN (SELECT value FROM json_each(?))", (json.dumps(users),))
     counts = {}
-    for name, (kind, where, defaults) in ENTITIES.items():
-        query = call.data.get(name)
-        if query is not None:
-            if not isinstance(query, dict):
-                raise validation_error(f"field={name}: a query must be an object")
-            counts[name] = count(tx, kind, defaults | _without_nulls(query), call.company, where=where)
+    for name, (kind, what, defaults) in ENTITIES.items():
+        if name in call.data:
+            query = everything | defaults | _without_nulls(call.data[name])
+            if name == "reports":
+                query = reports.query_of(tx, query)
+            found = count(tx, kind, query, call.company, where=all_of([what, *([theirs] if users else [])]))
+            counts[name] = min(found, call.data.get("limit", found))
     return counts
 
 
@@ -143,14 +159,6 @@ def download(call: Call, tx: Tx) -> Raw:
     headers = {"Content-Disposition": f'attachment; filename="{prepared.kind}s.csv"'}
     # The mark at the start tells spreadsheets that this is UTF-8.
     return Raw(text.getvalue().encode("utf-8-sig"), "text/csv", headers)
-
-
-@endpoint(
-    "organization.get_project_usages", schema={"type": "object", "required": ["projects", "from_date", "to_date"]}
-)
-def get_project_usages(call: Call, tx: Tx) -> Data:
-    """Refuse: accounts of usage are no part of this server."""
-    raise ApiError(400, 12, "Validation error (project usages are not recorded by this server)")
 
 
 def _column(item: Any) -> tuple[str, str, Mapping[Any, str]]:

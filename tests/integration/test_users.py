@@ -121,6 +121,13 @@ def test_counts(api: ApiClient) -> None:
     grown = {name: n - before[name] for name, n in after.items()}
     assert grown == {"tasks": 1, "projects": 0, "models": 0, "pipelines": 1}
     assert api.send("organization.get_entities_count", tasks=[1]).error[:2] == (400, 12)
+    own = me(api)["id"]
+    tasks = {"project": [project], "search_hidden": True}
+    assert api("organization.get_entities_count", tasks=tasks, active_users=[own], limit=1) == {"tasks": 1}
+    assert api("organization.get_entities_count", tasks=tasks, active_users=["nobody"]) == {"tasks": 0}
+    assert api("organization.get_entities_count", tasks={"project": [project]}, search_hidden=True) == {"tasks": 2}
+    task(api, project=project, type="controller", system_tags=["pipeline"])
+    assert api("organization.get_entities_count", pipeline_runs={"project": [project]}) == {"pipeline_runs": 1}
 
 
 def test_a_list_as_a_file(api: ApiClient) -> None:
@@ -150,7 +157,7 @@ def test_a_list_as_a_file(api: ApiClient) -> None:
     assert api.send("organization.prepare_download_for_get_all", **bad).error[:2] == (400, 14)
     assert api.send("organization.prepare_download_for_get_all", **query | {"entity_type": "x"}).error[1] == 12
     assert api.send("organization.download_for_get_all", prepare_id="nope").error[:2] == (400, 12)
-    assert api.send("organization.get_project_usages", projects=[project]).error[:2] == (400, 12)
+    assert api.send("organization.get_project_usages", projects=[project]).error[:2] == (404, 0)
 
 
 # --- pipelines --------------------------------------------------------------------------------------------------------
