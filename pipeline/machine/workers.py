@@ -17,7 +17,7 @@ import psutil
 from pipeline.machine import processes
 from pipeline.machine.api import Access, Api
 from pipeline.machine.configuration import WORKER_VARIABLE, agent_configuration, agent_environment
-from pipeline.machine.environment import copy_environment, fingerprint, write_interpreter
+from pipeline.machine.environment import WorkerEnvironment, fingerprint
 from pipeline.machine.errors import StartError
 from pipeline.machine.settings import AGENT_VARIABLE, MachineSettings, WorkerPlan
 
@@ -150,8 +150,9 @@ def _start(settings: MachineSettings, access: Access, worker: Worker) -> psutil.
     folder = worker.folder
     shutil.rmtree(folder / "tmp", ignore_errors=True)  # what a killed agent left
     (folder / "tmp").mkdir(mode=0o700, parents=True)
-    python = copy_environment(settings.environment, folder / "env")
-    interpreter = write_interpreter(folder / "python", python, worker.plan.name)
+    environment = WorkerEnvironment(folder, settings.environment)
+    environment.forget_task()
+    interpreter = environment.write_interpreter(environment.restore(), worker.plan.name)
     configuration = folder / "clearml.conf"
     text = json.dumps(agent_configuration(access, folder, settings.state / "cache"), indent=2)
     configuration.touch(mode=0o600)

@@ -11,6 +11,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,7 +22,7 @@ import pytest
 from localserver.pytest_plugin import ClearmlServer
 from pipeline.machine import MachineSettings, processes, workers
 from pipeline.machine.api import Access
-from pipeline.machine.environment import copy_environment
+from pipeline.machine.environment import copy_environment, fingerprint
 from tests.api_client import ApiClient
 
 pytestmark = pytest.mark.integration
@@ -32,26 +33,33 @@ TINY = "clearml-pods-probe"
 SLEEPER = "import os, time\nprint(f'<pid {os.getpid()}>', flush=True)\ntime.sleep(300)\n"
 
 
-@pytest.fixture(scope="module")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheel of a package that is installed nowhere."""
-    folder = tmp_path_factory.mktemp("wheels")
+def make_wheel(folder: Path, name: str, version: str, module: str, code: str) -> None:
+    """Put the wheel of a one-line package into a folder."""
+    stem = f"{name.replace('-', '_')}-{version}"
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
     files = {
-        "clearml_pods_probe.py": b"ANSWER = 42\n",
-        "clearml_pods_probe-1.0.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {TINY}\nVersion: 1.0\n".encode(),
-        "clearml_pods_probe-1.0.dist-info/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{module}.py": code.encode(),
+        f"{stem}.dist-info/METADATA": metadata.encode(),
+        f"{stem}.dist-info/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     digests = {
         name: base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
         for name, data in files.items()
     }
     record = [f"{name},sha256={digests[name]},{len(data)}" for name, data in files.items()]
-    files["clearml_pods_probe-1.0.dist-info/RECORD"] = "\n".join(
-        [*record, "clearml_pods_probe-1.0.dist-info/RECORD,,"]
-    ).encode()
-    with zipfile.ZipFile(folder / "clearml_pods_probe-1.0-py3-none-any.whl", "w") as wheel:
+    files[f"{stem}.dist-info/RECORD"] = "\n".join([*record, f"{stem}.dist-info/RECORD,,"]).encode()
+    with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as wheel:
         for name, data in files.items():
             wheel.writestr(name, data)
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two versions of a package that is installed nowhere, and another one of one that we have."""
+    folder = tmp_path_factory.mktemp("wheels")
+    for number, answer in (("1.0", 42), ("2.0", 43)):
+        make_wheel(folder, TINY, number, "clearml_pods_probe", f"ANSWER = {answer}\n")
+    make_wheel(folder, "six", "99.0", "six", "ANSWER = 99\n")
     return folder
 
 
@@ -165,17 +173,26 @@ def test_an_aborted_task_ends_stopped_and_its_process_with_it(api, enqueue):
     assert processes.wait_until(lambda: not psutil.pid_exists(pid), 60)  # the SDK says good-bye first
 
 
-def test_a_step_that_pins_something_else_gets_it_in_its_own_environment_only(api, enqueue, settings):
-    task = enqueue(
-        "from importlib.metadata import version\n"
-        f"print('found', version({TINY!r}), __import__('clearml_pods_probe').ANSWER)\n",
-        requirements=f"{TINY}==1.0\npolars>=1\n",
+def test_tasks_that_pin_something_else_get_it_and_ours_stays_as_it_is(api, enqueue, settings):
+    ours = workers.planned(settings)[1].folder / "env"
+    six = next(ours.glob("lib/*/site-packages/six.py"))
+    before = fingerprint(settings.environment), six.read_bytes()
+    code = (
+        "import importlib.metadata as metadata\n"
+        f"names = [name for name in ({TINY!r}, 'six') if list(metadata.distributions(name=name))]\n"
+        "print('found', *(f'{name}=={metadata.version(name)}' for name in names), flush=True)\n"
     )
-    assert wait(api, task, ended)["status"] == "completed", log(api, task)
-    assert "found 1.0 42" in log(api, task)
+    wanted = [f"{TINY}==1.0\nsix==99.0\npolars>=1\n", f"{TINY}==2.0\npolars>=1\n", "polars>=1\n"]
+    tasks = [enqueue(code, requirements=requirements) for requirements in wanted]
+    for task in tasks:
+        assert wait(api, task, ended)["status"] == "completed", log(api, task)
+    own = f"six=={version('six')}"
+    for task, found in zip(tasks, (f"{TINY}==1.0 six==99.0", f"{TINY}==2.0 {own}", own), strict=True):
+        assert f"found {found}\n" in log(api, task)
+    assert f"{TINY}==2.0" in state(api, tasks[1])["script"]["requirements"]["pip"]
+    assert (fingerprint(settings.environment), six.read_bytes()) == before
+    assert fingerprint(ours) == before[0]
     assert importlib.util.find_spec("clearml_pods_probe") is None
-    controllers = workers.planned(settings)[0].folder / "env"
-    assert not list(controllers.glob("lib/*/site-packages/clearml_pods_probe*"))
 
 
 def test_a_pin_that_nobody_can_meet_fails_the_task_and_names_it(api, enqueue):
