@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import signal
 import socket
 import sys
@@ -27,7 +28,9 @@ from localserver.database import FILE_NAME
 from localserver.errors import ApiError, StartError
 from localserver.faults import LogFaults
 from localserver.files import create_files_app
+from localserver.http.front import Front, allow_many_files
 from localserver.http.loop import LoopMonitor
+from localserver.http.protocol import GuardedConnection
 from localserver.http.status import status_routes
 from localserver.lifecycle import Watch, look_after_tasks
 from localserver.registry import Context
@@ -133,9 +136,10 @@ async def serve(
         until_stdin_closes: End also when standard input does, i.e. when the process that started this one is gone.
     """
     monitor = LoopMonitor()
+    front = Front(settings, allow_many_files())
     async with open_api(settings, monitor) as (api, _, api_app, files_app, web_app):
         pairs = [(api_app, sockets.api), (files_app, sockets.files), (web_app, sockets.web)]
-        servers = [_Server(app) for app, _ in pairs]
+        servers = [_Server(app, front) for app, _ in pairs]
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
@@ -148,14 +152,15 @@ async def serve(
         running = [
             asyncio.create_task(server.serve(sockets=[sock])) for server, (_, sock) in zip(servers, pairs, strict=True)
         ]
-        watchdog = asyncio.create_task(_watch(api))
+        background = [asyncio.create_task(_watch(api)), asyncio.create_task(front.keep_sweeping())]
         while not all(server.started for server in servers):
             await asyncio.sleep(0.01)
         monitor.start()
         ready(settings)
         await stopping.wait()
         monitor.stop()
-        watchdog.cancel()
+        for task in background:
+            task.cancel()
         await api.signals.close()
         for server in servers:
             server.should_exit = True
@@ -165,16 +170,17 @@ async def serve(
 class _Server(uvicorn.Server):
     """uvicorn without its signal handlers: three of them share this process, which stops them together."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, front: Front) -> None:
         super().__init__(
             uvicorn.Config(
                 LogFaults(app),
-                http="httptools",
+                http=partial(GuardedConnection, front),  # type: ignore[arg-type]
+                ws="none",
                 lifespan="off",
                 access_log=False,
                 log_config=None,
                 timeout_graceful_shutdown=5,
-                timeout_keep_alive=75,  # above the agent's poll pause, so that its connection is used again
+                timeout_keep_alive=math.ceil(front.settings.idle_timeout_s),
                 server_header=False,
             )
         )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 ENVIRONMENT_PREFIX = "LOCALSERVER_"
+KINDS = {"str": str, "str | None": str, "int": int, "float": float}
+"""How a variable's text becomes a setting, by the setting's type; `data` is no variable."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,33 @@ class Settings:
 
     max_upload_bytes: int = 50 * 2**30
     """Largest upload to the file server."""
+
+    max_header_bytes: int = 64 * 2**10
+    """Largest address and headers of a request together; more is refused (414, 431)."""
+
+    max_headers: int = 100
+    """Most headers of a request."""
+
+    max_connections: int = 4096
+    """Most connections to the three services together; never more than the limit of open files allows."""
+
+    max_connections_per_address: int = 1024
+    """Most connections from one address. A NAT's clients, or all processes of this machine, share one."""
+
+    header_timeout_s: float = 20.0
+    """How long a new connection may take to send its first request's headers, and each later request's."""
+
+    body_timeout_s: float = 60.0
+    """How long a body may stand still."""
+
+    write_timeout_s: float = 60.0
+    """How long a client may take to read the next 64 KiB of an answer."""
+
+    idle_timeout_s: float = 75.0
+    """How long a connection is kept for another request; above the agent's pause between two polls."""
+
+    max_unsent_bytes: int = 512 * 2**20
+    """Most bytes of answers that wait for slow readers; beyond it the slowest ones are closed."""
 
     watchdog_threshold_s: float = 7200.0
     """Silence after which a running task is declared non-responsive (the genuine server's figure)."""
@@ -89,28 +119,15 @@ class Settings:
         Raises:
             ValueError: A variable's text is not of the setting's type; the message names both.
         """
-        kinds = {
-            "host": str,
-            "public_host": str,
-            "api_port": int,
-            "web_port": int,
-            "files_port": int,
-            "poll_wait_s": float,
-            "sign_of_life_s": float,
-            "max_body_bytes": int,
-            "max_upload_bytes": int,
-            "watchdog_threshold_s": float,
-            "worker_lost_s": float,
-        }
-        changes = {}
-        for name, kind in kinds.items():
-            text = environ.get(ENVIRONMENT_PREFIX + name.upper())
-            if text is None:
+        changes: dict[str, Any] = {}
+        for field in fields(self):
+            text, kind = environ.get(ENVIRONMENT_PREFIX + field.name.upper()), KINDS.get(str(field.type))
+            if text is None or kind is None:
                 continue
             try:
-                changes[name] = kind(text)
+                changes[field.name] = kind(text)
             except ValueError as error:
                 raise ValueError(
-                    f"{ENVIRONMENT_PREFIX}{name.upper()}={text!r} is not of type {kind.__name__}"
+                    f"{ENVIRONMENT_PREFIX}{field.name.upper()}={text!r} is not of type {kind.__name__}"
                 ) from error
         return replace(self, **changes)

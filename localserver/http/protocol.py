@@ -1,0 +1,214 @@
+"""One HTTP connection: uvicorn's, with the limits that it lacks.
+
+uvicorn's httptools protocol bounds neither the size of a header nor the time that a request takes to arrive, and has no
+hook to do so; hence a subclass. Its parser joins the pieces of a header in time quadratic in their number: what has
+arrived is counted before it is parsed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from http import HTTPStatus
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from localserver.http.front import CLOSING_S, Front
+
+SDK_HEADERS = frozenset({b"x-clearml-client", b"x-trains-client"})
+AGENT_HEADERS = frozenset({b"x-clearml-agent", b"x-trains-agent"})
+NEVER = math.inf
+
+
+class GuardedConnection(HttpToolsProtocol):
+    """A connection of one of the services."""
+
+    def __init__(self, front: Front, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.front = front
+        self.address = ""
+        self.deadline = NEVER
+        self.overdue = ""
+        self._limits = front.settings
+        self._header_bytes = self._bare_bytes = 0
+        self._excess: tuple[int, str] | None = None
+        self._admitted = self._refused = False
+
+    # What the front asks.
+
+    def unsent(self) -> int:
+        """Return how many bytes wait to be read by the client."""
+        return self.transport.get_write_buffer_size()
+
+    def is_closing(self) -> bool:
+        """Return whether the connection is being closed."""
+        return self.transport.is_closing()
+
+    def is_paused(self) -> bool:
+        """Return whether the server itself has stopped reading from it."""
+        return self.flow.read_paused
+
+    def close(self) -> None:
+        """Close it once what waits has been sent."""
+        self.transport.close()
+
+    def abort(self) -> None:
+        """Close it at once."""
+        self.transport.abort()
+
+    # The transport's calls.
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take the connection in, or close it."""
+        super().connection_made(transport)
+        self.address = self.client[0] if self.client else ""
+        self._admitted = self.front.admit(self)
+        if self._admitted:
+            self._expect("header time-out", self._limits.header_timeout_s)
+        else:
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self.front.leave(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what has arrived, in pieces, as long as it is within the limits."""
+        step = self._limits.max_header_bytes
+        for start in range(0, len(data), step):
+            if self._refused or self.transport.is_closing():
+                return
+            piece = data[start : start + step] if len(data) > step else data
+            self._bare_bytes += len(piece)
+            super().data_received(piece)
+            # So much without a byte of a body or the end of a request is a header, a trailer or a chunk's extension.
+            if self._bare_bytes > step:
+                self._header_too_large()
+            if self._excess is not None and not self._refused:
+                self._refuse(*self._excess)
+
+    def pause_writing(self) -> None:
+        """Note that the client does not read."""
+        super().pause_writing()
+        self.front.unread(self)
+
+    def resume_writing(self) -> None:
+        """Note that the client has read."""
+        super().resume_writing()
+        self.front.read(self)
+
+    # The parser's calls.
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        self._header_bytes = self._bare_bytes = 0
+        self._expect("header time-out", self._limits.header_timeout_s)
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """Take a piece of the address."""
+        self._header_bytes += len(url)
+        if self._header_bytes > self._limits.max_header_bytes:
+            self._header_too_large()
+        else:
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header."""
+        self._header_bytes += len(name) + len(value)
+        if self._header_bytes > self._limits.max_header_bytes:
+            self._header_too_large()
+        elif len(self.headers) >= self._limits.max_headers:
+            self._excess = (431, f"a request with more than {self._limits.max_headers} headers")
+        else:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Start the request."""
+        if self._excess is not None:
+            return
+        self.front.work(self)
+        self._expect("body time-out", self._limits.body_timeout_s)
+        super().on_headers_complete()
+        if _shares_connections(self.headers):
+            self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        if self._excess is not None:
+            return
+        self._bare_bytes = 0
+        if not self.cycle.response_complete:  # what is refused and sent all the same gets no more time
+            self._expect("body time-out", self._limits.body_timeout_s)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End the request."""
+        if self._excess is not None:
+            return
+        self._bare_bytes = 0
+        if self.cycle.response_complete:
+            self._expect("idle time-out", self._limits.idle_timeout_s)
+        else:
+            self.deadline = NEVER
+        super().on_message_complete()
+
+    # uvicorn's calls.
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request, or wait for one."""
+        super().on_response_complete()
+        if self.cycle.response_complete:
+            self.front.rest(self)
+            if not self.cycle.more_body:
+                # uvicorn's own timer ends with any byte that arrives.
+                self._expect("idle time-out", self._limits.idle_timeout_s)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP."""
+        self._refuse(400, "what is not an HTTP request")
+
+    def _expect(self, overdue: str, within_s: float) -> None:
+        self.overdue, self.deadline = overdue, self.front.clock() + within_s
+
+    def _header_too_large(self) -> None:
+        limit = self._limits.max_header_bytes
+        if self.headers or self.cycle is not None:
+            self._excess = (431, f"a request with more than {limit} bytes of headers")
+        else:
+            self._excess = (414, f"an address of more than {limit} bytes")
+
+    def _refuse(self, code: int, what: str) -> None:
+        """Answer, and pass over what still comes until the client has read it: a closed socket would reset it."""
+        self._refused = True
+        self.front.refused[f"status {code}"] += 1
+        if self.cycle is not None and not self.cycle.response_complete:  # in the midst of another answer
+            self.transport.close()
+            return
+        body = f"This server does not take {what}.\n".encode()
+        head = (
+            f"HTTP/1.1 {code} {HTTPStatus(code).phrase}\r\ncontent-type: text/plain; charset=utf-8\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.write_eof()
+        self._expect("refused", CLOSING_S)
+
+
+def _shares_connections(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Return whether a client hands its open connections on to processes that it forks.
+
+    The SDK does, and whatever else keeps a session of `requests`: parent and child then read each other's answers from
+    a connection that was kept alive. An agent forks nothing that calls.
+    """
+    plain = False
+    for name, value in headers:
+        if name in SDK_HEADERS:
+            return True
+        if name in AGENT_HEADERS:
+            return False
+        if name == b"user-agent":
+            plain = value.startswith(b"python-requests/")
+    return plain
