@@ -24,6 +24,7 @@ import jwt
 
 from localserver.errors import ApiError, unauthorized
 from localserver.ids import new_id
+from localserver.origins import is_foreign
 from localserver.rules import roles
 from localserver.rules.throttle import LoginThrottle
 
@@ -92,14 +93,16 @@ class Presented:
 
     @classmethod
     def of(cls, headers: Mapping[str, str], cookies: Mapping[str, str], address: str) -> Presented:
-        """Read a request's headers (whose names are found in any case of letters) and cookies."""
+        """Read a request's headers (whose names are found in any case of letters) and cookies.
+
+        A cookie counts only where no foreign page has made the browser send it.
+        """
 
         def either(name: str) -> str | None:
             return headers.get(f"X-ClearML-{name}", headers.get(f"X-Trains-{name}"))
 
-        return cls(
-            headers.get("Authorization"), cookies.get(COOKIE), either("Impersonate-As"), either("Act-As"), address
-        )
+        cookie = None if is_foreign(headers) else cookies.get(COOKIE)
+        return cls(headers.get("Authorization"), cookie, either("Impersonate-As"), either("Act-As"), address)
 
 
 def hash_secret(secret: str) -> str:

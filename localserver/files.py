@@ -7,25 +7,22 @@ file does not tear a download in progress. It knows nothing of tasks; who may co
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import functools
 import mimetypes
 import os
-import shutil
-import tempfile
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from email.utils import formatdate, parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 from urllib.parse import quote, unquote
 
 import orjson
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
@@ -34,14 +31,16 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from localserver.errors import ApiError
-from localserver.stored_files import Folder, not_found, stored_parts
+from localserver.stored_files import Folder, not_found
+from localserver.uploads import Body, receive_upload
 
 CHUNK = 2**18
-WRITE_CHUNK = 2**20
-"""Received bytes are gathered to this before a thread writes them: one hop per MiB, not per network packet."""
-
 MAX_LIST_BYTES = 16 * 2**20
 """Largest body of `delete_many`."""
+
+ACTIVE = frozenset({"text/javascript", "application/javascript", "application/x-javascript", "text/css"})
+"""Types that a page can run or apply; with `nosniff` a browser does neither with plain text. An uploaded script must
+not become one of the web pages', which take scripts from their own address."""
 
 SAFETY_HEADERS = {
     # An uploaded page or SVG must stay a document: no scripts, no access to the web pages' cookie.
@@ -51,8 +50,19 @@ SAFETY_HEADERS = {
 }
 """On every answer."""
 
+RANGE_END = re.compile(r"[0-9]{0,18}")
+
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 CONFLICT = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY)
+
+
+class _WholePath(PathConvertor):
+    """The rest of an address, line breaks included: file names have them."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("path", _WholePath())
 
 Authenticate = Callable[[Request], None]
 Handler = Callable[[Request], Awaitable[Response]]
@@ -83,7 +93,7 @@ def create_files_app(root: Path, authenticate: Authenticate, max_upload_bytes: i
 
     @guarded
     async def upload(request: Request) -> Response:
-        return JSONResponse(await _receive_upload(request, folder, max_upload_bytes))
+        return JSONResponse(await receive_upload(request, folder, max_upload_bytes))
 
     @guarded
     async def download(request: Request) -> Response:
@@ -95,8 +105,8 @@ def create_files_app(root: Path, authenticate: Authenticate, max_upload_bytes: i
 
     @guarded
     async def delete_many(request: Request) -> Response:
-        names = _listed_names(await _limited_body(request, MAX_LIST_BYTES))
-        return JSONResponse(await run_in_threadpool(_delete_each, folder, names))
+        body = b"".join([piece async for piece in Body(request, MAX_LIST_BYTES).pieces()])
+        return Response(await run_in_threadpool(_delete_each, folder, body), media_type="application/json")
 
     return Starlette(
         routes=[
@@ -111,139 +121,6 @@ def create_files_app(root: Path, authenticate: Authenticate, max_upload_bytes: i
     )
 
 
-class _Upload:
-    """A multipart body on its way to disk: one temporary file per part that is a file. Blocks; one thread at a time."""
-
-    def __init__(self, folder: Path, boundary: bytes) -> None:
-        self.files: dict[str, Path] = {}
-        self.complete = False
-        self._folder = folder
-        self._made: list[Path] = []
-        self._file: BinaryIO | None = None
-        self._name = ""
-        self._header = [b"", b""]
-        self._disposition = b""
-        self._parser = MultipartParser(
-            boundary,
-            {
-                "on_part_begin": self._begin,
-                "on_header_field": lambda data, start, end: self._add_header(0, data[start:end]),
-                "on_header_value": lambda data, start, end: self._add_header(1, data[start:end]),
-                "on_header_end": self._end_header,
-                "on_headers_finished": self._open,
-                "on_part_data": self._write,
-                "on_part_end": self._close,
-                "on_end": self._end,
-            },
-        )
-
-    def feed(self, data: bytes) -> None:
-        """Parse more of the body.
-
-        Raises:
-            FormParserError: It is not multipart.
-            ApiError: 404, a part's name leads out of the root.
-            OSError: The disk is full.
-        """
-        self._parser.write(data)
-
-    def discard(self) -> None:
-        """Remove what has not been published."""
-        for path in self._made:
-            path.unlink(missing_ok=True)
-        if self._file is not None:
-            with contextlib.suppress(OSError):  # on a full disk, closing tries once more to write
-                self._file.close()
-
-    def _begin(self) -> None:
-        self._disposition = b""
-
-    def _add_header(self, index: int, data: bytes) -> None:
-        self._header[index] += data
-
-    def _end_header(self) -> None:
-        if self._header[0].lower() == b"content-disposition":
-            self._disposition = self._header[1]
-        self._header = [b"", b""]
-
-    def _open(self) -> None:
-        _, options = parse_options_header(self._disposition)
-        if b"filename" not in options:  # an ordinary form field
-            return
-        try:
-            # Clients cannot put a quote into a quoted header; HTML's rule, which they follow, writes it as %22.
-            self._name = options.get(b"name", b"").decode().replace("%22", '"')
-        except UnicodeDecodeError as error:
-            raise ApiError(400, 0, "The name of an uploaded file is not UTF-8") from error
-        stored_parts(self._name)
-        handle, path = tempfile.mkstemp(dir=self._folder)
-        self._made.append(Path(path))
-        self._file = os.fdopen(handle, "wb", buffering=WRITE_CHUNK)
-
-    def _write(self, data: bytes, start: int, end: int) -> None:
-        if self._file is not None:
-            self._file.write(memoryview(data)[start:end])
-
-    def _close(self) -> None:
-        if self._file is not None:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-            self._file = None
-            self.files["/".join(stored_parts(self._name))] = self._made[-1]
-
-    def _end(self) -> None:
-        self.complete = True
-
-
-async def _receive_upload(request: Request, folder: Folder, limit: int) -> list[str]:
-    if request.headers.get("Content-Encoding", "identity") != "identity":
-        raise ApiError(415, 0, f"Content-Encoding {request.headers['Content-Encoding']} is not supported")
-    length = request.headers.get("Content-Length", "")
-    content_type, options = parse_options_header(request.headers.get("Content-Type"))
-    if content_type != b"multipart/form-data" or not options.get(b"boundary"):
-        if length in ("", "0") and not content_type:
-            return []
-        raise ApiError(400, 0, "An upload is a multipart/form-data request with one part per file")
-    expected = int(length) if length.isdigit() else 0
-    if expected > limit:
-        raise _too_large(limit)
-    if expected > shutil.disk_usage(folder.root).free:
-        raise OSError(errno.ENOSPC, "")
-    try:
-        upload = _Upload(folder.partial, options[b"boundary"])
-    except FormParserError as error:
-        raise ApiError(400, 0, f"The upload is not well-formed: {error}") from error
-    try:
-        async for data in _gathered(request, limit):
-            await run_in_threadpool(upload.feed, data)
-        if not upload.complete:
-            raise ApiError(400, 0, "The upload ended before its closing boundary; nothing was stored")
-        return await run_in_threadpool(folder.publish, upload.files)
-    except FormParserError as error:
-        raise ApiError(400, 0, f"The upload is not well-formed: {error}") from error
-    finally:
-        await run_in_threadpool(upload.discard)
-
-
-async def _gathered(request: Request, limit: int) -> Any:
-    """Yield a request's body in pieces of about `WRITE_CHUNK` bytes."""
-    received, waiting = 0, bytearray()
-    async for data in request.stream():
-        received += len(data)
-        if received > limit:
-            raise _too_large(limit)
-        waiting += data
-        if len(waiting) >= WRITE_CHUNK:
-            yield bytes(waiting)
-            waiting.clear()
-    yield bytes(waiting)
-
-
-async def _limited_body(request: Request, limit: int) -> bytes:
-    return b"".join([data async for data in _gathered(request, limit)])
-
-
 def _listed_names(body: bytes) -> list[str]:
     try:
         names = orjson.loads(body)["files"]
@@ -254,17 +131,17 @@ def _listed_names(body: bytes) -> list[str]:
     return names
 
 
-def _delete_each(folder: Folder, names: list[str]) -> dict[str, Any]:
+def _delete_each(folder: Folder, body: bytes) -> bytes:
     deleted: dict[str, str] = {}
     missing: list[str] = []
-    for name in names:
+    for name in _listed_names(body):
         try:
             if name.startswith("/"):
                 raise not_found(name)
             deleted[name] = folder.delete(unquote(name), with_folders=True)
         except ApiError:
             missing.append(name)
-    return {"deleted": deleted, "errors": {"Not found": missing} if missing else {}}
+    return orjson.dumps({"deleted": deleted, "errors": {"Not found": missing} if missing else {}})
 
 
 def _file_reply(request: Request, folder: Folder) -> Response:
@@ -297,9 +174,12 @@ def _file_reply(request: Request, folder: Folder) -> Response:
 
 
 def _file_headers(name: str, status: os.stat_result, as_attachment: bool) -> dict[str, str]:
-    media_type, encoding = mimetypes.guess_type(name)
+    # By the last part, and with the slash before it: `data:text/html,x.bin` must not be taken for an address.
+    media_type, encoding = mimetypes.guess_type("/" + name.rpartition("/")[2])
     if encoding or media_type is None:  # data.csv.gz is a gzip file, not a CSV
         media_type = f"application/{encoding}" if encoding else "application/octet-stream"
+    if media_type in ACTIVE:
+        media_type = "text/plain"
     if media_type.startswith("text/"):
         media_type += "; charset=utf-8"
     kind = "attachment" if as_attachment else "inline"
@@ -311,7 +191,6 @@ def _file_headers(name: str, status: os.stat_result, as_attachment: bool) -> dic
         "Accept-Ranges": "bytes",
         # Debug images are overwritten under the same name: keep, but ask each time (a 304 is cheap).
         "Cache-Control": "private, no-cache",
-        "Access-Control-Allow-Origin": "*",
     }
 
 
@@ -330,7 +209,7 @@ def _single_range(text: str, size: int) -> tuple[int, int] | None:
     """Return the bytes that `bytes=first-last`, `bytes=first-` or `bytes=-count` asks for; None if unserviceable."""
     unit, _, spec = text.partition("=")
     first, dash, last = spec.strip().partition("-")
-    if unit.strip().lower() != "bytes" or not dash or not all(part.isdecimal() or not part for part in (first, last)):
+    if unit.strip().lower() != "bytes" or not dash or not all(RANGE_END.fullmatch(part) for part in (first, last)):
         return None
     if first:
         start, end = int(first), min(int(last) + 1, size) if last else size
@@ -345,10 +224,6 @@ def _pieces(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
         while start < end and (piece := file.read(min(CHUNK, end - start))):
             start += len(piece)
             yield piece
-
-
-def _too_large(limit: int) -> ApiError:
-    return ApiError(413, 0, f"The upload is larger than this server takes ({limit} bytes); nothing was stored")
 
 
 async def _refusal(request: Request, error: Exception) -> Response:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import partial
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -17,6 +18,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from localserver.auth import Identity
+from localserver.origins import is_foreign, is_opened
 from localserver.web.gate import Gate
 from localserver.web.site import Site, View
 from localserver.web.views import (
@@ -119,7 +121,10 @@ def create_web_app(api: Api, own: Identity, files: ASGIApp) -> Starlette:
 
 
 class _ForReaders:
-    """Lets signed-in people read files, and nobody write them."""
+    """Lets signed-in people read files, and nobody write them.
+
+    On a loopback address everybody is signed in: what a page of another origin asks for in the background is refused.
+    """
 
     def __init__(self, site: Site, files: ASGIApp) -> None:
         self.site = site
@@ -129,6 +134,8 @@ class _ForReaders:
         app: ASGIApp = self.files
         if scope["method"] not in ("GET", "HEAD"):
             app = PlainTextResponse("Files are only read here.\n", status_code=405)
+        elif is_foreign(headers := Headers(scope=scope)) and not is_opened(headers):
+            app = PlainTextResponse("Only pages of this server may use its files.\n", status_code=403)
         elif self.site.identity(Request(scope)) is None:
             app = PlainTextResponse("Log in first.\n", status_code=401)
         await app(scope, receive, send)

@@ -15,6 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from localserver.origins import is_origin_of
 from localserver.settings import Settings
 
 SAFE_METHODS = frozenset({"GET", "HEAD"})
@@ -129,7 +130,7 @@ def is_from_own_page(headers: Headers, host: str) -> bool:
         return False
     if site is not None and site != "same-origin":
         return False
-    return origin is None or (urlsplit(origin).scheme in {"http", "https"} and urlsplit(origin).netloc == host)
+    return origin is None or is_origin_of(origin, host)
 
 
 def _host_name(host: str) -> str | None:

@@ -6,6 +6,7 @@ What the server answers is the business of other tests; here it must only go on 
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 from collections.abc import Callable
@@ -134,3 +135,60 @@ def many_headers(world: World) -> None:
         pass
     finally:
         connection.close()
+
+
+def upload(world: World, body: bytes) -> None:
+    """Send the body of an upload, whatever it is."""
+    world.files.post("/", content=body, headers={"Content-Type": "multipart/form-data; boundary=b"})
+
+
+def part(name: str, content: bytes = b"x") -> bytes:
+    """Return one part of an upload."""
+    head = f'--b\r\nContent-Disposition: form-data; name="{name}"; filename="f"\r\n\r\n'
+    return head.encode() + content + b"\r\n"
+
+
+@hostile("an upload below 1,500 folders")
+def deep_upload(world: World) -> None:
+    upload(world, part("d/" * 1500 + "f") + b"--b--")
+
+
+@hostile("an upload into 10,000 folders, and one into 1,000")
+def wide_upload(world: World) -> None:
+    for count in (100, 10):
+        upload(world, b"".join(part(f"wide/{number}/" + "d/" * 98 + "f") for number in range(count)) + b"--b--")
+    world.files.post("/delete_many", json={"files": ["wide"]})
+
+
+@hostile("an upload of 10,000 parts")
+def many_parts(world: World) -> None:
+    upload(world, b"".join(part(str(number)) for number in range(10_000)) + b"--b--")
+
+
+@hostile("a part's header of 60 MB")
+def endless_part_header(world: World) -> None:
+    upload(world, b"--b\r\nX: " + b"x" * 60_000_000)
+
+
+@hostile("an upload of 30 MB that is almost the boundary everywhere")
+def almost_boundaries(world: World) -> None:
+    upload(world, part("almost", b"\r\n--" * 6_000_000) + b"--b--")
+
+
+@hostile("100,000 files to delete that are not there")
+def many_deletions(world: World) -> None:
+    world.files.post("/delete_many", json={"files": [f"folder/{number}" for number in range(100_000)]})
+
+
+@hostile("150 downloads at once that are not read")
+def unread_downloads(world: World) -> None:
+    upload(world, part("large", b"x" * 30_000_000) + b"--b--")
+    unlimited = httpx.Limits(max_connections=None)
+    with contextlib.ExitStack() as opened:
+        client = opened.enter_context(
+            httpx.Client(
+                base_url=world.server.files_url, headers=world.files.headers, limits=unlimited, trust_env=False
+            )
+        )
+        for _ in range(150):
+            opened.enter_context(client.stream("GET", f"{world.server.files_url}/large"))

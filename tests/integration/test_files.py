@@ -137,13 +137,29 @@ def test_an_unchanged_file_is_not_sent_again(files: httpx.Client, name: str) -> 
         ("a;b=c&d", "a;b=c&d"),
         ("ünï ☃", "%C3%BCn%C3%AF%20%E2%98%83"),
         ("a b+c", "a%20b+c"),
-        ('a"b', "a%22b"),
+        ("a\\b\\", "a%5Cb%5C"),
+        (" a. ", "%20a.%20"),
     ],
 )
 def test_names_are_stored_literally_and_decoded_once(files: httpx.Client, stored: str, asked: str) -> None:
     folder = uuid4().hex
     assert put(files, {f"{folder}/{stored}": b"x"}).json() == [f"{folder}/{stored}"]
     assert get(files, f"{folder}//./{asked}").content == b"x"
+
+
+@pytest.mark.parametrize(("sent", "asked"), [("%22", ("%22", "%2522")), ("%0A", ("%0A", "%250A"))])
+def test_what_a_form_cannot_tell_apart_is_one_file(files: httpx.Client, sent: str, asked: tuple[str, ...]) -> None:
+    """A form's file name holds `"` as %22; it arrives as `%22` itself does."""
+    folder = uuid4().hex
+    assert put(files, {f"{folder}/a{sent}b": b"x"}).json() == [f"{folder}/a{sent}b"]
+    for way in asked:
+        assert get(files, f"{folder}/a{way}b").content == b"x"
+    assert files.delete(f"/{folder}/a{asked[0]}b").status_code == 200
+
+
+def test_a_header_of_a_part_that_cannot_be_read_stores_nothing(files: httpx.Client, name: str) -> None:
+    part = f'--b\r\nContent-Disposition: form-data; name="a\\"b"; filename="{name}"\r\n\r\nx\r\n--b--'
+    assert files.post("/", content=part.encode(), headers=STREAM).status_code == 400
 
 
 def raw(server: ClearmlServer, text: str, token: str) -> bytes:
@@ -380,3 +396,80 @@ def test_an_upload_above_the_limit_is_refused(
     assert reply.status_code == 413
     assert f"{32 * MIB} bytes" in reply.text
     assert partial_files(small_server) == []
+
+
+def test_the_reason_of_a_refusal_reaches_a_client_that_is_still_sending(files: httpx.Client, name: str) -> None:
+    def body() -> Iterator[bytes]:
+        yield f'--b\r\nContent-Disposition: form-data; name="{"n" * 300}"; filename="x"\r\n\r\n'.encode()
+        for _ in range(64):
+            yield b"x" * MIB
+        yield b"\r\n--b--"
+
+    reply = files.post("/", content=body(), headers=STREAM)
+    assert (reply.status_code, "longer than 255 bytes" in reply.text) == (400, True)
+
+
+def test_an_upload_has_at_most_a_hundred_parts(files: httpx.Client) -> None:
+    folder = uuid4().hex
+    assert len(put(files, {f"{folder}/{number}": b"x" for number in range(100)}).json()) == 100
+    reply = put(files, {f"{folder}/more/{number}": b"x" for number in range(10_000)})
+    assert (reply.status_code, "at most 100 parts" in reply.text) == (413, True)
+    assert get(files, f"{folder}/more/1").status_code == 404
+
+
+@pytest.mark.parametrize("header", [b"X: " + b"x" * 2**20, b"x" * 2**20, b"X: y\r\n" * 10_000])
+def test_headers_without_end_are_refused(files: httpx.Client, header: bytes) -> None:
+    assert files.post("/", content=b"--b\r\n" + header, headers=STREAM).status_code == 400
+
+
+@pytest.mark.parametrize("ending", ["js", "mjs", "css"])
+def test_uploaded_scripts_and_styles_are_served_as_plain_text(files: httpx.Client, ending: str) -> None:
+    name = f"tests/{uuid4().hex}.{ending}"
+    put(files, {name: b"alert(1)"})
+    reply = get(files, name)
+    assert reply.headers["content-type"] == "text/plain; charset=utf-8"
+    assert reply.headers["x-content-type-options"] == "nosniff"
+
+
+def test_the_type_of_a_file_is_not_taken_from_what_looks_like_an_address(files: httpx.Client) -> None:
+    name = "data:text/html\r\nSet-Cookie: a=b,x.bin"
+    put(files, {name: b"x"})
+    reply = files.get("/data:text/html%0D%0ASet-Cookie:%20a=b,x.bin")
+    assert (reply.status_code, reply.headers["content-type"]) == (200, "application/octet-stream")
+    assert "set-cookie" not in reply.headers
+
+
+def test_no_page_elsewhere_is_told_that_it_may_read_files(files: httpx.Client, name: str) -> None:
+    put(files, {name: b"x"})
+    reply = get(files, name, Origin="http://elsewhere.example")
+    assert [header for header in reply.headers if header.startswith("access-control-")] == []
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_a_session_in_a_browser_is_not_for_pages_elsewhere(
+    clearml_server: ClearmlServer, anyone: httpx.Client, api: ApiClient, files: httpx.Client, name: str, site: str
+) -> None:
+    put(files, {name: b"x"})
+    cookie = f"clearml_token_basic={api.http.headers['Authorization'].removeprefix('Bearer ')}"
+    elsewhere = {"Cookie": cookie, "Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    for url in (f"{clearml_server.files_url}/{name}", f"{clearml_server.api_url}/tasks.get_all"):
+        assert anyone.get(url, headers={"Cookie": cookie}).status_code == 200
+        assert anyone.get(url, headers={"Cookie": cookie, "Sec-Fetch-Site": "same-origin"}).status_code == 200
+        assert anyone.get(url, headers=elsewhere).status_code == 401
+        assert anyone.get(url, headers={"Cookie": cookie, "Origin": "http://elsewhere.example"}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("mode", "destination", "status"),
+    [("cors", "empty", 403), ("no-cors", "script", 403), ("navigate", "iframe", 403), ("navigate", "document", 200)],
+)
+def test_the_web_port_gives_files_to_its_own_pages_and_to_people(
+    clearml_server: ClearmlServer, files: httpx.Client, name: str, mode: str, destination: str, status: int
+) -> None:
+    put(files, {name: b"x"})
+    url = f"{clearml_server.web_url}/files/{name}"
+    sent = {"Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": destination}
+    for site in ("cross-site", "same-site"):
+        assert httpx.get(url, headers={"Sec-Fetch-Site": site, **sent}).status_code == status
+    assert httpx.get(url, headers={"Sec-Fetch-Site": "same-origin", **sent}).status_code == 200
+    assert httpx.get(url).status_code == 200

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from localserver.errors import ApiError
 from localserver.files import _single_range
-from localserver.stored_files import PARTIAL, Folder, stored_parts
+from localserver.stored_files import MAX_FOLDERS, PARTIAL, Folder, require_storable, stored_parts
+from localserver.uploads import disposition_parameters
 
 
 @pytest.mark.parametrize(
@@ -22,6 +24,11 @@ from localserver.stored_files import PARTIAL, Folder, stored_parts
         ("a?b#c;d", ("a?b#c;d",)),
         ("ünï/código", ("ünï", "código")),
         ("a\\..\\b", ("a\\..\\b",)),
+        # What clients write in several ways is one name.
+        ('a"b', ("a%22b",)),
+        ("a\r\nb\x01", ("a%0D%0Ab%01",)),
+        ("a\tb", ("ab",)),
+        ("a\\\\b", ("a\\b",)),
         ("...", ("...",)),
         (f"a/{PARTIAL}", ("a", PARTIAL)),
     ],
@@ -54,10 +61,57 @@ def test_a_name_that_leads_out_of_the_root_or_nowhere_is_not_found(name: str) ->
         ("bytes=0-1,3-4", None),
         ("lines=0-1", None),
         ("bytes", None),
+        (f"bytes={'9' * 5000}-", None),
+        ("bytes=²-", None),
     ],
 )
 def test_ranges(text: str, part: tuple[int, int] | None) -> None:
     assert _single_range(text, 10) == part
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "text"),
+    [
+        ("d/" * MAX_FOLDERS + "f", None, ""),
+        ("d/" * (MAX_FOLDERS + 1) + "f", 400, "lies below more than 100 folders"),
+        ("d/" * 100_000 + "f", 400, "lies below more than 100 folders"),
+        ("d" * 255, None, ""),
+        ("é" * 128, 400, "longer than 255 bytes"),
+        ("../f", 404, "not found"),
+    ],
+)
+def test_a_file_is_not_stored_too_deep_or_under_too_long_a_name(name: str, code: int | None, text: str) -> None:
+    if code is None:
+        require_storable(name)
+        return
+    with pytest.raises(ApiError) as refused:
+        require_storable(name)
+    assert refused.value.code == code
+    assert text in refused.value.msg
+    assert len(refused.value.msg) < 400
+
+
+@pytest.mark.parametrize(
+    ("header", "parameters"),
+    [
+        (b'form-data; name="a/b.txt"; filename="f"', {b"name": b"a/b.txt", b"filename": b"f"}),
+        (b'form-data; name="a; filename=%22; \\"; filename=f', {b"name": b"a; filename=%22; \\", b"filename": b"f"}),
+        (b"form-data;name=\"a\";filename*=utf-8''f", {b"name": b"a", b"filename*": b"utf-8''f"}),
+        (b"form-data", {}),
+        (b"", {}),
+    ],
+)
+def test_a_parts_parameters_are_read_by_htmls_rule(header: bytes, parameters: dict[bytes, bytes]) -> None:
+    assert disposition_parameters(header) == parameters
+
+
+@pytest.mark.parametrize(
+    "header", [b'form-data; name="a\\"b"', b'form-data; name="a', b"form-data; name", b"form-data; ;"]
+)
+def test_a_header_that_says_two_things_is_refused(header: bytes) -> None:
+    with pytest.raises(ApiError) as refused:
+        disposition_parameters(header)
+    assert refused.value.code == 400
 
 
 @pytest.fixture
@@ -91,6 +145,14 @@ def test_a_file_and_a_folder_of_one_name_conflict_and_nothing_is_stored(folder: 
         put(folder, *names)
     assert refused.value.code == 409
     assert {name for name in tree(folder) if not name.startswith(PARTIAL)} == {"a", "a/b.txt"}
+
+
+def test_the_files_of_one_upload_lie_in_a_thousand_folders_at_most(folder: Folder) -> None:
+    put(folder, *(f"{number}/f" for number in range(1000)))
+    with pytest.raises(ApiError) as refused:
+        put(folder, *(f"more/{number}/f" for number in range(1000)))
+    assert refused.value.code == 413
+    assert "more" not in tree(folder)
 
 
 def test_deleting_the_last_file_of_a_folder_frees_the_folder_name(folder: Folder) -> None:
@@ -128,3 +190,29 @@ def test_what_a_killed_upload_left_is_removed_at_the_next_start(folder: Folder) 
     again = Folder(folder.root)
     assert list(again.partial.iterdir()) == []
     assert tree(again) == {"kept"}
+
+
+def test_names_that_the_sdk_encoded_are_found_by_the_plain_ones_too(folder: Folder) -> None:
+    put(folder, "p %22%25/t%3A1/models/a%20b", "p/c%20d")
+    for asked in ("p %22%25/t%3A1/models/a%20b", 'p "%/t:1/models/a%20b'):
+        with folder.open(asked) as file:
+            assert file.read() == b"p %22%25/t%3A1/models/a%20b"
+    for missing in ("p/c d", 'p "%/t:1/models/a b'):
+        with pytest.raises(ApiError):
+            folder.open(missing)
+    assert folder.delete('p "%/t:1/models/a%20b') == "p %22%25/t%3A1/models/a%20b"
+    assert tree(folder) == {"p", "p/c%20d"}
+
+
+def test_what_takes_long_to_delete_holds_up_nobody(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(folder, "big/a", "big/b")
+    removed = []
+
+    def slowly(path: Path) -> None:
+        put(folder, "meanwhile")
+        removed.append(path)
+
+    monkeypatch.setattr(shutil, "rmtree", slowly)
+    assert folder.delete("big", with_folders=True) == "big"
+    assert len(removed) == 1
+    assert {name for name in tree(folder) if not name.startswith(PARTIAL)} == {"meanwhile"}

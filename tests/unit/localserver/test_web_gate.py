@@ -58,6 +58,7 @@ def test_a_name_that_points_here_is_not_enough(settings: Settings, host: str, ow
         ({"Origin": "http://127.0.0.1:8081"}, 403),
         ({"Origin": "http://localhost:8080"}, 403),
         ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "http://[bad"}, 403),
         ({"Origin": "http://127.0.0.1:8080.evil.example"}, 403),
         ({"Sec-Fetch-Site": "same-site", "Origin": "http://127.0.0.1:8080"}, 403),
         ({"Sec-Fetch-Site": "cross-site"}, 403),
