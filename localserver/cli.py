@@ -17,6 +17,7 @@ from localserver.app import bind, serve
 from localserver.bootstrap import prepare_folder
 from localserver.commands.backup import backup_command, restore_command
 from localserver.commands.check import check_command
+from localserver.commands.retention import retention_command
 from localserver.commands.transfer import export_command, import_command
 from localserver.errors import OperatorError
 from localserver.files import FULL
@@ -138,7 +139,7 @@ def serve_command(
     lock.close()
 
 
-for command in (backup_command, restore_command, check_command, export_command, import_command):
+for command in (backup_command, restore_command, check_command, export_command, import_command, retention_command):
     main.add_command(command)
 
 

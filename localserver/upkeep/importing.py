@@ -315,7 +315,8 @@ class Importer:
             return
         new, step = self._journal.ids[old], "sending"
         if self._journal.intended(step, old):  # some of it may have arrived: console lines would be there twice
-            self._call("events.delete_for_task", task=new, allow_locked=True)
+            kind = "task" if "status" in document else "model"
+            self._call(f"events.delete_for_{kind}", **{kind: new}, allow_locked=True)
         self._journal.intend(step, old)
         refused: dict[str, int] = {}
         for batch in self._batches(path):

@@ -16,6 +16,8 @@ from localserver.stored_files import stored_parts
 PAGE = 500
 """Documents read at a time: a database may hold more than fits into memory."""
 
+ARTIFACT, WEIGHTS, SAMPLE, PLOT_FILE = "artifact", "weights", "debug sample", "plot"
+
 
 @dataclass(frozen=True)
 class Named:
@@ -24,12 +26,13 @@ class Named:
     url: str
     kind: str
     id: str
-    what: str
+    part: str
+    name: str = ""
 
     @property
     def owner(self) -> str:
         """What names it, in words."""
-        return f"{self.what} of {self.kind} {self.id}"
+        return f"{' '.join(filter(None, (self.part, self.name)))} of {self.kind} {self.id}"
 
 
 def documents(tx: Tx, kind: str) -> Iterator[Document]:
@@ -43,11 +46,11 @@ def documents(tx: Tx, kind: str) -> Iterator[Document]:
 def named_by(kind: str, document: Document) -> Iterator[Named]:
     """Yield the addresses that one document names."""
     if kind == "model" and document.get("uri"):
-        yield Named(document["uri"], kind, document["id"], "weights")
+        yield Named(document["uri"], kind, document["id"], WEIGHTS)
     if kind == "task":
         for artifact in (document.get("execution") or {}).get("artifacts") or []:
             if artifact.get("uri"):
-                yield Named(artifact["uri"], kind, document["id"], f"artifact {artifact.get('key')}")
+                yield Named(artifact["uri"], kind, document["id"], ARTIFACT, str(artifact.get("key")))
 
 
 def named_by_events(tx: Tx) -> Iterator[Named]:
@@ -61,7 +64,7 @@ def named_by_events(tx: Tx) -> Iterator[Named]:
         for last, owner, type_, metric, content, extra in rows:  # noqa: B007
             urls = [content] if type_ == IMAGE else orjson.loads(extra).get("source_urls") or []
             for url in filter(None, urls):
-                yield Named(url, "task", owner, f"debug sample {metric}")
+                yield Named(url, "task", owner, SAMPLE if type_ == IMAGE else PLOT_FILE, metric)
 
 
 def all_named(tx: Tx) -> Iterator[Named]:
