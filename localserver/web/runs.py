@@ -7,12 +7,12 @@ the graph of the run it was cloned from, with that run's task ids: these count o
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from localserver.web.shapes import MAX_JSON, read_json, record, reference, text, texts
 from localserver.web.text import moment
 
 Json = dict[str, Any]
@@ -31,6 +31,8 @@ OF_TASK = {
     "published": "completed",
     "publishing": "completed",
 }
+NODE = record(parents=texts, job_id=text, status=text, queue=text)
+STATUSES = frozenset({"pending", "queued", "running", "completed", "cached", "failed", "aborted", "skipped"})
 ENDED = frozenset({"completed", "cached", "failed", "aborted", "skipped"})
 STEP_FIELDS = ["name", "status", "parent", "created", "started", "completed", "status_changed", "status_reason",
                "status_message", "last_worker", "execution.queue", "project", "type"]  # fmt: skip
@@ -46,14 +48,12 @@ class Step:
 
     parents: list[str]
     task_id: str | None = None
-    queue: str | None = None
+    queue: str = ""
     """Name, where the pipeline itself names one."""
 
     queue_id: str = ""
     """The queue that the step's task was put on."""
 
-    caches: bool = False
-    parameters: dict[str, Any] = field(default_factory=dict)
     message: str = ""
     worker: str = ""
     created: datetime | None = None
@@ -81,6 +81,9 @@ class Run:
     begun: bool
     """False for a controller that has not started: its graph is a plan."""
 
+    problem: str = ""
+    """What is wrong with the stored graph, in words."""
+
     @property
     def counts(self) -> dict[str, int]:
         """How many steps have each status."""
@@ -95,21 +98,48 @@ class Run:
         return sum(step.status in ENDED for step in self.steps)
 
 
+UNREAD = Run([], True, "The graphs of the runs above are so large that this one was not read; its own page shows it.")
+
+
 def is_pipeline(task: Json) -> bool:
     """Return whether a task is a pipeline's controller."""
     return "pipeline" in (task.get("system_tags") or []) and task.get("type") == "controller"
 
 
-def graph(task: Json) -> dict[str, Json]:
-    """Return the graph that a controller holds: step name → what the SDK stores of it; {} where it holds none."""
-    text = ((task.get("configuration") or {}).get("Pipeline") or {}).get("value") or ""
-    try:
-        stored = json.loads(text)
-    except ValueError:
-        return {}
-    if not isinstance(stored, dict):
-        return {}
-    return {str(name): node for name, node in stored.items() if isinstance(node, dict)}
+@dataclass(frozen=True)
+class Graph:
+    """The graph that a controller holds."""
+
+    nodes: dict[str, Json]
+    """Step name → what the SDK stores of it."""
+
+    problem: str = ""
+    """What is wrong with it, in words; empty for a graph as the SDK writes it and for one that is not there yet."""
+
+
+def stored_graph(task: Json) -> str:
+    """Return the text in which a controller keeps its graph."""
+    return text(((task.get("configuration") or {}).get("Pipeline") or {}).get("value"))
+
+
+def read_graph(task: Json) -> Graph:
+    """Return the graph that a controller holds, as far as it can be read."""
+    stored = stored_graph(task)
+    if not stored.strip():
+        return Graph({})
+    if len(stored) > MAX_JSON:
+        return Graph({}, f"The stored graph is too large to be shown: {len(stored):,} characters.")
+    found = read_json(stored)
+    if not isinstance(found, dict):
+        return Graph({}, "The stored graph cannot be read.")
+    odd = next((name for name, node in found.items() if not _is_node(node)), None)
+    problem = "" if odd is None else f"The stored graph is not as the SDK writes it, e.g. the step {odd[:80]!r}."
+    return Graph({name: NODE(node) for name, node in found.items()}, problem)
+
+
+def _is_node(node: Any) -> bool:
+    parents = node.get("parents") if isinstance(node, dict) else 0
+    return parents is None or (isinstance(parents, list) and all(isinstance(parent, str) for parent in parents))
 
 
 def has_begun(task: Json) -> bool:
@@ -123,7 +153,7 @@ def step_ids(task: Json) -> list[str]:
     """Return the ids of the step tasks that a controller knows."""
     if not has_begun(task):
         return []
-    return [str(node["job_id"]) for node in graph(task).values() if node.get("job_id")]
+    return [node["job_id"] for node in read_graph(task).nodes.values() if node["job_id"]]
 
 
 def read_run(task: Json, step_tasks: Iterable[Json]) -> Run:
@@ -137,24 +167,20 @@ def read_run(task: Json, step_tasks: Iterable[Json]) -> Run:
     over = task.get("status") not in ("created", "queued", "in_progress")
     by_id = {child["id"]: child for child in step_tasks}
     own = sorted(
-        (c for c in by_id.values() if _id(c.get("parent")) == task["id"]), key=lambda c: c.get("created") or ""
+        (c for c in by_id.values() if reference(c.get("parent"))["id"] == task["id"]),
+        key=lambda c: text(c.get("created")),
     )
     by_name = {child["name"]: child for child in own}
+    graph = read_graph(task)
     return Run(
-        [_step(name, node, begun, over, by_id, by_name) for name, node in graph(task).items()],
-        begun,
+        [_step(name, node, begun, over, by_id, by_name) for name, node in graph.nodes.items()], begun, graph.problem
     )
 
 
 def _step(name: str, node: Json, begun: bool, over: bool, by_id: dict[str, Json], by_name: dict[str, Json]) -> Step:
-    fixed: Json = {
-        "parents": [str(parent) for parent in node.get("parents") or []],
-        "queue": node.get("queue"),
-        "caches": bool(node.get("cache_executed_step")),
-        "parameters": node.get("parameters") if isinstance(node.get("parameters"), dict) else {},
-    }
-    stored = str(node.get("status") or "pending") if begun else "pending"
-    job = str(node.get("job_id") or "") if begun else ""
+    fixed: Json = {"parents": node["parents"], "queue": node["queue"]}
+    stored = node["status"] if begun and node["status"] in STATUSES else "pending"
+    job = node["job_id"] if begun else ""
     child = by_id.get(job) or (by_name.get(name) if begun and not job else None)
     if child is None:
         # Named by the graph, but deleted since; or never made.
@@ -173,13 +199,9 @@ def _step(name: str, node: Json, begun: bool, over: bool, by_id: dict[str, Json]
         if status in ("failed", "aborted")
         else "",
         worker=child.get("last_worker") or "",
-        queue_id=_id((child.get("execution") or {}).get("queue")),
+        queue_id=reference((child.get("execution") or {}).get("queue"))["id"],
         created=moment(child.get("created")),
         started=started,
         ended=ended,
         **fixed,
     )
-
-
-def _id(reference: Any) -> str:
-    return str(reference.get("id") or "") if isinstance(reference, dict) else str(reference or "")

@@ -11,12 +11,14 @@ its template (`static/app.js` puts them in place). So a page and its live parts 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode
 
 import orjson
 from anyio import CapacityLimiter, from_thread, to_thread
@@ -29,6 +31,7 @@ from localserver.auth import Identity
 from localserver.errors import ApiError, unauthorized
 from localserver.times import utcnow
 from localserver.web import text
+from localserver.web.replies import REPLIES
 from localserver.wire import Api
 
 log = logging.getLogger(__name__)
@@ -48,6 +51,8 @@ Json = dict[str, Any]
 View = Callable[["Visit"], Response]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
+MAX_PAGE = 10**6
+WHOLE = re.compile(r"[0-9]{1,18}")
 MAX_FORM_FIELDS = 20_000
 PAGES_AT_ONCE = 4
 """Threads for views. They take turns at the interpreter, so more would only take more memory."""
@@ -168,19 +173,26 @@ class Visit:
         """The address's query, last value per name."""
         return dict(self.request.query_params)
 
+    def whole(self, name: str, default: int, most: int, *, least: int = 0) -> int:
+        """Return a whole number of the address's query, brought between `least` and `most`; else `default`."""
+        given = self.request.query_params.get(name, "")
+        return min(most, max(least, int(given))) if WHOLE.fullmatch(given) else default
+
     def argument(self, name: str) -> str:
         """Return a part of the path, e.g. the task id."""
         return str(self.request.path_params[name])
 
     def call(self, name: str, data: Json) -> Json:
-        """Call the API for the signed-in person; the caller's thread waits.
+        """Call the API for the signed-in person and return what the pages read of its reply; the thread waits.
 
         Raises:
             ApiError: As the endpoint does; 401 without a session.
         """
         if self.identity is None:
             raise unauthorized(20, "log in first")
-        return from_thread.run(self.site.api.call, name, data, self.identity)
+        shape = REPLIES[name]
+        reply: Json = shape(from_thread.run(self.site.api.call, name, data, self.identity))
+        return reply
 
     def form(self) -> dict[str, str]:
         """Return the sent form.
@@ -223,11 +235,11 @@ class Visit:
         headers = {"Cache-Control": "no-store"}
         parts = self.request.query_params.get("_part")
         if parts is None:
-            return HTMLResponse(page.render(context), status_code=code, headers=headers)
+            return HTMLResponse(text.visible(page.render(context)), status_code=code, headers=headers)
         # A template knows its own blocks only, not those that it inherits.
         sources = [page, self.site.templates.get_template(TASK_LAYOUT)] if template.startswith("task_") else [page]
         blocks = {
-            name: "".join(source.blocks[name](source.new_context(context)))
+            name: text.visible("".join(source.blocks[name](source.new_context(context))))
             for source in reversed(sources)
             for name in parts.split(",")
             if name in source.blocks
@@ -236,7 +248,10 @@ class Visit:
 
     def json(self, value: Any) -> Response:
         """Return data for a page's script."""
-        body = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+        try:
+            body = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+        except TypeError:  # half a surrogate pair, which only the escaped form can hold
+            body = json.dumps(value).encode()
         return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})
 
     def redirect(self, path: str, notice: str = "") -> Response:
@@ -260,8 +275,8 @@ class Visit:
         """Return where the browser finds a stored file: our own files through this page's own address."""
         if not uri:
             return None
-        address = urlsplit(uri)
-        if address.scheme not in ("http", "https"):
+        address = text.address(uri)
+        if address is None:
             return None
         settings = self.site.settings
         own_names = {settings.advertised_host, settings.host, "localhost", "127.0.0.1", "::1"}

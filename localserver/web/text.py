@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 from localserver.times import parse
+from localserver.web import shapes
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,16 @@ STATUSES = {
     "published": Status("published", "published", "Completed and read-only"),
 }
 UNKNOWN = Status("unknown", "draft", "The server does not know")
+MOST_INDENTED = 8
+"""How many times longer than its text indented JSON may be; deep nesting makes it grow with the square."""
+
+SLICE = 2**18
+"""Characters that a pattern looks at in one go: meanwhile no other thread runs."""
+
+_OUTSIDE_BMP = "".join(chr(plane * 0x10000 + code) for plane in range(1, 17) for code in (0xFFFE, 0xFFFF))
+UNSHOWABLE = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff{_OUTSIDE_BMP}]")
+"""Control characters, halves of surrogate pairs and what is no character at all."""
+
 LIVE = frozenset({"queued", "in_progress", "publishing"})
 """Statuses that change without anybody touching the page."""
 
@@ -73,11 +86,12 @@ def absolute(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def size(count: float | None) -> str:
+def size(count: Any) -> str:
     """Return a number of bytes as `512 B`, `1.4 KB`, `77 MB` (powers of 1024)."""
-    if count is None:
+    known = shapes.number(count)
+    if known is None:
         return "–"
-    amount = float(count)
+    amount = float(known)
     for unit in ("B", "KB", "MB", "GB", "TB"):
         if abs(amount) < 1000 or unit == "TB":
             return f"{amount:.0f} {unit}" if unit == "B" or amount >= 100 else f"{amount:.1f} {unit}"
@@ -93,13 +107,26 @@ def number(value: Any) -> str:
 
 
 def moment(value: Any) -> datetime | None:
-    """Return the time that a document holds as text, as epoch seconds or as epoch milliseconds."""
-    if isinstance(value, str):
-        return parse(value)
-    if isinstance(value, int | float) and value > 0:
-        seconds = value / 1000 if value > 1e11 else value
-        return datetime.fromtimestamp(seconds, tz=UTC)
-    return None
+    """Return the time that a document holds as text, as epoch seconds or as epoch milliseconds; None for no time."""
+    try:
+        if isinstance(value, str):
+            found = parse(value)
+            return found.astimezone(UTC) if found else None
+        seconds = shapes.number(value)
+        if seconds is None or seconds <= 0:
+            return None
+        return datetime.fromtimestamp(seconds / 1000 if seconds > 1e11 else seconds, tz=UTC)
+    except (ValueError, OverflowError, OSError):  # beyond the years 1 to 9999
+        return None
+
+
+def address(uri: str) -> SplitResult | None:
+    """Return the parts of an address of the web; None for any other text."""
+    try:
+        parts = urlsplit(uri)
+        return parts if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 else None
+    except ValueError:
+        return None
 
 
 def run_time(task: dict[str, Any], now: datetime) -> float | None:
@@ -114,10 +141,30 @@ def run_time(task: dict[str, Any], now: datetime) -> float | None:
 
 
 def pretty(text: str) -> str:
-    """Return JSON text indented, anything else as it is."""
+    """Return JSON text indented, anything else as it is; so is JSON that would grow to many times its length."""
     if not text.lstrip().startswith(("{", "[")):
         return text
-    try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-    except ValueError:
+    value = shapes.read_json(text)
+    if value is None:
         return text
+    parts, room = [], MOST_INDENTED * len(text) + 1000
+    try:
+        for part in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(value):
+            parts.append(part)
+            room -= len(part)
+            if room < 0:
+                return text
+    except RecursionError:
+        return text
+    return "".join(parts)
+
+
+def visible(text: str) -> str:
+    """Return text without the characters that an HTML page cannot hold: each is shown by a sign of its own."""
+    pieces = (text[start : start + SLICE] for start in range(0, len(text), SLICE))
+    return "".join([UNSHOWABLE.sub(_sign, piece) for piece in pieces])
+
+
+def _sign(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return chr(0x2400 + code) if code < 0x20 else "\u2421" if code == 0x7F else "\ufffd"

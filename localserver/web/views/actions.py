@@ -14,7 +14,7 @@ from starlette.responses import Response
 from localserver.errors import ApiError
 from localserver.web import runs
 from localserver.web.site import Json, Visit
-from localserver.web.views.lists import find_queues, find_tasks, reference
+from localserver.web.views.lists import find_queues, find_tasks
 from localserver.web.views.tasks import load
 
 ENDED = frozenset({"stopped", "failed", "completed", "closed"})
@@ -153,7 +153,7 @@ def _wanted(visit: Visit) -> tuple[str, Action, Json]:
 
 def queue_of(task: Json, queues: list[Json]) -> str:
     """Return the queue to propose: the one the task was on if somebody serves it, else the first with a worker."""
-    before = reference((task.get("execution") or {}).get("queue"))
+    before: str = task["execution"]["queue"]["id"]
     served = [queue["id"] for queue in queues if queue["alive"]]
     if before in served or not queues:
         return before

@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from localserver.web import dag
 from localserver.web.site import Json, Visit
-from localserver.web.views.lists import TASK_ROW, find_tasks, reference, task_page
+from localserver.web.views.lists import TASK_ROW, find_tasks, task_page
 from localserver.web.views.tasks import label_versions, nearest, read_struct
 
 VERSIONS = ["__$all", "dataset", "__$not", "archived"]
@@ -21,12 +21,12 @@ def datasets(visit: Visit) -> Response:
     latest = find_tasks(visit, {"system_tags": VERSIONS, "order_by": ["-created"]}, size=LATEST, fields=FIELDS)
     versions: dict[str, list[Json]] = {}
     for task in latest:
-        versions.setdefault(reference(task.get("project")), []).append(task)
+        versions.setdefault(task["project"]["id"], []).append(task)
     names = {project["id"]: project["name"] for project in found["projects"]}
     for id_, tasks in versions.items():
         names.setdefault(id_, (tasks[0].get("project") or {}).get("name") or "")
     rows = [{"id": id_, "title": title(name), "versions": versions.get(id_, [])} for id_, name in names.items()]
-    rows.sort(key=lambda row: row["versions"][0].get("created") or "" if row["versions"] else "", reverse=True)
+    rows.sort(key=lambda row: str(row["versions"][0]["created"] or "") if row["versions"] else "", reverse=True)
     return visit.render("datasets.html", live=True, rows=rows, partly=len(latest) == LATEST)
 
 
@@ -41,8 +41,8 @@ def dataset(visit: Visit) -> Response:
     if ids:
         query = {"tasks": ids, "names": ["Dataset Struct"]}
         for item in visit.call("tasks.get_configurations", query)["configurations"]:
-            for stored in item.get("configuration") or []:
-                for version, node in read_struct(stored.get("value") or "").items():
+            for stored in item["configuration"]:
+                for version, node in read_struct(stored["value"]).items():
                     lineage.setdefault(version, node)
     name = title(project["project"]["name"])
     statuses = {task["id"]: task["status"] for task in page.items}

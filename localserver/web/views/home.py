@@ -6,8 +6,9 @@ import re
 
 from starlette.responses import Response
 
+from localserver.web.shapes import reference
 from localserver.web.site import Json, Visit
-from localserver.web.views.lists import find_queues, find_runs, find_tasks, is_alive, reference
+from localserver.web.views.lists import find_queues, find_runs, find_tasks, is_alive
 
 RECENT = {"order_by": ["-last_update"], "system_tags": ["-archived"]}
 SEARCH_SIZE = 50
@@ -42,7 +43,7 @@ def telling(controllers: list[Json]) -> dict[str, list[tuple[str, str]]]:
     for task in controllers:
         arguments = (task.get("hyperparams") or {}).get("Args") or {}
         values = {name: str(item.get("value") or "") for name, item in arguments.items()}
-        by_pipeline.setdefault(reference(task.get("project")), []).append((task["id"], values))
+        by_pipeline.setdefault(reference(task.get("project"))["id"], []).append((task["id"], values))
     told = {}
     for runs in by_pipeline.values():
         names = {name: None for _, values in runs for name in values}

@@ -12,7 +12,7 @@ from localserver.errors import ApiError
 from localserver.web import runs
 from localserver.web.site import Json, Visit
 from localserver.web.views.actions import queue_of
-from localserver.web.views.lists import find_queues, find_tasks, reference
+from localserver.web.views.lists import find_queues, find_tasks
 from localserver.web.views.tasks import load
 
 MAIN_SECTION = "Args"
@@ -160,7 +160,7 @@ def _next_name(visit: Visit, task: Json) -> str:
     """Return the task's name with the next free run number, as the SDK numbers runs."""
     base = re.sub(r" #\d+$", "", task["name"])
     query: Json = {"name": rf"^{re.escape(base)}( #\d+)?$", "order_by": ["-created"]}
-    if project := reference(task.get("project")):
+    if project := task["project"]["id"]:
         query["project"] = [project]
     found = find_tasks(visit, query, size=500, fields=["name"])
     numbers = [int(match[1]) for other in found if (match := re.search(r" #(\d+)$", other["name"]))]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from localserver.web import runs
 from localserver.web.runs import Run
-from localserver.web.site import Json, Visit
+from localserver.web.site import MAX_PAGE, Json, Visit
 from localserver.web.text import moment
 
 TASK_ROW = [
@@ -22,6 +21,9 @@ CONTROLLERS: Json = {
     "order_by": ["-created"],
 }
 """The tasks that are pipeline runs, newest first."""
+
+MAX_GRAPHS = 16 * 2**20
+"""Characters of stored graphs that one list reads."""
 
 WORKER_QUIET_S = 90.0
 """A worker that has not called for this long is probably gone: agents call every few seconds."""
@@ -46,8 +48,7 @@ def find_tasks(visit: Visit, query: Json, *, size: int = PAGE_SIZE, fields: list
 
 def task_page(visit: Visit, query: Json, *, size: int = PAGE_SIZE) -> Slice:
     """Return the page of tasks that the address's `page` names (the first is 1)."""
-    text = visit.query.get("page", "1")
-    number = max(1, int(text)) if text.isdigit() and len(text) < 7 else 1
+    number = visit.whole("page", 1, MAX_PAGE, least=1)
     start = (number - 1) * size
     # The list's total is not known to the API; one item more than is shown tells whether there is a next page.
     page = find_tasks(visit, query | {"page": number - 1, "page_size": size})
@@ -64,8 +65,15 @@ def find_runs(visit: Visit, query: Json, *, size: int) -> list[tuple[Json, Run]]
     if not controllers:
         return []
     begun = [task["id"] for task in controllers if runs.has_begun(task)]
-    children = find_tasks(visit, {"parent": begun}, size=1000, fields=runs.STEP_FIELDS) if begun else []
-    return [(task, runs.read_run(task, children)) for task in controllers]
+    children: dict[str, list[Json]] = {}
+    for child in find_tasks(visit, {"parent": begun}, size=1000, fields=runs.STEP_FIELDS) if begun else []:
+        children.setdefault(child["parent"]["id"], []).append(child)
+    found, room = [], MAX_GRAPHS
+    for task in controllers:
+        room -= len(runs.stored_graph(task))
+        run = runs.read_run(task, children.get(task["id"], [])) if room >= 0 else runs.UNREAD
+        found.append((task, run))
+    return found
 
 
 def find_queues(visit: Visit) -> list[Json]:
@@ -86,8 +94,3 @@ def is_alive(worker: Json, now: datetime) -> bool:
     """Return whether a worker has called lately."""
     seen = moment(worker.get("last_activity_time"))
     return seen is not None and (now - seen).total_seconds() < WORKER_QUIET_S
-
-
-def reference(value: Any) -> str:
-    """Return the id of a referenced document: `get_all_ex` answers objects, `get_by_id` plain ids."""
-    return str(value.get("id") or "") if isinstance(value, dict) else str(value or "")

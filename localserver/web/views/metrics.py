@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import orjson
 from markupsafe import Markup
 from starlette.responses import Response, StreamingResponse
 
 from localserver.errors import ApiError
-from localserver.web import ansi
+from localserver.web import ansi, text
 from localserver.web.gate import page_policy
-from localserver.web.site import Json, Visit
+from localserver.web.site import MAX_PAGE, Json, Visit
 from localserver.web.text import LIVE
 from localserver.web.views.tasks import load, render_tab
 
@@ -41,6 +41,7 @@ OVERLAP_MS = 10_000
 PLOTS_PER_PAGE = 20
 COMPILED = frozenset({"scattergl", "scatterpolargl", "splom", "parcoords"})
 MAX_ITERATIONS = 50
+MAX_TIME = 10**15
 NOTABLE = frozenset({"warning", "warn", "error", "critical", "fatal"})
 MEDIA = {
     "image": (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", ".bmp", ".avif"),
@@ -55,19 +56,19 @@ def console(visit: Visit) -> Response:
     found = _log(visit, batch_size=TAIL.events, navigate_earlier=True)
     events = _newest(found["events"], TAIL)
     return render_tab(
-        visit, task, "console", lines=_lines(events, TAIL, _whole(task["id"])), more=found["total"] > len(events)
+        visit, task, "console", lines=_lines(events, TAIL, _whole(task["id"])), more=(found["total"] or 0) > len(events)
     )
 
 
 def console_lines(visit: Visit) -> Response:
     """Return more console lines for the page's script: those before a time, or those since one (ms)."""
     whole = _whole(visit.argument("task"))
-    if before := _time(visit, "before"):
+    if before := visit.whole("before", 0, MAX_TIME):
         found = _log(visit, batch_size=MORE.events, navigate_earlier=True, from_timestamp=before)
         events = _newest(found["events"], MORE)
         more = len(events) < len(found["events"]) or len(events) >= MORE.events
         return visit.json({"lines": _lines(events, MORE, whole), "more": more})
-    after = _time(visit, "after")
+    after = visit.whole("after", 0, MAX_TIME)
     task = load(visit)
     found = _log(visit, batch_size=MORE.events, navigate_earlier=False, from_timestamp=max(0, after - OVERLAP_MS))
     events = found["events"]
@@ -80,23 +81,24 @@ def console_lines(visit: Visit) -> Response:
 def console_text(visit: Visit) -> Response:
     """Return the console as plain text: all of it as a file, or what was printed at one time (ms) to be looked at."""
     task = load(visit)
-    moment = _time(visit, "at")
+    moment = visit.whole("at", 0, MAX_TIME)
 
-    def text() -> Iterator[bytes]:
+    def lines() -> Iterator[bytes]:
         after: Json = {"from_timestamp": moment - 1} if moment else {}
         while True:
             found = _log(visit, batch_size=MORE.events, navigate_earlier=False, **after)
-            events = [event for event in found["events"] if not moment or event["timestamp"] <= moment]
-            if not events:
+            events = [event for event in found["events"] if not moment or _at(event) <= moment]
+            newest = max(map(_at, events), default=None)
+            if newest is None or newest <= after.get("from_timestamp", newest - 1):
                 return
-            after["from_timestamp"] = max(event["timestamp"] for event in events)
+            after["from_timestamp"] = newest
             for event in events:
                 yield f"{ansi.to_text(str(event.get('msg') or '')).rstrip()}\n".encode(errors="replace")
 
     headers = {"Cache-Control": "no-store"}
     if not moment:
         headers["Content-Disposition"] = f'attachment; filename="task_{task["id"]}.log"'
-    return StreamingResponse(text(), media_type="text/plain; charset=utf-8", headers=headers)
+    return StreamingResponse(lines(), media_type="text/plain; charset=utf-8", headers=headers)
 
 
 def scalars(visit: Visit) -> Response:
@@ -127,7 +129,7 @@ def plots(visit: Visit) -> Response:
         task = load(visit)
         known = _plot_metrics(visit)
         return render_tab(visit, task, "plots", metrics=known)
-    iterations = _count(visit, "iters", 1, MAX_ITERATIONS)
+    iterations = visit.whole("iters", 1, MAX_ITERATIONS, least=1)
     task = load(visit)
     found = visit.call(
         "events.get_task_plots", {"task": visit.argument("task"), "iters": iterations, "no_scroll": True}
@@ -138,7 +140,7 @@ def plots(visit: Visit) -> Response:
     chosen = visit.query.get("metric")
     if chosen is not None:
         events = [event for event in events if (event.get("metric") or "") == chosen]
-    number = _count(visit, "page", 1, 10**6)
+    number = visit.whole("page", 1, MAX_PAGE, least=1)
     start = (number - 1) * PLOTS_PER_PAGE
     files = visit.site.settings.files_url + "/"
     shown = [
@@ -176,7 +178,7 @@ def compiles(figure: str) -> bool:
 
 def samples(visit: Visit) -> Response:
     """Show debug samples, the latest iterations first."""
-    iterations = _count(visit, "iters", 4, MAX_ITERATIONS)
+    iterations = visit.whole("iters", 4, MAX_ITERATIONS, least=1)
     task = load(visit)
     found = visit.call("events.debug_images", {"metrics": [{"task": visit.argument("task")}], "iters": iterations})
     groups: list[Json] = next((item["iterations"] for item in found.get("metrics") or []), [])
@@ -199,6 +201,10 @@ def _log(visit: Visit, **query: Any) -> Json:
         if (error.code, error.subcode) == (400, 101):
             raise ApiError(400, 101, f"There is no task with the id {visit.argument('task')}") from error
         raise
+
+
+def _at(event: Json) -> int:
+    return int(event.get("timestamp") or 0)
 
 
 def _newest(events: list[Json], room: Room) -> list[Json]:
@@ -224,7 +230,7 @@ def _lines(events: list[Json], room: Room, whole: str) -> list[dict[str, Any]]:
     for event in events:
         message = str(event.get("msg") or "").rstrip("\n")
         digest = blake2b(message.encode(errors="replace"), digest_size=6).hexdigest()
-        at = event.get("timestamp") or 0
+        at = _at(event)
         key = f"{at}-{digest}"
         seen[key] = seen.get(key, -1) + 1
         level = str(event.get("level") or "").lower()
@@ -252,21 +258,12 @@ def _whole(task: str) -> str:
     return f"/tasks/{quote(task, safe='')}/console/text"
 
 
-def _time(visit: Visit, name: str) -> int:
-    text = visit.query.get(name, "")
-    return int(text) if text.isdigit() and len(text) < 16 else 0
-
-
 def _axis(visit: Visit) -> str:
     axis = visit.query.get("axis", "iter")
     return axis if axis in ("iter", "iso_time") else "iter"
 
 
-def _count(visit: Visit, name: str, default: int, most: int) -> int:
-    text = visit.query.get(name, "")
-    return min(most, max(1, int(text))) if text.isdigit() and len(text) < 8 else default
-
-
 def _media(url: str) -> str:
-    path = urlsplit(url).path.lower()
+    address = text.address(url)
+    path = address.path.lower() if address else ""
     return next((kind for kind, endings in MEDIA.items() if path.endswith(endings)), "file")

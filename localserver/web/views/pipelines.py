@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from localserver.web.site import Json, Visit
-from localserver.web.views.lists import CONTROLLERS, find_runs, find_tasks, reference
+from localserver.web.views.lists import CONTROLLERS, find_runs, find_tasks
 
 LATEST = 500
 """Runs that the list of pipelines looks at."""
@@ -20,7 +20,7 @@ def pipelines(visit: Visit) -> Response:
     controllers = find_tasks(visit, CONTROLLERS, size=LATEST)
     by_project: dict[str, list[Json]] = {}
     for task in controllers:
-        by_project.setdefault(reference(task.get("project")), []).append(task)
+        by_project.setdefault(task["project"]["id"], []).append(task)
     newest = [tasks[0]["id"] for tasks in by_project.values()]
     runs = {task["id"]: (task, run) for task, run in (find_runs(visit, {"id": newest}, size=LATEST) if newest else [])}
     names = {project["id"]: project["name"] for project in found["projects"]}

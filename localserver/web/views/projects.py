@@ -134,10 +134,10 @@ def project_models(visit: Visit) -> Response:
 def model(visit: Visit) -> Response:
     """Show one model."""
     found = visit.call("models.get_by_id", {"model": visit.argument("model")})["model"]
-    details = _details(visit, found["project"]) if found.get("project") else None
+    details = _details(visit, found["project"]["id"]) if found["project"]["id"] else None
     task = None
-    if found.get("task"):
-        query = {"id": [found["task"]], "only_fields": ["name", "status"], "search_hidden": True}
+    if found["task"]["id"]:
+        query = {"id": [found["task"]["id"]], "only_fields": ["name", "status"], "search_hidden": True}
         task = next(iter(visit.call("tasks.get_all_ex", query)["tasks"]), None)
     return visit.render("model.html", model=found, project=details, task=task)
 

@@ -62,7 +62,7 @@ def workers(visit: Visit) -> Response:
     machines: dict[str, dict[str, float]] = {}
     for worker in stats["workers"]:
         for metric in worker["metrics"]:
-            values = metric["stats"][0]["values"] if metric["stats"] else []
+            values = [value for stats in metric["stats"][:1] for value in stats["values"] if value is not None]
             if values:
                 # An interval without a report is 0, and the newest one has hardly begun.
                 newest = next((value for value in reversed(values[-RECENT:]) if value), 0.0)

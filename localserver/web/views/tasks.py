@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +9,10 @@ from starlette.responses import Response
 
 from localserver.errors import ApiError
 from localserver.web import dag, runs
-from localserver.web.site import Json, Visit
+from localserver.web.shapes import map_of, number, read_json, record, text, texts
+from localserver.web.site import MAX_PAGE, Json, Visit
 from localserver.web.text import LIVE, size
-from localserver.web.views.lists import TASK_ROW, find_tasks, reference
+from localserver.web.views.lists import TASK_ROW, find_tasks
 
 HEADER = [*TASK_ROW, "parent.name", "runtime", "comment"]
 TABS = {
@@ -29,6 +29,7 @@ TABS = {
 FILES_PER_PAGE = 500
 DRAWN = 24
 """Versions of which the lineage is drawn; more would be a wall."""
+STRUCT = map_of(record(job_id=text, name=text, version=text, status=text, job_size=number, parents=texts))
 MAX_VALUE = 200_000
 """Longest configuration text that a page shows."""
 
@@ -91,7 +92,7 @@ def first_tab(visit: Visit) -> Response:
 def overview(visit: Visit) -> Response:
     """Show what the task is, where it ran and what it ran."""
     task = load(visit, ["script", "container", "execution.queue", "output", "last_worker_report", "models"])
-    queue_id = reference((task.get("execution") or {}).get("queue"))
+    queue_id = task["execution"]["queue"]["id"]
     children = find_tasks(visit, {"parent": [task["id"]], "order_by": ["created"]}, size=100)
     queue = _queue(visit, queue_id)
     singles = visit.call("events.get_task_single_value_metrics", {"tasks": [task["id"]]})
@@ -116,7 +117,7 @@ def artifacts(visit: Visit) -> Response:
     """Show artifacts and models with links to their files."""
     task = load(visit, ["execution.artifacts", "models"])
     models = task.get("models") or {}
-    ids = [reference(item.get("model")) for kind in ("input", "output") for item in models.get(kind) or []]
+    ids = [item["model"]["id"] for kind in ("input", "output") for item in models.get(kind) or []]
     details: dict[str, Json] = {}
     if ids:
         query = {"id": ids, "only_fields": ["name", "uri", "framework", "ready"], "page": 0, "page_size": 500}
@@ -129,7 +130,7 @@ def artifacts(visit: Visit) -> Response:
         artifacts=sorted(found, key=lambda artifact: (artifact.get("mode") != "input", artifact.get("key", ""))),
         models=models,
         details=details,
-        model_id=lambda item: reference(item.get("model")),
+        model_id=lambda item: item["model"]["id"],
     )
 
 
@@ -163,8 +164,7 @@ def dataset(visit: Visit) -> Response:
     files = read_files((configuration.get("Dataset Content") or {}).get("value") or "")
     versions = read_struct((configuration.get("Dataset Struct") or {}).get("value") or "")
     parents = versions.get(task["id"], {}).get("parents", [])
-    text = visit.query.get("page", "1")
-    number = max(1, int(text)) if text.isdigit() and len(text) < 7 else 1
+    number = visit.whole("page", 1, MAX_PAGE, least=1)
     wanted = visit.query.get("q", "").strip()
     matching = [file for file in files if wanted.lower() in file.name.lower()] if wanted else files
     start = (number - 1) * FILES_PER_PAGE
@@ -189,7 +189,7 @@ def read_files(text: str) -> list[DatasetFile]:
     for line in text.splitlines()[1:]:
         name, size, digest = ([""] * 3 + line.rsplit(", ", 2))[-3:]
         if name:
-            files.append(DatasetFile(name, int(size) if size.isdigit() else None, digest))
+            files.append(DatasetFile(name, int(size) if size.isdecimal() and len(size) < 20 else None, digest))
         elif line.strip():
             files.append(DatasetFile(line.strip(), None, ""))
     return files
@@ -197,14 +197,13 @@ def read_files(text: str) -> list[DatasetFile]:
 
 def read_struct(text: str) -> dict[str, Json]:
     """Return the versions in the configuration object `Dataset Struct`: task id → name, version, size, parent ids."""
-    try:
-        stored = json.loads(text) if text else {}
-        return {
-            str(node["job_id"]): node | {"parents": [str(stored[parent]["job_id"]) for parent in node["parents"]]}
-            for node in stored.values()
-        }
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return {}
+    stored = STRUCT(read_json(text))
+    ids = {key: node["job_id"] for key, node in stored.items()}
+    return {
+        node["job_id"]: node | {"parents": [ids[parent] for parent in node["parents"] if parent in ids]}
+        for node in stored.values()
+        if node["job_id"]
+    }
 
 
 def nearest(versions: dict[str, Json], ids: list[str]) -> dict[str, Json]:

@@ -113,11 +113,27 @@ def test_why_a_step_failed_is_told() -> None:
     assert only(runs.read_run(controller({"a": node(job_id="s1")}), [task])).message == "exit code 1"
 
 
-@pytest.mark.parametrize("text", ["", "null", "[]", "not json", '{"a": 1}', '{"a": null}'])
-def test_a_graph_that_cannot_be_read_is_an_empty_one(text: str) -> None:
+@pytest.mark.parametrize("text", ["null", "[]", "not json", "[" * 5000, '"a"', '{"a": ' + "1" * 5000 + "}"])
+def test_a_graph_that_cannot_be_read_is_an_empty_one_and_said_so(text: str) -> None:
     task = controller({})
     task["configuration"]["Pipeline"]["value"] = text
-    assert runs.read_run(task, []).steps == []
+    run = runs.read_run(task, [])
+    assert run.steps == []
+    assert "cannot be read" in run.problem
+
+
+@pytest.mark.parametrize("stored", [1, None, [], "x", {"parents": 1}, {"parents": "b"}, {"parents": [1, {}]}])
+def test_a_step_that_is_not_as_the_sdk_writes_it_is_shown_and_marked(stored: object) -> None:
+    run = runs.read_run(controller({"odd": stored, "fine": node()}), [])
+    assert [(step.name, step.status) for step in run.steps] == [("odd", "pending"), ("fine", "pending")]
+    assert "e.g. the step 'odd'" in run.problem
+    assert runs.read_run(controller({"fine": node(), "alone": {}}), []).problem == ""
+
+
+def test_a_graph_of_any_length_is_not_read() -> None:
+    task = controller({})
+    task["configuration"]["Pipeline"]["value"] = "[" + "1," * 3_000_000 + "1]"
+    assert "too large" in runs.read_run(task, []).problem
 
 
 @pytest.mark.parametrize("configuration", [None, {}, {"Pipeline": {}}, {"Pipeline": None}])

@@ -45,7 +45,7 @@ def test_no_view_runs_on_the_loop(method: str, monkeypatch: pytest.MonkeyPatch) 
 
     def probe(visit: Visit) -> Response:
         seen[visit.request.url.path] = on_the_loop()
-        visit.call("debug.ping", {})
+        visit.call("queues.get_all", {})
         return PlainTextResponse("seen")
 
     paths = [path for name in TABLES[method] for path in getattr(web, name)]
@@ -77,7 +77,7 @@ def test_a_view_that_ran_on_the_loop_could_not_call_the_api() -> None:
     visit = Visit(site, Request({"type": "http"}), b"", site.own)
 
     async def on_loop() -> None:
-        visit.call("debug.ping", {})
+        visit.call("queues.get_all", {})
 
     with pytest.raises(RuntimeError, match="worker thread"):
         asyncio.run(on_loop())

@@ -102,7 +102,7 @@ def test_files_of_a_dataset_version() -> None:
     assert read_files("") == []
 
 
-@pytest.mark.parametrize("text", ["", "x", "[]", '{"0": 1}', '{"0": {"job_id": "a", "parents": ["9"]}}'])
+@pytest.mark.parametrize("text", ["", "x", "[]", "[" * 5000, '{"0": 1}', '{"0": {"job_id": null, "parents": 1}}'])
 def test_a_dataset_structure_that_cannot_be_read_is_empty(text: str) -> None:
     assert read_struct(text) == {}
 
@@ -110,6 +110,8 @@ def test_a_dataset_structure_that_cannot_be_read_is_empty(text: str) -> None:
 def test_parents_of_dataset_versions_are_task_ids() -> None:
     stored = {"0": {"job_id": "a", "parents": []}, "1": {"job_id": "b", "parents": ["0"], "version": "1.1"}}
     assert read_struct(json.dumps(stored))["b"]["parents"] == ["a"]
+    stored["1"]["parents"] = ["0", "9", 5]
+    assert read_struct(json.dumps(stored))["b"]["parents"] == ["a"], "unknown parents are left out"
 
 
 def test_projects_are_a_tree_even_where_a_parent_is_missing() -> None:

@@ -1,0 +1,166 @@
+"""What the pages read of the API's replies, by endpoint: all that they show passes one of these shapes.
+
+`Visit.call` refuses an endpoint that is not listed here, so a new view cannot forget it.
+"""
+
+from __future__ import annotations
+
+from localserver.web.shapes import (
+    Shape,
+    as_it_is,
+    flag,
+    list_of,
+    map_of,
+    number,
+    record,
+    reference,
+    scalar,
+    text,
+    texts,
+    values,
+)
+
+PARAMETER = record(value=text, type=text, description=text)
+ARTIFACT = record(
+    key=text,
+    type=text,
+    mode=text,
+    uri=text,
+    hash=text,
+    content_size=number,
+    timestamp=as_it_is,
+    type_data=record(preview=text, content_type=text),
+    display_data=list_of(texts),
+)
+USED_MODEL = record(name=text, model=reference)
+TASK = record(
+    id=text,
+    name=text,
+    type=text,
+    status=text,
+    status_reason=text,
+    status_message=text,
+    status_changed=as_it_is,
+    comment=text,
+    tags=texts,
+    system_tags=texts,
+    created=as_it_is,
+    started=as_it_is,
+    completed=as_it_is,
+    last_update=as_it_is,
+    last_iteration=number,
+    last_worker=text,
+    project=reference,
+    parent=reference,
+    user=reference,
+    runtime=map_of(scalar),
+    hyperparams=map_of(map_of(PARAMETER)),
+    configuration=map_of(PARAMETER),
+    script=record(
+        repository=text,
+        branch=text,
+        version_num=text,
+        binary=text,
+        entry_point=text,
+        working_dir=text,
+        diff=text,
+        requirements=map_of(text),
+    ),
+    container=record(image=text, arguments=text, setup_shell_script=text),
+    output=record(destination=text),
+    execution=record(queue=reference, artifacts=list_of(ARTIFACT)),
+    models=record(input=list_of(USED_MODEL), output=list_of(USED_MODEL)),
+)
+PROJECT = record(
+    id=text,
+    name=text,
+    description=text,
+    tags=texts,
+    system_tags=texts,
+    last_update=as_it_is,
+    stats=record(active=record(status_count=map_of(number))),
+)
+MODEL = record(
+    id=text,
+    name=text,
+    uri=text,
+    framework=text,
+    comment=text,
+    ready=flag,
+    created=as_it_is,
+    tags=texts,
+    system_tags=texts,
+    project=reference,
+    task=reference,
+    labels=map_of(text),
+    metadata=values(record(key=text, type=text, value=text)),
+    design=map_of(text),
+)
+QUEUE = record(
+    id=text,
+    name=text,
+    system_tags=texts,
+    entries=list_of(record(task=reference, added=as_it_is)),
+    workers=list_of(record(name=text)),
+)
+WORKER = record(
+    id=text,
+    ip=text,
+    task=reference,
+    queues=list_of(record(id=text, name=text, num_tasks=number)),
+    register_time=as_it_is,
+    last_activity_time=as_it_is,
+)
+MACHINE = record(
+    worker=text,
+    metrics=list_of(record(metric=text, stats=list_of(record(values=list_of(number))))),
+)
+EVENT = record(timestamp=number, level=text, msg=text, metric=text, variant=text, iter=number, url=text, plot_str=text)
+SINGLE = record(metric=text, variant=text, value=scalar)
+
+CHANGED = record(id=text)
+"""Of a change only the id of what was made is read."""
+
+REPLIES: dict[str, Shape] = {
+    "tasks.get_all_ex": record(tasks=list_of(TASK)),
+    "tasks.get_types": record(types=texts),
+    "tasks.get_configurations": record(configurations=list_of(record(configuration=list_of(PARAMETER)))),
+    "projects.get_all_ex": record(projects=list_of(PROJECT)),
+    "projects.get_by_id": record(project=PROJECT),
+    "models.get_all_ex": record(models=list_of(MODEL)),
+    "models.get_by_id": record(model=MODEL),
+    "queues.get_all": record(queues=list_of(QUEUE)),
+    "queues.get_all_ex": record(queues=list_of(QUEUE)),
+    "workers.get_all": record(workers=list_of(WORKER)),
+    "workers.get_stats": record(workers=list_of(MACHINE)),
+    "events.get_task_log": record(events=list_of(EVENT), total=number),
+    "events.get_task_metrics": record(metrics=list_of(record(metrics=texts))),
+    "events.get_task_plots": record(plots=list_of(EVENT)),
+    "events.get_task_single_value_metrics": record(tasks=list_of(record(values=list_of(SINGLE)))),
+    "events.debug_images": record(
+        metrics=list_of(record(iterations=list_of(record(iter=number, events=list_of(EVENT)))))
+    ),
+    "events.scalar_metrics_iter_histogram": map_of(map_of(record(x=list_of(scalar), y=list_of(number)))),
+    **dict.fromkeys(
+        (
+            "auth.logout",
+            "tasks.archive",
+            "tasks.clone",
+            "tasks.delete",
+            "tasks.dequeue",
+            "tasks.edit_hyper_params",
+            "tasks.enqueue",
+            "tasks.reset",
+            "tasks.stop",
+            "tasks.stopped",
+            "tasks.unarchive_many",
+            "queues.create",
+            "queues.move_task_backward",
+            "queues.move_task_forward",
+            "queues.move_task_to_back",
+            "queues.move_task_to_front",
+            "queues.remove_task",
+        ),
+        CHANGED,
+    ),
+}
