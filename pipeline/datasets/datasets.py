@@ -213,11 +213,13 @@ def new_version(
             Task.get_task(task_id=dataset.id).set_parameters({key: str(value) for key, value in facts.items()})
         draft = DatasetDraft(dataset)
         yield draft
-        draft.upload()
-        _require_stored(server, dataset)
-        dataset.finalize()
-        if not dataset.is_final():
-            raise ValueError("the upload did not reach the server whole")
+        with _sdk_complaints() as complaints:
+            draft.upload()
+            if not _is_stored(server, dataset):
+                raise _incomplete(complaints)
+            dataset.finalize()
+            if not dataset.is_final():
+                raise _incomplete(complaints)
     except BaseException as error:
         dataset_id = dataset.id if dataset is not None else None
         refusal = _refusal(server, dataset_id, error)
@@ -231,13 +233,30 @@ def new_version(
         raise
 
 
-def _require_stored(server: ClearmlServer, dataset: Any) -> None:
-    """Check that the server has the files and the list of them: some refusals the SDK only logs."""
+@contextlib.contextmanager
+def _sdk_complaints() -> Iterator[list[str]]:
+    """Collect what the SDK logs in the block: why an upload failed, it tells nobody else."""
+    found: list[str] = []
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("clearml")
+    logger.addHandler(handler)
+    try:
+        yield found
+    finally:
+        logger.removeHandler(handler)
+
+
+def _incomplete(complaints: Sequence[str]) -> ValueError:
+    return ValueError(": ".join(["the upload did not reach the server whole", *complaints[-1:]]))
+
+
+def _is_stored(server: ClearmlServer, dataset: Any) -> bool:
+    """Say whether the server has the files and the list of them: some refusals the SDK only logs."""
     wanted = {entry.artifact_name for entry in dataset.file_entries if entry.parent_dataset_id == dataset.id}
     task = server.tasks(["execution.artifacts"], id=[dataset.id])[0]
     stored = {artifact["key"] for artifact in (task.get("execution") or {}).get("artifacts") or []}
-    if not wanted | {"state"} <= stored:
-        raise ValueError("the upload did not reach the server whole")
+    return wanted | {"state"} <= stored
 
 
 def _refusal(server: ClearmlServer, dataset_id: str | None, error: BaseException) -> str:
