@@ -26,6 +26,10 @@ ADMINS_ONLY = {
     "auth.edit_user",
     "auth.get_token_for_user",
     "auth.validate_token",
+    "server.config",
+    "server.get_stats",
+    "storage.reset_settings",
+    "storage.set_settings",
     "users.create",
     "users.delete",
 }
