@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -92,30 +93,53 @@ def query_value(text: str) -> Any:
     return float(text) if QUERY_FLOAT.fullmatch(text) else text
 
 
-def render(data: Any, levels: int = 2) -> bytes:
-    """Return a value as JSON, its items down to `levels` written one at a time: other threads come in between.
+def render(data: Any, levels: int = 2) -> list[bytes]:
+    """Return a value as pieces of JSON.
+
+    Its items down to `levels` are written one at a time, so that other threads come in between.
+
+    An iterator is a list whose items are made as they are written.
 
     Raises:
         ApiError: 400/12, JSON cannot carry it; 400/0, the reply would be too large.
     """
     try:
-        return b"".join(_pieces(data, levels))
+        return _packed(_pieces(data, levels))
     except TypeError as problem:  # orjson's own error, for whatever it cannot write
         raise validation_error(f"the reply cannot be written as JSON: {problem}") from problem
 
 
+def _packed(pieces: list[bytes]) -> list[bytes]:
+    """Return pieces that are worth being sent one by one: small ones together, and never a copy of the whole."""
+    packed, small, size = [], list[bytes](), 0
+    for piece in pieces:
+        small.append(piece)
+        size += len(piece)
+        if size >= SLICE:
+            packed.append(b"".join(small))
+            small, size = [], 0
+    return [*packed, b"".join(small)] if small or not packed else packed
+
+
 def _pieces(value: Any, levels: int) -> list[bytes]:
+    if isinstance(value, Iterator):
+        return _items(value) or [b"[]"]
     if not levels or not value or not isinstance(value, dict | list):
         return [orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)]
-    found: list[bytes] = []
-    size = 0
     if isinstance(value, dict):
+        found: list[bytes] = []
         if not all(type(name) is str for name in value):
             return _pieces(value, 0)
         for name, item in value.items():
             found += (b"," if found else b"{", orjson.dumps(name), b":", *_pieces(item, levels - 1))
         return [*found, b"}"]
-    for item in value:
+    return _items(value)
+
+
+def _items(values: Iterable[Any]) -> list[bytes]:
+    found: list[bytes] = []
+    size = 0
+    for item in values:
         piece = orjson.dumps(item, option=orjson.OPT_NON_STR_KEYS)
         found += (b"," if found else b"[", piece)
         size += len(piece)
@@ -126,7 +150,7 @@ def _pieces(value: Any, levels: int) -> list[bytes]:
                 f"The reply is larger than {MAX_REPLY_BYTES} bytes: "
                 "ask for a page (page, page_size) or for less (only_fields)",
             )
-    return [*found, b"]"]
+    return [*found, b"]"] if found else []
 
 
 def _json(text: bytes | bytearray) -> Any:

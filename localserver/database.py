@@ -5,7 +5,9 @@ With `localserver.store` the only module that imports `sqlite3`. Knows neither r
 
 from __future__ import annotations
 
+import math
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from urllib.parse import quote
 
 from localserver.errors import StartError
 from localserver.lock_holders import describe_holders
+from localserver.patterns import LIMIT_S as SEARCH_LIMIT_S
 from localserver.patterns import TimedSearch, sort_key
 
 FILE_NAME = "server.sqlite"
@@ -31,6 +34,9 @@ FULL_BELOW_BYTES = 2**20
 
 START_CHECK_LIMIT_BYTES = 64 * 2**20
 """Largest database that is read through at each start (a third of a second); `check` reads any."""
+
+STEPS = 20_000
+"""Steps of SQLite's machine between two looks at the clock: a few thousand documents, some 20 ms."""
 
 Progress = Callable[[int, int], None]
 """Told how many parts of how many are done."""
@@ -48,13 +54,31 @@ class Trouble:
 
 
 class Connection(sqlite3.Connection):
-    """SQLite with the operator REGEXP, whose searches are timed, and `sort_key`, by which texts are sorted."""
+    """SQLite with the operator REGEXP, whose searches are timed, and `sort_key`, by which texts are sorted.
+
+    Attributes:
+        search: The searches of the operator.
+        overdue: Whether a statement was interrupted because the time given by `limit` was over.
+    """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.search = TimedSearch()
         self.create_function("REGEXP", 2, self.search, deterministic=True)
         self.create_function("sort_key", 1, sort_key, deterministic=True)
+        self.overdue = False
+        self._deadline = math.inf
+
+    def limit(self, limit_s: float) -> None:
+        """Interrupt the statements of the next transaction once it has taken `limit_s`."""
+        self.overdue = False
+        self._deadline = time.monotonic() + limit_s
+        self.search.restart(min(limit_s, SEARCH_LIMIT_S))
+        self.set_progress_handler(self._is_overdue, STEPS)
+
+    def _is_overdue(self) -> bool:
+        self.overdue = time.monotonic() > self._deadline
+        return self.overdue
 
 
 def connect(path: Path) -> Connection:

@@ -63,9 +63,9 @@ class TimedSearch:
     def __init__(self) -> None:
         self.restart()
 
-    def restart(self) -> None:
-        """Begin another request."""
-        self._left_s = LIMIT_S
+    def restart(self, limit_s: float = LIMIT_S) -> None:
+        """Begin another request, which may search for `limit_s`."""
+        self._left_s = limit_s
         self.refusal: ApiError | None = None
 
     def __call__(self, pattern: str, value: Any) -> bool:

@@ -12,7 +12,7 @@ import logging
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import orjson
 
 from localserver.database import Connection, Trouble, connect, open_database, trouble_of
-from localserver.errors import ApiError
+from localserver.errors import ApiError, validation_error
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,19 @@ GROUP = 64
 
 Document = dict[str, Any]
 Result = TypeVar("Result")
+
+
+QUICK_S = 0.1
+"""What a reading request may take beside all others; one that takes longer is begun again in the slow lane."""
+
+SLOW_S = 60.0
+"""What a reading request may take at all."""
+
+SLOW_READERS = 2
+
+
+class SlowReadError(Exception):
+    """A reading request has taken longer than its lane allows."""
 
 
 class DamagedError(Exception):
@@ -67,10 +80,19 @@ class Tx:
         """Run a SELECT."""
         return self._connection.execute(sql, args).fetchall()
 
+    def each(self, sql: str, args: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """Run a SELECT and read its rows as they are taken."""
+        yield from self._connection.execute(sql, args)
+
     def docs(self, sql: str, args: Sequence[Any] = ()) -> list[Document]:
         """Run a SELECT whose first column is a document."""
+        return list(self.each_doc(sql, args))
+
+    def each_doc(self, sql: str, args: Sequence[Any] = ()) -> Iterator[Document]:
+        """Run a SELECT whose first column is a document, and read them as they are taken."""
         try:
-            return [orjson.loads(row[0]) for row in self._connection.execute(sql, args)]
+            for row in self._connection.execute(sql, args):
+                yield orjson.loads(row[0])
         except orjson.JSONDecodeError as error:
             raise DamagedError(f"a document is not JSON: {error}") from error
 
@@ -118,14 +140,31 @@ class Store:
         self._writer = threading.Thread(target=self._write_loop, name="store-writer", daemon=True)
         self._writer.start()
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="store-reader")
+        self._slow_readers = ThreadPoolExecutor(SLOW_READERS, thread_name_prefix="store-slow-reader")
 
     def on_commit(self, listener: Callable[[set[str]], None]) -> None:
         """Set who hears (on the writer's thread) which topics a commit has touched."""
         self._on_commit = listener
 
     async def read(self, function: Callable[[Tx], Result]) -> Result:
-        """Run `function` in a read transaction off the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, function)
+        """Run `function` in a read transaction off the event loop.
+
+        One that takes long is begun again among its like: those who ask for little never wait for it.
+
+        Raises:
+            ApiError: 400/12, it takes longer than any may.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._readers, self._read, function, QUICK_S)
+        except SlowReadError:
+            pass
+        try:
+            return await loop.run_in_executor(self._slow_readers, self._read, function, SLOW_S)
+        except SlowReadError as error:
+            raise validation_error(
+                f"the query takes longer than {SLOW_S:g} s: ask for a page (page, page_size) or filter by more"
+            ) from error
 
     async def write(self, function: Callable[[Tx], Result]) -> Result:
         """Run `function` in a write transaction; return after it is on disk. An exception rolls it back alone."""
@@ -150,15 +189,18 @@ class Store:
         """Finish the waiting writes, fold the log into the database and stop the threads."""
         self._writes.put(None)
         self._writer.join(timeout=30)
-        self._readers.shutdown(wait=True, cancel_futures=True)
+        for readers in (self._readers, self._slow_readers):
+            readers.shutdown(wait=True, cancel_futures=True)
 
-    def _read(self, function: Callable[[Tx], Result]) -> Result:
+    def _read(self, function: Callable[[Tx], Result], limit_s: float) -> Result:
         connection = self._reader()
-        connection.search.restart()
+        connection.limit(limit_s)
         try:
             connection.execute("BEGIN")
             return function(Tx(connection))
         except (sqlite3.DatabaseError, DamagedError) as error:
+            if connection.overdue or (connection.search.refusal and limit_s < SLOW_S):
+                raise SlowReadError from error
             raise connection.search.refusal or self._refusal(error) or error from error
         finally:
             if connection.in_transaction:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -46,9 +46,9 @@ RENEW_S = 20.0
 
 @dataclass(frozen=True)
 class _Rendered:
-    """Reply data as JSON."""
+    """Reply data as pieces of JSON."""
 
-    body: bytes
+    body: list[bytes]
 
 
 class Api:
@@ -96,7 +96,7 @@ class Api:
         item = ENDPOINTS[name]
         item.require_role(identity.role)
         call = Call(name, _without_nulls(data), data, _pair(NEWEST), identity, "", self._clock(), self.context)
-        reply = await self._run(item, call, connected=None, finish=lambda reply: reply)
+        reply = await self._run(item, call, connected=None, finish=_taken)
         if isinstance(reply, WithCookie):
             return reply.data
         if not isinstance(reply, dict):
@@ -155,13 +155,13 @@ class Api:
                 return response
             return _envelope(trx, name, requested, since, reply.body)
         except ApiError as error:
-            return _envelope(trx, name, requested, since, b"{}", error)
+            return _envelope(trx, name, requested, since, [b"{}"], error)
         except ClientDisconnect:
             return Response(status_code=499)
         except Exception:
             log.exception("%s failed", name or request.url.path)
             unexpected = ApiError(500, 100, "General data error (see server log)")
-            return _envelope(trx, name, requested, since, b"{}", unexpected)
+            return _envelope(trx, name, requested, since, [b"{}"], unexpected)
 
     async def _answer(self, request: Request, item: Endpoint, requested: str) -> Raw | WithCookie | _Rendered:
         presented = Presented.of(request.headers, request.cookies, request.client.host if request.client else "")
@@ -262,6 +262,13 @@ class Api:
         return await asyncio.get_running_loop().run_in_executor(self._parsers, parse)
 
 
+def _taken(reply: Reply) -> Reply:
+    """Take what a reply's iterators hold, which is read within the transaction."""
+    if not isinstance(reply, dict):
+        return reply
+    return {name: list(value) if isinstance(value, Iterator) else value for name, value in reply.items()}
+
+
 def _rendered(reply: Reply) -> Reply | _Rendered:
     """Write a reply's JSON where it is made, on the store's thread and not on the event loop."""
     return _Rendered(render(reply)) if isinstance(reply, dict) else reply
@@ -293,7 +300,9 @@ def _without_nulls(body: Data) -> Data:
     return {name: value for name, value in body.items() if value is not None}
 
 
-def _envelope(trx: str, name: str, requested: str, since: str, data: bytes, error: ApiError | None = None) -> Response:
+def _envelope(
+    trx: str, name: str, requested: str, since: str, data: list[bytes], error: ApiError | None = None
+) -> Response:
     code = error.code if error else 200
     meta = {
         "id": trx,
@@ -306,6 +315,16 @@ def _envelope(trx: str, name: str, requested: str, since: str, data: bytes, erro
         "error_stack": None,
         "error_data": {},
     }
-    body = b"".join((b'{"meta":', orjson.dumps(meta), b',"data":', data, b"}"))
-    headers = dict(error.headers) if error else None
-    return Response(body, status_code=code, media_type="application/json", headers=headers)
+    pieces = [b'{"meta":', orjson.dumps(meta), b',"data":', *data, b"}"]
+    headers = dict(error.headers) if error else {}
+    if len(data) == 1:
+        return Response(b"".join(pieces), code, headers, media_type="application/json")
+    # A large reply is never in memory twice, and the loop hands it to the network bit by bit.
+    headers["Content-Length"] = str(sum(map(len, pieces)))
+    return StreamingResponse(_one_by_one(pieces), code, headers, media_type="application/json")
+
+
+async def _one_by_one(pieces: list[bytes]) -> AsyncIterator[bytes]:
+    pieces.reverse()
+    while pieces:
+        yield pieces.pop()

@@ -87,10 +87,11 @@ def get_all(call: Call, tx: Tx) -> Data:
 @endpoint("models.get_all_ex", schema=ANY)
 def get_all_ex(call: Call, tx: Tx) -> Data:
     """Find models, with references as objects."""
-    page = find_all_ex(tx, "model", call)
+    reply = find_all_ex(tx, "model", call).reply("models")
     if call.data.get("include_stats"):
-        _add_stats(tx, page)
-    return page.reply("models")
+        reply["models"] = list(reply["models"])
+        _add_stats(tx, reply["models"])
+    return reply
 
 
 @endpoint("models.get_frameworks")

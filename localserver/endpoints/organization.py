@@ -142,7 +142,7 @@ def prepare_download(call: Call, tx: Tx) -> Data:
     fields = [field for field, _, _ in columns]
     query = call.data | {"only_fields": fields, "page": 0, "page_size": MAX_DOWNLOAD_ROWS}
     # A bad query is refused here, not in the middle of a download.
-    find_all_ex(tx, kind, replace(call, data=query | {"page_size": 1}, raw=query))
+    list(find_all_ex(tx, kind, replace(call, data=query | {"page_size": 1}, raw=query)))
     return {"prepare_id": DOWNLOADS.prepare(Download(kind, query, columns))}
 
 

@@ -48,7 +48,9 @@ def get_all(call: Call, tx: Tx) -> Data:
 @endpoint("projects.get_all_ex", schema=ANY)
 def get_all_ex(call: Call, tx: Tx) -> Data:
     """Find projects, with references as objects and the figures that are asked for."""
-    page = find_all_ex(tx, "project", call, where=all_of([_with_children(call), _with_active_users(call)]))
+    where = all_of([_with_children(call), _with_active_users(call)])
+    reply = find_all_ex(tx, "project", call, where=where).reply("projects")
+    page = reply["projects"] = list(reply["projects"])
     ids = [project["id"] for project in page]
     figures: dict[str, Data] = {id: {} for id in ids}
     if call.data.get("include_stats"):
@@ -65,7 +67,7 @@ def get_all_ex(call: Call, tx: Tx) -> Data:
         project |= figures[project["id"]]
         if HIDDEN in project.get("system_tags", ()):
             project["hidden"] = True
-    return page.reply("projects")
+    return reply
 
 
 def _with_children(call: Call) -> Clause:

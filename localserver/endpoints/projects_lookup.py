@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 from localserver.errors import validation_error
-from localserver.patterns import TimedSearch, check_pattern
+from localserver.patterns import check_pattern
 from localserver.query import Clause, all_of
 from localserver.query.compiler import paging
 from localserver.registry import Call, Data, endpoint
@@ -16,6 +15,7 @@ from localserver.tagging import tags_in_use
 
 ANY = {"type": "object"}
 ARCHIVED = "EXISTS (SELECT 1 FROM json_each(doc, '$.system_tags') WHERE value = 'archived')"
+VALUE = "json_extract(item.value, '$.value')"
 NO_PROJECT = Clause("json_extract(doc, '$.project') IS NULL")
 STATES = {"active": f"NOT {ARCHIVED}", "archived": ARCHIVED}
 
@@ -56,15 +56,17 @@ def get_hyper_parameters(call: Call, tx: Tx) -> Data:
 @endpoint("projects.get_hyperparam_values", since="2.13")
 def get_hyperparam_values(call: Call, tx: Tx) -> Data:
     """List the values that one hyperparameter has."""
+    matching = _matches(VALUE, call.data.get("pattern"))
     rows = _held(
         tx,
         "task",
-        "SELECT DISTINCT json_extract(item.value, '$.value') FROM chosen, "
+        f"SELECT DISTINCT {VALUE} FROM chosen, "
         "json_each(chosen.doc, '$.hyperparams') AS section, json_each(section.value) AS item "
-        "WHERE section.key = ? AND item.key = ? ORDER BY 1",
+        f"WHERE section.key = ? AND item.key = ? AND {matching.sql} ORDER BY 1",
         _in_projects(call),
         call.data["section"],
         call.data["name"],
+        *matching.args,
     )
     return _values(call, rows)
 
@@ -85,13 +87,15 @@ def get_model_metadata_keys(call: Call, tx: Tx) -> Data:
 @endpoint("projects.get_model_metadata_values")
 def get_model_metadata_values(call: Call, tx: Tx) -> Data:
     """List the values that one key of models' metadata has."""
+    matching = _matches(VALUE, call.data.get("pattern"))
     rows = _held(
         tx,
         "model",
-        "SELECT DISTINCT json_extract(item.value, '$.value') FROM chosen, "
-        "json_each(chosen.doc, '$.metadata') AS item WHERE item.key = ? ORDER BY 1",
+        f"SELECT DISTINCT {VALUE} FROM chosen, json_each(chosen.doc, '$.metadata') AS item "
+        f"WHERE item.key = ? AND {matching.sql} ORDER BY 1",
         _in_projects(call),
         call.data["key"],
+        *matching.args,
     )
     return _values(call, rows)
 
@@ -119,17 +123,19 @@ def get_task_parents(call: Call, tx: Tx) -> Data:
     state = call.data.get("tasks_state")
     if state is not None and state not in STATES:
         raise validation_error(f"tasks_state must be one of {', '.join(STATES)}: {state}")
+    matching = _matches("json_extract(parent.doc, '$.name')", call.data.get("task_name"))
     rows = _held(
         tx,
         "task",
         "SELECT DISTINCT parent.id, json_extract(parent.doc, '$.name'), "
         "project.id, json_extract(project.doc, '$.name') "
         "FROM chosen CROSS JOIN task AS parent ON parent.id = json_extract(chosen.doc, '$.parent') "
-        "LEFT JOIN project ON project.id = json_extract(parent.doc, '$.project') ORDER BY 2",
+        "LEFT JOIN project ON project.id = json_extract(parent.doc, '$.project') "
+        f"WHERE {matching.sql} ORDER BY 2",
         all_of([_in_projects(call), *([Clause(STATES[state])] if state else [])]),
+        *matching.args,
     )
-    matches = _matcher(call.data.get("task_name"))
-    return {"parents": [_parent(*row) for row in rows if matches(row[1])]}
+    return {"parents": [_parent(*row) for row in rows]}
 
 
 @endpoint("projects.get_user_names", schema=ANY)
@@ -173,18 +179,17 @@ def _paged(call: Call, name: str, items: list[Any]) -> Data:
 
 
 def _values(call: Call, rows: list[tuple[Any, ...]]) -> Data:
-    matches = _matcher(call.data.get("pattern"))
-    found = [value for (value,) in rows if matches(value)]
+    found = [value for (value,) in rows]
     limit, offset = paging(call.data)
     return {"total": len(found), "values": found if limit is None else found[offset : offset + limit]}
 
 
-def _matcher(pattern: str | None) -> Callable[[Any], bool]:
+def _matches(value: str, pattern: Any) -> Clause:
+    """Return the condition that an SQL expression matches a client's pattern in any case of letters."""
     if not pattern:
-        return lambda value: True
+        return all_of([])
     check_pattern(pattern)
-    search = TimedSearch()
-    return lambda value: search(f"(?i){pattern}", value)
+    return Clause(f"{value} REGEXP ?", (f"(?i){pattern}",))
 
 
 def _parent(id: str, name: str, project: str | None, project_name: str | None) -> Data:

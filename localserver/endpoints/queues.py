@@ -287,6 +287,7 @@ def _checked_name(tx: Tx, call: Call, name: str) -> str:
 
 
 def _cut(call: Call, reply: Data) -> Data:
+    reply["queues"] = list(reply["queues"])
     limit = call.data.get("max_task_entries") or 0
     if limit > 0:
         for queue in reply["queues"]:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any, Protocol
 
 import orjson
 
 from localserver.errors import ApiError
 from localserver.ids import new_id
-from localserver.query.clauses import TRUE, Clause, all_of
-from localserver.query.compiler import compile_query, filters_of
+from localserver.query.clauses import TRUE, Clause, all_of, json_path
+from localserver.query.compiler import Select, compile_query, filters_of
 from localserver.query.kinds import KINDS, Kind
 from localserver.query.projection import projection
 from localserver.rules import old_clients
 from localserver.store import Document, Tx
+
+CHUNK = 200
+"""Documents that are made ready at once: what they refer to is looked up together."""
 
 
 class Query(Protocol):
@@ -43,14 +47,24 @@ class Query(Protocol):
         """Name of the caller's company."""
 
 
-class Page(list[Document]):
-    """A page of documents, ready to be sent; `scroll_id` is set where the client scrolls."""
+class Page:
+    """Documents that were found, ready to be sent: read one after the other as they are taken, in the transaction.
 
-    scroll_id: str | None = None
+    Args:
+        documents: The documents; they can be taken once.
+        scroll_id: Set where the client scrolls.
+    """
+
+    def __init__(self, documents: Iterator[Document], scroll_id: str | None) -> None:
+        self._documents = documents
+        self.scroll_id = scroll_id
+
+    def __iter__(self) -> Iterator[Document]:
+        return self._documents
 
     def reply(self, key: str) -> dict[str, Any]:
         """Return the reply's data: the documents under `key`, and the scroll id if there is one."""
-        return {key: list(self)} | ({"scroll_id": self.scroll_id} if self.scroll_id else {})
+        return {key: iter(self)} | ({"scroll_id": self.scroll_id} if self.scroll_id else {})
 
 
 class Scrolls:
@@ -193,17 +207,34 @@ def _find(tx: Tx, kind: Kind, call: Query, *, objects: bool, where: Clause = TRU
     scroll = SCROLLS.resume(data.get("scroll_id")) if "scroll_id" in call.raw else None
     cursor = scroll[1] if scroll else None
     select = compile_query(kind, data, call.company, cursor=cursor).narrowed(where)
-    statement = select.statement()
-    found = tx.docs(statement.sql, statement.args)
-    shown = [shape.apply(old_clients.shown(document, call.version)) for document in found]
-    if objects:
-        known = _referenced(tx, shape.followed(shown), call)
-        shown = [shape.expand(document, lambda kind, id: known.get((kind, id))) for document in shown]
-    page = Page(shown)
-    if scroll:
-        page.scroll_id = scroll[0]
-        SCROLLS.advance(scroll[0], select.offset + len(found))
-    return page
+
+    def documents() -> Iterator[Document]:
+        found = 0
+        # What an old client is shown at one field may stand at another one.
+        stored = _stored(tx, select, shape.roots if call.version >= old_clients.HYPERPARAMS else None)
+        while chunk := list(islice(stored, CHUNK)):
+            found += len(chunk)
+            shown = [shape.apply(old_clients.shown(document, call.version)) for document in chunk]
+            if objects:
+                known = _referenced(tx, shape.followed(shown), call)
+                shown = [shape.expand(document, known) for document in shown]
+            yield from shown
+        if scroll:
+            SCROLLS.advance(scroll[0], select.offset + found)
+
+    return Page(documents(), scroll[0] if scroll else None)
+
+
+def _stored(tx: Tx, select: Select, roots: list[str] | None) -> Iterator[Document]:
+    """Return the documents that a query finds, whole or only some of their root fields."""
+    if roots is None:
+        statement = select.statement()
+        return tx.each_doc(statement.sql, statement.args)
+    statement = select.statement(", ".join("doc -> ?" for _ in roots))
+    rows = tx.each(statement.sql, (*(json_path((root,)) for root in roots), *statement.args))
+    return (
+        {root: orjson.loads(text) for root, text in zip(roots, row, strict=True) if text is not None} for row in rows
+    )
 
 
 def _referenced(tx: Tx, wanted: Mapping[str, set[str]], call: Query) -> dict[tuple[str, str], Document]:

@@ -15,8 +15,8 @@ from localserver.query.compiler import field_names, field_of, resolve
 from localserver.query.kinds import Kind, Shape
 
 Tree = dict[str, Any]
-Resolve = Callable[[str, str], Mapping[str, Any] | None]
-"""Looks a referenced document up: (kind, id) -> document."""
+Known = Mapping[tuple[str, str], Mapping[str, Any]]
+"""Referenced documents by kind and id."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,11 @@ class Projection:
     left_out: Tree = field(default_factory=dict)
     references: Mapping[str, Tree] = field(default_factory=dict)
     """For references as objects: path -> what to show of the document behind it. Empty: references stay ids."""
+
+    @property
+    def roots(self) -> list[str] | None:
+        """The root fields of which something is shown; None where all of them may be."""
+        return sorted(self.shown) or None
 
     def apply(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """Return what is shown of a document."""
@@ -47,14 +52,14 @@ class Projection:
                     ids.update(id for id in _values(document, path.split(".")) if isinstance(id, str))
         return wanted
 
-    def expand(self, document: dict[str, Any], resolve_reference: Resolve) -> dict[str, Any]:
+    def expand(self, document: dict[str, Any], known: Known) -> dict[str, Any]:
         """Turn the references of a shown document into objects, in place."""
         for path, tree in self.references.items():
 
             def to_object(id: Any, kind: str = self.kind.references[path], tree: Tree = tree) -> Any:
                 if not isinstance(id, str):
                     return id
-                target = resolve_reference(kind, id) if tree.keys() - {"id"} else None
+                target = known.get((kind, id)) if tree.keys() - {"id"} else None
                 return {**(_pick(target, tree) if target else {}), "id": id}
 
             _replace(document, path.split("."), to_object)

@@ -103,3 +103,11 @@ def test_an_endless_regular_expression_is_refused_and_holds_nobody(api: ApiClien
     assert len(api("tasks.get_all_ex", name="^task [0-9]$", project=[project])["tasks"]) == 5, (
         "the next has its own time"
     )
+
+
+def test_a_large_reply_arrives_whole(api: ApiClient, project: str) -> None:
+    for n, task in enumerate(tasks(api, project)):
+        api("tasks.update", task=task["id"], comment=str(n) * 300_000)
+    response = api.http.request("GET", "/v2.23/tasks.get_all_ex", json={"project": [project]})
+    assert int(response.headers["Content-Length"]) == len(response.content) > 1_500_000
+    assert [task["comment"][:2] for task in response.json()["data"]["tasks"]] == ["00", "11", "22", "33", "44"]

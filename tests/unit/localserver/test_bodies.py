@@ -38,6 +38,10 @@ def refusal(function: Any, body: bytes) -> str:
     return refused.value.msg
 
 
+def joined(value: Any) -> bytes:
+    return b"".join(render(value))
+
+
 @pytest.mark.parametrize("body", [b"", b" ", b"null", b"[]", b"{}"])
 def test_what_is_an_empty_object(body: bytes) -> None:
     assert parse_object(body) == {}
@@ -146,19 +150,32 @@ def test_deep_json_of_python_is_refused() -> None:
 def test_any_text_of_python_is_read_and_can_be_answered(text: str) -> None:
     (read,) = parse_object(json.dumps({"a": text}).encode()).values()
     assert len(read) <= len(text)
-    assert orjson.loads(render(read)) == read
+    assert orjson.loads(joined(read)) == read
 
 
 @settings(max_examples=30, deadline=None)
 @given(json_values)
 def test_a_reply_in_pieces_is_the_reply(value: Any) -> None:
-    assert orjson.loads(render({"data": value, "more": [value, {"x": value}]})) == orjson.loads(
+    assert orjson.loads(joined({"data": value, "more": [value, {"x": value}]})) == orjson.loads(
         orjson.dumps({"data": value, "more": [value, {"x": value}]})
     )
 
 
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_an_iterator_is_a_list(count: int) -> None:
+    assert joined({"tasks": iter(range(count)), "x": 1}) == orjson.dumps({"tasks": list(range(count)), "x": 1})
+
+
+def test_a_large_reply_comes_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "SLICE", 100)
+    value = {"tasks": [{"name": f"task {n}"} for n in range(50)]}
+    assert 5 < len(render(value)) < 15
+    assert joined(value) == orjson.dumps(value)
+    assert len(render({})) == 1
+
+
 def test_keys_that_are_no_text_are_written_as_text() -> None:
-    assert render({1: [2], None: {3: 4}}) == b'{"1":[2],"null":{"3":4}}'
+    assert joined({1: [2], None: {3: 4}}) == b'{"1":[2],"null":{"3":4}}'
 
 
 @pytest.mark.parametrize("value", [{"a": {1, 2}}, {"a": 2**70}, {"a": ["\ud800"]}, {"\ud800": 1}])
