@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from pipeline.errors import DataError, InputFileError
-from pipeline.reviews.review_files import POLARITY, SCHEMA
+from pipeline.reviews.review_files import POLARITY, SCHEMA, require_review_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,6 +48,7 @@ def read_reviews(folder: Path) -> pl.DataFrame:
 
 def _read(path: Path) -> pl.DataFrame:
     try:
+        require_review_file(path)
         columns = pl.read_csv(path, n_rows=0, infer_schema=False).columns
         if set(SCHEMA) <= set(columns):
             return pl.read_csv(path, schema_overrides=SCHEMA, infer_schema=False).select(*SCHEMA)

@@ -24,6 +24,7 @@ from typing import IO, Any
 import polars as pl
 
 from pipeline.errors import BadRowsError, InputFileError, OutputFileError
+from pipeline.reviews.csv_dialect import Expected, require_csv
 
 POLARITY = "Polarity"
 SCHEMA = {POLARITY: pl.Int64, "Title": pl.String, "Review": pl.String}
@@ -40,16 +41,6 @@ _POLARITIES = {"1": 1, "2": 2}
 # Perhaps an empty field without quotes: csv reads it as "" like a quoted one, but it is null.
 _BARE_EMPTY = re.compile(r"^,|,,|,\r?$", re.MULTILINE)
 _FIELD = re.compile(r'(?:^|,)(?:"(?P<quoted>(?:[^"]|"")*)"|(?P<bare>[^,]*))')
-
-# What a file can be instead of UTF-8 text, by its first bytes.
-_FOREIGN_FILES = {
-    b"\x1f\x8b": ("compressed with gzip", "gunzip --keep {path}"),
-    b"BZh": ("compressed with bzip2", "bunzip2 --keep {path}"),
-    b"PK\x03\x04": ("a zip archive", "unzip {path}"),
-    b"\xff\xfe": ("UTF-16 text", "iconv -f UTF-16 -t UTF-8 {path} > utf8.csv"),
-    b"\xfe\xff": ("UTF-16 text", "iconv -f UTF-16 -t UTF-8 {path} > utf8.csv"),
-    b"PAR1": ("a parquet file", None),
-}
 
 
 @dataclass
@@ -140,12 +131,13 @@ class ReviewFile:
             Frames with the file's columns: `Polarity` as integer, all others as text.
 
         Raises:
-            InputFileError: The file is empty, has no rows, lacks a required column or is no UTF-8 text at all.
+            InputFileError: The file is empty, has no rows, lacks a required column, is no UTF-8 text at all, or has
+                another separator or other quotes.
             BadRowsError: Too many rows are bad; raised behind the last batch, or when the quarantine is full.
         """
         self.summary = Summary()
+        require_review_file(self.path, self._required)
         with self.path.open("rb") as stream, _Quarantine(self._quarantine, self.summary) as quarantine:
-            self._refuse_foreign(stream)
             csv.field_size_limit(MAX_RECORD_BYTES)  # a setting of the process, and far too low for long texts
             columns: list[str] = []
             batch: list[_Row] = []
@@ -178,15 +170,6 @@ class ReviewFile:
             if not self.summary.rows:
                 raise InputFileError(f"{self.path} has a header but no rows" if columns else f"{self.path} has no rows")
 
-    def _refuse_foreign(self, stream: IO[bytes]) -> None:
-        start = stream.read(4)
-        stream.seek(0)
-        for magic, (kind, remedy) in _FOREIGN_FILES.items():
-            if start.startswith(magic):
-                raise InputFileError(
-                    f"{self.path} is {kind}, not CSV in UTF-8", hint=remedy and remedy.format(path=self.path)
-                )
-
     def _columns(self, first: _Row) -> tuple[list[str], bool]:
         """Tell the columns from the first readable row, and whether that row is a header."""
         if len(first) == len(SCHEMA) and (first[0] or "").strip() in _POLARITIES:
@@ -213,6 +196,15 @@ class ReviewFile:
             f"({summary.bad_share:.1%}, allowed are {self._max_bad:.1%}): {causes}",
             hint=f"the bad rows are in {self._quarantine}; mend them, or allow more with --max-bad",
         )
+
+
+def require_review_file(path: Path, required: tuple[str, ...] = tuple(SCHEMA)) -> None:
+    """Refuse a file whose beginning shows that it is no CSV with commas and double quotes.
+
+    Raises:
+        InputFileError: The message says what it is instead.
+    """
+    require_csv(path, Expected(required, tuple(SCHEMA), POLARITY, tuple(_POLARITIES)))
 
 
 class _Quarantine:
@@ -346,6 +338,8 @@ def _parse(record: bytes) -> _Row | _Bad:
         (fields,) = csv.reader([text], strict=True)
     except csv.Error as error:
         cause = "unterminated quote" if "end of data" in str(error) else "misplaced quote or line end"
+        if b'\\"' in record:
+            cause = "quote behind a backslash, which CSV writes as two quotes"
         return _Bad(cause, str(error))
     if "" not in fields:
         return list(fields)

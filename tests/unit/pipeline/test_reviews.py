@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -160,12 +161,85 @@ def test_an_old_quarantine_goes(tmp_path: Path) -> None:
         (b"BZh91AY", "is compressed with bzip2"),
         (b"PK\x03\x04", "is a zip archive"),
         ("1,a,b\n".encode("utf-16"), "is UTF-16 text"),
+        ("1,a,b\n".encode("utf-16-le"), "is UTF-16 text"),
+        ("1,a,b\n".encode("utf-16-be"), "is UTF-16 text"),
+        ("1,a,b\n".encode("utf-32"), "is UTF-32 text"),
+        (b"\xfd7zXZ\x00", "is compressed with xz"),
+        (b"1,a,b\r2,c,d\r", "lines that end in a carriage return alone"),
     ],
 )
 def test_files_that_are_no_reviews(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(InputFileError) as caught:
         read(tmp_path, content)
     assert message in caught.value.message
+
+
+ROWS = [("1", "Broke, in a week", 'The "strap" broke.'), ("2", "Lovely", "We love these cups.")]
+
+
+def written(rows: list[tuple[str, ...]], separator: str = ",", quote: str = '"', end: str = "\n") -> str:
+    """Return rows as text, each field in quotes; a quote within one is doubled."""
+    return "".join(
+        separator.join(f"{quote}{field.replace(quote, quote * 2)}{quote}" for field in row) + end for row in rows
+    )
+
+
+HEADER = ("Polarity", "Title", "Review")
+
+
+@pytest.mark.parametrize("header", [False, True])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (written(ROWS, "\t"), "fields are separated by tabs"),
+        ("\t".join(ROWS[1]) + "\r\n", "fields are separated by tabs"),
+        (written(ROWS, ";"), "fields are separated by semicolons"),
+        (written(ROWS, "|", end="\r\n"), "fields are separated by pipes (|)"),
+        (written(ROWS, quote="'"), "fields are quoted by apostrophes (')"),
+        (written(ROWS, ";", "'"), "fields are separated by semicolons and quoted by apostrophes (')"),
+        ("1,'a, b','c'\n2,'d','e'\n", "fields are quoted by apostrophes (')"),
+        ("1,'a','b'\n2,'c','d'\n", "fields are quoted by apostrophes (')"),
+        ("1,“a, b”,“c”\n2,“d”,“e”\n", "fields are quoted by typographic quotes (“ ”)"),
+    ],
+)
+def test_another_separator_or_quote_is_named(tmp_path: Path, text: str, words: str, header: bool) -> None:
+    if header:
+        separator = next(sign for sign in "\t;|," if sign in text.replace(", ", ""))
+        text = separator.join(HEADER) + "\n" + text
+    with pytest.raises(InputFileError) as caught:
+        read(tmp_path, text.encode())
+    assert caught.value.message.endswith(f"is no CSV with commas: {words}")
+    assert not (tmp_path / "bad.jsonl").exists()
+
+
+@pytest.mark.parametrize("text", [written(ROWS, "\t"), written(ROWS, ";", "'"), "1,“a, b”,“c”\n2,“d”,“e”\n"])
+def test_the_hint_mends_the_file(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputFileError) as caught:
+        read(tmp_path, text.encode())
+    subprocess.run(str(caught.value.hint), shell=True, cwd=tmp_path, check=True)
+    rows, bad, _ = read(tmp_path, (tmp_path / "commas.csv").read_bytes())
+    assert ([row[0] for row in rows], bad) == ([1, 2], [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        written(ROWS),
+        written(ROWS, end="\r\n"),
+        written([HEADER, *ROWS]),
+        "1,a;b,c;d\n2,e;f,g\n",
+        "1,it's,'x'\n2,'y',z\n",
+        "1,a\tb,c\td\n",
+    ],
+)
+def test_commas_are_told_from_other_separators_in_texts(tmp_path: Path, text: str) -> None:
+    rows, bad, _ = read(tmp_path, text.encode())
+    assert (rows[0][0], bad) == (1, [])
+
+
+def test_quotes_behind_backslashes_are_named(tmp_path: Path) -> None:
+    _, bad, _ = read(tmp_path, GOOD * 200 + b'1,"say \\"no\\" now","x"\n')
+    assert [row["cause"] for row in bad] == ["quote behind a backslash, which CSV writes as two quotes"]
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:
