@@ -30,8 +30,9 @@ from localserver.faults import LogFaults
 from localserver.files import create_files_app
 from localserver.http.front import Front, allow_many_files
 from localserver.http.loop import LoopMonitor
+from localserver.http.measure import AccessLog, Measured, Meters
 from localserver.http.protocol import GuardedConnection
-from localserver.http.status import status_routes
+from localserver.http.status import Observed, Status
 from localserver.lifecycle import Watch, look_after_tasks
 from localserver.registry import Context
 from localserver.rules import roles
@@ -92,7 +93,7 @@ def _listen(host: str, port: int, service: str) -> socket.socket:
 
 @contextlib.asynccontextmanager
 async def open_api(
-    settings: Settings, monitor: LoopMonitor
+    settings: Settings, observed: Observed
 ) -> AsyncIterator[tuple[Api, Auth, ASGIApp, ASGIApp, ASGIApp]]:
     """Open the database and yield the API with the three ASGI applications over it."""
     bootstrap.refuse_lost_database(settings.data)
@@ -111,9 +112,10 @@ async def open_api(
         def authenticate(request: Request) -> None:
             address = request.client.host if request.client else ""
             caller = auth.authenticate(Presented.of(request.headers, request.cookies, address))
+            request.state.user = caller.user
             roles.require(caller.role, roles.GUEST if request.method in ("GET", "HEAD") else roles.USER)
 
-        routes = [*status_routes(monitor), Route("/{path:path}", api.handle, methods=METHODS)]
+        routes = [*Status(api, observed).routes(), Route("/{path:path}", api.handle, methods=METHODS)]
         api_app = Starlette(routes=routes)
         files = settings.data / "files"
         files_app = create_files_app(files, authenticate, settings.max_upload_bytes)
@@ -135,11 +137,22 @@ async def serve(
         ready: Told the settings when requests are answered.
         until_stdin_closes: End also when standard input does, i.e. when the process that started this one is gone.
     """
-    monitor = LoopMonitor()
-    front = Front(settings, allow_many_files())
-    async with open_api(settings, monitor) as (api, _, api_app, files_app, web_app):
-        pairs = [(api_app, sockets.api), (files_app, sockets.files), (web_app, sockets.web)]
-        servers = [_Server(app, front) for app, _ in pairs]
+    observed = Observed(
+        Front(settings, allow_many_files()),
+        LoopMonitor(),
+        Meters(),
+        _access_log(settings.access_log) if settings.access_log else None,
+    )
+    async with contextlib.AsyncExitStack() as opened:
+        if observed.access_log is not None:
+            opened.enter_context(observed.access_log.open())
+        api, _, api_app, files_app, web_app = await opened.enter_async_context(open_api(settings, observed))
+        services = {
+            "api": (api_app, sockets.api),
+            "files": (files_app, sockets.files),
+            "web": (web_app, sockets.web),
+        }
+        servers = [_Server(name, app, observed) for name, (app, _) in services.items()]
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
@@ -150,15 +163,16 @@ async def serve(
             except PermissionError as error:  # a file or /dev/null: it never tells that anybody has gone
                 raise StartError("--until-stdin-closes needs a pipe as standard input, not a file") from error
         running = [
-            asyncio.create_task(server.serve(sockets=[sock])) for server, (_, sock) in zip(servers, pairs, strict=True)
+            asyncio.create_task(server.serve(sockets=[sock]))
+            for server, (_, sock) in zip(servers, services.values(), strict=True)
         ]
-        background = [asyncio.create_task(_watch(api)), asyncio.create_task(front.keep_sweeping())]
+        background = [asyncio.create_task(_watch(api)), asyncio.create_task(observed.front.keep_sweeping())]
         while not all(server.started for server in servers):
             await asyncio.sleep(0.01)
-        monitor.start()
+        observed.monitor.start()
         ready(settings)
         await stopping.wait()
-        monitor.stop()
+        observed.monitor.stop()
         for task in background:
             task.cancel()
         await api.signals.close()
@@ -167,20 +181,29 @@ async def serve(
         await asyncio.gather(*running)
 
 
+def _access_log(target: str) -> AccessLog:
+    try:
+        return AccessLog(target)
+    except OSError as error:
+        raise StartError(
+            f"access log {target} cannot be written: {error.strerror}\nHint: name a file in a folder that exists"
+        ) from error
+
+
 class _Server(uvicorn.Server):
     """uvicorn without its signal handlers: three of them share this process, which stops them together."""
 
-    def __init__(self, app: ASGIApp, front: Front) -> None:
+    def __init__(self, service: str, app: ASGIApp, observed: Observed) -> None:
         super().__init__(
             uvicorn.Config(
-                LogFaults(app),
-                http=partial(GuardedConnection, front),  # type: ignore[arg-type]
+                Measured(LogFaults(app), service, observed.meters, observed.access_log),
+                http=partial(GuardedConnection, observed.front),  # type: ignore[arg-type]
                 ws="none",
                 lifespan="off",
                 access_log=False,
                 log_config=None,
                 timeout_graceful_shutdown=5,
-                timeout_keep_alive=math.ceil(front.settings.idle_timeout_s),
+                timeout_keep_alive=math.ceil(observed.front.settings.idle_timeout_s),
                 server_header=False,
             )
         )

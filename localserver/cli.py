@@ -89,8 +89,9 @@ def main() -> None:
 @click.option("--files-port", type=click.IntRange(0, 65535), help="File server port (default 8081; 0: a free one).")
 @click.option("--web-port", type=click.IntRange(0, 65535), help="Web port (default 8080; 0: a free one).")
 @click.option("--public-host", help="Host name that clients are told to use (default: --host).")
+@click.option("--access-log", metavar="FILE", help="Write a line of JSON for each request ('-': standard output).")
 @click.option("--until-stdin-closes", is_flag=True, help="End when standard input does: with the starting process.")
-@click.option("--verbose", is_flag=True, help="Log debug messages; show tracebacks.")
+@click.option("--verbose", is_flag=True, help="Log each request and debug messages; show tracebacks.")
 def serve_command(
     data: Path,
     host: str | None,
@@ -99,6 +100,7 @@ def serve_command(
     files_port: int | None,
     web_port: int | None,
     public_host: str | None,
+    access_log: str | None,
     until_stdin_closes: bool,
     verbose: bool,
 ) -> None:
@@ -130,6 +132,7 @@ def serve_command(
         "files_port": files_port,
         "web_port": web_port,
         "public_host": public_host,
+        "access_log": access_log,
     }
     settings = replace(settings, **{name: value for name, value in given.items() if value is not None})
     os.umask(PRIVATE_UMASK)

@@ -70,6 +70,12 @@ class Settings:
     max_unsent_bytes: int = 512 * 2**20
     """Most bytes of answers that wait for slow readers; beyond it the slowest ones are closed."""
 
+    min_free_bytes: int = 256 * 2**20
+    """Free space on the data folder's disk below which `/readyz` says "not ready"."""
+
+    access_log: str | None = None
+    """File to which a line of JSON is written for each request; `-` is standard output."""
+
     watchdog_threshold_s: float = 7200.0
     """Silence after which a running task is declared non-responsive (the genuine server's figure)."""
 

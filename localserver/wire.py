@@ -143,6 +143,7 @@ class Api:
             name, requested = _parse_path(request.url.path)
             item = _find(name, requested)
             since = item.since
+            request.state.endpoint = name
             reply = await self._answer(request, item, requested)
             if isinstance(reply, Raw):
                 return Response(reply.body, media_type=reply.media_type, headers=reply.headers)
@@ -166,6 +167,7 @@ class Api:
     async def _answer(self, request: Request, item: Endpoint, requested: str) -> Raw | WithCookie | _Rendered:
         presented = Presented.of(request.headers, request.cookies, request.client.host if request.client else "")
         identity = self._identify(item, presented)
+        request.state.user = identity.user
         raw, data = await self._body(request, item)
         call = Call(
             item.name,

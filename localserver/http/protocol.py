@@ -111,7 +111,7 @@ class GuardedConnection(HttpToolsProtocol):
         """Take a piece of the address."""
         self._header_bytes += len(url)
         if self._header_bytes > self._limits.max_header_bytes:
-            self._header_too_large()
+            self._excess = (414, f"an address of more than {self._limits.max_header_bytes} bytes")
         else:
             super().on_url(url)
 
@@ -174,11 +174,8 @@ class GuardedConnection(HttpToolsProtocol):
         self.overdue, self.deadline = overdue, self.front.clock() + within_s
 
     def _header_too_large(self) -> None:
-        limit = self._limits.max_header_bytes
-        if self.headers or self.cycle is not None:
-            self._excess = (431, f"a request with more than {limit} bytes of headers")
-        else:
-            self._excess = (414, f"an address of more than {limit} bytes")
+        if self._excess is None:
+            self._excess = (431, f"a request with more than {self._limits.max_header_bytes} bytes of headers")
 
     def _refuse(self, code: int, what: str) -> None:
         """Answer, and pass over what still comes until the client has read it: a closed socket would reset it."""

@@ -109,12 +109,14 @@ class Site:
 
     def identity(self, request: Request) -> Identity | None:
         """Return for whom a request acts; None where log-in is needed first."""
-        if self.settings.is_loopback:
-            return self.own
-        try:
-            return self.api.context.auth.identity_of(request.cookies.get(SESSION_COOKIE, ""))
-        except ApiError:
-            return None
+        found = self.own
+        if not self.settings.is_loopback:
+            try:
+                found = self.api.context.auth.identity_of(request.cookies.get(SESSION_COOKIE, ""))
+            except ApiError:
+                return None
+        request.state.user = found.user
+        return found
 
     def view(self, function: View) -> Endpoint:
         """Return a view as an ASGI endpoint: on a thread, for signed-in people, with API errors shown as pages."""
