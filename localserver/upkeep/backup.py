@@ -79,14 +79,15 @@ def backup(data: Path, target: Path, tell: Tell, *, link: bool = True, replace: 
             copier.copy(data / CREDENTIALS, CREDENTIALS, link=False)
         copier.add(FILE_NAME)
         copier.verify()
+        made = Summary(target, copier.count, copier.size, len(copier.linked))
         about = {"format": FORMAT, "made": iso(utcnow()), "of": str(data.resolve()), "schema_step": step}
-        about |= {"files": copier.count, "bytes": copier.size}
+        about |= {"files": made.files, "bytes": made.size}
         (work / INFO).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
         copier.add(INFO)
         _write_sums(work / SUMS, copier.sums)
         os.sync()
         put_in_place(work, target)
-    return Summary(target, copier.count, copier.size, len(copier.linked))
+    return made
 
 
 def restore(source: Path, data: Path, tell: Tell, *, replace: bool = False) -> Path | None:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from localserver.bootstrap import prepare_folder
 from localserver.database import FILE_NAME, connect, open_database, reading, salvage, snapshot
+from localserver.errors import StartError
 from localserver.events.store import delete_task_events
 from localserver.store import Tx
 from localserver.times import utcnow
 from localserver.upkeep.check import DAMAGE, REFERENCES, Finding
-from localserver.upkeep.folders import Tell
+from localserver.upkeep.folders import Tell, UpkeepError
 
 
 def repair(data: Path, findings: Iterable[Finding], tell: Tell) -> list[str]:
@@ -50,8 +51,14 @@ def _rebuild(database: Path, stamp: str, tell: Tell) -> list[str]:
         fresh.with_name(fresh.name + suffix).unlink(missing_ok=True)
     open_database(fresh)
     tell("reading every row that can be read")
-    with reading(database):
-        lost = salvage(database, fresh)
+    try:
+        with reading(database):
+            lost = salvage(database, fresh)
+    except StartError as error:
+        raise UpkeepError(
+            f"nothing can be read from {database}: {str(error).splitlines()[0]}\nHint: restore a backup"
+        ) from error
+    fresh.chmod(0o600)
     for suffix in ("-wal", "-shm", ""):
         path = database.with_name(database.name + suffix)
         if path.exists():

@@ -165,6 +165,16 @@ def test_a_damaged_page_is_named_and_the_rest_is_saved(data: Path, ids: dict[str
     assert not [finding for finding in check(data, silent) if finding.level == "damage"]
 
 
+def test_a_database_of_which_nothing_can_be_read_is_left_as_it_is(data: Path) -> None:
+    path = data / "server.sqlite"
+    path.write_bytes(b"not a database" * 1000)
+    assert found(data)["database-unreadable"].level == "damage"
+    result = CliRunner().invoke(main, ["check", "--repair", str(data)])
+    assert result.exit_code == 10
+    assert "nothing can be read from" in result.stderr and "restore a backup" in result.stderr
+    assert path.read_bytes() == b"not a database" * 1000
+
+
 def test_repair_is_refused_while_a_server_runs(data: Path) -> None:
     from localserver.bootstrap import prepare_folder
 
