@@ -28,7 +28,14 @@ SLEEPS_A_WHILE = "import time\ntime.sleep(8)\nprint('the task', 'has slept', flu
 
 
 @contextmanager
-def agent(server: ClearmlServer, queue: str, home: Path) -> Iterator[psutil.Process]:
+def agent(
+    server: ClearmlServer,
+    queue: str,
+    home: Path,
+    *,
+    agent_python: Path = AGENT_PYTHON,
+    task_python: Path = Path(sys.executable),
+) -> Iterator[psutil.Process]:
     """Run an agent daemon on a queue; end it and all that it has started afterwards."""
     home.mkdir()
     environment = os.environ | server.environment
@@ -36,10 +43,10 @@ def agent(server: ClearmlServer, queue: str, home: Path) -> Iterator[psutil.Proc
         "HOME": str(home),
         "TMPDIR": str(home),
         "CLEARML_WORKER_ID": f"worker-{uuid4().hex[:8]}",
-        "CLEARML_AGENT_SKIP_PIP_VENV_INSTALL": sys.executable,
+        "CLEARML_AGENT_SKIP_PIP_VENV_INSTALL": str(task_python),
         "PIP_NO_INDEX": "1",
     }
-    command = [str(AGENT_PYTHON), "-m", "clearml_agent", "daemon", "--foreground", "--queue", queue]
+    command = [str(agent_python), "-m", "clearml_agent", "daemon", "--foreground", "--queue", queue]
     with (home / "agent.log").open("w") as log:
         process = psutil.Popen(command, env=environment, cwd=home, stdout=log, stderr=log, start_new_session=True)
     try:
