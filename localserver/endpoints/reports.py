@@ -164,9 +164,9 @@ def get_tags(call: Call, tx: Tx) -> Data:
 def get_task_data(call: Call, tx: Tx) -> Data:
     """Find tasks (or models) and return, block by block as asked for, what they have reported."""
     kind = "model" if call.data.get("model_events") else "task"
-    found = find_all_ex(tx, kind, call, where=all_of(_own(call)))
+    found = list(find_all_ex(tx, kind, call, where=all_of(_own(call))))
     ids = [document["id"] for document in found]
-    reply: Data = {"tasks": list(found)}
+    reply: Data = {"tasks": found}
     blocks = {name: block for name, block in BLOCKS.items() if name in call.data}
     if blocks and len(ids) > MAX_TASKS:
         raise validation_error(f"more than {MAX_TASKS} tasks: narrow the query, or ask for pages by page_size")

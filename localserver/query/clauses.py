@@ -149,7 +149,7 @@ class Field:
         check_pattern(pattern)
         literal = LITERAL.fullmatch(pattern)
         if literal is not None:
-            text = re.sub(r"\\(.)", r"\1", literal[1])
+            text = unescaped(literal[1])
             if literal[2] and not any_case:
                 return self._compare("{} = ?", text)
             if literal[2] and text.isascii():
@@ -157,6 +157,11 @@ class Field:
             if text and not any_case:
                 return self._compare("{} BETWEEN ? AND ?", text, text + LAST_CHARACTER)
         return self._compare("{} REGEXP ?", f"(?i){pattern}" if any_case else pattern)
+
+
+def unescaped(literal: str) -> str:
+    """Return the text that the first group of `LITERAL` stands for."""
+    return re.sub(r"\\(.)", r"\1", literal, flags=re.DOTALL)
 
 
 def untagged(doc: str, tag: str) -> str:

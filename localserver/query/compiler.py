@@ -15,9 +15,10 @@ from urllib.parse import unquote
 
 from localserver.errors import ApiError, validation_error
 from localserver.patterns import check_pattern
-from localserver.query.clauses import TRUE, Clause, Field, all_of, any_of, json_path, untagged
+from localserver.query.clauses import LITERAL, TRUE, Clause, Field, all_of, any_of, json_path, unescaped, untagged
 from localserver.query.kinds import PROJECT, Kind, Scale, Shape
 from localserver.query.terms import filters_clause, list_clause, require_few
+from localserver.rules.projects import tidy
 from localserver.times import iso, parse
 
 Data = Mapping[str, Any]
@@ -25,6 +26,9 @@ Data = Mapping[str, Any]
 DEFAULT_PAGE_SIZE = 500
 LARGEST = 2**53
 """Largest whole number that every JSON reader keeps; SQLite takes ten bits more."""
+
+LEADING_SLASHES = re.compile(r"^\^(?:\\?/)+(?![?*+{|])")
+"""At the beginning of a pattern for projects: no name begins so."""
 
 MOST_KEYS = 100
 """Most keys of an order, most words of a search."""
@@ -136,7 +140,7 @@ def _condition(kind: Kind, key: str, value: Any, data: Data) -> Clause:
     if (special := SPECIAL.get(key)) is not None:
         return special(kind, value, data)
     if key in kind.patterns:
-        return field_of(kind, key).matches(value)
+        return field_of(kind, key).matches(_as_stored(kind, value) if key == "name" else value)
     if key in kind.flags:
         return _flag(kind, key, value)
     if key in kind.dates:
@@ -148,6 +152,20 @@ def _condition(kind: Kind, key: str, value: Any, data: Data) -> Clause:
     if "." in key:
         return _nested(kind, key, value, data)
     return TRUE
+
+
+def _as_stored(kind: Kind, pattern: Any) -> Any:
+    """Return a pattern for names so that it finds what a client has named in an untidy way.
+
+    Names are stored without spaces around them, and those of projects without slashes around them. The SDK looks for
+    the project `/a//b ` by that very name before it makes it, and it would make it a second time in vain.
+    """
+    literal = LITERAL.fullmatch(pattern) if isinstance(pattern, str) else None
+    if literal is not None and literal[2]:
+        text = unescaped(literal[1])
+        name = tidy(text) if kind is PROJECT else text.strip()
+        return f"^{re.escape(name)}$" if name else pattern
+    return LEADING_SLASHES.sub("^", pattern) if kind is PROJECT and isinstance(pattern, str) else pattern
 
 
 def _leaf(kind: Kind, key: str, data: Data) -> Callable[[Sequence[Any]], Clause]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Protocol
 
@@ -48,19 +48,19 @@ class Query(Protocol):
 
 
 class Page:
-    """Documents that were found, ready to be sent: read one after the other as they are taken, in the transaction.
+    """Documents that match, ready to be sent: read one after the other as they are taken, in the transaction.
 
     Args:
-        documents: The documents; they can be taken once.
+        documents: Runs the query.
         scroll_id: Set where the client scrolls.
     """
 
-    def __init__(self, documents: Iterator[Document], scroll_id: str | None) -> None:
+    def __init__(self, documents: Callable[[], Iterator[Document]], scroll_id: str | None) -> None:
         self._documents = documents
         self.scroll_id = scroll_id
 
     def __iter__(self) -> Iterator[Document]:
-        return self._documents
+        return self._documents()
 
     def reply(self, key: str) -> dict[str, Any]:
         """Return the reply's data: the documents under `key`, and the scroll id if there is one."""
@@ -222,7 +222,7 @@ def _find(tx: Tx, kind: Kind, call: Query, *, objects: bool, where: Clause = TRU
         if scroll:
             SCROLLS.advance(scroll[0], select.offset + found)
 
-    return Page(documents(), scroll[0] if scroll else None)
+    return Page(documents, scroll[0] if scroll else None)
 
 
 def _stored(tx: Tx, select: Select, roots: list[str] | None) -> Iterator[Document]:

@@ -19,18 +19,23 @@ EDITABLE = ("name", "description", "tags", "system_tags", "default_output_destin
 """What `projects.create` and `projects.update` set."""
 
 
+def tidy(name: str) -> str:
+    """Return a name as a path: parts without spaces around them, empty parts dropped."""
+    return "/".join(part for text in name.split("/") if (part := text.strip()))
+
+
 def path_of(name: str) -> str:
-    """Return the path that a name means: parts without spaces around them, empty parts dropped.
+    """Return the path that a name means.
 
     Raises:
         ApiError: 400/407 for no part at all, 400/12 for a part that is too short.
     """
-    parts = [part for text in name.split("/") if (part := text.strip())]
-    if not parts:
+    path = tidy(name)
+    if not path:
         raise ApiError(400, 407, f"Invalid project name: name={name}")
-    if any(len(part) < MIN_PART for part in parts):
+    if any(len(part) < MIN_PART for part in path.split("/")):
         raise validation_error("Project name cannot be blank")
-    return "/".join(parts)
+    return path
 
 
 def parent_path(path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import md5
 from itertools import count
 from typing import Any
@@ -406,3 +407,31 @@ def test_public_projects_are_read_but_not_changed(api: ApiClient) -> None:
     assert api("projects.update", project=id, tags=["x"])["updated"] == 1
     assert api.send("projects.make_public", ids=[]).error[:2] == (400, 12)
     assert api.send("projects.make_public", ids=["nope"]).error[:2] == (400, 401)
+
+
+UNTIDY = ["/{}/one", "{}/one/", "//{}//one", " {} / one ", "{}/ /one"]
+
+
+@pytest.mark.parametrize("form", UNTIDY)
+def test_untidy_names_mean_one_project(api: ApiClient, form: str) -> None:
+    top = unique()
+    id = project(api, f"{top}/one")
+    name = form.format(top)
+    (found,) = api("projects.get_all", name=f"^{re.escape(name)}$")["projects"]
+    assert found["id"] == id
+    assert api.send("projects.create", name=name, description="").error[:2] == (400, 801)
+    held = task(api, id)
+    assert api("tasks.move", ids=[held], project_name=name) == {"project_id": id}
+    assert api("projects.update", project=id, name=name)["fields"]["name"] == f"{top}/one"
+    other = project(api)
+    assert api("projects.move", project=other, new_location=name) == {"moved": 1}
+    assert get(api, other)["parent"] == id
+
+
+def test_names_of_slashes_alone_are_refused(api: ApiClient) -> None:
+    for name in ("/", " / / ", "//"):
+        assert api.send("projects.create", name=name, description="").error == (
+            400,
+            407,
+            f"Invalid project name: name={name}",
+        )

@@ -264,3 +264,26 @@ def test_what_the_sdk_stores_is_json_again(api: ApiClient, sdk: Any, draft: Any)
     assert task["comment"] == text
     assert [item["value"] for item in task["hyperparams"]["Sec.tion"].values()] == [text]
     assert json.loads(json.dumps(task)) == task
+
+
+SLASH_IN_FRONT = """
+import sys
+from clearml import Task
+
+for number in range(2):
+    task = Task.init(sys.argv[1], f"run {number}", reuse_last_task_id=False, auto_connect_frameworks=False)
+    print("project:", task.project)
+    task.close()
+print("found:", len(Task.get_tasks(project_name=sys.argv[1])))
+"""
+
+
+@pytest.mark.parametrize("form", ["/{}/experiments", "{}//experiments/"])
+def test_a_project_with_slashes_around_its_name(
+    run: Callable[..., subprocess.CompletedProcess[str]], api: ApiClient, project: str, form: str
+) -> None:
+    done = run(SLASH_IN_FRONT, form.format(project))
+    assert done.returncode == 0, done.stderr
+    (one,) = api("projects.get_all", name=f"^{project}/experiments$")["projects"]
+    assert done.stdout.count(f"project: {one['id']}\n") == 2, done.stdout
+    assert "found: 2" in done.stdout
