@@ -300,17 +300,38 @@ def test_more_full_runs_than_workers_for_controllers_get_through(cli, client, qu
         assert '"status": "completed"' in stdout
 
 
-def test_a_full_run_stopped_on_the_web_takes_the_inner_pipeline_with_it(cli, client, queue_run):
+@pytest.fixture
+def busy_controllers_worker(client, settings):
+    """One of the two workers for controllers has a task, so that a pipeline inside a run goes beside its controller."""
+    script = {"diff": "import time\ntime.sleep(300)\n", "entry_point": "sleeper.py", "working_dir": "."}
+    script["requirements"] = {"pip": ""}
+    task = client("tasks.create", name="sleeper", type="training", script=script)["id"]
+    client("tasks.enqueue", task=task, queue_name=settings.controllers_queue)
+    wait_for(lambda: status_of(client, task) == "in_progress", "the sleeper's start")
+    yield
+    client("tasks.stop", task=task)
+    wait_for(lambda: status_of(client, task) == "stopped", "the sleeper's end")
+
+
+def status_of(client, task):
+    return client("tasks.get_by_id", task=task)["task"]["status"]
+
+
+def test_a_full_run_stopped_on_the_web_takes_the_inner_pipeline_with_it(
+    cli, client, queue_run, busy_controllers_worker
+):
+    """The agent kills the controller's process tree, the inner pipeline included: nobody is left to tell of it."""
     before = newest_run(client)
     process = cli.start("run-full", "--no-cache", "--json")
     run = wait_for(lambda: next((run for run in [newest_run(client)] if run != before), None), "the run")
     inner = wait_for(lambda: inner_of(client, run), "the inner run")["id"]
     wait_for(lambda: "in_progress" in {t["status"] for t in steps_of(client, inner).values()}, "the first inner step")
+    assert "last_worker" not in client("tasks.get_by_id", task=inner)["task"]
     client("tasks.stop", task=run)
     process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 40
-    # The inner run looks after the outer one every few seconds, not at once.
-    wait_for(lambda: not unfinished_of(client, run, inner), "the end of the inner run")
+    assert unfinished_of(client, run, inner) == []
+    assert status_of(client, inner) == "stopped"
 
 
 def kill_script(name, settings):
