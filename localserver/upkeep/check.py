@@ -22,6 +22,7 @@ from localserver.database import (
     scripts,
 )
 from localserver.errors import OperatorError
+from localserver.events.store import TABLES
 from localserver.lifecycle.removal import DELETED
 from localserver.store import KINDS, Tx
 from localserver.upkeep.folders import FILES, Tell, require_data_folder, stored_files
@@ -220,6 +221,14 @@ def _events(tx: Tx, connection: Connection) -> Iterator[Finding]:
     ):
         finding.add(f"events of {owner}")
     yield finding
+    loose = Finding(
+        DAMAGE, "events-without-series", "event rows belong to no series; nobody can see them", repair="delete"
+    )
+    for table in TABLES:
+        rows = f"SELECT series, count(*) FROM {table} WHERE series NOT IN (SELECT id FROM event_series) GROUP BY series"
+        for series, count in tx.rows(rows):
+            loose.add(f"{count} rows of {table}, series {series}")
+    yield loose
 
 
 def _files(data: Path, tx: Tx) -> Iterator[Finding]:

@@ -41,7 +41,7 @@ LOST = (
     "ids: every project, queue, model and task has a new one; references to them were rewritten, also in parameters, "
     "configurations, tags and addresses, but not inside artifacts other than a dataset's state",
     "times: created, started, completed, published and last update are those of the import; events keep theirs",
-    "users and keys: all belongs to the user of the access key; who ran what is not kept",
+    "users, keys and storage settings: all belongs to the user of the access key; who ran what is not kept",
     "workers: which agent ran a task, its machine's load, waiting times of queues",
     "queue entries: tasks that were queued are drafts; running ones are stopped",
     "counts of metrics: last, minimum and maximum values are built anew from the events",

@@ -9,7 +9,7 @@ from pathlib import Path
 from localserver.bootstrap import prepare_folder
 from localserver.database import FILE_NAME, connect, open_database, reading, salvage, snapshot
 from localserver.errors import StartError
-from localserver.events.store import delete_task_events
+from localserver.events.store import TABLES, delete_task_events
 from localserver.store import Tx
 from localserver.times import utcnow
 from localserver.upkeep.check import DAMAGE, REFERENCES, Finding
@@ -100,3 +100,6 @@ def _delete_orphans(tx: Tx) -> Iterable[str]:
     )
     if deleted := sum(delete_task_events(tx, owner) for (owner,) in owners):
         yield f"{deleted} events of tasks and models that are gone were deleted"
+    for table in TABLES:
+        if deleted := tx.execute(f"DELETE FROM {table} WHERE series NOT IN (SELECT id FROM event_series)"):
+            yield f"{deleted} rows of {table} that belonged to no series were deleted"

@@ -234,3 +234,75 @@ def test_a_journal_of_another_server_is_refused(exported: Path, server: ClearmlS
     (exported / "journal.jsonl").write_text(json.dumps(["made", first, "0" * 32]) + "\n")
     with pytest.raises(Exception, match="tells of an import into another server"):
         bring(exported, server)
+
+
+def fill(api: ApiClient, files_url: str) -> None:
+    """Make one of everything that an export may meet beside what SDKs make."""
+    project = api("projects.create", name="every/kind", tags=["p"], description="of all")["id"]
+    api("queues.create", name="tagged queue", tags=["q"])
+    for status in ("stopped", "failed", "completed", "closed", "in_progress", "created"):
+        task = api("tasks.create", name=f"is {status}", type="testing", project=project)["id"]
+        if status != "created":
+            api("tasks.started", task=task)
+        if status not in ("created", "in_progress"):
+            call = {"closed": "close"}.get(status, status)
+            api(f"tasks.{call}", task=task, force=True, status_reason=f"why {status}", status_message="how")
+    archived = api("tasks.create", name="archived", type="testing", project=project)["id"]
+    api("tasks.archive", tasks=[archived])
+    name = 'odd/"quoted" ü 100%.bin'
+    api.http.post(f"{files_url}/", files={name: ("a", b"odd content")}).raise_for_status()
+    stored = api.http.post(f"{files_url}/", files={"plain.bin": ("a", b"plain")}).json()[0]
+    model = api("models.create", name="archived model", uri=f"{files_url}/{stored}", ready=True, project=project)["id"]
+    event = {"type": "training_stats_scalar", "metric": "m", "variant": "v", "iter": 1, "value": 0.5}
+    body = json.dumps(event | {"task": model, "model_event": True, "allow_locked": True})
+    reply = api.http.post("/v2.23/events.add_batch", content=body, headers={"Content-Type": "application/json-lines"})
+    assert reply.json()["data"]["added"] == 1
+    api("models.archive_many", ids=[model])
+    report = api("reports.create", name="a report", project=project, tags=["r"])["id"]
+    api("reports.update", task=report, report=f"See {archived} and {files_url}/plain.bin", comment="about")
+    api("reports.publish", task=report, message="done")
+
+
+def test_every_kind_and_status_arrives_from_a_server_that_runs(
+    server: ClearmlServer, api: ApiClient, clearml_server_factory: Callable[[], ClearmlServer], tmp_path: Path
+) -> None:
+    fill(api, server.files_url)
+    exported = tmp_path / "exported"
+    assert export(server.data, exported, silent).missing == []
+    lines = (exported / "tasks.jsonl").read_text().splitlines()
+    refused = json.loads(lines[0]) | {"id": "f" * 32, "type": "no such type", "name": "refused"}
+    (exported / "tasks.jsonl").write_text("\n".join([*lines, json.dumps(refused)]) + "\n")
+    other = clearml_server_factory()
+    outcome = bring(exported, other)
+    (problem,) = outcome.problems
+    assert problem.startswith(f"task refused ({'f' * 32}): tasks.create was refused: 400/12")
+    with closing(ApiClient(other.api_url, other.credentials)) as there:
+        tasks = {task["name"]: task for task in there("tasks.get_all", search_hidden=True)["tasks"]}
+        statuses = {name: task["status"] for name, task in tasks.items()}
+        assert statuses == {
+            "is stopped": "stopped",
+            "is failed": "failed",
+            "is completed": "completed",
+            "is closed": "closed",
+            "is in_progress": "stopped",
+            "is created": "created",
+            "archived": "created",
+            "a report": "published",
+        }
+        assert (tasks["is failed"]["status_reason"], tasks["is failed"]["status_message"]) == ("why failed", "how")
+        assert "archived" in tasks["archived"]["system_tags"]
+        report = there("tasks.get_by_id", task=tasks["a report"]["id"])["task"]
+        assert report["report"] == f"See {tasks['archived']['id']} and {other.files_url}/plain.bin"
+        (visible,) = there("projects.get_all", name="^every/kind$")["projects"]
+        assert (visible["tags"], visible["description"]) == (["p"], "of all")
+        home = there("projects.get_all", id=[report["project"]], search_hidden=True)["projects"][0]
+        assert home["name"] == "every/kind/.reports"
+        (model,) = there("models.get_all", name="^archived model$")["models"]
+        assert (model["ready"], model["system_tags"]) == (True, ["archived"])
+        assert model["uri"] == f"{other.files_url}/plain.bin"
+        assert there.http.get(model["uri"]).content == b"plain"
+        curve = there("events.scalar_metrics_iter_histogram", task=model["id"], model_events=True)
+        assert curve["m"]["v"]["y"] == [0.5]
+        (queue,) = there("queues.get_all", name="^tagged queue$")["queues"]
+        assert queue["tags"] == ["q"]
+    other.stop()

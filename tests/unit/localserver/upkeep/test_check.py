@@ -63,11 +63,13 @@ def test_references_to_what_is_gone_are_named_and_taken_away(data: Path, ids: di
         " WHERE json_extract(doc, '$.name') = 'default'",
         f"INSERT INTO event_series (owner, type, metric, variant, common) VALUES ('{gone}', 'log', '', '', '{{}}')",
         f"UPDATE task SET doc = json_set(doc, '$.parent', '{gone}') WHERE id = '{ids['dataset']}'",
+        "INSERT INTO event_scalar VALUES (9999, 1, 1, 1, 0.5, NULL)",
     )
     findings = found(data)
     assert findings["task-without-project"].examples == [f"task {task}: {gone}"]
     assert gone in findings["entry-without-task"].examples[0]
     assert findings["events-without-owner"].examples == [f"events of {gone}"]
+    assert findings["events-without-series"].examples == ["1 rows of event_scalar, series 9999"]
     assert (findings["task-without-parent"].level, findings["task-without-parent"].count) == ("note", 1)
     done = repair(data, findings.values(), silent)
     assert len(list(data.glob("server.sqlite.before-repair-*"))) == 1
