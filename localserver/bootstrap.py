@@ -11,6 +11,7 @@ import fcntl
 import itertools
 import json
 import os
+import re
 import secrets
 import stat
 from collections.abc import Callable
@@ -201,6 +202,16 @@ def write_client_configuration(settings: Settings, credentials: Credentials) -> 
     )
     _write_private(path, text)
     return path
+
+
+def api_address(data: Path) -> str | None:
+    """Return the API's address as the server of this folder wrote it at its last start; None where none has."""
+    try:
+        text = (data / "clearml.conf").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    found = re.search(r"^\s*api_server: (\S+)$", text, re.MULTILINE)
+    return found[1] if found else None
 
 
 async def load_auth(store: Store, credentials: Credentials) -> Auth:

@@ -17,6 +17,8 @@ from localserver.app import bind, serve
 from localserver.bootstrap import prepare_folder
 from localserver.commands.backup import backup_command, restore_command
 from localserver.commands.check import check_command
+from localserver.commands.endpoints import endpoints_command
+from localserver.commands.keys import keys_command
 from localserver.commands.retention import retention_command
 from localserver.commands.transfer import export_command, import_command
 from localserver.errors import OperatorError
@@ -142,7 +144,16 @@ def serve_command(
     lock.close()
 
 
-for command in (backup_command, restore_command, check_command, export_command, import_command, retention_command):
+for command in (
+    backup_command,
+    restore_command,
+    check_command,
+    export_command,
+    import_command,
+    retention_command,
+    keys_command,
+    endpoints_command,
+):
     main.add_command(command)
 
 

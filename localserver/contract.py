@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from importlib.metadata import distribution, version
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,8 @@ NEWEST = "v2_23"
 """Newest schemas in the SDK wheel of this lock; older clients send subsets of these."""
 
 CACHE_FORMAT = 2
-PASSED_OVER = {"frames", "dataviews", "datasets", "__init__"}
-"""Modules of the enterprise server: no client of the open-source one calls them."""
+ENTERPRISE = frozenset({"frames", "dataviews", "datasets"})
+"""Services of the enterprise server: no client of the open-source one calls them."""
 
 Schema = dict[str, Any]
 
@@ -45,7 +45,7 @@ class Contract:
         cache = user_cache_path("clearml-localserver") / f"contract-{version('clearml')}-{CACHE_FORMAT}.json"
         with contextlib.suppress(OSError, orjson.JSONDecodeError):
             return cls(orjson.loads(cache.read_bytes()))
-        schemas = dict(_read_services(_services_folder()))
+        schemas = dict(_read_services(_services_folder(), ENTERPRISE))
         with contextlib.suppress(OSError):  # a read-only home only costs the next start 0.3 s
             cache.parent.mkdir(parents=True, exist_ok=True)
             temporary = cache.with_suffix(f".{os.getpid()}")
@@ -118,9 +118,14 @@ def _services_folder() -> Path:
     return Path(str(folder))
 
 
-def _read_services(folder: Path) -> Iterator[tuple[str, Schema]]:
+def endpoints_of_clients() -> set[str]:
+    """Return the name of every request that the installed SDK can make, those to an enterprise server included."""
+    return {name for name, _ in _read_services(_services_folder())}
+
+
+def _read_services(folder: Path, passed_over: Set[str] = frozenset()) -> Iterator[tuple[str, Schema]]:
     for module in sorted(folder.glob("*.py")):
-        if module.stem in PASSED_OVER:
+        if module.stem in passed_over:
             continue
         for node in ast.parse(module.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef) and node.name.endswith("Request"):

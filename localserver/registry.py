@@ -131,6 +131,8 @@ class Endpoint:
     """Whether it may answer `WaitFor` for longer than a client's read timeout."""
     fields: Schema | None = None
     """Schemas of single fields that the endpoint's schema lacks or leaves open."""
+    differs: str = ""
+    """In what it differs from a genuine server's on purpose; docs/localserver-endpoints.md is made of these."""
 
     def require_role(self, role: str) -> None:
         """Refuse a caller who may not call this.
@@ -156,6 +158,7 @@ def endpoint(
     since: str = "1.0",
     waits: bool = False,
     fields: Schema | None = None,
+    differs: str = "",
 ) -> Callable[[Callable[[Call, Tx], Any]], Callable[[Call, Tx], Any]]:
     """Register a function as the endpoint `name` (`service.action`).
 
@@ -171,13 +174,16 @@ def endpoint(
         since: Oldest API version that has it.
         waits: Whether it may answer `WaitFor`.
         fields: Schemas of fields that the SDK's lacks.
+        differs: In what it differs from a genuine server's on purpose.
     """
     least = role or (roles.USER if writes else roles.GUEST)
 
     def register(function: Callable[[Call, Tx], Any]) -> Callable[[Call, Tx], Any]:
         if name in ENDPOINTS:
             raise ValueError(f"endpoint {name} is registered twice")
-        ENDPOINTS[name] = Endpoint(name, function, writes, json_lines, needs_auth, least, schema, since, waits, fields)
+        ENDPOINTS[name] = Endpoint(
+            name, function, writes, json_lines, needs_auth, least, schema, since, waits, fields, differs
+        )
         return function
 
     return register

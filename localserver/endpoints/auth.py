@@ -47,7 +47,12 @@ TOKEN_FOR_USER = {
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]{2,}")
 
 
-@endpoint("auth.login", needs_auth=False, writes=True)
+@endpoint(
+    "auth.login",
+    needs_auth=False,
+    writes=True,
+    differs="429 after too many wrong secrets, until a few seconds have passed",
+)
 def login(call: Call, tx: Tx) -> WithCookie:
     """Exchange an access key (Basic) or a live token (Bearer) for a new token."""
     identity = call.context.auth.authenticate(call.presented)
@@ -72,7 +77,12 @@ def fixed_users_mode(call: Call, tx: Tx) -> Data:
     return {"enabled": False, "guest": {"enabled": False}, "server_errors": {}}
 
 
-@endpoint("auth.validate_token", role=roles.ADMIN, schema={"type": "object", "required": ["token"]})
+@endpoint(
+    "auth.validate_token",
+    role=roles.ADMIN,
+    schema={"type": "object", "required": ["token"]},
+    differs="admins may (there root and system)",
+)
 def validate_token(call: Call, tx: Tx) -> Data:
     """Tell whether a token is valid, and whose."""
     try:
@@ -85,7 +95,12 @@ def validate_token(call: Call, tx: Tx) -> Data:
 # --- access keys ------------------------------------------------------------------------------------------------------
 
 
-@endpoint("auth.create_credentials", writes=True, schema=CREATE_CREDENTIALS)
+@endpoint(
+    "auth.create_credentials",
+    writes=True,
+    schema=CREATE_CREDENTIALS,
+    differs="`role` limits the key; an admin makes keys for others by `user`",
+)
 def create_credentials(call: Call, tx: Tx) -> Data:
     """Make an access key; the secret is shown this once."""
     user = _user_asked_for(call)
@@ -98,7 +113,11 @@ def create_credentials(call: Call, tx: Tx) -> Data:
     return {"credentials": shown | ({"label": label} if label else {})}
 
 
-@endpoint("auth.get_credentials", schema=GET_CREDENTIALS)
+@endpoint(
+    "auth.get_credentials",
+    schema=GET_CREDENTIALS,
+    differs="shows each key's `role`; an admin sees others' by `user`, all by `all_users`",
+)
 def get_credentials(call: Call, tx: Tx) -> Data:
     """List access keys, without their secrets: the calling user's, or by `all_users` everybody's."""
     everybody = call.data.get("all_users", False)
@@ -118,7 +137,12 @@ def get_credentials(call: Call, tx: Tx) -> Data:
     }
 
 
-@endpoint("auth.edit_credentials", writes=True, schema=EDIT_CREDENTIALS)
+@endpoint(
+    "auth.edit_credentials",
+    writes=True,
+    schema=EDIT_CREDENTIALS,
+    differs="also sets the key's `role`; an admin may change others' keys",
+)
 def edit_credentials(call: Call, tx: Tx) -> Data:
     """Rename an access key, or change what it may do; `role: null` lets it do what its user may."""
     access_key = call.data["access_key"]
@@ -136,7 +160,12 @@ def edit_credentials(call: Call, tx: Tx) -> Data:
 
 
 # The SDK's schema asks for `key_id`, which no server takes; people and the web application send `access_key`.
-@endpoint("auth.revoke_credentials", writes=True, schema=ACCESS_KEY)
+@endpoint(
+    "auth.revoke_credentials",
+    writes=True,
+    schema=ACCESS_KEY,
+    differs="ends the key's tokens at once; an admin may revoke others' keys",
+)
 def revoke_credentials(call: Call, tx: Tx) -> Data:
     """Delete an access key; tokens made from it die with it."""
     access_key = call.data["access_key"]
@@ -158,7 +187,9 @@ def _user_asked_for(call: Call) -> str:
 # --- users ------------------------------------------------------------------------------------------------------------
 
 
-@endpoint("auth.create_user", writes=True, role=roles.ADMIN, schema=CREATE_USER)
+@endpoint(
+    "auth.create_user", writes=True, role=roles.ADMIN, schema=CREATE_USER, differs="admins may (there root and system)"
+)
 def create_user(call: Call, tx: Tx) -> Data:
     """Make a user, who has no access key yet."""
     email = call.data["email"].strip()
@@ -176,7 +207,13 @@ def create_user(call: Call, tx: Tx) -> Data:
     return {"id": user["id"]}
 
 
-@endpoint("auth.edit_user", writes=True, role=roles.ADMIN, schema=EDIT_USER)
+@endpoint(
+    "auth.edit_user",
+    writes=True,
+    role=roles.ADMIN,
+    schema=EDIT_USER,
+    differs="holds at once (there in tokens made afterwards); not for the server's own user",
+)
 def edit_user(call: Call, tx: Tx) -> Data:
     """Give a user another role; it holds at once, also for tokens that they have."""
     user, role = accounts.find_user(call, tx, call.data["user"]), call.data["role"]
@@ -187,7 +224,12 @@ def edit_user(call: Call, tx: Tx) -> Data:
     return {"updated": int(role != before), "fields": {"role": role}}
 
 
-@endpoint("auth.get_token_for_user", role=roles.ADMIN, schema=TOKEN_FOR_USER)
+@endpoint(
+    "auth.get_token_for_user",
+    role=roles.ADMIN,
+    schema=TOKEN_FOR_USER,
+    differs="admins may (there root and system); the token ends with the key that asked for it, and with its user",
+)
 def get_token_for_user(call: Call, tx: Tx) -> Data:
     """Make a token for another user. It dies with the access key that calls, and with that key's right to do this."""
     user = call.data["user"]

@@ -22,7 +22,7 @@ TEXT_LINE = "{asctime} {worker} {level} {msg}"
 NUMBER = (int, float)
 
 
-@endpoint("events.get_task_events")
+@endpoint("events.get_task_events", differs="works for console lines (there 500)")
 def get_task_events(call: Call, tx: Tx) -> Data:
     """Page through events in order of iteration; console lines come after them, in order of time."""
     type_ = call.data.get("event_type")

@@ -27,7 +27,12 @@ def add(call: Call, tx: Tx) -> Data:
     return _add(call, tx, [call.data])
 
 
-@endpoint("events.add_batch", writes=True, json_lines=True)
+@endpoint(
+    "events.add_batch",
+    writes=True,
+    json_lines=True,
+    differs="a bad event is counted in `errors_info`; the others are stored",
+)
 def add_batch(call: Call, tx: Tx) -> Data:
     """Store events, one JSON object per line."""
     if not call.data["lines"]:

@@ -57,7 +57,12 @@ def start_pipeline(call: Call, tx: Tx) -> Data:
     return reply
 
 
-@endpoint("pipelines.delete_runs", writes=True, schema=DELETE)
+@endpoint(
+    "pipelines.delete_runs",
+    writes=True,
+    schema=DELETE,
+    differs="spares later runs that were started from a deleted one",
+)
 def delete_runs(call: Call, tx: Tx) -> Data:
     """Delete runs of a pipeline with their steps; one run has to stay, because it is what the next is copied from."""
     project = call.data["project"]

@@ -33,7 +33,11 @@ def info(call: Call, tx: Tx) -> Data:
     return {"version": SERVER_VERSION, "build": "localserver", "commit": "", "api_version": API_VERSION}
 
 
-@endpoint("server.endpoints", schema=NO_FIELDS)
+@endpoint(
+    "server.endpoints",
+    schema=NO_FIELDS,
+    differs="everybody may (there root and system); schemas of the SDK's are not repeated",
+)
 def endpoints(call: Call, tx: Tx) -> Data:
     """List the endpoints."""
     return {
@@ -51,7 +55,12 @@ def endpoints(call: Call, tx: Tx) -> Data:
     }
 
 
-@endpoint("server.config", role=roles.ADMIN, schema={"type": "object", "properties": {"path": {"type": "string"}}})
+@endpoint(
+    "server.config",
+    role=roles.ADMIN,
+    schema={"type": "object", "properties": {"path": {"type": "string"}}},
+    differs="admins may (there root and system); names this server's settings",
+)
 def config(call: Call, tx: Tx) -> Data:
     """Return the server's settings, or the part of them that `path` names by names between dots."""
     settings = call.context.settings
@@ -71,7 +80,12 @@ def config(call: Call, tx: Tx) -> Data:
     return found
 
 
-@endpoint("server.get_stats", role=roles.ADMIN, schema={"type": "object", "properties": {"interval": {}}})
+@endpoint(
+    "server.get_stats",
+    role=roles.ADMIN,
+    schema={"type": "object", "properties": {"interval": {}}},
+    differs="admins may (there root and system); load now, least and most of all cores; memory of workers in GB",
+)
 def get_stats(call: Call, tx: Tx) -> Data:
     """Say how much there is here, and how busy this machine and the workers' machines are."""
     ((count, run_time, iterations),) = tx.rows(
@@ -95,7 +109,9 @@ def get_stats(call: Call, tx: Tx) -> Data:
 
 
 @endpoint(
-    "server.report_stats_option", schema={"type": "object", "properties": {"enabled": {"type": ["boolean", "null"]}}}
+    "server.report_stats_option",
+    schema={"type": "object", "properties": {"enabled": {"type": ["boolean", "null"]}}},
+    differs="statistics are sent to nobody; `enabled: true` is refused",
 )
 def report_stats_option(call: Call, tx: Tx) -> Data:
     """Say that this server sends statistics to nobody, and refuse to begin."""

@@ -98,7 +98,7 @@ def get_loading_instances(call: Call, tx: Tx) -> Data:
     return {"instances": [rules.loading_row(item, call.now) for item in _alive(call, tx, "url IS NULL")]}
 
 
-@endpoint("serving.get_endpoint_details", schema=URL)
+@endpoint("serving.get_endpoint_details", schema=URL, differs="also where only some containers have reported")
 def get_endpoint_details(call: Call, tx: Tx) -> Data:
     """Describe the containers at one address."""
     url = call.data["endpoint_url"]

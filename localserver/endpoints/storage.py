@@ -38,7 +38,9 @@ RESET = {"type": "object", "properties": {"keys": {"type": "array", "items": {"e
 SETTING = "storage"
 
 
-@endpoint("storage.get_settings", schema={"type": "object"})
+@endpoint(
+    "storage.get_settings", schema={"type": "object"}, differs="secrets are shown to admins alone (there to everybody)"
+)
 def get_settings(call: Call, tx: Tx) -> Data:
     """Return the settings; their secrets to admins alone."""
     kept = _kept(tx)
@@ -48,7 +50,7 @@ def get_settings(call: Call, tx: Tx) -> Data:
     return {"settings": shown | {"last_update": kept.get("last_update")}}
 
 
-@endpoint("storage.set_settings", writes=True, role=roles.ADMIN, schema=SET)
+@endpoint("storage.set_settings", writes=True, role=roles.ADMIN, schema=SET, differs="admins may (there everybody)")
 def set_settings(call: Call, tx: Tx) -> Data:
     """Replace the settings of the stores that are given; the others stay."""
     given = {name: storage.checked(name, call.data[name]) for name in storage.FRESH if name in call.data}
@@ -58,7 +60,13 @@ def set_settings(call: Call, tx: Tx) -> Data:
     return {"updated": 1}
 
 
-@endpoint("storage.reset_settings", writes=True, role=roles.ADMIN, schema=RESET)
+@endpoint(
+    "storage.reset_settings",
+    writes=True,
+    role=roles.ADMIN,
+    schema=RESET,
+    differs="admins may (there everybody); without keys it answers `updated: 0`",
+)
 def reset_settings(call: Call, tx: Tx) -> Data:
     """Forget the settings of the stores that are named."""
     kept, named = _kept(tx), set(call.data.get("keys", []))

@@ -63,13 +63,13 @@ def get_by_id_ex(call: Call, tx: Tx) -> Data:
     return find_by_ids_ex(tx, "task", call).reply("tasks")
 
 
-@endpoint("tasks.get_all")
+@endpoint("tasks.get_all", differs="`search_text` works")
 def get_all(call: Call, tx: Tx) -> Data:
     """Find tasks."""
     return find_all(tx, "task", call).reply("tasks")
 
 
-@endpoint("tasks.get_all_ex", schema={"type": "object"})
+@endpoint("tasks.get_all_ex", schema={"type": "object"}, differs="`search_text` works")
 def get_all_ex(call: Call, tx: Tx) -> Data:
     """Find tasks, with references as objects."""
     return find_all_ex(tx, "task", call).reply("tasks")
@@ -103,7 +103,7 @@ def validate(call: Call, tx: Tx) -> Data:
     return {}
 
 
-@endpoint("tasks.edit", writes=True)
+@endpoint("tasks.edit", writes=True, differs="`status` is refused (there any string is stored)")
 def edit(call: Call, tx: Tx) -> Data:
     """Change what a task is; by force in any status."""
     task = by_id(tx, "task", call.data["task"], call.company)

@@ -34,7 +34,9 @@ def ping(call: Call, tx: Tx) -> Data:
     return {}
 
 
-@endpoint("tasks.stop", writes=True)
+@endpoint(
+    "tasks.stop", writes=True, differs='where the agent is silent the task is stopped (there it stays "stopping")'
+)
 def stop(call: Call, tx: Tx) -> Data:
     """Stop a task, or have the agent that runs it do so."""
     return _stop(call, tx, call.data["task"])
@@ -46,19 +48,21 @@ def stop_many(call: Call, tx: Tx) -> Data:
     return for_each(tx, call.data["ids"], lambda id: _stop(call, tx, id))
 
 
-@endpoint("tasks.stopped", writes=True)
+@endpoint("tasks.stopped", writes=True, differs="ends its place in a queue; told twice, the first time is kept")
 def stopped(call: Call, tx: Tx) -> Data:
     """Note that a task was stopped."""
     return _moved(call, tx, _task(call, tx), "stopped")
 
 
-@endpoint("tasks.failed", writes=True)
+@endpoint("tasks.failed", writes=True, differs="ends its place in a queue; told twice, the first time is kept")
 def failed(call: Call, tx: Tx) -> Data:
     """Note that a task has failed."""
     return _moved(call, tx, _task(call, tx), "failed")
 
 
-@endpoint("tasks.completed", writes=True, since="2.2")
+@endpoint(
+    "tasks.completed", writes=True, since="2.2", differs="ends its place in a queue; told twice, the first time is kept"
+)
 def completed(call: Call, tx: Tx) -> Data:
     """Note that a task has completed; publish it at once where that is wished."""
     task = _task(call, tx)
@@ -105,7 +109,7 @@ def enqueue_many(call: Call, tx: Tx) -> Data:
     return reply | _watched(call, tx, [task["id"] for task in reply["succeeded"]])
 
 
-@endpoint("tasks.dequeue", writes=True)
+@endpoint("tasks.dequeue", writes=True, differs="of a running task, its place in the queue goes too")
 def dequeue(call: Call, tx: Tx) -> Data:
     """Take a task out of its queue; one that does not wait, or does not exist, is no error."""
     return {"dequeued": 1, **_dequeue(call, tx, call.data["task"])}

@@ -60,7 +60,7 @@ def get_all(call: Call, tx: Tx) -> Data:
     return find_all(tx, "user", call).reply("users")
 
 
-@endpoint("users.get_all_ex", schema=ANY, since="2.8")
+@endpoint("users.get_all_ex", schema=ANY, since="2.8", differs="`role` can be asked for")
 def get_all_ex(call: Call, tx: Tx) -> Data:
     """Find users, with the company as an object; `active_in_projects` asks for those who have tasks or models there."""
     return find_all_ex(tx, "user", call, where=_active(call.data.get("active_in_projects"))).reply("users")
@@ -82,7 +82,12 @@ def set_preferences(call: Call, tx: Tx) -> Data:
     return {"updated": 1, "fields": {"preferences": preferences}}
 
 
-@endpoint("users.update", writes=True, schema=UPDATE)
+@endpoint(
+    "users.update",
+    writes=True,
+    schema=UPDATE,
+    differs="others' names are for admins (there everybody may), and a name is not empty",
+)
 def update(call: Call, tx: Tx) -> Data:
     """Change a user's names; other users' only with the right to."""
     if call.data["user"] != call.user:
@@ -97,7 +102,13 @@ def update(call: Call, tx: Tx) -> Data:
     return {"updated": 1, "fields": fields}
 
 
-@endpoint("users.create", writes=True, role=roles.ADMIN, schema=CREATE)
+@endpoint(
+    "users.create",
+    writes=True,
+    role=roles.ADMIN,
+    schema=CREATE,
+    differs="admins may (there root and system); such a user can log in and be impersonated",
+)
 def create(call: Call, tx: Tx) -> Data:
     """Make a user, who has no access key yet."""
     id = call.data["id"]
@@ -110,7 +121,13 @@ def create(call: Call, tx: Tx) -> Data:
     return {}
 
 
-@endpoint("users.delete", writes=True, role=roles.ADMIN, schema=USER)
+@endpoint(
+    "users.delete",
+    writes=True,
+    role=roles.ADMIN,
+    schema=USER,
+    differs="admins may (there root and system); the user's keys and tokens end at once",
+)
 def delete(call: Call, tx: Tx) -> Data:
     """Delete a user with their access keys; what they have made stays."""
     user = accounts.find_user(call, tx, call.data["user"])

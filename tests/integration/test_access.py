@@ -373,3 +373,38 @@ def test_a_start_makes_an_open_data_folder_private(tmp_path: Path) -> None:
         found = {path.name: path.stat().st_mode & 0o077 for path in (server.data, *server.data.iterdir())}
         assert {"server.sqlite", "server.sqlite-wal", "credentials.json", "clearml.conf", "files"} <= found.keys()
         assert set(found.values()) == {0}
+
+
+# ---- the command line ------------------------------------------------------------------------------------------------
+
+
+def keys(server: ClearmlServer, *arguments: str) -> subprocess.CompletedProcess[str]:
+    name, *rest = arguments
+    command = [sys.executable, "-m", "localserver", "keys", name, str(server.data), *rest]
+    return subprocess.run(command, check=False, **CAPTURED)
+
+
+def test_keys_are_made_listed_and_revoked_on_the_command_line(server: ClearmlServer, admin: ApiClient) -> None:
+    made = keys(server, "create", "--role", "guest", "--label", "dashboard")
+    access_key, secret_key = (line.split('"')[1] for line in made.stdout.splitlines())
+    client = client_of(server, (access_key, secret_key))
+    assert client("users.get_current_user")["user"]["role"] == "guest"
+    listed = keys(server, "list")
+    (row,) = [line.split() for line in listed.stdout.splitlines() if line.startswith(access_key)]
+    assert row[1:4] == ["guest", "localserver", "dashboard"] and row[-1] == "127.0.0.1"
+    assert secret_key not in listed.stdout and server.credentials[1] not in listed.stdout
+    assert keys(server, "revoke", access_key).stdout == f"revoked {access_key}\n"
+    assert client.send("tasks.get_all").error[:2] == (401, 30)
+    again = keys(server, "revoke", access_key)
+    assert (again.returncode, again.stdout) == (10, "") and "invalid access key" in again.stderr
+    client.close()
+
+
+def test_keys_of_a_server_that_does_not_run_are_one_clear_message(tmp_path: Path) -> None:
+    with running_server(tmp_path / "data") as server:
+        server.stop()
+        refused = keys(server, "list")
+        assert refused.returncode == 10 and f"no server answers at {server.api_url}" in refused.stderr
+        assert "Traceback" not in refused.stderr
+        (server.data / "clearml.conf").unlink()
+        assert "no server has run" in keys(server, "list").stderr

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 import localserver.endpoints  # noqa: F401  registers every endpoint
@@ -69,6 +72,13 @@ def test_a_guest_may_call_what_cannot_change_anything() -> None:
 @pytest.mark.parametrize("role", ["", "owner", "Admin"])
 def test_an_unknown_role_may_call_nothing_that_asks_who_calls(role: str) -> None:
     assert allowed(role) == OPEN
+
+
+def test_the_page_on_security_names_what_is_for_admins() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "security.md").read_text(encoding="utf-8")
+    listed = text.partition("Only an admin may call")[2].partition("and only an admin")[0]
+    named = set(re.findall(r"`(\w+\.\w+)`", listed)) - {"storage.get_settings"}
+    assert named == ADMINS_ONLY
 
 
 def test_a_refusal_names_the_roles_that_may() -> None:
