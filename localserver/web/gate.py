@@ -81,8 +81,13 @@ class Gate:
                 headers.setdefault("Content-Security-Policy", page_policy(self.settings))
             await send(message)
 
-        refusal = refuse(scope["method"], Headers(scope=scope), self.settings)
-        app = self.app if refusal is None else PlainTextResponse(refusal[1] + "\n", status_code=refusal[0])
+        headers = Headers(scope=scope)
+        refusal = refuse(scope["method"], headers, self.settings)
+        app = self.app
+        if refusal is not None:
+            app = PlainTextResponse(refusal[1] + "\n", status_code=refusal[0])
+        elif is_probe(scope, headers):
+            app = PlainTextResponse("OK\n")
         await app(scope, receive, send_with_headers)
 
 
@@ -104,6 +109,14 @@ def refuse(method: str, headers: Headers, settings: Settings) -> tuple[int, str]
     if not length.isdigit() or int(length) > MAX_FORM_BYTES:
         return 413, f"Forms must have a Content-Length of at most {MAX_FORM_BYTES} bytes."
     return None
+
+
+def is_probe(scope: Scope, headers: Headers) -> bool:
+    """Return whether somebody only asks whether this server lives: for `/`, and not for a page.
+
+    Such a request is answered at the door, however busy the pages are.
+    """
+    return scope["path"] == "/" and not scope["query_string"] and "text/html" not in headers.get("Accept", "")
 
 
 def is_own_host(host: str, settings: Settings) -> bool:

@@ -25,7 +25,7 @@ class World:
     def __init__(self, server: ClearmlServer) -> None:
         self.server = server
         self.api = ApiClient(server.api_url, server.credentials)
-        self.web = httpx.Client(base_url=server.web_url, timeout=60, trust_env=False)
+        self.web = httpx.Client(base_url=server.web_url, headers={"Accept": "text/html"}, timeout=60, trust_env=False)
         self.files = httpx.Client(base_url=server.files_url, timeout=60, trust_env=False)
         self.files.headers["Authorization"] = self.api.http.headers["Authorization"]
 

@@ -136,3 +136,14 @@ def test_the_access_log_tells_who_asked_for_what(tmp_path: Path, monkeypatch: py
     }
     for secret in (server.credentials[1], token, "hidden"):
         assert secret not in log.read_text()
+
+
+@pytest.mark.parametrize("accepted", [None, "*/*"])
+def test_the_web_port_tells_a_probe_that_it_lives_without_making_a_page(
+    clearml_server: ClearmlServer, accepted: str | None
+) -> None:
+    with httpx.Client(base_url=clearml_server.web_url) as probe:
+        probe.headers = {"Accept": accepted} if accepted else {}
+        assert (probe.get("/").status_code, probe.get("/").text) == (200, "OK\n")
+        assert "<html" in probe.get("/", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}).text
+        assert "parts" in probe.get("/?_part=running").json()

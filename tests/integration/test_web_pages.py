@@ -28,7 +28,7 @@ class Web:
     """A browser without a screen: reads pages, sends forms as our own pages do."""
 
     def __init__(self, url: str) -> None:
-        self.http = httpx.Client(base_url=url, timeout=30, trust_env=False)
+        self.http = httpx.Client(base_url=url, headers={"Accept": "text/html"}, timeout=30, trust_env=False)
 
     def get(self, path: str, status: int = 200, **kwargs: Any) -> str:
         reply = self.http.get(path, **kwargs)

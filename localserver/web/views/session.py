@@ -17,7 +17,7 @@ SESSION_S = 7 * 86_400
 
 
 def front(visit: Visit) -> Response:
-    """Show the first page, or the log-in form: `/` answers 200 to everybody, which liveness probes rely on."""
+    """Show the first page, or the log-in form."""
     return _form(visit, "/") if visit.identity is None else home(visit)
 
 

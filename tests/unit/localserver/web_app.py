@@ -17,7 +17,7 @@ from localserver.web import create_web_app
 from localserver.wire import Api
 
 HOST = "http://127.0.0.1"
-FROM_PAGE = {"Sec-Fetch-Site": "same-origin"}
+FROM_PAGE = {"Accept": "text/html", "Sec-Fetch-Site": "same-origin"}
 
 
 class _Context:
