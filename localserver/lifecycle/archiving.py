@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from localserver.lifecycle.actor import Actor
 from localserver.lifecycle.moving import save, stop_task
-from localserver.lifecycle.queueing import dequeue_task
+from localserver.lifecycle.queueing import dequeue_task, queues_with
 from localserver.rules import tasks as rules
 from localserver.rules.tasks import Change, Fields
 from localserver.store import Document, Tx
@@ -13,6 +13,8 @@ from localserver.store import Document, Tx
 def archive_task(tx: Tx, task: Document, actor: Actor, *, note: bool = False) -> None:
     """Tag a task as archived. One that waits leaves its queue for the status of before; one that runs is stopped.
 
+    So is one that a worker has just taken out of its queue: it would start it all the same.
+
     Args:
         tx: The transaction.
         task: The task; changed in place.
@@ -20,9 +22,9 @@ def archive_task(tx: Tx, task: Document, actor: Actor, *, note: bool = False) ->
         note: Whether the actor's reason and message are kept also where the status stays.
     """
     said: Fields = {"status_reason": actor.reason, "status_message": actor.message}
-    if task["status"] == rules.QUEUED:
+    if task["status"] == rules.QUEUED and queues_with(tx, task["id"]):
         dequeue_task(tx, task, actor)
-    elif task["status"] == rules.IN_PROGRESS:
+    elif task["status"] in (rules.QUEUED, rules.IN_PROGRESS):
         # At once, as on the genuine server: nobody waits for the agent of a task that has been put away.
         stop_task(tx, task, actor, force=True, worker_lost_s=0)
     elif not note:

@@ -10,10 +10,9 @@ from localserver.lifecycle.actor import Actor
 from localserver.lifecycle.models import delete_model
 from localserver.lifecycle.projects import ensure_project, find_project
 from localserver.lifecycle.removal import delete_task
-from localserver.lifecycle.steps import CONTROLLER
 from localserver.query import untagged
 from localserver.rules import projects as rules
-from localserver.rules.tasks import ARCHIVED
+from localserver.rules.tasks import ARCHIVED, CONTROLLER
 from localserver.store import Document, Tx
 from localserver.times import iso
 

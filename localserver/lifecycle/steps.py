@@ -8,9 +8,6 @@ from typing import Any
 from localserver.rules import tasks as rules
 from localserver.store import Document, Tx
 
-CONTROLLER = "controller"
-"""Type of the task that runs a pipeline."""
-
 PIPELINE = "pipeline"
 """System tag of a pipeline's runs."""
 
@@ -23,7 +20,7 @@ def steps_of(tx: Tx, run: Document) -> list[Document]:
 
 def included_steps(tx: Tx, task: Document, request: Mapping[str, Any]) -> list[Document]:
     """Return the steps that `include_pipeline_steps` of a request means: none but those of a controller."""
-    wanted = bool(request.get("include_pipeline_steps")) and task["type"] == CONTROLLER
+    wanted = bool(request.get("include_pipeline_steps")) and task["type"] == rules.CONTROLLER
     return steps_of(tx, task) if wanted else []
 
 

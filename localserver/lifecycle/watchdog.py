@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from localserver.lifecycle.actor import Actor
 from localserver.lifecycle.moving import save, stop_task
 from localserver.lifecycle.queueing import requeue_lost
+from localserver.lifecycle.steps import is_live, steps_of
 from localserver.rules import lost_tasks
 from localserver.rules import tasks as rules
 from localserver.settings import Settings
@@ -96,8 +97,6 @@ def stop_non_responsive(tx: Tx, now: datetime, settings: Settings, listening_sin
 def _stop_steps(tx: Tx, controller: Document, now: datetime, settings: Settings) -> None:
     """Stop what a controller that nobody stopped in person has started: no one takes up the results."""
     by = Actor(controller["user"], "the server", controller["company"], now, lost_tasks.NON_RESPONSIVE)
-    for step in tx.docs(
-        "SELECT doc FROM task WHERE json_extract(doc, '$.parent') = ? AND json_extract(doc, '$.status') IN (?, ?)",
-        (controller["id"], rules.QUEUED, rules.IN_PROGRESS),
-    ):
-        stop_task(tx, step, by, force=False, worker_lost_s=settings.worker_lost_s)
+    for step in steps_of(tx, controller):
+        if is_live(step):
+            stop_task(tx, step, by, force=False, worker_lost_s=settings.worker_lost_s)

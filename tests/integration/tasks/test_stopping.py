@@ -116,6 +116,15 @@ def test_dequeuing_a_running_task_does_not_take_its_stop_back(api: ApiClient, en
     assert state(api, task) == ("in_progress", "stopping")
 
 
+def test_a_task_that_is_archived_while_a_worker_takes_it_does_not_run(api: ApiClient) -> None:
+    task = taken(api)
+    api("tasks.archive", tasks=[task])
+    assert get(api, task)["status"] == "stopped"
+    for endpoint, body in START_UP:
+        api(endpoint, task=task, **body)
+    assert state(api, task) == ("in_progress", "stopping")
+
+
 def test_a_stopped_task_that_is_enqueued_again_runs(api: ApiClient) -> None:
     task = taken(api)
     api("tasks.stop", task=task)
