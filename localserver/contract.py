@@ -61,6 +61,11 @@ class Contract:
         """Register schemas of fields that an endpoint's schema lacks or leaves open."""
         self._fields[endpoint] = fields
 
+    def known_schema(self, endpoint: str) -> Schema:
+        """Return all that is known of an endpoint's request: the SDK's own schema with the fields that it lacks."""
+        schema = self._schemas.get(endpoint, {"type": "object"})
+        return {**schema, "properties": schema.get("properties", {}) | self._fields.get(endpoint, {})}
+
     def __contains__(self, endpoint: str) -> bool:
         return endpoint in self._schemas
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from localserver.auth import Auth, Identity, Presented
-from localserver.contract import Schema
+from localserver.contract import Contract, Schema
 from localserver.rules import roles
 from localserver.settings import Settings
 from localserver.store import Tx
@@ -187,3 +187,12 @@ def endpoint(
         return function
 
     return register
+
+
+def extend_contract(contract: Contract) -> None:
+    """Add the schemas and fields that endpoints bring themselves."""
+    for item in ENDPOINTS.values():
+        if item.schema is not None:
+            contract.add(item.name, item.schema)
+        if item.fields is not None:
+            contract.extend(item.name, item.fields)

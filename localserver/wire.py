@@ -24,7 +24,18 @@ from localserver.contract import Contract
 from localserver.errors import ApiError
 from localserver.faults import log_fault
 from localserver.ids import new_id
-from localserver.registry import ENDPOINTS, Call, Context, Data, Endpoint, Raw, Reply, WaitFor, WithCookie
+from localserver.registry import (
+    ENDPOINTS,
+    Call,
+    Context,
+    Data,
+    Endpoint,
+    Raw,
+    Reply,
+    WaitFor,
+    WithCookie,
+    extend_contract,
+)
 from localserver.signals import Signals
 from localserver.store import Store, Tx
 from localserver.times import utcnow
@@ -81,11 +92,7 @@ class Api:
         self._renew_s = renew_s
         # Few threads, since each one that reads JSON makes the event loop wait for the interpreter's lock.
         self._parsers = ThreadPoolExecutor(2, thread_name_prefix="request-parser")
-        for item in ENDPOINTS.values():
-            if item.schema is not None:
-                contract.add(item.name, item.schema)
-            if item.fields is not None:
-                contract.extend(item.name, item.fields)
+        extend_contract(contract)
 
     async def call(self, name: str, data: Data, identity: Identity, client_host: str = "") -> Data:
         """Run an endpoint for `identity` without HTTP.
