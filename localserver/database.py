@@ -32,6 +32,8 @@ SNAPSHOT_PAGES = 2_048
 FULL_BELOW_BYTES = 2**20
 """Free space under which an I/O error is told as a full disk: some file systems do not say so themselves."""
 
+WRITE_ERRORS = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC)
+
 START_CHECK_LIMIT_BYTES = 64 * 2**20
 """Largest database that is read through at each start (a third of a second); `check` reads any."""
 
@@ -236,18 +238,21 @@ def snapshot(path: Path, target: Path, progress: Progress = lambda done, of: Non
     """Copy a database as of one moment, while others may write to it.
 
     Raises:
-        sqlite3.Error: It cannot be read, or the copy not written.
+        sqlite3.Error: It cannot be read.
+        StartError: The copy cannot be written.
     """
     target.unlink(missing_ok=True)
     with closing(connect_read_only(path)) as source, closing(sqlite3.connect(target)) as copy:
         # An open transaction keeps what is read as of now: without it, each write of others starts the copy anew.
         source.execute("BEGIN")
         source.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        source.backup(
-            copy, pages=SNAPSHOT_PAGES, progress=lambda _, remaining, total: progress(total - remaining, total)
-        )
-        source.execute("ROLLBACK")
-        copy.execute("PRAGMA journal_mode = DELETE")  # one file, complete in itself
+        try:
+            source.backup(copy, pages=SNAPSHOT_PAGES, progress=lambda _, left, total: progress(total - left, total))
+            copy.execute("PRAGMA journal_mode = DELETE")  # one file, complete in itself
+        except sqlite3.Error as error:
+            if error.sqlite_errorcode in WRITE_ERRORS:
+                raise start_error(target, error) from error
+            raise
     target.chmod(0o600)
 
 

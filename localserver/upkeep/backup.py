@@ -107,18 +107,16 @@ def restore(source: Path, data: Path, tell: Tell, *, replace: bool = False) -> P
             )
         prepare_folder(data).close()  # refuses while a server runs on it
         aside = data.with_name(f"{data.name}.before-restore-{utcnow():%Y%m%dT%H%M%S}")
-    work = data.with_name(f".{data.name}.restoring")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(mode=0o700, parents=True)
-    copier = Copier(work, False, tell)
-    for name in sums:
-        if name != INFO:
-            copier.copy(source / name, name, link=False)
-    copier.verify()
-    os.sync()
-    if aside is not None:
-        data.rename(aside)
-    work.rename(data)
+    with work_folder(data) as work:
+        copier = Copier(work, False, tell)
+        for name in sums:
+            if name != INFO:
+                copier.copy(source / name, name, link=False)
+        copier.verify()
+        os.sync()
+        if aside is not None:
+            data.rename(aside)
+        work.rename(data)
     return aside
 
 

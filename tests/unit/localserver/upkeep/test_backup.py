@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,20 @@ def test_a_folder_in_use_is_not_restored_over(data: Path, tmp_path: Path) -> Non
     aside = restore(made.folder, data, silent, replace=True)
     assert aside is not None and (aside / "server.sqlite").exists()
     assert verify(made.folder, silent), "restoring does not change the backup"
+
+
+@pytest.mark.parametrize(("limit", "victim"), [(100_000, "server.sqlite"), (10, "disk")])
+def test_a_full_target_is_one_message_and_nothing_is_left(limit: int, victim: str, data: Path, tmp_path: Path) -> None:
+    """A file size limit fails the same writes as a full disk."""
+    code = (
+        "import resource; from localserver.cli import main;"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}));"
+        f"main(['backup', '--copy', {str(data)!r}, {str(tmp_path / 'backup')!r}])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, "Traceback" in result.stderr) == (10, False)
+    assert victim in result.stderr and "limit" in result.stderr and str(data) not in result.stderr
+    assert not [path for path in tmp_path.iterdir() if "backup" in path.name]
 
 
 def test_no_backup_of_a_damaged_database(data: Path, tmp_path: Path) -> None:
