@@ -185,7 +185,7 @@ class Client:
 
 
 def judged(status: int, content_type: str, body: bytes) -> tuple[str, dict[str, Any]]:
-    """Return what is wrong with an answer (a fault of the server, an envelope that no client can read), and its data."""
+    """Return what is wrong with an answer (a fault of the server, an unreadable envelope), and its data."""
     if status >= 500:
         return f"status {status}: {body[:300].decode(errors='replace')}", {}
     if not content_type.startswith("application/json"):

@@ -100,10 +100,8 @@ EVENT: Schema = {
     "type": "object",
     "required": ["type", "task"],
     "properties": {
-        **dict.fromkeys(
-            ("type", "task", "metric", "variant", "key", "url", "msg", "plot_str", "worker"), {"type": "string"}
-        ),
-        **dict.fromkeys(("timestamp", "iter"), {"type": "integer"}),
+        **{name: {"type": "string"} for name in ("type", "task", "metric", "variant", "key", "url", "msg", "plot_str")},
+        **{name: {"type": "integer"} for name in ("timestamp", "iter")},
         "value": {"type": ["number", "number", "string"]},
         "values": {"type": "array", "items": {"type": "number"}},
         "model_event": {"type": "boolean"},
