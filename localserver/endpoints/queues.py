@@ -19,6 +19,7 @@ from localserver.registry import Call, Data, Reply, WaitFor, endpoint
 from localserver.rules import metadata
 from localserver.rules import queues as rules
 from localserver.rules import workers as worker_rules
+from localserver.rules.names import checked_name
 from localserver.store import Document, Tx
 from localserver.times import iso, parse
 
@@ -278,9 +279,7 @@ def get_queue_metrics(call: Call, tx: Tx) -> Data:
 
 
 def _checked_name(tx: Tx, call: Call, name: str) -> str:
-    name = name.strip()
-    if len(name) < rules.MIN_NAME:
-        raise ApiError(400, 800, "Data validation error: name=String value is too short")
+    name = checked_name(name)
     if tx.rows("SELECT 1 FROM queue WHERE json_extract(doc, '$.name') = ?", (name,)):
         raise ApiError(
             400,

@@ -18,7 +18,7 @@ from localserver.query import Clause, all_of, by_id, find_all_ex
 from localserver.registry import Call, Data, endpoint
 from localserver.rules import tasks as rules
 from localserver.rules.events import MAX_SAMPLES
-from localserver.rules.task_documents import checked_name
+from localserver.rules.names import checked_name
 from localserver.rules.tasks import Change, Fields
 from localserver.store import Tx
 

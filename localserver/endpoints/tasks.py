@@ -17,6 +17,7 @@ from localserver.query import by_id, find_all, find_all_ex, find_by_ids_ex, publ
 from localserver.registry import Call, Data, endpoint
 from localserver.rules import task_documents
 from localserver.rules import tasks as rules
+from localserver.rules.names import MIN_NAME
 from localserver.rules.old_clients import understood
 from localserver.rules.tasks import Change, Fields
 from localserver.store import Document, Tx
@@ -99,7 +100,7 @@ def create(call: Call, tx: Tx) -> Data:
 def validate(call: Call, tx: Tx) -> Data:
     """Tell whether `tasks.create` would take this, without making anything."""
     # The genuine server looks at the length of a name only when it creates the task.
-    lifecycle.new_task(tx, call.data | {"name": call.data["name"].ljust(task_documents.MIN_NAME, "_")}, Actor.of(call))
+    lifecycle.new_task(tx, call.data | {"name": call.data["name"].ljust(MIN_NAME, "_")}, Actor.of(call))
     return {}
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from localserver.errors import ApiError, validation_error
+from localserver.errors import validation_error
 from localserver.ids import new_id
 from localserver.lifecycle.actor import Actor
 from localserver.query import by_id
 from localserver.queueing import append_entry, remove_entry
 from localserver.rules import queues as queue_rules
 from localserver.rules import tasks as rules
+from localserver.rules.names import checked_name
 from localserver.rules.tasks import Fields
 from localserver.settings import Settings
 from localserver.store import Document, Tx
@@ -129,12 +130,10 @@ def _target(tx: Tx, actor: Actor, queue: str | None, queue_name: str | None) -> 
         return by_id(tx, "queue", queue, actor.company)
     if not queue_name:
         return queue_rules.default_queue(tx.docs("SELECT doc FROM queue"))
-    name = queue_name.strip()
+    name = checked_name(queue_name)
     found = tx.docs("SELECT doc FROM queue WHERE json_extract(doc, '$.name') = ?", (name,))
     if found:
         return found[0]
-    if len(name) < queue_rules.MIN_NAME:
-        raise ApiError(400, 800, "Data validation error: name=String value is too short")
     now = iso(actor.now)
     return {
         "id": new_id(),

@@ -10,7 +10,7 @@ from typing import Any
 
 from localserver.errors import ApiError
 from localserver.rules import metadata
-from localserver.rules.task_documents import checked_name
+from localserver.rules.names import checked_name
 
 Model = dict[str, Any]
 Fields = dict[str, Any]

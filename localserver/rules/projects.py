@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from localserver.errors import ApiError, validation_error
+from localserver.rules.names import require_text
 
 Project = dict[str, Any]
 
@@ -28,11 +29,12 @@ def path_of(name: str) -> str:
     """Return the path that a name means.
 
     Raises:
-        ApiError: 400/407 for no part at all, 400/12 for a part that is too short.
+        ApiError: 400/407 for no part at all, 400/12 for a part that is too short or holds a null character.
     """
     path = tidy(name)
     if not path:
         raise ApiError(400, 407, f"Invalid project name: name={name}")
+    require_text(path)
     if any(len(part) < MIN_PART for part in path.split("/")):
         raise validation_error("Project name cannot be blank")
     return path

@@ -11,7 +11,6 @@ from localserver.times import iso
 
 Document = dict[str, Any]
 
-MIN_NAME = 3
 """Shortest name of a queue that the genuine server takes."""
 
 

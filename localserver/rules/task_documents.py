@@ -10,12 +10,12 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from localserver.errors import ApiError, validation_error
+from localserver.errors import validation_error
 from localserver.rules import artifacts, hyperparams
+from localserver.rules.names import checked_name
 from localserver.rules.tasks import ARCHIVED, CREATED, DEVELOPMENT, STOP_ASKED, Change, Fields, Stamp, Task
 from localserver.times import iso
 
-MIN_NAME = 3
 SCRIPT_FIELDS = frozenset(
     ("binary", "repository", "tag", "branch", "version_num", "entry_point", "working_dir", "requirements", "diff")
 )
@@ -54,18 +54,6 @@ REFERENCES = ("project", "parent")
 
 UPDATABLE = ("name", "tags", "system_tags", "comment", "project")
 """What `tasks.update` changes, in any status."""
-
-
-def checked_name(name: str) -> str:
-    """Return a name without the spaces around it.
-
-    Raises:
-        ApiError: 400/800, it is too short.
-    """
-    trimmed = name.strip()
-    if len(trimmed) < MIN_NAME:
-        raise ApiError(400, 800, "Data validation error: name=String value is too short")
-    return trimmed
 
 
 def empty_task(id: str, company: str, stamp: Stamp) -> Task:

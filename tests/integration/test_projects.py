@@ -435,3 +435,20 @@ def test_names_of_slashes_alone_are_refused(api: ApiClient) -> None:
             407,
             f"Invalid project name: name={name}",
         )
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "request_"),
+    [
+        ("projects.create", {"name": "a\0bc", "description": ""}),
+        ("queues.create", {"name": "a\0bc"}),
+        ("tasks.create", {"name": "a\0bc", "type": "training"}),
+        ("models.create", {"name": "a\0bc", "uri": "u"}),
+        ("models.move", {"ids": [], "project_name": "a\0bc"}),
+    ],
+)
+def test_names_with_a_null_character_are_refused(api: ApiClient, endpoint: str, request_: dict[str, Any]) -> None:
+    for _ in range(2):
+        status, subcode, text = api.send(endpoint, **request_).error
+        assert (status, subcode) == (400, 12)
+        assert "field=name" in text

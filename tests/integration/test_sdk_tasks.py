@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -287,3 +288,54 @@ def test_a_project_with_slashes_around_its_name(
     (one,) = api("projects.get_all", name=f"^{project}/experiments$")["projects"]
     assert done.stdout.count(f"project: {one['id']}\n") == 2, done.stdout
     assert "found: 2" in done.stdout
+
+
+EXPORT = """
+import json, sys
+from clearml import OutputModel, Task
+
+task = Task.init(sys.argv[1], "exported", tags=["first"], auto_connect_frameworks=False)
+task.connect({"epochs": 3}, name="Settings")
+task.connect_configuration({"layers": [1, 2]}, name="Network")
+with open("weights.txt", "w") as file:
+    file.write("weights")
+OutputModel(task, name="a model", framework="Custom").update_weights("weights.txt", auto_delete_file=False)
+task.close()
+with open("exported.json", "w") as file:
+    json.dump(Task.get_task(task.id).export_task(), file, default=str)
+"""
+IMPORT = """
+import json
+from clearml import Task
+
+with open("exported.json") as file:
+    exported = json.load(file)
+print("imported:", Task.import_task(exported).id)
+"""
+
+
+def test_a_task_of_another_server_is_imported(
+    run: Callable[..., subprocess.CompletedProcess[str]],
+    api: ApiClient,
+    project: str,
+    tmp_path: Path,
+    clearml_server_factory: Callable[[], ClearmlServer],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done = run(EXPORT, project)
+    assert done.returncode == 0, done.stderr
+    exported = json.loads((tmp_path / "exported.json").read_text())
+    assert exported["models"]["output"]
+    other = clearml_server_factory()
+    for name, value in other.environment.items():
+        monkeypatch.setenv(name, value)
+    done = run(IMPORT)
+    assert done.returncode == 0, done.stderr
+    id = done.stdout.partition("imported:")[2].split()[0]
+    with closing(ApiClient(other.api_url, other.credentials)) as there:
+        task = there("tasks.get_by_id", task=id)["task"]
+        assert there("projects.get_by_id", project=task["project"])["project"]["name"] == project
+    assert (task["name"], task["tags"]) == ("exported", ["first"])
+    assert task["hyperparams"]["Settings"]["epochs"]["value"] == "3"
+    assert task["configuration"]["Network"]["value"] == exported["configuration"]["Network"]["value"]
+    assert task["models"]["output"][0]["model"] == exported["models"]["output"][0]["model"]
