@@ -249,6 +249,7 @@ class Importer:
             self._call("reports.update", task=new, **fields)
             return
         fields = self._rewrite.value(without({name: task.get(name) for name in TASK_FIELDS}))
+        fields |= {name: without(fields[name]) for name in ("script", "container") if name in fields}
         for name in ("parent", "project"):
             self._require_mapped(fields, task, name)
         fields.setdefault("comment", "")

@@ -16,7 +16,6 @@ from localserver.store import Store
 from localserver.upkeep import backup as module
 from localserver.upkeep.backup import SUMS, backup, restore, verify
 from localserver.upkeep.check import check
-from tests.old_folder import unpack
 
 ODD_NAMES = ["plain.bin", 'a "b" \\ c.txt', "new\nline", "ü/deep/100%25.bin"]
 
@@ -25,15 +24,14 @@ def silent(text: str) -> None: ...
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
-    unpack(tmp_path / "data")
+def data(data: Path) -> Path:
     for name in ODD_NAMES:
-        path = tmp_path / "data" / "files" / name
+        path = data / "files" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"content of {name}")
-    (tmp_path / "data" / "files" / ".partial").mkdir(exist_ok=True)
-    (tmp_path / "data" / "files" / ".partial" / "half").write_text("half")
-    return tmp_path / "data"
+    (data / "files" / ".partial").mkdir(exist_ok=True)
+    (data / "files" / ".partial" / "half").write_text("half")
+    return data
 
 
 def tree(folder: Path) -> dict[str, bytes]:

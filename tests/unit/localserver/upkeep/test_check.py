@@ -11,27 +11,13 @@ import pytest
 from click.testing import CliRunner
 
 from localserver.cli import main
-from localserver.store import Store
 from localserver.upkeep.check import Finding, check
 from localserver.upkeep.repair import repair
-from tests.old_folder import unpack
 
 PAGE = 4096
 
 
 def silent(text: str) -> None: ...
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    unpack(tmp_path / "data")
-    Store(tmp_path / "data" / "server.sqlite").close()  # brings the schema up to date
-    return tmp_path / "data"
-
-
-@pytest.fixture
-def ids(tmp_path: Path) -> dict[str, str]:
-    return unpack(tmp_path / "for its ids")
 
 
 def found(data: Path) -> dict[str, Finding]:

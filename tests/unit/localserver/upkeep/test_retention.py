@@ -19,7 +19,6 @@ from localserver.times import iso, utcnow
 from localserver.upkeep import retention
 from localserver.upkeep.check import check
 from localserver.upkeep.retention import Rule, clean
-from tests.old_folder import unpack
 
 ALL = frozenset(retention.WHAT)
 LATER = utcnow() + timedelta(days=3650)
@@ -27,18 +26,6 @@ LATER = utcnow() + timedelta(days=3650)
 
 
 def silent(text: str) -> None: ...
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    unpack(tmp_path / "data")
-    Store(tmp_path / "data" / "server.sqlite").close()
-    return tmp_path / "data"
-
-
-@pytest.fixture
-def ids(tmp_path: Path) -> dict[str, str]:
-    return unpack(tmp_path / "for its ids")
 
 
 def rows(data: Path, sql: str) -> list[tuple[object, ...]]:
