@@ -88,6 +88,12 @@ class Raw:
     body: bytes = b""
     media_type: str = "application/octet-stream"
     headers: dict[str, str] = field(default_factory=dict)
+    rest: Part | None = None
+    """Reads the next part of a long body."""
+
+
+Part = Callable[[Tx], tuple[bytes, "Part | None"]]
+"""Reads a part of a body in a transaction of its own; returns it and what reads the next one, if there is one."""
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,8 @@ class Api:
             request.state.endpoint = name
             reply = await self._answer(request, item, requested)
             if isinstance(reply, Raw):
+                if reply.rest is not None:
+                    return StreamingResponse(self._parts(reply), media_type=reply.media_type, headers=reply.headers)
                 return Response(reply.body, media_type=reply.media_type, headers=reply.headers)
             if isinstance(reply, WithCookie):
                 response = _envelope(trx, name, requested, since, render(reply.data))
@@ -170,6 +172,14 @@ class Api:
             log.exception("%s failed", name or request.url.path)
             unexpected = ApiError(500, 100, "General data error (see server log)")
             return _envelope(trx, name, requested, since, [b"{}"], unexpected)
+
+    async def _parts(self, reply: Raw) -> AsyncIterator[bytes]:
+        """Yield a long body, each part read when the one before has been sent."""
+        yield reply.body
+        rest = reply.rest
+        while rest is not None:
+            part, rest = await self.store.read(rest)
+            yield part
 
     async def _answer(self, request: Request, item: Endpoint, requested: str) -> Raw | WithCookie | _Rendered:
         presented = Presented.of(request.headers, request.cookies, request.client.host if request.client else "")

@@ -11,13 +11,16 @@ from localserver.endpoints.events_fields import METRICS, owner_of
 from localserver.errors import ApiError, validation_error
 from localserver.events import store as events_store
 from localserver.events.pages import LAST_ROW, LogPosition, page_by_iteration, page_of_log
-from localserver.registry import Call, Data, Raw, endpoint
+from localserver.registry import Call, Data, Part, Raw, endpoint
 from localserver.rules.events import CONTENT, LOG, SCALAR
 from localserver.rules.scroll import decode_scroll, encode_scroll
 from localserver.store import Tx
 
 MAX_BATCH = 10_000
 DEFAULT_BATCH = 500
+LINES_OF_PART = 2000
+"""A downloaded console is read in parts of so many lines: some milliseconds each."""
+
 TEXT_LINE = "{asctime} {worker} {level} {msg}"
 NUMBER = (int, float)
 
@@ -116,17 +119,19 @@ def download_task_log(call: Call, tx: Tx) -> Raw:
     series = events_store.find_series(tx, owner, [LOG])
     as_text = call.data.get("line_type") == "text"
     text_format = call.data.get("line_format", TEXT_LINE)
-    lines = bytearray()
-    after: LogPosition | None = None
-    while True:
-        events, after = page_of_log(tx, series, MAX_BATCH, False, after)
-        if not events:
-            break
-        for event in events:
-            lines += _text_line(text_format, event) if as_text else _json_line(event)
-            lines += b"\n"
+
+    def part_after(position: LogPosition | None) -> Part:
+        def read(tx: Tx) -> tuple[bytes, Part | None]:
+            events, last = page_of_log(tx, series, LINES_OF_PART, False, position)
+            lines = [_text_line(text_format, event) if as_text else _json_line(event) for event in events]
+            body = b"".join(line + b"\n" for line in lines)
+            return body, part_after(last) if len(lines) == LINES_OF_PART else None
+
+        return read
+
+    body, rest = part_after(None)(tx)
     headers = {"Content-Disposition": f"attachment; filename=task_{owner}.log"}
-    return Raw(bytes(lines), "text/plain; charset=utf-8", headers)
+    return Raw(body, "text/plain; charset=utf-8", headers, rest)
 
 
 def _text_line(text_format: str, event: Data) -> bytes:

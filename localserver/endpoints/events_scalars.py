@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from localserver.endpoints.events_fields import FLAG, METRICS, TEXTS
@@ -24,6 +24,10 @@ from localserver.rules.scroll import decode_scroll, encode_scroll
 from localserver.store import Document, Tx
 
 MAX_TASKS = 100
+MAX_REPLY_POINTS = 500_000
+"""Curves of one reply share so many points: of more than 250 curves each has fewer than are given by default."""
+
+MAX_VECTORS = 10_000
 MAX_RAW_BATCH = 200_000
 DEFAULT_RAW_BATCH = 10_000
 
@@ -46,7 +50,7 @@ def scalar_metrics_iter_histogram(call: Call, tx: Tx) -> Data:
     """Return a task's curves, thinned to about `samples` points each."""
     find_owners(tx, [call.data["task"]], call.data.get("model_events", False))
     reply: Data = {}
-    for curve in _curves(call, tx, call.data["task"]):
+    for curve in _curves(call, tx, find_series(tx, call.data["task"], [SCALAR], call.data.get("metrics"))):
         series = curve.series
         reply.setdefault(series.metric, {})[series.variant] = {"name": series.variant, **_xy(call, curve)}
     return reply
@@ -56,11 +60,12 @@ def scalar_metrics_iter_histogram(call: Call, tx: Tx) -> Data:
 def multi_task_scalar_metrics_iter_histogram(call: Call, tx: Tx) -> Data:
     """Return the curves of several tasks, grouped by metric and variant so that they can be compared."""
     metrics: Data = {}
-    for task in _tasks(call, tx):
-        for curve in _curves(call, tx, task["id"]):
-            variants = metrics.setdefault(curve.series.metric, {})
-            by_task = variants.setdefault(curve.series.variant, {})
-            by_task[task["id"]] = {"name": task.get("name"), **_xy(call, curve)}
+    names = {task["id"]: task.get("name") for task in _tasks(call, tx)}
+    series = [item for task in names for item in find_series(tx, task, [SCALAR], call.data.get("metrics"))]
+    for curve in _curves(call, tx, series):
+        task = curve.series.owner
+        by_task = metrics.setdefault(curve.series.metric, {}).setdefault(curve.series.variant, {})
+        by_task[task] = {"name": names[task], **_xy(call, curve)}
     return {"metrics": metrics}
 
 
@@ -70,12 +75,13 @@ def _tasks(call: Call, tx: Tx) -> Iterable[Document]:
     return find_owners(tx, call.data["tasks"], call.data.get("model_events", False)).values()
 
 
-def _curves(call: Call, tx: Tx, owner: str) -> Iterator[Curve]:
+def _curves(call: Call, tx: Tx, series: Sequence[Series]) -> Iterator[Curve]:
     samples = call.data.get("samples", DEFAULT_SAMPLES)
     if not 1 <= samples <= MAX_SAMPLES:
         raise validation_error(f"field=samples: {samples} is not between 1 and {MAX_SAMPLES}")
-    for series in find_series(tx, owner, [SCALAR], call.data.get("metrics")):
-        curve = read_curve(tx, series, _axis(call), samples)
+    samples = min(samples, max(1, MAX_REPLY_POINTS // max(1, len(series))))
+    for item in series:
+        curve = read_curve(tx, item, _axis(call), samples)
         if curve.x:
             yield curve
 
@@ -186,10 +192,10 @@ def get_vector_metrics_and_variants(call: Call, tx: Tx) -> Data:
 
 @endpoint("events.vector_metrics_iter_histogram")
 def vector_metrics_iter_histogram(call: Call, tx: Tx) -> Data:
-    """Return the vectors of one variant with their iterations."""
+    """Return the last vectors of one variant with their iterations."""
     selection = [{"metric": call.data["metric"], "variants": [call.data["variant"]]}]
     series = _own_series(call, tx, VECTOR, selection)
-    events = read_events(tx, series, "AND iter > ?", (NO_ITER,), "ORDER BY iter")
+    events = read_events(tx, series, "AND iter > ?", (NO_ITER,), f"ORDER BY iter DESC LIMIT {MAX_VECTORS}")[::-1]
     return {
         "metric": call.data["metric"],
         "variant": call.data["variant"],

@@ -19,17 +19,22 @@ from localserver.store import Tx
 
 Axis = Literal["iter", "timestamp"]
 
+CROWDED = 5
+"""A curve of so many points per sample is looked up bucket by bucket."""
+
 LAST_POINTS = 10
 """How many points `last_10_value` averages."""
 
-# Points of one series with an x between ?2 and ?3. The key leads by (series, iter): buckets of iterations are looked
-# up one by one, in order; those of timestamps need one pass over the series.
+# Points of one series with an x between ?2 and ?3. The key leads by (series, iter): where buckets of iterations hold
+# many points, they are looked up one by one, in order; those of timestamps need one pass over the series.
+_IN_BUCKET = f"FROM event_scalar WHERE series = ?1 AND iter >= max(low, {SINGLE + 1}) AND iter < low + ?4"
 _BUCKETS = {
-    "iter": """
+    "many per iter": f"""
         WITH RECURSIVE bucket (low) AS (SELECT ?2 UNION ALL SELECT low + ?4 FROM bucket WHERE low + ?4 <= ?3)
-        SELECT low, (SELECT avg(value) FROM event_scalar WHERE series = ?1 AND iter >= low AND iter < low + ?4)
-        FROM bucket
-        WHERE EXISTS (SELECT 1 FROM event_scalar WHERE series = ?1 AND iter >= low AND iter < low + ?4)""",
+        SELECT low, (SELECT avg(value) {_IN_BUCKET}) FROM bucket WHERE EXISTS (SELECT 1 {_IN_BUCKET})""",
+    "iter": f"""
+        SELECT ?2 + (iter - ?2) / ?4 * ?4 AS low, avg(value) FROM event_scalar
+        WHERE series = ?1 AND iter > {SINGLE} AND iter <= ?3 GROUP BY low ORDER BY low""",
     "timestamp": f"""
         SELECT ?2 + (timestamp - ?2) / ?4 * ?4 AS low, avg(value) FROM event_scalar
         WHERE series = ?1 AND iter > {SINGLE} AND timestamp <= ?3 GROUP BY low ORDER BY low""",
@@ -51,23 +56,32 @@ def read_curve(tx: Tx, series: Series, axis: Axis, samples: int) -> Curve:
 
     A bucket starts at a multiple of its width; its x is its start. Empty buckets are left out.
     """
-    rows = tx.rows(
-        f"SELECT {axis}, value FROM event_scalar WHERE series = ? AND iter > {SINGLE} LIMIT ?",
-        (series.id, samples),
-    )
-    if len(rows) >= samples:
+    points = _count_up_to(tx, series, CROWDED * samples)
+    if points < samples:
+        rows = tx.rows(
+            f"SELECT {axis}, value FROM event_scalar WHERE series = ? AND iter > {SINGLE} ORDER BY {axis}", (series.id,)
+        )
+    else:
         first, last = _extent(tx, series, axis)
         width = bucket_width(first, last, samples)
-        rows = tx.rows(_BUCKETS[axis], (series.id, first // width * width, last, width))
-    elif axis != "iter":
-        rows.sort(key=lambda row: row[0])
+        how = "many per iter" if axis == "iter" and points == CROWDED * samples else axis
+        rows = tx.rows(_BUCKETS[how], (series.id, first // width * width, last, width))
     return Curve(series, [row[0] for row in rows], [row[1] for row in rows], _label(tx, series))
 
 
 def _label(tx: Tx, series: Series) -> str | None:
     """Return how the sender of the last point calls the x axis."""
     rows = tx.rows("SELECT extra FROM event_scalar WHERE series = ? ORDER BY iter DESC LIMIT 1", (series.id,))
-    return axis_label(orjson.loads((rows and rows[0][0]) or series.common))
+    extra = rows[0][0] if rows else None
+    return axis_label(orjson.loads(extra) if extra else series.common)
+
+
+def _count_up_to(tx: Tx, series: Series, most: int) -> int:
+    rows = tx.rows(
+        f"SELECT count(*) FROM (SELECT 1 FROM event_scalar WHERE series = ? AND iter > {SINGLE} LIMIT ?)",
+        (series.id, most),
+    )
+    return int(rows[0][0])
 
 
 def _extent(tx: Tx, series: Series, axis: Axis) -> tuple[int, int]:

@@ -20,6 +20,9 @@ LogPosition = tuple[float, int]
 
 LAST_ROW = 2**62
 
+MAX_OF_MOMENT = 10_000
+"""As many lines of one timestamp complete a page of the console."""
+
 WINDOW = 4
 """A page is looked for among at most this many times its events, where that can be had."""
 
@@ -135,7 +138,8 @@ def _rest_of_moment(
     moment = lines[-1][3]
     shown = {row[0] for row in lines if row[3] == moment}
     rows = tx.rows(
-        f"SELECT id, {COLUMNS['event_log']} FROM event_log WHERE series IN {IDS} AND timestamp = ? ORDER BY id {order}",
+        f"SELECT id, {COLUMNS['event_log']} FROM event_log WHERE series IN {IDS} AND timestamp = ?"
+        f" ORDER BY id {order} LIMIT {MAX_OF_MOMENT}",
         (ids_of(series), moment),
     )
     return [row for row in rows if row[0] not in shown]

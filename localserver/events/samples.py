@@ -8,36 +8,44 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from localserver.events.store import IDS, Data, Series, ids_of, read_events
+from localserver.events.pages import AFTER_ALL, BEFORE_ALL
+from localserver.events.store import Data, Series, read_events
 from localserver.rules.events import IMAGE
 from localserver.store import Tx
 
-LIVE = f"""AND (e.series, e.iter, coalesce(e.content, e.id)) IN (
-    SELECT series, max(iter), coalesce(content, id) FROM event_sample WHERE series IN {IDS} GROUP BY 1, 3)"""
-"""Condition of images that still show what they showed."""
+LIVE = """AND NOT EXISTS (
+    SELECT 1 FROM event_sample later WHERE later.series = e.series AND later.content = e.content AND later.iter > e.iter
+    AND length(later.content) < 2048 AND substr(later.content, 1, 1) <> '{')"""
+"""Condition of images that still show what they showed; the last terms let SQLite take the index on files."""
 
 
-def _live(series: Sequence[Series]) -> tuple[str, tuple[str, ...]]:
-    """Return the condition that leaves out images of the past, and its argument."""
-    images = [item for item in series if item.type == IMAGE]
-    return (LIVE, (ids_of(images),)) if images else ("", ())
+def _live(series: Series) -> str:
+    return LIVE if series.type == IMAGE else ""
+
+
+def _iterations(tx: Tx, series: Series, beyond: str, edge: int, order: str, most: int) -> list[int]:
+    """Return the nearest iterations of a series beyond an edge; `beyond` is the comparison with it."""
+    rows = tx.rows(
+        f"SELECT DISTINCT iter FROM event_sample e WHERE series = ? AND iter {beyond} ? {_live(series)}"
+        f" ORDER BY iter {order} LIMIT ?",
+        (series.id, edge, most),
+    )
+    return [iteration for (iteration,) in rows]
 
 
 def last_iterations(tx: Tx, series: Sequence[Series], iterations: int) -> list[Data]:
     """Return the events of the last iterations of each series, newest first within a series."""
     events: list[Data] = []
     for item in series:
-        live, args = _live([item])
-        found = tx.rows(
-            f"SELECT DISTINCT iter FROM event_sample e WHERE series = ? {live} ORDER BY iter DESC LIMIT ?",
-            (item.id, *args, iterations),
-        )
-        if found:
-            where = f"AND iter BETWEEN ? AND ? {live}"
-            events += read_events(tx, [item], where, (found[-1][0], found[0][0], *args), "ORDER BY iter DESC, key")
+        if found := _iterations(tx, item, "<", AFTER_ALL, "DESC", iterations):
+            events += _between(tx, [item], found[-1], found[0])
     return events
+
+
+def _between(tx: Tx, series: Sequence[Series], first: int, last: int) -> list[Data]:
+    where = f"AND iter BETWEEN ? AND ? {_live(series[0])}"
+    return read_events(tx, series, where, (first, last), "ORDER BY iter DESC, key")
 
 
 def window(
@@ -47,24 +55,19 @@ def window(
 
     Args:
         tx: Transaction.
-        series: Series of one task.
+        series: Series of one task and one type.
         iterations: How many.
         earlier: Those before `edge`; otherwise those after it.
         edge: Iteration to start from, not included; None starts at the newest (or the oldest) one.
     """
-    order, beyond = ("DESC", "<") if earlier else ("ASC", ">")
-    limit, args = ("", ()) if edge is None else (f"AND iter {beyond} ?", (edge,))
-    live, images = _live(series)
-    found = tx.rows(
-        f"SELECT DISTINCT iter FROM event_sample e WHERE series IN {IDS} {limit} {live} ORDER BY iter {order} LIMIT ?",
-        (ids_of(series), *args, *images, iterations),
-    )
-    if not found:
+    beyond, order, end = ("<", "DESC", AFTER_ALL) if earlier else (">", "ASC", BEFORE_ALL)
+    start = end if edge is None else edge
+    found = {at for item in series for at in _iterations(tx, item, beyond, start, order, iterations)}
+    chosen = sorted(found, reverse=earlier)[:iterations]
+    if not chosen:
         return []
-    chosen = sorted(iteration for (iteration,) in found)
     groups: dict[int | None, list[Data]] = {}
-    where = f"AND iter BETWEEN ? AND ? {live}"
-    for event in read_events(tx, series, where, (chosen[0], chosen[-1], *images), "ORDER BY iter DESC, key"):
+    for event in _between(tx, series, min(chosen), max(chosen)):
         groups.setdefault(event.get("iter"), []).append(event)
     for events in groups.values():
         events.sort(key=lambda event: (event["metric"], event["variant"]))
@@ -81,54 +84,59 @@ class Place:
 
 
 class Walk:
-    """The samples that a viewer steps through: plots stop at every metric of an iteration, images at every variant."""
+    """The samples that a viewer steps through: plots stop at every metric of an iteration, images at every variant.
+
+    Each step asks every series for its nearest iteration, by index.
+    """
 
     def __init__(self, tx: Tx, series: Sequence[Series], by_variant: bool) -> None:
         self._tx = tx
         self._series = series
-        self._variant = "s.variant" if by_variant else "''"
+        self._by_variant = by_variant
 
-    def _rows(self, columns: str, series: Sequence[Series], tail: str = "", args: Sequence[object] = ()) -> list[Any]:
-        live, images = _live(series)
-        return self._tx.rows(
-            f"SELECT {columns} FROM event_sample e JOIN event_series s ON s.id = e.series"
-            f" WHERE e.series IN {IDS} {live} {tail}",
-            (ids_of(series), *images, *args),
-        )
+    def _name(self, series: Series) -> tuple[str, str]:
+        return series.metric, series.variant if self._by_variant else ""
+
+    def _nearest(self, series: Series, beyond: str, edge: int) -> int | None:
+        order = "DESC" if beyond.startswith("<") else "ASC"
+        return next(iter(_iterations(self._tx, series, beyond, edge, order, 1)), None)
 
     def nearest(self, iteration: int | None) -> Place | None:
         """Return the stop at an iteration or the last one before it; None asks for the newest."""
-        limit, args = ("", ()) if iteration is None else ("AND e.iter <= ?", (iteration,))
-        return self._first(limit, args, "DESC", "ASC")
+        edge = AFTER_ALL if iteration is None else iteration
+        found = [(at, item) for item in self._series if (at := self._nearest(item, "<=", edge)) is not None]
+        if not found:
+            return None
+        newest = max(at for at, _ in found)
+        return Place(newest, *min(self._name(item) for at, item in found if at == newest))
 
     def neighbour(self, place: Place, earlier: bool, next_iteration: bool) -> Place | None:
         """Return the stop before (or after) a place, or that of the iteration before (or after)."""
-        order, beyond = ("DESC", "<") if earlier else ("ASC", ">")
-        if next_iteration:
-            return self._first(f"AND e.iter {beyond} ?", (place.iter,), order, order)
-        where = f"AND (e.iter, s.metric, {self._variant}) {beyond} (?, ?, ?)"
-        return self._first(where, (place.iter, place.metric, place.variant), order, order)
-
-    def _first(self, where: str, args: Sequence[object], iter_order: str, name_order: str) -> Place | None:
-        order = f"ORDER BY e.iter {iter_order}, s.metric {name_order}, s.variant {name_order} LIMIT 1"
-        rows = self._rows(f"e.iter, s.metric, {self._variant}", self._series, f"{where} {order}", args)
-        return Place(*rows[0]) if rows else None
+        here = (place.metric, place.variant)
+        places = []
+        for item in self._series:
+            name = self._name(item)
+            same = not next_iteration and (name < here if earlier else name > here)
+            at = self._nearest(item, ("<" if earlier else ">") + ("=" if same else ""), place.iter)
+            if at is not None:
+                places.append((at, *name))
+        return Place(*(max(places) if earlier else min(places))) if places else None
 
     def at(self, place: Place) -> list[Data]:
         """Return the events of a stop."""
-        series = self._at(place.metric, place.variant)
-        live, images = _live(series)
-        events = read_events(self._tx, series, f"AND iter = ? {live}", (place.iter, *images), "ORDER BY key")
+        series = self._of((place.metric, place.variant))
+        events = _between(self._tx, series, place.iter, place.iter)
         return sorted(events, key=lambda event: str(event["variant"]))
 
     def extent(self, metric: str, variant: str) -> tuple[int | None, int | None]:
         """Return the first and the last iteration that a metric (or one of its variants) has; None without any."""
-        first, last = self._rows("min(e.iter), max(e.iter)", self._at(metric, variant))[0]
-        return first, last
+        series = self._of((metric, variant))
+        firsts = [self._nearest(item, ">", BEFORE_ALL) for item in series]
+        lasts = [self._nearest(item, "<", AFTER_ALL) for item in series]
+        return (
+            min((at for at in firsts if at is not None), default=None),
+            max((at for at in lasts if at is not None), default=None),
+        )
 
-    def _at(self, metric: str, variant: str) -> list[Series]:
-        return [
-            item
-            for item in self._series
-            if item.metric == metric and (self._variant == "''" or item.variant == variant)
-        ]
+    def _of(self, name: tuple[str, str]) -> list[Series]:
+        return [item for item in self._series if self._name(item) == (name if self._by_variant else (name[0], ""))]

@@ -64,7 +64,7 @@ class Series:
     type: str
     metric: str
     variant: str
-    common: str
+    common: Data
 
 
 def write(tx: Tx, events: Sequence[Event], received_ms: int) -> None:
@@ -135,7 +135,7 @@ def event_urls(tx: Tx, task_id: str) -> list[str]:
             urls.update(dict.fromkeys(url for (url,) in tx.rows(images, (item.id,))))
             continue
         for (extra,) in tx.rows("SELECT extra FROM event_sample WHERE series = ?", (item.id,)):
-            urls.update(dict.fromkeys(orjson.loads(extra or item.common).get("source_urls", [])))
+            urls.update(dict.fromkeys((orjson.loads(extra) if extra else item.common).get("source_urls", [])))
     return list(urls)
 
 
@@ -167,7 +167,11 @@ def find_series(
             for item in metrics
         )
 
-    return [series for series in (Series(*row) for row in rows) if series.type in wanted and selected(series)]
+    found = [
+        Series(id_, of, type_, metric, variant, orjson.loads(common))
+        for id_, of, type_, metric, variant, common in rows
+    ]
+    return [series for series in found if series.type in wanted and selected(series)]
 
 
 def count(tx: Tx, series: Sequence[Series]) -> int:
@@ -205,7 +209,7 @@ def render_event(series: Series, row: Row) -> Data:
         event["key"] = key
     if series.type == PLOT and content is not None:
         event["plot_len"] = len(content)
-    event.update(orjson.loads(extra or series.common))
+    event.update(orjson.loads(extra) if extra else series.common)
     event["@timestamp"] = iso_ms(received)
     return event
 

@@ -78,6 +78,29 @@ def test_a_long_curve_is_thinned_to_means_of_equal_buckets(
     assert curve["y"] == pytest.approx(means)
 
 
+def test_curves_at_the_lowest_iterations_leave_single_values_out(task: Reporter) -> None:
+    for count, metric in ((20, "few"), (60, "crowded")):
+        task.scalars(metric, "v", {SINGLE: 1000.0} | {SINGLE + 1 + i: 1.0 for i in range(count)}, start=0)
+        curve = task("scalar_metrics_iter_histogram", samples=10, metrics=[{"metric": metric}])[metric]["v"]
+        assert set(curve["y"]) == {1.0}
+
+
+@pytest.mark.parametrize("key", ["iter", "timestamp"])
+def test_thinning_of_a_spike_and_of_gaps(task: Reporter, key: str) -> None:
+    """The figures that a genuine server gave: raw only below `samples`, means, buckets at multiples of the width."""
+    points = dict.fromkeys([*range(10), 1000, 1001, 5000], 0.0) | {1000: 1000.0, 1001: 1001.0, 5000: 5000.0}
+    task.scalars("M", "V", {i: value or float(i) for i, value in points.items()}, start=0)
+
+    def x_and_y(samples: int) -> tuple[list[int], list[float]]:
+        curve = task("scalar_metrics_iter_histogram", samples=samples, key=key)["M"]["V"]
+        return curve["x"], curve["y"]
+
+    assert x_and_y(12) == ([0, 834, 4587], [4.5, 1000.5, 5000.0])
+    assert x_and_y(13) == ([0, 770, 4620], [4.5, 1000.5, 5000.0])
+    assert x_and_y(5) == ([0, 1001, 4004], [95.0, 1001.0, 5000.0])
+    assert x_and_y(14) == (list(points), [float(i) for i in points])
+
+
 def test_empty_buckets_are_left_out(task: Reporter) -> None:
     task.scalars("loss", "train", {0: 1.0, 1: 3.0, 999_999: 5.0})
     curve = task("scalar_metrics_iter_histogram", samples=2)["loss"]["train"]
