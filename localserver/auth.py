@@ -194,10 +194,10 @@ class Auth:
         key = self.keys.get(access_key)
         if session in self.ended or key is None:
             raise unauthorized(BAD_TOKEN, "invalid token: session ended")
-        acting = self._acting_for(user, access_key, key)
+        acting = self._acting_for(user, access_key, key, session)
         if acting is None:
             raise unauthorized(BAD_TOKEN, "invalid token: session ended")
-        return replace(acting, session=session)
+        return acting
 
     def end_session(self, session: str) -> int:
         """Refuse a session's token from now on; return when it may be forgotten (epoch seconds)."""
@@ -237,17 +237,17 @@ class Auth:
         role = person.role if presented.act_as is None else identity.role
         return replace(person, role=role, session=identity.session, access_key=identity.access_key)
 
-    def _acting_for(self, user: str, access_key: str, key: Key) -> Identity | None:
+    def _acting_for(self, user: str, access_key: str, key: Key, session: str = "") -> Identity | None:
         """Return a user as a key acts for them: its own user with what both may do, others as an admin alone may."""
         person, owner = self.people.get(user), self.people.get(key.user)
         if person is None or owner is None:
             return None
-        role = roles.weakest([owner.role, *([key.role] if key.role else [])])
+        role = roles.weakest([owner.role, key.role]) if key.role else owner.role
         if user != key.user:
             if not roles.reaches(role, roles.ADMIN):
                 return None
             role = person.role
-        return replace(person, role=role, access_key=access_key)
+        return replace(person, role=role, session=session, access_key=access_key)
 
     def _decode(self, token: str) -> dict[str, Any]:
         # "Issued at" is not looked at: a server whose clock was set back knows its own tokens all the same.

@@ -145,7 +145,8 @@ def _make_private(path: Path) -> None:
     if path.stat().st_mode & 0o077:
         raise StartError(
             f"others can read {path}, and it cannot be kept from them: {why}\n"
-            "Hint: give it to the user that runs the server (chown), or choose another folder with --data"
+            "Hint: give it to the user that runs the server (chown), or choose another folder with --data: "
+            "a new one inside will do"
         )
 
 
