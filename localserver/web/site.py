@@ -29,6 +29,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 
 from localserver.auth import Identity
 from localserver.errors import ApiError, unauthorized
+from localserver.rules import roles
 from localserver.times import utcnow
 from localserver.web import text
 from localserver.web.replies import REPLIES
@@ -164,6 +165,11 @@ class Visit:
         self.body = body
         self.identity = identity
         self.now = utcnow()
+
+    @property
+    def may_change(self) -> bool:
+        """Whether the signed-in person may do more than read: pages offer nothing else to those who may not."""
+        return self.identity is not None and roles.reaches(self.identity.role, roles.USER)
 
     @property
     def here(self) -> str:

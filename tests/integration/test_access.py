@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -122,16 +123,21 @@ def test_pages_act_with_the_role_of_who_is_signed_in(server: ClearmlServer, admi
     task = admin("tasks.create", name="a task", type="training")["id"]
     access_key, secret_key = new_key(admin, role="guest")
     with httpx.Client(base_url=server.web_url, timeout=TIMEOUT_S, trust_env=False) as web:
-        web.headers["Origin"] = server.web_url
+        web.headers.update({"Origin": server.web_url, "Accept": "text/html"})
         form = {"access_key": access_key, "secret_key": secret_key}
         assert web.post("/login", data=form).status_code == 303
+        admin("tasks.enqueue", task=admin("tasks.create", name="waits", type="training")["id"])
         for path in ("/", "/projects", "/queues", "/workers", f"/tasks/{task}/overview"):
-            assert web.get(path).status_code == 200, path
+            page = web.get(path)
+            assert page.status_code == 200, path
+            offered = set(re.findall(r'method="post"[^>]* action="([^"]*)"|formaction="([^"]*)"', page.text))
+            assert offered == {("/logout", "")} and "data-dialog" not in page.text, path
         assert web.post(f"/tasks/{task}/archive", data={}).status_code == 403
         assert web.post("/queues", data={"name": uuid4().hex}).status_code == 403
         assert admin("tasks.get_by_id", task=task)["task"]["system_tags"] == []
         admin("auth.edit_credentials", access_key=access_key, role=None)
         assert web.post(f"/tasks/{task}/archive", data={}).status_code == 303
+        assert "formaction" in web.get("/queues").text
         admin("auth.revoke_credentials", access_key=access_key)
         assert web.get("/queues").headers["Location"].startswith("/login")
 
