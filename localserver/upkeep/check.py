@@ -157,7 +157,8 @@ def _schema(tx: Tx, connection: Connection) -> Iterator[Finding]:
 
 
 def _documents(tx: Tx, connection: Connection) -> Iterator[Finding]:
-    finding = Finding(DAMAGE, "bad-documents", "documents are not valid JSON or carry another id", repair="rebuild")
+    finding = Finding(DAMAGE, "bad-documents", "documents are not valid JSON", repair="rebuild")
+    foreign = Finding(DAMAGE, "foreign-documents", "documents carry another id than the one they are kept under")
     for kind in KINDS:
         last = -1
         query = f"SELECT rowid, id, CAST(doc AS BLOB) FROM {kind} WHERE rowid > ? ORDER BY rowid LIMIT {PAGE}"
@@ -169,8 +170,8 @@ def _documents(tx: Tx, connection: Connection) -> Iterator[Finding]:
                     finding.add(f"{kind} {id}: {error}")
                     continue
                 if not isinstance(document, dict) or document.get("id") != id:
-                    finding.add(f"{kind} {id}: its document is not its own")
-    yield finding
+                    foreign.add(f"{kind} {id}")
+    yield from (finding, foreign)
 
 
 def _references(tx: Tx, connection: Connection) -> Iterator[Finding]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from localserver.cli import main
+from localserver.store import Store
 from localserver.upkeep.check import Finding, check
 from localserver.upkeep.repair import repair
 
@@ -161,6 +164,41 @@ def test_a_database_of_which_nothing_can_be_read_is_left_as_it_is(data: Path) ->
     assert result.exit_code == 10
     assert "nothing can be read from" in result.stderr and "restore a backup" in result.stderr
     assert path.read_bytes() == b"not a database" * 1000
+
+
+def flipped(content: bytes, times: random.Random) -> bytes:
+    damaged = bytearray(content)
+    for _ in range(20):
+        damaged[times.randrange(len(damaged))] ^= 1 << times.randrange(8)
+    return bytes(damaged)
+
+
+def overwritten(content: bytes, times: random.Random) -> bytes:
+    start = times.randrange(1, len(content) // PAGE) * PAGE
+    return content[:start] + times.randbytes(PAGE) + content[start + PAGE :]
+
+
+def cut_off(content: bytes, times: random.Random) -> bytes:
+    return content[: times.randrange(len(content) * 3 // 4, len(content))]
+
+
+def new_header(content: bytes, times: random.Random) -> bytes:
+    return times.randbytes(100) + content[100:]
+
+
+@pytest.mark.parametrize("harm", [flipped, overwritten, cut_off, new_header])
+def test_no_damage_makes_check_or_repair_fail_without_a_word(
+    harm: Callable[[bytes, random.Random], bytes], data: Path
+) -> None:
+    path = data / "server.sqlite"
+    path.write_bytes(harm(path.read_bytes(), random.Random(10)))
+    for options in ([], ["--repair"], ["--repair"]):
+        result = CliRunner().invoke(main, ["check", str(data), *options])
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        assert result.exit_code in (0, 1, 10)
+        assert result.output
+    if result.exit_code != 10:
+        Store(path).close()  # what was repaired starts
 
 
 def test_repair_is_refused_while_a_server_runs(data: Path) -> None:
