@@ -233,23 +233,25 @@ def _events(tx: Tx, connection: Connection) -> Iterator[Finding]:
 
 
 def _files(data: Path, tx: Tx) -> Iterator[Finding]:
-    present = {name: status.st_size for name, status in stored_files(data / FILES)}
-    own = own_hosts(data)
+    root, own = data / FILES, own_hosts(data)
     missing = Finding(DAMAGE, "missing-files", f"files are named but not in {data / FILES}; a backup may have them")
     elsewhere = Finding(
         NOTE, "files-elsewhere", "files are named under other addresses than this server's; not looked at"
     )
     named: set[str] = set()
+    # Files are looked for after their names were read: a client uploads before it tells the name.
     for item in all_named(tx):
         name = stored_name(item.url)
-        if name in present:
-            named.add(name or "")
-        elif name is not None and host_of(item.url) in own:
+        if name is None or name in named:
+            continue
+        if (root / name).is_file():
+            named.add(name)
+        elif host_of(item.url) in own:
             missing.add(f"{item.owner}: {name}")
-        elif name is not None:
+        else:
             elsewhere.add(f"{item.owner}: {item.url}")
     yield from (missing, elsewhere)
-    stray = {name: size for name, size in present.items() if name not in named}
+    stray = {name: status.st_size for name, status in stored_files(root) if name not in named}
     text = f"stored files that no artifact, model or debug sample names ({sum(stray.values())} bytes)"
     finding = Finding(NOTE, "stray-files", text)
     for name in sorted(stray):

@@ -32,6 +32,9 @@ UNTOUCHED = frozenset(("queued", "in_progress", "publishing"))
 CHUNK = 2_000
 """Rows in one transaction: the server's writer waits no longer than these take."""
 
+BATCH = 500
+"""Tasks after which their files are removed: an interruption leaves no more files than these name."""
+
 PAUSE_S = 0.02
 """Between two transactions, so that the server gets its turn: SQLite's lock knows no queue."""
 
@@ -103,20 +106,18 @@ def clean(data: Path, rule: Rule, tell: Tell, *, really: bool) -> Cleanup:
         for id in plan.ids:
             _measure(tx, id, rule, cleanup)
     cleanup.tasks = len(plan.ids)
-    paths = {id: [data / FILES / name for name in names] for id, names in plan.files.items()}
-    files = [path for owned in paths.values() for path in owned if path.is_file()]
+    doomed = {name for names in plan.files.values() for name in names}
+    files = [path for path in (data / FILES / name for name in doomed) if path.is_file()]
     cleanup.add("files", len(files), sum(path.stat().st_size for path in files))
     if not really:
         return cleanup
-    with reading(database), closing(connect(database)) as connection:
-        for number, id in enumerate(plan.ids, 1):
-            tell(f"task {number} of {len(plan.ids)}")
-            if _clean_task(connection, id, rule):
-                for path in paths.get(id, []):
-                    path.unlink(missing_ok=True)
-    if running_pid(data) is None:  # a running server may just be making a folder for an upload
-        for path in files:
-            _remove_empty(path.parent, data / FILES)
+    for start in range(0, len(plan.ids), BATCH):
+        tell(f"task {start + 1} of {len(plan.ids)}")
+        batch = plan.ids[start : start + BATCH]
+        with reading(database), closing(connect(database)) as connection:
+            cleaned = [id for id in batch if _clean_task(connection, id, rule)]
+        names = [name for id in cleaned for name in plan.files.get(id, [])]
+        _remove_files(database, data / FILES, names, folders=running_pid(data) is None)
     return cleanup
 
 
@@ -129,7 +130,7 @@ def _plan(tx: Tx, rule: Rule) -> _Plan:
         if rule.selects(task, names.get(task.get("project") or "", ""))
     }
     parts = {FILE_PARTS[what] for what in rule.what & FILE_PARTS.keys()}
-    doomed: dict[str, str] = {}
+    doomed: dict[str, set[str]] = {}
     kept: set[str] = set()
     for item in all_named(tx):
         name = stored_name(item.url)
@@ -137,12 +138,13 @@ def _plan(tx: Tx, rule: Rule) -> _Plan:
             continue
         goes = item.id in selected and item.part in parts and (item.part != ARTIFACT or selected[item.id])
         if goes:
-            doomed[name] = item.id
+            doomed.setdefault(name, set()).add(item.id)
         else:
             kept.add(name)
     plan = _Plan(list(selected))
     for name in doomed.keys() - kept:
-        plan.files.setdefault(doomed[name], []).append(name)
+        for id in doomed[name]:  # the last of them that is cleaned takes the file along
+            plan.files.setdefault(id, []).append(name)
     return plan
 
 
@@ -219,6 +221,22 @@ def _still_selected(tx: Tx, id: str, rule: Rule) -> Document | None:
         return None
     project = tx.get("project", task.get("project") or "") or {}
     return task if rule.selects(task, project.get("name", "")) else None
+
+
+def _remove_files(database: Path, root: Path, names: list[str], *, folders: bool) -> None:
+    """Remove files that nothing names any more, and the folders that this leaves empty.
+
+    Folders stay while a server runs: it may just be making one for an upload.
+    """
+    if not names:
+        return
+    with reading_database(database) as tx:  # again: meanwhile something else may have come to name one
+        kept = {stored_name(item.url) for item in all_named(tx)}
+    for name in names:
+        if name not in kept:
+            (root / name).unlink(missing_ok=True)
+            if folders:
+                _remove_empty((root / name).parent, root)
 
 
 def _remove_empty(folder: Path, root: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -129,6 +130,22 @@ def test_a_task_that_starts_meanwhile_is_left_alone(
     clean(data, rule, silent, really=True)
     assert rows(data, "SELECT count(*) FROM event_scalar")[0][0] > 0
     assert any(name.endswith("numbers.json") for name in files(data))
+
+
+def test_a_file_that_something_comes_to_name_meanwhile_stays(
+    data: Path, ids: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (uri,) = rows(data, f"SELECT doc ->> '$.execution.artifacts[0].uri' FROM task WHERE id = '{ids['task']}'")[0]
+    clean_task = retention._clean_task
+
+    def name_it(*arguments: Any) -> bool:
+        change(data, f"UPDATE model SET doc = json_set(doc, '$.uri', '{uri}')")
+        return clean_task(*arguments)
+
+    monkeypatch.setattr(retention, "_clean_task", name_it)
+    clean(data, Rule(LATER, frozenset({"artifacts"}), ("World/Training",), published=True), silent, really=True)
+    assert any(name.endswith("numbers.json") for name in files(data))
+    assert not any(name.endswith("1000x25.npz") for name in files(data))
 
 
 def test_it_works_beside_a_server_that_writes(data: Path, ids: dict[str, str]) -> None:
