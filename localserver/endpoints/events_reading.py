@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from localserver.endpoints.events_fields import METRICS, owner_of
+from localserver.endpoints.events_fields import FLAG, METRICS, TEXT, owner_of
 from localserver.errors import ApiError, validation_error
 from localserver.events import store as events_store
 from localserver.events.pages import LAST_ROW, LogPosition, page_by_iteration, page_of_log
@@ -23,6 +23,8 @@ LINES_OF_PART = 2000
 
 TEXT_LINE = "{asctime} {worker} {level} {msg}"
 NUMBER = (int, float)
+LOG_FIELDS = {"metrics": METRICS, "from": {"enum": ["head", "tail"]}, "scroll_id": TEXT, "model_events": FLAG}
+DOWNLOAD_FIELDS = {"model_events": FLAG, "line_format": {"type": "string", "maxLength": 1000}}
 
 
 @endpoint("events.get_task_events", differs="works for console lines (there 500)")
@@ -34,7 +36,7 @@ def get_task_events(call: Call, tx: Tx) -> Data:
     return _page(call, tx, {"event_type": type_, "batch": _batch_size(call, low=1)})
 
 
-@endpoint("events.get_scalar_metric_data")
+@endpoint("events.get_scalar_metric_data", fields={"order": TEXT})
 def get_scalar_metric_data(call: Call, tx: Tx) -> Data:
     """Page through the scalars of a metric, highest iteration first."""
     metric = call.data.get("metric")
@@ -80,7 +82,7 @@ def clear_scroll(call: Call, tx: Tx) -> Data:
     return {}
 
 
-@endpoint("events.get_task_log", fields={"metrics": METRICS})
+@endpoint("events.get_task_log", fields=LOG_FIELDS)
 def get_task_log(call: Call, tx: Tx) -> Data:
     """Page through a task's console by time."""
     owner = owner_of(call, tx)
@@ -112,7 +114,7 @@ def _old_task_log(call: Call, tx: Tx, series: list[events_store.Series], batch: 
     return {"events": events, "returned": len(events), "total": events_store.count(tx, series), "scroll_id": scroll}
 
 
-@endpoint("events.download_task_log")
+@endpoint("events.download_task_log", fields=DOWNLOAD_FIELDS)
 def download_task_log(call: Call, tx: Tx) -> Raw:
     """Return a task's whole console as a file."""
     owner = owner_of(call, tx)

@@ -136,7 +136,7 @@ def _edges(scroll_id: str | None, type_: str) -> dict[str, Any]:
     return edges if well_formed else {}
 
 
-@endpoint("events.get_plot_sample")
+@endpoint("events.get_plot_sample", fields={"variant": TEXT})
 def get_plot_sample(call: Call, tx: Tx) -> Data:
     """Return the plots of a metric at an iteration, or the last ones before it."""
     return _sample(call, tx, PLOT, _plots_of)

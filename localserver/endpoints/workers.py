@@ -221,7 +221,7 @@ def _series(rows: list[tuple[Any, ...]], span: rules.Span) -> dict[Any, list[flo
     return {name: [figures.get(start, 0.0) for start in span.starts] for name, figures in found.items()}
 
 
-@endpoint("workers.get_activity_report")
+@endpoint("workers.get_activity_report", fields={"worker_ids": NAMES})
 def get_activity_report(call: Call, tx: Tx) -> Data:
     """Count per interval how many workers reported, and how many of them had a task."""
     span = rules.span(call.data, least_step=rules.MIN_STEP_S)

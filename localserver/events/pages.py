@@ -137,9 +137,9 @@ def _rest_of_moment(
 ) -> list[tuple[Any, ...]]:
     moment = lines[-1][3]
     shown = {row[0] for row in lines if row[3] == moment}
-    rows = tx.rows(
-        f"SELECT id, {COLUMNS['event_log']} FROM event_log WHERE series IN {IDS} AND timestamp = ?"
-        f" ORDER BY id {order} LIMIT {MAX_OF_MOMENT}",
-        (ids_of(series), moment),
-    )
+    sql = f"""
+        SELECT id, {COLUMNS["event_log"]} FROM event_log WHERE series = ? AND timestamp = ?
+        ORDER BY id {order} LIMIT {MAX_OF_MOMENT}"""
+    rows = [row for item in series for row in tx.rows(sql, (item.id, moment))]
+    rows.sort(key=_position, reverse=order == "DESC")
     return [row for row in rows if row[0] not in shown]
