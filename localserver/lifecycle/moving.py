@@ -13,7 +13,7 @@ from localserver.times import iso
 def save(tx: Tx, task: Document, change: Change) -> Fields:
     """Apply a change to `task` (in place), store it, and return the fields that a reply shows."""
     tx.put("task", change.apply(task))
-    return change.fields
+    return {name: value for name, value in change.fields.items() if name != rules.STOP_ASKED}
 
 
 def move_task(tx: Tx, task: Document, action: str, actor: Actor, *, force: bool) -> Fields:

@@ -88,7 +88,8 @@ def test_a_task_that_is_to_stop_publishes_nothing(api: ApiClient) -> None:
     task = taken(api)
     api("tasks.started", task=task)
     report(api, task)
-    api("tasks.stop", task=task)
+    assert "stop_asked" not in api("tasks.stop", task=task)["fields"]
+    assert "stop_asked" not in get(api, task), "a note of the server's own"
     error = api.send("tasks.publish", task=task, force=True).error
     assert error[:2] == (400, 110)
     assert "A stop was asked for" in error[2]
