@@ -1,7 +1,8 @@
 """The controller's process on this machine: started, waited for, ended.
 
 Why a process of its own, `pipeline.controllers.controller` says. This module must not look at the run itself
-(`pipeline.runs.run` does, on the server). Outside system: one subprocess in a folder of its own.
+(`pipeline.runs.run` does, on the server). Outside system: one subprocess in a folder of its own, and
+what it has started.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import psutil
+
 from pipeline.controllers.options import Launch
 from pipeline.errors import RunError
+from pipeline.machine import processes
 from pipeline.preflight import Plan
 
 LEAVE_TIMEOUT_S = 15.0
@@ -119,8 +123,13 @@ class ControllerProcess:
 
         A kind signal would let the SDK's exit handlers write their own version of how the tasks ended.
         """
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        if self.alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        else:  # its number may be another group's by now; what it has started has the folder in its environment
+            for member in processes.family("TMPDIR", self._folder.name):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    member.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(LEAVE_TIMEOUT_S)
 

@@ -178,6 +178,10 @@ def _watch(
         observer.update(state)
         if state.ended:
             return _settled(server, state, process, observer)
+        if state.status == run_records.ABORTED and settings.mode != QUEUE:
+            # On the page; the SDK looks at its task every 30 s, and would start more steps until then.
+            observer.note("the run was stopped: ending its processes and steps")
+            return _settled(server, abort(server, run_id, process), process, observer)
         if _leaves_pipeline_behind(state):
             # An agent ends a controller by SIGKILL, and with it a pipeline that runs beside it: nobody else would tell.
             behind_since = behind_since or time.monotonic()

@@ -274,6 +274,24 @@ def test_a_run_that_takes_too_long_is_aborted(cli, client, uploaded):
     assert [task["name"] for task in alive] == []
 
 
+def test_a_run_of_this_machine_that_is_stopped_on_the_server_ends_with_its_steps(cli, client, uploaded):
+    def running(**query):
+        found = client("tasks.get_all", status=["in_progress"], search_hidden=True, order_by=["-created"], **query)
+        return [task["id"] for task in found["tasks"]]
+
+    process = cli.start("run", "--mode", "in-process", "--no-cache", "--json")
+    deadline = time.monotonic() + 60
+    while not (steps := [step for run in running(type=["controller"]) for step in running(parent=[run])]):
+        assert time.monotonic() < deadline, "no step has begun"
+        time.sleep(0.1)
+    (run,) = running(type=["controller"])
+    client("tasks.stop", task=run)
+    process.communicate(timeout=60)
+    assert process.returncode == 40
+    made = client("tasks.get_all", parent=[run], search_hidden=True)["tasks"]
+    assert ([task["id"] for task in made], {task["status"] for task in made}) == (steps, {"stopped"})
+
+
 # What is wrong before anything starts
 
 
