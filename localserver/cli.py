@@ -8,21 +8,14 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
 
-from localserver.app import bind, serve
 from localserver.bootstrap import prepare_folder
-from localserver.commands.backup import backup_command, restore_command
-from localserver.commands.check import check_command
-from localserver.commands.endpoints import endpoints_command
-from localserver.commands.keys import keys_command
-from localserver.commands.retention import retention_command
-from localserver.commands.transfer import export_command, import_command
-from localserver.errors import OperatorError
-from localserver.files import FULL
+from localserver.errors import FULL_DISK, OperatorError
 from localserver.settings import Settings
 
 API_OFFSET, WEB_OFFSET, FILES_OFFSET = 8, 80, 81
@@ -33,8 +26,33 @@ PRIVATE_UMASK = 0o077
 """What the server makes, its owner alone may read: the database holds the key that signs tokens."""
 
 
+COMMANDS = {
+    "backup": "backup:backup_command",
+    "check": "check:check_command",
+    "endpoints": "endpoints:endpoints_command",
+    "export": "transfer:export_command",
+    "import": "transfer:import_command",
+    "keys": "keys:keys_command",
+    "restore": "backup:restore_command",
+    "retention": "retention:retention_command",
+}
+"""Sub-commands and where they are in `localserver.commands`: imported when called, the server's start needs none."""
+
+
 class ServeByDefault(click.Group):
     """A group that runs `serve` where no sub-command is named, and turns operator errors into one message."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all sub-commands."""
+        return sorted([*super().list_commands(ctx), *COMMANDS])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a sub-command, imported when it is asked for."""
+        if cmd_name not in COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(f"localserver.commands.{module}"), name)
+        return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put `serve` before options that name no sub-command; help alone is the group's."""
@@ -58,7 +76,7 @@ def _full_disk_told(function: Callable[[click.Context], Any], ctx: click.Context
     try:
         return function(ctx)
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno not in FULL_DISK:
             raise
         raise OperatorError(
             f"the disk is full, or a quota or file size limit is reached: {error.filename or error.strerror}\n"
@@ -68,14 +86,14 @@ def _full_disk_told(function: Callable[[click.Context], Any], ctx: click.Context
 
 @click.group(cls=ServeByDefault, context_settings={"help_option_names": HELP_NAMES})
 def main() -> None:
-    r"""Run a ClearML-compatible server, and look after its data.
+    """Run a ClearML-compatible server, and look after its data.
 
     \b
     Start a server with its data in ./data (`serve` may be left out):
         python -m localserver --data ./data
     Its options:
         python -m localserver serve --help
-    """
+    """  # noqa: D301  \b keeps click from folding the lines
 
 
 @main.command("serve", short_help="Run the server (the default command).")
@@ -114,6 +132,9 @@ def serve_command(
 
     Every setting is also an environment variable, e.g. LOCALSERVER_PORT_BASE=9000. SIGTERM ends it cleanly.
     """
+    # Here, since the sub-commands need none of the services.
+    from localserver.app import bind, serve
+
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(message)s"
     )
@@ -142,19 +163,6 @@ def serve_command(
     settings, sockets = bind(settings)
     _run(serve(settings, sockets, _announce, until_stdin_closes=until_stdin_closes))
     lock.close()
-
-
-for command in (
-    backup_command,
-    restore_command,
-    check_command,
-    export_command,
-    import_command,
-    retention_command,
-    keys_command,
-    endpoints_command,
-):
-    main.add_command(command)
 
 
 def _run(coroutine: object) -> None:

@@ -6,7 +6,11 @@ server; there is no error class per code because clients branch on the numbers a
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
+
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system calls a disk that is full, a quota or a file size limit that is reached."""
 
 
 class ApiError(Exception):

@@ -30,7 +30,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from localserver.errors import ApiError
+from localserver.errors import FULL_DISK, ApiError
 from localserver.stored_files import Folder, not_found
 from localserver.uploads import Body, receive_upload
 
@@ -52,7 +52,6 @@ SAFETY_HEADERS = {
 
 RANGE_END = re.compile(r"[0-9]{0,18}")
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 CONFLICT = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY)
 
 
@@ -234,7 +233,7 @@ async def _refusal(request: Request, error: Exception) -> Response:
 
 async def _os_refusal(request: Request, error: Exception) -> Response:
     code = getattr(error, "errno", None)
-    if code in FULL:
+    if code in FULL_DISK:
         text = "The server's disk is full: nothing was stored. Free some space and upload again"
         return PlainTextResponse(text, status_code=HTTPStatus.INSUFFICIENT_STORAGE)
     if code in CONFLICT:

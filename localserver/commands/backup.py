@@ -20,7 +20,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--replace", is_flag=True, help="Put the new backup in the place of the one at TARGET.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def backup_command(data: Path, target: Path, copy: bool, replace: bool, as_json: bool) -> None:
-    r"""Make a backup of data folder DIR at TARGET, while its server runs or not.
+    """Make a backup of data folder DIR at TARGET, while its server runs or not.
 
     \b
     Example, each night:
@@ -29,7 +29,7 @@ def backup_command(data: Path, target: Path, copy: bool, replace: bool, as_json:
     TARGET appears complete and verified, or not at all. On the same file system files are hard links: they take no
     space, but a failing disk takes both; keep backups on another disk. `sha256sum --check SHA256SUMS` in TARGET
     verifies it without this program.
-    """
+    """  # noqa: D301  \b keeps click from folding the lines
     made = backup(data, target, Progress(as_json), link=not copy, replace=replace)
     if as_json:
         found = {"backup": str(made.folder), "files": made.files, "bytes": made.size, "linked": made.linked}
@@ -44,12 +44,12 @@ def backup_command(data: Path, target: Path, copy: bool, replace: bool, as_json:
 @click.argument("data", type=FOLDER, metavar="DIR")
 @click.option("--replace", is_flag=True, help="DIR may have content; it is kept beside the restored folder.")
 def restore_command(source: Path, data: Path, replace: bool) -> None:
-    r"""Make data folder DIR of a backup, after verifying the backup.
+    """Make data folder DIR of a backup, after verifying the backup.
 
     \b
     Example:
         python -m localserver restore /backups/clearml-2026-11-27 ./data
-    """
+    """  # noqa: D301  \b keeps click from folding the lines
     aside = restore(source, data, Progress(), replace=replace)
     click.echo(f"restored {data} from {source}")
     if aside is not None:

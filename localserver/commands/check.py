@@ -20,7 +20,7 @@ DAMAGED = 1
 @click.option("--repair", "mend", is_flag=True, help="Repair what can be; the database as it was is kept beside it.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def check_command(data: Path, quick: bool, mend: bool, as_json: bool) -> None:
-    r"""Say what is wrong with data folder DIR; its server may run, except with --repair.
+    """Say what is wrong with data folder DIR; its server may run, except with --repair.
 
     \b
     Example:
@@ -28,7 +28,7 @@ def check_command(data: Path, quick: bool, mend: bool, as_json: bool) -> None:
 
     Damage is what is lost or wrong, a note what a person may want to know.
     Exit codes: 0 no damage, 1 damage, 10 the folder cannot be checked.
-    """
+    """  # noqa: D301  \b keeps click from folding the lines
     tell = Progress(as_json)
     findings = checking.check(data, tell, quick=quick)
     if mend:

@@ -49,7 +49,12 @@ def refused() -> dict[str, str]:
 
 @click.command("endpoints")
 def endpoints_command() -> None:
-    """Print which endpoints are answered, by whom they may be called, how they differ, and which are refused."""
+    """Print which endpoints are answered, by whom they may be called, how they differ, and which are refused.
+
+    \b
+    Example:
+        python -m localserver endpoints > endpoints.md
+    """  # noqa: D301  \b keeps click from folding the lines
     click.echo(page(), nl=False)
 
 

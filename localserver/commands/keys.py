@@ -22,14 +22,14 @@ FOLDER = click.argument("data", type=click.Path(path_type=Path, file_okay=False,
 
 @click.group("keys")
 def keys_command() -> None:
-    r"""List, make and revoke access keys of the server that runs on data folder DIR.
+    """List, make and revoke access keys of the server that runs on data folder DIR.
 
     \b
     A key that may only read, for a dashboard:
         python -m localserver keys create ./data --role guest --label dashboard
 
     Exit codes: 0 done, 10 the server does not run or refuses.
-    """
+    """  # noqa: D301  \b keeps click from folding the lines
 
 
 @keys_command.command("list")

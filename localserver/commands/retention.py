@@ -61,7 +61,7 @@ def retention_command(
     yes: bool,
     as_json: bool,
 ) -> None:
-    r"""Remove events, debug samples and artifacts of old tasks from data folder DIR; its server may run.
+    """Remove events, debug samples and artifacts of old tasks from data folder DIR; its server may run.
 
     \b
     Example, first to see, then to do it:
@@ -70,7 +70,7 @@ def retention_command(
 
     Tasks stay, with their parameters and last metrics. Queued and running tasks, published ones (unless told), models,
     and the data of datasets are never touched, nor files that anything else names.
-    """
+    """  # noqa: D301  \b keeps click from folding the lines
     really = yes and not dry_run
     rule = Rule(utcnow() - older_than, what, project, published)
     cleanup = clean(data, rule, Progress(as_json), really=really)

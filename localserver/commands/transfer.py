@@ -27,7 +27,7 @@ INCOMPLETE = 1
 @click.argument("target", type=FOLDER)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def export_command(data: Path, target: Path, as_json: bool) -> None:
-    r"""Write all projects, tasks, models, events and files of data folder DIR to TARGET, in an open format.
+    """Write all projects, tasks, models, events and files of data folder DIR to TARGET, in an open format.
 
     \b
     Example:
@@ -35,7 +35,7 @@ def export_command(data: Path, target: Path, as_json: bool) -> None:
         python -m localserver import ./exported --config ~/clearml.conf
 
     The server may run. TARGET/README.md describes the format.
-    """
+    """  # noqa: D301  \b keeps click from folding the lines
     made = export(data, target, Progress(as_json))
     if as_json:
         click.echo(json.dumps({"export": str(made.folder), "counts": made.counts, "missing": made.missing}))
@@ -60,7 +60,7 @@ def export_command(data: Path, target: Path, as_json: bool) -> None:
 @click.option("--files-host", help="File server of the target (default: files_server of --config).")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def import_command(folder: Path, config: Path, files_host: str | None, as_json: bool) -> None:
-    r"""Bring an export into any ClearML server, this one or a genuine one.
+    """Bring an export into any ClearML server, this one or a genuine one.
 
     \b
     Example:
@@ -68,7 +68,7 @@ def import_command(folder: Path, config: Path, files_host: str | None, as_json: 
 
     What was done is kept in FOLDER: an interrupted import goes on when it is repeated, and nothing is made twice.
     Exit codes: 0 all is there, 1 some of it was refused (each is named), 10 the server does not answer.
-    """
+    """  # noqa: D301  \b keeps click from folding the lines
     access = read_access(config, files_host)
     read_info(folder)
     name = urlsplit(access.api).netloc.replace(":", "-")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,8 +33,23 @@ def test_help_of_the_group_shows_how_to_start_and_every_sub_command() -> None:
     result = CliRunner().invoke(cli.main, ["--help"])
     assert result.exit_code == 0
     assert "python -m localserver --data ./data" in result.output
-    for name in cli.main.commands:
+    for name in ("serve", *cli.COMMANDS):
         assert f"  {name} " in result.output
+
+
+@pytest.mark.parametrize("name", sorted(cli.COMMANDS))
+def test_help_of_a_sub_command_shows_an_example_as_it_is_typed(name: str) -> None:
+    result = CliRunner().invoke(cli.main, [name, "--help"])
+    assert result.exit_code == 0
+    assert f"\n      python -m localserver {name}" in result.output
+    assert "\\b" not in result.output
+
+
+def test_the_server_starts_without_loading_what_only_sub_commands_need() -> None:
+    code = "import sys, localserver.cli, localserver.app; print([name for name in sys.modules if name in NAMES])"
+    names = "NAMES = ('httpx', 'rich', 'localserver.upkeep', 'localserver.commands')"
+    result = subprocess.run([sys.executable, "-c", f"{names}; {code}"], capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"
 
 
 def test_unknown_sub_command_is_named() -> None:
