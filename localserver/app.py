@@ -17,8 +17,7 @@ from functools import partial
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 import localserver.endpoints  # noqa: F401  registers every endpoint
 from localserver import bootstrap
@@ -45,7 +44,6 @@ from localserver.wire import Api
 
 log = logging.getLogger(__name__)
 
-METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 WATCHDOG_PERIOD_S = 15.0
 BACKLOG = 512
 
@@ -115,15 +113,29 @@ async def open_api(
             request.state.user = caller.user
             roles.require(caller.role, roles.GUEST if request.method in ("GET", "HEAD") else roles.USER)
 
-        routes = [*Status(api, observed).routes(), Route("/{path:path}", api.handle, methods=METHODS)]
-        api_app = Starlette(routes=routes)
         files = settings.data / "files"
         files_app = create_files_app(files, authenticate, settings.max_upload_bytes)
         # The pages show files under their own address and let in whom they show pages to.
         shown_files = create_files_app(files, lambda request: None, settings.max_upload_bytes)
-        yield api, auth, api_app, files_app, create_web_app(api, auth.own, shown_files)
+        yield api, auth, _api_app(api, Status(api, observed)), files_app, create_web_app(api, auth.own, shown_files)
     finally:
         store.close()
+
+
+def _api_app(api: Api, status: Status) -> ASGIApp:
+    """Return the API with the operators' pages before it; any path and any method is the API's to answer."""
+    routes = status.routes()
+    paths = {route.path for route in routes}
+    pages = Starlette(routes=routes)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] in paths:
+            await pages(scope, receive, send)
+        else:
+            response = await api.handle(Request(scope, receive, send))
+            await response(scope, receive, send)
+
+    return app
 
 
 async def serve(

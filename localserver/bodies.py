@@ -32,6 +32,12 @@ MAX_DEPTH = 100
 
 MAX_REPLY_BYTES = 256 * 2**20
 
+LEVELS = 2
+"""How deep a reply is taken apart to be written."""
+
+DOCUMENT_FIELDS = 64
+"""An object with so many fields or fewer is written whole: a document has some forty."""
+
 SLICE = 2**18
 NOT_BACKSLASH = re.compile(rb"[^\\]")
 SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -93,7 +99,7 @@ def query_value(text: str) -> Any:
     return float(text) if QUERY_FLOAT.fullmatch(text) else text
 
 
-def render(data: Any, levels: int = 2) -> list[bytes]:
+def render(data: Any, levels: int = LEVELS) -> list[bytes]:
     """Return a value as pieces of JSON.
 
     Its items down to `levels` are written one at a time, so that other threads come in between.
@@ -124,7 +130,7 @@ def _packed(pieces: list[bytes]) -> list[bytes]:
 def _pieces(value: Any, levels: int) -> list[bytes]:
     if isinstance(value, Iterator):
         return _items(value) or [b"[]"]
-    if not levels or not value or not isinstance(value, dict | list):
+    if not levels or not value or not isinstance(value, dict | list) or (levels < LEVELS and _is_document(value)):
         return [orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)]
     if isinstance(value, dict):
         found: list[bytes] = []
@@ -134,6 +140,10 @@ def _pieces(value: Any, levels: int) -> list[bytes]:
             found += (b"," if found else b"{", orjson.dumps(name), b":", *_pieces(item, levels - 1))
         return [*found, b"}"]
     return _items(value)
+
+
+def _is_document(value: Data | list[Any]) -> bool:
+    return isinstance(value, dict) and len(value) <= DOCUMENT_FIELDS
 
 
 def _items(values: Iterable[Any]) -> list[bytes]:

@@ -9,12 +9,11 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
@@ -36,6 +35,7 @@ from localserver.registry import (
     WithCookie,
     extend_contract,
 )
+from localserver.replies import envelope
 from localserver.signals import Signals
 from localserver.store import Store, Tx
 from localserver.times import utcnow
@@ -53,6 +53,23 @@ INLINE_BYTES = 2**16
 
 RENEW_S = 20.0
 """How often a waiting request is tried again although nothing has changed: a worker that waits shows that it lives."""
+
+
+class _Headers(Mapping[str, str]):
+    """A request's headers by name in any case of letters; Starlette's own goes through all of them for each name."""
+
+    def __init__(self, request: Request) -> None:
+        raw = reversed(request.scope["headers"])  # of several with one name, the first counts
+        self._values: dict[str, str] = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
 
 
 @dataclass(frozen=True)
@@ -117,7 +134,7 @@ class Api:
         which JSON allows. A stock agent gives up after 30 s, and after an empty answer sleeps for 5 s; so it hears of
         a new task at once, whenever that comes.
         """
-        match = PATH.fullmatch(request.url.path)
+        match = PATH.fullmatch(request.scope["path"])
         item = ENDPOINTS.get(match["name"]) if match else None
         if item is None or not item.waits:
             return await self._respond(request)
@@ -144,34 +161,35 @@ class Api:
             answer.cancel()
 
     async def _respond(self, request: Request) -> Response:
-        trx = request.headers.get("X-ClearML-Trx") or new_id()
+        headers = _Headers(request)
+        trx = headers.get("X-ClearML-Trx") or new_id()
         name, requested, since = "", API_VERSION, "1.0"
         try:
-            name, requested = _parse_path(request.url.path)
+            name, requested = _parse_path(request.scope["path"])
             item = _find(name, requested)
             since = item.since
             request.state.endpoint = name
-            reply = await self._answer(request, item, requested)
+            reply = await self._answer(request, headers, item, requested)
             if isinstance(reply, Raw):
                 if reply.rest is not None:
                     return StreamingResponse(self._parts(reply), media_type=reply.media_type, headers=reply.headers)
                 return Response(reply.body, media_type=reply.media_type, headers=reply.headers)
             if isinstance(reply, WithCookie):
-                response = _envelope(trx, name, requested, since, render(reply.data))
+                response = envelope(trx, name, requested, since, render(reply.data))
                 if reply.token:
                     response.set_cookie(COOKIE, reply.token, httponly=True, samesite="lax")
                 else:
                     response.delete_cookie(COOKIE)
                 return response
-            return _envelope(trx, name, requested, since, reply.body)
+            return envelope(trx, name, requested, since, reply.body)
         except ApiError as error:
-            return _envelope(trx, name, requested, since, [b"{}"], error)
+            return envelope(trx, name, requested, since, [b"{}"], error)
         except ClientDisconnect:
             return Response(status_code=499)
         except Exception:
-            log.exception("%s failed", name or request.url.path)
+            log.exception("%s failed", name or request.scope["path"])
             unexpected = ApiError(500, 100, "General data error (see server log)")
-            return _envelope(trx, name, requested, since, [b"{}"], unexpected)
+            return envelope(trx, name, requested, since, [b"{}"], unexpected)
 
     async def _parts(self, reply: Raw) -> AsyncIterator[bytes]:
         """Yield a long body, each part read when the one before has been sent."""
@@ -181,18 +199,20 @@ class Api:
             part, rest = await self.store.read(rest)
             yield part
 
-    async def _answer(self, request: Request, item: Endpoint, requested: str) -> Raw | WithCookie | _Rendered:
-        presented = Presented.of(request.headers, request.cookies, request.client.host if request.client else "")
+    async def _answer(
+        self, request: Request, headers: _Headers, item: Endpoint, requested: str
+    ) -> Raw | WithCookie | _Rendered:
+        presented = Presented.of(headers, request.cookies, request.client.host if request.client else "")
         identity = self._identify(item, presented)
         request.state.user = identity.user
-        raw, data = await self._body(request, item)
+        raw, data = await self._body(request, headers, item)
         call = Call(
             item.name,
             data,
             raw,
             _pair(tuple(int(part) for part in requested.split("."))),
             identity,
-            request.headers.get("X-ClearML-Worker") or request.headers.get("X-Trains-Worker") or "",
+            headers.get("X-ClearML-Worker") or headers.get("X-Trains-Worker") or "",
             self._clock(),
             self.context,
             presented,
@@ -252,17 +272,19 @@ class Api:
         if connected is not None and not await connected():
             raise ClientDisconnect
 
-    async def _body(self, request: Request, item: Endpoint) -> tuple[Data, Data]:
+    async def _body(self, request: Request, headers: _Headers, item: Endpoint) -> tuple[Data, Data]:
         """Return the body as sent, and without its top-level nulls, which fits the endpoint's schema."""
-        if request.headers.get("Content-Encoding", "identity") != "identity":
-            raise ApiError(415, 0, f"Content-Encoding {request.headers['Content-Encoding']} is not supported")
+        if (encoding := headers.get("Content-Encoding")) not in (None, "identity"):
+            raise ApiError(415, 0, f"Content-Encoding {encoding} is not supported")
         body = bytearray()
         async for chunk in request.stream():
             if len(body) + len(chunk) > self.context.settings.max_body_bytes:
                 raise ApiError(413, 0, f"Request body above {self.context.settings.max_body_bytes} bytes")
             body += chunk
-        content_type = request.headers.get("Content-Type", "").partition(";")[0].strip()
-        query = {name: query_value(value) for name, value in request.query_params.items()}
+        content_type = (headers.get("Content-Type") or "").partition(";")[0].strip()
+        query: Data = {}
+        if request.scope["query_string"]:
+            query = {name: query_value(value) for name, value in request.query_params.items()}
 
         def parse() -> tuple[Data, Data]:
             if item.json_lines:
@@ -317,33 +339,3 @@ def _pair(version: tuple[int, ...]) -> tuple[int, int]:
 
 def _without_nulls(body: Data) -> Data:
     return {name: value for name, value in body.items() if value is not None}
-
-
-def _envelope(
-    trx: str, name: str, requested: str, since: str, data: list[bytes], error: ApiError | None = None
-) -> Response:
-    code = error.code if error else 200
-    meta = {
-        "id": trx,
-        "trx": trx,
-        "endpoint": {"name": name, "requested_version": requested, "actual_version": since},
-        "result_code": code,
-        "result_subcode": error.subcode if error else 0,
-        # What a client sent may be quoted in it, half of a character pair too, which JSON cannot carry.
-        "result_msg": error.msg.encode(errors="replace").decode() if error else "OK",
-        "error_stack": None,
-        "error_data": {},
-    }
-    pieces = [b'{"meta":', orjson.dumps(meta), b',"data":', *data, b"}"]
-    headers = dict(error.headers) if error else {}
-    if len(data) == 1:
-        return Response(b"".join(pieces), code, headers, media_type="application/json")
-    # A large reply is never in memory twice, and the loop hands it to the network bit by bit.
-    headers["Content-Length"] = str(sum(map(len, pieces)))
-    return StreamingResponse(_one_by_one(pieces), code, headers, media_type="application/json")
-
-
-async def _one_by_one(pieces: list[bytes]) -> AsyncIterator[bytes]:
-    pieces.reverse()
-    while pieces:
-        yield pieces.pop()

@@ -38,8 +38,9 @@ class GuardedConnection(HttpToolsProtocol):
     # What the front asks.
 
     def unsent(self) -> int:
-        """Return how many bytes wait to be read by the client."""
-        return self.transport.get_write_buffer_size()
+        """Return how many bytes wait to be read by the client: the socket's, and the pieces of a large reply."""
+        pieces: list[bytes] = self.scope["state"].get("unsent", []) if self.scope else []
+        return self.transport.get_write_buffer_size() + sum(map(len, pieces))
 
     def is_closing(self) -> bool:
         """Return whether the connection is being closed."""

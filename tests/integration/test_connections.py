@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from localserver.pytest_plugin import ClearmlServer, running_server
+from tests.api_client import ApiClient
 
 pytestmark = pytest.mark.integration
 
@@ -141,6 +144,29 @@ def test_a_client_that_does_not_read_its_answer_is_closed(impatient: ClearmlServ
         with contextlib.suppress(ConnectionResetError):
             found = answer(link)
         assert len(found) < 20_000_000
+
+
+def test_unread_answers_have_a_limit_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = 30_000_000
+    monkeypatch.setenv("LOCALSERVER_MAX_UNSENT_BYTES", str(limit))
+    with running_server(tmp_path / "data") as server, contextlib.ExitStack() as many:
+        api = many.enter_context(contextlib.closing(ApiClient(server.api_url, server.credentials)))
+        for number in range(6):
+            api("tasks.create", name=f"large {number}", type="testing", comment="x" * 4_000_000)
+        head = f"POST /tasks.get_all HTTP/1.1\r\nAuthorization: {api.http.headers['Authorization']}\r\n"
+        readers = [many.enter_context(connected(server.api_url)) for _ in range(5)]
+        for reader in readers:
+            reader.sendall(head.encode() + b"Content-Length: 2\r\n\r\n{}")
+        ended = 0
+        deadline = time.monotonic() + PATIENCE_S
+        while ended < 3 and time.monotonic() < deadline:
+            time.sleep(0.2)
+            told = httpx.get(f"{server.api_url}/metrics").text
+            found = re.search(r'refused_total\{reason="unread answers"\} (\d+)', told)
+            ended = int(found[1]) if found else 0
+        assert ended >= 3
+        held = re.search(r"^localserver_unsent_bytes (\S+)", told, re.MULTILINE)
+        assert held and 0 < float(held[1]) <= limit
 
 
 def test_idle_connections_shut_nobody_out(impatient: ClearmlServer) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import jwt
 import pytest
 
-from localserver.auth import Auth, Identity, Key, Presented, hash_secret
+from localserver.auth import LEEWAY_S, Auth, Identity, Key, Presented, hash_secret
 from localserver.errors import ApiError
 
 SECRET = "signing key" * 4
@@ -160,3 +160,13 @@ def test_a_refused_log_in_is_logged_without_its_secret(auth: Auth, caplog: pytes
     assert "10.0.0.1" in first and "BOB" in first
     assert "10.0.0.2" in second and "unknown" in second
     assert "secret" not in first + second
+
+
+def test_a_token_that_was_taken_before_ends_with_its_time(auth: Auth, monkeypatch: pytest.MonkeyPatch) -> None:
+    live = bearer(auth.issue(auth.authenticate(basic("BOB", "b")), 1000))
+    assert auth.authenticate(live).user == "bob"
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 1000 + LEEWAY_S - 5)
+    assert auth.authenticate(live).user == "bob"
+    monkeypatch.setattr(time, "time", lambda: now + 1000 + LEEWAY_S + 5)
+    assert refusal(auth, live) == (401, 30)
