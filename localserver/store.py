@@ -8,6 +8,7 @@ survives `kill -9` and, with `synchronous=FULL`, a power cut. It knows nothing o
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import queue
 import sqlite3
@@ -245,19 +246,25 @@ class Store:
                     break
             stop = group[-1] is None
             self._commit(connection, [write for write in group if write is not None])
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        try:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:  # nothing is lost: the next start reads the log
+            log.warning("the log of database %s was not folded into it: %s", self.path, error)
         connection.close()
 
     def _commit(self, connection: Connection, group: list[_Write]) -> None:
         if not group:
             return
         try:
+            if connection.in_transaction:  # on a failing disk the last rollback failed, too
+                connection.execute("ROLLBACK")
             connection.execute("BEGIN IMMEDIATE")
             for write in group:
                 self._run(connection, write)
             connection.execute("COMMIT")
         except sqlite3.Error as error:  # the commit itself failed (disk full, I/O): nobody's write has happened
-            if connection.in_transaction:
+            # The writer must live on, whatever the disk does: without it every write would wait for ever.
+            with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
             refusal = self._refusal(error) or ApiError(500, 0, f"Database {self.path}: {error}")
             for write in group:

@@ -122,14 +122,17 @@ class Importer:
         return self.outcome
 
     def _require_same_server(self) -> None:
-        """Check that what the journal says to be there is there."""
+        """Check that the first thing that the journal says to be there is there."""
         for project in self._lines("project"):
             new = self._journal.ids.get(project["id"])
-            if new and not self._call("projects.get_all", id=[new], search_hidden=True)["projects"]:
+            if new is None:
+                continue
+            if not self._call("projects.get_all", id=[new], search_hidden=True)["projects"]:
                 raise UpkeepError(
                     f"{self._journal.path} tells of an import into another server: project {new} is not on "
                     f"{self._call.access.api}\nHint: remove that file to import everything anew"
                 )
+            return
 
     def _lines(self, kind: str) -> Iterator[dict[str, Any]]:
         with (self._folder / f"{kind}s.jsonl").open("rb") as file:

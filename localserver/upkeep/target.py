@@ -18,6 +18,9 @@ VERSION = "v2.23"
 """Old enough for every server of the last years."""
 
 TIMEOUT_S = 60.0
+UPLOAD_TIMEOUT_S = 900.0
+"""A server may need long to put a large file on its disk before it answers."""
+
 DEADLINE_S = 300.0
 """How long a call is repeated while the server does not answer, e.g. because it is being restarted."""
 
@@ -95,7 +98,9 @@ class Target:
         def send() -> dict[str, Any]:
             with source.open("rb") as file:
                 try:
-                    reply = self._http.post(f"{self.access.files}/", files={f"/{name}": (source.name, file)})
+                    reply = self._http.post(
+                        f"{self.access.files}/", files={f"/{name}": (source.name, file)}, timeout=UPLOAD_TIMEOUT_S
+                    )
                 except httpx.TransportError as error:
                     raise UnansweredError(f"{self.access.files} did not answer: {error}") from error
             if reply.status_code in BUSY:

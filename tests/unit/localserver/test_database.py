@@ -116,6 +116,25 @@ def test_a_full_disk_is_named_and_the_next_write_that_fits_works(tmp_path: Path)
         assert found == [True, False, True]
 
 
+def test_the_writer_outlives_a_disk_on_which_even_the_rollback_fails(tmp_path: Path) -> None:
+    path = tmp_path / "server.sqlite"
+    with opened(path) as store:
+        execute, failing = store._writing.execute, {"COMMIT", "ROLLBACK"}
+
+        def on_a_failing_disk(sql: str, *arguments: object) -> sqlite3.Cursor:
+            if sql in failing:
+                failing.discard(sql)
+                raise sqlite3.OperationalError("disk I/O error")
+            return execute(sql, *arguments)
+
+        store._writing.execute = on_a_failing_disk  # type: ignore[method-assign, assignment]
+        with pytest.raises(ApiError, match="disk I/O error"):
+            asyncio.run(asyncio.wait_for(store.write(lambda tx: put(tx, "lost")), 5))
+        asyncio.run(asyncio.wait_for(store.write(lambda tx: put(tx, "kept")), 5))
+        found = asyncio.run(store.read(lambda tx: [tx.get("task", id) is not None for id in ("lost", "kept")]))
+        assert found == [False, True]
+
+
 def test_a_lock_of_another_process_is_named_with_its_pid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 50)
     path = tmp_path / "server.sqlite"
