@@ -43,6 +43,14 @@ MAX_NAME = 4096
 OURS = frozenset({"@timestamp", "plot_len", "source_urls"})
 """Fields that the server adds; a sender's own are passed over."""
 
+KNOWN = {
+    type_: OURS
+    | {"type", "task", "metric", "variant", "iter", "timestamp", "allow_locked", content}
+    | ({"key"} if type_ == IMAGE else set())
+    for type_, content in CONTENT.items()
+}
+"""Fields that have a place of their own in the store, or none, by event type; all others are kept as they came."""
+
 UNKNOWN_WORKER = "<unknown>"
 MAX_SAMPLES = 6000
 DEFAULT_SAMPLES = 2000
@@ -94,10 +102,7 @@ def parse_event(raw: Data, worker: str, now_ms: int) -> Event:
         raise EventRefusedError("Event must have a 'task' field")
     if not isinstance(owner, str):
         raise invalid_owner(owner, is_model)
-    field = CONTENT[type_]
-    known = {"type", "task", "metric", "variant", "iter", "timestamp", "allow_locked", field, *OURS}
-    if type_ == IMAGE:
-        known.add("key")
+    field, known = CONTENT[type_], KNOWN[type_]
     extra = {name: value for name, value in raw.items() if name not in known}
     extra["model_event"] = is_model
     extra["worker"] = raw.get("worker") or worker or UNKNOWN_WORKER
@@ -180,7 +185,8 @@ def _json(what: str, value: Any) -> str:
 
 def _text(field: str, value: str) -> str:
     try:
-        value.encode()
+        if not value.isascii():
+            value.encode()
     except UnicodeEncodeError:
         raise EventRefusedError(f"Invalid {field} {_cut(value)!a} (not Unicode)") from None
     return value
@@ -189,13 +195,13 @@ def _text(field: str, value: str) -> str:
 def _name(field: str, value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, str):
+        if len(value) > MAX_NAME:
+            raise EventRefusedError(f"Invalid {field} {_cut(value)} (longer than {MAX_NAME} characters)")
+        return _text(field, value)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
-    if not isinstance(value, str):
-        raise EventRefusedError(f"Invalid {field} {_cut(value)} (a string is needed)")
-    if len(value) > MAX_NAME:
-        raise EventRefusedError(f"Invalid {field} {_cut(value)} (longer than {MAX_NAME} characters)")
-    return _text(field, value)
+    raise EventRefusedError(f"Invalid {field} {_cut(value)} (a string is needed)")
 
 
 def _integer(field: str, value: Any, low: int, high: int) -> int:

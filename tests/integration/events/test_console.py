@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -81,6 +82,58 @@ def test_the_old_console_scrolls(
 )
 def test_console_refusals(task: Reporter, request_: dict[str, Any], error: tuple[int, int]) -> None:
     assert task.refused("get_task_log", **request_) == error
+
+
+@pytest.mark.parametrize(
+    ("metrics", "found"),
+    [
+        ([{"metric": "met"}], ["m1", "m2"]),
+        ([{"metric": "met", "variants": ["b"]}], ["m2"]),
+        ([{"metric": ""}], ["plain"]),
+        ([{"metric": "none"}], []),
+        ([], ["plain", "m1", "m2"]),
+    ],
+)
+def test_the_console_of_some_metrics(task: Reporter, metrics: list[dict[str, Any]], found: list[str]) -> None:
+    line = {"type": "log", "timestamp": T0}
+    task.add(
+        line | {"msg": "plain"},
+        line | {"msg": "m1", "metric": "met", "variant": "a", "timestamp": T0 + 1},
+        line | {"msg": "m2", "metric": "met", "variant": "b", "timestamp": T0 + 2},
+    )
+    reply = task("get_task_log", metrics=metrics, order="asc")
+    assert (messages(reply), reply["total"]) == (found, len(found))
+    assert task.refused("get_task_log", metrics=["met"]) == (400, 12)
+
+
+@pytest.mark.parametrize(
+    ("request_", "deleted"),
+    [
+        ({}, 10),
+        ({"threshold_sec": 0}, 10),
+        ({"threshold_sec": -1}, 10),
+        ({"threshold_sec": 35}, 6),
+        ({"threshold_sec": 2**62}, 0),
+        ({"include_metrics": ["met"]}, 5),
+        ({"include_metrics": []}, 10),
+        ({"include_metrics": ["none"]}, 0),
+        ({"exclude_metrics": ["met"]}, 5),
+        ({"exclude_metrics": [""]}, 5),
+        ({"include_metrics": ["met"], "exclude_metrics": ["met"]}, 0),
+        ({"threshold_sec": 35, "include_metrics": ["met"]}, 3),
+    ],
+)
+def test_which_lines_are_cleared(task: Reporter, request_: dict[str, Any], deleted: int) -> None:
+    """Ten lines, ten seconds between two; the threshold counts back from now, not from the last line."""
+    now = int(time.time() * 1000)
+    lines = [{"type": "log", "timestamp": now - 10_000 * age, "metric": "met" if age % 2 else ""} for age in range(10)]
+    task.add(*lines)
+    assert task("clear_task_log", **request_) == {"deleted": deleted}
+    assert task("get_task_log")["total"] == 10 - deleted
+
+
+def test_a_threshold_is_a_number(task: Reporter) -> None:
+    assert task.refused("clear_task_log", threshold_sec="x") == (400, 12)
 
 
 def test_a_long_console_comes_whole(task: Reporter, api: ApiClient) -> None:

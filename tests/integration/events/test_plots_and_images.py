@@ -189,3 +189,50 @@ def test_samples_of_what_was_never_reported(plots: Reporter) -> None:
     assert plots.refused("next_debug_image_sample", scroll_id=nothing["scroll_id"]) == (400, 1104)
     assert plots.refused("get_plot_sample", metric="A", task=UNKNOWN) == (400, 101)
     assert plots.refused("get_debug_image_sample", metric="A", variant="a", model_events=True) == (400, 201)
+
+
+def test_images_of_recycled_files_are_left_out(task: Reporter, api: ApiClient) -> None:
+    """Per variant: an iteration stays listed while another variant still has an image of it."""
+    for iteration in range(8):
+        task.image("M", "a", iteration, f"a{iteration % 3}.png")
+        task.image("M", "b", iteration, f"b{iteration % 3}.png")
+    task.image("M", "c", 0, "c.png")
+    reply = api("events.debug_images", metrics=[{"task": task.id, "metric": "M"}], iters=20)
+    assert iterations(reply) == [(7, ["Ma7", "Mb7"]), (6, ["Ma6", "Mb6"]), (5, ["Ma5", "Mb5"]), (0, ["Mc0"])]
+    flat = task("debug_images", "v2.6", iters=20)
+    assert stops(flat["images"]) == ["Ma7", "Ma6", "Ma5", "Mb7", "Mb6", "Mb5", "Mc0"]
+
+
+def test_an_image_below_the_range_is_none(task: Reporter) -> None:
+    for iteration in range(8):
+        task.image("M", "a", iteration, f"a{iteration % 3}.png")
+    low = task("get_debug_image_sample", metric="M", variant="a", iteration=0)
+    assert (low["event"], low["min_iteration"], low["max_iteration"]) == (None, 5, 7)
+    high = task("get_debug_image_sample", metric="M", variant="a", iteration=99)
+    assert high["event"]["iter"] == 7
+
+
+def test_a_scroll_id_keeps_its_range_until_it_is_refreshed(task: Reporter) -> None:
+    for iteration in range(8):
+        task.image("M", "a", iteration, f"a{iteration % 3}.png")
+    request = {"metric": "M", "variant": "a"}
+    first = task("get_debug_image_sample", **request)
+    task.image("M", "a", 8, "a2.png")
+
+    def shown(**more: Any) -> tuple[int, int, int]:
+        reply = task("get_debug_image_sample", **request, scroll_id=first["scroll_id"], **more)
+        return reply["event"]["iter"], reply["min_iteration"], reply["max_iteration"]
+
+    assert shown() == (8, 5, 7)
+    assert shown(refresh=True) == (8, 6, 8)
+
+
+def test_many_tasks_at_once(plots: Reporter, api: ApiClient) -> None:
+    ids = [plots.id] * 101
+    assert api("events.get_multi_task_plots", tasks=ids)["returned"] == 2
+    assert api("events.get_multi_task_plots", tasks=ids, no_scroll=True)["scroll_id"] is None
+    assert api.send("events.get_multi_task_plots", tasks=[]).error[:2] == (400, 12)
+    assert api.send("events.get_multi_task_plots", tasks=ids, iters=0).error[:2] == (400, 12)
+    assert api.send("events.get_multi_task_plots", tasks=[*ids, UNKNOWN]).error[:2] == (400, 101)
+    entries = [{"task": plots.id, "metric": "A"}] * 101
+    assert len(api("events.plots", metrics=entries)["metrics"]) == 1

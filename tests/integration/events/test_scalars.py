@@ -101,6 +101,16 @@ def test_thinning_of_a_spike_and_of_gaps(task: Reporter, key: str) -> None:
     assert x_and_y(14) == (list(points), [float(i) for i in points])
 
 
+def test_each_variant_is_thinned_by_its_own_range_and_count(task: Reporter) -> None:
+    task.scalars("A", "V", {i: float(i) for i in range(100)})
+    task.scalars("A", "W", {50 * i: float(i) for i in range(100)}, start=0)
+    task.scalars("A", "X", {1000 * i: float(i) for i in range(9)}, start=0)
+    curves = task("scalar_metrics_iter_histogram", samples=10)["A"]
+    assert (curves["V"]["x"], curves["V"]["y"]) == ([*range(0, 100, 10)], [i + 4.5 for i in range(0, 100, 10)])
+    assert curves["W"]["x"] == [*range(0, 4951, 496)][:10]
+    assert curves["X"]["x"] == [1000 * i for i in range(9)]
+
+
 def test_empty_buckets_are_left_out(task: Reporter) -> None:
     task.scalars("loss", "train", {0: 1.0, 1: 3.0, 999_999: 5.0})
     curve = task("scalar_metrics_iter_histogram", samples=2)["loss"]["train"]

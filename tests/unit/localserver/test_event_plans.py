@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from localserver.endpoints import workers
+from localserver.endpoints import events_scalars, workers
 from localserver.events import curves, pages, samples, store
 from localserver.events.store import Series
 from localserver.rules.events import IMAGE, LOG, PLOT, SCALAR, SINGLE, Event, parse_event
@@ -113,3 +114,12 @@ def test_images_whose_file_was_written_again_are_passed_over(tx: Recorder) -> No
 def test_statistics_of_workers_are_found_by_index(tx: Recorder) -> None:
     plan = [row[3] for row in tx.rows(f"EXPLAIN QUERY PLAN SELECT 1 {workers.REPORTS}", ("[]", "cpu_usage", 0, 1))]
     assert any("worker_statistic_time (worker=? AND metric=? AND time>? AND time<?)" in step for step in plan), plan
+
+
+def test_the_curves_of_a_reply_share_its_points(tx: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events_scalars, "MAX_REPLY_POINTS", 40)
+    for variant in "abc":
+        store.write(tx, [event(SCALAR, at, value=1.0, variant=variant) for at in range(EVENTS)], 0)
+    call = SimpleNamespace(data={"samples": 1000})
+    found = [curve.x for curve in events_scalars._curves(call, tx, of(tx, SCALAR))]
+    assert found == [[*range(0, EVENTS, 4)]] * 4
