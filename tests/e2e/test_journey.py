@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from pipeline.machine import LOOPBACK, MachineSettings, processes
 from pipeline.machine.configuration import SERVER_VARIABLE
 from tests.e2e.cluster_cli import ClusterCli, go_task, stage, until
 from tests.e2e.deployer import CHART, ROOT
+from tests.ports import free_port_base
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2_400)]
 
@@ -58,19 +58,6 @@ class Person:
         self.environ |= dict(re.findall(r"export (\w+)=(\S+)", said))
 
 
-def free_base(address: str) -> int:
-    """Find a base whose three ports are free."""
-    for base in range(25_000, 60_000, 100):
-        try:
-            for offset in (8, 80, 81):
-                with socket.socket() as probe:
-                    probe.bind((address, base + offset))
-        except OSError:
-            continue
-        return base
-    raise AssertionError("no three free ports")
-
-
 def objects(cluster: ClusterCli, kinds: str) -> str:
     return cluster.kubectl("get", kinds, f"--namespace={NAMESPACE}", "--output=name")
 
@@ -87,7 +74,7 @@ def test_from_a_cluster_to_a_pipeline_in_pods_and_back(cluster_with_images: Clus
     found = re.search(r"task (server-up) -- (--host (\S+) --no-workers)", said)
     assert found, said
     assert found[3] not in LOOPBACK
-    person.environ["CLEARML_PODS_PORT_BASE"] = str(free_base(found[3]))
+    person.environ["CLEARML_PODS_PORT_BASE"] = str(free_port_base(found[3]))
     assert "running" in person.types("cluster-status", "--name", cluster.name)
 
     try:

@@ -11,7 +11,7 @@ from localserver.pytest_plugin import ClearmlServer
 from pipeline.machine.api import Access
 from tests.api_client import ApiClient
 from tests.integration.pipeline_cli import BATCH_ROWS, Done, PipelineCli, review_file
-from tests.integration.test_machine import free_base
+from tests.ports import free_port_base
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -88,7 +88,7 @@ def test_with_agents_the_lines_that_come_after_a_steps_end_are_waited_for(tmp_pa
     environ = {name: value for name, value in os.environ.items() if not name.startswith(foreign)} | {
         "HOME": str(tmp_path),
         "CLEARML_PODS_STATE": str(tmp_path / "state"),
-        "CLEARML_PODS_PORT_BASE": str(free_base()),
+        "CLEARML_PODS_PORT_BASE": str(free_port_base()),
     }
     cli = PipelineCli(environ, tmp_path)
     try:

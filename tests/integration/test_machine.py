@@ -22,6 +22,7 @@ import pytest
 from pipeline.machine import MachineSettings, processes, workers
 from pipeline.machine.api import Access, Api
 from pipeline.machine.configuration import SERVER_VARIABLE
+from tests.ports import free_port_base
 
 pytestmark = pytest.mark.integration
 
@@ -30,23 +31,10 @@ TASK_TIMEOUT_S = 120
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def free_base() -> int:
-    """Find a base whose three ports are free."""
-    for base in range(20000, 60000, 100):
-        try:
-            for offset in (8, 80, 81):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", base + offset))
-        except OSError:
-            continue
-        return base
-    raise AssertionError("no three free ports")
-
-
 @pytest.fixture(scope="module")
 def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     state = tmp_path_factory.mktemp("machine") / "state"
-    return {**os.environ, "CLEARML_PODS_STATE": str(state), "CLEARML_PODS_PORT_BASE": str(free_base())}
+    return {**os.environ, "CLEARML_PODS_STATE": str(state), "CLEARML_PODS_PORT_BASE": str(free_port_base())}
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +181,7 @@ def test_a_killed_server_comes_back_and_its_workers_with_it(server, up, settings
 
 
 def test_a_taken_port_is_named_with_its_owner_and_the_way_out(server, tmp_path):
-    base = free_base()
+    base = free_port_base()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", base + 80))
         taken.listen()
@@ -212,7 +200,7 @@ def test_a_folder_that_the_agent_refuses_is_named_before_anything_starts(server,
 
 
 def test_a_missing_agent_is_named_with_the_command_that_mends_it(server, tmp_path):
-    state, base = tmp_path / "other", str(free_base())
+    state, base = tmp_path / "other", str(free_port_base())
     changes = {"CLEARML_PODS_STATE": str(state), "CLEARML_PODS_PORT_BASE": base}
     done = server("up", CLEARML_PODS_AGENT_PYTHON=str(tmp_path / "no/python"), **changes)
     assert done.returncode == 35

@@ -16,7 +16,7 @@ from pipeline.machine import MachineSettings, status
 from pipeline.machine.api import Access
 from tests.api_client import ApiClient
 from tests.integration.pipeline_cli import BATCH_ROWS, PipelineCli, review_file
-from tests.integration.test_machine import free_base
+from tests.ports import free_port_base
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -31,7 +31,7 @@ def cli(tmp_path_factory):
     environ = {name: value for name, value in os.environ.items() if not name.startswith(foreign)} | {
         "HOME": str(folder),
         "CLEARML_PODS_STATE": str(folder / "state"),
-        "CLEARML_PODS_PORT_BASE": str(free_base()),
+        "CLEARML_PODS_PORT_BASE": str(free_port_base()),
     }
     cli = PipelineCli(environ, folder)
     csv = review_file(folder / "train.csv")
