@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import provenance
+from pipeline import interrupts, provenance
 from pipeline.clearml_server import CallRefusedError, ClearmlServer
 from pipeline.errors import PipelineError, RunError
 from pipeline.graph.definitions import PROJECT
@@ -148,7 +148,9 @@ def run_here(
         try:
             tail: deque[str] = deque(maxlen=TAIL_LINES)
             assert process.stdout is not None  # noqa: S101  # it is a pipe
+            interrupts.raise_if_asked()
             for line in process.stdout:
+                interrupts.raise_if_asked()
                 text = line.rstrip()
                 tail.append(text)
                 if text.startswith(MARK):

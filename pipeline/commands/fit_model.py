@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-from types import FrameType
 
 import click
 
+from pipeline import interrupts
 from pipeline.agent_values import AgentValues
 from pipeline.commands.connection import connect
 from pipeline.graph.parameters import help_text, parse_assignments
@@ -45,12 +44,9 @@ def fit_model(mode: str, assignments: tuple[str, ...], queue: str | None, timeou
     def say(text: str) -> None:
         click.echo(text, err=as_json)
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
     parameters = parse_assignments(PARAMETERS, assignments)
     queue = queue or AgentValues.load().queue
-    signal.signal(signal.SIGTERM, interrupt)
+    interrupts.listen()
     connection = connect(say)
     from pipeline.runs import fit_run
 

@@ -6,17 +6,16 @@ import contextlib
 import functools
 import json
 import os
-import signal
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.markup import escape
 
+from pipeline import interrupts
 from pipeline.commands.connection import Connection, connect
 from pipeline.commands.dataset import SAMPLE_BATCH_ROWS, SAMPLE_FILE, Bars, fetch_sample
 from pipeline.commands.dry_run import dry_run_of
@@ -101,7 +100,7 @@ def start(
         )
         if dry_run:
             return dry_run_of(settings_for(connect(lambda _: None)), console, as_json=as_json)
-    _interruptible()
+    interrupts.listen()
     try:
         return _checked_run(settings_for, console, follow=follow, report=report, as_json=as_json)
     except PipelineError as error:
@@ -157,15 +156,6 @@ def _checked_run(
     for warning in plan.warnings:
         console.print(f"[yellow]Warning:[/] {escape(warning)}", soft_wrap=True)
     return _run(connection, plan, console, began=began, follow=follow, report=report, as_json=as_json)
-
-
-def _interruptible() -> None:
-    """Let SIGTERM end the run as Ctrl-C does: in good order."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
 
 
 def _run(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 import click
 
+from pipeline import interrupts
 from pipeline.agent_values import AgentValues
 from pipeline.automation.schedule import CRON_HELP, DAYS, RETRAIN, SCHEDULE, workers_for_runs
 from pipeline.automation.services import Service
@@ -133,7 +132,7 @@ def _run(
     def say(text: str) -> None:
         click.echo(text, err=as_json)
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupts.listen()
     connection = connect(say)
     server = connection.server
     from pipeline import preflight
@@ -170,7 +169,3 @@ def _run(
     if as_json:
         click.echo(json.dumps({"status": "completed", "task_id": task}))
     return 0
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -13,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pipeline import interrupts
 from pipeline.agent_values import AgentValues
 from pipeline.automation.tune import PARAMETERS, SPACE, STRATEGIES, TUNE
 from pipeline.commands.connection import connect
@@ -72,7 +71,7 @@ def tune(
     def say(text: str) -> None:
         console.print(escape(text), soft_wrap=True)
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupts.listen()
     connection = connect(say)
     server = connection.server
     from pipeline import preflight
@@ -113,10 +112,6 @@ def tune(
     if as_json:
         click.echo(json.dumps(_document(search, values, trials)))
     return 0
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _table(trials: list[Trial], metric: str) -> Table:

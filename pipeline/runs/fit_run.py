@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline import interrupts
 from pipeline.clearml_server import ClearmlServer
 from pipeline.errors import PipelineError, RunError
 from pipeline.graph.parameters import ParameterValue
@@ -105,6 +106,7 @@ def run(
     """
     deadline = time.monotonic() + timeout_s
     try:
+        interrupts.raise_if_asked()
         if mode == IN_PROCESS:
             _run_here(server, task, deadline, environ, say)
         else:
@@ -185,6 +187,7 @@ def _follow(server: ClearmlServer, task: str, deadline: float, say: Callable[[st
     """Wait for the end of the task and print what it prints."""
     status = ""
     while status not in ENDED:
+        interrupts.raise_if_asked()
         found = server.tasks(["status", "status_reason"], id=[task])[0]
         if found["status"] != status:
             status = found["status"]

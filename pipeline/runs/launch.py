@@ -20,6 +20,7 @@ from pathlib import Path
 
 import psutil
 
+from pipeline import interrupts
 from pipeline.controllers.options import Launch
 from pipeline.errors import RunError
 from pipeline.machine import processes
@@ -80,6 +81,7 @@ class ControllerProcess:
             LaunchError: The process ended without one, or the deadline (monotonic) passed.
         """
         while not self._announce.exists():
+            interrupts.raise_if_asked()
             code = self._process.poll()
             if code is not None and not self._announce.exists():
                 raise LaunchError(f"the controller ended with exit code {code} before it had a task:\n{self.tail()}")

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from pipeline import run_records
+from pipeline import interrupts, run_records
 from pipeline.clearml_server import DATASET_TAG, FINAL, CallRefusedError, ClearmlServer, ServerUnreachableError
 from pipeline.errors import RunError
 from pipeline.graph.definitions import DATA_PREPARE, Definition
@@ -163,6 +163,7 @@ def _watch(
     left_since: float | None = None
     behind_since: float | None = None
     while True:
+        interrupts.raise_if_asked()
         try:
             state = fetch(server, run_id, settings.definition)
         except ServerUnreachableError as error:
