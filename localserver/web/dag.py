@@ -2,12 +2,14 @@
 
 The method is the usual one for layered graphs: longest path gives the layer, edges over several layers get a bend
 point in each, barycentre sweeps order the layers, and every layer is then moved towards its neighbours as far as the
-gap between boxes allows.
+gap between boxes allows. A drawing is made again for each look at a running pipeline, so its size has bounds: a graph
+with more edges than that is drawn without those that follow from others, and one with too many boxes not at all.
 """
 
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_right, insort
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -18,6 +20,11 @@ BEND_HEIGHT = 8.0
 
 MARGIN = 8.0
 SWEEPS = 12
+MAX_BOXES = 400
+"""Boxes of a drawing: more could not be made out by anybody."""
+
+MAX_SLOTS = 3000
+"""Boxes and bends of a drawing; above it, edges that follow from others are left out, and then all bends count."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,9 @@ class Layout:
     height: float
     boxes: list[Box]
     edges: list[Edge]
+    left_out: int = 0
+    """Edges that are not drawn, because longer ways say the same."""
+
     box_width: float = BOX_WIDTH
     box_height: float = BOX_HEIGHT
 
@@ -66,16 +76,26 @@ class _Slot:
         return BEND_HEIGHT if self.name is None else BOX_HEIGHT
 
 
-def layout(parents: Mapping[str, Sequence[str]]) -> Layout:
-    """Place every key of `parents` right of its parents.
+def layout(parents: Mapping[str, Sequence[str]]) -> Layout | None:
+    """Place every key of `parents` right of its parents; return None for a graph that is too large to be drawn.
 
     Parents that are not keys themselves are left out, and so is the last edge of a cycle: a page must be shown for
     any graph that a client stores.
     """
     if not parents:
         return Layout(0.0, 0.0, [], [])
+    if len(parents) > MAX_BOXES:
+        return None
     known = _acyclic(parents)
-    slots, chains = _slots(known)
+    depth = _depths(known)
+    left_out = 0
+    if _room(known, depth) > MAX_SLOTS:
+        reduced = _reduced(known, depth)
+        left_out = sum(map(len, known.values())) - sum(map(len, reduced.values()))
+        known = reduced
+        if _room(known, depth) > MAX_SLOTS:
+            return None
+    slots, chains = _slots(known, depth)
     layers: list[list[_Slot]] = [[] for _ in range(1 + max(slot.layer for slot in slots))]
     for slot in slots:
         layers[slot.layer].append(slot)
@@ -90,7 +110,7 @@ def layout(parents: Mapping[str, Sequence[str]]) -> Layout:
     edges = [Edge(source, target, _path(chain)) for (source, target), chain in chains.items()]
     width = _left(len(layers) - 1) + BOX_WIDTH + MARGIN
     height = max(slot.y + slot.height / 2 for slot in slots) + MARGIN
-    return Layout(width, round(height, 1), boxes, edges)
+    return Layout(width, round(height, 1), boxes, edges, left_out)
 
 
 def _acyclic(parents: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
@@ -115,7 +135,8 @@ def _acyclic(parents: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     return {name: result[name] for name in parents}
 
 
-def _slots(parents: dict[str, list[str]]) -> tuple[list[_Slot], dict[tuple[str, str], list[_Slot]]]:
+def _depths(parents: dict[str, list[str]]) -> dict[str, int]:
+    """Return the length of the longest way to each node: its layer."""
     depth: dict[str, int] = {}
     for start in parents:
         stack = [start]
@@ -127,6 +148,36 @@ def _slots(parents: dict[str, list[str]]) -> tuple[list[_Slot], dict[tuple[str, 
                 continue
             depth[name] = 1 + max((depth[parent] for parent in parents[name]), default=-1)
             stack.pop()
+    return depth
+
+
+def _room(parents: dict[str, list[str]], depth: dict[str, int]) -> int:
+    """Return how many boxes and bends a drawing has."""
+    return len(parents) + sum(depth[name] - depth[parent] for name, its in parents.items() for parent in its)
+
+
+def _reduced(parents: dict[str, list[str]], depth: dict[str, int]) -> dict[str, list[str]]:
+    """Return the graph without the edges that follow from others (a to c, where a to b and b to c are).
+
+    The ancestors of a node are the bits of a number, so that joining two sets of them is one operation.
+    """
+    bit = {name: 1 << number for number, name in enumerate(parents)}
+    above: dict[str, int] = {}
+    result: dict[str, list[str]] = {}
+    for name in sorted(parents, key=depth.__getitem__):
+        implied = 0
+        for parent in parents[name]:
+            implied |= above[parent]
+        above[name] = implied
+        for parent in parents[name]:
+            above[name] |= bit[parent]
+        result[name] = [parent for parent in parents[name] if not implied & bit[parent]]
+    return {name: result[name] for name in parents}
+
+
+def _slots(
+    parents: dict[str, list[str]], depth: dict[str, int]
+) -> tuple[list[_Slot], dict[tuple[str, str], list[_Slot]]]:
     nodes = {name: _Slot(name, depth[name]) for name in parents}
     slots = list(nodes.values())
     chains = {}
@@ -173,10 +224,13 @@ def _mean(values: Iterable[float], default: float) -> float:
 
 
 def _crossings(layers: list[list[_Slot]]) -> int:
+    """Count the pairs of neighbouring edges that cross: those whose ends lie the other way round than their starts."""
     count = 0
     for layer in layers[:-1]:
-        ends = [right.order for slot in layer for right in sorted(slot.after, key=lambda s: s.order)]
-        count += sum(1 for i, end in enumerate(ends) for later in ends[i + 1 :] if later < end)
+        passed: list[int] = []
+        for end in (right.order for slot in layer for right in sorted(slot.after, key=lambda s: s.order)):
+            count += len(passed) - bisect_right(passed, end)
+            insort(passed, end)
     return count
 
 

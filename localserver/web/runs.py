@@ -35,7 +35,9 @@ NODE = record(parents=texts, job_id=text, status=text, queue=text)
 STATUSES = frozenset({"pending", "queued", "running", "completed", "cached", "failed", "aborted", "skipped"})
 ENDED = frozenset({"completed", "cached", "failed", "aborted", "skipped"})
 STEP_FIELDS = ["name", "status", "parent", "created", "started", "completed", "status_changed", "status_reason",
-               "status_message", "last_worker", "execution.queue", "project", "type"]  # fmt: skip
+               "status_message", "last_worker", "execution.queue", "project", "type", "system_tags"]  # fmt: skip
+GRAPH_FIELDS = ["status", "runtime", "configuration.Pipeline"]
+"""What `step_ids` reads."""
 
 
 @dataclass(frozen=True)

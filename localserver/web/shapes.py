@@ -7,12 +7,16 @@ and templates never meet a type that they did not ask for, and one odd task cann
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable
 from typing import Any
 
 Shape = Callable[[Any], Any]
+
+MAX_ITEMS = 5_000
+"""Items of a list or an object that a page shows, where its shape says nothing else."""
 
 MAX_JSON = 4 * 2**20
 """Longest JSON text that is read for a page: reading keeps the interpreter from everybody else meanwhile."""
@@ -51,14 +55,40 @@ def as_it_is(value: Any) -> Any:
     return value
 
 
-def list_of(shape: Shape) -> Shape:
-    """Return the shape of a list; anything else is an empty one."""
-    return lambda value: [shape(item) for item in value] if isinstance(value, list) else []
+class Items(list[Any]):
+    """A list that tells how many of its items were left out."""
+
+    left_out = 0
 
 
-def map_of(shape: Shape) -> Shape:
-    """Return the shape of an object with any names; anything else is an empty one."""
-    return lambda value: {name: shape(item) for name, item in value.items()} if isinstance(value, dict) else {}
+class Fields(dict[str, Any]):
+    """An object that tells how many of its fields were left out."""
+
+    left_out = 0
+
+
+def list_of(shape: Shape, most: int = MAX_ITEMS) -> Shape:
+    """Return the shape of a list of at most so many items; anything else is an empty one."""
+
+    def shaped(value: Any) -> Items:
+        given = value if isinstance(value, list) else []
+        items = Items(shape(item) for item in given[:most])
+        items.left_out = len(given) - len(items)
+        return items
+
+    return shaped
+
+
+def map_of(shape: Shape, most: int = MAX_ITEMS) -> Shape:
+    """Return the shape of an object with any names, at most so many; anything else is an empty one."""
+
+    def shaped(value: Any) -> Fields:
+        given = value if isinstance(value, dict) else {}
+        fields = Fields((name, shape(given[name])) for name in itertools.islice(given, most))
+        fields.left_out = len(given) - len(fields)
+        return fields
+
+    return shaped
 
 
 def record(**fields: Shape) -> Shape:
@@ -71,8 +101,20 @@ def record(**fields: Shape) -> Shape:
     return shaped
 
 
+def cut_to(most: int) -> Shape:
+    """Return the shape of a text of at most so many characters."""
+
+    def shaped(value: Any) -> str:
+        whole = text(value)
+        return whole if len(whole) <= most else f"{whole[:most]}…"
+
+    return shaped
+
+
+line, passage = cut_to(2_000), cut_to(50_000)
 texts = list_of(text)
-_named = record(id=text, name=text)
+lines = list_of(line, 200)
+_named = record(id=text, name=line)
 
 
 def reference(value: Any) -> dict[str, str]:
@@ -83,7 +125,8 @@ def reference(value: Any) -> dict[str, str]:
 
 def values(shape: Shape) -> Shape:
     """Return the shape of a list that some clients store as an object of its items."""
-    return lambda value: list_of(shape)(list(value.values()) if isinstance(value, dict) else value)
+    items = list_of(shape)
+    return lambda value: items(list(value.values()) if isinstance(value, dict) else value)
 
 
 def read_json(stored: str) -> Any:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from starlette.responses import Response
 
 from localserver.errors import ApiError
 from localserver.web import runs
 from localserver.web.site import Json, Visit
+from localserver.web.text import visible
 from localserver.web.views.actions import queue_of
 from localserver.web.views.lists import find_queues, find_tasks
 from localserver.web.views.tasks import load
@@ -18,6 +21,13 @@ from localserver.web.views.tasks import load
 MAIN_SECTION = "Args"
 LEFT_OUT = ("properties",)
 """Sections that describe a task instead of steering it."""
+
+RUN_NUMBER = re.compile(r" #([0-9]{1,9})$")
+MAX_EDITED = 10_000
+"""Parameters of a form."""
+
+MAX_FIELD = 100_000
+"""Characters of a parameter that can be edited in a form."""
 
 TRUE = frozenset({"true", "1", "yes", "on"})
 FALSE = frozenset({"false", "0", "no", "off", ""})
@@ -34,17 +44,20 @@ class Parameter:
     description: str = ""
     error: str = ""
 
+    changed: bool = False
+    """Whether the form holds another value than the task."""
+
     @property
     def key(self) -> str:
-        """The field's name in the form."""
-        return f"{self.section}/{self.name}"
+        """The field's name in the form: no two parameters share it, and browsers send it as it is."""
+        return f"{quote(self.section, safe=' ')}/{quote(self.name, safe=' ')}"
 
     @property
     def kind(self) -> str:
         """How the field is edited: `bool`, `int`, `float`, `lines` or `text`."""
         if self.type in ("bool", "int", "float"):
             return self.type
-        return "lines" if "\n" in self.value or len(self.value) > 120 else "text"
+        return "lines" if "\n" in self.value or "\r" in self.value or len(self.value) > 120 else "text"
 
     def check(self) -> None:
         """Set `error` where the value is not of the parameter's type."""
@@ -61,27 +74,32 @@ class Parameter:
 
 
 def parameters_of(task: Json) -> list[Parameter]:
-    """Return a task's parameters, the main section first."""
-    found = []
+    """Return a task's parameters, the main section first; of very many the first, the copy keeps the others too."""
+    found: list[Parameter] = []
     sections = task.get("hyperparams") or {}
     for section in sorted(sections, key=lambda name: (name != MAIN_SECTION, name)):
         if section in LEFT_OUT:
             continue
-        for name, item in sections[section].items():
+        for name, item in itertools.islice(sections[section].items(), MAX_EDITED - len(found)):
             value = "" if item.get("value") is None else str(item["value"])
-            found.append(Parameter(section, name, value, item.get("type") or "", item.get("description") or ""))
+            if len(value) <= MAX_FIELD:
+                found.append(Parameter(section, name, value, item.get("type") or "", item.get("description") or ""))
     return found
 
 
 def filled(parameters: list[Parameter], form: dict[str, str]) -> list[Parameter]:
-    """Return the parameters with the form's values, checked."""
+    """Return the parameters with the form's values; those that differ from the task's are checked."""
     for parameter in parameters:
         value = form.get(parameter.key)
-        if isinstance(value, str):
-            # Browsers send line ends as CR LF.
-            parameter.value = value.replace("\r\n", "\n")
-        parameter.check()
+        if value is not None and _as_sent(value) != _as_sent(parameter.value):
+            parameter.value, parameter.changed = _as_sent(value), True
+            parameter.check()
     return parameters
+
+
+def _as_sent(value: str) -> str:
+    """Return a value as it comes back from a form that nobody has touched, line ends in one form."""
+    return visible(value.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def form(visit: Visit) -> Response:
@@ -114,7 +132,7 @@ def launch(visit: Visit) -> Response:
 
 
 def _edit_and_enqueue(visit: Visit, id_: str, parameters: list[Parameter], queue: str) -> None:
-    if parameters:
+    if changed := [parameter for parameter in parameters if parameter.changed]:
         items = [
             {
                 "section": parameter.section,
@@ -123,7 +141,7 @@ def _edit_and_enqueue(visit: Visit, id_: str, parameters: list[Parameter], queue
                 "type": parameter.type,
                 "description": parameter.description,
             }
-            for parameter in parameters
+            for parameter in changed
         ]
         visit.call("tasks.edit_hyper_params", {"task": id_, "hyperparams": items})
     visit.call("tasks.enqueue", {"task": id_, "queue": queue, "status_reason": "new run from the web page"})
@@ -141,14 +159,17 @@ def _show(
     problem: str = "",
 ) -> Response:
     pipeline = runs.is_pipeline(task)
-    main = [p for p in parameters if p.section == MAIN_SECTION or not pipeline]
+    main = [parameter for parameter in parameters if parameter.section == MAIN_SECTION or not pipeline]
+    advanced = [parameter for parameter in parameters if pipeline and parameter.section != MAIN_SECTION]
     return visit.render(
         "run_form.html",
         code=code,
         task=task,
         pipeline=pipeline,
         main=main,
-        advanced=[parameter for parameter in parameters if parameter not in main],
+        advanced=advanced,
+        left_out=sum(len(items) + items.left_out for name, items in task["hyperparams"].items() if name not in LEFT_OUT)
+        - len(parameters),
         queues=queues,
         queue=queue,
         name=name,
@@ -158,10 +179,10 @@ def _show(
 
 def _next_name(visit: Visit, task: Json) -> str:
     """Return the task's name with the next free run number, as the SDK numbers runs."""
-    base = re.sub(r" #\d+$", "", task["name"])
-    query: Json = {"name": rf"^{re.escape(base)}( #\d+)?$", "order_by": ["-created"]}
+    base = RUN_NUMBER.sub("", task["name"])
+    query: Json = {"name": rf"^{re.escape(base)}( #[0-9]+)?$", "order_by": ["-created"]}
     if project := task["project"]["id"]:
         query["project"] = [project]
     found = find_tasks(visit, query, size=500, fields=["name"])
-    numbers = [int(match[1]) for other in found if (match := re.search(r" #(\d+)$", other["name"]))]
+    numbers = [int(match[1]) for other in found if (match := RUN_NUMBER.search(other["name"]))]
     return f"{base} #{max([len(found), *numbers]) + 1}"

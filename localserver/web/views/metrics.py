@@ -16,8 +16,7 @@ from localserver.errors import ApiError
 from localserver.web import ansi, text
 from localserver.web.gate import page_policy
 from localserver.web.site import MAX_PAGE, Json, Visit
-from localserver.web.text import LIVE
-from localserver.web.views.tasks import load, render_tab
+from localserver.web.views.tasks import is_live, load, render_tab
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def console_lines(visit: Visit) -> Response:
     if len(events) >= MORE.events and after:
         # The overlap alone fills the answer: without it, so that the reader gets on.
         events = _log(visit, batch_size=MORE.events, navigate_earlier=False, from_timestamp=after - 1)["events"]
-    return visit.json({"lines": _lines(events, MORE, whole), "live": task["status"] in LIVE})
+    return visit.json({"lines": _lines(events, MORE, whole), "live": is_live(visit, task)})
 
 
 def console_text(visit: Visit) -> Response:
@@ -117,7 +116,7 @@ def scalars_data(visit: Visit) -> Response:
             # Machine monitoring comes last: people look for their own curves.
             "metrics": dict(sorted(curves.items(), key=lambda item: (item[0].startswith(":monitor"), item[0]))),
             "singles": next((item["values"] for item in singles["tasks"]), []),
-            "live": task["status"] in LIVE,
+            "live": is_live(visit, task),
         }
     )
 

@@ -11,7 +11,7 @@ from localserver.errors import ApiError
 from localserver.web import dag, runs
 from localserver.web.shapes import map_of, number, read_json, record, text, texts
 from localserver.web.site import MAX_PAGE, Json, Visit
-from localserver.web.text import LIVE, size
+from localserver.web.text import LIVE, pretty, size
 from localserver.web.views.lists import TASK_ROW, find_tasks
 
 HEADER = [*TASK_ROW, "parent.name", "runtime", "comment"]
@@ -27,11 +27,22 @@ TABS = {
     "artifacts": "Artifacts",
 }
 FILES_PER_PAGE = 500
+MAX_INNER = 5
+"""Pipelines within pipelines that are looked at."""
+
+MAX_STEPS = 1000
+"""Tasks of a run's steps that are looked at."""
+
+LISTED_STEPS = 500
+LISTED_FIRST = {status: place for place, status in enumerate(("running", "failed", "aborted", "queued", "pending"))}
 DRAWN = 24
 """Versions of which the lineage is drawn; more would be a wall."""
 STRUCT = map_of(record(job_id=text, name=text, version=text, status=text, job_size=number, parents=texts))
 MAX_VALUE = 200_000
 """Longest configuration text that a page shows."""
+
+MAX_CONFIGURATION = 4 * MAX_VALUE
+"""Characters of all configuration texts that a page shows."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,30 @@ def tabs_of(task: Json) -> dict[str, str]:
     return {name: title for name, title in TABS.items() if name not in left_out}
 
 
+def is_live(visit: Visit, task: Json) -> bool:
+    """Return whether a task's pages will change: it is not done, or a step of its run or of an inner run's is not."""
+    if task["status"] in LIVE:
+        return True
+    front, seen = ([task["id"]] if runs.is_pipeline(task) else []), {task["id"]}
+    for _ in range(MAX_INNER):
+        if not front:
+            break
+        named = [
+            id_
+            for controller in find_tasks(visit, {"id": front}, size=MAX_STEPS, fields=runs.GRAPH_FIELDS)
+            for id_ in runs.step_ids(controller)
+        ]
+        steps = find_tasks(visit, {"parent": front}, size=MAX_STEPS, fields=runs.STEP_FIELDS)
+        missing = [id_ for id_ in named if id_ not in {step["id"] for step in steps}][:MAX_STEPS]
+        if missing:
+            steps += find_tasks(visit, {"id": missing}, size=MAX_STEPS, fields=runs.STEP_FIELDS)
+        if any(step["status"] in LIVE for step in steps):
+            return True
+        front = [step["id"] for step in steps if runs.is_pipeline(step) and step["id"] not in seen]
+        seen.update(front)
+    return False
+
+
 def render_tab(visit: Visit, task: Json, tab: str, **values: Any) -> Response:
     """Return the task page with one tab open."""
     return visit.render(
@@ -77,7 +112,7 @@ def render_tab(visit: Visit, task: Json, tab: str, **values: Any) -> Response:
         tab=tab,
         tabs=tabs_of(task),
         section="/pipelines" if runs.is_pipeline(task) else "/datasets" if is_dataset(task) else "/projects",
-        live=values.pop("live", task["status"] in LIVE),
+        live=is_live(visit, task),
         **values,
     )
 
@@ -108,9 +143,20 @@ def parameters(visit: Visit) -> Response:
         task,
         "parameters",
         sections=sorted((task.get("hyperparams") or {}).items(), key=lambda item: (item[0] != "Args", item[0])),
-        configuration=sorted((task.get("configuration") or {}).items()),
-        max_value=MAX_VALUE,
+        configuration=shown_configuration(task),
     )
+
+
+def shown_configuration(task: Json) -> list[tuple[str, Json]]:
+    """Return the configuration objects with the text to be shown: indented, cut where there is no more room."""
+    found, room = [], MAX_CONFIGURATION
+    for name, item in sorted(task["configuration"].items()):
+        value = item["value"]
+        shown = value if len(value) > MAX_VALUE else pretty(value)
+        shown = shown[: min(MAX_VALUE, room)]
+        room -= len(shown)
+        found.append((name, item | {"shown": shown, "cut": len(shown) < len(value)}))
+    return found
 
 
 def artifacts(visit: Visit) -> Response:
@@ -122,12 +168,13 @@ def artifacts(visit: Visit) -> Response:
     if ids:
         query = {"id": ids, "only_fields": ["name", "uri", "framework", "ready"], "page": 0, "page_size": 500}
         details = {model["id"]: model for model in visit.call("models.get_all_ex", query)["models"]}
-    found = (task.get("execution") or {}).get("artifacts") or []
+    found = task["execution"]["artifacts"]
+    found.sort(key=lambda artifact: (artifact["mode"] != "input", artifact["key"]))
     return render_tab(
         visit,
         task,
         "artifacts",
-        artifacts=sorted(found, key=lambda artifact: (artifact.get("mode") != "input", artifact.get("key", ""))),
+        artifacts=found,
         models=models,
         details=details,
         model_id=lambda item: item["model"]["id"],
@@ -138,8 +185,8 @@ def pipeline(visit: Visit) -> Response:
     """Show a pipeline run as a graph of its steps, with their times and the run's parameters."""
     task = load(visit, ["configuration.Pipeline", "hyperparams"])
     ids = runs.step_ids(task)
-    own = find_tasks(visit, {"parent": [task["id"]]}, size=1000, fields=runs.STEP_FIELDS)
-    named = find_tasks(visit, {"id": ids}, size=1000, fields=runs.STEP_FIELDS) if ids else []
+    own = find_tasks(visit, {"parent": [task["id"]]}, size=MAX_STEPS, fields=runs.STEP_FIELDS)
+    named = find_tasks(visit, {"id": ids[:MAX_STEPS]}, size=MAX_STEPS, fields=runs.STEP_FIELDS) if ids else []
     queues = visit.call("queues.get_all", {"only_fields": ["id", "name"], "search_hidden": True})
     run = runs.read_run(task, [*own, *named])
     shown = {step.task_id for step in run.steps}
@@ -150,6 +197,7 @@ def pipeline(visit: Visit) -> Response:
         run=run,
         queues={queue["id"]: queue["name"] for queue in queues["queues"]},
         steps={step.name: step for step in run.steps},
+        listed=listed(run.steps),
         drawing=dag.layout({step.name: step.parents for step in run.steps}),
         others=[child for child in own if child["id"] not in shown],
         sections=[item for item in sorted((task.get("hyperparams") or {}).items()) if item[0] != "properties"],
@@ -181,6 +229,13 @@ def dataset(visit: Visit) -> Response:
         parents=parents,
         drawing=dag.layout({id_: version["parents"] for id_, version in nearest(versions, [task["id"]]).items()}),
     )
+
+
+def listed(steps: list[runs.Step]) -> list[runs.Step]:
+    """Return the steps that the table shows; of too many those that are not done with come first."""
+    if len(steps) <= LISTED_STEPS:
+        return steps
+    return sorted(steps, key=lambda step: LISTED_FIRST.get(step.status, len(LISTED_FIRST)))[:LISTED_STEPS]
 
 
 def read_files(text: str) -> list[DatasetFile]:

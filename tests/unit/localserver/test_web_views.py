@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from localserver.web import text
 from localserver.web.site import json_script, plotly_script
 from localserver.web.views import actions, launch, metrics
 from localserver.web.views.datasets import title as dataset_title
@@ -63,6 +64,25 @@ def test_the_form_fills_parameters_by_section_and_name() -> None:
         ("Args", "n", "a\nb", ""),
         ("pipeline", "default_queue", "default", ""),
     ]
+
+
+def test_a_form_keeps_what_nobody_touched_and_tells_every_parameter_apart() -> None:
+    values = {"a\r\nb": "1", "cc": "x\r\ny", "d": "\x01\x00", 'q"%\\\n': "\u00e9e\u0301", "n": "5000" * 2000}
+    items = {name: {"value": value, "type": "str"} for name, value in values.items()}
+    task = {"hyperparams": {"a/b": {"c": {"value": "1", "type": "int"}}, "a": {"b/c": {"value": "2"}, **items}}}
+    parameters = launch.parameters_of(task)
+    assert len({parameter.key for parameter in parameters}) == 7
+    assert all(parameter.key.isascii() and parameter.key.isprintable() for parameter in parameters)
+    sent = {parameter.key: text.visible(parameter.value).replace("\r\n", "\n") for parameter in parameters}
+    assert not any(parameter.changed for parameter in launch.filled(parameters, sent))
+    assert {parameter.name: parameter.value for parameter in parameters if parameter.name in values} == values
+    changed = launch.filled(parameters, sent | {parameters[-1].key: "many"})
+    assert [(p.name, p.error) for p in changed if p.changed] == [("c", "'many' is not of type int")]
+
+
+def test_of_very_many_parameters_the_first_are_in_the_form() -> None:
+    items = {f"p{i}": {"value": "x"} for i in range(30_000)} | {"long": {"value": "x" * 10**6}}
+    assert len(launch.parameters_of({"hyperparams": {"Args": items}})) == launch.MAX_EDITED
 
 
 @pytest.mark.parametrize(
