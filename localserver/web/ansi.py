@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from markupsafe import Markup, escape
@@ -37,10 +38,10 @@ class Style(NamedTuple):
     bold: bool = False
     colour: str = ""
 
-    @property
-    def classes(self) -> str:
-        """The style sheet's names for it."""
-        return " ".join(filter(None, ("a-bold" if self.bold else "", self.colour)))
+    def around(self, html: str) -> str:
+        """Return HTML in this style."""
+        classes = " ".join(filter(None, ("a-bold" if self.bold else "", self.colour)))
+        return f'<span class="{classes}">{html}</span>' if classes and html else html
 
 
 def to_lines(text: str, whole: str = "") -> list[Markup]:
@@ -57,8 +58,8 @@ def to_lines(text: str, whole: str = "") -> list[Markup]:
         shown = line[:LONGEST_LINE]
         html: list[str] = []
         for part, its_style in _parts(shown, style):
-            linked, style = _linked(part), its_style
-            html.append(f'<span class="{style.classes}">{linked}</span>' if style.classes else linked)
+            html.append(its_style.around(_linked(part)))
+            style = its_style
         if left := len(line) - len(shown):
             html.append(str(Markup('<a class="cut" href="{}">… {:,} more characters</a>').format(whole, left)))
         lines.append(Markup("".join(html)))  # noqa: S704  made of escaped parts
@@ -88,6 +89,8 @@ def _parts(text: str, style: Style) -> Iterator[tuple[str, Style]]:
 
 
 def _linked(text: str) -> str:
+    if "://" not in text:
+        return escape(text)
     parts, position = [], 0
     for match in ADDRESS.finditer(text):
         address = match[0].rstrip(AFTER_ADDRESS)
@@ -98,6 +101,7 @@ def _linked(text: str) -> str:
     return "".join(parts)
 
 
+@lru_cache(maxsize=256)
 def _after(codes: str, style: Style) -> Style:
     """Return the style that holds after a colour sequence; numbers that no terminal knows change nothing."""
     numbers = iter([int(code) if CODE.fullmatch(code) else -1 if code else 0 for code in codes.split(";")])

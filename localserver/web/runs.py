@@ -7,6 +7,7 @@ the graph of the run it was cloned from, with that run's task ids: these count o
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,6 +34,7 @@ OF_TASK = {
 }
 NODE = record(parents=texts, job_id=text, status=text, queue=text)
 STATUSES = frozenset({"pending", "queued", "running", "completed", "cached", "failed", "aborted", "skipped"})
+MAX_NODES = 5_000
 ENDED = frozenset({"completed", "cached", "failed", "aborted", "skipped"})
 STEP_FIELDS = ["name", "status", "parent", "created", "started", "completed", "status_changed", "status_reason",
                "status_message", "last_worker", "execution.queue", "project", "type", "system_tags"]  # fmt: skip
@@ -100,7 +102,7 @@ class Run:
         return sum(step.status in ENDED for step in self.steps)
 
 
-UNREAD = Run([], True, "The graphs of the runs above are so large that this one was not read; its own page shows it.")
+UNREAD = Run([], True, "The graph is too large to be read for a list; the run's own page shows it.")
 
 
 def is_pipeline(task: Json) -> bool:
@@ -136,7 +138,9 @@ def read_graph(task: Json) -> Graph:
         return Graph({}, "The stored graph cannot be read.")
     odd = next((name for name, node in found.items() if not _is_node(node)), None)
     problem = "" if odd is None else f"The stored graph is not as the SDK writes it, e.g. the step {odd[:80]!r}."
-    return Graph({name: NODE(node) for name, node in found.items()}, problem)
+    if len(found) > MAX_NODES:
+        problem = f"The stored graph has {len(found):,} steps, of which the first {MAX_NODES:,} are shown."
+    return Graph({name: NODE(found[name]) for name in itertools.islice(found, MAX_NODES)}, problem)
 
 
 def _is_node(node: Any) -> bool:

@@ -13,12 +13,14 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import orjson
+
 Shape = Callable[[Any], Any]
 
 MAX_ITEMS = 5_000
 """Items of a list or an object that a page shows, where its shape says nothing else."""
 
-MAX_JSON = 4 * 2**20
+MAX_JSON = 2 * 2**20
 """Longest JSON text that is read for a page: reading keeps the interpreter from everybody else meanwhile."""
 
 
@@ -133,6 +135,10 @@ def read_json(stored: str) -> Any:
     """Return what a text holds as JSON; None where it is none, or too long or too deeply nested to be read."""
     if len(stored) > MAX_JSON:
         return None
+    try:
+        return orjson.loads(stored)
+    except orjson.JSONDecodeError:  # or what only Python reads: NaN, half a surrogate pair, very large numbers
+        pass
     try:
         return json.loads(stored)
     except (ValueError, RecursionError):

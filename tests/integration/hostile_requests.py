@@ -35,7 +35,7 @@ class World:
 
     def task(self, name: str = "hostile", **fields: Any) -> str:
         """Make a task and return its id."""
-        return str(self.api("tasks.create", name=name, type="testing", **fields)["id"])
+        return str(self.api("tasks.create", name=name, **({"type": "testing"} | fields))["id"])
 
     def report(self, events: list[dict[str, Any]]) -> None:
         """Report events as the SDK does."""
@@ -192,3 +192,78 @@ def unread_downloads(world: World) -> None:
         )
         for _ in range(150):
             opened.enter_context(client.stream("GET", f"{world.server.files_url}/large"))
+
+
+def read(world: World, *paths: str) -> None:
+    """Ask for pages."""
+    for path in paths:
+        world.web.get(path)
+
+
+def controller(world: World, graph: object) -> str:
+    """Make a pipeline's controller whose stored graph is this."""
+    stored = {"name": "Pipeline", "value": graph if isinstance(graph, str) else json.dumps(graph)}
+    return world.task(type="controller", system_tags=["pipeline"], configuration={"Pipeline": stored})
+
+
+def waiting_for(count: int, most: int) -> dict[str, object]:
+    """Return the graph of steps that each wait for the ones before them."""
+    return {f"s{i}": {"parents": [f"s{j}" for j in range(max(0, i - most), i)]} for i in range(count)}
+
+
+@hostile("consoles with lines of a megabyte and of codes alone")
+def long_console_lines(world: World) -> None:
+    units = ["y", "\x1b[1m", "\x1b[;", "\x1b]", "a\r", "http://", "<", "\n"]
+    task = world.task()
+    world.report([{"type": "log", "task": task, "msg": unit * (1_000_000 // len(unit))} for unit in units])
+    world.report([{"type": "log", "task": task, "msg": "\x1b[31ma\x1b[0mb" * 900} for _ in range(500)])
+    read(world, *(f"/tasks/{task}/console{rest}" for rest in ("", "/lines?after=1", "/lines?before=9999999999999")))
+    read(world, f"/tasks/{task}/console/text")
+
+
+@hostile("graphs of up to 1,500 steps that wait for all before them")
+def large_graphs(world: World) -> None:
+    tasks = [controller(world, waiting_for(*size)) for size in ((40, 40), (200, 40), (400, 40), (1500, 40))]
+    read(world, *(f"/tasks/{task}/pipeline" for task in tasks), "/", "/pipelines")
+
+
+@hostile("a graph that is nested without end, and one of 5 MB")
+def odd_graphs(world: World) -> None:
+    tasks = [controller(world, {"a": {"parents": 1}}), controller(world, "[" * 2_000_000)]
+    tasks.append(controller(world, {f"s{i}": {"parents": []} for i in range(150_000)}))
+    read(world, *(f"/tasks/{task}/pipeline" for task in tasks), "/", "/pipelines")
+
+
+@hostile("a task with 15,000 parameters and 5,000 tags")
+def many_parameters(world: World) -> None:
+    parameters = {f"p{n}": {"section": "Args", "name": f"p{n}", "value": "1", "type": "int"} for n in range(15_000)}
+    task = world.task(hyperparams={"Args": parameters}, tags=[f"tag {n}" for n in range(5000)])
+    read(world, f"/tasks/{task}/run", f"/tasks/{task}/parameters", "/projects/*")
+    fields = {f"Args/p{n}": "2" for n in range(10_000)}
+    headers = {"Sec-Fetch-Site": "same-origin"}
+    world.web.post(f"/tasks/{task}/run", data=fields | {"name": "many parameters", "queue": "none"}, headers=headers)
+    world.web.post(f"/tasks/{task}/run", content="a&" * 2_000_000, headers=headers)
+
+
+@hostile("figures of 5 MB")
+def large_figures(world: World) -> None:
+    task = world.task()
+    figure = json.dumps({"data": [{"type": "scattergl", "y": [0.123456789] * 400_000}], "layout": {}})
+    for number in range(4):
+        world.report(
+            [{"type": "plot", "task": task, "metric": "m", "variant": str(number), "iter": 0, "plot_str": figure}]
+        )
+    read(world, f"/tasks/{task}/plots")
+
+
+@hostile("a dataset of 300,000 files")
+def many_files(world: World) -> None:
+    listing = "File Name, File Size, Hash\n" + "".join(f"file {n}.csv, {n}, abcdef\n" for n in range(300_000))
+    versions = {str(n): {"job_id": str(n), "parents": [str(n - 1)] if n else []} for n in range(5000)}
+    stored = {"Dataset Content": listing, "Dataset Struct": json.dumps(versions)}
+    task = world.task(
+        type="data_processing",
+        system_tags=["dataset"],
+        configuration={name: {"name": name, "value": value} for name, value in stored.items()},
+    )
+    read(world, f"/tasks/{task}/dataset", f"/tasks/{task}/dataset?q=9", f"/tasks/{task}/parameters")

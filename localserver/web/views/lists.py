@@ -22,8 +22,8 @@ CONTROLLERS: Json = {
 }
 """The tasks that are pipeline runs, newest first."""
 
-MAX_GRAPHS = 16 * 2**20
-"""Characters of stored graphs that one list reads."""
+MAX_GRAPH, MAX_GRAPHS = 300_000, 4_000_000
+"""Characters of one stored graph, and of all of them, that a list reads: lists look again every two seconds."""
 
 WORKER_QUIET_S = 90.0
 """A worker that has not called for this long is probably gone: agents call every few seconds."""
@@ -70,9 +70,12 @@ def find_runs(visit: Visit, query: Json, *, size: int) -> list[tuple[Json, Run]]
         children.setdefault(child["parent"]["id"], []).append(child)
     found, room = [], MAX_GRAPHS
     for task in controllers:
-        room -= len(runs.stored_graph(task))
-        run = runs.read_run(task, children.get(task["id"], [])) if room >= 0 else runs.UNREAD
-        found.append((task, run))
+        length = len(runs.stored_graph(task))
+        if length > min(room, MAX_GRAPH):
+            found.append((task, runs.UNREAD))
+            continue
+        room -= length
+        found.append((task, runs.read_run(task, children.get(task["id"], []))))
     return found
 
 

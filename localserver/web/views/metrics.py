@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 from urllib.parse import quote
 
-import orjson
 from markupsafe import Markup
 from starlette.responses import Response, StreamingResponse
 
 from localserver.errors import ApiError
 from localserver.web import ansi, text
 from localserver.web.gate import page_policy
+from localserver.web.shapes import MAX_JSON, line, list_of, read_json, record
 from localserver.web.site import MAX_PAGE, Json, Visit
 from localserver.web.views.tasks import is_live, load, render_tab
 
@@ -31,13 +31,17 @@ class Room:
 TAIL = Room(1000, 2000, 10**6)
 """Shown at first; an event may be many lines."""
 
-MORE = Room(4000, 10_000, 5 * 10**6)
+MORE = Room(4000, 10_000, 2 * 10**6)
 """What one look further brings."""
 
 OVERLAP_MS = 10_000
 """How far back a poll looks: two processes of a task report in batches, so a line may arrive after a later one."""
 
 PLOTS_PER_PAGE = 20
+MAX_FIGURES = 16 * 2**20
+"""Characters of all figures that a page holds."""
+
+FIGURE = record(data=list_of(record(type=line)))
 COMPILED = frozenset({"scattergl", "scatterpolargl", "splom", "parcoords"})
 MAX_ITERATIONS = 50
 MAX_TIME = 10**15
@@ -70,10 +74,11 @@ def console_lines(visit: Visit) -> Response:
     after = visit.whole("after", 0, MAX_TIME)
     task = load(visit)
     found = _log(visit, batch_size=MORE.events, navigate_earlier=False, from_timestamp=max(0, after - OVERLAP_MS))
-    events = found["events"]
-    if len(events) >= MORE.events and after:
+    events = _oldest(found["events"], MORE)
+    if after and (len(events) < len(found["events"]) or len(events) >= MORE.events):
         # The overlap alone fills the answer: without it, so that the reader gets on.
-        events = _log(visit, batch_size=MORE.events, navigate_earlier=False, from_timestamp=after - 1)["events"]
+        found = _log(visit, batch_size=MORE.events, navigate_earlier=False, from_timestamp=after)
+        events = _oldest(found["events"], MORE)
     return visit.json({"lines": _lines(events, MORE, whole), "live": is_live(visit, task)})
 
 
@@ -137,16 +142,21 @@ def plots(visit: Visit) -> Response:
                                                        -(event.get("iter") or 0)))  # fmt: skip
     metrics = sorted({event.get("metric") or "" for event in events})
     chosen = visit.query.get("metric")
+    variant = visit.query.get("variant")
     if chosen is not None:
-        events = [event for event in events if (event.get("metric") or "") == chosen]
+        events = [
+            event for event in events if event["metric"] == chosen and (variant is None or event["variant"] == variant)
+        ]
     number = visit.whole("page", 1, MAX_PAGE, least=1)
     start = (number - 1) * PLOTS_PER_PAGE
     files = visit.site.settings.files_url + "/"
-    shown = [
+    shown, room = events[start : start + PLOTS_PER_PAGE], MAX_FIGURES
+    for event in shown:
+        figure = event["plot_str"]
+        event["size"] = len(figure)
         # Images inside a figure are fetched as any other file: through this page's own address.
-        event | {"plot_str": str(event.get("plot_str") or "").replace(files, "/files/")}
-        for event in events[start : start + PLOTS_PER_PAGE]
-    ]
+        event["plot_str"] = figure.replace(files, "/files/") if len(figure) <= room else None
+        room -= len(figure) if len(figure) <= room else 0
     response = render_tab(
         visit,
         task,
@@ -154,11 +164,12 @@ def plots(visit: Visit) -> Response:
         plots=shown,
         metrics=metrics,
         chosen=chosen,
+        whole=MAX_FIGURES,
         iterations=iterations,
         number=number,
         has_next=len(events) > start + PLOTS_PER_PAGE,
     )
-    return _drawing(visit, response, compiling=any(compiles(event["plot_str"]) for event in shown))
+    return _drawing(visit, response, compiling=any(compiles(event["plot_str"] or "") for event in shown))
 
 
 def _plot_metrics(visit: Visit) -> list[str]:
@@ -168,11 +179,13 @@ def _plot_metrics(visit: Visit) -> list[str]:
 
 
 def compiles(figure: str) -> bool:
-    """Return whether plotly.js compiles code to draw a figure (its WebGL traces do): that needs a wider policy."""
-    try:
-        return any(trace.get("type") in COMPILED for trace in orjson.loads(figure)["data"])
-    except (ValueError, KeyError, TypeError, AttributeError):
+    """Return whether plotly.js compiles code to draw a figure (its WebGL traces do): that needs a wider policy.
+
+    Of a figure that is too long to be read here, one that only names such a trace counts.
+    """
+    if not any(name in figure for name in COMPILED):
         return False
+    return len(figure) > MAX_JSON or any(trace["type"] in COMPILED for trace in FIGURE(read_json(figure))["data"])
 
 
 def samples(visit: Visit) -> Response:
@@ -208,49 +221,67 @@ def _at(event: Json) -> int:
 
 def _newest(events: list[Json], room: Room) -> list[Json]:
     """Return the last events, as many as there is room for; never some but not all of one time."""
-    start, lines, characters = len(events), 0, 0
-    while start > 0 and lines < room.lines and characters < room.characters:
-        start -= 1
-        message = str(events[start].get("msg") or "")
-        lines += 1 + message.count("\n")
-        characters += len(message)
-    while start > 0 and events[start - 1].get("timestamp") == events[start].get("timestamp"):
+    start = len(events) - _fitting(reversed(events), room)
+    while start > 0 and _at(events[start - 1]) == _at(events[start]):
         start -= 1
     return events[start:]
 
 
+def _oldest(events: list[Json], room: Room) -> list[Json]:
+    """Return the first events, as many as there is room for; never some but not all of one time."""
+    end = _fitting(events, room)
+    while 0 < end < len(events) and _at(events[end - 1]) == _at(events[end]):
+        end += 1
+    return events[:end]
+
+
+def _fitting(events: Iterable[Json], room: Room) -> int:
+    count, lines, characters = 0, 0, 0
+    for event in events:
+        if lines >= room.lines or characters >= room.characters:
+            break
+        count += 1
+        lines += 1 + event["msg"].count("\n")
+        characters += len(event["msg"])
+    return count
+
+
 def _lines(events: list[Json], room: Room, whole: str) -> list[dict[str, Any]]:
-    """Return console lines for the page, the last ones of an event that alone is more than there is room for.
+    """Return console lines for the page; of one time or event with more than there is room for, the last ones.
 
     A key tells a line from another one of the same time and text.
     """
-    lines: list[dict[str, Any]] = []
+    keys: list[str] = []
     seen: dict[str, int] = {}
     for event in events:
-        message = str(event.get("msg") or "").rstrip("\n")
-        digest = blake2b(message.encode(errors="replace"), digest_size=6).hexdigest()
-        at = _at(event)
-        key = f"{at}-{digest}"
+        digest = blake2b(event["msg"].encode(errors="replace"), digest_size=6).hexdigest()
+        key = f"{_at(event)}-{digest}"
         seen[key] = seen.get(key, -1) + 1
-        level = str(event.get("level") or "").lower()
-        shared = {"at": at, "level": level if level in NOTABLE else ""}
+        keys.append(f"{key}-{seen[key]}")
+    blocks: list[list[dict[str, Any]]] = []
+    lines, characters = room.lines, room.characters
+    for event, key in zip(reversed(events), reversed(keys), strict=True):
+        level, at, message = event["level"].lower(), _at(event), event["msg"].rstrip("\n")
         here = f"{whole}?at={at}"
-        shown = _tail(message, room)
-        html = ansi.to_lines(shown, here)
-        if shown is not message:
-            html.insert(0, Markup('<a class="cut" href="{}">… earlier lines of the same output</a>').format(here))
-        for number, line in enumerate(html):
-            lines.append({"key": f"{key}-{seen[key]}-{number}", "html": str(line), **shared})
-    return lines
+        start = _tail(message, lines, characters) if lines > 0 and characters > 0 else len(message) + 1
+        html = ansi.to_lines(message[start:], here) if start <= len(message) else []
+        lines, characters = lines - len(html), characters - sum(map(len, html))
+        if start > 0:
+            html.insert(0, Markup('<a class="cut" href="{}">… earlier lines of the same moment</a>').format(here))
+        shared = {"at": at, "level": level if level in NOTABLE else ""}
+        blocks.append([{"key": f"{key}-{n}", "html": str(line), **shared} for n, line in enumerate(html)])
+        if start > 0:
+            break
+    return [line for block in reversed(blocks) for line in block]
 
 
-def _tail(message: str, room: Room) -> str:
-    """Return the last whole lines of a message, as many as there is room for, but at least one."""
-    start, lines = len(message), 0
-    while start >= 0 and lines < room.lines and (lines == 0 or len(message) - start < room.characters):
+def _tail(message: str, lines: int, characters: int) -> int:
+    """Return where the last whole lines of a message start, as many as there is room for, but at least one."""
+    start, count = len(message), 0
+    while start >= 0 and count < lines and (count == 0 or len(message) - start < characters):
         start = message.rfind("\n", 0, start)
-        lines += 1
-    return message[start + 1 :] if start >= 0 else message
+        count += 1
+    return start + 1
 
 
 def _whole(task: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -209,20 +210,19 @@ def dataset(visit: Visit) -> Response:
     """Show a dataset version: sizes, parents, files."""
     task = load(visit, ["configuration", "execution.artifacts"])
     configuration = task.get("configuration") or {}
-    files = read_files((configuration.get("Dataset Content") or {}).get("value") or "")
+    content = (configuration.get("Dataset Content") or {}).get("value") or ""
     versions = read_struct((configuration.get("Dataset Struct") or {}).get("value") or "")
     parents = versions.get(task["id"], {}).get("parents", [])
     number = visit.whole("page", 1, MAX_PAGE, least=1)
-    wanted = visit.query.get("q", "").strip()
-    matching = [file for file in files if wanted.lower() in file.name.lower()] if wanted else files
+    wanted = visit.query.get("q", "").strip().lower()
+    matching = [line for line in file_lines(content) if wanted in line.rsplit(", ", 2)[0].lower()]
     start = (number - 1) * FILES_PER_PAGE
     return render_tab(
         visit,
         task,
         "dataset",
-        files=matching[start : start + FILES_PER_PAGE],
-        matching=len(matching),
-        total=len(files),
+        files=[read_file(line) for line in matching[start : start + FILES_PER_PAGE]],
+        total=content.count("\n"),
         number=number,
         has_next=len(matching) > start + FILES_PER_PAGE,
         versions=label_versions(versions, task["name"], {task["id"]: task["status"]}),
@@ -238,16 +238,22 @@ def listed(steps: list[runs.Step]) -> list[runs.Step]:
     return sorted(steps, key=lambda step: LISTED_FIRST.get(step.status, len(LISTED_FIRST)))[:LISTED_STEPS]
 
 
-def read_files(text: str) -> list[DatasetFile]:
-    """Return the files listed in the configuration object `Dataset Content`: CSV with a header line, names unquoted."""
-    files = []
-    for line in text.splitlines()[1:]:
-        name, size, digest = ([""] * 3 + line.rsplit(", ", 2))[-3:]
-        if name:
-            files.append(DatasetFile(name, int(size) if size.isdecimal() and len(size) < 20 else None, digest))
-        elif line.strip():
-            files.append(DatasetFile(line.strip(), None, ""))
-    return files
+def file_lines(text: str) -> Iterator[str]:
+    """Yield the lines of files in the configuration object `Dataset Content`, which begins with a header line."""
+    end = text.find("\n")
+    while end >= 0:
+        start, end = end + 1, text.find("\n", end + 1)
+        line = (text[start:end] if end >= 0 else text[start:]).rstrip("\r")
+        if line.strip():
+            yield line
+
+
+def read_file(line: str) -> DatasetFile:
+    """Return the file of a line of CSV whose names are not quoted, so that they may hold the separator."""
+    name, size, digest = ([""] * 3 + line.rsplit(", ", 2))[-3:]
+    if not name:
+        return DatasetFile(line.strip(), None, "")
+    return DatasetFile(name, int(size) if size.isdecimal() and len(size) < 20 else None, digest)
 
 
 def read_struct(text: str) -> dict[str, Json]:

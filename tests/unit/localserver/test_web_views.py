@@ -15,7 +15,7 @@ from localserver.web.views.home import telling
 from localserver.web.views.links import TABS as LINKED_TABS
 from localserver.web.views.pipelines import title as pipeline_title
 from localserver.web.views.projects import order_by, tree
-from localserver.web.views.tasks import TABS, DatasetFile, label_versions, nearest, read_files, read_struct
+from localserver.web.views.tasks import TABS, DatasetFile, file_lines, label_versions, nearest, read_file, read_struct
 
 
 def test_plotly_comes_with_its_wheel() -> None:
@@ -114,12 +114,12 @@ def test_linked_tabs_exist() -> None:
 def test_files_of_a_dataset_version() -> None:
     head = "File Name (3 files), File Size (total 1 KB), Hash (SHA2)\n"
     text = head + "a.csv, 10, abc\nb, with comma.csv, 20, \ns3://x/y, , "
-    assert read_files(text) == [
+    assert [read_file(line) for line in file_lines(text)] == [
         DatasetFile("a.csv", 10, "abc"),
         DatasetFile("b, with comma.csv", 20, ""),
         DatasetFile("s3://x/y", None, ""),
     ]
-    assert read_files("") == []
+    assert list(file_lines("")) == list(file_lines("header")) == []
 
 
 @pytest.mark.parametrize("text", ["", "x", "[]", "[" * 5000, '{"0": 1}', '{"0": {"job_id": null, "parents": 1}}'])
@@ -227,15 +227,20 @@ def test_the_newest_events_never_part_those_of_one_time() -> None:
     assert metrics._newest(events, metrics.Room(9, 1, 99)) == events[4:]
     assert metrics._newest(events, metrics.Room(9, 9, 1)) == events[4:]
     assert metrics._newest([], metrics.TAIL) == []
+    assert metrics._oldest(events, metrics.Room(9, 1, 99)) == events[:1]
+    assert metrics._oldest(events, metrics.Room(9, 2, 99)) == events[:4]
+    assert metrics._oldest([], metrics.TAIL) == []
 
 
 def test_of_one_event_with_endless_lines_the_last_are_shown() -> None:
     room = metrics.Room(9, 3, 99)
     message = "\n".join(str(number) for number in range(100_000))
     lines = [line["html"] for line in metrics._lines([event(7, message)], room, "/whole")]
-    assert lines[0] == '<a class="cut" href="/whole?at=7">… earlier lines of the same output</a>'
+    assert lines[0] == '<a class="cut" href="/whole?at=7">… earlier lines of the same moment</a>'
     assert lines[1:] == ["99997", "99998", "99999"]
     assert len(metrics._lines([event(7, "y" * 10**6)], room, "/whole")) == 1
+    many = [event(7, "y" * 60)] * 5
+    assert [line["html"][:9] for line in metrics._lines(many, room, "/whole")] == ["<a class=", "y" * 9, "y" * 9]
     assert [line["html"] for line in metrics._lines([event(7, "\na\n\nb")], metrics.TAIL, "")] == ["", "a", "", "b"]
 
 
