@@ -146,8 +146,7 @@ class Field:
         Raises:
             ApiError: 400/21 for a malformed pattern.
         """
-        check_pattern(pattern)
-        literal = LITERAL.fullmatch(pattern)
+        literal = LITERAL.fullmatch(pattern) if isinstance(pattern, str) else None
         if literal is not None:
             text = unescaped(literal[1])
             if literal[2] and not any_case:
@@ -156,6 +155,7 @@ class Field:
                 return self._compare("{} = ? COLLATE NOCASE", text)
             if text and not any_case:
                 return self._compare("{} BETWEEN ? AND ?", text, text + LAST_CHARACTER)
+        check_pattern(pattern)
         return self._compare("{} REGEXP ?", f"(?i){pattern}" if any_case else pattern)
 
 
