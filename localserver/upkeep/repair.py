@@ -7,9 +7,10 @@ from contextlib import closing
 from pathlib import Path
 
 from localserver.bootstrap import prepare_folder
-from localserver.database import FILE_NAME, connect, open_database, reading, salvage, snapshot
+from localserver.database import FILE_NAME, connect, open_database, reading, snapshot
 from localserver.errors import StartError
 from localserver.events.store import TABLES, delete_task_events
+from localserver.salvage import salvage
 from localserver.store import Tx
 from localserver.times import utcnow
 from localserver.upkeep.check import DAMAGE, REFERENCES, Finding
