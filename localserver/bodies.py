@@ -62,22 +62,43 @@ def parse_object(body: bytes | bytearray) -> Data:
     return data
 
 
+class TooMuchError(ApiError):
+    """A JSON text that may be good, but costs more than one may."""
+
+
+class Unread(Data):
+    """Stands for a line that is too large or too deep: empty, so that whatever is required of a line is missing."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+
 def parse_lines(body: bytes | bytearray) -> list[Data]:
     """Return the objects of a body of JSON lines.
 
+    A line that is too large or too deep must not cost its neighbours: `Unread` stands for it.
+
     Raises:
-        ApiError: 400/17 there is none; 400/0 as for `parse_object`.
+        ApiError: 400/17 there is none; 400/0, there are too many, or one is not JSON or not an object.
     """
     if not body.strip():
         raise ApiError(400, 17, "Batch request contains no items")
     if sum(body.count(b"\n", at, at + SLICE) for at in range(0, len(body), SLICE)) > MAX_LINES:
         raise ApiError(400, 0, f"A batch of more than {MAX_LINES} lines: send it in parts")
     _require_values(body, MAX_BATCH_VALUES)
-    parsed = [_json(line) for line in body.rstrip(b"\n").split(b"\n")]
+    parsed = [_line(line) for line in body.rstrip(b"\n").split(b"\n")]
     for item in parsed:
         if not isinstance(item, dict):
             raise ApiError(400, 0, f"json lines must contain objects, found: {type(item).__name__}")
     return parsed
+
+
+def _line(text: bytes | bytearray) -> Any:
+    try:
+        return _json(text)
+    except TooMuchError as error:
+        return Unread(error.msg)
 
 
 def parse_form(body: bytes | bytearray) -> Data:
@@ -168,6 +189,8 @@ def _json(text: bytes | bytearray) -> Any:
     try:
         data = orjson.loads(text)
     except orjson.JSONDecodeError as error:
+        if error.msg.startswith("depth limit"):
+            raise _too_deep() from error
         if not PYTHON_ONLY.search(text):
             raise _not_json(error) from error
         data = _python_json(text)
@@ -188,7 +211,9 @@ def _python_json(text: bytes | bytearray) -> Any:
         if SURROGATE.search(text):
             whole = json.dumps(data, ensure_ascii=False).encode("utf-16-le", "surrogatepass")
             data = json.loads(whole.decode("utf-16-le", "replace"), parse_int=_number)
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise _too_deep() from error
+    except ValueError as error:
         raise _not_json(error) from error
     return data
 
@@ -203,12 +228,16 @@ def _not_json(error: Exception) -> ApiError:
     return ApiError(400, 0, f"The browser (or proxy) sent a request that this server could not understand. ({error})")
 
 
+def _too_deep() -> TooMuchError:
+    return TooMuchError(400, 0, f"The request is nested more than {MAX_DEPTH} levels deep")
+
+
 def _require_depth(data: Any) -> None:
     level, depth = [data], 0
     while level:
         depth += 1
         if depth > MAX_DEPTH:
-            raise ApiError(400, 0, f"The request is nested more than {MAX_DEPTH} levels deep")
+            raise _too_deep()
         containers = (value.values() if isinstance(value, dict) else value for value in level)
         level = [item for items in containers for item in items if isinstance(item, dict | list)]
 
@@ -224,12 +253,12 @@ def _require_values(text: bytes | bytearray, limit: int) -> None:
             # A slice ends behind a character that is no backslash, so that no escape is cut in two.
             behind = NOT_BACKSLASH.search(text, end, end + SLICE)
             if behind is None:
-                raise ApiError(400, 0, "The request has too many backslashes in a row")
+                raise TooMuchError(400, 0, "The request has too many backslashes in a row")
             end = behind.end()
         parts = bytes(text[at:end]).replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
         bare = b"".join(parts[inside::2])
         found += bare.count(b",") + bare.count(b"[") + bare.count(b"{")
         if found > limit:
-            raise ApiError(400, 0, f"The request holds more than {limit} values: send it in parts")
+            raise TooMuchError(400, 0, f"The request holds more than {limit} values: send it in parts")
         inside ^= len(parts) % 2 == 0
         at = end

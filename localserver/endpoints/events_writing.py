@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from localserver.bodies import Unread
 from localserver.endpoints.events_fields import TEXTS
 from localserver.errors import ApiError
 from localserver.events import store as events_store
@@ -46,6 +47,9 @@ def _add(call: Call, tx: Tx, reported: list[Data]) -> Data:
     batches: dict[tuple[str, str], list[Event]] = {}
     refused: Counter[str] = Counter()
     for raw in reported:
+        if isinstance(raw, Unread):
+            refused[raw.reason] += 1
+            continue
         try:
             event = parse_event(raw, call.worker, now_ms)
             key = (kind_of(event.is_model), event.owner)

@@ -84,6 +84,24 @@ def test_what_cannot_be_stored_is_named(task: Reporter, event: dict[str, Any], r
     assert named.startswith(refusal)
 
 
+def deep(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("field", "reason"),
+    [(deep(200), "nested more than 100 levels"), ([0] * 200_000, "more than 100000 values")],
+    ids=["deep", "large"],
+)
+def test_a_line_that_is_too_much_costs_no_other(task: Reporter, field: Any, reason: str) -> None:
+    status, reply = task.send({"type": "log", "msg": "a"}, {"type": "log", "x": field}, {"type": "log", "msg": "b"})
+    assert (status, reply["data"]["added"], reply["data"]["errors"]) == (200, 2, 1)
+    assert reason in next(iter(reply["data"]["errors_info"]))
+
+
 @pytest.mark.parametrize(
     "event",
     [

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localserver import bodies
-from localserver.bodies import parse_form, parse_lines, parse_object, query_value, render
+from localserver.bodies import Unread, parse_form, parse_lines, parse_object, query_value, render
 from localserver.errors import ApiError
 
 json_values = st.recursive(
@@ -91,9 +91,20 @@ def test_lines_have_limits_of_their_own(small: None) -> None:
     assert len(parse_lines(b'{"a":1}\n' * 30)) == 30
     assert "30 lines" in refusal(parse_lines, b"{}\n" * 31)
     assert "60 values" in refusal(parse_lines, b'{"a":[1,2,3,4]}\n' * 20)
-    assert "20 values" in refusal(parse_lines, b'{"a":[' + b"1," * 30 + b"1]}\n")
+    large, good = parse_lines(b'{"a":[' + b"1," * 30 + b'1]}\n{"a":1}')
+    assert isinstance(large, Unread)
+    assert "20 values" in large.reason
+    assert good == {"a": 1}
     assert "no items" in refusal(parse_lines, b"\n")
     assert "found: list" in refusal(parse_lines, b"{}\n[]")
+
+
+@pytest.mark.parametrize("value", ["[" * 200 + "]" * 200, "[" * 5000 + "]" * 5000, "[NaN," * 5000 + "0" + "]" * 5000])
+def test_a_line_that_is_too_deep_costs_no_other(value: str) -> None:
+    before, deep, after = parse_lines(f'{{"a":1}}\n{{"a":{value}}}\n{{"a":2}}'.encode())
+    assert (before, deep, after) == ({"a": 1}, {}, {"a": 2})
+    assert isinstance(deep, Unread)
+    assert "100 levels" in deep.reason
 
 
 def test_a_form_has_a_limit(small: None) -> None:
