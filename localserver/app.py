@@ -25,6 +25,7 @@ from localserver.auth import Auth, Presented
 from localserver.contract import Contract
 from localserver.database import FILE_NAME
 from localserver.errors import ApiError, StartError
+from localserver.events.store import LOST, sweep
 from localserver.faults import LogFaults
 from localserver.files import create_files_app
 from localserver.http.front import Front, allow_many_files
@@ -37,7 +38,7 @@ from localserver.registry import Context
 from localserver.rules import roles
 from localserver.settings import Settings
 from localserver.signals import Signals
-from localserver.store import Store
+from localserver.store import TURN_S, Store
 from localserver.times import utcnow
 from localserver.web import create_web_app
 from localserver.wire import Api
@@ -178,7 +179,11 @@ async def serve(
             asyncio.create_task(server.serve(sockets=[sock]))
             for server, (_, sock) in zip(servers, services.values(), strict=True)
         ]
-        background = [asyncio.create_task(_watch(api)), asyncio.create_task(observed.front.keep_sweeping())]
+        background = [
+            asyncio.create_task(_watch(api)),
+            asyncio.create_task(_sweep(api)),
+            asyncio.create_task(observed.front.keep_sweeping()),
+        ]
         while not all(server.started for server in servers):
             await asyncio.sleep(0.01)
         observed.monitor.start()
@@ -223,6 +228,21 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+async def _sweep(api: Api) -> None:
+    """Delete the events that nobody owns any more, a turn of the writer at a time."""
+    while True:
+        mark = api.signals.sequence
+        try:
+            more = await api.store.write(sweep)
+        except Exception:  # a full disk, say: it must go on when that is over
+            log.exception("deleting events failed; trying again in %s s", WATCHDOG_PERIOD_S)
+            more = False
+        if more:
+            await asyncio.sleep(TURN_S)  # as long as the turn: the writer is half free
+        else:
+            await api.signals.wait({LOST}, mark, WATCHDOG_PERIOD_S)
 
 
 async def _watch(api: Api) -> None:

@@ -2,36 +2,57 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from localserver.errors import ApiError, validation_error
+from localserver.registry import Unfinished
 from localserver.store import Tx
 
 Data = dict[str, Any]
 
 
-def for_each(tx: Tx, ids: Iterable[str], run: Callable[[str], Data]) -> Data:
+def for_each(
+    tx: Tx, ids: Iterable[str], run: Callable[[Tx, str], Data], more: Callable[[Tx, list[str]], Data] | None = None
+) -> Data | Unfinished:
     """Run an action for every id; return `{succeeded: [{id, …}], failed: [{id, error}]}`.
 
-    What a refused action has written before its refusal is undone, the others stay.
+    What a refused action has written before its refusal is undone, the others stay. Where there are many, other writes
+    go between: the whole is not one transaction.
+
+    Args:
+        tx: The first transaction.
+        ids: Whose turn it is, in this order.
+        run: The action, for one id.
+        more: Returns what the reply holds besides, given the ids that succeeded.
 
     Raises:
         ApiError: 400/12 without ids.
     """
-    wanted = list(ids)
-    if not wanted:
+    waiting = deque(ids)
+    if not waiting:
         raise validation_error("error for field 'ids'. value '[]' length is lower than allowed minimum '1'")
-    succeeded, failed = [], []
-    for id in wanted:
-        tx.execute("SAVEPOINT one_of_many")
-        try:
-            succeeded.append({"id": id, **run(id)})
-        except ApiError as error:
-            tx.execute("ROLLBACK TO one_of_many")
-            failed.append({"id": id, "error": _shown(error)})
-        tx.execute("RELEASE one_of_many")
-    return {"succeeded": succeeded, "failed": failed}
+    succeeded: list[Data] = []
+    failed: list[Data] = []
+
+    def go_on(tx: Tx) -> Data | Unfinished:
+        while waiting:
+            id = waiting.popleft()
+            tx.execute("SAVEPOINT one_of_many")
+            try:
+                succeeded.append({"id": id, **run(tx, id)})
+            except ApiError as error:
+                tx.execute("ROLLBACK TO one_of_many")
+                failed.append({"id": id, "error": _shown(error)})
+            tx.execute("RELEASE one_of_many")
+            if waiting and tx.is_over:
+                return Unfinished(go_on)
+        return {"succeeded": succeeded, "failed": failed} | (
+            more(tx, [item["id"] for item in succeeded]) if more else {}
+        )
+
+    return go_on(tx)
 
 
 def _shown(error: ApiError) -> Data:

@@ -115,7 +115,17 @@ class WaitFor:
     """Topics after which nobody is interested any more: `otherwise` is answered at once."""
 
 
-Reply = Data | Raw | WithCookie | WaitFor
+@dataclass(frozen=True)
+class Unfinished:
+    """There is more to do than one transaction should hold the writer for: `rest` runs in another, after other writes.
+
+    What was done is committed and seen; the client is answered when all of it is done.
+    """
+
+    rest: Callable[[Tx], Reply]
+
+
+Reply = Data | Raw | WithCookie | WaitFor | Unfinished
 Function = Callable[[Call, Tx], Reply]
 
 

@@ -13,6 +13,7 @@ import logging
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -42,6 +43,9 @@ SLOW_S = 60.0
 
 SLOW_READERS = 2
 
+TURN_S = 0.02
+"""How long one transaction holds the writer where its work can go on in another one."""
+
 
 class SlowReadError(Exception):
     """A reading request has taken longer than its lane allows."""
@@ -56,7 +60,13 @@ class Tx:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._began = time.monotonic()
         self.topics: set[str] = set()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether others have waited long enough: what can go on in another transaction should (`Unfinished`)."""
+        return time.monotonic() - self._began > TURN_S
 
     def get(self, kind: str, id: str) -> Document | None:
         """Return a document, or None where there is none."""

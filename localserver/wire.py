@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
@@ -31,6 +32,7 @@ from localserver.registry import (
     Endpoint,
     Raw,
     Reply,
+    Unfinished,
     WaitFor,
     WithCookie,
     extend_contract,
@@ -242,11 +244,16 @@ class Api:
             # Time passes in the store's queue and between two attempts: an endpoint is told when it runs.
             return finish(item.function(replace(call, now=self._clock()), tx))
 
+        def go_on(rest: Callable[[Tx], Reply], tx: Tx) -> Reply | _Rendered:
+            return finish(rest(tx))
+
         run = self.store.write if item.writes else self.store.read
         deadline: float | None = None
         while True:
             mark = self.signals.sequence
             reply = await run(transaction)
+            while isinstance(reply, Unfinished):
+                reply = await run(partial(go_on, reply.rest))
             if not isinstance(reply, WaitFor):
                 return reply
             now = time.monotonic()

@@ -13,7 +13,7 @@ from localserver.endpoints.events_fields import TEXTS
 from localserver.errors import ApiError
 from localserver.events import store as events_store
 from localserver.events.owners import is_locked, kind_of, record_batch, require_unlocked
-from localserver.registry import Call, Data, endpoint
+from localserver.registry import Call, Data, Reply, Unfinished, endpoint
 from localserver.rules.events import LOG, MAX_TIMESTAMP, Event, EventRefusedError, invalid_owner, parse_event
 from localserver.store import Document, Tx
 from localserver.times import epoch_ms
@@ -88,11 +88,13 @@ def delete_for_model(call: Call, tx: Tx) -> Data:
 
 def _delete(call: Call, tx: Tx, owner: str, is_model: bool) -> Data:
     require_unlocked(tx, owner, call.company, is_model, call.data.get("allow_locked", False))
-    return {"deleted": events_store.delete_task_events(tx, owner)}
+    deleted = events_store.count(tx, events_store.find_series(tx, owner))
+    events_store.delete_task_events(tx, owner)
+    return {"deleted": deleted}
 
 
 @endpoint("events.clear_task_log", writes=True, fields={"include_metrics": TEXTS, "exclude_metrics": TEXTS})
-def clear_task_log(call: Call, tx: Tx) -> Data:
+def clear_task_log(call: Call, tx: Tx) -> Reply:
     """Delete a task's console lines, or those older than `threshold_sec`; only those of some metrics, or of others."""
     task, seconds = call.data["task"], call.data.get("threshold_sec", 0)
     require_unlocked(tx, task, call.company, False, call.data.get("allow_locked", False))
@@ -103,4 +105,12 @@ def clear_task_log(call: Call, tx: Tx) -> Data:
         for series in events_store.find_series(tx, task, [LOG])
         if series.metric not in exclude and (not include or series.metric in include)
     ]
-    return {"deleted": events_store.delete_log(tx, lines, before)}
+    deleted = 0
+
+    def go_on(tx: Tx) -> Reply:
+        nonlocal deleted
+        count, done = events_store.delete_log(tx, lines, before)
+        deleted += count
+        return {"deleted": deleted} if done else Unfinished(go_on)
+
+    return go_on(tx)

@@ -15,7 +15,7 @@ from localserver.publicity import IDS
 from localserver.publicity import make_private as to_private
 from localserver.publicity import make_public as to_public
 from localserver.query import by_id, find_all, find_all_ex, find_by_ids_ex, render
-from localserver.registry import Call, Data, endpoint
+from localserver.registry import Call, Data, Reply, endpoint
 from localserver.rules import metadata
 from localserver.rules import models as rules
 from localserver.rules.old_clients import understood
@@ -198,24 +198,26 @@ def set_ready(call: Call, tx: Tx) -> Data:
 
 
 @endpoint("models.publish_many", writes=True)
-def publish_many(call: Call, tx: Tx) -> Data:
+def publish_many(call: Call, tx: Tx) -> Reply:
     """Publish models."""
     with_tasks = call.data.get("publish_tasks", True)
     return for_each(
-        tx, call.data["ids"], lambda id: _publish(call, tx, by_id(tx, "model", id, call.company), with_task=with_tasks)
+        tx,
+        call.data["ids"],
+        lambda tx, id: _publish(call, tx, by_id(tx, "model", id, call.company), with_task=with_tasks),
     )
 
 
 @endpoint("models.archive_many", writes=True)
-def archive_many(call: Call, tx: Tx) -> Data:
+def archive_many(call: Call, tx: Tx) -> Reply:
     """Tag models as archived."""
-    return for_each(tx, call.data["ids"], lambda id: {"archived": _archive(call, tx, id, archived=True)})
+    return for_each(tx, call.data["ids"], lambda tx, id: {"archived": _archive(call, tx, id, archived=True)})
 
 
 @endpoint("models.unarchive_many", writes=True)
-def unarchive_many(call: Call, tx: Tx) -> Data:
+def unarchive_many(call: Call, tx: Tx) -> Reply:
     """Bring archived models back."""
-    return for_each(tx, call.data["ids"], lambda id: {"unarchived": _archive(call, tx, id, archived=False)})
+    return for_each(tx, call.data["ids"], lambda tx, id: {"unarchived": _archive(call, tx, id, archived=False)})
 
 
 @endpoint("models.delete", writes=True)
@@ -225,9 +227,9 @@ def delete(call: Call, tx: Tx) -> Data:
 
 
 @endpoint("models.delete_many", writes=True)
-def delete_many(call: Call, tx: Tx) -> Data:
+def delete_many(call: Call, tx: Tx) -> Reply:
     """Delete models."""
-    return for_each(tx, call.data["ids"], lambda id: _delete(call, tx, by_id(tx, "model", id, call.company)))
+    return for_each(tx, call.data["ids"], lambda tx, id: _delete(call, tx, by_id(tx, "model", id, call.company)))
 
 
 @endpoint("models.make_public", writes=True, schema=IDS, since="2.9")

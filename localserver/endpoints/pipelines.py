@@ -8,7 +8,7 @@ from localserver.lifecycle import Actor
 from localserver.lifecycle.steps import PIPELINE
 from localserver.many import for_each
 from localserver.query import by_id
-from localserver.registry import Call, Data, endpoint
+from localserver.registry import Call, Data, Reply, endpoint
 from localserver.rules import workers as worker_rules
 from localserver.store import Document, Tx
 
@@ -63,7 +63,7 @@ def start_pipeline(call: Call, tx: Tx) -> Data:
     schema=DELETE,
     differs="spares later runs that were started from a deleted one",
 )
-def delete_runs(call: Call, tx: Tx) -> Data:
+def delete_runs(call: Call, tx: Tx) -> Reply:
     """Delete runs of a pipeline with their steps; one run has to stay, because it is what the next is copied from."""
     project = call.data["project"]
     runs = [
@@ -79,7 +79,7 @@ def delete_runs(call: Call, tx: Tx) -> Data:
         raise ApiError(400, 160, f"At least one pipeline run should be left: project={project}")
     if not ids:
         return {"succeeded": [], "failed": []}
-    return for_each(tx, ids, lambda id: _delete_run(call, tx, id))
+    return for_each(tx, ids, lambda tx, id: _delete_run(call, tx, id))
 
 
 def _delete_run(call: Call, tx: Tx, id: str) -> Data:

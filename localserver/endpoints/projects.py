@@ -11,7 +11,7 @@ from localserver.lifecycle import project_tree as tree
 from localserver.lifecycle.projects import create_project
 from localserver.publicity import IDS, make_private, make_public
 from localserver.query import by_id, render
-from localserver.registry import Call, Data, endpoint
+from localserver.registry import Call, Data, Reply, Unfinished, endpoint
 from localserver.rules import projects as rules
 from localserver.store import Document, Tx
 from localserver.times import iso
@@ -62,22 +62,24 @@ def merge(call: Call, tx: Tx) -> Data:
 
 
 @endpoint("projects.delete", writes=True)
-def delete(call: Call, tx: Tx) -> Data:
+def delete(call: Call, tx: Tx) -> Reply:
     """Delete a project and those below it."""
-    done = tree.delete_project(
-        tx,
-        _project(call, tx),
-        Actor.of(call),
-        force=bool(call.data.get("force")),
-        delete_contents=bool(call.data.get("delete_contents")),
-    )
-    return {
-        "deleted": done.projects,
-        "disassociated_tasks": done.disassociated_tasks,
-        "deleted_models": done.models,
-        "deleted_tasks": done.tasks,
-        "urls": done.urls,
-    }
+    done = tree.Deletion()
+    force, contents = bool(call.data.get("force")), bool(call.data.get("delete_contents"))
+
+    def go_on(tx: Tx) -> Reply:
+        project = _project(call, tx)
+        if not tree.delete_project(tx, project, Actor.of(call), done, force=force, delete_contents=contents):
+            return Unfinished(go_on)
+        return {
+            "deleted": done.projects,
+            "disassociated_tasks": done.disassociated_tasks,
+            "deleted_models": done.models,
+            "deleted_tasks": done.tasks,
+            "urls": done.urls,
+        }
+
+    return go_on(tx)
 
 
 @endpoint("projects.validate_delete")

@@ -8,7 +8,7 @@ from localserver.errors import validation_error
 from localserver.lifecycle import Actor
 from localserver.many import for_each
 from localserver.query import by_id
-from localserver.registry import Call, Data, endpoint
+from localserver.registry import Call, Data, Reply, endpoint
 from localserver.store import Document, Tx
 
 
@@ -24,10 +24,10 @@ def archive(call: Call, tx: Tx) -> Data:
 
 
 @endpoint("tasks.archive_many", writes=True)
-def archive_many(call: Call, tx: Tx) -> Data:
+def archive_many(call: Call, tx: Tx) -> Reply:
     """Tag tasks as archived; what waits leaves its queue, what runs is stopped."""
 
-    def run(id: str) -> Data:
+    def run(tx: Tx, id: str) -> Data:
         _archive(call, tx, by_id(tx, "task", id, call.company))
         return {"archived": True}
 
@@ -35,10 +35,10 @@ def archive_many(call: Call, tx: Tx) -> Data:
 
 
 @endpoint("tasks.unarchive_many", writes=True)
-def unarchive_many(call: Call, tx: Tx) -> Data:
+def unarchive_many(call: Call, tx: Tx) -> Reply:
     """Bring archived tasks back."""
 
-    def run(id: str) -> Data:
+    def run(tx: Tx, id: str) -> Data:
         task = by_id(tx, "task", id, call.company)
         for item in (task, *lifecycle.included_steps(tx, task, call.data)):
             lifecycle.unarchive_task(tx, item, Actor.of(call))

@@ -9,7 +9,7 @@ from localserver.errors import ApiError
 from localserver.lifecycle import Actor
 from localserver.many import for_each
 from localserver.query import by_id
-from localserver.registry import Call, Data, endpoint
+from localserver.registry import Call, Data, Reply, endpoint
 from localserver.rules import tasks as rules
 from localserver.rules import workers as worker_rules
 from localserver.store import Document, Tx
@@ -43,9 +43,9 @@ def stop(call: Call, tx: Tx) -> Data:
 
 
 @endpoint("tasks.stop_many", writes=True)
-def stop_many(call: Call, tx: Tx) -> Data:
+def stop_many(call: Call, tx: Tx) -> Reply:
     """Stop tasks."""
-    return for_each(tx, call.data["ids"], lambda id: _stop(call, tx, id))
+    return for_each(tx, call.data["ids"], lambda tx, id: _stop(call, tx, id))
 
 
 @endpoint("tasks.stopped", writes=True, differs="ends its place in a queue; told twice, the first time is kept")
@@ -86,9 +86,9 @@ def publish(call: Call, tx: Tx) -> Data:
 
 
 @endpoint("tasks.publish_many", writes=True)
-def publish_many(call: Call, tx: Tx) -> Data:
+def publish_many(call: Call, tx: Tx) -> Reply:
     """Publish tasks and their models."""
-    return for_each(tx, call.data["ids"], lambda id: _publish(call, tx, by_id(tx, "task", id, call.company)))
+    return for_each(tx, call.data["ids"], lambda tx, id: _publish(call, tx, by_id(tx, "task", id, call.company)))
 
 
 @endpoint("tasks.enqueue", writes=True)
@@ -99,14 +99,13 @@ def enqueue(call: Call, tx: Tx) -> Data:
 
 
 @endpoint("tasks.enqueue_many", writes=True)
-def enqueue_many(call: Call, tx: Tx) -> Data:
+def enqueue_many(call: Call, tx: Tx) -> Reply:
     """Put tasks into a queue."""
 
-    def run(id: str) -> Data:
+    def run(tx: Tx, id: str) -> Data:
         return {"queued": True, **_enqueue(call, tx, by_id(tx, "task", id, call.company))}
 
-    reply = for_each(tx, call.data["ids"], run)
-    return reply | _watched(call, tx, [task["id"] for task in reply["succeeded"]])
+    return for_each(tx, call.data["ids"], run, lambda tx, done: _watched(call, tx, done))
 
 
 @endpoint("tasks.dequeue", writes=True, differs="of a running task, its place in the queue goes too")
@@ -116,9 +115,9 @@ def dequeue(call: Call, tx: Tx) -> Data:
 
 
 @endpoint("tasks.dequeue_many", writes=True)
-def dequeue_many(call: Call, tx: Tx) -> Data:
+def dequeue_many(call: Call, tx: Tx) -> Reply:
     """Take tasks out of their queues."""
-    return for_each(tx, call.data["ids"], lambda id: {"dequeued": True, **_dequeue(call, tx, id)})
+    return for_each(tx, call.data["ids"], lambda tx, id: {"dequeued": True, **_dequeue(call, tx, id)})
 
 
 @endpoint("tasks.reset", writes=True)
@@ -136,10 +135,10 @@ def reset(call: Call, tx: Tx) -> Data:
 
 
 @endpoint("tasks.reset_many", writes=True)
-def reset_many(call: Call, tx: Tx) -> Data:
+def reset_many(call: Call, tx: Tx) -> Reply:
     """Make drafts of tasks again."""
 
-    def run(id: str) -> Data:
+    def run(tx: Tx, id: str) -> Data:
         removal = _reset(call, tx, by_id(tx, "task", id, call.company))
         return {
             "updated": 1,
@@ -159,9 +158,9 @@ def delete(call: Call, tx: Tx) -> Data:
 
 
 @endpoint("tasks.delete_many", writes=True)
-def delete_many(call: Call, tx: Tx) -> Data:
+def delete_many(call: Call, tx: Tx) -> Reply:
     """Delete tasks."""
-    return for_each(tx, call.data["ids"], lambda id: _delete(call, tx, by_id(tx, "task", id, call.company)))
+    return for_each(tx, call.data["ids"], lambda tx, id: _delete(call, tx, by_id(tx, "task", id, call.company)))
 
 
 @endpoint("tasks.clone", writes=True)
@@ -246,13 +245,20 @@ def _reset(call: Call, tx: Tx, task: Document) -> lifecycle.Removal:
         force=_force(call),
         clear_all=bool(call.data.get("clear_all")),
         delete_output_models=call.data.get("delete_output_models", True),
+        urls=bool(call.data.get("return_file_urls")),
     )
 
 
 def _delete(call: Call, tx: Tx, task: Document) -> Data:
     def remove(task: Document) -> lifecycle.Removal:
-        models = call.data.get("delete_output_models", True)
-        return lifecycle.delete_task(tx, task, Actor.of(call), force=_force(call), delete_output_models=models)
+        return lifecycle.delete_task(
+            tx,
+            task,
+            Actor.of(call),
+            force=_force(call),
+            delete_output_models=call.data.get("delete_output_models", True),
+            urls=bool(call.data.get("return_file_urls")),
+        )
 
     # The steps go first: they are found by their parent, and are no children that the controller leaves behind.
     for step in lifecycle.included_steps(tx, task, call.data):

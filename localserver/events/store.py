@@ -52,6 +52,11 @@ COLUMNS = {
 IDS = "(SELECT value FROM json_each(?))"
 """One parameter for any number of series: SQLite bounds how many parameters a statement may have."""
 
+OLDER = f"series IN {IDS} AND timestamp < ?"
+
+CHUNK = 1000
+"""Rows that one statement deletes: some milliseconds."""
+
 Row = tuple[Any, ...]
 
 
@@ -96,33 +101,62 @@ def _ensure_series(tx: Tx, key: tuple[str, str, str, str], extra: str) -> tuple[
     return found[0][0], found[0][1]
 
 
-def delete_task_events(tx: Tx, task_id: str) -> int:
-    """Delete every event of a task or model; return how many there were."""
-    ids = [item.id for item in find_series(tx, task_id)]
-    deleted = sum(_delete_rows(tx, table, ids) for table in TABLES)
-    tx.execute("DELETE FROM event_series WHERE owner = ?", (task_id,))
-    return deleted
+NOBODY = ""
+"""Owner of the series whose owner has lost them: nobody sees them, `sweep` deletes them bit by bit."""
+
+LOST = "events.lost"
+"""Topic that is notified when there is something to sweep."""
 
 
-def delete_log(tx: Tx, series: Sequence[Series], before_ms: int | None = None) -> int:
-    """Delete the console lines of some series, or only those older than a timestamp; return how many there were."""
-    ids = [item.id for item in series]
-    if before_ms is None:
-        deleted = _delete_rows(tx, "event_log", ids)
-    else:
-        deleted = sum(
-            tx.execute("DELETE FROM event_log WHERE series = ? AND timestamp < ?", (id_, before_ms)) for id_ in ids
-        )
+def delete_task_events(tx: Tx, task_id: str) -> None:
+    """Take every event from a task or model: from now on nobody sees them, and `sweep` deletes them."""
+    # A series keeps its id until its rows are gone: a new one of the same id would have them.
+    taken = tx.execute(
+        "UPDATE event_series SET owner = ?, metric = id, variant = '' WHERE owner = ?", (NOBODY, task_id)
+    )
+    if taken:
+        tx.notify(LOST)
+
+
+def sweep(tx: Tx) -> bool:
+    """Delete events that nobody owns for the length of a turn; return whether there are more."""
+    while lost := tx.rows("SELECT id, type FROM event_series WHERE owner = ? LIMIT 1", (NOBODY,)):
+        id_, type_ = lost[0]
+        while _delete_some(tx, TABLE[type_], "series = ?", (id_,)) == CHUNK:
+            if tx.is_over:
+                return True
+        tx.execute("DELETE FROM event_series WHERE id = ?", (id_,))
+        if tx.is_over:
+            return True
+    return False
+
+
+def delete_log(tx: Tx, series: Sequence[Series], before_ms: int | None = None) -> tuple[int, bool]:
+    """Delete console lines of some series, or only those older than a timestamp, for the length of a turn.
+
+    Returns:
+        How many were deleted, and whether that was all.
+    """
+    ids, deleted = ids_of(series), 0
+    where, args = (f"series IN {IDS}", [ids]) if before_ms is None else (OLDER, [ids, before_ms])
+    while (count := _delete_some(tx, "event_log", where, args)) == CHUNK:
+        deleted += count
+        if tx.is_over:
+            return deleted, False
     tx.execute(
         f"DELETE FROM event_series WHERE id IN {IDS}"
         " AND NOT EXISTS (SELECT 1 FROM event_log WHERE event_log.series = event_series.id)",
-        (ids_of(series),),
+        (ids,),
     )
-    return deleted
+    return deleted + count, True
 
 
-def _delete_rows(tx: Tx, table: str, series: Iterable[int]) -> int:
-    return sum(tx.execute(f"DELETE FROM {table} WHERE series = ?", (id_,)) for id_ in series)
+def _delete_some(tx: Tx, table: str, where: str, args: Sequence[Any]) -> int:
+    """Delete at most `CHUNK` rows; return how many."""
+    key = "(series, iter)" if table == "event_scalar" else "id"
+    columns = key.strip("()")
+    chosen = f"SELECT {columns} FROM {table} WHERE {where} LIMIT {CHUNK}"
+    return tx.execute(f"DELETE FROM {table} WHERE {key} IN ({chosen})", args)
 
 
 def event_urls(tx: Tx, task_id: str) -> list[str]:

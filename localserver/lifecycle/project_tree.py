@@ -103,8 +103,21 @@ class Deletion:
     urls: dict[str, list[str]] | None = field(default=None)
 
 
-def delete_project(tx: Tx, project: Document, actor: Actor, *, force: bool, delete_contents: bool) -> Deletion:
+def delete_project(
+    tx: Tx, project: Document, actor: Actor, done: Deletion, *, force: bool, delete_contents: bool
+) -> bool:
     """Delete a project and those below it; its tasks and models go too, or belong to no project any more.
+
+    Args:
+        tx: The transaction.
+        project: The topmost project.
+        actor: Who deletes.
+        done: Is told what has been deleted.
+        force: Whether it may hold what is not archived.
+        delete_contents: Whether tasks and models go too (with `force` only).
+
+    Returns:
+        Whether all of it is done; else this is to be called again in another transaction.
 
     Raises:
         ApiError: 400/402, 405, 406 or 413, it holds what is not archived (without force).
@@ -118,16 +131,17 @@ def delete_project(tx: Tx, project: Document, actor: Actor, *, force: bool, dele
         datasets=holders(tx, ids, "dataset"),
         pipelines=holders(tx, ids, "pipeline"),
     )
-    done = Deletion(projects=len(ids))
     if delete_contents and force:
-        _delete_contents(tx, ids, actor, done)
+        if not _delete_contents(tx, ids, actor, done):
+            return False
     else:
         stamp = (iso(actor.now), actor.user)
         done.disassociated_tasks = _reassign(tx, "task", ids, None, stamp)
         _reassign(tx, "model", ids, None, stamp)
     for id in ids:
         tx.delete("project", id)
-    return done
+    done.projects = len(ids)
+    return True
 
 
 def contents(tx: Tx, kind: str, projects: list[str], *, archived: bool, report: bool | None = None) -> int:
@@ -167,22 +181,28 @@ def plain_projects(tx: Tx, projects: list[str]) -> list[str]:
     return [id for (id,) in tx.rows(sql, (json.dumps(projects), "dataset", "pipeline"))]
 
 
-def _delete_contents(tx: Tx, projects: list[str], actor: Actor, done: Deletion) -> None:
-    done.urls = {"model_urls": [], "artifact_urls": [], "event_urls": []}
+def _delete_contents(tx: Tx, projects: list[str], actor: Actor, done: Deletion) -> bool:
+    """Delete tasks and models for the length of a turn; return whether none is left."""
+    done.urls = done.urls or {"model_urls": [], "artifact_urls": [], "event_urls": []}
     for id in _ids(tx, "task", projects):
         task = tx.get("task", id)
         if task is None:
             continue
-        removal = delete_task(tx, task, actor, force=True)
+        removal = delete_task(tx, task, actor, force=True, urls=True)
         done.tasks += 1
         done.models += removal.deleted_models
         for name, urls in removal.urls.items():
             done.urls[name] += urls
+        if tx.is_over:
+            return False
     for id in _ids(tx, "model", projects):
         model = tx.get("model", id)
         if model is not None:
             done.urls["model_urls"] += [url] if (url := delete_model(tx, model, force=True)) else []
             done.models += 1
+        if tx.is_over:
+            return False
+    return True
 
 
 def _place(tx: Tx, project: Document, path: str, parent: str | None, actor: Actor) -> Document:

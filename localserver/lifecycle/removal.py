@@ -41,7 +41,9 @@ class Removal:
         }
 
 
-def delete_task(tx: Tx, task: Document, actor: Actor, *, force: bool, delete_output_models: bool = True) -> Removal:
+def delete_task(
+    tx: Tx, task: Document, actor: Actor, *, force: bool, delete_output_models: bool = True, urls: bool = False
+) -> Removal:
     """Delete a task with its events and its draft models; children and other models stay and remember its id.
 
     Raises:
@@ -62,7 +64,7 @@ def delete_task(tx: Tx, task: Document, actor: Actor, *, force: bool, delete_out
     for model in _remove_drafts(tx, models, removal, delete=delete_output_models, but_for=id):
         tx.put("model", model | {"task": f"{DELETED}{id}"})
         removal.updated_models += 1
-    _remove_traces(tx, task, removal)
+    _remove_traces(tx, task, removal, urls=urls)
     tx.delete("task", id)
     return removal
 
@@ -75,6 +77,7 @@ def reset_task(
     force: bool,
     clear_all: bool = False,
     delete_output_models: bool = True,
+    urls: bool = False,
 ) -> Removal:
     """Make a draft of a task again: what its run has brought forth goes, its draft models included.
 
@@ -86,7 +89,7 @@ def reset_task(
     rules.require_no_ready_models(task, force=force, ready_models=_count_ready(models))
     removal = Removal(dequeued=leave_queue(tx, task, actor.now))
     _remove_drafts(tx, models, removal, delete=delete_output_models, but_for=task["id"])
-    _remove_traces(tx, task, removal)
+    _remove_traces(tx, task, removal, urls=urls)
     change = task_documents.reset(task, actor.stamp, clear_all=clear_all)
     tx.put("task", change.apply(task))
     shown = ("status", "status_reason", "status_message", "status_changed")
@@ -123,7 +126,8 @@ def _used_as_input(tx: Tx, models: list[str], but_for: str) -> set[str]:
     return {id for (id,) in rows}
 
 
-def _remove_traces(tx: Tx, task: Document, removal: Removal) -> None:
+def _remove_traces(tx: Tx, task: Document, removal: Removal, *, urls: bool) -> None:
     removal.artifact_urls = artifacts.output_urls(task["execution"].get("artifacts", []))
-    removal.event_urls = event_urls(tx, task["id"])
+    if urls:
+        removal.event_urls = event_urls(tx, task["id"])
     delete_task_events(tx, task["id"])

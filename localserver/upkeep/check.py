@@ -22,7 +22,7 @@ from localserver.database import (
     scripts,
 )
 from localserver.errors import OperatorError
-from localserver.events.store import TABLES
+from localserver.events.store import NOBODY, TABLES
 from localserver.lifecycle.removal import DELETED
 from localserver.store import KINDS, Tx
 from localserver.upkeep.folders import FILES, Tell, require_data_folder, stored_files
@@ -217,8 +217,9 @@ def _queues(tx: Tx, connection: Connection) -> Iterator[Finding]:
 def _events(tx: Tx, connection: Connection) -> Iterator[Finding]:
     finding = Finding(NOTE, "events-without-owner", "events are left of tasks or models that are gone", repair="delete")
     for (owner,) in tx.rows(
-        "SELECT DISTINCT owner FROM event_series WHERE NOT EXISTS (SELECT 1 FROM task WHERE id = owner)"
-        " AND NOT EXISTS (SELECT 1 FROM model WHERE id = owner)"
+        "SELECT DISTINCT owner FROM event_series WHERE owner <> ? AND NOT EXISTS (SELECT 1 FROM task WHERE id = owner)"
+        " AND NOT EXISTS (SELECT 1 FROM model WHERE id = owner)",
+        (NOBODY,),
     ):
         finding.add(f"events of {owner}")
     yield finding

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from localserver.events.store import find_series, read_events
+from localserver.events.store import NOBODY, find_series, read_events
 from localserver.rules.events import LOG, SCALAR
 from localserver.store import Tx
 from localserver.times import iso, utcnow
@@ -105,7 +105,7 @@ def _write_lines(path: Path, items: Iterable[Any]) -> int:
 def _export_events(tx: Tx, folder: Path, tell: Tell) -> int:
     folder.mkdir()
     total = 0
-    for (owner,) in tx.rows("SELECT DISTINCT owner FROM event_series"):
+    for (owner,) in tx.rows("SELECT DISTINCT owner FROM event_series WHERE owner <> ?", (NOBODY,)):
         total += _write_lines(folder / f"{owner}.jsonl", _events(tx, owner))
         tell(f"events: {total}")
     return total

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 import orjson
 
 from localserver.errors import ApiError
+from localserver.events.store import NOBODY
 from localserver.rules.events import IMAGE, PLOT
 from localserver.store import Document, Tx
 from localserver.stored_files import stored_parts
@@ -59,7 +60,7 @@ def named_by_events(tx: Tx) -> Iterator[Named]:
     select = f"""
         SELECT e.id, s.owner, s.type, s.metric, e.content, coalesce(e.extra, s.common)
         FROM event_sample e JOIN event_series s ON s.id = e.series
-        WHERE e.id > ? AND s.type IN ('{IMAGE}', '{PLOT}') ORDER BY e.id LIMIT {PAGE}"""
+        WHERE e.id > ? AND s.owner <> '{NOBODY}' AND s.type IN ('{IMAGE}', '{PLOT}') ORDER BY e.id LIMIT {PAGE}"""
     while rows := tx.rows(select, (last,)):
         for last, owner, type_, metric, content, extra in rows:  # noqa: B007
             urls = [content] if type_ == IMAGE else orjson.loads(extra).get("source_urls") or []

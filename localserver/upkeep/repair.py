@@ -9,7 +9,7 @@ from pathlib import Path
 from localserver.bootstrap import prepare_folder
 from localserver.database import FILE_NAME, connect, open_database, reading, snapshot
 from localserver.errors import StartError
-from localserver.events.store import TABLES, delete_task_events
+from localserver.events.store import NOBODY, TABLES, count, delete_task_events, find_series
 from localserver.salvage import salvage
 from localserver.store import Tx
 from localserver.times import utcnow
@@ -96,11 +96,14 @@ def _unlink(tx: Tx) -> Iterable[str]:
 
 def _delete_orphans(tx: Tx) -> Iterable[str]:
     owners = tx.rows(
-        "SELECT DISTINCT owner FROM event_series WHERE NOT EXISTS (SELECT 1 FROM task WHERE id = owner)"
-        " AND NOT EXISTS (SELECT 1 FROM model WHERE id = owner)"
+        "SELECT DISTINCT owner FROM event_series WHERE owner <> ? AND NOT EXISTS (SELECT 1 FROM task WHERE id = owner)"
+        " AND NOT EXISTS (SELECT 1 FROM model WHERE id = owner)",
+        (NOBODY,),
     )
-    if deleted := sum(delete_task_events(tx, owner) for (owner,) in owners):
+    if deleted := sum(count(tx, find_series(tx, owner)) for (owner,) in owners):
         yield f"{deleted} events of tasks and models that are gone were deleted"
+    for (owner,) in owners:
+        delete_task_events(tx, owner)
     for table in TABLES:
         if deleted := tx.execute(f"DELETE FROM {table} WHERE series NOT IN (SELECT id FROM event_series)"):
             yield f"{deleted} rows of {table} that belonged to no series were deleted"

@@ -28,11 +28,16 @@ class Query:
 
 def open_tx() -> Tx:
     """Return a transaction on a new database with the server's own schema."""
+    return Tx(open_connection())
+
+
+def open_connection() -> Connection:
+    """Return a connection to a new database with the server's own schema."""
     connection = sqlite3.connect(":memory:", isolation_level=None, factory=Connection)
     scripts = list(resources.files("localserver").joinpath("migrations").iterdir())
     for script in sorted(scripts, key=lambda entry: entry.name):
         connection.executescript(script.read_text(encoding="utf-8"))
-    return Tx(connection)
+    return connection
 
 
 def document(id: str, **fields: Any) -> dict[str, Any]:
