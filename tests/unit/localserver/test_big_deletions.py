@@ -38,6 +38,12 @@ def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_module, "TURN_S", -1.0)
 
 
+@pytest.fixture
+def long_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a turn be long enough on any machine."""
+    monkeypatch.setattr(store_module, "TURN_S", 3600.0)
+
+
 def report(connection: sqlite3.Connection, owner: str) -> None:
     now = {"task": owner, "timestamp": 1}
     lines = [{**now, "type": "log", "msg": str(number), "timestamp": number} for number in range(LINES)]
@@ -79,7 +85,7 @@ def test_deleted_events_are_out_of_sight_at_once_and_go_in_turns(
     assert events.count(tx, events.find_series(tx, "two")) == LINES + POINTS
 
 
-def test_what_is_reported_after_a_deletion_is_not_swept(connection: sqlite3.Connection) -> None:
+def test_what_is_reported_after_a_deletion_is_not_swept(connection: sqlite3.Connection, long_turns: None) -> None:
     report(connection, "one")
     events.delete_task_events(Tx(connection), "one")
     report(connection, "one")
@@ -130,7 +136,7 @@ def test_many_are_dealt_with_in_turns_and_in_their_order(connection: sqlite3.Con
     }
 
 
-def test_few_are_dealt_with_in_one_transaction(connection: sqlite3.Connection) -> None:
+def test_few_are_dealt_with_in_one_transaction(connection: sqlite3.Connection, long_turns: None) -> None:
     assert isinstance(for_each(Tx(connection), "abc", lambda tx, id: {}), dict)
 
 
