@@ -99,8 +99,11 @@ class Folder:
         Raises:
             ApiError: 404, the name leads out of the root, in itself or through a symbolic link.
         """
+        return self._at(stored_parts(name), name)
+
+    def _at(self, parts: tuple[str, ...], name: str) -> Path:
         path = str(self.root)
-        for part in stored_parts(name):
+        for part in parts:
             path = f"{path}/{part}"
             try:
                 is_link = stat.S_ISLNK(os.lstat(path).st_mode)
@@ -117,18 +120,23 @@ class Folder:
             return False
 
     def _find(self, name: str) -> Path:
-        """Return where a name is stored; of a path that does not exist, where it lies under names that the SDK encoded.
+        """Return where a name is stored; of one that is not, where it lies in another spelling, if it does.
 
         The SDK stores a task's files below the encoded names of project and task, and tells some of their addresses
-        (those of models) without encoding them once more, so that they are asked for by the plain names.
+        (those of models) without encoding them once more, so that they are asked for by the plain names. And data
+        folders of earlier versions have quotes in names.
         """
-        path = self.locate(name)
+        parts = stored_parts(name)
+        path = self._at(parts, name)
         above, slash, last = name.rpartition("/")
-        encoded = quote(above, safe=SDK_SAFE)
-        if encoded == above or os.path.lexists(path):
+        encoded = f"{quote(above, safe=SDK_SAFE)}{slash}{last}"
+        quoted = tuple(part.replace("%22", '"') for part in parts)
+        others = [stored_parts(encoded)] if encoded != name else []
+        others += [quoted] if quoted != parts else []
+        if not others or os.path.lexists(path):
             return path
-        encoded_path = self.locate(f"{encoded}{slash}{last}")
-        return encoded_path if os.path.lexists(encoded_path) else path
+        spelt = (self._at(other, name) for other in others)
+        return next((other for other in spelt if os.path.lexists(other)), path)
 
     def open(self, name: str) -> BinaryIO:
         """Open a stored file for reading.

@@ -204,6 +204,16 @@ def test_names_that_the_sdk_encoded_are_found_by_the_plain_ones_too(folder: Fold
     assert tree(folder) == {"p", "p/c%20d"}
 
 
+def test_files_that_an_earlier_version_stored_with_quotes_are_found(folder: Folder) -> None:
+    (folder.root / 'a "b"').mkdir()
+    (folder.root / 'a "b"' / "c").write_text("kept")
+    for asked in ('a "b"/c', "a %22b%22/c"):
+        with folder.open(asked) as file:
+            assert file.read() == b"kept"
+    assert folder.delete("a %22b%22/c") == 'a "b"/c'
+    assert tree(folder) == set()
+
+
 def test_what_takes_long_to_delete_holds_up_nobody(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     put(folder, "big/a", "big/b")
     removed = []
