@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from localserver.lifecycle.actor import Actor
-from localserver.lifecycle.queueing import leave_queue, queues_with
+from localserver.lifecycle.queueing import leave_queue, queues_with, was_handed_out
 from localserver.rules import tasks as rules
 from localserver.rules.tasks import Change, Fields
 from localserver.store import Document, Tx
@@ -22,7 +22,8 @@ def move_task(tx: Tx, task: Document, action: str, actor: Actor, *, force: bool)
     Raises:
         ApiError: 400/110, the task's status does not allow it.
     """
-    change = rules.moved(action, task, actor.stamp, force=force)
+    starting = action in ("started", "stopped") and was_handed_out(tx, task["id"])
+    change = rules.moved(action, task, actor.stamp, force=force, starting=starting)
     _leave_when_ended(tx, task, change, actor)
     return save(tx, task, change)
 

@@ -92,6 +92,11 @@ def note_handed_out(tx: Tx, queue_id: str, entry: Document, now: datetime) -> No
     )
 
 
+def was_handed_out(tx: Tx, task_id: str) -> bool:
+    """Tell whether a worker has taken a task so recently that it may still be starting it."""
+    return bool(tx.rows("SELECT 1 FROM handed_out WHERE task = ?", (task_id,)))
+
+
 def requeue_lost(tx: Tx, now: datetime, settings: Settings, listening_since: datetime) -> list[str]:
     """Put tasks back to the front of their queue that a worker took and never started; return their ids.
 

@@ -44,6 +44,9 @@ STOP_HOLDS = timedelta(hours=1)
 WINDS_DOWN = timedelta(minutes=1)
 """How long the process of a task that was stopped against its own report may still publish."""
 
+AGENT_SAYS = "Changed by clearml-agent"
+"""How the status message of an agent's report begins."""
+
 MOVES_ON = ("moving to k8s pending", "k8s pending")
 """How the reasons begin with which the k8s glue stops and enqueues a task to hand it on to a pod: no person's wish."""
 
@@ -220,24 +223,37 @@ class Change:
         return task
 
 
-def moved(action: str, task: Task, stamp: Stamp, *, force: bool) -> Change:
+def moved(action: str, task: Task, stamp: Stamp, *, force: bool, starting: bool = False) -> Change:
     """Return what `action` ("started", "stopped", "failed", "completed", "close", "publish") changes.
 
     A stop that was asked for is not undone by what the task's process or its agent reports meanwhile: "started" keeps
     it asked for, and an end of its own ("completed", "failed") is a stop.
+
+    Args:
+        action: The move.
+        task: The task.
+        stamp: Who moves it.
+        force: Whether its status may be any.
+        starting: Whether a worker has taken it a moment ago: "stopped" is a wish then, unless the agent says it, and
+            "started" is said by the process that was to be stopped.
 
     Raises:
         ApiError: 400/110.
     """
     status = destination(action, task, force=force)
     asked, settled = STOP_ASKED in task, action in ("started", "stopped", "close")
-    if asked and action == "started" and _goes_on_with(task, stamp):
+    wished = action == "stopped" and starting and _is_live(task) and not stamp.message.startswith(AGENT_SAYS)
+    if wished:
+        asked = settled = False
+    elif asked and action == "started" and _goes_on_with(task, stamp, process=starting and not force):
         stamp, settled = stamp.saying(STOPPING), False
     elif asked and action in ("failed", "completed") and (task["status"] == IN_PROGRESS or not force):
         stamp, status = stamp.saying(OVERRULED), STOPPED
     elif action == "publish":
         _require_publishable(task, stamp.now)
     fields, removed = stamp.of_status(status), frozenset((STOP_ASKED,)) if asked and settled else frozenset[str]()
+    if wished:
+        fields[STOP_ASKED] = iso(stamp.now)
     if status != task["status"]:
         if status == IN_PROGRESS:
             fields["started"] = iso(stamp.now)
@@ -249,17 +265,21 @@ def moved(action: str, task: Task, stamp: Stamp, *, force: bool) -> Change:
     return Change(fields, removed)
 
 
-def _goes_on_with(task: Task, stamp: Stamp) -> bool:
+def _is_live(task: Task) -> bool:
+    return task["status"] in (QUEUED, IN_PROGRESS)
+
+
+def _goes_on_with(task: Task, stamp: Stamp, *, process: bool) -> bool:
     """Tell whether "started" is the next word of the run that was asked to stop, and no new run.
 
-    An agent says it up to five times while it starts a task, each time with a reason or a message, and by force. The
-    SDK, which continues a stopped task for a person, says neither.
+    An agent says it up to five times while it starts a task, each time with a reason or a message. The SDK gives
+    neither: in the task's `process` without force, and with force where it continues a stopped task for a person.
     """
     if task["status"] == IN_PROGRESS:
         return True
     asked = parse(task[STOP_ASKED])
     recent = asked is not None and stamp.now - asked < STOP_HOLDS
-    return task["status"] == STOPPED and recent and bool(stamp.reason or stamp.message)
+    return task["status"] == STOPPED and recent and (process or bool(stamp.reason or stamp.message))
 
 
 def _require_publishable(task: Task, now: datetime) -> None:

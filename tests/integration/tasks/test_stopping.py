@@ -39,17 +39,27 @@ def state(api: ApiClient, task: str) -> tuple[str, str]:
     return found["status"], found["status_message"]
 
 
-@pytest.mark.parametrize("stopped_after", range(len(START_UP) + 1))
+SAID_BY_AGENT = {"status_message": "Changed by clearml-agent stopping-worker"}
+
+
+@pytest.mark.parametrize(
+    ("stopped_after", "stop"),
+    # `tasks.stopped` is how the SDK aborts the steps of a pipeline and the jobs of a search.
+    [
+        *((number, "tasks.stop") for number in range(len(START_UP) + 1)),
+        *((number, "tasks.stopped") for number in range(len(START_UP))),
+    ],
+)
 def test_a_stop_in_a_tasks_first_seconds_is_still_asked_for_when_its_agent_has_started_it(
-    api: ApiClient, stopped_after: int
+    api: ApiClient, stopped_after: int, stop: str
 ) -> None:
     task = taken(api)
     for number, (endpoint, body) in enumerate([*START_UP, ("tasks.ping", {})]):
         if number == stopped_after:
-            api("tasks.stop", task=task)
+            api(stop, task=task, force=True)
         api(endpoint, task=task, **body)
     assert state(api, task) == ("in_progress", "stopping")
-    api("tasks.stopped", task=task, status_reason="task was stopped by tasks.stop")
+    api("tasks.stopped", task=task, status_reason="task was stopped by tasks.stop", **SAID_BY_AGENT)
     assert get(api, task)["status"] == "stopped"
     api("tasks.started", task=task, force=True, status_message="launch by agent")  # by hand, once it has ended
     assert state(api, task) == ("in_progress", "launch by agent")
