@@ -136,7 +136,7 @@ def render(data: Any, levels: int = LEVELS) -> list[bytes]:
         raise validation_error(f"the reply cannot be written as JSON: {problem}") from problem
 
 
-def _packed(pieces: list[bytes]) -> list[bytes]:
+def _packed(pieces: Iterable[bytes]) -> list[bytes]:
     """Return pieces that are worth being sent one by one: small ones together, and never a copy of the whole."""
     packed, small, size = [], list[bytes](), 0
     for piece in pieces:
@@ -148,31 +148,33 @@ def _packed(pieces: list[bytes]) -> list[bytes]:
     return [*packed, b"".join(small)] if small or not packed else packed
 
 
-def _pieces(value: Any, levels: int) -> list[bytes]:
+def _pieces(value: Any, levels: int) -> Iterator[bytes]:
     if isinstance(value, Iterator):
-        return _items(value) or [b"[]"]
-    if not levels or not value or not isinstance(value, dict | list) or (levels < LEVELS and _is_document(value)):
-        return [orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)]
-    if isinstance(value, dict):
-        found: list[bytes] = []
-        if not all(type(name) is str for name in value):
-            return _pieces(value, 0)
-        for name, item in value.items():
-            found += (b"," if found else b"{", orjson.dumps(name), b":", *_pieces(item, levels - 1))
-        return [*found, b"}"]
-    return _items(value)
+        yield from _items(value)
+    elif not levels or not isinstance(value, dict | list) or (levels < LEVELS and _is_document(value)):
+        yield orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+    elif isinstance(value, list):
+        yield from _items(value)
+    elif not all(type(name) is str for name in value):
+        yield from _pieces(value, 0)
+    else:
+        for number, (name, item) in enumerate(value.items()):
+            yield b"," if number else b"{"
+            yield orjson.dumps(name)
+            yield b":"
+            yield from _pieces(item, levels - 1)
+        yield b"}" if value else b"{}"
 
 
 def _is_document(value: Data | list[Any]) -> bool:
     return isinstance(value, dict) and len(value) <= DOCUMENT_FIELDS
 
 
-def _items(values: Iterable[Any]) -> list[bytes]:
-    found: list[bytes] = []
+def _items(values: Iterable[Any]) -> Iterator[bytes]:
+    yield b"["
     size = 0
-    for item in values:
+    for number, item in enumerate(values):
         piece = orjson.dumps(item, option=orjson.OPT_NON_STR_KEYS)
-        found += (b"," if found else b"[", piece)
         size += len(piece)
         if size > MAX_REPLY_BYTES:
             raise ApiError(
@@ -181,7 +183,10 @@ def _items(values: Iterable[Any]) -> list[bytes]:
                 f"The reply is larger than {MAX_REPLY_BYTES} bytes: "
                 "ask for a page (page, page_size) or for less (only_fields)",
             )
-    return [*found, b"]"] if found else []
+        if number:
+            yield b","
+        yield piece
+    yield b"]"
 
 
 def _json(text: bytes | bytearray) -> Any:

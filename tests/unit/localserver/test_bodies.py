@@ -200,5 +200,5 @@ def test_a_reply_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_list_of_documents_is_written_document_by_document_and_a_document_whole() -> None:
-    assert len(bodies._pieces({"tasks": [{"a": {"b": 1}}] * 3}, bodies.LEVELS)) == 3 + 7 + 1
-    assert len(bodies._pieces({"task": {"a": {"b": 1}, "c": [1, 2]}}, bodies.LEVELS)) == 5
+    assert len(list(bodies._pieces({"tasks": [{"a": {"b": 1}}] * 3}, bodies.LEVELS))) == 3 + 7 + 1
+    assert len(list(bodies._pieces({"task": {"a": {"b": 1}, "c": [1, 2]}}, bodies.LEVELS))) == 5
