@@ -110,11 +110,17 @@ LOST = "events.lost"
 
 def delete_task_events(tx: Tx, task_id: str) -> None:
     """Take every event from a task or model: from now on nobody sees them, and `sweep` deletes them."""
+    _take(tx, "owner = ?", task_id)
+
+
+def delete_series(tx: Tx, series: Sequence[Series]) -> None:
+    """Take series from their owner: from now on nobody sees them, and `sweep` deletes them."""
+    _take(tx, f"id IN {IDS}", ids_of(series))
+
+
+def _take(tx: Tx, where: str, which: str) -> None:
     # A series keeps its id until its rows are gone: a new one of the same id would have them.
-    taken = tx.execute(
-        "UPDATE event_series SET owner = ?, metric = id, variant = '' WHERE owner = ?", (NOBODY, task_id)
-    )
-    if taken:
+    if tx.execute(f"UPDATE event_series SET owner = ?, metric = id, variant = '' WHERE {where}", (NOBODY, which)):
         tx.notify(LOST)
 
 

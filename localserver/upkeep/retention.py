@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from localserver.database import Connection, connect, reading
-from localserver.events.store import TABLE, find_series
+from localserver.events.store import TABLE, Series, delete_series, find_series, sweep
 from localserver.rules.events import IMAGE, LOG, PLOT, SCALAR, VECTOR
 from localserver.store import Document, Tx
 from localserver.times import iso
@@ -28,9 +28,6 @@ WHAT = (*EVENT_TYPES, "artifacts")
 
 UNTOUCHED = frozenset(("queued", "in_progress", "publishing"))
 """Statuses of tasks that are never cleaned up."""
-
-CHUNK = 2_000
-"""Rows in one transaction: the server's writer waits no longer than these take."""
 
 BATCH = 500
 """Tasks after which their files are removed: an interruption leaves no more files than these name."""
@@ -116,6 +113,7 @@ def clean(data: Path, rule: Rule, tell: Tell, *, really: bool) -> Cleanup:
         batch = plan.ids[start : start + BATCH]
         with reading(database), closing(connect(database)) as connection:
             cleaned = [id for id in batch if _clean_task(connection, id, rule)]
+            _sweep(connection)
         names = [name for id in cleaned for name in plan.files.get(id, [])]
         _remove_files(database, data / FILES, names, folders=running_pid(data) is None)
     return cleanup
@@ -153,23 +151,24 @@ def _project_names(tx: Tx) -> dict[str, str]:
 
 
 def _measure(tx: Tx, id: str, rule: Rule, cleanup: Cleanup) -> None:
-    for what, series, table in _series(tx, id, rule):
+    for what, series in _series(tx, id, rule):
+        table = TABLE[series.type]
         size = (
             f"{SCALAR_BYTES} * count(*)"
             if table == "event_scalar"
             else "sum(length(content) + length(coalesce(extra, '')))"
         )
-        ((count, total),) = tx.rows(f"SELECT count(*), {size} FROM {table} WHERE series = ?", (series,))
+        ((count, total),) = tx.rows(f"SELECT count(*), {size} FROM {table} WHERE series = ?", (series.id,))
         cleanup.add(what, count, total or 0)
     task = tx.get("task", id)
     if task is not None and rule.takes_artifacts(task):
         cleanup.add("artifacts", len(_outputs(task)), 0)
 
 
-def _series(tx: Tx, id: str, rule: Rule) -> Iterator[tuple[str, int, str]]:
+def _series(tx: Tx, id: str, rule: Rule) -> Iterator[tuple[str, Series]]:
     for what in sorted(rule.what & EVENT_TYPES.keys()):
         for series in find_series(tx, id, EVENT_TYPES[what]):
-            yield what, series.id, TABLE[series.type]
+            yield what, series
 
 
 def _outputs(task: Document) -> list[Document]:
@@ -177,41 +176,29 @@ def _outputs(task: Document) -> list[Document]:
 
 
 def _clean_task(connection: Connection, id: str, rule: Rule) -> bool:
-    """Remove a task's events and artifact entries, in short transactions; False if it is not to be touched any more."""
+    """Take events and artifact entries from a task; False if it is not to be touched any more."""
     tx = Tx(connection)
-    for _, series, table in list(_series(tx, id, rule)):
-        deleted = CHUNK
-        while deleted == CHUNK:
-            connection.execute("BEGIN IMMEDIATE")
-            deleted = _delete_chunk(tx, id, rule, series, table)
-            connection.execute("COMMIT")
-            time.sleep(PAUSE_S)
-        if deleted < 0:
-            return False
     connection.execute("BEGIN IMMEDIATE")
     task = _still_selected(tx, id, rule)
-    if task is not None and rule.takes_artifacts(task) and (outputs := _outputs(task)):
-        kept = [artifact for artifact in task["execution"]["artifacts"] if artifact not in outputs]
-        # A later run must not take this step for a cached one: it has no results any more.
-        runtime = {name: value for name, value in (task.get("runtime") or {}).items() if "job_hash" not in name}
-        tx.put("task", task | {"execution": task["execution"] | {"artifacts": kept}, "runtime": runtime})
+    if task is not None:
+        delete_series(tx, [series for _, series in _series(tx, id, rule)])
+        if rule.takes_artifacts(task) and (outputs := _outputs(task)):
+            kept = [artifact for artifact in task["execution"]["artifacts"] if artifact not in outputs]
+            # A later run must not take this step for a cached one: it has no results any more.
+            runtime = {name: value for name, value in (task.get("runtime") or {}).items() if "job_hash" not in name}
+            tx.put("task", task | {"execution": task["execution"] | {"artifacts": kept}, "runtime": runtime})
     connection.execute("COMMIT")
     return task is not None
 
 
-def _delete_chunk(tx: Tx, id: str, rule: Rule, series: int, table: str) -> int:
-    """Delete rows of a series, and with the last ones the series; -1 if the task is not to be touched any more."""
-    if _still_selected(tx, id, rule) is None:
-        return -1
-    key = "iter" if table == "event_scalar" else "id"
-    deleted = tx.execute(
-        f"DELETE FROM {table} WHERE series = ? AND {key} IN"
-        f" (SELECT {key} FROM {table} WHERE series = ? ORDER BY {key} LIMIT {CHUNK})",
-        (series, series),
-    )
-    if deleted < CHUNK:
-        tx.execute("DELETE FROM event_series WHERE id = ?", (series,))
-    return deleted
+def _sweep(connection: Connection) -> None:
+    """Delete the rows of what was taken, turn by turn."""
+    more = True
+    while more:
+        connection.execute("BEGIN IMMEDIATE")
+        more = sweep(Tx(connection))
+        connection.execute("COMMIT")
+        time.sleep(PAUSE_S)
 
 
 def _still_selected(tx: Tx, id: str, rule: Rule) -> Document | None:
