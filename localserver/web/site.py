@@ -290,7 +290,7 @@ class Visit:
         own_names = {settings.advertised_host, settings.host, "localhost", "127.0.0.1", "::1"}
         if address.port == settings.files_port and address.hostname in own_names:
             return "/files" + address.path + (f"?{address.query}" if address.query else "")
-        return uri
+        return address.geturl()
 
 
 UNKNOWN_OBJECT = frozenset({101, 201, 401, 701, 301})

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from localserver.times import parse
 from localserver.web import shapes
@@ -36,6 +36,9 @@ STATUSES = {
 UNKNOWN = Status("unknown", "draft", "The server does not know")
 MOST_INDENTED = 8
 """How many times longer than its text indented JSON may be; deep nesting makes it grow with the square."""
+
+IN_ADDRESSES = "%/:?#[]@!$&'()*+,;=|"
+LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 SLICE = 2**18
 """Characters that a pattern looks at in one go: meanwhile no other thread runs."""
@@ -121,9 +124,13 @@ def moment(value: Any) -> datetime | None:
 
 
 def address(uri: str) -> SplitResult | None:
-    """Return the parts of an address of the web; None for any other text."""
+    """Return the parts of an address of the web, ready for a link; None for any other text.
+
+    Clients that put names into addresses as they are get the characters that no address can hold escaped: a line break
+    would otherwise be taken out, and a lone percent sign be read as the start of an escape.
+    """
     try:
-        parts = urlsplit(uri)
+        parts = urlsplit(LONE_PERCENT.sub("%25", quote(uri, safe=IN_ADDRESSES, errors="replace")))
         return parts if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 else None
     except ValueError:
         return None

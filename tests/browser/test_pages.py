@@ -166,6 +166,37 @@ def test_plots_are_drawn(watch: Watch, reporting_task: str) -> None:
     expect(page.get_by_text("WebGL is not supported")).to_have_count(0)
 
 
+def report(api: ApiClient, task: str, metric: str, figure: str) -> None:
+    api("events.add", type="plot", task=task, metric=metric, variant="", iter=0, plot_str=figure)
+
+
+def test_figures_with_what_only_pythons_json_has_are_drawn_with_a_hole(watch: Watch, clearml_api: ApiClient) -> None:
+    task = clearml_api("tasks.create", name="holes", type="testing")["id"]
+    heatmap = (
+        '{"data": [{"type": "heatmap", "z": [[1, NaN], [-Infinity, 0]], "x": ["NaN, \\"Infinity", "b"]}], "layout": {}}'
+    )
+    report(clearml_api, task, "matrix", heatmap)
+    report(clearml_api, task, "line", '{"data": [{"type": "scatter", "y": [1, NaN, 3, 4]}], "layout": {}}')
+    report(clearml_api, task, "cut off", '{"data": [{"type": "scatter", "y": [NaN], "name": "\\"\\"\\"')
+    page = watch().open(f"/tasks/{task}/plots")
+    expect(page.locator(".plot", has_text="matrix").locator(".heatmaplayer image")).to_be_attached()
+    expect(page.locator(".plot", has_text="matrix").locator(".xtick", has_text='NaN, "Infinity')).to_be_attached()
+    expect(page.locator(".plot", has_text="line").locator(".scatterlayer .js-line").first).to_be_attached()
+    expect(page.locator(".plot", has_text="cut off")).to_contain_text("not valid JSON")
+
+
+def test_titles_of_axes_are_shown_as_the_sdk_reports_them(watch: Watch, clearml_api: ApiClient) -> None:
+    task = clearml_api("tasks.create", name="titles", type="testing")["id"]
+    axes = '"xaxis": {"title": "classes"}, "yaxis": {"title": {"text": "counts"}}'
+    report(clearml_api, task, "bars", f'{{"data": [{{"type": "bar", "y": [1]}}], "layout": {{{axes}}}}}')
+    card = watch().open(f"/tasks/{task}/plots").locator(".plot")
+    expect(card.locator(".xtitle")).to_have_text("classes")
+    expect(card.locator(".ytitle")).to_have_text("counts")
+    card.locator(".figure").hover()
+    titles = card.locator(".modebar-btn").evaluate_all("all => all.map(button => button.dataset.title)")
+    assert titles and not [title for title in titles if "loud" in title or "hart Studio" in title], titles
+
+
 def test_new_plots_of_a_running_task_are_announced(watch: Watch, clearml_api: ApiClient) -> None:
     task = clearml_api("tasks.create", name="plots later", type="training")["id"]
     clearml_api("tasks.started", task=task)

@@ -95,10 +95,29 @@ function drawTable(element, trace) {
 
 // ---- figures as reported -----------------------------------------------------------------------------------------
 
+// A string, which may run to the end where it is not closed, or a number that only Python's JSON has.
+const TOKEN = /"[^"\\]*(?:\\.[^"\\]*)*(?:"|$)|-?\b(?:NaN|Infinity)\b/gs;
+
+function readFigure(json) {
+  try {
+    return JSON.parse(json);
+  } catch {
+    return JSON.parse(json.replace(TOKEN, (token) => (token.startsWith('"') ? token : "null"))); // drawn as a hole
+  }
+}
+
+function withTitles(part) {
+  // Titles that are plain strings, as the SDK reports them: plotly.js 4 shows objects only.
+  for (const [name, value] of Object.entries(part)) {
+    if (name === "title" && typeof value === "string") part[name] = { text: value };
+    else if (value !== null && typeof value === "object" && !Array.isArray(value)) withTitles(value);
+  }
+}
+
 async function drawFigure(element, address) {
   let figure;
   try {
-    figure = JSON.parse(document.getElementById(element.dataset.figure).textContent);
+    figure = readFigure(document.getElementById(element.dataset.figure).textContent);
   } catch {
     element.classList.add("text");
     element.textContent = "This figure is not valid JSON and cannot be drawn.";
@@ -115,6 +134,7 @@ async function drawFigure(element, address) {
   if (typeof layout.title === "string" || layout.title?.text === element.closest(".plot").querySelector("h2").textContent) delete layout.title;
   // The card decides the size.
   delete layout.width;
+  for (const part of [layout, ...data]) withTitles(part);
   layout.autosize = true;
   layout.height = Math.min(Number(layout.height) || 360, 900);
   layout.margin = { l: 56, r: 20, t: 48, b: 44, ...(layout.margin ?? {}) };

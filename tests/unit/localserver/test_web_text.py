@@ -112,3 +112,44 @@ def test_every_status_of_the_api_has_words_and_an_unknown_one_does_not_fail() ->
 )
 def test_json_is_indented_and_other_text_left_alone(given: str, shown: str) -> None:
     assert text.pretty(given) == shown
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("http://h:1/a%20b?c=d", "http://h:1/a%20b?c=d"),
+        ('http://h:1/run "best" \\ 50% <b>', "http://h:1/run%20%22best%22%20%5C%2050%25%20%3Cb%3E"),
+        ("http://h/two\nlines\tand\r", "http://h/two%0Alines%09and%0D"),
+        ("http://h/e\u0301 \u00e9", "http://h/e%CC%81%20%C3%A9"),
+        ("https://[::1]:5/x", "https://[::1]:5/x"),
+        ("http://[bad", None),
+        ("http://h:99999/", None),
+        ("http://", None),
+        ("s3://bucket/x", None),
+        ("javascript:alert(1)", None),
+        ("//h/x", None),
+        ("", None),
+    ],
+)
+def test_addresses_are_made_fit_for_links(uri: str, shown: str | None) -> None:
+    found = text.address(uri)
+    assert (found.geturl() if found else None) == shown
+
+
+@pytest.mark.parametrize("value", ["37648-09-30", 1.1e18, -5, True, [], "9999-12-31T23:59:59-14:00", 1e308])
+def test_times_that_are_none_are_none(value: Any) -> None:
+    assert text.moment(value) is None
+
+
+def test_json_that_would_grow_without_bound_is_left_as_it_is() -> None:
+    deep = "[" * 900 + "1," * 20_000 + "1" + "]" * 900
+    assert text.pretty(deep) == deep
+    assert text.pretty("[" * 5000) == "[" * 5000
+    assert text.pretty("[NaN]") == "[\n  NaN\n]"
+
+
+def test_characters_that_a_page_cannot_hold_are_shown_by_signs() -> None:
+    assert text.visible("a\x00\x1b\x7f\x85\ud800\uffff\U0001ffff\t\n\r\u00e9\U0001f600") == (
+        "a\u2400\u241b\u2421\ufffd\ufffd\ufffd\ufffd\t\n\r\u00e9\U0001f600"
+    )
+    assert text.visible("x" * (2**18 + 5) + "\x00") == "x" * (2**18 + 5) + "\u2400"
