@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -32,6 +33,8 @@ MAX_DEPTH = 100
 
 MAX_REPLY_BYTES = 256 * 2**20
 
+RETRY = {"Retry-After": "2"}
+
 LEVELS = 2
 """How deep a reply is taken apart to be written."""
 
@@ -46,6 +49,37 @@ PYTHON_ONLY = re.compile(SURROGATE.pattern + rb"|NaN|Infinity|[0-9]{300}")
 
 QUERY_INTEGER = re.compile(r"-?[0-9]{1,18}")
 QUERY_FLOAT = re.compile(r"-?[0-9]{1,30}\.[0-9]{1,30}")
+
+
+class Room:
+    """How much memory the large bodies of all requests may take together.
+
+    Args:
+        limit: That many bytes.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.taken = 0
+
+    @contextmanager
+    def share(self) -> Iterator[Callable[[int], None]]:
+        """Yield a function that takes bytes (`ApiError` 429 where there are none left) until the end of the block."""
+        mine = 0
+
+        def take(count: int) -> None:
+            nonlocal mine
+            if self.taken + count > self.limit:
+                raise ApiError(
+                    429, 0, f"Requests of more than {self.limit} bytes at once: try again in a moment", RETRY
+                )
+            self.taken += count
+            mine += count
+
+        try:
+            yield take
+        finally:
+            self.taken -= mine
 
 
 def parse_object(body: bytes | bytearray) -> Data:

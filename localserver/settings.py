@@ -40,6 +40,9 @@ class Settings:
     max_body_bytes: int = 64 * 2**20
     """Largest API request."""
 
+    max_bodies_bytes: int = 512 * 2**20
+    """Most bytes of large API requests in memory at once; further ones are told to try again (429)."""
+
     max_upload_bytes: int = 50 * 2**30
     """Largest upload to the file server."""
 

@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
 from localserver.auth import API_VERSION, COOKIE, Identity, Presented
-from localserver.bodies import parse_form, parse_lines, parse_object, query_value, render
+from localserver.bodies import Room, parse_form, parse_lines, parse_object, query_value, render
 from localserver.contract import Contract
 from localserver.errors import ApiError
 from localserver.faults import log_fault
@@ -109,6 +109,7 @@ class Api:
         self.contract = contract
         self._clock = clock
         self._renew_s = renew_s
+        self._room = Room(max(context.settings.max_bodies_bytes, context.settings.max_body_bytes))
         # Few threads, since each one that reads JSON makes the event loop wait for the interpreter's lock.
         self._parsers = ThreadPoolExecutor(2, thread_name_prefix="request-parser")
         extend_contract(contract)
@@ -207,26 +208,27 @@ class Api:
         presented = Presented.of(headers, request.cookies, request.client.host if request.client else "")
         identity = self._identify(item, presented)
         request.state.user = identity.user
-        raw, data = await self._body(request, headers, item)
-        call = Call(
-            item.name,
-            data,
-            raw,
-            _pair(tuple(int(part) for part in requested.split("."))),
-            identity,
-            headers.get("X-ClearML-Worker") or headers.get("X-Trains-Worker") or "",
-            self._clock(),
-            self.context,
-            presented,
-        )
+        with self._room.share() as take:
+            raw, data = await self._body(request, headers, item, take)
+            call = Call(
+                item.name,
+                data,
+                raw,
+                _pair(tuple(int(part) for part in requested.split("."))),
+                identity,
+                headers.get("X-ClearML-Worker") or headers.get("X-Trains-Worker") or "",
+                self._clock(),
+                self.context,
+                presented,
+            )
 
-        async def connected() -> bool:
-            return not await request.is_disconnected()
+            async def connected() -> bool:
+                return not await request.is_disconnected()
 
-        reply = await self._run(item, call, connected, _rendered)
-        if isinstance(reply, dict):  # what is answered at the end of a wait
-            return _Rendered(render(reply))
-        return reply
+            reply = await self._run(item, call, connected, _rendered)
+            if isinstance(reply, dict):  # what is answered at the end of a wait
+                return _Rendered(render(reply))
+            return reply
 
     def _identify(self, item: Endpoint, presented: Presented) -> Identity:
         identity = self.context.auth.authenticate(presented) if item.needs_auth else NOBODY
@@ -279,7 +281,9 @@ class Api:
         if connected is not None and not await connected():
             raise ClientDisconnect
 
-    async def _body(self, request: Request, headers: _Headers, item: Endpoint) -> tuple[Data, Data]:
+    async def _body(
+        self, request: Request, headers: _Headers, item: Endpoint, take: Callable[[int], None]
+    ) -> tuple[Data, Data]:
         """Return the body as sent, and without its top-level nulls, which fits the endpoint's schema."""
         if (encoding := headers.get("Content-Encoding")) not in (None, "identity"):
             raise ApiError(415, 0, f"Content-Encoding {encoding} is not supported")
@@ -287,6 +291,8 @@ class Api:
         async for chunk in request.stream():
             if len(body) + len(chunk) > self.context.settings.max_body_bytes:
                 raise ApiError(413, 0, f"Request body above {self.context.settings.max_body_bytes} bytes")
+            if len(body) + len(chunk) > INLINE_BYTES:
+                take(len(chunk))
             body += chunk
         content_type = (headers.get("Content-Type") or "").partition(";")[0].strip()
         query: Data = {}

@@ -7,6 +7,7 @@ is answered. The monitor is due every few milliseconds; how late it comes is how
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -18,18 +19,69 @@ PERIOD_S = 0.02
 NOTED_S = 0.01
 """Shorter stalls are not kept: timers are that inexact."""
 
+LIST_EVERY_S = 1.0
+"""How often new threads are looked for."""
+
 WARNED_S = 1.0
 KEPT = 3000
 """Stalls that are kept: a minute's worth at least, since there cannot be more than one in each period."""
 
 
+class RunQueues:
+    """How long this process's threads were ready while the kernel gave the processors to others.
+
+    The figures are `run_delay` in `/proc/self/task/<tid>/schedstat`; where there are none, nothing is known.
+    """
+
+    def __init__(self) -> None:
+        self._files: dict[str, int] = {}
+        self._seen_ns: dict[str, int] = {}
+        self._listed_at = -LIST_EVERY_S
+
+    def waited_s(self, now: float) -> float:
+        """Return the seconds since the last call, of all threads together."""
+        if now - self._listed_at >= LIST_EVERY_S:
+            self._listed_at = now
+            self._list()
+        total = 0
+        for thread in list(self._files):
+            waited = self._read(thread)
+            if waited is not None:
+                total += waited - self._seen_ns[thread]
+                self._seen_ns[thread] = waited
+        return total / 1e9
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in self._files.values():
+            os.close(file)
+        self._files.clear()
+
+    def _list(self) -> None:
+        try:
+            threads = set(os.listdir("/proc/self/task")) - self._files.keys()
+        except OSError:  # another system
+            return
+        for thread in threads:
+            with contextlib.suppress(OSError):  # it has ended meanwhile, or the kernel keeps no such figures
+                self._files[thread] = os.open(f"/proc/self/task/{thread}/schedstat", os.O_RDONLY)
+                self._seen_ns[thread] = self._read(thread) or 0
+
+    def _read(self, thread: str) -> int | None:
+        try:
+            return int(os.pread(self._files[thread], 64, 0).split()[1])
+        except OSError:  # the thread has ended
+            os.close(self._files.pop(thread))
+            return None
+
+
 class LoopMonitor:
     """Notes the stalls of the running event loop.
 
-    Time in which the loop's thread was ready but the kernel gave the processor to other processes is not counted
-    (`run_delay` in `/proc/<pid>/task/<tid>/schedstat`): on a busy machine that is most of the lateness, and nothing in
-    this process can change it. What is left is the loop's own work, blocking calls in it, and waiting for the
-    interpreter's lock. CPU time would miss the last two.
+    Lateness is counted less what the machine is to blame for: time in which this process had no processor although
+    threads of it were ready. On a busy machine that is most of the lateness, and nothing in this process can change it.
+    What is left is the loop's own work, blocking calls in it, and other threads that work with the interpreter's lock;
+    the loop thread's processor time alone would miss the last two.
     """
 
     def __init__(self) -> None:
@@ -37,24 +89,20 @@ class LoopMonitor:
         """Longest stall since the start."""
         self._stalls: deque[tuple[float, float]] = deque(maxlen=KEPT)
         self._handle: asyncio.TimerHandle | None = None
-        self._schedstat: int | None = None
-        self._due = self._queued = 0.0
+        self._queues = RunQueues()
+        self._due = self._worked_s = 0.0
 
     def start(self) -> None:
         """Begin to measure the event loop of this thread."""
-        try:
-            self._schedstat = os.open("/proc/thread-self/schedstat", os.O_RDONLY)
-        except OSError:  # another system, or a kernel without the figures: lateness is counted whole
-            self._schedstat = None
-        self._wait(time.monotonic(), self._queued_s())
+        now = time.monotonic()
+        self._queues.waited_s(now)
+        self._wait(now)
 
     def stop(self) -> None:
         """End measuring."""
         if self._handle is not None:
             self._handle.cancel()
-        if self._schedstat is not None:
-            os.close(self._schedstat)
-            self._schedstat = None
+        self._queues.close()
 
     def recent_s(self, window_s: float) -> float:
         """Return the longest stall that ended within the last `window_s` seconds."""
@@ -62,21 +110,16 @@ class LoopMonitor:
         return max((length for ended, length in self._stalls if ended >= since), default=0.0)
 
     def _tick(self) -> None:
-        now, queued = time.monotonic(), self._queued_s()
-        stall = now - self._due - (queued - self._queued)
+        now = time.monotonic()
+        late, worked, waited = now - self._due, time.process_time() - self._worked_s, self._queues.waited_s(now)
+        stall = late - min(waited, max(0.0, late - worked))
         if stall > NOTED_S:
             self._stalls.append((now, stall))
             self.longest_s = max(self.longest_s, stall)
         if stall > WARNED_S:
             log.warning("the event loop stood still for %.1f s: no request was answered meanwhile", stall)
-        self._wait(now, queued)
+        self._wait(now)
 
-    def _wait(self, now: float, queued: float) -> None:
-        self._due, self._queued = now + PERIOD_S, queued
+    def _wait(self, now: float) -> None:
+        self._due, self._worked_s = now + PERIOD_S, time.process_time()
         self._handle = asyncio.get_running_loop().call_later(PERIOD_S, self._tick)
-
-    def _queued_s(self) -> float:
-        """Return for how long the loop's thread has been ready without a processor, in all."""
-        if self._schedstat is None:
-            return 0.0
-        return int(os.pread(self._schedstat, 64, 0).split()[1]) / 1e9

@@ -10,6 +10,7 @@ import contextlib
 import http.client
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -94,6 +95,21 @@ def empty_lines(world: World) -> None:
         content=b"{}\n" * 20_000_000,
         headers={"Content-Type": "application/json-lines"},
     )
+
+
+@hostile("8 clients that each send 5,000 events at once")
+def many_batches(world: World) -> None:
+    task = world.task()
+    event = {"type": "training_stats_scalar", "task": task, "metric": "m", "variant": "v", "value": 1.5}
+    content = "\n".join(json.dumps(event | {"iter": number}) for number in range(5_000))
+
+    def send(number: int) -> None:
+        world.api.http.post(
+            "/v2.23/events.add_batch", content=content, headers={"Content-Type": "application/json-lines"}
+        )
+
+    with ThreadPoolExecutor(8) as clients:
+        list(clients.map(send, range(8)))
 
 
 @hostile("a reply of 40 MB")

@@ -1,11 +1,9 @@
 """The guard of the rule "one request must never stop the others": the event loop never stands still for long.
 
 Each hostile request is sent while the server is asked for pings; then the server tells how long its event loop stood at
-most meanwhile (`localserver/http/loop.py`: lateness less the time in which the kernel gave the processor to others). A
-request of its own kind is added as a function in `hostile_requests.py`; nothing is to be changed here.
-
-On a busy machine another thread of the server can be put aside while it holds the interpreter's lock, which nobody can
-tell from a stall. That happens by chance, a stall by a request happens each time: the best of `ATTEMPTS` counts.
+most meanwhile (`localserver/http/loop.py`: lateness less what a busy machine is to blame for). A request of its own
+kind is added as a function in `hostile_requests.py`; nothing is to be changed here. What is left of a busy machine's
+share comes by chance, a stall by a request each time: the best of `ATTEMPTS` counts.
 """
 
 from __future__ import annotations
