@@ -158,8 +158,8 @@ class ClearmlServer:
     # Queues and workers
 
     def queues(self) -> dict[str, str]:
-        """Return the queues: name → id."""
-        found = self.call("queues.get_all", only_fields=["id", "name"])["queues"]
+        """Return the queues, those of the Kubernetes glue too: name → id."""
+        found = self.call("queues.get_all", only_fields=["id", "name"], search_hidden=True)["queues"]
         return {queue["name"]: queue["id"] for queue in found}
 
     def workers_of(self, queue: str) -> list[str]:

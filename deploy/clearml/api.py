@@ -109,8 +109,8 @@ class ClearmlApi:
         return next((_queue(item) for item in found if item.get("name") == name), None)
 
     def queues(self) -> list[Queue]:
-        """Return all queues."""
-        return [_queue(item) for item in self.call("queues.get_all").get("queues") or []]
+        """Return all queues, those of the Kubernetes glue too, which a server lists only when asked to."""
+        return [_queue(item) for item in self.call("queues.get_all", search_hidden=True).get("queues") or []]
 
     def ensure_queue(self, name: str) -> bool:
         """Make a queue if there is none; return whether it was made."""

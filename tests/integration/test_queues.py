@@ -5,12 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 
+from deploy.clearml.api import ClearmlApi
+from deploy.settings import Secret, Server
 from localserver.pytest_plugin import ClearmlServer
+from pipeline import clearml_server as pipeline_server
 from tests.api_client import ApiClient
 
 pytestmark = pytest.mark.integration
@@ -216,6 +221,21 @@ def test_a_queue_of_the_glue_is_shown_to_those_who_ask_for_it(api: ApiClient) ->
         return queue in [item["id"] for item in api("queues.get_all", **request)["queues"]]
 
     assert (found(), found(search_hidden=True), found(id=[queue]), found(name=name)) == (False, True, True, True)
+
+
+def test_our_commands_find_queues_of_the_glue(clearml_server: ClearmlServer, api: ApiClient) -> None:
+    name = f"queue {uuid4().hex}"
+    api("queues.create", name=name, system_tags=["k8s-glue"])
+
+    def send_request(service: str, action: str, json: dict[str, Any]) -> httpx.Response:
+        return api.http.post(f"/v2.23/{service}.{action}", json=json)
+
+    runs = pipeline_server.ClearmlServer(SimpleNamespace(send_request=send_request), clearml_server.api_url, "")
+    assert name in runs.queues()
+    key, secret = map(Secret, clearml_server.credentials)
+    urls = (clearml_server.api_url, clearml_server.web_url, clearml_server.files_url)
+    deploys = ClearmlApi(Server(*urls, key, secret, "the test"))
+    assert name in [queue.name for queue in deploys.queues()]
 
 
 def test_an_added_task_knows_its_queue(api: ApiClient) -> None:
