@@ -9,7 +9,7 @@ from tests.fuzz.client import Client, Fuzzer, judged
 
 pytestmark = pytest.mark.integration
 
-REQUESTS, SEED = 3000, 10
+REQUESTS, SEED = 2000, 10
 
 
 def test_no_request_makes_a_fault_or_hangs(clearml_server_factory) -> None:  # type: ignore[no-untyped-def]
