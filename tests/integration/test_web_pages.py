@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
@@ -194,6 +195,65 @@ def test_tasks_are_filtered_sorted_and_paged_by_the_address(web: Web, api: ApiCl
     assert names("q=TASK+07") == ["task 07"]
     assert len(names("tag=even")) == 26
     assert names("archived=1") == []
+
+
+def test_one_odd_document_takes_no_page_with_it(web: Web, api: ApiClient) -> None:
+    graphs = ['{"a": {"parents": 1}}', "[" * 5000, '{"\\ud800": null}', "9" * 5000]
+    runs = [
+        make_task(api, f"odd graph {number}", type="controller", system_tags=["pipeline"],
+                  configuration={"Pipeline": {"name": "Pipeline", "value": graph}})
+        for number, graph in enumerate(graphs)
+    ]  # fmt: skip
+    name = 'a "quote", 50 %, \\ and \n\x01\u0301'
+    task = make_task(api, name, system_tags=["dataset"], hyperparams={name: {name: {"section": name, "name": name}}})
+    api("tasks.add_or_update_artifacts", task=task, artifacts=[
+        {"key": name, "type": "x", "uri": "http://[bad", "timestamp": 1_125_899_906_842_624, "content_size": 2**62}
+    ])  # fmt: skip
+    for url in ("http://[bad", "http://127.0.0.1:99999/x.png", name):
+        api("events.add", type="training_debug_image", task=task, metric="m", variant=url, iter=0, url=url, key=url)
+    api("events.add", type="plot", task=task, metric="m", variant="v", iter=0, plot_str='{"data": [NaN]}')
+    api("events.add", type="log", task=task, msg="\x1b[" + "3" * 5000 + "m\x01 said")
+    for path in (
+        "/",
+        "/pipelines",
+        "/datasets",
+        "/projects",
+        "/projects/*",
+        f"/search?q={quote(name)}",
+        "/projects/*?page=%C2%B2",
+    ):
+        web.get(path)
+    for tab in ("", "/overview", "/parameters", "/artifacts", "/samples", "/plots", "/console", "/dataset", "/run"):
+        web.get(f"/tasks/{task}{tab}")
+    for run in runs:
+        web.get(f"/tasks/{run}/pipeline")
+    assert "is not as the SDK writes it, e.g. the step &#39;a&#39;" in web.get(f"/tasks/{runs[0]}/pipeline")
+    assert "cannot be read" in web.get(f"/tasks/{runs[1]}/pipeline")
+    assert "graph?" in web.get("/pipelines") + web.get("/")
+
+
+def test_a_run_with_thousands_of_parameters_is_made_from_the_form(web: Web, api: ApiClient, queue: str) -> None:
+    items = {f"p{n}": {"section": "Args", "name": f"p{n}", "value": str(n), "type": "int"} for n in range(5000)}
+    task = make_task(api, "many parameters", hyperparams={"Args": items})
+    assert web.get(f"/tasks/{task}/run").count("<input") > 5000
+    fields = {f"Args/p{n}": str(n) for n in range(5000)} | {"Args/p7": "70"}
+    location = web.post(f"/tasks/{task}/run", name="copy of many", queue=queue, **fields).headers["Location"]
+    copy = api("tasks.get_by_id", task=location.split("/")[2].partition("?")[0])["task"]
+    values = {name: item["value"] for name, item in copy["hyperparams"]["Args"].items()}
+    assert values == {f"p{n}": str(n) for n in range(5000)} | {"p7": "70"}
+
+
+def test_a_long_console_line_is_cut_and_leads_to_the_whole(web: Web, api: ApiClient) -> None:
+    task = make_task(api, "long line")
+    at = 1_700_000_000_000
+    for number, message in enumerate(("before", "y" * 300_000, "after")):
+        api("events.add", type="log", task=task, msg=message, timestamp=at + number)
+    page = web.get(f"/tasks/{task}/console")
+    assert len(page) < 50_000
+    link = re.search(r'<a class="cut" href="([^"]+)">… 290,000 more characters</a>', page)
+    assert link is not None
+    assert web.get(link[1]) == "y" * 300_000 + "\n"
+    assert web.get(f"/tasks/{task}/console/text").split("\n") == ["before", "y" * 300_000, "after", ""]
 
 
 def test_links_that_the_sdk_prints_lead_to_our_pages(web: Web, api: ApiClient, controller: str) -> None:

@@ -216,7 +216,7 @@ def _at(world: Any, path: tuple[Any, ...]) -> Any:
     return world
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.sampled_from(PLACES), values), min_size=1, max_size=6), st.sampled_from(PATHS))
 def test_pages_of_documents_of_any_shape(changes: list[tuple[tuple[Any, ...], Any]], path: str) -> None:
     world = copy.deepcopy(WORLD)
