@@ -111,3 +111,32 @@ def test_a_large_reply_arrives_whole(api: ApiClient, project: str) -> None:
     response = api.http.request("GET", "/v2.23/tasks.get_all_ex", json={"project": [project]})
     assert int(response.headers["Content-Length"]) == len(response.content) > 1_500_000
     assert [task["comment"][:2] for task in response.json()["data"]["tasks"]] == ["00", "11", "22", "33", "44"]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "body", "field"),
+    [
+        ("projects.get_all_ex", {"children_type": ["x"]}, "children_type"),
+        ("tasks.get_all_ex", {"_any_": {"fields": ["name"] * 1_001, "pattern": "x"}}, "_any_"),
+        ("tasks.get_all_ex", {"order_by": ["name"] * 2_100}, "order_by"),
+        ("models.get_all_ex", {"tags": [{}]}, "tags"),
+        ("tasks.get_all", {"tags": ["__$all", *map(str, range(2_000))]}, "tags"),
+        ("tasks.get_all", {"search_text": [["x"]]}, "search_text"),
+        ("tasks.get_all", {"page": 2**70}, "page"),
+        ("organization.get_tags", {"filter": {"tags": ["__$op"]}}, "tags"),
+        ("projects.get_hyperparam_values", {"section": "a", "name": "b", "pattern": "x" * 1_001}, "pattern"),
+    ],
+)
+def test_what_no_query_can_be_made_of_is_refused_by_name(
+    api: ApiClient, endpoint: str, body: dict[str, Any], field: str
+) -> None:
+    status, _, text = api.send(endpoint, **body).error
+    assert (status, field in text) == (400, True), text
+
+
+def test_many_values_are_answered(api: ApiClient, project: str) -> None:
+    ids = [task["id"] for task in tasks(api, project)]
+    many = [f"{n:032x}" for n in range(50_000)]
+    assert len(api("tasks.get_all", id=[*many, *ids], page=0, page_size=10)["tasks"]) == 5
+    assert api("tasks.get_all", project=[project], page=2**40, page_size=500)["tasks"] == []
+    assert len(api("tasks.get_all", project=[project], name="^task\\ 1$", order_by=["name"] * 100)["tasks"]) == 1
