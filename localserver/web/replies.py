@@ -49,7 +49,7 @@ TASK = record(
     status_changed=as_it_is,
     comment=passage,
     tags=lines,
-    system_tags=lines,
+    system_tags=texts,
     created=as_it_is,
     started=as_it_is,
     completed=as_it_is,
@@ -82,7 +82,7 @@ PROJECT = record(
     name=line,
     description=passage,
     tags=lines,
-    system_tags=lines,
+    system_tags=texts,
     last_update=as_it_is,
     stats=record(active=record(status_count=map_of(number))),
 )
@@ -95,7 +95,7 @@ MODEL = record(
     ready=flag,
     created=as_it_is,
     tags=lines,
-    system_tags=lines,
+    system_tags=texts,
     project=reference,
     task=reference,
     labels=map_of(line),
@@ -105,7 +105,7 @@ MODEL = record(
 QUEUE = record(
     id=text,
     name=line,
-    system_tags=lines,
+    system_tags=texts,
     entries=list_of(record(task=reference, added=as_it_is), ALL),
     workers=list_of(record(name=line)),
 )

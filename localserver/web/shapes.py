@@ -115,7 +115,7 @@ def cut_to(most: int) -> Shape:
 
 line, passage = cut_to(2_000), cut_to(50_000)
 texts = list_of(text)
-lines = list_of(line, 200)
+lines = list_of(line, 50)
 _named = record(id=text, name=line)
 
 
