@@ -53,6 +53,9 @@ DISCONNECT_CHECK_S = 1.0
 INLINE_BYTES = 2**16
 """Larger bodies are read on a thread: up to here it costs a few milliseconds at most."""
 
+MAX_STRANGER_BYTES = 2**16
+"""Largest body of somebody who has shown no key: each connection may hold one in memory."""
+
 RENEW_S = 20.0
 """How often a waiting request is tried again although nothing has changed: a worker that waits shows that it lives."""
 
@@ -288,9 +291,12 @@ class Api:
         if (encoding := headers.get("Content-Encoding")) not in (None, "identity"):
             raise ApiError(415, 0, f"Content-Encoding {encoding} is not supported")
         body = bytearray()
+        limit = self.context.settings.max_body_bytes
+        if not item.needs_auth:
+            limit = min(limit, MAX_STRANGER_BYTES)
         async for chunk in request.stream():
-            if len(body) + len(chunk) > self.context.settings.max_body_bytes:
-                raise ApiError(413, 0, f"Request body above {self.context.settings.max_body_bytes} bytes")
+            if len(body) + len(chunk) > limit:
+                raise ApiError(413, 0, f"Request body above {limit} bytes")
             if len(body) + len(chunk) > INLINE_BYTES:
                 take(len(chunk))
             body += chunk

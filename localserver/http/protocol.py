@@ -12,13 +12,18 @@ import math
 from http import HTTPStatus
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from localserver.http.front import CLOSING_S, Front
 
 SDK_HEADERS = frozenset({b"x-clearml-client", b"x-trains-client"})
 AGENT_HEADERS = frozenset({b"x-clearml-agent", b"x-trains-agent"})
 NEVER = math.inf
+
+MAX_WAITING = 16
+"""Most requests that a client may send before it has read the answers to those before them; none of ClearML's sends
+one. Each costs some kilobytes before anything is known of the client, and a packet holds thousands."""
 
 
 class GuardedConnection(HttpToolsProtocol):
@@ -34,6 +39,7 @@ class GuardedConnection(HttpToolsProtocol):
         self._header_bytes = self._bare_bytes = 0
         self._excess: tuple[int, str] | None = None
         self._admitted = self._refused = False
+        self._running: RequestResponseCycle | None = None
 
     # What the front asks.
 
@@ -52,10 +58,12 @@ class GuardedConnection(HttpToolsProtocol):
 
     def close(self) -> None:
         """Close it once what waits has been sent."""
+        self._disconnect()
         self.transport.close()
 
     def abort(self) -> None:
         """Close it at once."""
+        self._disconnect()
         self.transport.abort()
 
     # The transport's calls.
@@ -73,6 +81,7 @@ class GuardedConnection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self.front.leave(self)
+        self._disconnect()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -130,6 +139,9 @@ class GuardedConnection(HttpToolsProtocol):
         """Start the request."""
         if self._excess is not None:
             return
+        if len(self.pipeline) >= MAX_WAITING:
+            self._excess = (429, f"more than {MAX_WAITING} requests at once")
+            return
         self.front.work(self)
         self._expect("body time-out", self._limits.body_timeout_s)
         super().on_headers_complete()
@@ -167,9 +179,20 @@ class GuardedConnection(HttpToolsProtocol):
                 # uvicorn's own timer ends with any byte that arrives.
                 self._expect("idle time-out", self._limits.idle_timeout_s)
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """Answer a request, at once or when those before it have been answered."""
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP."""
         self._refuse(400, "what is not an HTTP request")
+
+    def _disconnect(self) -> None:
+        """Tell the request that is being answered: uvicorn tells the newest one alone, which may still be waiting."""
+        if self._running is not None:
+            self._running.disconnected = True
+            self._running.message_event.set()
 
     def _expect(self, overdue: str, within_s: float) -> None:
         self.overdue, self.deadline = overdue, self.front.clock() + within_s
@@ -183,7 +206,7 @@ class GuardedConnection(HttpToolsProtocol):
         self._refused = True
         self.front.refused[f"status {code}"] += 1
         if self.cycle is not None and not self.cycle.response_complete:  # in the midst of another answer
-            self.transport.close()
+            self.close()
             return
         body = f"This server does not take {what}.\n".encode()
         head = (

@@ -25,7 +25,7 @@ from anyio import CapacityLimiter, from_thread, to_thread
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 
 from localserver.auth import Identity
 from localserver.errors import ApiError, unauthorized
@@ -33,7 +33,7 @@ from localserver.rules import roles
 from localserver.times import utcnow
 from localserver.web import text
 from localserver.web.replies import REPLIES
-from localserver.wire import Api
+from localserver.wire import MAX_STRANGER_BYTES, Api
 
 log = logging.getLogger(__name__)
 
@@ -139,14 +139,18 @@ class Site:
 
     async def answer(self, request: Request, function: View) -> Response:
         """Run a view on a thread and return its answer."""
-        try:
-            body = await request.body() if request.method == "POST" else b""  # the gate bounds it
-        except ClientDisconnect:
-            return Response(status_code=499)
-        return await to_thread.run_sync(self._answer, request, body, function, limiter=self._threads)
+        identity, body = self.identity(request), b""
+        if request.method == "POST":  # the gate asks for a length, and bounds it
+            if identity is None and int(request.headers["Content-Length"]) > MAX_STRANGER_BYTES:
+                return PlainTextResponse(f"Log in first: forms of strangers have {MAX_STRANGER_BYTES} bytes.\n", 413)
+            try:
+                body = await request.body()
+            except ClientDisconnect:
+                return Response(status_code=499)
+        return await to_thread.run_sync(self._answer, request, identity, body, function, limiter=self._threads)
 
-    def _answer(self, request: Request, body: bytes, function: View) -> Response:
-        visit = Visit(self, request, body, self.identity(request))
+    def _answer(self, request: Request, identity: Identity | None, body: bytes, function: View) -> Response:
+        visit = Visit(self, request, body, identity)
         try:
             return function(visit)
         except ApiError as error:

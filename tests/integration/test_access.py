@@ -70,6 +70,20 @@ def guest(request: pytest.FixtureRequest, server: ClearmlServer, admin: ApiClien
         yield client
 
 
+@pytest.mark.parametrize("name", sorted(name for name, item in ENDPOINTS.items() if not item.needs_auth))
+def test_who_shows_no_key_sends_no_large_body(server: ClearmlServer, name: str) -> None:
+    body = b'{"verbose":"%s"}' % (b"x" * 100_000)
+    reply = httpx.post(f"{server.api_url}/{name}", content=body, auth=server.credentials, timeout=TIMEOUT_S)
+    assert (reply.status_code, reply.json()["meta"]["result_msg"]) == (413, "Request body above 65536 bytes")
+
+
+@pytest.mark.parametrize("path", ["/login", "/logout", "/queues", "/tasks/x/archive", "/nowhere"])
+def test_who_has_not_logged_in_sends_no_large_form(server: ClearmlServer, path: str) -> None:
+    form = {"access_key": "x" * 100_000}
+    reply = httpx.post(f"{server.web_url}{path}", data=form, headers={"Origin": server.web_url}, timeout=TIMEOUT_S)
+    assert reply.status_code == 413
+
+
 def test_every_endpoint_refuses_those_who_may_not(server: ClearmlServer, admin: ApiClient) -> None:
     keys = {role: new_key(admin, role=role) for role in ("guest", "user", "admin")}
     refused: dict[str, set[str]] = {role: set() for role in keys}

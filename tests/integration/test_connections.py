@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -99,6 +100,29 @@ def test_pipelined_requests_are_answered_in_order(clearml_server: ClearmlServer)
         link.sendall(asked * 3 + b"GET /debug.ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         found = answer(link)
     assert [part[:3] for part in found.split(b"HTTP/1.1 ")[1:]] == [b"200", b"404"] * 3 + [b"200"]
+
+
+def test_who_sends_very_many_requests_at_once_is_let_go(clearml_server: ClearmlServer) -> None:
+    """A queued request costs kilobytes and needs no key: ten connections cost a gigabyte and stalls of seconds."""
+    asked = b"GET /debug.ping HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1000
+    with connected(clearml_server.api_url) as link:
+        link.sendall(asked)
+        found = b""
+        with contextlib.suppress(ConnectionResetError):
+            found = answer(link)
+    assert found.count(b"HTTP/1.1 200 ") < 100
+    metrics = httpx.get(f"{clearml_server.api_url}/metrics").text
+    assert 'reason="status 429"' in metrics
+
+
+def test_a_client_that_goes_with_requests_unanswered_is_no_fault(clearml_server: ClearmlServer) -> None:
+    """The server's log is looked at after each test: a write to a connection that is gone was a traceback there."""
+    asked = b"GET /debug.ping HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    for end in (b"", b"nonsense\r\n\r\n", b"GET /" + b"x" * 70_000):
+        with connected(clearml_server.api_url) as link:
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close by a reset
+            link.sendall(asked * 3 + end)
+    assert httpx.get(f"{clearml_server.api_url}/debug.ping").status_code == 200
 
 
 @pytest.mark.parametrize(
