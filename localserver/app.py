@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 
 WATCHDOG_PERIOD_S = 15.0
 BACKLOG = 512
+LAST_PORT = 65_535
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ def bind(settings: Settings) -> tuple[Settings, Sockets]:
 
 
 def _listen(host: str, port: int, service: str) -> socket.socket:
+    if not 0 <= port <= LAST_PORT:
+        raise StartError(f"{service} port {port} is no port\nHint: choose one of 1 to {LAST_PORT}, or 0 for a free one")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

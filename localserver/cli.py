@@ -63,7 +63,7 @@ class ServeByDefault(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the sub-command; an operator error is its text and its exit code, never a traceback."""
         try:
-            return _full_disk_told(super().invoke, ctx)
+            return _disk_troubles_told(super().invoke, ctx)
         except OperatorError as error:
             if logging.getLogger().isEnabledFor(logging.DEBUG):  # --verbose
                 raise
@@ -71,13 +71,18 @@ class ServeByDefault(click.Group):
             sys.exit(error.exit_code)
 
 
-def _full_disk_told(function: Callable[[click.Context], Any], ctx: click.Context) -> Any:
-    """Run a function; a disk that is full, wherever that was met, is an operator error."""
+def _disk_troubles_told(function: Callable[[click.Context], Any], ctx: click.Context) -> Any:
+    """Run a function; a full disk, or a file that cannot be used, wherever that was met, is an operator error."""
     try:
         return function(ctx)
     except OSError as error:
         if error.errno not in FULL_DISK:
-            raise
+            if error.filename is None:  # not about a file: a fault of ours
+                raise
+            raise OperatorError(
+                f"{error.filename} cannot be used: {error.strerror}\n"
+                "Hint: see that the names are right, and who owns and may change the folders above it"
+            ) from error
         raise OperatorError(
             f"the disk is full, or a quota or file size limit is reached: {error.filename or error.strerror}\n"
             "Hint: free some space and start again"

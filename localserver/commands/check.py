@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from localserver.commands.progress import Progress
+from localserver.commands.progress import Progress, printable
 from localserver.upkeep import check as checking
 from localserver.upkeep.repair import repair
 
@@ -33,7 +33,7 @@ def check_command(data: Path, quick: bool, mend: bool, as_json: bool) -> None:
     findings = checking.check(data, tell, quick=quick)
     if mend:
         for line in repair(data, findings, tell):
-            click.echo(line, err=as_json)
+            click.echo(printable(line), err=as_json)
         findings = checking.check(data, tell, quick=quick)
     if as_json:
         click.echo(checking.as_json(findings))
@@ -45,9 +45,9 @@ def check_command(data: Path, quick: bool, mend: bool, as_json: bool) -> None:
 
 def _print(data: Path, findings: list[checking.Finding]) -> None:
     for finding in findings:
-        click.echo(f"{finding.level}: {finding.text}" + (f": {finding.count}" if finding.examples else ""))
+        click.echo(f"{finding.level}: {printable(finding.text)}" + (f": {finding.count}" if finding.examples else ""))
         for name in finding.examples:
-            click.echo(f"    {name}")
+            click.echo(f"    {printable(name)}")
         if finding.count > len(finding.examples) > 0:
             click.echo(f"    … and {finding.count - len(finding.examples)} more")
         if finding.repair:

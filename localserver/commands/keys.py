@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
 import click
 
 from localserver.bootstrap import api_address, read_credentials
+from localserver.commands.progress import printable
 from localserver.errors import OperatorError
 from localserver.rules import roles
+from localserver.upkeep.folders import running_pid
 
 TIMEOUT_S = 30
 ROLES = click.Choice([roles.GUEST, roles.USER, roles.ADMIN])
@@ -45,7 +48,8 @@ def list_command(data: Path) -> None:
         rows.append((key["access_key"], key["role"], who, key.get("label", ""), used, key.get("last_used_from", "")))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo(printable(line).rstrip())
 
 
 @keys_command.command("create")
@@ -78,6 +82,8 @@ def _call(data: Path, name: str, body: dict[str, Any]) -> dict[str, Any]:
     credentials, address = read_credentials(data), api_address(data)
     if credentials is None or address is None:
         raise OperatorError(f"no server has run on {data} yet\nHint: start it: python -m localserver --data {data}")
+    if running_pid(data) is None:  # what listens at its address now may be anybody, and the key is an admin's
+        raise OperatorError(f"no server runs on {data}\nHint: start it: python -m localserver --data {data}")
     basic = base64.b64encode(f"{credentials.access_key}:{credentials.secret_key}".encode()).decode()
     headers = {"Authorization": f"Basic {basic}", "Content-Type": "application/json"}
     request = Request(f"{address}/{name}", json.dumps(body).encode(), headers)  # noqa: S310  our own http address
@@ -87,15 +93,15 @@ def _call(data: Path, name: str, body: dict[str, Any]) -> dict[str, Any]:
             return found
     except HTTPError as error:
         raise OperatorError(f"the server at {address} refuses {name}: {_reason(error)}") from error
-    except (URLError, TimeoutError) as error:
+    except (OSError, HTTPException, ValueError, KeyError, TypeError) as error:
         raise OperatorError(
-            f"no server answers at {address}: {getattr(error, 'reason', error)}\n"
-            f"Hint: start it: python -m localserver --data {data}"
+            f"the server on {data} does not answer at {address}: {getattr(error, 'reason', error)}\n"
+            "Hint: its log may tell why; a server that has just been started needs some seconds"
         ) from error
 
 
 def _reason(error: HTTPError) -> str:
     try:
-        return str(json.load(error)["meta"]["result_msg"])
+        return printable(str(json.load(error)["meta"]["result_msg"]))
     except (ValueError, KeyError, TypeError):
         return f"{error.code} {error.reason}"

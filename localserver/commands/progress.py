@@ -1,4 +1,4 @@
-"""Progress on standard error: a line now and then, so that a log stays readable."""
+"""What commands print: progress, a line now and then, and sizes and names as text."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ class Progress:
             return
         click.echo(f"  {text}", err=True)
         self._next = time.monotonic() + PERIOD_S
+
+
+def printable(text: str) -> str:
+    """Return a text that others stored as one line: in a terminal, control characters do more than be shown."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def size_text(size: float) -> str:

@@ -26,7 +26,12 @@ class Age(click.ParamType[timedelta]):
         match = re.fullmatch(r"(\d+)([hdw])", str(value))
         if match is None:
             self.fail(f"{value!r} is no age such as 12h, 90d or 26w", param, ctx)
-        return int(match[1]) * UNITS[match[2]]
+        try:
+            age = int(match[1]) * UNITS[match[2]]
+            utcnow() - age
+        except OverflowError:
+            self.fail(f"{value!r} is longer than there are dates", param, ctx)
+        return age
 
 
 class Parts(click.ParamType[frozenset[str]]):

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from localserver.commands.progress import Progress, size_text
+from localserver.commands.progress import Progress, printable, size_text
 from localserver.upkeep.exporting import export
 from localserver.upkeep.folders import UpkeepError
 from localserver.upkeep.importing import LOST, Importer, Outcome, read_info
@@ -44,7 +44,7 @@ def export_command(data: Path, target: Path, as_json: bool) -> None:
     size = size_text(counts.pop("bytes"))
     click.echo(f"exported to {target}: {', '.join(f'{number} {name}' for name, number in counts.items())}, {size}")
     for line in made.missing[:20]:
-        click.echo(f"  not in {data}: {line}")
+        click.echo(f"  not in {data}: {printable(line)}")
     if len(made.missing) > 20:
         click.echo(f"  … and {len(made.missing) - 20} more, in export.json")
 
@@ -92,7 +92,7 @@ def _print(access: Access, outcome: Outcome, report: Path) -> None:
     for line in LOST:
         click.echo(f"  {line}")
     for problem in outcome.problems:
-        click.echo(f"refused: {problem}", err=True)
+        click.echo(f"refused: {printable(problem)}", err=True)
     click.echo(f"new ids by old ones: {report}")
 
 
@@ -119,7 +119,7 @@ def read_access(config: Path, files_host: str | None = None) -> Access:
             str(credentials["secret_key"]),
             bool(api.get("verify_certificate", True)),
         )
-    except (ConfigException, KeyError, ParseBaseException) as error:
+    except (ConfigException, KeyError, TypeError, UnicodeDecodeError, ParseBaseException) as error:
         raise UpkeepError(
             f"{config} cannot be used: {error}\nHint: it needs api_server, files_server and credentials"
         ) from error

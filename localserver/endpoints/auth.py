@@ -178,7 +178,7 @@ def revoke_credentials(call: Call, tx: Tx) -> Data:
 
 
 def _user_asked_for(call: Call) -> str:
-    user: str = call.data.get("user") or call.user
+    user: str = call.data.get("user", call.user)
     if user != call.user:
         roles.require(call.role, roles.ADMIN)
     return user

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from localserver.upkeep.folders import (
     UpkeepError,
     put_in_place,
     require_data_folder,
+    require_outside,
     stored_files,
     work_folder,
 )
@@ -60,8 +61,7 @@ def backup(data: Path, target: Path, tell: Tell, *, link: bool = True, replace: 
         StartError: The database is damaged or cannot be read.
     """
     database = require_data_folder(data)
-    if target.resolve().is_relative_to((data / FILES).resolve()):
-        raise UpkeepError(f"{target} lies among the stored files of {data}\nHint: choose a folder outside of it")
+    require_outside(target, data)
     _require_free(target, replace)
     with work_folder(target) as work:
         # Files may come and go meanwhile. A first round catches those that are deleted later, a second one, after the
@@ -99,15 +99,17 @@ def restore(source: Path, data: Path, tell: Tell, *, replace: bool = False) -> P
     """
     sums = verify(source, tell)
     aside = None
-    if data.exists() and any(data.iterdir()):
-        if not replace:
-            raise UpkeepError(
-                f"{data} is not empty\nHint: restore into another folder, or say --replace: what is there now is kept "
-                "beside it"
-            )
-        prepare_folder(data).close()  # refuses while a server runs on it
-        aside = data.with_name(f"{data.name}.before-restore-{utcnow():%Y%m%dT%H%M%S}")
-    with work_folder(data) as work:
+    with ExitStack() as held:
+        if data.exists() and any(data.iterdir()):
+            if not replace:
+                raise UpkeepError(
+                    f"{data} is not empty\nHint: restore into another folder, or say --replace: what is there now is "
+                    "kept beside it"
+                )
+            # Until the end: a server that came meanwhile would write into what is put aside.
+            held.enter_context(prepare_folder(data))
+            aside = data.with_name(f"{data.name}.before-restore-{utcnow():%Y%m%dT%H%M%S}")
+        work = held.enter_context(work_folder(data))
         copier = Copier(work, False, tell)
         for name in sums:
             if name != INFO:
@@ -116,6 +118,8 @@ def restore(source: Path, data: Path, tell: Tell, *, replace: bool = False) -> P
         os.sync()
         if aside is not None:
             data.rename(aside)
+        elif data.exists() and any(data.iterdir()):
+            raise UpkeepError(f"{data} was made by something else meanwhile\nHint: end that, and repeat with --replace")
         work.rename(data)
     return aside
 
@@ -129,6 +133,8 @@ def verify(source: Path, tell: Tell) -> dict[str, str]:
     try:
         sums = _read_sums(source / SUMS)
         about = json.loads((source / INFO).read_text(encoding="utf-8"))
+        if not isinstance(about, dict):
+            raise ValueError(f"{INFO} is no object")
     except (OSError, ValueError) as error:
         raise UpkeepError(f"{source} is no backup: {SUMS} or {INFO} cannot be read ({error})") from error
     if about.get("format") != FORMAT:

@@ -27,6 +27,7 @@ from localserver.upkeep.folders import (
     put_in_place,
     reading_database,
     require_data_folder,
+    require_outside,
     work_folder,
 )
 from localserver.upkeep.naming import all_named, documents, host_of, stored_name
@@ -73,6 +74,7 @@ def export(data: Path, target: Path, tell: Tell) -> Export:
         StartError: The database cannot be read.
     """
     database = require_data_folder(data)
+    require_outside(target, data)
     if target.exists() and any(target.iterdir()):
         raise UpkeepError(f"{target} is not empty\nHint: choose a folder that does not exist yet")
     made = Export(target)
@@ -131,8 +133,10 @@ def _export_files(data: Path, tx: Tx, work: Path, made: Export, tell: Tell) -> l
         stored = f"{FILES}/{name}"
         if stored not in copier.sums:
             try:
+                if not (data / stored).is_file():
+                    raise FileNotFoundError(stored)
                 copier.copy(data / stored, stored, link=True)
-            except (FileNotFoundError, NotADirectoryError):  # another server's, or gone
+            except FileNotFoundError:  # another server's, a folder's name, or gone meanwhile
                 made.missing.append(f"{item.owner}: {item.url}")
                 continue
         hosts.add(host_of(item.url))

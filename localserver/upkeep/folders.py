@@ -37,6 +37,16 @@ def require_data_folder(data: Path) -> Path:
     return database
 
 
+def require_outside(target: Path, data: Path) -> None:
+    """Check that a folder does not lie among the stored files of a data folder.
+
+    Raises:
+        UpkeepError: It does.
+    """
+    if target.resolve().is_relative_to((data / FILES).resolve()):
+        raise UpkeepError(f"{target} lies among the stored files of {data}\nHint: choose a folder outside of it")
+
+
 def running_pid(data: Path) -> str | None:
     """Return the pid of the server that runs on a folder (as text), or None."""
     try:

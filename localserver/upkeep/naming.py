@@ -12,7 +12,7 @@ from localserver.errors import ApiError
 from localserver.events.store import NOBODY
 from localserver.rules.events import IMAGE, PLOT
 from localserver.store import Document, Tx
-from localserver.stored_files import stored_parts
+from localserver.stored_files import require_storable, stored_parts
 
 PAGE = 500
 """Documents read at a time: a database may hold more than fits into memory."""
@@ -82,7 +82,9 @@ def stored_name(url: str) -> str | None:
         address = urlsplit(url)
         if address.scheme not in ("http", "https") or not address.netloc:
             return None
-        return "/".join(stored_parts(unquote(address.path)))
+        name = unquote(address.path)
+        require_storable(name)
+        return "/".join(stored_parts(name))
     except (ValueError, ApiError):  # no address, or no file's name
         return None
 

@@ -60,7 +60,8 @@ def _rebuild(database: Path, stamp: str, tell: Tell) -> list[str]:
             f"nothing can be read from {database}: {str(error).splitlines()[0]}\nHint: restore a backup"
         ) from error
     fresh.chmod(0o600)
-    for suffix in ("-wal", "-shm", ""):
+    # The database before its log: a database without its log would pass for whole, and lack what was written last.
+    for suffix in ("", "-wal", "-shm"):
         path = database.with_name(database.name + suffix)
         if path.exists():
             path.rename(damaged.with_name(damaged.name + suffix))

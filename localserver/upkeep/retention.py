@@ -220,7 +220,7 @@ def _remove_files(database: Path, root: Path, names: list[str], *, folders: bool
     with reading_database(database) as tx:  # again: meanwhile something else may have come to name one
         kept = {stored_name(item.url) for item in all_named(tx)}
     for name in names:
-        if name not in kept:
+        if name not in kept and (root / name).is_file():
             (root / name).unlink(missing_ok=True)
             if folders:
                 _remove_empty((root / name).parent, root)

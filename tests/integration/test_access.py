@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from contextlib import closing
 from itertools import count
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
@@ -413,6 +415,9 @@ def test_keys_are_made_listed_and_revoked_on_the_command_line(server: ClearmlSer
     (row,) = [line.split() for line in listed.stdout.splitlines() if line.startswith(access_key)]
     assert row[1:4] == ["guest", "localserver", "dashboard"] and row[-1] == "127.0.0.1"
     assert secret_key not in listed.stdout and server.credentials[1] not in listed.stdout
+    admin("auth.edit_credentials", access_key=access_key, label="a\x1b[2J\nline")
+    assert f"{access_key}  guest  localserver  a\ufffd[2J\ufffdline" in keys(server, "list").stdout
+    assert keys(server, "create", "--user", "").returncode == 10, "an unset variable is not the server's own user"
     assert keys(server, "revoke", access_key).stdout == f"revoked {access_key}\n"
     assert client.send("tasks.get_all").error[:2] == (401, 30)
     again = keys(server, "revoke", access_key)
@@ -424,7 +429,13 @@ def test_keys_of_a_server_that_does_not_run_are_one_clear_message(tmp_path: Path
     with running_server(tmp_path / "data") as server:
         server.stop()
         refused = keys(server, "list")
-        assert refused.returncode == 10 and f"no server answers at {server.api_url}" in refused.stderr
+        assert refused.returncode == 10 and f"no server runs on {server.data}" in refused.stderr
         assert "Traceback" not in refused.stderr
+        # Its key is not told to who listens in its place.
+        with closing(socket.create_server(("127.0.0.1", urlsplit(server.api_url).port or 0))) as stranger:
+            assert keys(server, "list").returncode == 10
+            stranger.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                stranger.accept()
         (server.data / "clearml.conf").unlink()
         assert "no server has run" in keys(server, "list").stderr

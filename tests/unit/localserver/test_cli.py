@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from localserver import cli
 from localserver.errors import OperatorError
+from localserver.store import Store
 
 
 @pytest.mark.parametrize("arguments", [[], ["serve"]])
@@ -63,3 +64,50 @@ def test_setting_of_the_wrong_type_is_one_message(tmp_path: Path, monkeypatch: p
     result = CliRunner().invoke(cli.main, ["--data", str(tmp_path)])
     assert result.exit_code == 10
     assert result.stderr == "Error: LOCALSERVER_POLL_WAIT_S='soon' is not of type float\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "backup DATA FILE/below",
+        "backup DATA /proc/backup",
+        "backup DATA DATA/files/backup",
+        "restore DATA FILE/below",
+        "restore LIST new",
+        "export DATA FILE/below",
+        "export DATA DATA/files/export",
+        "import DATA --config BINARY",
+        "import DATA --config FILE",
+        "retention DATA --what console --older-than 99999999999999d",
+        "retention DATA --what console --older-than 9999999w",
+        "retention FILE/below --what console --older-than 1d",
+        "keys list DATA",
+        "--data FILE/below",
+        "--data new --host 256.256.256.256",
+    ],
+)
+def test_what_cannot_be_used_is_one_message(arguments: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Store(tmp_path / "server.sqlite").close()
+    Path("DATA/files").mkdir(parents=True)
+    Path("server.sqlite").rename("DATA/server.sqlite")
+    Path("FILE").touch()
+    Path("BINARY").write_bytes(b"\xd0ELF")
+    Path("LIST").mkdir()
+    Path("LIST/SHA256SUMS").touch()
+    Path("LIST/backup.json").write_text("[]")
+    result = CliRunner().invoke(cli.main, arguments.split())
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert result.exit_code in (2, 10) and "Error: " in result.stderr
+    assert not list(Path("DATA/files").iterdir())
+
+
+@pytest.mark.parametrize("name", ["API_PORT", "WEB_PORT", "FILES_PORT"])
+@pytest.mark.parametrize("port", ["65536", "-1"])
+def test_a_port_that_is_none_is_one_message(
+    name: str, port: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for service in ("API_PORT", "WEB_PORT", "FILES_PORT"):
+        monkeypatch.setenv(f"LOCALSERVER_{service}", port if service == name else "0")
+    result = CliRunner().invoke(cli.main, ["--data", str(tmp_path / "data")])
+    assert (result.exit_code, f"port {port} is no port" in result.stderr) == (10, True)

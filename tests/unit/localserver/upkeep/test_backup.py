@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -147,6 +148,34 @@ def test_a_folder_in_use_is_not_restored_over(data: Path, tmp_path: Path) -> Non
     aside = restore(made.folder, data, silent, replace=True)
     assert aside is not None and (aside / "server.sqlite").exists()
     assert verify(made.folder, silent), "restoring does not change the backup"
+
+
+def test_no_server_starts_on_a_folder_while_it_is_restored_over(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would write into the folder that is put aside, and what it was told would be gone with it."""
+    made = backup(data, tmp_path / "backup", silent)
+    copy = module.Copier.copy
+
+    def start_and_copy(*arguments: Any, **options: Any) -> None:
+        with pytest.raises(OperatorError, match="in use by another localserver"):
+            prepare_folder(data)
+        copy(*arguments, **options)
+
+    monkeypatch.setattr(module.Copier, "copy", start_and_copy)
+    assert restore(made.folder, data, silent, replace=True) is not None
+    prepare_folder(data).close()
+
+
+def test_a_folder_that_appears_while_it_is_restored_is_kept(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = backup(data, tmp_path / "backup", silent)
+    target = tmp_path / "restored"
+    monkeypatch.setattr(module.Copier, "verify", lambda self: prepare_folder(target).close())
+    with pytest.raises(OperatorError, match="made by something else meanwhile"):
+        restore(made.folder, target, silent)
+    assert (target / "lock").exists()
 
 
 @pytest.mark.parametrize(("limit", "victim"), [(100_000, "server.sqlite"), (10, "disk")])

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from localserver.cli import main
 from localserver.store import Store
-from localserver.upkeep.check import Finding, check
+from localserver.upkeep.check import DAMAGE, Finding, check
 from localserver.upkeep.repair import repair
 
 PAGE = 4096
@@ -154,6 +154,30 @@ def test_a_damaged_page_is_named_and_the_rest_is_saved(data: Path, ids: dict[str
         assert connection.execute(SCALARS).fetchone() == before
     assert [path for path in data.glob("server.sqlite.damaged-*") if not path.name.endswith(("-wal", "-shm"))]
     assert not [finding for finding in check(data, silent) if finding.level == "damage"]
+
+
+@pytest.mark.parametrize("killed_at", [1, 2, 3, 4])
+def test_a_repair_that_is_killed_leaves_no_database_without_its_log(
+    killed_at: int, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a one would pass for whole and lack what was written last."""
+    database = data / "server.sqlite"
+    renames = iter(range(1, killed_at + 1))
+    rename = Path.rename
+
+    def rename_or_die(path: Path, target: Path) -> Path:
+        if next(renames) == killed_at:
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename_or_die)
+    damage = [Finding(DAMAGE, "damaged-pages", "damaged", repair="rebuild")]
+    with closing(sqlite3.connect(database)) as writer:  # as long as it is open, there is a log
+        writer.execute("INSERT INTO setting VALUES ('last', '1')")
+        writer.commit()
+        with pytest.raises(KeyboardInterrupt):
+            repair(data, damage, silent)
+        assert not database.exists() or (data / "server.sqlite-wal").exists()
 
 
 def test_a_database_of_which_nothing_can_be_read_is_left_as_it_is(data: Path) -> None:

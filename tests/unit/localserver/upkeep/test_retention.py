@@ -19,6 +19,7 @@ from localserver.store import Store, Tx
 from localserver.times import iso, utcnow
 from localserver.upkeep import retention
 from localserver.upkeep.check import check
+from localserver.upkeep.exporting import export
 from localserver.upkeep.retention import Rule, clean
 
 ALL = frozenset(retention.WHAT)
@@ -159,6 +160,22 @@ def test_it_works_beside_a_server_that_writes(data: Path, ids: dict[str, str]) -
     asyncio.run(store.write(add))
     assert asyncio.run(store.read(look)) == ((0,), True)
     store.close()
+
+
+NO_FILES = ("http://files:8081/World", "http://files:8081/" + "x" * 300, "http://files:8081/a/%2e%2e/%00")
+
+
+def test_addresses_that_are_no_files_stop_neither_clean_up_nor_check_nor_export(
+    data: Path, tmp_path: Path, ids: dict[str, str]
+) -> None:
+    """Whoever may report may store any address, that of a folder or of a name too long for the disk."""
+    (data / "files" / "World" / "kept").mkdir(parents=True)
+    named = [{"key": url[-9:], "type": "custom", "uri": url} for url in NO_FILES]
+    change(data, f"UPDATE task SET doc = json_set(doc, '$.execution.artifacts', json('{json.dumps(named)}'))")
+    check(data, silent)
+    assert len(export(data, tmp_path / "export", silent).missing) >= 1
+    clean(data, Rule(LATER, ALL, (), True), silent, really=True)
+    assert (data / "files" / "World" / "kept").is_dir()
 
 
 @pytest.mark.parametrize("options", [["--older-than", "90"], ["--older-than", "90d", "--what", "everything"]])
