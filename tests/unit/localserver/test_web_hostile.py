@@ -149,12 +149,20 @@ PLACES = [path for path in places(WORLD) if len(path) > 1]
 
 
 def exchange(world: Any, path: tuple[Any, ...], value: Any) -> None:
-    for key in path[:-1]:
-        if not isinstance(world, dict | list) or (isinstance(world, dict) and key not in world) or not world:
+    """Put a copy of a value at a path; do nothing where an earlier exchange took the path away."""
+    *parents, last = path
+    for key in parents:
+        if not _holds(world, key):
             return
         world = world[key]
-    if isinstance(world, dict) or (isinstance(world, list) and isinstance(path[-1], int) and path[-1] < len(world)):
-        world[path[-1]] = value
+    if isinstance(world, dict) or _holds(world, last):
+        world[last] = copy.deepcopy(value)
+
+
+def _holds(value: Any, key: Any) -> bool:
+    if isinstance(value, list):
+        return isinstance(key, int) and key < len(value)
+    return isinstance(value, dict) and key in value
 
 
 class Server:
@@ -208,6 +216,17 @@ def test_pages_where_every_value_is_a_hostile_one(value: Any) -> None:
             exchange(world, path, value)
     for path in PATHS:
         check(world, path)
+
+
+@pytest.mark.parametrize("value", [None, "text", [], {}, [["a"]]], ids=repr)
+def test_an_exchange_may_take_the_place_of_the_next_one_away(value: Any) -> None:
+    given_value = copy.deepcopy(value)
+    for name, *path in {place[0]: place for place in sorted(PLACES, key=len)}.values():  # the deepest of each reply
+        for depth in range(len(path)):
+            world = {name: copy.deepcopy(WORLD[name])}
+            exchange(world, (name, *path[:depth]), value)
+            exchange(world, (name, *path), "x")
+    assert value == given_value
 
 
 def _at(world: Any, path: tuple[Any, ...]) -> Any:
