@@ -80,13 +80,13 @@ def fixed_users_mode(call: Call, tx: Tx) -> Data:
 @endpoint(
     "auth.validate_token",
     role=roles.ADMIN,
-    schema={"type": "object", "required": ["token"]},
+    schema={"type": "object", "required": ["token"], "properties": {"token": TEXT}},
     differs="admins may (there root and system)",
 )
 def validate_token(call: Call, tx: Tx) -> Data:
     """Tell whether a token is valid, and whose."""
     try:
-        identity = call.context.auth.identity_of(str(call.data["token"]))
+        identity = call.context.auth.identity_of(call.data["token"])
     except ApiError as error:
         return {"valid": False, "msg": error.msg}
     return {"valid": True, "user": identity.user, "company": identity.company}

@@ -25,17 +25,17 @@ from localserver.tagging import CHANGE, retagged
 from localserver.times import iso
 
 ANY = {"type": "object"}
-TEXT, TEXTS = {"type": "string"}, {"type": "array", "items": {"type": "string"}}
+TEXT, TEXTS, FLAG = {"type": "string"}, {"type": "array", "items": {"type": "string"}}, {"type": "boolean"}
 DESCRIPTION = {
     **dict.fromkeys(("name", "uri", "comment", "framework", "project", "task", "parent"), TEXT),
     **dict.fromkeys(("tags", "system_tags"), TEXTS),
     **dict.fromkeys(("design", "metadata"), ANY),
     # A text instead of a number is refused by the rules, with another subcode.
     "labels": {"type": "object", "additionalProperties": {"type": ["integer", "string"]}},
-    "ready": {"type": "boolean"},
+    "ready": FLAG,
     "iteration": {"type": "integer"},
 }
-CREATE = {"type": "object", "required": ["uri", "name"], "properties": DESCRIPTION}
+CREATE = {"type": "object", "required": ["uri", "name"], "properties": DESCRIPTION | {"public": FLAG}}
 EDIT = {"type": "object", "required": ["model"], "properties": DESCRIPTION | {"model": TEXT}}
 ITEM = {
     "type": "object",
@@ -48,7 +48,7 @@ METADATA = {
     "properties": {
         "model": TEXT,
         "metadata": {"type": "array", "minItems": 1, "items": ITEM},
-        "replace_metadata": {"type": "boolean"},
+        "replace_metadata": FLAG,
     },
 }
 
@@ -84,7 +84,7 @@ def get_all(call: Call, tx: Tx) -> Data:
     return find_all(tx, "model", call).reply("models")
 
 
-@endpoint("models.get_all_ex", schema=ANY)
+@endpoint("models.get_all_ex", schema=ANY, fields={"include_stats": FLAG})
 def get_all_ex(call: Call, tx: Tx) -> Data:
     """Find models, with references as objects."""
     reply = find_all_ex(tx, "model", call).reply("models")

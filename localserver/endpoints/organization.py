@@ -20,6 +20,7 @@ from localserver.store import Tx
 from localserver.tagging import tags_in_use
 
 ANY = {"type": "object"}
+TEXT = {"type": "string"}
 MAX_DOWNLOAD_ROWS = 50_000
 
 TAGGED = "EXISTS (SELECT 1 FROM json_each(doc, '$.system_tags') WHERE value = '{}')"
@@ -41,9 +42,30 @@ COUNTS = {
         **{key: {"type": ["object", "null"]} for key in ENTITIES},
         "search_hidden": {"type": "boolean"},
         "limit": {"type": "integer", "minimum": 1},
-        "active_users": {"type": ["array", "object"], "items": {"type": "string"}},
+        "active_users": {"type": ["array", "object"], "items": TEXT},
     },
 }
+MAPPING = {
+    "type": "object",
+    "required": ["field"],
+    "properties": {
+        "field": TEXT,
+        "name": {"type": ["string", "null"]},
+        "values": {
+            "type": ["array", "null"],
+            "items": {"type": "object", "required": ["key", "value"], "properties": {"key": TEXT, "value": TEXT}},
+        },
+    },
+}
+PREPARE = {
+    "type": "object",
+    "required": ["entity_type", "field_mappings"],
+    "properties": {
+        "entity_type": {"enum": ["task", "model", "project"]},
+        "field_mappings": {"type": "array", "minItems": 1, "items": MAPPING},
+    },
+}
+DOWNLOAD = {"type": "object", "required": ["prepare_id"], "properties": {"prepare_id": TEXT}}
 
 
 @endpoint("organization.get_tags")
@@ -98,7 +120,7 @@ class Download:
 
     kind: str
     query: Data
-    columns: list[tuple[str, str, Mapping[Any, str]]]
+    columns: list[tuple[str, str, Mapping[str, str]]]
 
 
 class Downloads:
@@ -133,16 +155,11 @@ class Downloads:
 DOWNLOADS = Downloads()
 
 
-@endpoint("organization.prepare_download_for_get_all", schema=ANY)
+@endpoint("organization.prepare_download_for_get_all", schema=PREPARE)
 def prepare_download(call: Call, tx: Tx) -> Data:
     """Note which list a client is about to fetch as a file."""
-    kind = call.data.get("entity_type")
-    if kind not in ("task", "model", "project"):
-        raise validation_error(f"entity_type must be task, model or project: {kind}")
-    mappings = call.data.get("field_mappings")
-    if not isinstance(mappings, list) or not mappings:
-        raise validation_error("error for field 'field_mappings'. field is required!")
-    columns = [_column(item) for item in mappings]
+    kind = call.data["entity_type"]
+    columns = [_column(item) for item in call.data["field_mappings"]]
     fields = [field for field, _, _ in columns]
     query = call.data | {"only_fields": fields, "page": 0, "page_size": MAX_DOWNLOAD_ROWS}
     # A bad query is refused here, not in the middle of a download.
@@ -150,10 +167,10 @@ def prepare_download(call: Call, tx: Tx) -> Data:
     return {"prepare_id": DOWNLOADS.prepare(Download(kind, query, columns))}
 
 
-@endpoint("organization.download_for_get_all", schema=ANY)
+@endpoint("organization.download_for_get_all", schema=DOWNLOAD)
 def download(call: Call, tx: Tx) -> Raw:
     """Return a prepared list as a file that spreadsheets open."""
-    prepared = DOWNLOADS.get(str(call.data.get("prepare_id", "")))
+    prepared = DOWNLOADS.get(call.data["prepare_id"])
     found = find_all_ex(tx, prepared.kind, replace(call, data=prepared.query, raw=prepared.query))
     text = io.StringIO()
     writer = csv.writer(text, quoting=csv.QUOTE_ALL)
@@ -165,16 +182,12 @@ def download(call: Call, tx: Tx) -> Raw:
     return Raw(text.getvalue().encode("utf-8-sig"), "text/csv", headers)
 
 
-def _column(item: Any) -> tuple[str, str, Mapping[Any, str]]:
-    if not isinstance(item, dict) or not isinstance(item.get("field"), str):
-        raise validation_error(f"a field mapping needs a field: {item!r}")
-    values = {
-        value.get("key"): str(value.get("value")) for value in item.get("values") or [] if isinstance(value, dict)
-    }
-    return item["field"], str(item.get("name") or item["field"]), values
+def _column(item: Data) -> tuple[str, str, Mapping[str, str]]:
+    values = {value["key"]: value["value"] for value in item.get("values") or []}
+    return item["field"], item.get("name") or item["field"], values
 
 
-def _cells(document: Data, columns: list[tuple[str, str, Mapping[Any, str]]]) -> Iterator[str]:
+def _cells(document: Data, columns: list[tuple[str, str, Mapping[str, str]]]) -> Iterator[str]:
     for field, _, names in columns:
         value: Any = document
         for part in field.split("."):

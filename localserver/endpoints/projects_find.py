@@ -6,7 +6,6 @@ import json
 from datetime import timedelta
 from typing import Any
 
-from localserver.errors import validation_error
 from localserver.query import Clause, all_of, find_all, find_all_ex, untagged
 from localserver.registry import Call, Data, endpoint
 from localserver.rules.projects import HIDDEN
@@ -17,8 +16,6 @@ from localserver.times import iso
 ANY = {"type": "object"}
 ENDED = (COMPLETED, PUBLISHED, STOPPED)
 """Statuses of what counts as completed in the last 24 hours."""
-STATES = ("active", "archived")
-
 TAGGED = "EXISTS (SELECT 1 FROM json_each(doc, '$.system_tags') WHERE value = '{}')"
 CHILDREN = {
     "pipeline": ("controller", TAGGED.format("pipeline")),
@@ -26,6 +23,17 @@ CHILDREN = {
     "report": ("report", "1"),
 }
 """What `children_type` asks for: the type of task and what else it must be."""
+
+FLAG = {"type": "boolean"}
+FIGURES = {
+    "children_type": {"enum": list(CHILDREN)},
+    "active_users": {"type": "array", "items": {"type": "string"}},
+    # Without effect on a genuine server too: its figures are those of the active tasks.
+    "stats_for_state": {"enum": ["active", "archived"]},
+    **dict.fromkeys(("include_stats", "stats_with_children", "check_own_contents", "include_dataset_stats"), FLAG),
+    "search_hidden": FLAG,
+}
+"""Fields that say which figures are wanted, and of what."""
 
 TREE = (
     "tree (root, id) AS (SELECT value, value FROM json_each(?) UNION SELECT tree.root, project.id FROM tree "
@@ -45,7 +53,7 @@ def get_all(call: Call, tx: Tx) -> Data:
     return find_all(tx, "project", call).reply("projects")
 
 
-@endpoint("projects.get_all_ex", schema=ANY)
+@endpoint("projects.get_all_ex", schema=ANY, fields=FIGURES)
 def get_all_ex(call: Call, tx: Tx) -> Data:
     """Find projects, with references as objects and the figures that are asked for."""
     where = all_of([_with_children(call), _with_active_users(call)])
@@ -75,8 +83,6 @@ def _with_children(call: Call) -> Clause:
     wanted = call.data.get("children_type")
     if wanted is None:
         return all_of([])
-    if not isinstance(wanted, str) or wanted not in CHILDREN:
-        raise validation_error(f"children_type must be one of {', '.join(CHILDREN)}: {wanted}")
     type, also = CHILDREN[wanted]
     start = (
         f"SELECT json_extract(doc, '$.project') FROM task WHERE json_extract(doc, '$.type') = ? AND {also} "
@@ -104,8 +110,6 @@ def _above(start: str, *args: Any) -> Clause:
 
 
 def _add_stats(call: Call, tx: Tx, figures: dict[str, Data]) -> None:
-    if (state := call.data.get("stats_for_state")) not in (None, *STATES):
-        raise validation_error(f"stats_for_state must be one of {', '.join(STATES)}: {state}")
     deep = call.data.get("stats_with_children", True)
     users = call.data.get("active_users") or []
     for id, own in _stats(call, tx, list(figures), deep=deep, users=users).items():

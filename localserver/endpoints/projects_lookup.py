@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from localserver.errors import validation_error
 from localserver.patterns import check_pattern
 from localserver.query import Clause, all_of
 from localserver.query.compiler import paging
@@ -14,19 +13,22 @@ from localserver.store import Tx
 from localserver.tagging import tags_in_use
 
 ANY = {"type": "object"}
+TEXT = {"type": "string"}
+TEXTS = {"type": "array", "items": TEXT}
+IN_PROJECTS = {"project": TEXT, "projects": TEXTS, "include_subprojects": {"type": "boolean"}}
 ARCHIVED = "EXISTS (SELECT 1 FROM json_each(doc, '$.system_tags') WHERE value = 'archived')"
 VALUE = "json_extract(item.value, '$.value')"
 NO_PROJECT = Clause("json_extract(doc, '$.project') IS NULL")
 STATES = {"active": f"NOT {ARCHIVED}", "archived": ARCHIVED}
 
 
-@endpoint("projects.get_task_tags", since="2.8")
+@endpoint("projects.get_task_tags", since="2.8", fields=IN_PROJECTS)
 def get_task_tags(call: Call, tx: Tx) -> Data:
     """List the tags of tasks."""
     return tags_in_use(tx, ["task"], call.data, _in_projects(call))
 
 
-@endpoint("projects.get_model_tags", since="2.8")
+@endpoint("projects.get_model_tags", since="2.8", fields=IN_PROJECTS)
 def get_model_tags(call: Call, tx: Tx) -> Data:
     """List the tags of models."""
     return tags_in_use(tx, ["model"], call.data, _in_projects(call))
@@ -40,7 +42,7 @@ def get_project_tags(call: Call, tx: Tx) -> Data:
     return tags_in_use(tx, ["project"], call.data, where)
 
 
-@endpoint("projects.get_hyper_parameters", schema=ANY, since="2.9")
+@endpoint("projects.get_hyper_parameters", schema=ANY, since="2.9", fields=IN_PROJECTS)
 def get_hyper_parameters(call: Call, tx: Tx) -> Data:
     """List the names of hyperparameters."""
     rows = _held(
@@ -53,7 +55,7 @@ def get_hyper_parameters(call: Call, tx: Tx) -> Data:
     return _paged(call, "parameters", [{"section": section, "name": name} for section, name in rows])
 
 
-@endpoint("projects.get_hyperparam_values", since="2.13")
+@endpoint("projects.get_hyperparam_values", since="2.13", fields=IN_PROJECTS | {"pattern": TEXT})
 def get_hyperparam_values(call: Call, tx: Tx) -> Data:
     """List the values that one hyperparameter has."""
     matching = _matches(VALUE, call.data.get("pattern"))
@@ -71,7 +73,7 @@ def get_hyperparam_values(call: Call, tx: Tx) -> Data:
     return _values(call, rows)
 
 
-@endpoint("projects.get_model_metadata_keys", schema=ANY)
+@endpoint("projects.get_model_metadata_keys", schema=ANY, fields=IN_PROJECTS)
 def get_model_metadata_keys(call: Call, tx: Tx) -> Data:
     """List the keys of models' metadata; without projects and what lies below them, of the models of no project."""
     everywhere = call.data.get("projects") or call.data.get("include_subprojects", True)
@@ -84,7 +86,7 @@ def get_model_metadata_keys(call: Call, tx: Tx) -> Data:
     return _paged(call, "keys", [key for (key,) in rows])
 
 
-@endpoint("projects.get_model_metadata_values")
+@endpoint("projects.get_model_metadata_values", fields=IN_PROJECTS | {"pattern": TEXT})
 def get_model_metadata_values(call: Call, tx: Tx) -> Data:
     """List the values that one key of models' metadata has."""
     matching = _matches(VALUE, call.data.get("pattern"))
@@ -100,7 +102,9 @@ def get_model_metadata_values(call: Call, tx: Tx) -> Data:
     return _values(call, rows)
 
 
-@endpoint("projects.get_unique_metric_variants")
+@endpoint(
+    "projects.get_unique_metric_variants", fields=IN_PROJECTS | {"ids": TEXTS, "model_metrics": {"type": "boolean"}}
+)
 def get_unique_metric_variants(call: Call, tx: Tx) -> Data:
     """List the metrics that tasks (or models) have last values of."""
     ids = call.data.get("ids")
@@ -117,12 +121,10 @@ def get_unique_metric_variants(call: Call, tx: Tx) -> Data:
     return {"metrics": [dict(zip(names, row, strict=True)) for row in rows]}
 
 
-@endpoint("projects.get_task_parents", since="2.12")
+@endpoint("projects.get_task_parents", since="2.12", fields=IN_PROJECTS | {"task_name": TEXT})
 def get_task_parents(call: Call, tx: Tx) -> Data:
     """List the tasks that others are made from, with their projects."""
     state = call.data.get("tasks_state")
-    if state is not None and state not in STATES:
-        raise validation_error(f"tasks_state must be one of {', '.join(STATES)}: {state}")
     matching = _matches("json_extract(parent.doc, '$.name')", call.data.get("task_name"))
     rows = _held(
         tx,
@@ -138,7 +140,7 @@ def get_task_parents(call: Call, tx: Tx) -> Data:
     return {"parents": [_parent(*row) for row in rows]}
 
 
-@endpoint("projects.get_user_names", schema=ANY)
+@endpoint("projects.get_user_names", schema=ANY, fields=IN_PROJECTS)
 def get_user_names(call: Call, tx: Tx) -> Data:
     """List the users who have tasks in projects."""
     rows = _held(

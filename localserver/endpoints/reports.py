@@ -33,7 +33,8 @@ MOVE = {
     "required": ["task"],
     "properties": {"task": TEXT, "project": TEXT, "project_name": TEXT},
 }
-QUERY = {"type": "object", "properties": {"allow_public": {"type": "boolean"}}}
+ANY = {"type": "object"}
+FLAG = {"type": "boolean"}
 METRICS = {
     "type": "array",
     "items": {"type": "object", "required": ["metric"], "properties": {"metric": TEXT, "variants": tagging.TEXTS}},
@@ -50,8 +51,8 @@ CURVES = {
 TASK_DATA = {
     "type": "object",
     "properties": {
-        "allow_public": {"type": "boolean"},
-        "model_events": {"type": "boolean"},
+        "allow_public": FLAG,
+        "model_events": FLAG,
         "plots": ITERATIONS,
         "debug_images": ITERATIONS,
         "scalar_metrics_iter_histogram": CURVES,
@@ -146,7 +147,7 @@ def delete(call: Call, tx: Tx) -> Data:
     return {"deleted": 1}
 
 
-@endpoint("reports.get_all_ex", schema=QUERY)
+@endpoint("reports.get_all_ex", schema=ANY, fields={"allow_public": FLAG})
 def get_all_ex(call: Call, tx: Tx) -> Data:
     """Find reports, with references as objects; of a project those in its `.reports`."""
     asked = replace(call, data=reports.query_of(tx, call.data))
@@ -154,7 +155,7 @@ def get_all_ex(call: Call, tx: Tx) -> Data:
     return find_all_ex(tx, "task", asked, where=where).reply("tasks")
 
 
-@endpoint("reports.get_tags", schema={"type": "object"})
+@endpoint("reports.get_tags", schema=ANY)
 def get_tags(call: Call, tx: Tx) -> Data:
     """List the tags of reports."""
     return tagging.tags_in_use(tx, ("task",), {}, reports.ONLY_REPORTS)

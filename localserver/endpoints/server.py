@@ -21,7 +21,7 @@ DAY_S = 86_400
 GIB = 2**30
 
 
-@endpoint("debug.ping", needs_auth=False, schema=NO_FIELDS)
+@endpoint("debug.ping", needs_auth=False, schema=NO_FIELDS, fields={"verbose": {"type": "boolean"}})
 def ping(call: Call, tx: Tx) -> Data:
     """Answer that the server lives; the agent chart's init container waits for this."""
     return {"msg": "Because it trains cats and dogs"} if call.data.get("verbose") else {}

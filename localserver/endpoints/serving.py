@@ -32,13 +32,13 @@ DESCRIPTION = {
     "system_tags": TEXTS,
     "reference": REFERENCE,
     "timeout": {"type": "integer", "minimum": 1, "maximum": 2**31},
+    "machine_stats": {"type": "object"},
 }
 USE = {
     "uptime_sec": COUNT,
     "requests_num": COUNT,
     "requests_min": FIGURE,
     "latency_ms": FIGURE,
-    "machine_stats": {"type": "object"},
 }
 NAMED = ["container_id", "endpoint_name", "model_name"]
 REGISTER = {"type": "object", "required": NAMED, "properties": DESCRIPTION}

@@ -23,6 +23,9 @@ from localserver.rules.tasks import Change, Fields
 from localserver.store import Document, Tx
 from localserver.times import iso
 
+STEPS = {"include_pipeline_steps": {"type": "boolean"}}
+"""Field of calls that also mean the steps of a pipeline's run."""
+
 IN_TREE = "AND json_extract(doc, '$.project') IN (SELECT id FROM tree)"
 BATCH = {
     "type": "object",

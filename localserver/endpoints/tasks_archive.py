@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from localserver import lifecycle
-from localserver.endpoints.tasks import require_tasks
+from localserver.endpoints.tasks import STEPS, require_tasks
 from localserver.errors import validation_error
 from localserver.lifecycle import Actor
 from localserver.many import for_each
@@ -12,7 +12,7 @@ from localserver.registry import Call, Data, Reply, endpoint
 from localserver.store import Document, Tx
 
 
-@endpoint("tasks.archive", writes=True)
+@endpoint("tasks.archive", writes=True, fields=STEPS)
 def archive(call: Call, tx: Tx) -> Data:
     """Tag tasks as archived and note why; what waits leaves its queue, what runs is stopped."""
     if not call.data["tasks"]:
@@ -23,7 +23,7 @@ def archive(call: Call, tx: Tx) -> Data:
     return {"archived": len(tasks)}
 
 
-@endpoint("tasks.archive_many", writes=True)
+@endpoint("tasks.archive_many", writes=True, fields=STEPS)
 def archive_many(call: Call, tx: Tx) -> Reply:
     """Tag tasks as archived; what waits leaves its queue, what runs is stopped."""
 
@@ -34,7 +34,7 @@ def archive_many(call: Call, tx: Tx) -> Reply:
     return for_each(tx, call.data["ids"], run)
 
 
-@endpoint("tasks.unarchive_many", writes=True)
+@endpoint("tasks.unarchive_many", writes=True, fields=STEPS)
 def unarchive_many(call: Call, tx: Tx) -> Reply:
     """Bring archived tasks back."""
 

@@ -13,6 +13,8 @@ from localserver.rules.tasks import Change, Fields
 from localserver.store import Document, Tx
 from localserver.times import iso
 
+FORCE = {"force": {"type": "boolean"}}
+
 
 @endpoint("tasks.get_hyper_params")
 def get_hyper_params(call: Call, tx: Tx) -> Data:
@@ -102,7 +104,7 @@ def delete_artifacts(call: Call, tx: Tx) -> Data:
     return _stored(call, tx, task, {"execution.artifacts": left}, "deleted")
 
 
-@endpoint("tasks.add_or_update_model", writes=True, since="2.13")
+@endpoint("tasks.add_or_update_model", writes=True, since="2.13", fields=FORCE)
 def add_or_update_model(call: Call, tx: Tx) -> Data:
     """Name a model as one that a task was given or has brought forth. Whether there is such a model is not checked."""
     task = _editable(call, tx, "results")
@@ -115,7 +117,7 @@ def add_or_update_model(call: Call, tx: Tx) -> Data:
     return _stored(call, tx, task, fields, "updated")
 
 
-@endpoint("tasks.delete_models", writes=True, since="2.13")
+@endpoint("tasks.delete_models", writes=True, since="2.13", fields=FORCE)
 def delete_models(call: Call, tx: Tx) -> Data:
     """Take models off a task; the models themselves stay."""
     task = _editable(call, tx, "results")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from localserver import lifecycle
+from localserver.endpoints.tasks import STEPS
 from localserver.errors import ApiError
 from localserver.lifecycle import Actor
 from localserver.many import for_each
@@ -13,6 +14,10 @@ from localserver.registry import Call, Data, Reply, endpoint
 from localserver.rules import tasks as rules
 from localserver.rules import workers as worker_rules
 from localserver.store import Document, Tx
+
+FLAG = {"type": "boolean"}
+ENQUEUE = {"force": FLAG, "update_execution_queue": FLAG}
+DEQUEUE = {"new_status": {"type": "string"}}
 
 
 @endpoint("tasks.started", writes=True)
@@ -35,14 +40,17 @@ def ping(call: Call, tx: Tx) -> Data:
 
 
 @endpoint(
-    "tasks.stop", writes=True, differs='where the agent is silent the task is stopped (there it stays "stopping")'
+    "tasks.stop",
+    writes=True,
+    fields=STEPS,
+    differs='where the agent is silent the task is stopped (there it stays "stopping")',
 )
 def stop(call: Call, tx: Tx) -> Data:
     """Stop a task, or have the agent that runs it do so."""
     return _stop(call, tx, call.data["task"])
 
 
-@endpoint("tasks.stop_many", writes=True)
+@endpoint("tasks.stop_many", writes=True, fields=STEPS)
 def stop_many(call: Call, tx: Tx) -> Reply:
     """Stop tasks."""
     return for_each(tx, call.data["ids"], lambda tx, id: _stop(call, tx, id))
@@ -61,7 +69,11 @@ def failed(call: Call, tx: Tx) -> Data:
 
 
 @endpoint(
-    "tasks.completed", writes=True, since="2.2", differs="ends its place in a queue; told twice, the first time is kept"
+    "tasks.completed",
+    writes=True,
+    since="2.2",
+    fields={"publish_model": FLAG},
+    differs="ends its place in a queue; told twice, the first time is kept",
 )
 def completed(call: Call, tx: Tx) -> Data:
     """Note that a task has completed; publish it at once where that is wished."""
@@ -91,14 +103,14 @@ def publish_many(call: Call, tx: Tx) -> Reply:
     return for_each(tx, call.data["ids"], lambda tx, id: _publish(call, tx, by_id(tx, "task", id, call.company)))
 
 
-@endpoint("tasks.enqueue", writes=True)
+@endpoint("tasks.enqueue", writes=True, fields=ENQUEUE)
 def enqueue(call: Call, tx: Tx) -> Data:
     """Put a task into a queue."""
     reply = _enqueue(call, tx, _task(call, tx))
     return {"queued": 1, **reply, **_watched(call, tx, [call.data["task"]])}
 
 
-@endpoint("tasks.enqueue_many", writes=True)
+@endpoint("tasks.enqueue_many", writes=True, fields=ENQUEUE)
 def enqueue_many(call: Call, tx: Tx) -> Reply:
     """Put tasks into a queue."""
 
@@ -108,13 +120,13 @@ def enqueue_many(call: Call, tx: Tx) -> Reply:
     return for_each(tx, call.data["ids"], run, lambda tx, done: _watched(call, tx, done))
 
 
-@endpoint("tasks.dequeue", writes=True, differs="of a running task, its place in the queue goes too")
+@endpoint("tasks.dequeue", writes=True, fields=DEQUEUE, differs="of a running task, its place in the queue goes too")
 def dequeue(call: Call, tx: Tx) -> Data:
     """Take a task out of its queue; one that does not wait, or does not exist, is no error."""
     return {"dequeued": 1, **_dequeue(call, tx, call.data["task"])}
 
 
-@endpoint("tasks.dequeue_many", writes=True)
+@endpoint("tasks.dequeue_many", writes=True, fields=DEQUEUE)
 def dequeue_many(call: Call, tx: Tx) -> Reply:
     """Take tasks out of their queues."""
     return for_each(tx, call.data["ids"], lambda tx, id: {"dequeued": True, **_dequeue(call, tx, id)})
@@ -151,13 +163,13 @@ def reset_many(call: Call, tx: Tx) -> Reply:
     return for_each(tx, call.data["ids"], run)
 
 
-@endpoint("tasks.delete", writes=True)
+@endpoint("tasks.delete", writes=True, fields=STEPS)
 def delete(call: Call, tx: Tx) -> Data:
     """Delete a task. Its files stay: their addresses are answered to who asks for them."""
     return _delete(call, tx, _task(call, tx))
 
 
-@endpoint("tasks.delete_many", writes=True)
+@endpoint("tasks.delete_many", writes=True, fields=STEPS)
 def delete_many(call: Call, tx: Tx) -> Reply:
     """Delete tasks."""
     return for_each(tx, call.data["ids"], lambda tx, id: _delete(call, tx, by_id(tx, "task", id, call.company)))

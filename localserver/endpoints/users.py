@@ -60,7 +60,13 @@ def get_all(call: Call, tx: Tx) -> Data:
     return find_all(tx, "user", call).reply("users")
 
 
-@endpoint("users.get_all_ex", schema=ANY, since="2.8", differs="`role` can be asked for")
+@endpoint(
+    "users.get_all_ex",
+    schema=ANY,
+    since="2.8",
+    fields={"active_in_projects": {"type": "array", "items": TEXT}},
+    differs="`role` can be asked for",
+)
 def get_all_ex(call: Call, tx: Tx) -> Data:
     """Find users, with the company as an object; `active_in_projects` asks for those who have tasks or models there."""
     return find_all_ex(tx, "user", call, where=_active(call.data.get("active_in_projects"))).reply("users")
