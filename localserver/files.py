@@ -38,7 +38,7 @@ CHUNK = 2**18
 MAX_LIST_BYTES = 16 * 2**20
 """Largest body of `delete_many`."""
 
-ACTIVE = frozenset({"text/javascript", "application/javascript", "application/x-javascript", "text/css"})
+ACTIVE = re.compile(r"(java|ecma|/j|live)script|/css$")
 """Types that a page can run or apply; with `nosniff` a browser does neither with plain text. An uploaded script must
 not become one of the web pages', which take scripts from their own address."""
 
@@ -177,7 +177,7 @@ def _file_headers(name: str, status: os.stat_result, as_attachment: bool) -> dic
     media_type, encoding = mimetypes.guess_type("/" + name.rpartition("/")[2])
     if encoding or media_type is None:  # data.csv.gz is a gzip file, not a CSV
         media_type = f"application/{encoding}" if encoding else "application/octet-stream"
-    if media_type in ACTIVE:
+    if ACTIVE.search(media_type):
         media_type = "text/plain"
     if media_type.startswith("text/"):
         media_type += "; charset=utf-8"

@@ -13,9 +13,9 @@ import resource
 import time
 from collections import Counter
 from collections.abc import Callable
-from ipaddress import ip_address
 from typing import Protocol
 
+from localserver.rules.addresses import is_of_this_machine
 from localserver.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,8 @@ LOOPBACK_RESERVE = 32
 """Connections from this machine above the limit, so that a health check gets in."""
 
 DRAINED_BYTES = 2**16
-"""What a client must have read of its answer in each `write_timeout_s`."""
+"""What a client must have read of its answer in each `write_timeout_s`, and sent of its body in two
+`body_timeout_s`."""
 
 MOST_FILES = 2**16
 
@@ -40,6 +41,7 @@ class Connection(Protocol):
     """What the front needs to know of a connection."""
 
     address: str
+    """What the client's address is counted by."""
     deadline: float
     """When (monotonic) it is closed unless something happens."""
     overdue: str
@@ -106,7 +108,7 @@ class Front:
         of_address = len(self._open.get(address, ()))
         if of_address >= self.settings.max_connections_per_address and not self._evict(address):
             return self._refuse("connections of one address")
-        allowed = self.max_connections + (LOOPBACK_RESERVE if _is_loopback(address) else 0)
+        allowed = self.max_connections + (LOOPBACK_RESERVE if is_of_this_machine(address) else 0)
         if self.connections >= allowed and not self._evict(self._fullest()):
             return self._refuse("connections")
         self._open.setdefault(address, {})[connection] = None
@@ -192,10 +194,3 @@ class Front:
 
     def _fullest(self) -> str:
         return max(self._idle, key=lambda address: len(self._open.get(address, ())), default="")
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ip_address(address).is_loopback
-    except ValueError:
-        return False

@@ -15,7 +15,8 @@ from typing import Any
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from localserver.http.front import CLOSING_S, Front
+from localserver.http.front import CLOSING_S, DRAINED_BYTES, Front
+from localserver.rules.addresses import counted_as
 
 SDK_HEADERS = frozenset({b"x-clearml-client", b"x-trains-client"})
 AGENT_HEADERS = frozenset({b"x-clearml-agent", b"x-trains-agent"})
@@ -36,7 +37,8 @@ class GuardedConnection(HttpToolsProtocol):
         self.deadline = NEVER
         self.overdue = ""
         self._limits = front.settings
-        self._header_bytes = self._bare_bytes = 0
+        self._header_bytes = self._bare_bytes = self._body_bytes = 0
+        self._body_until = NEVER
         self._excess: tuple[int, str] | None = None
         self._admitted = self._refused = False
         self._running: RequestResponseCycle | None = None
@@ -71,7 +73,7 @@ class GuardedConnection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection in, or close it."""
         super().connection_made(transport)
-        self.address = self.client[0] if self.client else ""
+        self.address = counted_as(self.client[0]) if self.client else ""
         self._admitted = self.front.admit(self)
         if self._admitted:
             self._expect("header time-out", self._limits.header_timeout_s)
@@ -143,7 +145,7 @@ class GuardedConnection(HttpToolsProtocol):
             self._excess = (429, f"more than {MAX_WAITING} requests at once")
             return
         self.front.work(self)
-        self._expect("body time-out", self._limits.body_timeout_s)
+        self._expect_body(DRAINED_BYTES)
         super().on_headers_complete()
         if _shares_connections(self.headers):
             self.cycle.keep_alive = False
@@ -154,7 +156,7 @@ class GuardedConnection(HttpToolsProtocol):
             return
         self._bare_bytes = 0
         if not self.cycle.response_complete:  # what is refused and sent all the same gets no more time
-            self._expect("body time-out", self._limits.body_timeout_s)
+            self._expect_body(len(body))
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -196,6 +198,14 @@ class GuardedConnection(HttpToolsProtocol):
 
     def _expect(self, overdue: str, within_s: float) -> None:
         self.overdue, self.deadline = overdue, self.front.clock() + within_s
+
+    def _expect_body(self, arrived: int) -> None:
+        """Give a body time that has not stood still: more of it, but not for ever for drops."""
+        limit_s = self._limits.body_timeout_s
+        self._body_bytes += arrived
+        if self._body_bytes >= DRAINED_BYTES:
+            self._body_bytes, self._body_until = 0, self.front.clock() + 2 * limit_s
+        self._expect("body time-out", min(limit_s, self._body_until - self.front.clock()))
 
     def _header_too_large(self) -> None:
         if self._excess is None:

@@ -1,7 +1,7 @@
 """What the server says of itself to whoever watches it, on the API port: `/healthz`, `/readyz`, `/metrics`.
 
 The first two tell yes or no and need no key, since probes have none. Metrics name queues, so that they need a key
-wherever the API can be reached from other machines.
+wherever the API can be reached from other machines, or by another name than this machine's.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from localserver.http.loop import LoopMonitor
 from localserver.http.measure import AccessLog, Meters
 from localserver.store import Tx
 from localserver.times import utcnow
+from localserver.web.gate import is_own_host
 from localserver.wire import Api
 
 log = logging.getLogger(__name__)
@@ -92,7 +93,8 @@ class Status:
 
     async def metrics(self, request: Request) -> Response:
         """Answer the figures in Prometheus' text format."""
-        if not self.settings.is_loopback:
+        # On a loopback address whoever connects is trusted, but not a page whose name was pointed here.
+        if not self.settings.is_loopback or not is_own_host(request.headers.get("Host", ""), self.settings):
             address = request.client.host if request.client else ""
             try:
                 self.api.context.auth.authenticate(Presented.of(request.headers, request.cookies, address))

@@ -18,8 +18,8 @@ FRESH: Mapping[str, Settings] = {
 """What is shown of a store of which nothing was ever set, or that was reset."""
 
 LISTS = {"aws": "buckets", "google": "buckets", "azure": "containers"}
-SECRETS = frozenset({"secret", "token", "credentials_json", "account_key"})
-"""Fields that only an admin reads."""
+SECRETS = frozenset({"secret", "token", "credentials_json", "account_key", "extra_args"})
+"""Fields that only an admin reads. Among `extra_args` may be keys, which boto3 takes there (`SSECustomerKey`)."""
 
 AWS_BUCKET: Settings = {
     "bucket": "",

@@ -14,7 +14,8 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from ipaddress import ip_address, ip_network
+
+from localserver.rules.addresses import counted_as
 
 Name = str | tuple[str, str]
 KEY_CHARACTERS = 64
@@ -76,13 +77,4 @@ class LoginThrottle:
 
 
 def _pair(address: str, key: str) -> tuple[str, str]:
-    return f"from {_network(address)}", key[:KEY_CHARACTERS]
-
-
-def _network(address: str) -> str:
-    """Return what counts as one address: all of an IPv6 network, which one machine may have to itself."""
-    try:
-        known = ip_address(address)
-    except ValueError:
-        return address
-    return str(ip_network((int(known), 64), strict=False)) if known.version == 6 else address
+    return f"from {counted_as(address)}", key[:KEY_CHARACTERS]

@@ -153,6 +153,16 @@ def test_a_header_that_comes_in_drops_is_closed(impatient: ClearmlServer) -> Non
         pytest.fail("still open")  # pytest's own exception is no OSError
 
 
+def test_a_body_that_comes_in_drops_is_closed(impatient: ClearmlServer) -> None:
+    """Whoever needs no key for it could else hold every connection for days."""
+    with connected(impatient.api_url) as link, pytest.raises(OSError):
+        link.sendall(b"POST /auth.login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\n")
+        for _ in range(PATIENCE_S * 5):
+            link.sendall(b" ")
+            time.sleep(0.2)
+        pytest.fail("still open")  # pytest's own exception is no OSError
+
+
 def test_a_client_that_does_not_read_its_answer_is_closed(impatient: ClearmlServer) -> None:
     token = httpx.get(f"{impatient.api_url}/auth.login", auth=impatient.credentials).json()["data"]["token"]
     headers = {"Authorization": f"Bearer {token}"}

@@ -85,6 +85,12 @@ def test_metrics_tell_of_queues_workers_and_files(tmp_path: Path) -> None:
         assert metrics.value("free_bytes") > 0
 
 
+@pytest.mark.parametrize(("host", "status"), [("localhost", 200), ("127.0.0.1:9", 200), ("evil.example", 401)])
+def test_a_name_that_was_pointed_here_reads_no_metrics(clearml_server: ClearmlServer, host: str, status: int) -> None:
+    """A page of the internet whose name comes to mean this machine ("DNS rebinding") may read what it is answered."""
+    assert httpx.get(f"{clearml_server.api_url}/metrics", headers={"Host": host}).status_code == status
+
+
 def test_metrics_count_what_was_refused(clearml_server: ClearmlServer) -> None:
     address = urlsplit(clearml_server.api_url)
     with socket.create_connection((address.hostname or "", address.port or 0), timeout=10) as link:

@@ -146,7 +146,8 @@ def test_settings_are_replaced_store_by_store(api: ApiClient) -> None:
 @pytest.mark.usefixtures("no_settings")
 def test_only_admins_read_and_set_keys_of_stores(api: ApiClient, guest: ApiClient) -> None:
     container = {"account_name": "an", "account_key": "a-secret", "container_name": "c"}
-    bucket = {"bucket": "b1", "key": "k", "secret": "a-secret", "token": "a-secret"}
+    bucket = {"bucket": "b1", "key": "k", "secret": "a-secret", "token": "a-secret",
+              "extra_args": {"SSECustomerKey": "a-secret"}}  # fmt: skip
     api("storage.set_settings", aws={"key": "AK", "secret": "a-secret", "buckets": [bucket]},
         google={"credentials_json": '"a-secret"'}, azure={"containers": [container]})  # fmt: skip
     shown = guest("storage.get_settings")["settings"]

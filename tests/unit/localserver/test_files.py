@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from localserver.errors import ApiError
-from localserver.files import _single_range
+from localserver.files import _file_headers, _single_range
 from localserver.stored_files import MAX_FOLDERS, PARTIAL, Folder, require_storable, stored_parts
 from localserver.uploads import disposition_parameters
 
@@ -226,3 +226,22 @@ def test_what_takes_long_to_delete_holds_up_nobody(folder: Folder, monkeypatch: 
     assert folder.delete("big", with_folders=True) == "big"
     assert len(removed) == 1
     assert {name for name in tree(folder) if not name.startswith(PARTIAL)} == {"meanwhile"}
+
+
+SCRIPTS = [
+    *(f"{group}/{x}{name}script" for group in ("text", "application") for x in ("", "x-") for name in ("java", "ecma")),
+    *(f"text/javascript1.{version}" for version in range(6)),
+    "text/jscript",
+    "text/livescript",
+]
+"""What browsers take for a script, by the WHATWG's list."""
+
+
+@pytest.mark.parametrize("media_type", [*SCRIPTS, "text/css", "application/postscript", "text/html"])
+def test_no_type_that_a_page_can_run_is_served(
+    media_type: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which endings have one of these types is up to the machine's list of types."""
+    monkeypatch.setattr("mimetypes.guess_type", lambda name: (media_type, None))
+    served = _file_headers("any.thing", tmp_path.stat(), False)["Content-Type"].partition(";")[0]
+    assert served == (media_type if media_type in ("application/postscript", "text/html") else "text/plain")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from localserver.rules.addresses import counted_as, is_of_this_machine
 from localserver.rules.throttle import LoginThrottle
 
 
@@ -74,6 +75,33 @@ def test_an_ipv6_network_is_one_address(throttle: LoginThrottle) -> None:
         throttle.failed(f"2001:db8::{number}", f"KEY{number}")
     assert throttle.wait_s("2001:db8::ffff", "OTHER") > 0
     assert throttle.wait_s("2001:db8:1::1", "OTHER") == 0
+
+
+def test_clients_of_a_socket_for_both_kinds_of_address_are_counted_apart(throttle: LoginThrottle) -> None:
+    """Such a socket (`--host ::`) shows IPv4 addresses as if all were of one IPv6 network."""
+    for number in range(10):
+        throttle.failed("::ffff:203.0.113.9", f"KEY{number}")
+    assert throttle.wait_s("203.0.113.9", "OTHER") > 0
+    assert throttle.wait_s("::ffff:203.0.113.10", "OTHER") == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "counted", "own"),
+    [
+        ("127.0.0.1", "127.0.0.1", True),
+        ("::ffff:127.0.0.1", "127.0.0.1", True),
+        ("::1", "::1", True),
+        ("::2", "::/64", False),
+        ("2001:db8::7:1", "2001:db8::/64", False),
+        ("fe80::1%eth0", "fe80::/64", False),
+        ("10.0.0.1", "10.0.0.1", False),
+        ("unix:socket", "unix:socket", False),
+        ("", "", False),
+    ],
+)
+def test_what_an_address_is_counted_by(address: str, counted: str, own: bool) -> None:
+    assert counted_as(address) == counted
+    assert is_of_this_machine(address) == is_of_this_machine(counted) == own
 
 
 def test_memory_is_bounded_whatever_is_tried(throttle: LoginThrottle) -> None:
