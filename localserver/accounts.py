@@ -32,7 +32,7 @@ def store_user(call: Call, tx: Tx, user: Document) -> None:
 
 
 def remove_user(call: Call, tx: Tx, user: Document) -> None:
-    """Delete a user with their access keys and tokens; what they have made stays.
+    """Delete a user with their access keys and tokens; what they made stays.
 
     Raises:
         ApiError: 400/301 for the server's own user.
@@ -75,7 +75,7 @@ def limit_key(call: Call, tx: Tx, access_key: str, key: Key, role: str | None) -
 
 
 def remove_key(call: Call, tx: Tx, access_key: str) -> None:
-    """Delete an access key; tokens made from it die with it."""
+    """Delete an access key; tokens made from it end with it."""
     tx.execute("DELETE FROM credential WHERE access_key = ?", (access_key,))
     del call.context.auth.keys[access_key]
 
@@ -84,7 +84,7 @@ def find_key(call: Call, access_key: str) -> Key | None:
     """Return an access key that the caller may change: their own ones, an admin also others'.
 
     A key that may do more than the one that calls is not the caller's to change: a key with few rights that was stolen
-    must not take the others away.
+    must not remove the others.
     """
     key = call.context.auth.keys.get(access_key)
     if key is None or (key.user != call.user and not roles.reaches(call.role, roles.ADMIN)):

@@ -1,9 +1,9 @@
 """Who calls: access keys, session tokens and what a request may present as either.
 
 Tokens are HS256 JWTs with the claims that ClearML clients read from them (`api_version`, `server_version`,
-`feature_set`). Unlike the genuine server's, a token dies with the access key that it was made from, and what its bearer
-may do is what the key and its user may do now, not when it was made. This module holds the live users, keys and ended
-sessions in memory; `localserver.bootstrap` loads them, the endpoints of `auth` and `users` change both.
+`feature_set`). Unlike on a genuine server, a token ends with the access key that it was made from, and its
+rights are those of the key and its user now, not those of when it was made. This module holds the live users, keys and
+ended sessions in memory; `localserver.bootstrap` loads them, the endpoints of `auth` and `users` change both.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Presented:
-    """What a request brings to say who sends it; None where it does not."""
+    """The parts of a request that say who sends it; None where they are missing."""
 
     authorization: str | None = None
     cookie: str | None = None
@@ -133,7 +133,7 @@ class Auth:
         people: The users by id, as a request acts for them.
         keys: Live access keys.
         ended: Session ids that were logged out, with the epoch second at which their token runs out anyway.
-        own: The server's own user and access key, which no call may take away.
+        own: The server's own user and access key, which no call may remove.
     """
 
     def __init__(
@@ -212,7 +212,7 @@ class Auth:
         return expires
 
     def forget_user(self, user: str) -> None:
-        """Let a user, and every key and token of theirs, do nothing any more."""
+        """Take all rights from a user, and from every key and token of theirs."""
         self.people.pop(user, None)
         for access_key in [name for name, key in self.keys.items() if key.user == user]:
             del self.keys[access_key]
@@ -262,7 +262,7 @@ class Auth:
         return claims
 
     def _verified(self, token: str) -> dict[str, Any]:
-        # "Issued at" is not looked at: a server whose clock was set back knows its own tokens all the same.
+        # "Issued at" is not checked: a server whose clock was set back must still accept its own tokens.
         try:
             claims: dict[str, Any] = jwt.decode(
                 token,

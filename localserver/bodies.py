@@ -1,7 +1,7 @@
-"""JSON as requests bring it and replies carry it, in bounded time and memory.
+"""Reading JSON of requests and writing JSON of replies, in bounded time and memory.
 
-The parser and the writer hold the interpreter's lock for as long as one call of theirs takes, so that no thread helps
-against a text of millions of values: its size is looked at first, and what is large is read and written piece by piece.
+The parser and the writer hold the interpreter's lock for as long as one call of theirs takes, so threads do
+not help against a text of millions of values: its size is checked first, and a large text is processed in pieces.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MAX_REPLY_BYTES = 256 * 2**20
 RETRY = {"Retry-After": "2"}
 
 LEVELS = 2
-"""How deep a reply is taken apart to be written."""
+"""How many levels of a reply are written item by item."""
 
 DOCUMENT_FIELDS = 64
 """An object with so many fields or fewer is written whole: a document has some forty."""
@@ -97,7 +97,7 @@ def parse_object(body: bytes | bytearray) -> Data:
 
 
 class TooMuchError(ApiError):
-    """A JSON text that may be good, but costs more than one may."""
+    """A JSON text that may be valid, but costs more than is allowed."""
 
 
 class Unread(Data):
@@ -282,14 +282,14 @@ def _require_depth(data: Any) -> None:
 
 
 def _require_values(text: bytes | bytearray, limit: int) -> None:
-    """Raise for a JSON text with more than `limit` values: outside of strings, a comma or a bracket begins each."""
+    """Raise for a JSON text with more than `limit` values: outside strings, each begins with a comma or bracket."""
     if len(text) <= 2 * limit:  # a value takes two characters at least
         return
     found, at, inside = 0, 0, False
     while at < len(text):
         end = at + SLICE
         if end < len(text):
-            # A slice ends behind a character that is no backslash, so that no escape is cut in two.
+            # A slice ends behind a character that is not a backslash, so that no escape is cut in two.
             behind = NOT_BACKSLASH.search(text, end, end + SLICE)
             if behind is None:
                 raise TooMuchError(400, 0, "The request has too many backslashes in a row")

@@ -1,8 +1,8 @@
 """The first start, and every start: folder, lock, company, user, access key, default queue, `clearml.conf`.
 
 The access key is made at random once and kept in `credentials.json`; it is never printed. `clearml.conf` is written
-anew at each start, because it names the addresses of this start. All of it is the server's own user's alone: modes are
-set right at each start, because folders and files may have been made, copied or restored by other programs.
+anew at each start, because it names the addresses of this start. Only the server's own user can read it: modes are set
+right at each start, because folders and files may have been made, copied or restored by other programs.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ PRIVATE = (
     "clearml.conf",
     "lock",
 )
-"""What in the data folder is made its owner's alone, besides the folder itself."""
+"""What only its owner can read in the data folder, besides the folder itself."""
 
 
 def prepare_folder(data: Path) -> IO[str]:
@@ -127,24 +127,26 @@ def refuse_lost_database(data: Path) -> None:
 
 
 def _make_private(path: Path) -> None:
-    """Let nobody but its owner read a file or folder.
+    """Let only its owner read a file or folder.
 
     Raises:
         StartError: That is not possible, or it is a folder that everybody shares, such as /tmp.
     """
     state = path.stat()
     if state.st_mode & stat.S_ISVTX:
-        raise StartError(f"data folder {path} is shared by everybody\nHint: choose a folder of its own with --data")
+        raise StartError(
+            f"data folder {path} is shared by all users\nHint: choose a folder of the server's own with --data"
+        )
     if not state.st_mode & 0o077:
         return
-    why = "this file system keeps no modes"
+    why = "this file system does not store file modes"
     try:
         path.chmod(stat.S_IMODE(state.st_mode) & 0o700)
     except PermissionError:
         why = f"it belongs to uid {state.st_uid}, the server runs as uid {os.geteuid()}"
     if path.stat().st_mode & 0o077:
         raise StartError(
-            f"others can read {path}, and it cannot be kept from them: {why}\n"
+            f"other users can read {path}, and this cannot be changed: {why}\n"
             "Hint: give it to the user that runs the server (chown), or choose another folder with --data: "
             "a new one inside will do"
         )

@@ -23,7 +23,7 @@ API_OFFSET, WEB_OFFSET, FILES_OFFSET = 8, 80, 81
 
 HELP_NAMES = ["-h", "--help"]
 PRIVATE_UMASK = 0o077
-"""What the server makes, its owner alone may read: the database holds the key that signs tokens."""
+"""Only its owner may read what the server makes: the database holds the key that signs tokens."""
 
 
 COMMANDS = {
@@ -91,7 +91,7 @@ def _disk_troubles_told(function: Callable[[click.Context], Any], ctx: click.Con
 
 @click.group(cls=ServeByDefault, context_settings={"help_option_names": HELP_NAMES})
 def main() -> None:
-    """Run a ClearML-compatible server, and look after its data.
+    """Run a ClearML-compatible server, and maintain its data.
 
     \b
     Start a server with its data in ./data (`serve` may be left out):

@@ -1,4 +1,4 @@
-"""One SQLite file: opening it, bringing its schema up to date, copying it, and its errors in words.
+"""One SQLite file: opening it, updating its schema, copying it, and messages for its errors.
 
 Only this module, `localserver.store` and `localserver.salvage` import `sqlite3`. Knows neither requests nor documents.
 """
@@ -41,12 +41,12 @@ STEPS = 20_000
 """Steps of SQLite's machine between two looks at the clock: a few thousand documents, some 20 ms."""
 
 Progress = Callable[[int, int], None]
-"""Told how many parts of how many are done."""
+"""Called with how many parts are done, and of how many."""
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """What ails a database, and what a person does about it."""
+    """What is wrong with a database, and what a person can do about it."""
 
     text: str
     hint: str
@@ -56,7 +56,7 @@ class Trouble:
 
 
 class Connection(sqlite3.Connection):
-    """SQLite with the operator REGEXP, whose searches are timed, and `sort_key`, by which texts are sorted.
+    """SQLite with the operator REGEXP, whose searches have a time limit, and `sort_key`, which texts are sorted by.
 
     Attributes:
         search: The searches of the operator.
@@ -119,7 +119,7 @@ def trouble_of(path: Path, error: sqlite3.Error) -> Trouble | None:
         text = f"Database {path} is locked by another process ({describe_holders(path)})"
         return Trouble(text, "End that process or its transaction and repeat; nothing was changed")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or _is_unreadable_content(error):
-        hint = f"Stop the server; python -m localserver check {path.parent} says what is damaged and how to go on"
+        hint = f"Stop the server; python -m localserver check {path.parent} reports what is damaged and how to continue"
         return Trouble(f"Database {path} is damaged ({error})", hint)
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
         return Trouble(f"Database {path} cannot be opened or written ({error})", f"See {path.parent}: owner and modes")
@@ -127,7 +127,7 @@ def trouble_of(path: Path, error: sqlite3.Error) -> Trouble | None:
 
 
 def _is_unreadable_content(error: sqlite3.Error) -> bool:
-    """Say whether a value in a sound page is not what was written: no UTF-8, no JSON."""
+    """Say whether a value in a sound page is not what was written: not UTF-8, or not JSON."""
     return str(error).startswith(("Could not decode to UTF-8", "malformed JSON"))
 
 
@@ -155,7 +155,7 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def open_database(path: Path) -> None:
-    """Bring a database up to date, made if it is absent, and read it through once.
+    """Update the schema of a database, made if it is absent, and check it once.
 
     Raises:
         StartError: It is damaged, locked or of a newer version, the disk is full, or a migration failed, which leaves
@@ -168,13 +168,13 @@ def open_database(path: Path) -> None:
 
 
 def require_sound(path: Path, connection: Connection) -> None:
-    """Read a database through.
+    """Check a whole database.
 
     Raises:
         StartError: It is damaged.
     """
     if problems := integrity_problems(connection, full=False):
-        hint = f"python -m localserver check {path.parent} says what is damaged and how to go on"
+        hint = f"python -m localserver check {path.parent} reports what is damaged and how to continue"
         raise StartError(f"Database {path} is damaged ({problems[0]})\nHint: {hint}")
 
 
@@ -229,7 +229,7 @@ def _migrate(path: Path, connection: Connection) -> None:
         failed = next((name for number, (name, _) in todo.items() if number not in reached), "the last one")
         raise StartError(
             f"database {path} could not be brought up to date: migration {failed} failed ({error})\n"
-            f"Hint: it is as it was, and the version that wrote it can use it; a copy is {copy}"
+            f"Hint: the database is unchanged, and the version that wrote it can use it; a copy is {copy}"
         ) from error
     copy.unlink(missing_ok=True)
 

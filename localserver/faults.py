@@ -1,6 +1,6 @@
 """Every answer of 500 and above leaves a line in the log: a fault of the server never passes unseen.
 
-The tests read these lines (`tests/conftest.py`): one that makes the server answer so fails.
+The tests read these lines (`tests/conftest.py`): a test that causes such an answer fails.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def make_public(tx: Tx, kind: str, call: Caller) -> dict[str, int]:
 
 
 def make_private(tx: Tx, kind: str, call: Caller) -> dict[str, int]:
-    """Take back `make_public`.
+    """Undo `make_public`.
 
     Raises:
         ApiError: The kind's own, for an unknown id, one of another company's and one that is not public.

@@ -139,7 +139,7 @@ class Endpoint:
     json_lines: bool
     needs_auth: bool
     role: str
-    """The role that reaches least far of those that may call it."""
+    """The lowest role that may call it."""
     schema: Schema | None
     since: str
     """Oldest API version that has it; echoed as `meta.endpoint.actual_version`."""
@@ -148,7 +148,7 @@ class Endpoint:
     fields: Schema | None = None
     """Schemas of single fields that the endpoint's schema lacks or leaves open."""
     differs: str = ""
-    """In what it differs from a genuine server's on purpose; docs/localserver-endpoints.md is made of these."""
+    """How it differs from a genuine server's on purpose; docs/localserver-endpoints.md is made of these."""
 
     def require_role(self, role: str) -> None:
         """Refuse a caller who may not call this.
@@ -190,7 +190,7 @@ def endpoint(
         since: Oldest API version that has it.
         waits: Whether it may answer `WaitFor`.
         fields: Schemas of fields that the SDK's lacks.
-        differs: In what it differs from a genuine server's on purpose.
+        differs: How it differs from a genuine server's on purpose.
     """
     least = role or (roles.USER if writes else roles.GUEST)
 
@@ -206,7 +206,7 @@ def endpoint(
 
 
 def extend_contract(contract: Contract) -> None:
-    """Add the schemas and fields that endpoints bring themselves."""
+    """Add the schemas and fields that endpoints declare."""
     for item in ENDPOINTS.values():
         if item.schema is not None:
             contract.add(item.name, item.schema)

@@ -24,7 +24,7 @@ def salvage(path: Path, target: Path) -> list[str]:
     """
     lost: list[str] = []
     with closing(connect_read_only(path)) as source, closing(connect(target)) as copy:
-        source.text_factory = bytes  # what is no UTF-8 is judged row by row
+        source.text_factory = bytes  # text that is not UTF-8 is checked row by row
         # Lets SQLite read a file that was cut off, or whose schema is damaged in part; nothing is written to it.
         source.execute("PRAGMA writable_schema = ON")
         tables = [name for (name,) in copy.execute(TABLES) if name != "migration"]

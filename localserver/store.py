@@ -160,7 +160,7 @@ class Store:
     async def read(self, function: Callable[[Tx], Result]) -> Result:
         """Run `function` in a read transaction off the event loop.
 
-        One that takes long is begun again among its like: those who ask for little never wait for it.
+        One that takes long is begun again among its like: short requests never wait for it.
 
         Raises:
             ApiError: 400/12, it takes longer than any may.
@@ -231,7 +231,7 @@ class Store:
     def _refusal(self, error: sqlite3.Error | DamagedError) -> ApiError | None:
         """Return the answer to an error of the database as a whole, which the log names once."""
         if isinstance(error, DamagedError):
-            hint = f"Stop the server; python -m localserver check {self.path.parent} says what is damaged"
+            hint = f"Stop the server; python -m localserver check {self.path.parent} reports what is damaged"
             trouble: Trouble | None = Trouble(f"Database {self.path} is damaged ({error})", hint)
         else:
             trouble = trouble_of(self.path, error)
@@ -240,7 +240,7 @@ class Store:
         if trouble.text not in self._told:
             self._told.add(trouble.text)
             log.error("%s", trouble)
-        # Not 507 or 503: above 500 the SDK repeats a call for ever, and a person never hears why nothing goes on.
+        # Not 507 or 503: above 500 the SDK repeats a call for ever, and the user never learns the cause.
         return ApiError(500, 0, str(trouble))
 
     def _write_loop(self) -> None:

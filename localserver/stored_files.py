@@ -24,7 +24,7 @@ PARTIAL = ".partial"
 
 MAX_FOLDERS = 100
 MAX_FOLDERS_AT_ONCE = 1000
-"""Most folders of one upload: making them locks out other uploads, and each is put on disk for itself."""
+"""Most folders of one upload: other uploads wait while they are made, and each is written to disk separately."""
 
 MAX_PART_BYTES = 255
 """What Linux file systems take."""
@@ -57,7 +57,7 @@ def require_storable(name: str) -> None:
     """Check that a file can be stored under a name.
 
     Raises:
-        ApiError: 400, it is too long or lies too deep; 404, it is no file's name.
+        ApiError: 400, it is too long or lies too deep; 404, it is not a file's name.
     """
     parts = _parts(name)
     shown = name if len(name) <= 200 else f"{name[:200]}..."

@@ -36,7 +36,7 @@ MAX_HEADER_BYTES = 2**14
 
 PATIENCE_S = 60.0
 MIN_BYTES = 2**16
-"""An upload brings this much in each `PATIENCE_S`, or it is given up: a stuck client must not hold files for ever."""
+"""An upload must send this much in each `PATIENCE_S`, or it is aborted: a stuck client must not hold files for ever."""
 
 DRAIN_S = 30.0
 """How long the rest of a refused upload is read."""
@@ -68,7 +68,7 @@ class Body:
                 async with asyncio.timeout_at(deadline):
                     data = await anext(self._stream, None)
             except TimeoutError as error:
-                text = f"The upload was given up: less than {MIN_BYTES} bytes came in {PATIENCE_S:.0f} s"
+                text = f"The upload was aborted: fewer than {MIN_BYTES} bytes arrived in {PATIENCE_S:.0f} s"
                 raise ApiError(408, 0, f"{text}; nothing was stored") from error
             if data is None:
                 break

@@ -17,10 +17,10 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.argument("data", type=FOLDER, metavar="DIR")
 @click.argument("target", type=FOLDER)
 @click.option("--copy", is_flag=True, help="Copy files even where hard links would do (same file system).")
-@click.option("--replace", is_flag=True, help="Put the new backup in the place of the one at TARGET.")
+@click.option("--replace", is_flag=True, help="Replace the backup at TARGET with the new one.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def backup_command(data: Path, target: Path, copy: bool, replace: bool, as_json: bool) -> None:
-    """Make a backup of data folder DIR at TARGET, while its server runs or not.
+    """Make a backup of data folder DIR at TARGET, whether or not its server is running.
 
     \b
     Example, each night:
@@ -44,7 +44,7 @@ def backup_command(data: Path, target: Path, copy: bool, replace: bool, as_json:
 @click.argument("data", type=FOLDER, metavar="DIR")
 @click.option("--replace", is_flag=True, help="DIR may have content; it is kept beside the restored folder.")
 def restore_command(source: Path, data: Path, replace: bool) -> None:
-    """Make data folder DIR of a backup, after verifying the backup.
+    """Restore data folder DIR from a backup, after verifying the backup.
 
     \b
     Example:
@@ -53,4 +53,4 @@ def restore_command(source: Path, data: Path, replace: bool) -> None:
     aside = restore(source, data, Progress(), replace=replace)
     click.echo(f"restored {data} from {source}")
     if aside is not None:
-        click.echo(f"what was there is {aside}")
+        click.echo(f"the previous content is in {aside}")

@@ -17,16 +17,21 @@ DAMAGED = 1
 @click.command("check")
 @click.argument("data", type=click.Path(path_type=Path, file_okay=False, exists=True), metavar="DIR")
 @click.option("--quick", is_flag=True, help="Leave out stored files, and the comparison of indexes with tables.")
-@click.option("--repair", "mend", is_flag=True, help="Repair what can be; the database as it was is kept beside it.")
+@click.option(
+    "--repair",
+    "mend",
+    is_flag=True,
+    help="Repair what can be repaired; the original database is kept beside the new one.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def check_command(data: Path, quick: bool, mend: bool, as_json: bool) -> None:
-    """Say what is wrong with data folder DIR; its server may run, except with --repair.
+    """Report what is wrong with data folder DIR; its server may be running, except with --repair.
 
     \b
     Example:
         python -m localserver check ./data
 
-    Damage is what is lost or wrong, a note what a person may want to know.
+    Damage is something lost or wrong; a note is something worth knowing.
     Exit codes: 0 no damage, 1 damage, 10 the folder cannot be checked.
     """  # noqa: D301  \b keeps click from folding the lines
     tell = Progress(as_json)
@@ -57,8 +62,8 @@ def _print(data: Path, findings: list[checking.Finding]) -> None:
 
 
 REPAIRS = {
-    "chmod": "makes the folder its owner's alone",
-    "rebuild": "makes a new database of all that can be read, and lists what cannot",
-    "unlink": "takes the reference away",
+    "chmod": "lets only its owner read the folder",
+    "rebuild": "makes a new database of everything that can be read, and lists what cannot be read",
+    "unlink": "removes the reference",
     "delete": "deletes them",
 }

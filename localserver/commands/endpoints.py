@@ -15,15 +15,15 @@ HEAD = """\
 
 Made by `.venv/bin/python -m localserver endpoints > docs/localserver-endpoints.md`; a test compares.
 
-*Who* is the role that reaches least far of those that may call: a `guest` reads, a `user` also changes things, an
-`admin` also looks after users and keys ([security.md](security.md)). *Since* is the oldest API version that has the
-endpoint. Under *differs* stands what a client can tell from a genuine server (2.3.0, API 2.34) on purpose; what holds
-for all calls is in [localserver.md](localserver.md).
+*Who* is the lowest role that may call: a `guest` reads, a `user` also changes things, an `admin` also manages users and
+keys ([security.md](security.md)). *Since* is the oldest API version that has the endpoint. *Differs* lists the intended
+differences from a genuine server (2.3.0, API 2.34) that a client can notice; *genuine:* says what that server does.
+Differences of all calls are in [localserver.md](localserver.md).
 """
 
-ENTERPRISE_ONLY = "the enterprise server alone has hyper-datasets (datasets of `clearml-data` are tasks, and work)"
+ENTERPRISE_ONLY = "only the enterprise server has hyper-datasets (datasets of `clearml-data` are tasks and work here)"
 REFUSED = {
-    "organization.get_project_usages": "nothing here keeps accounts of usage",
+    "organization.get_project_usages": "this server does not record usage",
     "projects.get_config": "no open-source server has it",
     "queues.has_task": "no open-source server has it",
     "tasks.share": "no open-source server has it",
@@ -73,7 +73,7 @@ def _refused() -> Iterator[str]:
     for name, why in refused().items():
         reasons.setdefault(why, []).append(f"`{name}`")
     rows = ((", ".join(names), why) for why, names in reasons.items())
-    yield _table("## Refused\n\nThey answer 404, as any unknown name does.", ("endpoints", "why"), rows)
+    yield _table("## Refused\n\nThey answer 404, like any unknown name.", ("endpoints", "why"), rows)
 
 
 def _service(name: str) -> str:

@@ -38,7 +38,7 @@ def keys_command() -> None:
 @keys_command.command("list")
 @FOLDER
 def list_command(data: Path) -> None:
-    """List all keys: what each may do, whose it is, when it was last used. Secrets are not known to the server."""
+    """List all keys: what each may do, whose it is, when it was last used. The server does not know the secrets."""
     found = _call(data, "auth.get_credentials", {"all_users": True})["credentials"]
     names = {user["id"]: user["name"] for user in _call(data, "users.get_all", {})["users"]}
     rows = [("access key", "role", "user", "label", "last used", "from")]
@@ -54,11 +54,11 @@ def list_command(data: Path) -> None:
 
 @keys_command.command("create")
 @FOLDER
-@click.option("--role", type=ROLES, help="The most that the key may do (default: what its user may).")
+@click.option("--role", type=ROLES, help="Role of the key: the most that it may do (default: its user's role).")
 @click.option("--user", help="Id of the user whose key it is (default: the server's own user, an admin).")
 @click.option("--label", help="What the key is for.")
 def create_command(data: Path, role: str | None, user: str | None, label: str | None) -> None:
-    """Make a key and print it with its secret, which nobody can be shown again."""
+    """Make a key and print it with its secret, which cannot be shown again."""
     given = {name: value for name, value in (("role", role), ("user", user), ("label", label)) if value is not None}
     made = _call(data, "auth.create_credentials", given)["credentials"]
     click.echo(f'access_key: "{made["access_key"]}"\nsecret_key: "{made["secret_key"]}"')
@@ -68,7 +68,7 @@ def create_command(data: Path, role: str | None, user: str | None, label: str | 
 @FOLDER
 @click.argument("access_key")
 def revoke_command(data: Path, access_key: str) -> None:
-    """Revoke a key; who works with it is refused from now on."""
+    """Revoke a key: requests with it are refused from now on."""
     _call(data, "auth.revoke_credentials", {"access_key": access_key})
     click.echo(f"revoked {access_key}")
 

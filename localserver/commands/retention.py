@@ -25,7 +25,7 @@ class Age(click.ParamType[timedelta]):
         """Return it as a length of time."""
         match = re.fullmatch(r"(\d+)([hdw])", str(value))
         if match is None:
-            self.fail(f"{value!r} is no age such as 12h, 90d or 26w", param, ctx)
+            self.fail(f"{value!r} is not an age such as 12h, 90d or 26w", param, ctx)
         try:
             age = int(match[1]) * UNITS[match[2]]
             utcnow() - age
@@ -50,11 +50,11 @@ class Parts(click.ParamType[frozenset[str]]):
 @click.command("retention")
 @click.argument("data", type=click.Path(path_type=Path, file_okay=False), metavar="DIR")
 @click.option("--older-than", type=Age(), required=True, help="Age of a task's last update: 12h, 90d, 26w.")
-@click.option("--what", type=Parts(), required=True, help=f"What is removed, with commas: {', '.join(WHAT)}.")
+@click.option("--what", type=Parts(), required=True, help=f"What to remove, separated by commas: {', '.join(WHAT)}.")
 @click.option("--project", multiple=True, help="Only this project and what is below it; may be repeated.")
 @click.option("--published", is_flag=True, help="Published tasks, too.")
 @click.option("--dry-run", is_flag=True, help="Only count (the default).")
-@click.option("--yes", is_flag=True, help="Remove it. There is no way back but a backup.")
+@click.option("--yes", is_flag=True, help="Remove it. Only a backup can bring it back.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def retention_command(
     data: Path,
@@ -66,15 +66,15 @@ def retention_command(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Remove events, debug samples and artifacts of old tasks from data folder DIR; its server may run.
+    """Remove events, debug samples and artifacts of old tasks from data folder DIR; its server may be running.
 
     \b
     Example, first to see, then to do it:
         python -m localserver retention ./data --older-than 90d --what console,samples
         python -m localserver retention ./data --older-than 90d --what console,samples --yes
 
-    Tasks stay, with their parameters and last metrics. Queued and running tasks, published ones (unless told), models,
-    and the data of datasets are never touched, nor files that anything else names.
+    Tasks stay, with their parameters and last metrics. Queued and running tasks, published ones (without
+    --published), models, the data of datasets, and files that anything else refers to are never touched.
     """  # noqa: D301  \b keeps click from folding the lines
     really = yes and not dry_run
     rule = Rule(utcnow() - older_than, what, project, published)
@@ -87,14 +87,14 @@ def retention_command(
 
 
 def _print(cleanup: Cleanup, really: bool) -> None:
-    click.echo(f"{'removed' if really else 'would remove'}, of {cleanup.tasks} tasks:")
+    click.echo(f"{'removed' if really else 'would remove'} from {cleanup.tasks} tasks:")
     for name, count in cleanup.counts.items():
         size = "" if name == "artifacts" else f", {size_text(cleanup.sizes[name])}"
         click.echo(f"  {count} {ENTRIES.get(name, name)}{size}")
     if really:
-        click.echo("The database file keeps its size; what was freed in it is used again.")
+        click.echo("The database file keeps its size; the space freed in it is reused.")
     else:
-        click.echo("Nothing was removed; --yes does it.")
+        click.echo("Nothing was removed; repeat with --yes to remove it.")
 
 
 ENTRIES = {

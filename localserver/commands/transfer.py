@@ -60,14 +60,14 @@ def export_command(data: Path, target: Path, as_json: bool) -> None:
 @click.option("--files-host", help="File server of the target (default: files_server of --config).")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def import_command(folder: Path, config: Path, files_host: str | None, as_json: bool) -> None:
-    """Bring an export into any ClearML server, this one or a genuine one.
+    """Import an export into any ClearML server, this one or a genuine one.
 
     \b
     Example:
         python -m localserver import ./exported --config ~/clearml.conf
 
-    What was done is kept in FOLDER: an interrupted import goes on when it is repeated, and nothing is made twice.
-    Exit codes: 0 all is there, 1 some of it was refused (each is named), 10 the server does not answer.
+    Progress is recorded in FOLDER: repeat an interrupted import to continue it; nothing is made twice.
+    Exit codes: 0 everything was imported, 1 some of it was refused (each is named), 10 the server does not answer.
     """  # noqa: D301  \b keeps click from folding the lines
     access = read_access(config, files_host)
     read_info(folder)

@@ -51,7 +51,7 @@ EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]{2,}")
     "auth.login",
     needs_auth=False,
     writes=True,
-    differs="429 after too many wrong secrets, until a few seconds have passed",
+    differs="429 for a few seconds after too many wrong secrets",
 )
 def login(call: Call, tx: Tx) -> WithCookie:
     """Exchange an access key (Basic) or a live token (Bearer) for a new token."""
@@ -81,7 +81,7 @@ def fixed_users_mode(call: Call, tx: Tx) -> Data:
     "auth.validate_token",
     role=roles.ADMIN,
     schema={"type": "object", "required": ["token"], "properties": {"token": TEXT}},
-    differs="admins may (there root and system)",
+    differs="admins may call it (genuine: root and system)",
 )
 def validate_token(call: Call, tx: Tx) -> Data:
     """Tell whether a token is valid, and whose."""
@@ -188,7 +188,11 @@ def _user_asked_for(call: Call) -> str:
 
 
 @endpoint(
-    "auth.create_user", writes=True, role=roles.ADMIN, schema=CREATE_USER, differs="admins may (there root and system)"
+    "auth.create_user",
+    writes=True,
+    role=roles.ADMIN,
+    schema=CREATE_USER,
+    differs="admins may call it (genuine: root and system)",
 )
 def create_user(call: Call, tx: Tx) -> Data:
     """Make a user, who has no access key yet."""
@@ -212,7 +216,7 @@ def create_user(call: Call, tx: Tx) -> Data:
     writes=True,
     role=roles.ADMIN,
     schema=EDIT_USER,
-    differs="holds at once (there in tokens made afterwards); not for the server's own user",
+    differs="takes effect at once (genuine: in tokens made afterwards); the server's own user cannot be changed",
 )
 def edit_user(call: Call, tx: Tx) -> Data:
     """Give a user another role; it holds at once, also for tokens that they have."""
@@ -228,10 +232,13 @@ def edit_user(call: Call, tx: Tx) -> Data:
     "auth.get_token_for_user",
     role=roles.ADMIN,
     schema=TOKEN_FOR_USER,
-    differs="admins may (there root and system); the token ends with the key that asked for it, and with its user",
+    differs=(
+        "admins may call it (genuine: root and system); the token ends with the key that asked for it, and with its "
+        "user"
+    ),
 )
 def get_token_for_user(call: Call, tx: Tx) -> Data:
-    """Make a token for another user. It dies with the access key that calls, and with that key's right to do this."""
+    """Make a token for another user. It ends with the access key that calls, and with that key's right to do this."""
     user = call.data["user"]
     if (company := call.data.get("company", call.company)) != call.company:
         raise ApiError(400, 301, f"Invalid user id: id={user}, company={company}")

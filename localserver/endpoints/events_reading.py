@@ -27,7 +27,7 @@ LOG_FIELDS = {"metrics": METRICS, "from": {"enum": ["head", "tail"]}, "scroll_id
 DOWNLOAD_FIELDS = {"model_events": FLAG, "line_format": {"type": "string", "maxLength": 1000}}
 
 
-@endpoint("events.get_task_events", differs="works for console lines (there 500)")
+@endpoint("events.get_task_events", differs="works for console lines (genuine: 500)")
 def get_task_events(call: Call, tx: Tx) -> Data:
     """Page through events in order of iteration; console lines come after them, in order of time."""
     type_ = call.data.get("event_type")

@@ -93,7 +93,7 @@ def get_user_companies(call: Call, tx: Tx) -> Data:
 @endpoint(
     "organization.get_entities_count",
     schema=COUNTS,
-    differs="pipelines and datasets count those alone (there every project)",
+    differs="`pipelines` and `datasets` count only those (genuine: every project)",
 )
 def get_entities_count(call: Call, tx: Tx) -> Data:
     """Count what would be found: a query for each thing to count, of some users (`active_users`) or of all."""

@@ -61,7 +61,7 @@ def start_pipeline(call: Call, tx: Tx) -> Data:
     "pipelines.delete_runs",
     writes=True,
     schema=DELETE,
-    differs="spares later runs that were started from a deleted one",
+    differs="keeps later runs that were started from a deleted one",
 )
 def delete_runs(call: Call, tx: Tx) -> Reply:
     """Delete runs of a pipeline with their steps; one run has to stay, because it is what the next is copied from."""

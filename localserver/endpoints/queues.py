@@ -133,7 +133,7 @@ def get_default(call: Call, tx: Tx) -> Data:
     "queues.get_next_task",
     writes=True,
     waits=True,
-    differs="waits for a task, sending white space meanwhile; a task that is never started comes back to the front",
+    differs="waits for a task, sending white space meanwhile; a task that is never started returns to the front",
 )
 def get_next_task(call: Call, tx: Tx) -> Reply:
     """Hand out the oldest entry; wait for one where there is none.

@@ -63,7 +63,7 @@ SINCE_BLOCKS = (2, 7)
 """Oldest API version in which the events' endpoints answer as the blocks do."""
 
 
-@endpoint("reports.create", writes=True, schema=CREATE, differs="`report` and `report_assets` are kept (there lost)")
+@endpoint("reports.create", writes=True, schema=CREATE, differs="`report` and `report_assets` are kept (genuine: lost)")
 def create(call: Call, tx: Tx) -> Data:
     """Make a report in the `.reports` of a project, or of none."""
     actor = Actor.of(call)
@@ -133,7 +133,7 @@ def archive(call: Call, tx: Tx) -> Data:
 
 @endpoint("reports.unarchive", writes=True, schema=TASK)
 def unarchive(call: Call, tx: Tx) -> Data:
-    """Bring an archived report back."""
+    """Restore an archived report."""
     _tag(call, tx, archived=False)
     return {"unarchived": 1}
 
@@ -161,7 +161,7 @@ def get_tags(call: Call, tx: Tx) -> Data:
     return tagging.tags_in_use(tx, ("task",), {}, reports.ONLY_REPORTS)
 
 
-@endpoint("reports.get_task_data", schema=TASK_DATA, differs="at most 100 tasks where a block is asked for")
+@endpoint("reports.get_task_data", schema=TASK_DATA, differs="at most 100 tasks where a block is requested")
 def get_task_data(call: Call, tx: Tx) -> Data:
     """Find tasks (or models) and return, block by block as asked for, what they have reported."""
     kind = "model" if call.data.get("model_events") else "task"

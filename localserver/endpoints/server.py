@@ -36,7 +36,7 @@ def info(call: Call, tx: Tx) -> Data:
 @endpoint(
     "server.endpoints",
     schema=NO_FIELDS,
-    differs="everybody may (there root and system); schemas of the SDK's are not repeated",
+    differs="everybody may call it (genuine: root and system); schemas that the SDK has are left out",
 )
 def endpoints(call: Call, tx: Tx) -> Data:
     """List the endpoints."""
@@ -59,7 +59,7 @@ def endpoints(call: Call, tx: Tx) -> Data:
     "server.config",
     role=roles.ADMIN,
     schema={"type": "object", "properties": {"path": {"type": "string"}}},
-    differs="admins may (there root and system); names this server's settings",
+    differs="admins may call it (genuine: root and system); names this server's settings",
 )
 def config(call: Call, tx: Tx) -> Data:
     """Return the server's settings, or the part of them that `path` names by names between dots."""
@@ -84,7 +84,10 @@ def config(call: Call, tx: Tx) -> Data:
     "server.get_stats",
     role=roles.ADMIN,
     schema={"type": "object", "properties": {"interval": {}}},
-    differs="admins may (there root and system); load now, least and most of all cores; memory of workers in GB",
+    differs=(
+        "admins may call it (genuine: root and system); load is the present one, with the extremes of all cores; "
+        "memory of workers in GB"
+    ),
 )
 def get_stats(call: Call, tx: Tx) -> Data:
     """Say how much there is here, and how busy this machine and the workers' machines are."""
@@ -111,12 +114,12 @@ def get_stats(call: Call, tx: Tx) -> Data:
 @endpoint(
     "server.report_stats_option",
     schema={"type": "object", "properties": {"enabled": {"type": ["boolean", "null"]}}},
-    differs="statistics are sent to nobody; `enabled: true` is refused",
+    differs="no statistics are sent; `enabled: true` is refused",
 )
 def report_stats_option(call: Call, tx: Tx) -> Data:
     """Say that this server sends statistics to nobody, and refuse to begin."""
     if call.data.get("enabled"):
-        raise validation_error("this server sends no statistics, and cannot be told to")
+        raise validation_error("this server sends no statistics, and this cannot be changed")
     nobody = dict.fromkeys(("enabled_time", "enabled_version", "enabled_user"))
     return {"current_version": SERVER_VERSION, "supported": False, "enabled": False, **nobody}
 

@@ -67,7 +67,7 @@ def register_container(call: Call, tx: Tx) -> Data:
 
 @endpoint("serving.unregister_container", writes=True, schema=CONTAINER_ID)
 def unregister_container(call: Call, tx: Tx) -> Data:
-    """Forget a container; an unknown one is no error."""
+    """Forget a container; an unknown one is not an error."""
     tx.execute("DELETE FROM serving_container WHERE id = ?", (call.data["container_id"],))
     return {}
 
@@ -98,7 +98,7 @@ def get_loading_instances(call: Call, tx: Tx) -> Data:
     return {"instances": [rules.loading_row(item, call.now) for item in _alive(call, tx, "url IS NULL")]}
 
 
-@endpoint("serving.get_endpoint_details", schema=URL, differs="also where only some containers have reported")
+@endpoint("serving.get_endpoint_details", schema=URL, differs="also answers where only some containers have reported")
 def get_endpoint_details(call: Call, tx: Tx) -> Data:
     """Describe the containers at one address."""
     url = call.data["endpoint_url"]

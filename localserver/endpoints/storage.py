@@ -39,7 +39,9 @@ SETTING = "storage"
 
 
 @endpoint(
-    "storage.get_settings", schema={"type": "object"}, differs="secrets are shown to admins alone (there to everybody)"
+    "storage.get_settings",
+    schema={"type": "object"},
+    differs="secrets are shown to admins only (genuine: to everybody)",
 )
 def get_settings(call: Call, tx: Tx) -> Data:
     """Return the settings; their secrets to admins alone."""
@@ -50,7 +52,9 @@ def get_settings(call: Call, tx: Tx) -> Data:
     return {"settings": shown | {"last_update": kept.get("last_update")}}
 
 
-@endpoint("storage.set_settings", writes=True, role=roles.ADMIN, schema=SET, differs="admins may (there everybody)")
+@endpoint(
+    "storage.set_settings", writes=True, role=roles.ADMIN, schema=SET, differs="admins may call it (genuine: everybody)"
+)
 def set_settings(call: Call, tx: Tx) -> Data:
     """Replace the settings of the stores that are given; the others stay."""
     given = {name: storage.checked(name, call.data[name]) for name in storage.FRESH if name in call.data}
@@ -65,7 +69,7 @@ def set_settings(call: Call, tx: Tx) -> Data:
     writes=True,
     role=roles.ADMIN,
     schema=RESET,
-    differs="admins may (there everybody); without keys it answers `updated: 0`",
+    differs="admins may call it (genuine: everybody); without keys it answers `updated: 0`",
 )
 def reset_settings(call: Call, tx: Tx) -> Data:
     """Forget the settings of the stores that are named."""

@@ -1,6 +1,6 @@
 """Service `tasks`: finding, making and describing tasks.
 
-Status changes are in `tasks_lifecycle`, archiving in `tasks_archive`; what a run is given and brings forth
+Status changes are in `tasks_lifecycle`, archiving in `tasks_archive`; what a run is given and what it makes
 (parameters, configuration, artifacts, models) in `tasks_content`.
 """
 
@@ -107,7 +107,7 @@ def validate(call: Call, tx: Tx) -> Data:
     return {}
 
 
-@endpoint("tasks.edit", writes=True, differs="`status` is refused (there any string is stored)")
+@endpoint("tasks.edit", writes=True, differs="`status` is refused (genuine: any string is stored)")
 def edit(call: Call, tx: Tx) -> Data:
     """Change what a task is; by force in any status."""
     task = by_id(tx, "task", call.data["task"], call.company)

@@ -1,4 +1,4 @@
-"""Service `tasks`: putting tasks away and bringing them back."""
+"""Service `tasks`: archiving tasks and restoring them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def archive_many(call: Call, tx: Tx) -> Reply:
 
 @endpoint("tasks.unarchive_many", writes=True, fields=STEPS)
 def unarchive_many(call: Call, tx: Tx) -> Reply:
-    """Bring archived tasks back."""
+    """Restore archived tasks."""
 
     def run(tx: Tx, id: str) -> Data:
         task = by_id(tx, "task", id, call.company)

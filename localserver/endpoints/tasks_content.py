@@ -1,4 +1,4 @@
-"""Service `tasks`: what a run is given and what it brings forth: hyperparameters, configuration, artifacts, models."""
+"""Service `tasks`: what a run is given and what it makes: hyperparameters, configuration, artifacts, models."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def delete_artifacts(call: Call, tx: Tx) -> Data:
 
 @endpoint("tasks.add_or_update_model", writes=True, since="2.13", fields=FORCE)
 def add_or_update_model(call: Call, tx: Tx) -> Data:
-    """Name a model as one that a task was given or has brought forth. Whether there is such a model is not checked."""
+    """Name a model as one that a task was given or has made. Whether there is such a model is not checked."""
     task = _editable(call, tx, "results")
     asked = call.data
     fields: Fields = {

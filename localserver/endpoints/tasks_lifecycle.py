@@ -43,7 +43,7 @@ def ping(call: Call, tx: Tx) -> Data:
     "tasks.stop",
     writes=True,
     fields=STEPS,
-    differs='where the agent is silent the task is stopped (there it stays "stopping")',
+    differs='a task whose agent is silent is stopped (genuine: it stays "stopping")',
 )
 def stop(call: Call, tx: Tx) -> Data:
     """Stop a task, or have the agent that runs it do so."""
@@ -56,13 +56,17 @@ def stop_many(call: Call, tx: Tx) -> Reply:
     return for_each(tx, call.data["ids"], lambda tx, id: _stop(call, tx, id))
 
 
-@endpoint("tasks.stopped", writes=True, differs="ends its place in a queue; told twice, the first time is kept")
+@endpoint(
+    "tasks.stopped", writes=True, differs="also removes the task from its queue; a repeated call keeps the first time"
+)
 def stopped(call: Call, tx: Tx) -> Data:
     """Note that a task was stopped."""
     return _moved(call, tx, _task(call, tx), "stopped")
 
 
-@endpoint("tasks.failed", writes=True, differs="ends its place in a queue; told twice, the first time is kept")
+@endpoint(
+    "tasks.failed", writes=True, differs="also removes the task from its queue; a repeated call keeps the first time"
+)
 def failed(call: Call, tx: Tx) -> Data:
     """Note that a task has failed."""
     return _moved(call, tx, _task(call, tx), "failed")
@@ -73,7 +77,7 @@ def failed(call: Call, tx: Tx) -> Data:
     writes=True,
     since="2.2",
     fields={"publish_model": FLAG},
-    differs="ends its place in a queue; told twice, the first time is kept",
+    differs="also removes the task from its queue; a repeated call keeps the first time",
 )
 def completed(call: Call, tx: Tx) -> Data:
     """Note that a task has completed; publish it at once where that is wished."""
@@ -120,7 +124,7 @@ def enqueue_many(call: Call, tx: Tx) -> Reply:
     return for_each(tx, call.data["ids"], run, lambda tx, done: _watched(call, tx, done))
 
 
-@endpoint("tasks.dequeue", writes=True, fields=DEQUEUE, differs="of a running task, its place in the queue goes too")
+@endpoint("tasks.dequeue", writes=True, fields=DEQUEUE, differs="also removes the queue entry of a running task")
 def dequeue(call: Call, tx: Tx) -> Data:
     """Take a task out of its queue; one that does not wait, or does not exist, is no error."""
     return {"dequeued": 1, **_dequeue(call, tx, call.data["task"])}
@@ -272,7 +276,7 @@ def _delete(call: Call, tx: Tx, task: Document) -> Data:
             urls=bool(call.data.get("return_file_urls")),
         )
 
-    # The steps go first: they are found by their parent, and are no children that the controller leaves behind.
+    # The steps go first: they are found by their parent, and must not count as children that it leaves.
     for step in lifecycle.included_steps(tx, task, call.data):
         remove(step)
     removal = remove(task)

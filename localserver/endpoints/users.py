@@ -65,7 +65,7 @@ def get_all(call: Call, tx: Tx) -> Data:
     schema=ANY,
     since="2.8",
     fields={"active_in_projects": {"type": "array", "items": TEXT}},
-    differs="`role` can be asked for",
+    differs="`role` can be requested",
 )
 def get_all_ex(call: Call, tx: Tx) -> Data:
     """Find users, with the company as an object; `active_in_projects` asks for those who have tasks or models there."""
@@ -92,7 +92,7 @@ def set_preferences(call: Call, tx: Tx) -> Data:
     "users.update",
     writes=True,
     schema=UPDATE,
-    differs="others' names are for admins (there everybody may), and a name is not empty",
+    differs="only admins change others' names (genuine: everybody), and a name is not empty",
 )
 def update(call: Call, tx: Tx) -> Data:
     """Change a user's names; other users' only with the right to."""
@@ -113,7 +113,7 @@ def update(call: Call, tx: Tx) -> Data:
     writes=True,
     role=roles.ADMIN,
     schema=CREATE,
-    differs="admins may (there root and system); such a user can log in and be impersonated",
+    differs="admins may call it (genuine: root and system); such a user can log in and be impersonated",
 )
 def create(call: Call, tx: Tx) -> Data:
     """Make a user, who has no access key yet."""
@@ -132,7 +132,7 @@ def create(call: Call, tx: Tx) -> Data:
     writes=True,
     role=roles.ADMIN,
     schema=USER,
-    differs="admins may (there root and system); the user's keys and tokens end at once",
+    differs="admins may call it (genuine: root and system); the user's keys and tokens end at once",
 )
 def delete(call: Call, tx: Tx) -> Data:
     """Delete a user with their access keys; what they have made stays."""

@@ -1,4 +1,4 @@
 """The HTTP front of the three services: connections and their limits, what is measured, what is logged.
 
-It knows nothing of endpoints but their names, and of pages and files nothing at all.
+Of endpoints it knows only the names; of pages and files it knows nothing.
 """

@@ -43,7 +43,7 @@ def requests(meters: Meters) -> list[Metric]:
 def connections(front: Front, lost_log_lines: int) -> list[Metric]:
     """Return what the front holds and has refused."""
     refused = CounterMetricFamily(
-        f"{PREFIX}refused", "Connections and requests refused or ended for a limit.", labels=("reason",)
+        f"{PREFIX}refused", "Connections and requests refused or ended because of a limit.", labels=("reason",)
     )
     for reason, count in front.refused.items():
         refused.add_metric((reason,), count)
@@ -51,8 +51,12 @@ def connections(front: Front, lost_log_lines: int) -> list[Metric]:
         refused,
         _gauge("connections", "Open connections.", front.connections),
         _gauge("connections_limit", "Most open connections.", front.max_connections),
-        _gauge("unsent_bytes", "Bytes of answers that wait for slow readers.", front.unsent_bytes),
-        CounterMetricFamily(f"{PREFIX}access_log_lost_lines", "Lines that a slow disk cost.", value=lost_log_lines),
+        _gauge("unsent_bytes", "Bytes of responses that wait for slow clients.", front.unsent_bytes),
+        CounterMetricFamily(
+            f"{PREFIX}access_log_lost_lines",
+            "Access log lines lost because the disk was too slow.",
+            value=lost_log_lines,
+        ),
     ]
 
 
@@ -79,7 +83,7 @@ def state(facts: Facts) -> list[Metric]:
     workers = GaugeMetricFamily(f"{PREFIX}workers", "Registered workers by state.", labels=("state",))
     for name, count in facts.workers.items():
         workers.add_metric((name,), count)
-    handed_out = _gauge("handed_out_tasks", "Tasks that a worker has taken and not begun.", facts.handed_out)
+    handed_out = _gauge("handed_out_tasks", "Tasks that a worker has taken but not started.", facts.handed_out)
     return [lengths, waits, workers, handed_out]
 
 

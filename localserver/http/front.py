@@ -1,8 +1,8 @@
 """The connections of all three services together: who is let in, who has waited long enough, what was refused.
 
-A connection costs a descriptor and memory whoever made it, so that limits hold before anything is known of the client.
-Where there are too many, the ones without a request give way, of the address that has most: somebody who opens sockets
-shuts out nobody but himself.
+A connection costs a descriptor and memory whoever made it, so the limits apply before anything is known of the client.
+Where there are too many, the ones without a request give way, of the address that has most: somebody who opens many
+sockets shuts out only themselves.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ class Front:
         """End what is overdue."""
         now = self.clock()
         for connection in [one for connections in self._open.values() for one in connections]:
-            if connection in self._unread:  # looked after below
+            if connection in self._unread:  # handled below
                 continue
             closing = connection.is_closing()
             if closing:

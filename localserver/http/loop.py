@@ -1,7 +1,7 @@
 """How long the event loop stood still.
 
-The three services share one event loop: while one callback runs, or another thread keeps the interpreter's lock, nobody
-is answered. The monitor is due every few milliseconds; how late it comes is how long the loop stood.
+The three services share one event loop: while one callback runs, or another thread keeps the interpreter's lock, no
+request is answered. The monitor is due every few milliseconds; how late it comes is how long the loop stood.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One HTTP connection: uvicorn's, with the limits that it lacks.
 
 uvicorn's httptools protocol bounds neither the size of a header nor the time that a request takes to arrive, and has no
-hook to do so; hence a subclass. Its parser joins the pieces of a header in time quadratic in their number: what has
-arrived is counted before it is parsed.
+hook to do so, so this is a subclass. Its parser joins the pieces of a header in time quadratic in their number, so
+what has arrived is counted before it is parsed.
 """
 
 from __future__ import annotations
@@ -218,7 +218,7 @@ class GuardedConnection(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_complete:  # in the midst of another answer
             self.close()
             return
-        body = f"This server does not take {what}.\n".encode()
+        body = f"This server does not accept {what}.\n".encode()
         head = (
             f"HTTP/1.1 {code} {HTTPStatus(code).phrase}\r\ncontent-type: text/plain; charset=utf-8\r\n"
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"

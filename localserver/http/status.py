@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 WINDOW_S = 60.0
 WRITE_WITHIN_S = 5.0
 READY_FOR_S = 1.0
-"""For how long an answer to "ready?" holds: nobody without a key makes the disk busy by asking."""
+"""For how long an answer to "ready?" holds: so that requests without a key cannot keep the disk busy."""
 
 NO_STORE = {"Cache-Control": "no-store"}
 
@@ -124,7 +124,7 @@ class Status:
             return f"a write takes more than {WRITE_WITHIN_S:.0f} s"
         except Exception:  # whatever it is that keeps the database from being written, the answer is "not ready"
             log.exception("the database cannot be written")
-            return "cannot be written; the server's log tells why"
+            return "cannot be written; see the server's log"
         return "ok"
 
     def _disk(self) -> str:

@@ -1,4 +1,4 @@
-"""Archiving tasks: what is put away neither waits nor runs."""
+"""Archiving tasks: archived tasks neither wait nor run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def archive_task(tx: Tx, task: Document, actor: Actor, *, note: bool = False) ->
     if task["status"] == rules.QUEUED and queues_with(tx, task["id"]):
         dequeue_task(tx, task, actor)
     elif task["status"] in (rules.QUEUED, rules.IN_PROGRESS):
-        # At once, as on the genuine server: nobody waits for the agent of a task that has been put away.
+        # At once, as on the genuine server: nobody waits for the agent of an archived task.
         stop_task(tx, task, actor, force=True, worker_lost_s=0)
     elif not note:
         said = {}

@@ -73,7 +73,7 @@ def clone_task(
 def require_references(tx: Tx, request: Mapping[str, Any], company: str) -> None:
     """Refuse a request whose project, parent task or input models do not exist.
 
-    Output models are not looked up: a task of another server names those that it has brought forth there.
+    Output models are not looked up: a task of another server names those that it has made there.
 
     Raises:
         ApiError: 400/16 or 400/201.

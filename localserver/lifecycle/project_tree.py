@@ -112,7 +112,7 @@ def delete_project(
         tx: The transaction.
         project: The topmost project.
         actor: Who deletes.
-        done: Is told what has been deleted.
+        done: Called with what has been deleted.
         force: Whether it may hold what is not archived.
         delete_contents: Whether tasks and models go too (with `force` only).
 

@@ -30,7 +30,7 @@ MOST_TERMS = 1_000
 
 
 def require_few(name: str, terms: Sequence[Any], most: int = MOST_TERMS) -> None:
-    """Refuse more terms than a query is answered with in reasonable time.
+    """Refuse more terms than a query can be answered with in reasonable time.
 
     Raises:
         ApiError: 400/12.

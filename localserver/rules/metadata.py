@@ -16,7 +16,7 @@ def checked(metadata: Any) -> Metadata:
     """Return metadata that was given as an object, each item with its key.
 
     Raises:
-        ApiError: 400/12, it is no object of items, or a part of an item is no text.
+        ApiError: 400/12, it is not an object of items, or a part of an item is not a string.
     """
     if not isinstance(metadata, dict) or not all(isinstance(item, dict) for item in metadata.values()):
         raise validation_error("metadata must be an object of items by key")

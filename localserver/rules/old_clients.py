@@ -36,7 +36,7 @@ def shown(document: Document, version: Version) -> Document:
 
 
 def understood(request: Mapping[str, Any], version: Version, current: Collection[str] = ()) -> dict[str, Any]:
-    """Return a request that describes a document, with system tags told from tags.
+    """Return a request that describes a document, with system tags separated from tags.
 
     Args:
         request: What the client sent.

@@ -58,7 +58,7 @@ def checked(name: str, given: Mapping[str, Any]) -> Settings:
     """Return a store's settings as they are kept: all of them are replaced, what is not given is null.
 
     Raises:
-        ApiError: 400/12 for credentials that are no JSON, 400/800 for an Azure container without its key.
+        ApiError: 400/12 for credentials that are not JSON, 400/800 for an Azure container without its key.
     """
     fresh = FRESH[name]
     kept = {field: given.get(field, value if value is False else None) for field, value in fresh.items()}

@@ -104,7 +104,7 @@ class Sample:
 
 
 def samples(statistics: Document, *, busy: bool) -> list[Sample]:
-    """Return a report's figures, and whether the worker was busy; what is no figure is passed over."""
+    """Return a report's figures, and whether the worker was busy; what is not a number is ignored."""
     found = [Sample(ACTIVITY, float(busy))]
     for metric in STATISTICS:
         value = statistics.get(metric)

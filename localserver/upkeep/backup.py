@@ -51,7 +51,7 @@ def backup(data: Path, target: Path, tell: Tell, *, link: bool = True, replace: 
     Args:
         data: Data folder.
         target: Folder of the backup, which does not exist yet.
-        tell: Told of the progress.
+        tell: Called with the progress.
         link: Share files with the data folder by hard links where both are on one file system. The server never writes
             into a stored file, it only replaces or removes names; so a link keeps the content as it is now.
         replace: Put the new backup in the place of one that is there.
@@ -94,7 +94,7 @@ def restore(source: Path, data: Path, tell: Tell, *, replace: bool = False) -> P
     """Make a data folder of a backup, after verifying it; return where the folder that was there is now.
 
     Raises:
-        UpkeepError: It is no backup or not as it was made, or the folder is not empty and `replace` is not given.
+        UpkeepError: It is not a backup or was changed since, or the folder is not empty and `replace` is not given.
         StartError: A server runs on the folder.
     """
     sums = verify(source, tell)
@@ -128,7 +128,7 @@ def verify(source: Path, tell: Tell) -> dict[str, str]:
     """Compare every file of a backup with its checksum; return the checksums.
 
     Raises:
-        UpkeepError: It is no backup, or a file is missing or not as it was written.
+        UpkeepError: It is not a backup, or a file is missing or was changed.
     """
     try:
         sums = _read_sums(source / SUMS)
@@ -136,7 +136,7 @@ def verify(source: Path, tell: Tell) -> dict[str, str]:
         if not isinstance(about, dict):
             raise ValueError(f"{INFO} is no object")
     except (OSError, ValueError) as error:
-        raise UpkeepError(f"{source} is no backup: {SUMS} or {INFO} cannot be read ({error})") from error
+        raise UpkeepError(f"{source} is not a backup: {SUMS} or {INFO} cannot be read ({error})") from error
     if about.get("format") != FORMAT:
         raise UpkeepError(f"backup {source} is of format {about.get('format')}; this version reads {FORMAT}")
     bad: list[str] = []
@@ -245,7 +245,7 @@ def _require_free(target: Path, replace: bool) -> None:
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
     if not (target / SUMS).is_file():
-        raise UpkeepError(f"{target} exists and is no backup\nHint: choose a folder that does not exist yet")
+        raise UpkeepError(f"{target} exists and is not a backup\nHint: choose a folder that does not exist yet")
     if not replace:
         raise UpkeepError(
             f"{target} holds a backup already\nHint: choose another folder, e.g. named by the date, or say --replace"

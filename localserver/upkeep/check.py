@@ -1,4 +1,4 @@
-"""What is wrong with a data folder: damage, which loses something, and notes, which a person may want to know."""
+"""What is wrong with a data folder: damage, where something is lost or wrong, and notes, which are worth knowing."""
 
 from __future__ import annotations
 
@@ -69,11 +69,11 @@ def check(data: Path, tell: Tell, *, quick: bool = False) -> list[Finding]:
 
     Args:
         data: Data folder.
-        tell: Told of the progress.
+        tell: Called with the progress.
         quick: Leave out the stored files and the comparison of indexes with tables.
 
     Raises:
-        UpkeepError: It is no data folder.
+        UpkeepError: It is not a data folder.
     """
     try:
         refuse_lost_database(data)
@@ -81,7 +81,7 @@ def check(data: Path, tell: Tell, *, quick: bool = False) -> list[Finding]:
         return [_counted(Finding(DAMAGE, "database-lost", str(error)))]
     database = require_data_folder(data)
     findings = [*_folder(data)]
-    tell("reading the database through")
+    tell("reading the whole database")
     findings += _guarded(database, lambda: _pages(database, full=not quick))
     parts: list[Callable[[Tx, Connection], Iterable[Finding]]] = [_schema, _documents, _references, _queues, _events]
     if not quick:
@@ -123,7 +123,7 @@ def _counted(finding: Finding, *names: str) -> Finding:
 
 def _folder(data: Path) -> Iterator[Finding]:
     if data.stat().st_mode & 0o077:
-        yield _counted(Finding(NOTE, "open-folder", f"others on this machine may look into {data}", repair="chmod"))
+        yield _counted(Finding(NOTE, "open-folder", f"other users of this machine can read {data}", repair="chmod"))
     try:
         if read_credentials(data) is None:
             yield _counted(Finding(NOTE, "no-credentials", f"{data} has no credentials.json; the next start makes one"))
@@ -146,9 +146,11 @@ def _pages(database: Path, *, full: bool) -> list[Finding]:
 def _schema(tx: Tx, connection: Connection) -> Iterator[Finding]:
     applied, known = applied_steps(connection), scripts()
     newer = Finding(
-        DAMAGE, "newer-schema", "the database was written by a newer version; this one does not know its steps"
+        DAMAGE,
+        "newer-schema",
+        "the database was written by a newer version; this version does not know its schema steps",
     )
-    older = Finding(NOTE, "older-schema", "the next start brings the database up to date by the steps")
+    older = Finding(NOTE, "older-schema", "the next start updates the database with the schema steps")
     for number in sorted(applied - known.keys()):
         newer.add(str(number))
     for number in sorted(known.keys() - applied):
@@ -158,7 +160,7 @@ def _schema(tx: Tx, connection: Connection) -> Iterator[Finding]:
 
 def _documents(tx: Tx, connection: Connection) -> Iterator[Finding]:
     finding = Finding(DAMAGE, "bad-documents", "documents are not valid JSON", repair="rebuild")
-    foreign = Finding(DAMAGE, "foreign-documents", "documents carry another id than the one they are kept under")
+    foreign = Finding(DAMAGE, "foreign-documents", "documents have another id than the one they are stored under")
     for kind in KINDS:
         last = -1
         query = f"SELECT rowid, id, CAST(doc AS BLOB) FROM {kind} WHERE rowid > ? ORDER BY rowid LIMIT {PAGE}"
@@ -178,7 +180,9 @@ def _references(tx: Tx, connection: Connection) -> Iterator[Finding]:
     for kind, path, target, level in REFERENCES:
         name = path.removeprefix("$.")
         repair = "unlink" if level == DAMAGE else None
-        finding = Finding(level, f"{kind}-without-{name}", f"{kind}s name a {name} that is not there", repair=repair)
+        finding = Finding(
+            level, f"{kind}-without-{name}", f"{kind}s refer to a {name} that does not exist", repair=repair
+        )
         for id, missing in tx.rows(
             f"SELECT id, json_extract(doc, '{path}') AS ref FROM {kind} WHERE json_valid(doc) AND ref IS NOT NULL"
             f" AND ref <> '' AND substr(ref, 1, {len(DELETED)}) <> '{DELETED}' AND NOT EXISTS"
@@ -186,7 +190,7 @@ def _references(tx: Tx, connection: Connection) -> Iterator[Finding]:
         ):
             finding.add(f"{kind} {id}: {missing}")
         yield finding
-    finding = Finding(NOTE, "task-without-model", "tasks name models that are not there")
+    finding = Finding(NOTE, "task-without-model", "tasks refer to models that do not exist")
     for task, model in tx.rows(
         f"SELECT task, model FROM task_model WHERE substr(model, 1, {len(DELETED)}) <> '{DELETED}'"
         " AND NOT EXISTS (SELECT 1 FROM model WHERE id = task_model.model)"
@@ -199,7 +203,7 @@ def _queues(tx: Tx, connection: Connection) -> Iterator[Finding]:
     entries = (
         "SELECT queue.id, json_extract(entry.value, '$.task') FROM queue, json_each(queue.doc, '$.entries') AS entry"
     )
-    absent = Finding(DAMAGE, "entry-without-task", "queues hold entries of tasks that are not there", repair="unlink")
+    absent = Finding(DAMAGE, "entry-without-task", "queues hold entries of tasks that do not exist", repair="unlink")
     waiting = {}
     for queue, task in tx.rows(entries):
         waiting[task] = queue
@@ -215,7 +219,9 @@ def _queues(tx: Tx, connection: Connection) -> Iterator[Finding]:
 
 
 def _events(tx: Tx, connection: Connection) -> Iterator[Finding]:
-    finding = Finding(NOTE, "events-without-owner", "events are left of tasks or models that are gone", repair="delete")
+    finding = Finding(
+        NOTE, "events-without-owner", "events remain of tasks or models that no longer exist", repair="delete"
+    )
     for (owner,) in tx.rows(
         "SELECT DISTINCT owner FROM event_series WHERE owner <> ? AND NOT EXISTS (SELECT 1 FROM task WHERE id = owner)"
         " AND NOT EXISTS (SELECT 1 FROM model WHERE id = owner)",
@@ -224,7 +230,7 @@ def _events(tx: Tx, connection: Connection) -> Iterator[Finding]:
         finding.add(f"events of {owner}")
     yield finding
     loose = Finding(
-        DAMAGE, "events-without-series", "event rows belong to no series; nobody can see them", repair="delete"
+        DAMAGE, "events-without-series", "event rows do not belong to a series, so nothing shows them", repair="delete"
     )
     for table in TABLES:
         rows = f"SELECT series, count(*) FROM {table} WHERE series NOT IN (SELECT id FROM event_series) GROUP BY series"
@@ -235,9 +241,11 @@ def _events(tx: Tx, connection: Connection) -> Iterator[Finding]:
 
 def _files(data: Path, tx: Tx) -> Iterator[Finding]:
     root, own = data / FILES, own_hosts(data)
-    missing = Finding(DAMAGE, "missing-files", f"files are named but not in {data / FILES}; a backup may have them")
+    missing = Finding(
+        DAMAGE, "missing-files", f"files are referred to but missing in {data / FILES}; a backup may have them"
+    )
     elsewhere = Finding(
-        NOTE, "files-elsewhere", "files are named under other addresses than this server's; not looked at"
+        NOTE, "files-elsewhere", "files are referred to under other servers' addresses; they were not checked"
     )
     named: set[str] = set()
     # Files are looked for after their names were read: a client uploads before it tells the name.
@@ -253,7 +261,7 @@ def _files(data: Path, tx: Tx) -> Iterator[Finding]:
             elsewhere.add(f"{item.owner}: {item.url}")
     yield from (missing, elsewhere)
     stray = {name: status.st_size for name, status in stored_files(root) if name not in named}
-    text = f"stored files that no artifact, model or debug sample names ({sum(stray.values())} bytes)"
+    text = f"stored files that no artifact, model or debug sample refers to ({sum(stray.values())} bytes)"
     finding = Finding(NOTE, "stray-files", text)
     for name in sorted(stray):
         finding.add(name)
@@ -261,7 +269,7 @@ def _files(data: Path, tx: Tx) -> Iterator[Finding]:
 
 
 def own_hosts(data: Path) -> set[str]:
-    """Return under which address clients are told to find the stored files, by the last start."""
+    """Return the address of the file server that clients were given at the last start."""
     try:
         text = (data / "clearml.conf").read_text(encoding="utf-8")
     except OSError:

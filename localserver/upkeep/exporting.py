@@ -1,6 +1,6 @@
 """An export is a folder in an open format: JSON lines of documents and events as the API shows them, and files.
 
-`localserver.upkeep.importing` brings it into any ClearML server through public calls.
+`localserver.upkeep.importing` imports it into any ClearML server through public calls.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ PAGE = 10_000
 README = """\
 # Export of a ClearML-compatible server
 
-- `export.json`: when and of what it was made; the server's addresses, which documents name; files that were missing.
+- `export.json`: when and from what it was made; the server's addresses, which documents name; files that were missing.
 - `projects.jsonl`, `queues.jsonl`, `models.jsonl`, `tasks.jsonl`: one JSON document a line, with the fields that the
   API's `get_by_id` shows. Reports, datasets and pipelines are tasks.
 - `events/<id>.jsonl`: scalars, plots, debug samples and console lines of a task or model, one a line, with the fields
   that `events.add_batch` takes.
-- `users.jsonl`: id and name of the users whom documents name. No keys.
+- `users.jsonl`: id and name of the users that documents refer to. No keys.
 - `files/`: the stored files that documents and events name; an address `<files server>/a/b` is `files/a/b`.
 
-Bring it into a server:
+To import it into a server:
 
     python -m localserver import {folder} --config clearml.conf
 """

@@ -18,7 +18,7 @@ FILES = "files"
 CREDENTIALS = "credentials.json"
 
 Tell = Callable[[str], None]
-"""Told in a few words what is being done, often."""
+"""Called often, with a few words on what is being done."""
 
 
 class UpkeepError(OperatorError):
@@ -29,11 +29,11 @@ def require_data_folder(data: Path) -> Path:
     """Return the database of a data folder.
 
     Raises:
-        UpkeepError: It is none.
+        UpkeepError: It is not a data folder.
     """
     database = data / FILE_NAME
     if not database.is_file():
-        raise UpkeepError(f"{data} is no data folder of a localserver: it has no {FILE_NAME}")
+        raise UpkeepError(f"{data} is not a data folder of localserver: it has no {FILE_NAME}")
     return database
 
 

@@ -44,7 +44,7 @@ LOST = (
     "users, keys and storage settings: all belongs to the user of the access key; who ran what is not kept",
     "workers: which agent ran a task, its machine's load, waiting times of queues",
     "queue entries: tasks that were queued are drafts; running ones are stopped",
-    "counts of metrics: last, minimum and maximum values are built anew from the events",
+    "counts of metrics: last, minimum and maximum values are computed again from the events",
 )
 
 
@@ -68,10 +68,10 @@ class Importer:
         folder: The export.
         target: The server.
         journal: What has been done there before.
-        tell: Told of the progress.
+        tell: Called with the progress.
 
     Raises:
-        UpkeepError: The folder is no export, or of another format.
+        UpkeepError: The folder is not an export, or of another format.
     """
 
     def __init__(self, folder: Path, target: Target, journal: Journal, tell: Tell) -> None:
@@ -92,7 +92,7 @@ class Importer:
         self._uploaded: set[str] = set()
 
     def run(self) -> Outcome:
-        """Bring everything in that is not there yet.
+        """Import everything that is not there yet.
 
         Raises:
             UpkeepError: The server does not answer, or refuses the key.
@@ -129,7 +129,7 @@ class Importer:
                 continue
             if not self._call("projects.get_all", id=[new], search_hidden=True)["projects"]:
                 raise UpkeepError(
-                    f"{self._journal.path} tells of an import into another server: project {new} is not on "
+                    f"{self._journal.path} records an import into another server: project {new} is not on "
                     f"{self._call.access.api}\nHint: remove that file to import everything anew"
                 )
             return
@@ -359,7 +359,7 @@ class Importer:
         elif status not in ("created", "queued"):
             self._call("tasks.started", task=new, force=True)
             if status == "in_progress":
-                self._call("tasks.stopped", task=new, force=True, status_reason="it ran when it was exported")
+                self._call("tasks.stopped", task=new, force=True, status_reason="it was running when it was exported")
             else:
                 end = {"closed": "close", "published": "completed", "publishing": "completed"}.get(status, status)
                 self._call(f"tasks.{end}", task=new, force=True, **texts)
@@ -380,12 +380,12 @@ def read_info(folder: Path) -> dict[str, Any]:
     """Return what an export says of itself.
 
     Raises:
-        UpkeepError: It is none.
+        UpkeepError: It is not an export.
     """
     try:
         about: dict[str, Any] = orjson.loads((folder / INFO).read_bytes())
     except (OSError, orjson.JSONDecodeError) as error:
-        raise UpkeepError(f"{folder} is no export: {INFO} cannot be read ({error})") from error
+        raise UpkeepError(f"{folder} is not an export: {INFO} cannot be read ({error})") from error
     if about.get("format") != FORMAT:
         raise UpkeepError(f"export {folder} is of format {about.get('format')}; this version reads {FORMAT}")
     return about

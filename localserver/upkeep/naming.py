@@ -77,7 +77,7 @@ def all_named(tx: Tx) -> Iterator[Named]:
 
 
 def stored_name(url: str) -> str | None:
-    """Return the stored file that an address means on a file server; None for what is no such address."""
+    """Return the stored file that an address means on a file server; None for any other address."""
     try:
         address = urlsplit(url)
         if address.scheme not in ("http", "https") or not address.netloc:

@@ -1,4 +1,4 @@
-"""Repairs what `check` finds and can be put right without guessing; the state before is kept beside the database."""
+"""Repairs what `check` finds and what needs no guessing; the original database is kept beside the new one."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def repair(data: Path, findings: Iterable[Finding], tell: Tell) -> list[str]:
     done: list[str] = []
     if "chmod" in kinds:
         data.chmod(0o700)
-        done.append(f"{data} is its owner's alone now")
+        done.append(f"{data} can now be read by its owner only")
     if "rebuild" in kinds:
         done += _rebuild(database, stamp, tell)
     if kinds & {"unlink", "delete"}:
         before = database.with_name(f"{FILE_NAME}.before-repair-{stamp}")
         with reading(database):
             snapshot(database, before)
-        done.append(f"the database as it was is {before}")
+        done.append(f"the original database is kept as {before}")
         done += _mend(database)
     lock.close()
     return done
@@ -66,7 +66,7 @@ def _rebuild(database: Path, stamp: str, tell: Tell) -> list[str]:
         if path.exists():
             path.rename(damaged.with_name(damaged.name + suffix))
     fresh.rename(database)
-    done = [f"the database was rebuilt of what can be read; the damaged one is {damaged}"]
+    done = [f"the database was rebuilt from what can be read; the damaged one is kept as {damaged}"]
     return done + [f"lost: {line}" for line in lost]
 
 
@@ -87,11 +87,12 @@ def _unlink(tx: Tx) -> Iterable[str]:
             f" AND NOT EXISTS (SELECT 1 FROM {target} AS other WHERE other.id = json_extract({kind}.doc, '{path}'))"
         )
         if count:
-            yield f"{count} {kind}s no longer name a {path.removeprefix('$.')} that is not there"
+            yield f"{count} {kind}s no longer refer to a {path.removeprefix('$.')} that does not exist"
     for queue in tx.docs("SELECT doc FROM queue"):
         kept = [entry for entry in queue["entries"] if tx.get("task", entry["task"]) is not None]
         if len(kept) < len(queue["entries"]):
-            yield f"{len(queue['entries']) - len(kept)} entries of absent tasks were taken out of queue {queue['name']}"
+            removed = len(queue["entries"]) - len(kept)
+            yield f"{removed} entries of tasks that do not exist were removed from queue {queue['name']}"
             tx.put("queue", queue | {"entries": kept})
 
 
@@ -102,9 +103,9 @@ def _delete_orphans(tx: Tx) -> Iterable[str]:
         (NOBODY,),
     )
     if deleted := sum(count(tx, find_series(tx, owner)) for (owner,) in owners):
-        yield f"{deleted} events of tasks and models that are gone were deleted"
+        yield f"{deleted} events of tasks and models that no longer exist were deleted"
     for (owner,) in owners:
         delete_task_events(tx, owner)
     for table in TABLES:
         if deleted := tx.execute(f"DELETE FROM {table} WHERE series NOT IN (SELECT id FROM event_series)"):
-            yield f"{deleted} rows of {table} that belonged to no series were deleted"
+            yield f"{deleted} rows of {table} that did not belong to a series were deleted"

@@ -1,7 +1,7 @@
 """Clean-up by age and project: events, debug samples and artifacts of tasks that nobody has touched for long.
 
-It works on the database from outside, in short transactions, whether or not the server runs. Nothing starts it but a
-person or their timer.
+It works on the database from outside, in short transactions, whether or not the server runs. Only a person or their
+timer starts it.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ class Target:
                 if time.monotonic() + pause > deadline:
                     raise UpkeepError(
                         f"{what}: no answer for {DEADLINE_S:.0f} s ({error})\n"
-                        "Hint: repeat the command once the server is back; it goes on where it was"
+                        "Hint: repeat the command once the server is back; it continues where it stopped"
                     ) from error
                 time.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
@@ -138,7 +138,7 @@ class Target:
             envelope = orjson.loads(reply.content)
             meta, data = envelope["meta"], envelope["data"]
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-            text = f"no answer of a ClearML server: {reply.text[:100]!r}"
+            text = f"not an answer of a ClearML server: {reply.text[:100]!r}"
             raise RefusedError(endpoint, reply.status_code, 0, text) from error
         if reply.status_code != 200:
             raise RefusedError(endpoint, reply.status_code, meta.get("result_subcode", 0), meta.get("result_msg", ""))

@@ -2,7 +2,7 @@
 
 A client may store any JSON in most places of a document, and JSON in texts of documents. A shape turns any value into
 one of its kind: what fits is kept, what can be told as text is, and everything else becomes the empty value. So views
-and templates never meet a type that they did not ask for, and one odd task cannot take a whole page with it.
+and templates never meet an unexpected type, and one odd task cannot break a whole page.
 """
 
 from __future__ import annotations

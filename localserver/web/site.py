@@ -1,8 +1,9 @@
 """What all pages share: threads, templates, calls to the API, who is signed in, error pages, live parts.
 
 A view is a plain function that runs on a thread of its own, never on the event loop: whatever it reads, computes and
-renders grows with what users store, and agents and SDKs must go on being answered meanwhile. `Site` brings every view
-there and `Visit.call` the view's calls back to the loop, so no view has to think of it (on the loop, a call refuses).
+renders grows with what users store, and agents and SDKs must go on being answered meanwhile. `Site` moves every view
+there, and `Visit.call` moves the view's calls back to the loop, so no view has to think of it (on the loop, a call
+is refused).
 
 A page that changes by itself is asked for again with `?_part=name,…`; the answer is then JSON with just those blocks of
 its template (`static/app.js` puts them in place). So a page and its live parts are one view and one template.
@@ -157,7 +158,7 @@ class Site:
             return visit.error(error)
         except Exception:  # the last guard: a person gets a page, the log the cause
             log.exception("page %s failed", request.url.path)
-            return visit.error(ApiError(500, 100, "The page could not be made; the server's log tells why."))
+            return visit.error(ApiError(500, 100, "The page could not be made; see the server's log."))
 
 
 class Visit:
@@ -186,7 +187,7 @@ class Visit:
         return dict(self.request.query_params)
 
     def whole(self, name: str, default: int, most: int, *, least: int = 0) -> int:
-        """Return a whole number of the address's query, brought between `least` and `most`; else `default`."""
+        """Return a whole number of the address's query, limited to between `least` and `most`; else `default`."""
         given = self.request.query_params.get(name, "")
         return min(most, max(least, int(given))) if WHOLE.fullmatch(given) else default
 

@@ -235,7 +235,7 @@ def new_version(
 
 @contextlib.contextmanager
 def _sdk_complaints() -> Iterator[list[str]]:
-    """Collect what the SDK logs in the block: why an upload failed, it tells nobody else."""
+    """Collect what the SDK logs in the block: only the log says why an upload failed."""
     found: list[str] = []
     handler = logging.Handler(logging.ERROR)
     handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]

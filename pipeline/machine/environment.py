@@ -2,10 +2,10 @@
 
 Outside system: the file system; `uv` is only named, the agent runs it. Three things are made per worker:
 
-- `env/`, a copy of the environment by hard links (0.5 s, no disk space). No task changes it for good: what is
-  installed there behind our back is found by the folder's time of change before the next task, and it is made anew.
+- `env/`, a copy of the environment by hard links (0.5 s, no disk space). No task changes it for good: what a
+  task installs there is found by the folder's time of change before the next task, and it is made anew.
 - `task-env/`, a copy of that one, made when a task asks for something else than what is there, and its own: it gets
-  what it asks for, and neither the next task nor the worker next door ever notices.
+  what it asks for, and neither the next task nor another worker is affected.
 - `python`, the interpreter that the agent is told to use. The agent runs `pip` five times a task (upgrade pip, list,
   Cython, requirements, list: 4.1 s in this environment); uv answers the same questions in 0.3 s. A task that asks for
   nothing else costs nothing more.

@@ -1,4 +1,4 @@
-"""Files that are not CSV with commas and double quotes: told by their beginning, and refused in words.
+"""Files that are not CSV with commas and double quotes: recognised by their first lines, and refused with a message.
 
 Nothing is converted or guessed: a file is refused here only where its first rows are what they should be once another
 separator or quote is taken, so that the user reads what was found and how to mend it.
@@ -19,7 +19,7 @@ from pipeline.errors import InputFileError
 
 START_BYTES = 64 * 1024
 ROWS = 20
-"""As many rows are looked at."""
+"""How many rows are read."""
 
 
 # What a file can be instead of UTF-8 text, by its first bytes; the longer beginnings come first.
@@ -76,7 +76,7 @@ class Expected:
 
 
 def require_csv(path: Path, expected: Expected) -> None:
-    """Refuse a file that is no CSV text in UTF-8 with commas and double quotes.
+    """Refuse a file that is not CSV in UTF-8 with commas and double quotes.
 
     Args:
         path: The file.
@@ -121,7 +121,8 @@ def _require_commas_and_quotes(path: Path, text: str, is_cut: bool, expected: Ex
                     return
                 quote = wrapping
             raise InputFileError(
-                f"{path} is no CSV with commas: {_described(separator, quote)}", hint=_remedy(path, separator, quote)
+                f"{path} is not a CSV file with commas: {_described(separator, quote)}",
+                hint=_remedy(path, separator, quote),
             )
 
 

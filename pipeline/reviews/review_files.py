@@ -131,7 +131,7 @@ class ReviewFile:
             Frames with the file's columns: `Polarity` as integer, all others as text.
 
         Raises:
-            InputFileError: The file is empty, has no rows, lacks a required column, is no UTF-8 text at all, or has
+            InputFileError: The file is empty, has no rows, lacks a required column, is not UTF-8 text, or has
                 another separator or other quotes.
             BadRowsError: Too many rows are bad; raised behind the last batch, or when the quarantine is full.
         """
@@ -199,7 +199,7 @@ class ReviewFile:
 
 
 def require_review_file(path: Path, required: tuple[str, ...] = tuple(SCHEMA)) -> None:
-    """Refuse a file whose beginning shows that it is no CSV with commas and double quotes.
+    """Refuse a file whose first lines show that it is not CSV with commas and double quotes.
 
     Raises:
         InputFileError: The message says what it is instead.

@@ -232,7 +232,7 @@ def test_answers_that_get_lost_make_nothing_twice(
 def test_a_journal_of_another_server_is_refused(exported: Path, server: ClearmlServer) -> None:
     first = json.loads((exported / "projects.jsonl").read_text().splitlines()[0])["id"]
     (exported / "journal.jsonl").write_text(json.dumps(["made", first, "0" * 32]) + "\n")
-    with pytest.raises(Exception, match="tells of an import into another server"):
+    with pytest.raises(Exception, match="records an import into another server"):
         bring(exported, server)
 
 

@@ -571,7 +571,7 @@ def test_beyond_loopback_only_liveness_statics_and_log_in_answer(open_server: Cl
 def test_a_session_begins_with_the_keys_and_ends_with_log_out(open_server: ClearmlServer) -> None:
     web = Web(open_server.web_url)
     assert log_in(web, open_server, secret_key="wrong").status_code == 401
-    assert "do not belong together" in log_in(web, open_server, access_key="").text
+    assert "do not match" in log_in(web, open_server, access_key="").text
     reply = log_in(web, open_server, next="/queues")
     assert (reply.status_code, reply.headers["Location"]) == (303, "/queues")
     cookie = reply.headers["Set-Cookie"]

@@ -32,7 +32,7 @@ TAIL = Room(1000, 2000, 10**6)
 """Shown at first; an event may be many lines."""
 
 MORE = Room(4000, 10_000, 2 * 10**6)
-"""What one look further brings."""
+"""How much one step further shows."""
 
 OVERLAP_MS = 10_000
 """How far back a poll looks: two processes of a task report in batches, so a line may arrive after a later one."""

@@ -38,7 +38,7 @@ def login(visit: Visit) -> Response:
     try:
         token = auth.issue(auth.authenticate(Presented(f"Basic {basic}", address=address)), SESSION_S)
     except ApiError as error:
-        wrong = "This access key and secret key do not belong together."
+        wrong = "This access key and secret key do not match."
         refusal = _form(visit, after, problem=error.msg if error.code == 429 else wrong, code=error.code)
         refusal.headers.update(error.headers)
         return refusal
@@ -67,7 +67,7 @@ def static(visit: Visit) -> Response:
 
 
 def missing(visit: Visit, code: int, text: str) -> Response:
-    """Show the page for an address that nothing is at."""
+    """Show the page for an unknown address."""
     error = ApiError(code, 0, f"There is nothing at {visit.request.url.path}" if code == 404 else text)
     if visit.identity is None:
         return RedirectResponse("/login", status_code=303) if code == 404 else PlainTextResponse(error.msg, code)

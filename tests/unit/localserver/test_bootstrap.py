@@ -46,7 +46,7 @@ def test_a_folder_of_anothers_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(Path, "chmod", refused)
     with pytest.raises(StartError) as caught:
         prepare_folder(data)
-    assert f"others can read {data}" in str(caught.value)
+    assert f"other users can read {data}" in str(caught.value)
     assert f"belongs to uid {os.geteuid()}" in str(caught.value) and "--data" in str(caught.value)
 
 
@@ -54,7 +54,7 @@ def test_a_file_system_without_modes_is_refused(tmp_path: Path, monkeypatch: pyt
     data = tmp_path / "data"
     data.mkdir(mode=0o755)
     monkeypatch.setattr(Path, "chmod", lambda path, mode: None)
-    with pytest.raises(StartError, match="keeps no modes"):
+    with pytest.raises(StartError, match="does not store file modes"):
         prepare_folder(data)
 
 
@@ -62,7 +62,7 @@ def test_a_folder_that_everybody_shares_is_refused(tmp_path: Path) -> None:
     data = tmp_path / "shared"
     data.mkdir()
     data.chmod(0o1777)
-    with pytest.raises(StartError, match="shared by everybody"):
+    with pytest.raises(StartError, match="shared by all users"):
         prepare_folder(data)
     assert mode(data) == 0o1777
 

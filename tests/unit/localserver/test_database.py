@@ -183,7 +183,7 @@ def test_a_migration_that_fails_leaves_the_old_database_as_it_was(
     )
     with monkeypatch.context() as newer:
         newer.setattr(database, "scripts", lambda: steps | {9001: good, 9002: bad})
-        with pytest.raises(StartError, match=r"(?s)migration 9002_bad.sql failed \(no such table: no\).*as it was"):
+        with pytest.raises(StartError, match=r"(?s)migration 9002_bad.sql failed \(no such table: no\).*is unchanged"):
             Store(path)
         copy = path.with_name("server.sqlite.before-step-9002")
         assert tables(copy) == before

@@ -208,7 +208,7 @@ def test_another_separator_or_quote_is_named(tmp_path: Path, text: str, words: s
         text = separator.join(HEADER) + "\n" + text
     with pytest.raises(InputFileError) as caught:
         read(tmp_path, text.encode())
-    assert caught.value.message.endswith(f"is no CSV with commas: {words}")
+    assert caught.value.message.endswith(f"is not a CSV file with commas: {words}")
     assert not (tmp_path / "bad.jsonl").exists()
 
 

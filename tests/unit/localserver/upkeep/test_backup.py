@@ -117,7 +117,7 @@ def test_an_existing_target_is_kept_unless_told(data: Path, tmp_path: Path) -> N
     assert "files/later" in tree(target)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine").write_text("mine")
-    with pytest.raises(OperatorError, match="exists and is no backup"):
+    with pytest.raises(OperatorError, match="exists and is not a backup"):
         backup(data, tmp_path / "other", silent, replace=True)
     with pytest.raises(OperatorError, match="among the stored files"):
         backup(data, data / "files" / "backup", silent)

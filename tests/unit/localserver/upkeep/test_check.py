@@ -62,7 +62,7 @@ def test_references_to_what_is_gone_are_named_and_taken_away(data: Path, ids: di
     assert (findings["task-without-parent"].level, findings["task-without-parent"].count) == ("note", 1)
     done = repair(data, findings.values(), silent)
     assert len(list(data.glob("server.sqlite.before-repair-*"))) == 1
-    assert any("no longer name a project" in line for line in done)
+    assert any("no longer refer to a project" in line for line in done)
     assert set(found(data)) == {"task-without-parent"}
 
 

@@ -89,7 +89,7 @@ def test_a_server_that_stays_away_is_one_message(impatient: None) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         raise httpx.ReadTimeout("timed out")
 
-    with pytest.raises(OperatorError, match=r"(?s)tasks.get_all: no answer for .*it goes on where it was"):
+    with pytest.raises(OperatorError, match=r"(?s)tasks.get_all: no answer for .*it continues where it stopped"):
         target(answer)("tasks.get_all")
     with pytest.raises(UnansweredError):
         target(answer).once("tasks.create")
@@ -113,7 +113,7 @@ def test_a_token_that_has_run_out_is_renewed() -> None:
 
 
 def test_what_is_no_clearml_server_is_said() -> None:
-    with pytest.raises(RefusedError, match="no answer of a ClearML server"):
+    with pytest.raises(RefusedError, match="not an answer of a ClearML server"):
         target(lambda request: httpx.Response(200, text="<html>"))("tasks.get_all")
 
 
@@ -144,7 +144,7 @@ def test_an_import_needs_an_export_and_a_server_that_answers(tmp_path: Path) -> 
     config.write_text(CONF)
     folder.mkdir()
     result = CliRunner().invoke(main, ["import", str(folder), "--config", str(config)])
-    assert (result.exit_code, "is no export" in result.stderr) == (10, True)
+    assert (result.exit_code, "is not an export" in result.stderr) == (10, True)
     (folder / "export.json").write_text('{"format": 1}')
     result = CliRunner().invoke(main, ["import", str(folder), "--config", str(config)])
     assert (result.exit_code, "http://127.0.0.1:1 does not answer" in result.stderr) == (10, True)

@@ -182,4 +182,4 @@ def test_addresses_that_are_no_files_stop_neither_clean_up_nor_check_nor_export(
 def test_bad_options_are_named(options: list[str], data: Path) -> None:
     result = CliRunner().invoke(main, ["retention", str(data), "--what", "console", *options])
     assert result.exit_code == 2
-    assert "is no age such as" in result.stderr or "choose among console" in result.stderr
+    assert "is not an age such as" in result.stderr or "choose among console" in result.stderr
