@@ -284,6 +284,11 @@ def test_what_polars_writes_is_read_unchanged(
         assert read(folder, content)[:2] == (rows, [])
 
 
+def test_a_quote_that_is_not_in_the_file_is_not_named(tmp_path: Path) -> None:
+    rows, bad, _ = read(tmp_path, b'1,"a","b"\n1,",')
+    assert (rows, len(bad)) == ([(1, "a", "b")], 1)
+
+
 pieces = st.sampled_from(
     [b"1", b"2", b"3", b",", b",", b'"', b'""', b"\n", b"\n", b"\r", b" ", b"x", b"\xc3\xa9", b"\xff", b"\x00"]
 )
