@@ -70,6 +70,18 @@ def test_preferences(api: ApiClient) -> None:
     assert api.send("users.set_preferences", preferences="x").error[:2] == (400, 12)
 
 
+def test_preferences_are_bounded(api: ApiClient) -> None:
+    """Whoever may read may set them: without a bound a guest fills the disk, or makes a document that nothing reads."""
+    before = api("users.get_preferences")
+    half = "x" * 600_000
+    api("users.set_preferences", preferences={"half": half})
+    assert api.send("users.set_preferences", preferences={"more": half}).error[:2] == (400, 12)
+    for parts in (51, 1_000, 100_000):
+        assert api.send("users.set_preferences", preferences={"a." * parts + "a": 1}).error[:2] == (400, 12)
+    assert api("users.get_preferences") == {"preferences": before["preferences"] | {"half": half}}
+    api("users.set_preferences", preferences={"half": None, "b." * 49 + "b": 1})
+
+
 def test_making_changing_and_deleting_users(api: ApiClient) -> None:
     company, id = me(api)["company"]["id"], unique("user")
     assert api("users.create", id=id, name="fuser one", company=company) == {}
