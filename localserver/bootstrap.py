@@ -92,7 +92,8 @@ def prepare_folder(data: Path) -> IO[str]:
         owner = lock.read().strip() or "unknown"
         raise StartError(
             f"data folder {data} is in use by another localserver (pid {owner})\n"
-            "Hint: stop that one (task server-down) or choose another folder with --data"
+            f"Hint: stop that one (kill {owner}; task server-down, if task server-up started it) "
+            "or choose another folder with --data"
         ) from error
     for name in PRIVATE:
         if (data / name).exists():

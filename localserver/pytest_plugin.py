@@ -101,7 +101,8 @@ def _start(data: Path, api_port: str = "0", web_port: str = "0", files_port: str
         process.kill()
         process.wait()
         log.seek(0)
-        raise RuntimeError(f"localserver did not start within {START_DEADLINE_S:.0f} s: {line}{log.read()}")
+        why = line + log.read() or f"no answer within {START_DEADLINE_S:.0f} s"
+        raise RuntimeError(f"localserver did not start: {why}")
     words = line.split()
     urls = {name: words[words.index(name) + 1] for name in ("api", "web", "files")}
     return ClearmlServer(data, urls["api"], urls["web"], urls["files"], process)

@@ -13,7 +13,7 @@ from localserver.upkeep.backup import backup, restore
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
-@click.command("backup")
+@click.command("backup", short_help="Copy a data folder, while its server runs or not.")
 @click.argument("data", type=FOLDER, metavar="DIR")
 @click.argument("target", type=FOLDER)
 @click.option("--copy", is_flag=True, help="Copy files even where hard links would do (same file system).")
@@ -39,7 +39,7 @@ def backup_command(data: Path, target: Path, copy: bool, replace: bool, as_json:
     click.echo(f"backup {made.folder}: {made.files} files{links}, {size_text(made.size)}, verified")
 
 
-@click.command("restore")
+@click.command("restore", short_help="Make a data folder from a backup.")
 @click.argument("source", type=FOLDER, metavar="BACKUP")
 @click.argument("data", type=FOLDER, metavar="DIR")
 @click.option("--replace", is_flag=True, help="DIR may have content; it is kept beside the restored folder.")

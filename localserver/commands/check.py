@@ -14,7 +14,7 @@ from localserver.upkeep.repair import repair
 DAMAGED = 1
 
 
-@click.command("check")
+@click.command("check", short_help="Report what is damaged or missing, and repair it.")
 @click.argument("data", type=click.Path(path_type=Path, file_okay=False, exists=True), metavar="DIR")
 @click.option("--quick", is_flag=True, help="Leave out stored files, and the comparison of indexes with tables.")
 @click.option(

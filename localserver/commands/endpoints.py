@@ -47,7 +47,7 @@ def refused() -> dict[str, str]:
     return {name: ENTERPRISE_ONLY if _service(name) in ENTERPRISE else REFUSED[name] for name in sorted(unanswered)}
 
 
-@click.command("endpoints")
+@click.command("endpoints", short_help="Print which endpoints are answered, and for whom.")
 def endpoints_command() -> None:
     """Print which endpoints are answered, by whom they may be called, how they differ, and which are refused.
 

@@ -23,7 +23,7 @@ ROLES = click.Choice([roles.GUEST, roles.USER, roles.ADMIN])
 FOLDER = click.argument("data", type=click.Path(path_type=Path, file_okay=False, exists=True), metavar="DIR")
 
 
-@click.group("keys")
+@click.group("keys", short_help="List, make and revoke access keys.")
 def keys_command() -> None:
     """List, make and revoke access keys of the server that runs on data folder DIR.
 
@@ -35,7 +35,7 @@ def keys_command() -> None:
     """  # noqa: D301  \b keeps click from folding the lines
 
 
-@keys_command.command("list")
+@keys_command.command("list", short_help="List all keys, without their secrets.")
 @FOLDER
 def list_command(data: Path) -> None:
     """List all keys: what each may do, whose it is, when it was last used. The server does not know the secrets."""
@@ -52,7 +52,7 @@ def list_command(data: Path) -> None:
         click.echo(printable(line).rstrip())
 
 
-@keys_command.command("create")
+@keys_command.command("create", short_help="Make a key and print it with its secret, once.")
 @FOLDER
 @click.option("--role", type=ROLES, help="Role of the key: the most that it may do (default: its user's role).")
 @click.option("--user", help="Id of the user whose key it is (default: the server's own user, an admin).")
@@ -64,11 +64,15 @@ def create_command(data: Path, role: str | None, user: str | None, label: str | 
     click.echo(f'access_key: "{made["access_key"]}"\nsecret_key: "{made["secret_key"]}"')
 
 
-@keys_command.command("revoke")
+@keys_command.command("revoke", short_help="Revoke a key.")
 @FOLDER
 @click.argument("access_key")
 def revoke_command(data: Path, access_key: str) -> None:
     """Revoke a key: requests with it are refused from now on."""
+    known = _call(data, "auth.get_credentials", {"all_users": True})["credentials"]
+    if access_key not in [key["access_key"] for key in known]:
+        name = printable(access_key)
+        raise OperatorError(f"there is no access key {name}\nHint: python -m localserver keys list {data}")
     _call(data, "auth.revoke_credentials", {"access_key": access_key})
     click.echo(f"revoked {access_key}")
 

@@ -47,7 +47,7 @@ class Parts(click.ParamType[frozenset[str]]):
         return found
 
 
-@click.command("retention")
+@click.command("retention", short_help="Remove events and files of old tasks.")
 @click.argument("data", type=click.Path(path_type=Path, file_okay=False), metavar="DIR")
 @click.option("--older-than", type=Age(), required=True, help="Age of a task's last update: 12h, 90d, 26w.")
 @click.option("--what", type=Parts(), required=True, help=f"What to remove, separated by commas: {', '.join(WHAT)}.")

@@ -22,7 +22,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 INCOMPLETE = 1
 
 
-@click.command("export")
+@click.command("export", short_help="Write everything in an open format.")
 @click.argument("data", type=FOLDER, metavar="DIR")
 @click.argument("target", type=FOLDER)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -49,7 +49,7 @@ def export_command(data: Path, target: Path, as_json: bool) -> None:
         click.echo(f"  … and {len(made.missing) - 20} more, in export.json")
 
 
-@click.command("import")
+@click.command("import", short_help="Bring an export into any ClearML server.")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
 @click.option(
     "--config",
@@ -121,6 +121,12 @@ def read_access(config: Path, files_host: str | None = None) -> Access:
         )
     except (ConfigException, KeyError, TypeError, UnicodeDecodeError, ParseBaseException) as error:
         raise UpkeepError(
-            f"{config} cannot be used: {error}\nHint: it needs api_server, files_server and credentials"
+            f"{config} cannot be used: {_reason(error)}\nHint: it needs api_server, files_server and credentials"
         ) from error
     return found
+
+
+def _reason(error: Exception) -> str:
+    """Return what is wrong in one line: the parser's own message is its whole grammar."""
+    line = getattr(error, "lineno", None)
+    return str(error) if line is None else f"line {line} is not as a clearml.conf has it"

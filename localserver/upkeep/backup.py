@@ -19,6 +19,7 @@ from localserver.bootstrap import prepare_folder
 from localserver.database import FILE_NAME, applied_steps, connect_read_only, reading, require_sound, snapshot
 from localserver.times import iso, utcnow
 from localserver.upkeep.folders import (
+    CONFIGURATION,
     CREDENTIALS,
     FILES,
     Tell,
@@ -75,8 +76,11 @@ def backup(data: Path, target: Path, tell: Tell, *, link: bool = True, replace: 
                 require_sound(database, copy)
                 step = max(applied_steps(copy), default=0)
         copier.copy_files(data / FILES, newest_ns=moment_ns)
-        if (data / CREDENTIALS).exists():
-            copier.copy(data / CREDENTIALS, CREDENTIALS, link=False)
+        # The configuration says which addresses are this server's: without it `check` and `export` of a restored folder
+        # cannot tell a lost file from one on another server.
+        for name in (CREDENTIALS, CONFIGURATION):
+            if (data / name).exists():
+                copier.copy(data / name, name, link=False)
         copier.add(FILE_NAME)
         copier.verify()
         made = Summary(target, copier.count, copier.size, len(copier.linked))

@@ -244,6 +244,8 @@ def _files(data: Path, tx: Tx) -> Iterator[Finding]:
     missing = Finding(
         DAMAGE, "missing-files", f"files are referred to but missing in {data / FILES}; a backup may have them"
     )
+    text = f"files in {data / FILES} are empty, but were not when they were uploaded; a backup may have them"
+    emptied = Finding(DAMAGE, "emptied-files", text)
     elsewhere = Finding(
         NOTE, "files-elsewhere", "files are referred to under other servers' addresses; they were not checked"
     )
@@ -255,11 +257,13 @@ def _files(data: Path, tx: Tx) -> Iterator[Finding]:
             continue
         if (root / name).is_file():
             named.add(name)
+            if item.size and not (root / name).stat().st_size:
+                emptied.add(f"{item.owner}: {name}")
         elif host_of(item.url) in own:
             missing.add(f"{item.owner}: {name}")
         else:
             elsewhere.add(f"{item.owner}: {item.url}")
-    yield from (missing, elsewhere)
+    yield from (missing, emptied, elsewhere)
     stray = {name: status.st_size for name, status in stored_files(root) if name not in named}
     text = f"stored files that no artifact, model or debug sample refers to ({sum(stray.values())} bytes)"
     finding = Finding(NOTE, "stray-files", text)

@@ -16,6 +16,7 @@ from localserver.stored_files import PARTIAL
 
 FILES = "files"
 CREDENTIALS = "credentials.json"
+CONFIGURATION = "clearml.conf"
 
 Tell = Callable[[str], None]
 """Called often, with a few words on what is being done."""
@@ -38,13 +39,13 @@ def require_data_folder(data: Path) -> Path:
 
 
 def require_outside(target: Path, data: Path) -> None:
-    """Check that a folder does not lie among the stored files of a data folder.
+    """Check that a folder does not lie in a data folder, which a later backup or restore would take with it.
 
     Raises:
         UpkeepError: It does.
     """
-    if target.resolve().is_relative_to((data / FILES).resolve()):
-        raise UpkeepError(f"{target} lies among the stored files of {data}\nHint: choose a folder outside of it")
+    if target.resolve().is_relative_to(data.resolve()):
+        raise UpkeepError(f"{target} is inside data folder {data}\nHint: choose a folder outside of it")
 
 
 def running_pid(data: Path) -> str | None:

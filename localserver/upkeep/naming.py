@@ -29,6 +29,8 @@ class Named:
     id: str
     part: str
     name: str = ""
+    size: int = 0
+    """Its bytes as the client told them; 0 where it did not."""
 
     @property
     def owner(self) -> str:
@@ -51,7 +53,8 @@ def named_by(kind: str, document: Document) -> Iterator[Named]:
     if kind == "task":
         for artifact in (document.get("execution") or {}).get("artifacts") or []:
             if artifact.get("uri"):
-                yield Named(artifact["uri"], kind, document["id"], ARTIFACT, str(artifact.get("key")))
+                size = artifact.get("content_size") or 0
+                yield Named(artifact["uri"], kind, document["id"], ARTIFACT, str(artifact.get("key")), size)
 
 
 def named_by_events(tx: Tx) -> Iterator[Named]:

@@ -18,7 +18,7 @@ from localserver.events.store import TABLE, Series, delete_series, find_series, 
 from localserver.rules.events import IMAGE, LOG, PLOT, SCALAR, VECTOR
 from localserver.store import Document, Tx
 from localserver.times import iso
-from localserver.upkeep.folders import FILES, Tell, reading_database, require_data_folder, running_pid
+from localserver.upkeep.folders import FILES, Tell, UpkeepError, reading_database, require_data_folder, running_pid
 from localserver.upkeep.naming import ARTIFACT, PLOT_FILE, SAMPLE, all_named, documents, stored_name
 
 EVENT_TYPES = {"console": (LOG,), "scalars": (SCALAR, VECTOR), "plots": (PLOT,), "samples": (IMAGE,)}
@@ -93,7 +93,7 @@ def clean(data: Path, rule: Rule, tell: Tell, *, really: bool) -> Cleanup:
     """Remove what a rule selects, or with `really` false only count it.
 
     Raises:
-        UpkeepError: There is no data folder.
+        UpkeepError: There is no data folder, or no project of a name that the rule gives.
         StartError: The database cannot be used.
     """
     database = require_data_folder(data)
@@ -122,6 +122,9 @@ def clean(data: Path, rule: Rule, tell: Tell, *, really: bool) -> Cleanup:
 def _plan(tx: Tx, rule: Rule) -> _Plan:
     """Select tasks, and the files that these alone name."""
     names = _project_names(tx)
+    for wanted in rule.projects:
+        if wanted not in names.values():
+            raise UpkeepError(f"there is no project {wanted!r}\nHint: give its whole name, parent/child")
     selected = {
         task["id"]: rule.takes_artifacts(task)
         for task in documents(tx, "task")

@@ -111,3 +111,11 @@ def test_a_port_that_is_none_is_one_message(
         monkeypatch.setenv(f"LOCALSERVER_{service}", port if service == name else "0")
     result = CliRunner().invoke(cli.main, ["--data", str(tmp_path / "data")])
     assert (result.exit_code, f"port {port} is no port" in result.stderr) == (10, True)
+
+
+def test_without_the_servers_packages_the_extra_is_named() -> None:
+    """The wheel installs without them."""
+    code = "import runpy, sys; sys.modules['orjson'] = None; runpy.run_module('localserver', run_name='__main__')"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert "the package orjson is not installed" in result.stderr and "[server]" in result.stderr

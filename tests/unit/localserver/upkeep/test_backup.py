@@ -58,6 +58,24 @@ def test_a_backup_is_restored_to_the_same_folder(link: bool, data: Path, tmp_pat
     store.close()
 
 
+def test_a_restored_folder_knows_which_files_are_its_own(data: Path, tmp_path: Path) -> None:
+    """Before its first start, too: a file that is lost is damage, not one of another server."""
+    restored = tmp_path / "restored"
+    restore(backup(data, tmp_path / "backup", silent).folder, restored, silent)
+    lost = next((restored / "files").rglob("state.json"))
+    lost.unlink()
+    assert {finding.code for finding in check(restored, silent)} >= {"missing-files"}
+    assert "files-elsewhere" not in {finding.code for finding in check(restored, silent)}
+
+
+@pytest.mark.parametrize("name", [".", "backup", "files/backup"])
+def test_a_backup_inside_its_data_folder_is_refused(name: str, data: Path) -> None:
+    before = tree(data)
+    with pytest.raises(OperatorError, match="is inside data folder"):
+        backup(data, data / name, silent)
+    assert tree(data) == before
+
+
 def test_files_that_change_while_a_backup_is_made_are_those_the_database_names(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,7 +137,7 @@ def test_an_existing_target_is_kept_unless_told(data: Path, tmp_path: Path) -> N
     (tmp_path / "other" / "mine").write_text("mine")
     with pytest.raises(OperatorError, match="exists and is not a backup"):
         backup(data, tmp_path / "other", silent, replace=True)
-    with pytest.raises(OperatorError, match="among the stored files"):
+    with pytest.raises(OperatorError, match="is inside data folder"):
         backup(data, data / "files" / "backup", silent)
 
 

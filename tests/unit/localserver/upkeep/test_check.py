@@ -82,6 +82,16 @@ def test_files_that_are_missing_stray_or_elsewhere(data: Path, ids: dict[str, st
     assert CliRunner().invoke(main, ["check", "--quick", str(data)]).exit_code == 0
 
 
+def test_a_file_that_was_emptied_is_damage(data: Path, ids: dict[str, str]) -> None:
+    """As a power cut leaves one of which only the name had been written."""
+    (state,) = data.glob(f"files/World/Data/.datasets/numbers/numbers.{ids['parent']}/artifacts/state/state.json")
+    state.write_bytes(b"")
+    assert found(data)["emptied-files"].examples == [
+        f"artifact state of task {ids['parent']}: {state.relative_to(data / 'files')}"
+    ]
+    assert CliRunner().invoke(main, ["check", str(data)]).exit_code == 1
+
+
 def test_folder_credentials_and_schema(data: Path) -> None:
     data.chmod(0o755)
     (data / "credentials.json").write_text('{"access_key": ')

@@ -95,7 +95,7 @@ def test_what_is_named_goes_and_the_rest_stays(data: Path, ids: dict[str, str]) 
         (Rule(LATER, ALL, ("World/Training",)), 0),
         (Rule(LATER, ALL, ("World/Training",), published=True), 1),
         (Rule(LATER, ALL, ("World/Data", "World/.pipelines")), 5),
-        (Rule(LATER, ALL, ("World/Dat",)), 0),
+        (Rule(LATER, ALL, ("World/Training", "World/Data")), 2),
         (Rule(utcnow() - timedelta(days=3650), ALL, published=True), 0),
     ],
 )
@@ -176,6 +176,14 @@ def test_addresses_that_are_no_files_stop_neither_clean_up_nor_check_nor_export(
     assert len(export(data, tmp_path / "export", silent).missing) >= 1
     clean(data, Rule(LATER, ALL, (), True), silent, really=True)
     assert (data / "files" / "World" / "kept").is_dir()
+
+
+def test_a_project_that_is_not_there_is_named(data: Path) -> None:
+    """Neither a typing error nor the beginning of a name is a rule that selects nothing."""
+    command = ["retention", str(data), "--older-than", "1h", "--what", "console", "--project"]
+    for name in ("World/Dat", "world", ""):
+        result = CliRunner().invoke(main, [*command, name])
+        assert (result.exit_code, f"there is no project '{name}'" in result.stderr) == (10, True)
 
 
 @pytest.mark.parametrize("options", [["--older-than", "90"], ["--older-than", "90d", "--what", "everything"]])
