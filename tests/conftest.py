@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -61,3 +62,12 @@ def no_server_fault(
         assert found == [], "a server answered 500 or above; mend it, or declare it: @pytest.mark.server_fault(reason)"
     else:
         assert found, f"declared to cause a fault of the server ({declared.args[0]}), and caused none"
+
+
+@pytest.fixture(autouse=True)
+def no_leaked_umask() -> Iterator[None]:
+    """Put the process's umask back: commands that run in it set one, and later tests would make other files."""
+    umask = os.umask(0o022)
+    os.umask(umask)
+    yield
+    os.umask(umask)
