@@ -114,6 +114,10 @@ def get_entities_count(call: Call, tx: Tx) -> Data:
 # --- lists as files ---------------------------------------------------------------------------------------------------
 
 
+MAX_PREPARED_CHARACTERS = 2**18
+"""Longest description of a download as JSON: some are kept in memory, and whoever may read may prepare them."""
+
+
 @dataclass(frozen=True)
 class Download:
     """A list that a client will fetch: the query, and its columns as (field, heading, names of values)."""
@@ -158,6 +162,8 @@ DOWNLOADS = Downloads()
 @endpoint("organization.prepare_download_for_get_all", schema=PREPARE)
 def prepare_download(call: Call, tx: Tx) -> Data:
     """Note which list a client is about to fetch as a file."""
+    if len(json.dumps(call.data)) > MAX_PREPARED_CHARACTERS:
+        raise validation_error(f"a download is described in at most {MAX_PREPARED_CHARACTERS} characters")
     kind = call.data["entity_type"]
     columns = [_column(item) for item in call.data["field_mappings"]]
     fields = [field for field, _, _ in columns]

@@ -168,6 +168,8 @@ def test_a_list_as_a_file(api: ApiClient) -> None:
     bad = query | {"field_mappings": [{"field": "bogus"}]}
     assert api.send("organization.prepare_download_for_get_all", **bad).error[:2] == (400, 14)
     assert api.send("organization.prepare_download_for_get_all", **query | {"entity_type": "x"}).error[1] == 12
+    large = query | {"id": ["x" * 1_000] * 300}
+    assert api.send("organization.prepare_download_for_get_all", **large).error[:2] == (400, 12)
     assert api.send("organization.download_for_get_all", prepare_id="nope").error[:2] == (400, 12)
     assert api.send("organization.get_project_usages", projects=[project]).error[:2] == (404, 0)
 
