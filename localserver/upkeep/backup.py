@@ -101,6 +101,8 @@ def restore(source: Path, data: Path, tell: Tell, *, replace: bool = False) -> P
         UpkeepError: It is not a backup or was changed since, or the folder is not empty and `replace` is not given.
         StartError: A server runs on the folder.
     """
+    if data.resolve().is_relative_to(source.resolve()):
+        raise UpkeepError(f"{data} lies in the backup itself\nHint: choose a folder outside of {source}")
     sums = verify(source, tell)
     aside = None
     with ExitStack() as held:
