@@ -83,8 +83,8 @@ def remove_key(call: Call, tx: Tx, access_key: str) -> None:
 def find_key(call: Call, access_key: str) -> Key | None:
     """Return an access key that the caller may change: their own ones, an admin also others'.
 
-    A key that may do more than the one that calls is not the caller's to change: a key with few rights that was stolen
-    must not remove the others.
+    A caller cannot change a key that has more rights than the calling one: a key with few rights that was stolen must
+    not remove the others.
     """
     key = call.context.auth.keys.get(access_key)
     if key is None or (key.user != call.user and not roles.reaches(call.role, roles.ADMIN)):
@@ -107,6 +107,6 @@ def granted_role(call: Call, user: str, wanted: str | None) -> str | None:
     owner = call.context.auth.people[user].role
     most = roles.weakest([owner, call.role])
     if wanted and not roles.reaches(most, wanted):
-        text = "an access key may do no more than its user and who makes it"
+        text = "an access key cannot have more rights than its user or than who makes it"
         raise ApiError(403, 20, f"Forbidden ({text}): role={wanted}, most={most}")
     return wanted or (None if roles.reaches(most, owner) else most)

@@ -77,7 +77,9 @@ def bind(settings: Settings) -> tuple[Settings, Sockets]:
 
 def _listen(host: str, port: int, service: str) -> socket.socket:
     if not 0 <= port <= LAST_PORT:
-        raise StartError(f"{service} port {port} is no port\nHint: choose one of 1 to {LAST_PORT}, or 0 for a free one")
+        raise StartError(
+            f"{service} port {port} is not a port\nHint: choose one of 1 to {LAST_PORT}, or 0 for a free one"
+        )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

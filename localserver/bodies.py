@@ -64,7 +64,7 @@ class Room:
 
     @contextmanager
     def share(self) -> Iterator[Callable[[int], None]]:
-        """Yield a function that takes bytes (`ApiError` 429 where there are none left) until the end of the block."""
+        """Yield a function that takes bytes (`ApiError` 429 when none are left) until the end of the block."""
         mine = 0
 
         def take(count: int) -> None:

@@ -81,7 +81,7 @@ def _disk_troubles_told(function: Callable[[click.Context], Any], ctx: click.Con
                 raise
             raise OperatorError(
                 f"{error.filename} cannot be used: {error.strerror}\n"
-                "Hint: see that the names are right, and who owns and may change the folders above it"
+                "Hint: check the names, and the owner and permissions of the folders above it"
             ) from error
         raise OperatorError(
             f"the disk is full, or a quota or file size limit is reached: {error.filename or error.strerror}\n"

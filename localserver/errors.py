@@ -32,7 +32,7 @@ class ApiError(Exception):
 
 
 class OperatorError(Exception):
-    """What only the person at the command line can mend; the text names object, cause and next step."""
+    """What only the person at the command line can correct; the text names object, cause and next step."""
 
     exit_code = 10
 

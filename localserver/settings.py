@@ -10,7 +10,7 @@ from typing import Any
 
 ENVIRONMENT_PREFIX = "LOCALSERVER_"
 KINDS = {"str": str, "str | None": str, "int": int, "float": float}
-"""How a variable's text becomes a setting, by the setting's type; `data` has no variable."""
+"""How the text of a variable becomes a setting, by the setting's type; `data` has no variable."""
 
 
 @dataclass(frozen=True)

@@ -36,10 +36,10 @@ Result = TypeVar("Result")
 
 
 QUICK_S = 0.1
-"""What a reading request may take beside all others; one that takes longer is begun again in the slow lane."""
+"""Time that a reading request may take beside all others; a longer one is repeated in the slow lane."""
 
 SLOW_S = 60.0
-"""What a reading request may take at all."""
+"""Time that a reading request may take at most."""
 
 SLOW_READERS = 2
 

@@ -1,6 +1,6 @@
 """Receiving an upload: a multipart body streamed to disk, one temporary file per part, within limits.
 
-What is refused is read to its end all the same: a client that still sends when the connection closes sees a broken
+A refused upload is still read to its end: a client that still sends when the connection closes sees a broken
 connection and never the reason.
 """
 

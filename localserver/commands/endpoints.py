@@ -41,7 +41,7 @@ def refused() -> dict[str, str]:
     """Return what clients can ask for and is not answered, with the reason.
 
     Raises:
-        KeyError: Nobody has written down why.
+        KeyError: The reason is not written down.
     """
     unanswered = endpoints_of_clients() - ENDPOINTS.keys() | REFUSED.keys()
     return {name: ENTERPRISE_ONLY if _service(name) in ENTERPRISE else REFUSED[name] for name in sorted(unanswered)}

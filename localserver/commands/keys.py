@@ -100,7 +100,7 @@ def _call(data: Path, name: str, body: dict[str, Any]) -> dict[str, Any]:
     except (OSError, HTTPException, ValueError, KeyError, TypeError) as error:
         raise OperatorError(
             f"the server on {data} does not answer at {address}: {getattr(error, 'reason', error)}\n"
-            "Hint: its log may tell why; a server that has just been started needs some seconds"
+            "Hint: see its log; a server that has just started needs a few seconds"
         ) from error
 
 

@@ -30,7 +30,7 @@ class Age(click.ParamType[timedelta]):
             age = int(match[1]) * UNITS[match[2]]
             utcnow() - age
         except OverflowError:
-            self.fail(f"{value!r} is longer than there are dates", param, ctx)
+            self.fail(f"{value!r} is too long: it begins before the year 1", param, ctx)
         return age
 
 

@@ -16,7 +16,7 @@ from localserver.rules.scroll import decode_scroll, encode_scroll
 from localserver.store import Tx
 
 MAX_ITERATIONS = 10_000
-"""A reply holds no more iterations, however many are asked for."""
+"""Most iterations in a reply, however many are asked for."""
 
 TASK_METRICS = {
     "type": "array",

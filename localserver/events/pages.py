@@ -21,7 +21,7 @@ LogPosition = tuple[float, int]
 LAST_ROW = 2**62
 
 MAX_OF_MOMENT = 10_000
-"""As many lines of one timestamp complete a page of the console."""
+"""Lines of one timestamp that complete a page of the console."""
 
 WINDOW = 4
 """A page is looked for among at most this many times its events, where that can be had."""

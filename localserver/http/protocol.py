@@ -155,7 +155,7 @@ class GuardedConnection(HttpToolsProtocol):
         if self._excess is not None:
             return
         self._bare_bytes = 0
-        if not self.cycle.response_complete:  # what is refused and sent all the same gets no more time
+        if not self.cycle.response_complete:  # a refused body that is still sent gets no more time
             self._expect_body(len(body))
         super().on_body(body)
 

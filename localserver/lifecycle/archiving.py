@@ -13,7 +13,7 @@ from localserver.store import Document, Tx
 def archive_task(tx: Tx, task: Document, actor: Actor, *, note: bool = False) -> None:
     """Tag a task as archived. One that waits leaves its queue for the status of before; one that runs is stopped.
 
-    So is one that a worker has just taken out of its queue: it would start it all the same.
+    So is one that a worker has just taken out of its queue: that worker would start it anyway.
 
     Args:
         tx: The transaction.

@@ -9,7 +9,7 @@ def counted_as(address: str) -> str:
     """Return what a client's address is counted by.
 
     All of an IPv6 network is one: one machine may have it to itself. An IPv4 address that a socket for both kinds shows
-    as an IPv6 one is itself. What is no address stays as it is.
+    as an IPv6 one is itself. Any other text stays as it is.
     """
     known = _parsed(address)
     if known is None:

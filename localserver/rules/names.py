@@ -21,7 +21,7 @@ def checked_name(name: str) -> str:
 
 
 def require_text(name: str) -> None:
-    """Refuse a name with a null character: the database ends texts there, and would find the name no more.
+    """Refuse a name with a null character: the database ends texts there, and would not find the name again.
 
     Raises:
         ApiError: 400/12.

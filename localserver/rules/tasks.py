@@ -301,7 +301,7 @@ def stopped_by_user(
 
     The agent polls the status message and ends the process. An agent that has been silent for `worker_lost_s` will
     not do that any more, so its task is stopped at once. One that has taken the task and not reported it yet will
-    start it all the same: the task is stopped, and asked to stop again when that agent says "started".
+    start it anyway: the task is stopped, and asked to stop again when that agent says "started".
 
     Args:
         task: The task.

@@ -1,7 +1,7 @@
 """A limit on failed log-ins, per address and per access key.
 
-Each of them may fail some times at once, and then once more every few seconds. One number is kept for each, and for at
-most so many: what failed longest ago is forgotten first.
+Each of them may fail a few times at once, and then once every few seconds. One number is kept for each, up to a
+limit: what failed longest ago is forgotten first.
 
 Who has logged in with a key from an address before is counted by this pair alone: what others try with that key, or
 from that address (a proxy's, a cluster node's), does not shut them out.
@@ -19,7 +19,7 @@ from localserver.rules.addresses import counted_as
 
 Name = str | tuple[str, str]
 KEY_CHARACTERS = 64
-"""Of a longer key no more is kept."""
+"""Characters that are kept of a longer key."""
 
 
 class LoginThrottle:

@@ -41,7 +41,7 @@ KEEP_S = 7 * 86_400
 """How long what workers report is kept."""
 
 MAX_RESOURCES = 1024
-"""As many cores or GPUs of one machine are told apart."""
+"""Most cores or GPUs of one machine that are counted apart."""
 
 MIN_STEP_S = 40
 """Shortest interval of statistics: agents report every 30 s."""

@@ -55,7 +55,7 @@ def backup(data: Path, target: Path, tell: Tell, *, link: bool = True, replace: 
         tell: Called with the progress.
         link: Share files with the data folder by hard links where both are on one file system. The server never writes
             into a stored file, it only replaces or removes names; so a link keeps the content as it is now.
-        replace: Put the new backup in the place of one that is there.
+        replace: Replace the backup at the target.
 
     Raises:
         UpkeepError: There is no data folder, the target exists, or what was written is not what was read.
@@ -125,7 +125,9 @@ def restore(source: Path, data: Path, tell: Tell, *, replace: bool = False) -> P
         if aside is not None:
             data.rename(aside)
         elif data.exists() and any(data.iterdir()):
-            raise UpkeepError(f"{data} was made by something else meanwhile\nHint: end that, and repeat with --replace")
+            raise UpkeepError(
+                f"{data} was made by another process meanwhile\nHint: end that process and repeat with --replace"
+            )
         work.rename(data)
     return aside
 
@@ -140,7 +142,7 @@ def verify(source: Path, tell: Tell) -> dict[str, str]:
         sums = _read_sums(source / SUMS)
         about = json.loads((source / INFO).read_text(encoding="utf-8"))
         if not isinstance(about, dict):
-            raise ValueError(f"{INFO} is no object")
+            raise ValueError(f"{INFO} is not an object")
     except (OSError, ValueError) as error:
         raise UpkeepError(f"{source} is not a backup: {SUMS} or {INFO} cannot be read ({error})") from error
     if about.get("format") != FORMAT:
@@ -293,6 +295,6 @@ def _read_sums(path: Path) -> dict[str, str]:
         if line.startswith("\\"):
             name = re.sub(r"\\[\\nr]", lambda match: plain[match[0]], name)
         if not re.fullmatch("[0-9a-f]{64}", digest) or not name or ".." in Path(name).parts or name.startswith("/"):
-            raise ValueError(f"line {line!r} is no checksum")
+            raise ValueError(f"line {line!r} is not a checksum")
         sums[name] = digest
     return sums

@@ -120,7 +120,7 @@ def work_folder(target: Path) -> Iterator[Path]:
 
 
 def put_in_place(work: Path, target: Path) -> None:
-    """Rename a finished folder to its name; one that has it goes."""
+    """Rename a finished folder to its name; an older one of that name is removed."""
     if target.exists() and any(target.iterdir()):
         old = target.with_name(f".{target.name}.replaced")
         shutil.rmtree(old, ignore_errors=True)

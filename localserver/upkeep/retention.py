@@ -30,7 +30,7 @@ UNTOUCHED = frozenset(("queued", "in_progress", "publishing"))
 """Statuses of tasks that are never cleaned up."""
 
 BATCH = 500
-"""Tasks after which their files are removed: an interruption leaves no more files than these name."""
+"""Tasks after which their files are removed: an interruption leaves only files that these name."""
 
 PAUSE_S = 0.02
 """Between two transactions, so that the server gets its turn: SQLite's lock knows no queue."""

@@ -21,7 +21,7 @@ MAX_ITEMS = 5_000
 """Items of a list or an object that a page shows, where its shape says nothing else."""
 
 MAX_JSON = 2 * 2**20
-"""Longest JSON text that is read for a page: reading keeps the interpreter from everybody else meanwhile."""
+"""Longest JSON text that is read for a page: no other thread runs while it is read."""
 
 
 def text(value: Any) -> str:

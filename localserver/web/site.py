@@ -143,7 +143,9 @@ class Site:
         identity, body = self.identity(request), b""
         if request.method == "POST":  # the gate asks for a length, and bounds it
             if identity is None and int(request.headers["Content-Length"]) > MAX_STRANGER_BYTES:
-                return PlainTextResponse(f"Log in first: forms of strangers have {MAX_STRANGER_BYTES} bytes.\n", 413)
+                return PlainTextResponse(
+                    f"Log in first: without a log-in, a form may have at most {MAX_STRANGER_BYTES} bytes.\n", 413
+                )
             try:
                 body = await request.body()
             except ClientDisconnect:

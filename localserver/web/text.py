@@ -45,7 +45,7 @@ SLICE = 2**18
 
 _OUTSIDE_BMP = "".join(chr(plane * 0x10000 + code) for plane in range(1, 17) for code in (0xFFFE, 0xFFFF))
 UNSHOWABLE = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff{_OUTSIDE_BMP}]")
-"""Control characters, halves of surrogate pairs and what is no character at all."""
+"""Control characters, halves of surrogate pairs and code points that are not characters."""
 
 LIVE = frozenset({"queued", "in_progress", "publishing"})
 """Statuses that change without anybody touching the page."""

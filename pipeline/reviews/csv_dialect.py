@@ -1,7 +1,7 @@
 """Files that are not CSV with commas and double quotes: recognised by their first lines, and refused with a message.
 
 Nothing is converted or guessed: a file is refused here only where its first rows are what they should be once another
-separator or quote is taken, so that the user reads what was found and how to mend it.
+separator or quote is taken, so that the user reads what was found and how to correct it.
 The module is pure apart from reading the file it is given.
 """
 

@@ -110,7 +110,7 @@ def test_a_port_that_is_none_is_one_message(
     for service in ("API_PORT", "WEB_PORT", "FILES_PORT"):
         monkeypatch.setenv(f"LOCALSERVER_{service}", port if service == name else "0")
     result = CliRunner().invoke(cli.main, ["--data", str(tmp_path / "data")])
-    assert (result.exit_code, f"port {port} is no port" in result.stderr) == (10, True)
+    assert (result.exit_code, f"port {port} is not a port" in result.stderr) == (10, True)
 
 
 def test_without_the_servers_packages_the_extra_is_named() -> None:

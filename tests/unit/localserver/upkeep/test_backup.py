@@ -200,7 +200,7 @@ def test_a_folder_that_appears_while_it_is_restored_is_kept(
     made = backup(data, tmp_path / "backup", silent)
     target = tmp_path / "restored"
     monkeypatch.setattr(module.Copier, "verify", lambda self: prepare_folder(target).close())
-    with pytest.raises(OperatorError, match="made by something else meanwhile"):
+    with pytest.raises(OperatorError, match="made by another process meanwhile"):
         restore(made.folder, target, silent)
     assert (target / "lock").exists()
 
