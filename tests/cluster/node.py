@@ -81,7 +81,7 @@ def main(state: Path) -> None:
 def _record(path: Path) -> None:
     """Write down this process as the machine sees it: /proc is still the machine's own."""
     pid = int(os.readlink("/proc/self"))
-    processes.Record(pid, psutil.Process(pid).create_time(), {}).write(path)
+    processes.Record(pid, processes.start_of(psutil.Process(pid)), {}).write(path)
 
 
 def _make_private(layout: Layout) -> None:

@@ -103,7 +103,7 @@ def test_a_node_that_was_killed_is_made_anew(cluster, running):
 def test_a_record_that_names_another_process_is_not_believed(cluster, running):
     cluster.down()
     cluster.layout.state.mkdir(parents=True)
-    processes.Record(os.getpid(), 1.0, {}).write(cluster.layout.node_record)  # a pid that was used again
+    processes.Record(os.getpid(), "another start", {}).write(cluster.layout.node_record)  # a pid that was used again
     assert cluster.up()["state"] == "running"
 
 
