@@ -164,7 +164,11 @@ def read_credentials(data: Path) -> Credentials | None:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise StartError(
+            f"access key file {path} cannot be read: {error.strerror}\nHint: do this as the user that runs the server"
+        ) from error
+    except ValueError as error:
         raise _no_credentials(path, str(error)) from error
     names = ("access_key", "secret_key")
     if not isinstance(found, dict) or not all(isinstance(found.get(name), str) and found[name] for name in names):

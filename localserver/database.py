@@ -44,6 +44,13 @@ Progress = Callable[[int, int], None]
 """Called with how many parts are done, and of how many."""
 
 
+LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+class LockedError(StartError):
+    """Another process locks the database, which says nothing about its state."""
+
+
 @dataclass(frozen=True)
 class Trouble:
     """What is wrong with a database, and what a person can do about it."""
@@ -115,7 +122,7 @@ def trouble_of(path: Path, error: sqlite3.Error) -> Trouble | None:
     if code == sqlite3.SQLITE_IOERR:
         text = f"Database {path} cannot be read or written ({error})"
         return Trouble(text, "A quota or a file size limit is reached, or the disk fails: see the kernel's log (dmesg)")
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+    if code in LOCKED:
         text = f"Database {path} is locked by another process ({describe_holders(path)})"
         return Trouble(text, "End that process or its transaction and repeat; nothing was changed")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or _is_unreadable_content(error):
@@ -138,7 +145,8 @@ def _free_bytes(path: Path) -> int:
 def start_error(path: Path, error: sqlite3.Error) -> StartError:
     """Return the message of a server that cannot start on a database."""
     trouble = trouble_of(path, error) or Trouble(f"Database {path} cannot be used ({error})", "Restore a backup")
-    return StartError(f"{trouble.text}\nHint: {trouble.hint}")
+    kind = LockedError if getattr(error, "sqlite_errorcode", 0) & 0xFF in LOCKED else StartError
+    return kind(f"{trouble.text}\nHint: {trouble.hint}")
 
 
 @contextmanager

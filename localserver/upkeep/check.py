@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -15,6 +16,7 @@ import orjson
 from localserver.bootstrap import read_credentials, refuse_lost_database
 from localserver.database import (
     Connection,
+    LockedError,
     applied_steps,
     connect_read_only,
     integrity_problems,
@@ -25,7 +27,7 @@ from localserver.errors import OperatorError
 from localserver.events.store import NOBODY, TABLES
 from localserver.lifecycle.removal import DELETED
 from localserver.store import KINDS, Tx
-from localserver.upkeep.folders import FILES, Tell, require_data_folder, stored_files
+from localserver.upkeep.folders import FILES, Tell, UpkeepError, require_data_folder, stored_files
 from localserver.upkeep.naming import PAGE, all_named, host_of, stored_name
 
 DAMAGE, NOTE = "damage", "note"
@@ -73,13 +75,16 @@ def check(data: Path, tell: Tell, *, quick: bool = False) -> list[Finding]:
         quick: Leave out the stored files and the comparison of indexes with tables.
 
     Raises:
-        UpkeepError: It is not a data folder.
+        UpkeepError: It is not a data folder, or another user's.
+        StartError: Another process locks its database.
     """
     try:
         refuse_lost_database(data)
     except OperatorError as error:
         return [_counted(Finding(DAMAGE, "database-lost", str(error)))]
     database = require_data_folder(data)
+    if not all(os.access(path, os.R_OK | os.W_OK) for path in (data, database)):  # else that would pass for damage
+        raise UpkeepError(f"{data} belongs to somebody else\nHint: check it as the user that runs its server")
     findings = [*_folder(data)]
     tell("reading the whole database")
     findings += _guarded(database, lambda: _pages(database, full=not quick))
@@ -109,6 +114,8 @@ def _guarded(database: Path, look: Callable[[], list[Finding]]) -> list[Finding]
     try:
         with reading(database):
             return look()
+    except LockedError:
+        raise
     except (OperatorError, orjson.JSONDecodeError) as error:
         text = str(error).splitlines()[0]
         return [_counted(Finding(DAMAGE, "database-unreadable", text, repair="rebuild"))]

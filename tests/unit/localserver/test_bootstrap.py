@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import stat
@@ -109,3 +110,12 @@ def test_a_secret_that_was_changed_in_the_file_is_the_one_that_counts(tmp_path: 
     path = tmp_path / "credentials.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"secret_key": "another"}), encoding="utf-8")
     assert asyncio.run(start()) != before
+
+
+def test_nobody_is_told_to_delete_a_key_that_is_another_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, **options: str) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(StartError, match=r"cannot be read: Permission denied\nHint: do this as the user that runs"):
+        load_credentials(tmp_path)

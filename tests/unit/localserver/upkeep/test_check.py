@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from localserver.cli import main
+from localserver.errors import OperatorError
 from localserver.store import Store
 from localserver.upkeep.check import DAMAGE, Finding, check
 from localserver.upkeep.repair import repair
@@ -188,6 +189,22 @@ def test_a_repair_that_is_killed_leaves_no_database_without_its_log(
         with pytest.raises(KeyboardInterrupt):
             repair(data, damage, silent)
         assert not database.exists() or (data / "server.sqlite-wal").exists()
+
+
+def test_what_this_user_may_not_read_is_no_damage(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`check` said "damage", and that --repair would make a new database."""
+    monkeypatch.setattr("os.access", lambda path, mode: path != data / "server.sqlite")
+    with pytest.raises(OperatorError, match="belongs to somebody else"):
+        check(data, silent)
+
+
+def test_what_another_process_locks_is_no_damage(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("localserver.database.BUSY_TIMEOUT_MS", 10)
+    with closing(sqlite3.connect(data / "server.sqlite", isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(OperatorError, match="is locked by another process"):
+            check(data, silent)
 
 
 def test_a_database_of_which_nothing_can_be_read_is_left_as_it_is(data: Path) -> None:
