@@ -26,6 +26,10 @@ import pytest
 START_DEADLINE_S = 30.0
 STOP_DEADLINE_S = 15.0
 
+OTHER_TASKS = ("CLEARML_PROC_MASTER_ID", "TRAINS_PROC_MASTER_ID", "CLEARML_TASK_ID", "TRAINS_TASK_ID")
+"""By these the SDK takes a process for a part of another one's task, and records nothing of its own. `Task.init` leaves
+two of them behind, an agent all."""
+
 LOGS: dict[Path, None] = {}
 """The log files of all servers started in this process, in that order."""
 
@@ -54,7 +58,7 @@ class ClearmlServer:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables by which the SDK, the agent and the command line tools find this server."""
+        """Variables by which the SDK, the agent and the command line tools find this server, each with its own task."""
         access_key, secret_key = self.credentials
         return {
             "CLEARML_CONFIG_FILE": str(self.data / "clearml.conf"),
@@ -64,7 +68,7 @@ class ClearmlServer:
             "CLEARML_API_ACCESS_KEY": access_key,
             "CLEARML_API_SECRET_KEY": secret_key,
             "CLEARML_CACHE_DIR": str(self.data / "cache"),
-        }
+        } | dict.fromkeys(OTHER_TASKS, "")
 
     def kill(self) -> None:
         """End the server as a power cut would."""

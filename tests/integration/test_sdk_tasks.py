@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -339,3 +340,15 @@ def test_a_task_of_another_server_is_imported(
     assert task["hyperparams"]["Settings"]["epochs"]["value"] == "3"
     assert task["configuration"]["Network"]["value"] == exported["configuration"]["Network"]["value"]
     assert task["models"]["output"][0]["model"] == exported["models"]["output"][0]["model"]
+
+
+def test_a_subprocess_of_a_process_that_has_a_task_makes_its_own(
+    clearml_server_factory: Callable[[], ClearmlServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`Task.init` leaves its mark in the environment, also when its task is closed."""
+    monkeypatch.setenv("CLEARML_PROC_MASTER_ID", f"{os.getpid()}:")
+    monkeypatch.setenv("TRAINS_PROC_MASTER_ID", f"{os.getpid()}:")
+    code = "from clearml import Task; Task.init('subprocess', 'its own').close(); print(len(Task.get_tasks()))"
+    environment = os.environ | clearml_server_factory().environment
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()[-1:]) == (0, ["1"]), done.stderr
