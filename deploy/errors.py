@@ -71,7 +71,7 @@ class HelmError(DeployError):
 
 
 class HelmNotFoundError(HelmError):
-    """There is no helm, or one that is too old."""
+    """Helm is missing or too old."""
 
     exit_code = 21
 

@@ -251,7 +251,7 @@ async def _sweep(api: Api) -> None:
 
 
 async def _watch(api: Api) -> None:
-    """Look after tasks whose worker is gone: nobody else would ever tell."""
+    """End or requeue tasks whose worker is gone: nobody else reports them."""
     settings = api.context.settings
     watch = Watch(WATCHDOG_PERIOD_S, utcnow())
     while True:
@@ -262,4 +262,4 @@ async def _watch(api: Api) -> None:
         try:
             await api.store.write(look)
         except Exception:
-            log.exception("looking after tasks of lost workers failed; trying again in %s s", WATCHDOG_PERIOD_S)
+            log.exception("the check of tasks whose worker is gone failed; trying again in %s s", WATCHDOG_PERIOD_S)

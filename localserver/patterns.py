@@ -30,7 +30,7 @@ def check_pattern(pattern: Any) -> None:
     """Check a regular expression that a client sends.
 
     Raises:
-        ApiError: 400/21 if it is malformed, 400/12 if it is no text or longer than any client needs.
+        ApiError: 400/21 if it is malformed, 400/12 if it is not a text, or is longer than any client needs.
     """
     if not isinstance(pattern, str):
         raise validation_error(f"a pattern must be a string: {pattern!r}")

@@ -31,7 +31,7 @@ class Settings:
     """Host name written into `clearml.conf`; `host` unless that is a wildcard address."""
 
     poll_wait_s: float = 20.0
-    """How long `queues.get_next_task` waits for a task. The k8s glue looks after its pods between two polls, so this
+    """How long `queues.get_next_task` waits for a task. The k8s glue checks its pods between two polls, so this
     is no longer than that can wait; on one machine `task server-up` sets ten minutes."""
 
     sign_of_life_s: float = 10.0

@@ -1,7 +1,7 @@
 """Which code this is: the package's version, a digest of its source, and the commit where there is a repository.
 
 A step's generated source is ten lines that call this package; without the digest in it, ClearML would reuse a cached
-step after the text code has changed. Outside system: `git`, asked for one commit id; its absence is no error.
+step after the text code has changed. Outside system: `git`, asked for one commit id; a missing git is not an error.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def process_part(part: str, raw: Path, split_id: str) -> tuple[Path, str]:
         The processed frame as a parquet file, and the id of the new version.
     """
     processed = _processed(part)
-    # The SDK hands artifacts over as paths of pathlib2, which are no paths to anybody else.
+    # The SDK hands artifacts over as paths of pathlib2, which other libraries do not take for paths.
     counts = preprocess_file(Path(str(raw)), processed, column="Review", progress=Lines(f"{part} set"))
     print(f"{counts.rows} reviews of the {part} set preprocessed ({counts.rows_per_s:,.0f} rows/s)")
     return processed, _publish(part, processed, split_id, words=counts.words)

@@ -32,7 +32,7 @@ def started(call: Call, tx: Tx) -> Data:
 
 @endpoint("tasks.ping", writes=True)
 def ping(call: Call, tx: Tx) -> Data:
-    """Note that a task lives. A task that is gone is no error: its process is told otherwise."""
+    """Note that a task lives. A task that is gone is not an error: its process is told by other replies."""
     task = tx.get("task", call.data["task"])
     if task is not None and task["company"] == call.company:
         lifecycle.save(tx, task, rules.pinged(task, Actor.of(call).stamp))
@@ -126,7 +126,7 @@ def enqueue_many(call: Call, tx: Tx) -> Reply:
 
 @endpoint("tasks.dequeue", writes=True, fields=DEQUEUE, differs="also removes the queue entry of a running task")
 def dequeue(call: Call, tx: Tx) -> Data:
-    """Take a task out of its queue; one that does not wait, or does not exist, is no error."""
+    """Take a task out of its queue; a task that does not wait, or does not exist, is left alone."""
     return {"dequeued": 1, **_dequeue(call, tx, call.data["task"])}
 
 

@@ -1,4 +1,4 @@
-"""Looking after tasks whose worker is gone: without it they would stay in progress, or wait in no queue, for ever."""
+"""Tasks whose worker is gone: ended or put back. Without this they would stay in progress for ever."""
 
 from __future__ import annotations
 

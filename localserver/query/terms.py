@@ -62,7 +62,7 @@ def list_clause(name: str, value: Any, leaf: Leaf) -> Clause:
     ends the reach of an operator.
 
     Raises:
-        ApiError: 400/16 for an unknown operator, a lone `-` or a value that is no text.
+        ApiError: 400/16 for an unknown operator, a lone `-` or a value that is not a text.
     """
     groups = [_Group()]
     negate = False

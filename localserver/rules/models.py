@@ -51,7 +51,7 @@ def given(request: Mapping[str, Any], names: tuple[str, ...]) -> Fields:
     """Return the fields of a request that are among `names`, checked.
 
     Raises:
-        ApiError: 400/800 for a short name or a label that is no number, 400/12 for metadata of another shape.
+        ApiError: 400/800 for a short name or a label that is not a number, 400/12 for metadata of another shape.
     """
     fields = {name: request[name] for name in names if request.get(name) is not None}
     if "name" in fields:

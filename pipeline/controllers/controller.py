@@ -10,7 +10,7 @@ How the SDK's controller is tamed, each for a reason met in real runs:
 - launches are one at a time (two at once: "Failed reloading Task: missing id") and a launch that fails is repeated,
   then ends the step as failed; the SDK would wait for ever for a step that is in no queue;
 - a step that the k8s glue moves to its pod, and stops for that, is not taken for an aborted one (`step_jobs`);
-- a step whose worker is gone without a word is ended as failed (`lost_workers`), and run once more;
+- a step whose worker disappeared is ended as failed (`lost_workers`), and run once more;
 - shards wait while as many as may be are under way, and one that failed is run again alone (`fan_out`);
 - generated steps carry a digest of this package, so that a cached step is reused only for the same code, and end with
   `pipeline.process.timeline.complete` (`step_scripts`);

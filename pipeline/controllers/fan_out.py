@@ -46,7 +46,7 @@ class FanOut:
             in_process: Whether no queue's workers bound what runs at once; this machine's cores do so then.
 
         Raises:
-            SettingsError: One of them is no number, or out of range.
+            SettingsError: One of them is not a number, or is out of range.
         """
         limit = sharding.whole_number(options["max_parallel"], "max_parallel", 0, 2 * sharding.MOST_SHARDS)
         return cls(

@@ -1,4 +1,4 @@
-"""Steps whose worker is gone without a word: found, and ended as failed; the controller runs them once more.
+"""Steps whose worker disappeared: found, and ended as failed; the controller runs them once more.
 
 A machine that dies reports nothing: its step would stay "running" for ever. It must not run anything again itself
 (`pipeline.controllers.controller` does). Outside system: the ClearML server, through its adapter.
@@ -45,7 +45,7 @@ class LostWorkers:
             workers = self._server.live_workers()
             tasks = self._server.tasks(["last_update", "last_worker", "status"], id=task_ids)
         except PipelineError as error:
-            print(f"Could not look after the running steps: {error}")
+            print(f"Could not check the running steps: {error}")
             return
         for task in tasks:
             update = str(task.get("last_update"))

@@ -43,7 +43,7 @@ class Outer:
             self._run_id = self._run_id if self._status() == "in_progress" else ""
             self._first = False
         except PipelineError as error:
-            print(f"Could not look after the pipeline around this one: {error}")
+            print(f"Could not check the pipeline around this one: {error}")
         return False
 
     def _status(self) -> str:

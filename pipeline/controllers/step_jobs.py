@@ -63,7 +63,7 @@ class QueuedStep(StepJob, ClearmlJob):  # type: ignore[misc]
                 tasks = ClearmlServer.of_task(self.task).tasks(["status"], id=[self.task_id()])
                 self._checked = (self._last_status_ts, str(tasks[0]["status"]) if tasks else found)
             except PipelineError as error:
-                print(f"Could not look after step {self.task_id()}: {error}")
+                print(f"Could not check step {self.task_id()}: {error}")
                 return "queued"
         return self._checked[1]
 

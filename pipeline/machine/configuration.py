@@ -74,7 +74,7 @@ def server_environment(environ: Mapping[str, str], folder: Path, *, patient: boo
     Args:
         environ: What it inherits.
         folder: Its folder.
-        patient: Its workers are daemons only. The k8s glue looks after its pods between two answers.
+        patient: Its workers are daemons only. The k8s glue checks its pods between two answers.
     """
     kept = {name: value for name, value in environ.items() if name not in UNWANTED}
     # A daemon has nothing to do while it waits for a task; after an empty answer it would sleep for 5 s.

@@ -69,7 +69,7 @@ def preprocess_file(
         rows: Only rows from the first number up to, not including, the second. Of a parquet file only the row groups
             that hold some of them are read.
         progress: Told after each batch where the work is.
-        require_texts: Refuse a file in which there is no text at all; a part of a file may well be so.
+        require_texts: Refuse a file without any text. A part of a file may have none.
         quarantine: File for a CSV's bad rows; default: beside `target`.
         max_bad: Share of bad rows above which a CSV is refused.
 
