@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 IDIOMS = {
-    r"(?<!there )\b(?:is|are) no (?:json|number|lineage|paths?|run|set|version|text|list|file|chart|step)\b": "is not a …",
+    r"(?<!there )\b(?:is|are) no (?:json|number|lineage|paths?|run|set|version|text|list|file)\b": "is not a …",
     r"(?<!there )\bis no error\b": "is not an error",
     r"\bbrought back\b": "rolled back, restored",
     r"\bthat lack\b": "missing",
