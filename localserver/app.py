@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import math
 import signal
@@ -88,10 +89,10 @@ def _listen(host: str, port: int, service: str) -> socket.socket:
         sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
-        raise StartError(
-            f"{service} port {port} on {host} cannot be used: {error.strerror}\n"
-            f"Hint: end what listens there (ss -ltnp 'sport = :{port}') or move all three ports, e.g. --port-base 9000"
-        ) from error
+        hint = f"end what listens there (ss -ltnp 'sport = :{port}') or move all three ports, e.g. --port-base 9000"
+        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            hint = "--host takes an address of this machine: 127.0.0.1 for it alone, 0.0.0.0 for all of its addresses"
+        raise StartError(f"{service} port {port} on {host} cannot be used: {error.strerror}\nHint: {hint}") from error
     return sock
 
 

@@ -119,3 +119,10 @@ def test_without_the_servers_packages_the_extra_is_named() -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 1 and "Traceback" not in result.stderr
     assert "the package orjson is not installed" in result.stderr and "[server]" in result.stderr
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "999.1.1.1"])
+def test_a_host_that_is_not_this_machine_is_told_apart_from_a_port_in_use(host: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli.main, ["--data", str(tmp_path), "--host", host, "--port-base", "33400"])
+    assert result.exit_code == 10 and f"on {host} cannot be used" in result.stderr
+    assert "--host takes an address of this machine" in result.stderr and "listens there" not in result.stderr
