@@ -12,6 +12,9 @@ from localserver.store import Tx
 
 Data = dict[str, Any]
 
+MAX_IDS = 20_000
+"""Most ids of a call. The reply names each of them with what became of it, and is made in one piece."""
+
 
 def for_each(
     tx: Tx, ids: Iterable[str], run: Callable[[Tx, str], Data], more: Callable[[Tx, list[str]], Data] | None = None
@@ -28,11 +31,13 @@ def for_each(
         more: Returns what the reply holds besides, given the ids that succeeded.
 
     Raises:
-        ApiError: 400/12 without ids.
+        ApiError: 400/12 without ids, or with more than `MAX_IDS`.
     """
     waiting = deque(ids)
     if not waiting:
         raise validation_error("error for field 'ids'. value '[]' length is lower than allowed minimum '1'")
+    if len(waiting) > MAX_IDS:
+        raise validation_error(f"field=ids: {len(waiting)} ids are more than the {MAX_IDS} of one call: send several")
     succeeded: list[Data] = []
     failed: list[Data] = []
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from localserver.many import MAX_IDS
 from localserver.pytest_plugin import ClearmlServer
 from tests.api_client import ApiClient
 
@@ -66,6 +67,12 @@ def hostile(name: str) -> Callable[[Callable[[World], object]], Callable[[World]
 @hostile("a body of a million empty lists")
 def many_lists(world: World) -> None:
     world.post("tasks.get_all", b'{"id":[' + b"[]," * 1_000_000 + b"[]]}")
+
+
+@hostile("one action for as many ids as a call takes")
+def many_ids(world: World) -> None:
+    assert world.api.send("tasks.archive_many", ids=[f"{n:032x}" for n in range(MAX_IDS + 1)]).status == 400
+    world.api("tasks.archive_many", ids=[f"{n:032x}" for n in range(MAX_IDS)])
 
 
 @hostile("a body of 60 MB of empty lists")
