@@ -1,12 +1,14 @@
 """What localserver costs: start time, memory, calls a second; beside what was noted of the genuine server.
 
 The genuine server cannot run here (eight containers); its figures were measured once on a machine of this kind and are
-marked as noted. Everything else is measured in this run, against servers of its own.
+marked as noted. Everything else is measured in this run, against servers of its own. `--beside PYTHON` measures another
+version in the same run, call by call in turns: the interpreter of a checkout of it, in which `task setup` has run.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import statistics
 import tempfile
@@ -68,6 +70,8 @@ def rate(server: ClearmlServer, clients: int, seconds: float, work: Callable[[Se
     """Run `work` from `clients` threads for some seconds; return calls per second and latencies in ms."""
     times: list[float] = []
     sessions = [Session(server) for _ in range(clients)]
+    process = psutil.Process(server.process.pid)
+    worked = sum(process.cpu_times()[:2])
     end = time.perf_counter() + seconds
 
     def run(session: Session) -> None:
@@ -82,8 +86,14 @@ def rate(server: ClearmlServer, clients: int, seconds: float, work: Callable[[Se
         thread.start()
     for thread in threads:
         thread.join()
+    worked = sum(process.cpu_times()[:2]) - worked
     quantiles = statistics.quantiles(times, n=100)
-    return {"rate": (len(times) / seconds,), "median": (quantiles[49] * 1000,), "p99": (quantiles[98] * 1000,)}
+    return {
+        "rate": (len(times) / seconds,),
+        "median": (quantiles[49] * 1000,),
+        "p99": (quantiles[98] * 1000,),
+        "processor": (worked / len(times) * 1000,),
+    }
 
 
 def works(session: Session) -> dict[str, Callable[[Session, int], None]]:
@@ -105,8 +115,11 @@ def works(session: Session) -> dict[str, Callable[[Session, int], None]]:
 
 def measure(options: argparse.Namespace, say: Say) -> Iterator[Row]:
     """Start servers, then call one."""
-    with tempfile.TemporaryDirectory(prefix="bench-server-") as folder:
+    with tempfile.TemporaryDirectory(prefix="bench-server-") as folder, contextlib.ExitStack() as stack:
         root = Path(folder)
+        other: ClearmlServer | None = None
+        if options.beside:
+            other = stack.enter_context(running_server(root / "beside", python=options.beside))
         started = starts(root, options.starts)
         yield Row("cost", GENUINE, {"start": GENUINE_START_S, "rest": (GENUINE_RSS_MIB,)}, noted=True)
         with running_server(root / "data") as server:
@@ -114,11 +127,16 @@ def measure(options: argparse.Namespace, say: Say) -> Iterator[Row]:
             time.sleep(REST_S)
             rest = process.memory_info().rss / 2**20
             calls = works(Session(server))
+            calls_beside = works(Session(other)) if other else {}
             for name, work in calls.items():
                 yield Row("calls", f"{GENUINE}, 1 client", {"median": (GENUINE_CALL_MS[name],)}, name, noted=True)
                 for clients in CLIENTS:
+                    label = f"{clients} client{'s' * (clients > 1)}"
+                    if other:
+                        found = rate(other, clients, options.seconds, calls_beside[name])
+                        yield Row("calls", f"the version beside, {label}", found, name)
                     found = rate(server, clients, options.seconds, work)
-                    yield Row("calls", f"localserver, {clients} client{'s' * (clients > 1)}", found, name)
+                    yield Row("calls", f"localserver, {label}", found, name)
             loaded = process.memory_info().rss / 2**20
         yield Row("cost", "localserver", {"start": started, "rest": (rest,), "loaded": (loaded,)})
 
@@ -126,6 +144,7 @@ def measure(options: argparse.Namespace, say: Say) -> Iterator[Row]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add how long."""
     parser.add_argument("--starts", type=int, default=STARTS, help=f"starts to time (default {STARTS})")
+    parser.add_argument("--beside", metavar="PYTHON", help="also measure the version that this interpreter has")
     parser.add_argument("--seconds", type=float, default=SECONDS, help=f"seconds for each call (default {SECONDS:.0f})")
 
 
@@ -159,6 +178,7 @@ project's page 8 to 20 ms, status alone 0.3 s, an unanchored pattern 0.5 s.
                 Column("rate", "calls", "calls/s", better="higher"),
                 Column("median", "median", "ms"),
                 Column("p99", "99 of 100 within", "ms"),
+                Column("processor", "server's processor time a call", "ms"),
             ),
             chart="median",
         ),

@@ -91,8 +91,11 @@ class ClearmlServer:
         self.process = _start(self.data, *ports).process
 
 
-def _start(data: Path, api_port: str = "0", web_port: str = "0", files_port: str = "0") -> ClearmlServer:
-    command = [sys.executable, "-m", "localserver", "--data", str(data), "--until-stdin-closes"]
+def _start(
+    data: Path, api_port: str = "0", web_port: str = "0", files_port: str = "0", python: str = sys.executable
+) -> ClearmlServer:
+    # -P: the folder that a test runs in may hold another package of this name.
+    command = [python, "-P", "-m", "localserver", "--data", str(data), "--until-stdin-closes"]
     ports = ["--api-port", api_port, "--web-port", web_port, "--files-port", files_port]
     log_file = data.parent / f"{data.name}.log"
     LOGS[log_file] = None
@@ -126,9 +129,14 @@ def _ready_line(process: subprocess.Popen[str]) -> str:
 
 
 @contextmanager
-def running_server(data: Path) -> Iterator[ClearmlServer]:
-    """Run a server on `data` (on free ports) for the length of the block."""
-    server = _start(data)
+def running_server(data: Path, python: str = sys.executable) -> Iterator[ClearmlServer]:
+    """Run a server on `data` (on free ports) for the length of the block.
+
+    Args:
+        data: Its data folder.
+        python: Interpreter of the environment that it is installed in.
+    """
+    server = _start(data, python=python)
     try:
         yield server
     finally:
