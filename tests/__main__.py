@@ -1,6 +1,8 @@
-"""`task test`: pytest, and aloud what it leaves out on this machine.
+"""`task test`: pytest, and what it leaves out on this machine.
 
-A marker expression of one's own (`task test -- -m browser`) is left as it is.
+Without arguments it runs the files in several processes. Most tests wait more than they compute (an agent looks at its
+queue every 5 s), so there are more processes than cores. With arguments it is pytest in one process, as one expects
+when a single test is looked at. A marker expression of one's own (`task test -- -m browser`) is left as it is.
 """
 
 from __future__ import annotations
@@ -24,6 +26,25 @@ END_TO_END = (
     "Run them: task test -- -m e2e"
 )
 
+LONGEST = (
+    "tests/integration/agents",
+    "tests/integration/test_full_pipeline.py",
+    "tests/integration/test_pipeline.py",
+    "tests/integration/test_shards.py",
+    "tests/integration/test_clients.py",
+    "tests/integration/test_fit_model.py",
+    "tests/integration/test_transfer.py",
+)
+"""Started first: a long file that began last would keep one process busy while the others have nothing to do."""
+
+SUITES = ("tests/integration", "tests/browser", "tests/unit")
+
+
+def in_parallel(cores: int) -> list[str]:
+    """Return pytest's arguments for running everything, each file in one process (its fixtures are the file's)."""
+    processes = max(2, min(8, cores * 3 // 2))
+    return ["-n", str(processes), "--dist", "loadfile", "--no-loadscope-reorder", *LONGEST, *SUITES]
+
 
 def selection(arguments: Sequence[str], *, chromium: bool) -> tuple[list[str], list[str]]:
     """Return pytest's arguments, and a line for each group of tests that they leave out."""
@@ -36,7 +57,7 @@ def selection(arguments: Sequence[str], *, chromium: bool) -> tuple[list[str], l
 
 def main(arguments: Sequence[str]) -> int:
     """Run the tests; return pytest's exit code."""
-    chosen, left_out = selection(arguments, chromium=CHROMIUM.is_file())
+    chosen, left_out = selection(arguments or in_parallel(os.cpu_count() or 1), chromium=CHROMIUM.is_file())
     code = pytest.main(chosen)
     for line in left_out:
         print(f"LEFT OUT: {line}")

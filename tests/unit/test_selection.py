@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tests.__main__ import selection
+from tests.__main__ import LONGEST, SUITES, in_parallel, selection
 
 
 @pytest.mark.parametrize(
@@ -21,3 +23,14 @@ def test_what_is_left_out_is_said(arguments, chromium, expected, left_out):
     assert chosen == expected
     assert len(lines) == len(left_out)
     assert all(word in line for word, line in zip(left_out, lines, strict=True))
+
+
+@pytest.mark.parametrize(("cores", "processes"), [(1, "2"), (2, "3"), (4, "6"), (64, "8")])
+def test_the_whole_suite_runs_in_several_processes(cores, processes):
+    arguments = in_parallel(cores)
+    assert arguments[:2] == ["-n", processes]
+    assert set(SUITES) <= set(arguments)
+
+
+def test_the_files_that_start_first_exist():
+    assert [name for name in LONGEST if not (Path(__file__).parents[2] / name).exists()] == []

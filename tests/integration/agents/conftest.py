@@ -1,0 +1,51 @@
+"""A server and agents of its own for each module, a dataset in place of the sample, and a run by its agents."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from pipeline.machine import MachineSettings
+from pipeline.machine.api import Access
+from tests.api_client import ApiClient
+from tests.integration.pipeline_cli import BATCH_ROWS, PipelineCli, review_file
+from tests.ports import free_port_base
+
+
+@pytest.fixture(scope="module")
+def cli(tmp_path_factory):
+    """The command line with a server and agents of its own, and a dataset in place of the sample."""
+    folder = tmp_path_factory.mktemp("agents")
+    foreign = ("CLEARML_", "TRAINS_")
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(foreign)} | {
+        "HOME": str(folder),
+        "CLEARML_PODS_STATE": str(folder / "state"),
+        "CLEARML_PODS_PORT_BASE": str(free_port_base()),
+    }
+    cli = PipelineCli(environ, folder)
+    csv = review_file(folder / "train.csv")
+    done = cli("dataset", "upload", str(csv), "--batch-size", str(BATCH_ROWS))
+    assert done.code == 0, done.stderr
+    yield cli
+    cli("server", "down")
+
+
+@pytest.fixture(scope="module")
+def settings(cli):
+    return MachineSettings.from_environ(cli.environ)
+
+
+@pytest.fixture(scope="module")
+def client(settings):
+    access = Access.read(settings.configuration)
+    client = ApiClient(access.api, (access.access_key, access.secret_key))
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def queue_run(cli):
+    done = cli("run", "--json")
+    assert done.code == 0, done.stderr
+    return done.document
