@@ -127,6 +127,7 @@ def test_killing_the_server_in_the_middle_loses_nothing(cli, client, settings, q
 
 def test_a_step_whose_agent_was_killed_is_run_again(cli, client, settings, queue_run):
     before = newest_run(client)
+    daemons = {worker.id: worker.pid for worker in status(settings).workers}  # the step ends within seconds
     process = cli.start("run", "--no-cache", "--json")
     run = wait_for(lambda: next((run for run in [newest_run(client)] if run != before), None), "the run")
 
@@ -134,9 +135,7 @@ def test_a_step_whose_agent_was_killed_is_run_again(cli, client, settings, queue
         split = steps_of(client, run).get("train_test_split", {})
         return split.get("last_worker") if split.get("status") == "in_progress" else None
 
-    name = wait_for(worker, "the first step")
-    daemon = next(item for item in status(settings).workers if item.id == name)
-    os.kill(daemon.pid, signal.SIGKILL)
+    os.kill(daemons[wait_for(worker, "the first step")], signal.SIGKILL)
     assert cli("server", "up").code == 0  # finds the dead worker, says so on its task, and starts it again
     stdout, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, stderr
