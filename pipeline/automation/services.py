@@ -25,6 +25,7 @@ from pipeline.clearml_server import CallRefusedError, ClearmlServer
 from pipeline.errors import PipelineError, RunError
 from pipeline.graph.definitions import PROJECT
 from pipeline.graph.parameters import Parameter, ParameterValue
+from pipeline.process.inherited import without_task
 from pipeline.settings import step_requirements
 
 MARK = "» "
@@ -33,7 +34,6 @@ TAIL_LINES = 20
 STOP_CHILDREN_S = 40.0
 STOP_REASON = "user aborted"
 ALIVE = ("queued", "in_progress")
-_INHERITED = ("CLEARML_TASK_ID", "TRAINS_TASK_ID", "CLEARML_PROC_MASTER_ID", "TRAINS_PROC_MASTER_ID")
 _RAISED = re.compile(r"pipeline(?:\.\w+)*\.\w+: (?P<text>.+)")
 
 
@@ -177,7 +177,7 @@ def _process(service: Service, task_id: str, environ: Mapping[str, str]) -> Iter
         process = subprocess.Popen(
             [sys.executable, str(script)],
             cwd=name,
-            env={key: value for key, value in environ.items() if key not in _INHERITED}
+            env=without_task(environ)
             | {
                 "CLEARML_TASK_ID": task_id,
                 "TRAINS_TASK_ID": task_id,

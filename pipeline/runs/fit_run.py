@@ -26,6 +26,7 @@ from pipeline.errors import PipelineError, RunError
 from pipeline.graph.parameters import ParameterValue
 from pipeline.model import fit_model
 from pipeline.preflight import require_queue
+from pipeline.process.inherited import without_task
 from pipeline.runs.run import RunTimeoutError
 from pipeline.settings import IN_PROCESS, QUEUE
 
@@ -41,7 +42,6 @@ CONSOLE_PATIENCE_S = 8.0
 ENDED = ("completed", "published", "closed", "failed", "stopped")
 GOOD = ("completed", "published", "closed")
 _RAISED = re.compile(r"(?P<module>pipeline(?:\.\w+)*)\.(?P<kind>\w+): (?P<text>.+)")
-_INHERITED = ("CLEARML_TASK_ID", "TRAINS_TASK_ID", "CLEARML_PROC_MASTER_ID", "TRAINS_PROC_MASTER_ID")
 
 
 class FitError(RunError):
@@ -154,7 +154,7 @@ def _run_here(
             process = subprocess.Popen(
                 [sys.executable, str(script)],
                 cwd=folder,
-                env={key: value for key, value in environ.items() if key not in _INHERITED}
+                env=without_task(environ)
                 | {
                     "CLEARML_TASK_ID": task,
                     "TRAINS_TASK_ID": task,

@@ -25,6 +25,7 @@ from pipeline.controllers.options import Launch
 from pipeline.errors import RunError
 from pipeline.machine import processes
 from pipeline.preflight import Plan
+from pipeline.process.inherited import without_task
 
 LEAVE_TIMEOUT_S = 15.0
 
@@ -60,14 +61,13 @@ class ControllerProcess:
         )
         entry = folder / settings.definition.entry_name
         entry.write_text(settings.definition.entry_script, encoding="utf-8")
-        # A run started from inside a ClearML task is a run of its own, not part of that task.
-        inherited = ("CLEARML_TASK_ID", "TRAINS_TASK_ID", "CLEARML_PROC_MASTER_ID", "TRAINS_PROC_MASTER_ID")
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, str(entry), launch.to_json()],
                 cwd=folder,
+                # A run started from inside a ClearML task is a run of its own, not part of that task.
                 # Its temporary files and its steps' go with the folder, however they end.
-                env={name: value for name, value in environ.items() if name not in inherited} | {"TMPDIR": str(folder)},
+                env=without_task(environ) | {"TMPDIR": str(folder)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
