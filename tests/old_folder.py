@@ -15,7 +15,9 @@ def unpack(data: Path) -> dict[str, str]:
     """Unpack it; return the ids of what is in it: task, model, parent, dataset, pipeline."""
     data.mkdir(mode=0o700, parents=True)
     with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(data, filter="data")
+        # Not the argument `filter`: Debian 12's Python 3.11.2 has neither. The archive is our own.
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)
+        archive.extractall(data)
     data.chmod(0o700)
     found: dict[str, str] = json.loads((data / "world.json").read_text())
     (data / "world.json").unlink()

@@ -19,7 +19,6 @@ import os
 import re
 import shutil
 import subprocess
-import tarfile
 import tempfile
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
@@ -41,6 +40,7 @@ from deploy.errors import (
     RightsError,
     ValuesError,
 )
+from deploy.helm import chart_archive
 from deploy.helm.values import Values
 from deploy.settings import Settings
 
@@ -202,13 +202,7 @@ class Helm:
         if not folder.is_dir():
             folder.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpack-") as half:
-                try:
-                    with tarfile.open(archive) as packed:
-                        packed.extractall(half, filter="data")
-                except (tarfile.TarError, OSError, EOFError) as error:
-                    raise ChartError(
-                        f"{archive} is not a chart archive: {error}", hint="helm package FOLDER"
-                    ) from error
+                chart_archive.unpack(archive, Path(half))
                 with suppress(OSError):  # another process was faster
                     Path(half).rename(folder)
                     Path(half).mkdir()  # for the context manager to remove
