@@ -22,7 +22,7 @@ from clearml import Task
 from clearml.backend_interface.session import SendError
 
 from pipeline.clearml_server import ClearmlServer, DatasetVersion
-from pipeline.datasets.lean import COMPRESSED, LeanDataset
+from pipeline.datasets.lean import COMPRESSED, LeanDataset, cache_alone
 from pipeline.errors import DataError, PipelineError
 from pipeline.versions import unique_version
 
@@ -54,7 +54,8 @@ class DatasetSource:
 
     def local_folder(self) -> Path:
         """Return a folder that holds its files (and its parents'); the SDK caches it, so it must not be changed."""
-        return Path(self._dataset.get_local_copy())
+        with cache_alone():
+            return Path(self._dataset.get_local_copy())
 
     def own_names(self) -> list[str]:
         """Return the names of the files that it adds to its parents'."""
@@ -65,17 +66,19 @@ class DatasetSource:
         """Fetch the files that it adds to its parents' into a new folder, in the order of their names.
 
         Raises:
-            DatasetStateError: A file is not where the server says.
+            DatasetStateError: A file is not where the server says, or cannot be unpacked.
         """
         try:
-            self._dataset._extract_dataset_archive(target_folder=folder)
+            with _sdk_complaints(logging.WARNING) as complaints, cache_alone():
+                self._dataset._extract_dataset_archive(target_folder=folder)
         except ValueError as error:
             raise DatasetStateError(f"version {self.version} of dataset {self.name!r}: {error}") from error
         files = [folder / name for name in self.own_names()]
         absent = [file.name for file in files if not file.is_file()]
         if absent:
+            cause = ": ".join(complaints[-1].splitlines()) if complaints else "the file server does not have them"
             raise DatasetStateError(
-                f"version {self.version} of dataset {self.name!r} lacks {', '.join(absent)} on the file server"
+                f"version {self.version} of dataset {self.name!r}: no {', '.join(absent)} could be fetched: {cause}"
             )
         return files
 
@@ -234,10 +237,10 @@ def new_version(
 
 
 @contextlib.contextmanager
-def _sdk_complaints() -> Iterator[list[str]]:
-    """Collect what the SDK logs in the block: only the log says why an upload failed."""
+def _sdk_complaints(level: int = logging.ERROR) -> Iterator[list[str]]:
+    """Collect what the SDK logs in the block: only the log says why an upload or an unpacking failed."""
     found: list[str] = []
-    handler = logging.Handler(logging.ERROR)
+    handler = logging.Handler(level)
     handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
     logger = logging.getLogger("clearml")
     logger.addHandler(handler)

@@ -6,17 +6,20 @@ lineage of a version from its parents' own. Outside system: the ClearML server a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from clearml import Dataset
+from clearml.config import get_cache_dir
 from clearml.utilities import parallel
 
-from pipeline.process import scratch
+from pipeline.process import locks, scratch
 from pipeline.process.sdk import no_bars
 
 LINEAGE = "Dataset Struct"
@@ -125,6 +128,22 @@ class LeanDataset(Dataset):  # type: ignore[misc]
     def _report_dataset_genealogy(self) -> None:
         if len(self._dependency_graph) <= GENEALOGY_VERSIONS:
             super()._report_dataset_genealogy()
+
+
+@contextlib.contextmanager
+def cache_alone() -> Iterator[None]:
+    """Keep the other processes that share the SDK's cache from fetching dataset files during the block.
+
+    The SDK (2.1.12) removes an archive once it has unpacked it, also where another process has found it in the cache
+    and is about to unpack it; and it removes a version's folder that another process has not yet filled.
+    """
+    # One lock for all versions: a version's files are fetched with those of its parents.
+    with locks.alone(Path(get_cache_dir()) / "clearml-pods-datasets.lock", _say_waiting):
+        yield
+
+
+def _say_waiting() -> None:
+    print("Waiting: another process of this machine is fetching a dataset", flush=True)
 
 
 def merge_lineages(texts: Sequence[str | None]) -> dict[str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Locks between processes of one machine, by files and folders that exist no longer than they are held.
+"""Locks between processes of one machine, by files and folders.
 
 A lock goes with its process, however that ends; what a killed process leaves is taken over. Outside system: the file
 system (`flock`).
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ATTEMPTS = 3
@@ -56,3 +56,30 @@ def holding(path: Path) -> Iterator[bool]:
         if descriptor is not None:
             path.unlink(missing_ok=True)
             os.close(descriptor)
+
+
+@contextlib.contextmanager
+def alone(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+    """Run the block while no other thread or process runs one with the same lock file, which stays.
+
+    On a file system without locks it runs at once.
+
+    Args:
+        path: The lock file; it and its folder are made.
+        on_wait: Called if somebody else has the lock, before waiting for it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait()
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError:
+            pass
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # told to, since a process forked meanwhile has the descriptor too
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)

@@ -1,0 +1,43 @@
+import errno
+import fcntl
+import threading
+
+import pytest
+
+from pipeline.process import locks
+
+
+def test_only_one_is_in_the_block(tmp_path):
+    path = tmp_path / "folder" / "lock"
+    waits, order = threading.Event(), []
+
+    def second():
+        with locks.alone(path, waits.set):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with locks.alone(path, lambda: order.append("waited")):
+        thread.start()
+        assert waits.wait(30)
+        order.append("first")
+    thread.join(30)
+    assert order == ["first", "second"]
+
+
+def test_an_error_in_the_block_frees_the_lock(tmp_path):
+    with pytest.raises(ValueError, match="mine"), locks.alone(tmp_path / "lock", lambda: None):
+        raise ValueError("mine")
+    waited = []
+    with locks.alone(tmp_path / "lock", lambda: waited.append(1)):
+        assert waited == []
+
+
+def test_a_file_system_without_locks_does_not_keep_the_block_from_running(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    ran = []
+    with locks.alone(tmp_path / "lock", lambda: ran.append("waited")):
+        ran.append("block")
+    assert ran == ["block"]
