@@ -22,8 +22,8 @@ from bench import fresh_process
 from bench.contract import Benchmark, BenchmarkError, Say
 from bench.fresh_process import Prepared
 from bench.result import Column, Row, Table
-from pipeline.reviews import generate, tables
-from pipeline.reviews.review_files import SCHEMA
+from pipeline.amazon_reviews.reviews import generate, tables
+from pipeline.amazon_reviews.reviews.review_files import SCHEMA
 
 ROWS = (25_000, 250_000)
 ROUNDS = 3
@@ -102,7 +102,7 @@ def measure(options: argparse.Namespace, say: Say) -> Iterator[Row]:
 
 def made(rows: int, folder: Path) -> tuple[Path, Path]:
     """Make the frames that the steps hand on, each in a file for the measuring processes."""
-    from pipeline.reviews.text import corpus
+    from pipeline.amazon_reviews.reviews.text import corpus
 
     csv = folder / "made.csv"
     csv.write_bytes(b"".join(generate.generate(rows, SEED)))

@@ -14,11 +14,11 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from bench import place
+from bench import environment
 from bench.contract import Benchmark, BenchmarkError, Say
 from bench.process_peaks import Peaks
 from bench.result import Column, Row, Table, Target
-from pipeline.machine.settings import MachineSettings
+from pipeline.local_stack.settings import MachineSettings
 
 ROWS = 1_000_000
 SEED = 42
@@ -26,7 +26,7 @@ UPLOAD_TIMEOUT_S, RUN_TIMEOUT_S = 1_200.0, 3_000.0
 WHOLE = "in all"
 TASK_VARIABLE = "CLEARML_TASK_ID"
 ROLES = {
-    re.compile("-m localserver"): "server",
+    re.compile("-m clearml_localserver"): "server",
     re.compile("clearml_agent .*daemon"): "agent",
     re.compile("clearml_agent .*execute"): "agent, while a task runs",
     re.compile("-m pipeline dataset upload"): "python -m pipeline dataset upload",
@@ -45,9 +45,9 @@ def unavailable(options: argparse.Namespace) -> str:
 
 def measure(options: argparse.Namespace, say: Say) -> Iterator[Row]:
     """Upload, run, and tell the phases; then the peaks."""
-    with place.own_machine(say, step_workers=options.workers) as machine:
+    with environment.own_machine(say, step_workers=options.workers) as machine:
         csv = machine.state / "reviews.csv"
-        place.run("generate", str(csv), "--rows", str(options.rows), "--seed", str(SEED))
+        environment.run("generate", str(csv), "--rows", str(options.rows), "--seed", str(SEED))
         group = f"{options.rows:,} reviews, CSV of {csv.stat().st_size / 1e6:,.1f} MB"
         yield Row("phases", ORIGINAL, {"seconds": (options.rows / ORIGINAL_ROWS_PER_S,)}, group, noted=True)
         with Peaks(machine.state, _role) as peaks:
@@ -73,7 +73,7 @@ def measure(options: argparse.Namespace, say: Say) -> Iterator[Row]:
 
 
 def _document(*words: str, timeout_s: float) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(place.run(*words, timeout_s=timeout_s).splitlines()[-1])
+    found: dict[str, Any] = json.loads(environment.run(*words, timeout_s=timeout_s).splitlines()[-1])
     return found
 
 

@@ -21,14 +21,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import pod_place
+from bench import pod_environment
 from bench.contract import Benchmark, BenchmarkError, Say
-from bench.pod_place import Agent, Place
+from bench.pod_environment import Agent, Place
 from bench.result import Column, Row, Table, Target
 from deploy.clearml.api import is_over
 from deploy.errors import DeployError
 from deploy.kubernetes.pods import TASK_POD_PREFIX
-from deploy.proof.prove import ROUND_END
+from deploy.verification.prove import ROUND_END
 from pipeline.errors import PipelineError
 from pipeline.settings import step_requirements
 from tests.api_client import ApiClient
@@ -158,7 +158,7 @@ class Bench:
         self._watch = watch
         self._deadline_s = deadline_s
         self._api = ApiClient(agent.server.api_url, agent.server.credentials)
-        self._queue = pod_place.queue_id(self._api)
+        self._queue = pod_environment.queue_id(self._api)
         self._project = self._api("projects.create", name="pod start", description="")["id"]
 
     def round(self) -> Round:
@@ -216,13 +216,13 @@ def measure(options: argparse.Namespace, say: Say) -> Iterator[Row]:
     setups = [
         Setup(SHIPPED, options.rounds),
         Setup(STOCK_POLL, options.rounds, poll_wait_s=0.0),
-        Setup(STOCK_IMAGE, options.stock_rounds, pod_place.stock_values(options.stock_image), poll_wait_s=0.0),
+        Setup(STOCK_IMAGE, options.stock_rounds, pod_environment.stock_values(options.stock_image), poll_wait_s=0.0),
     ]
     chance = random.Random(0)
     manager: AbstractContextManager[Place] = (
         nullcontext(Place(options.kubeconfig, options.host_address, options.stock_image))
         if options.kubeconfig
-        else pod_place.own_cluster(CLUSTER, options.archives, not options.no_precedence, say)
+        else pod_environment.own_cluster(CLUSTER, options.archives, not options.no_precedence, say)
     )
     try:
         with manager as place:
@@ -242,7 +242,7 @@ def measure_one(place: Place, setup: Setup, chance: random.Random, say: Say) -> 
     load: list[float] = []
     moments = [(number + 0.5) / setup.rounds for number in range(setup.rounds)]
     chance.shuffle(moments)
-    with pod_place.deployed(place, setup.values, setup.poll_wait_s, say) as agent, watching(agent) as watch:
+    with pod_environment.deployed(place, setup.values, setup.poll_wait_s, say) as agent, watching(agent) as watch:
         bench = Bench(agent, watch, DEADLINE_S[setup.name])
         say(f"  warm-up: {bench.round().total:.1f} s")
         watch.next_sleep()
@@ -276,14 +276,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--no-precedence", action="store_true", help="leave the machine's other work its share of the processors")
     add("--kubeconfig", help="use this cluster, which holds our images, and remove only what is added")
     add("--host-address", help="with --kubeconfig: this machine's address as its pods see it")
-    add("--stock-image", default=pod_place.STOCK_IMAGE, help="with --kubeconfig: the stock image there")
+    add("--stock-image", default=pod_environment.STOCK_IMAGE, help="with --kubeconfig: the stock image there")
 
 
 def unavailable(options: argparse.Namespace) -> str:
     """Say why there is no cluster to measure on."""
     if bool(options.kubeconfig) != bool(options.host_address):
         return "--kubeconfig and --host-address go together"
-    return "" if options.kubeconfig else pod_place.cannot_host()
+    return "" if options.kubeconfig else pod_environment.cannot_host()
 
 
 BENCHMARK = Benchmark(

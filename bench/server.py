@@ -20,10 +20,10 @@ from typing import Any
 
 import httpx
 import psutil
+from clearml_localserver.pytest_plugin import ClearmlServer, running_server
 
 from bench.contract import Benchmark, Say
 from bench.result import Column, Row, Table, Target
-from localserver.pytest_plugin import ClearmlServer, running_server
 
 STARTS = 5
 SECONDS = 3.0

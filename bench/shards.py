@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import place
+from bench import environment
 from bench.contract import Benchmark, BenchmarkError, Say
 from bench.result import Column, Row, Table
 
@@ -35,7 +35,7 @@ Facts = dict[str, Any]
 
 def measure(options: argparse.Namespace, say: Say) -> Iterator[Row]:
     """Upload reviews, then run with each number of shards, on two workers of this machine."""
-    with place.own_machine(say, step_workers=options.workers):
+    with environment.own_machine(say, step_workers=options.workers):
         yield from _measure(options, say, f"{options.workers} workers")
 
 
@@ -74,9 +74,9 @@ def name_of(shards: int) -> str:
 def upload(folder: Path, rows: int) -> tuple[str, str]:
     """Upload generated reviews, unless they are there; return the dataset's name and the version with all of them."""
     csv = folder / "reviews.csv"
-    place.run("generate", str(csv), "--rows", str(rows), "--seed", str(SEED))
+    environment.run("generate", str(csv), "--rows", str(rows), "--seed", str(SEED))
     name = f"{DATASET}, {rows} rows"
-    out = place.run("dataset", "upload", str(csv), "--name", name, "--batch-size", str(rows), "--json")
+    out = environment.run("dataset", "upload", str(csv), "--name", name, "--batch-size", str(rows), "--json")
     found = json.loads(out.splitlines()[-1])
     return name, max([*found["made"], *found["kept"]])  # 1.0 is empty, 1.1 its one batch
 
@@ -86,7 +86,9 @@ def run_once(folder: Path, name: str, version: str, shards: int, *, use_cache: b
     words = ["--set", f"dataset_name={name}", "--set", f"dataset_version={version}", "--shards", str(shards)]
     words += [] if use_cache else ["--no-cache"]
     report = str(folder / "report.html")
-    out = place.run("run", *words, "--json", "--report", report, "--timeout", str(TIMEOUT_S), timeout_s=TIMEOUT_S + 60)
+    out = environment.run(
+        "run", *words, "--json", "--report", report, "--timeout", str(TIMEOUT_S), timeout_s=TIMEOUT_S + 60
+    )
     return str(json.loads(out.splitlines()[-1])["run_id"])
 
 

@@ -3,7 +3,7 @@
 - `objects`: what the course does: the frame becomes pandas, whose texts are Python objects, is split by scikit-learn,
   and becomes a frame again. pandas is not part of this environment: an array of objects stands for its columns;
 - `scikit-learn`: `train_test_split` given the polars frame;
-- `pipeline`: `pipeline.reviews.frames.split`, which splits row numbers and takes the rows once.
+- `pipeline`: `pipeline.amazon_reviews.reviews.frames.split`, which splits row numbers and takes the rows once.
 
 Each is a process of its own. The same seed must give the same rows in all of them, or the benchmark fails.
 """
@@ -23,9 +23,9 @@ from bench import fresh_process
 from bench.contract import Benchmark, BenchmarkError, Say
 from bench.fresh_process import Prepared
 from bench.result import Column, Row, Table
-from pipeline.reviews import generate
-from pipeline.reviews.frames import split
-from pipeline.reviews.review_files import POLARITY, SCHEMA
+from pipeline.amazon_reviews.reviews import generate
+from pipeline.amazon_reviews.reviews.frames import split
+from pipeline.amazon_reviews.reviews.review_files import POLARITY, SCHEMA
 
 ROWS = (25_000, 250_000, 1_000_000)
 ROUNDS = 3

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import place
+from bench import environment
 from bench.contract import Benchmark, Say
 from bench.result import Column, Row, Table, Target
 from pipeline.settings import MODES
@@ -44,12 +44,12 @@ PHASES = {
 
 def measure(options: argparse.Namespace, say: Say) -> Iterator[Row]:
     """Run the pipeline in each mode."""
-    with place.own_machine(say):
+    with environment.own_machine(say):
         from pipeline.commands.connection import connect
         from pipeline.runs.run import fetch
 
         server = connect(say).server
-        place.run("dataset", "upload", "--sample", "--json")
+        environment.run("dataset", "upload", "--sample", "--json")
         say("one run that does not count")
         run_once("in-process")
         for mode in options.mode or list(MODES):
@@ -69,7 +69,9 @@ def run_once(mode: str) -> tuple[float, str]:
     with tempfile.TemporaryDirectory(prefix="bench-startup-") as folder:
         report = str(Path(folder) / "report.html")
         began = time.perf_counter()
-        out = place.run("run", "--mode", mode, "--report", report, "--no-cache", "--json", timeout_s=RUN_TIMEOUT_S)
+        out = environment.run(
+            "run", "--mode", mode, "--report", report, "--no-cache", "--json", timeout_s=RUN_TIMEOUT_S
+        )
         wall = time.perf_counter() - began
     return wall, str(json.loads(out.splitlines()[-1])["run_id"])
 

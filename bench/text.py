@@ -3,9 +3,10 @@
 - `original`: what the step replaces: row by row, NLTK's stop-word corpus asked for every word and NLTK's lemmatizer for
   every token (on the first reviews only: it is that slow);
 - `plain`: the same, careful: stop words in a frozen set, lemmas remembered;
-- `cold`: `pipeline.reviews.text.corpus` in a fresh process, its libraries and word lists loaded within the time;
+- `cold`: `pipeline.amazon_reviews.reviews.text.corpus` in a fresh process, its libraries and word lists loaded within
+  the time;
 - `in memory`: the same on many rows, texts and lists both in memory;
-- `streaming`: `pipeline.reviews.processing.preprocess_file`, CSV to parquet and parquet to parquet;
+- `streaming`: `pipeline.amazon_reviews.reviews.processing.preprocess_file`, CSV to parquet and parquet to parquet;
 - `floor`: polars reads the CSV and writes parquet, and nothing else.
 
 Each is a process of its own, so that the peak of its memory (VmHWM) is its own. All must give the same lists, or the
@@ -32,7 +33,7 @@ from bench import fresh_process
 from bench.contract import Benchmark, BenchmarkError, Say
 from bench.fresh_process import Prepared
 from bench.result import Column, Row, Table, Target
-from pipeline.reviews.review_files import SCHEMA
+from pipeline.amazon_reviews.reviews.review_files import SCHEMA
 
 ROWS, BIG_ROWS, ORIGINAL_ROWS = 25_000, 1_000_000, 100
 SEED = 42
@@ -79,7 +80,7 @@ def in_memory(file: Path, rows: int) -> Result:
     """Do it with the product, on a column in memory; imports and word lists are within the time."""
     reviews = _reviews(file, rows)
     with Stopwatch() as watch:
-        from pipeline.reviews.text import corpus
+        from pipeline.amazon_reviews.reviews.text import corpus
 
         lists = corpus(reviews)
     return watch.result(rows) | {"digests": _digests(lists)}
@@ -87,7 +88,7 @@ def in_memory(file: Path, rows: int) -> Result:
 
 def streaming(file: Path, rows: int) -> Result:
     """Do it from file to file."""
-    from pipeline.reviews.processing import preprocess_file
+    from pipeline.amazon_reviews.reviews.processing import preprocess_file
 
     with tempfile.TemporaryDirectory(dir=file.parent) as folder:
         target = Path(folder, "processed.parquet")
@@ -151,7 +152,7 @@ def _scan(file: Path) -> pl.LazyFrame:
 def _nltk_data() -> tempfile.TemporaryDirectory[str]:
     import nltk
 
-    from pipeline.reviews.nltk_data import write_nltk_data
+    from pipeline.amazon_reviews.reviews.nltk_data import write_nltk_data
 
     folder = tempfile.TemporaryDirectory()
     write_nltk_data(Path(folder.name))
@@ -193,8 +194,8 @@ def measure(options: argparse.Namespace, say: Say) -> Iterator[Row]:
 
 def plan(options: argparse.Namespace, folder: Path) -> Iterator[tuple[str, Path, int]]:
     """Make the files and yield each part with its file and its rows."""
-    from pipeline.reviews.generate import generate
-    from pipeline.reviews.tables import BATCH_ROWS
+    from pipeline.amazon_reviews.reviews.generate import generate
+    from pipeline.amazon_reviews.reviews.tables import BATCH_ROWS
 
     whole, few, parquet = folder / "big.csv", folder / "few.csv", folder / "big.parquet"
     with contextlib.ExitStack() as stack:

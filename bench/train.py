@@ -1,4 +1,4 @@
-"""Training on processed reviews: `pipeline.training`, batch by batch, beside scikit-learn with everything in memory.
+"""Training on processed reviews: ours, batch by batch, beside scikit-learn with everything in memory.
 
 - `scikit-learn in memory`: what the course does: the lemmas joined by spaces, `TfidfVectorizer(max_features=1000,
   analyzer="word")`, `BernoulliNB`, prediction of the test set;
@@ -26,10 +26,10 @@ from bench import fresh_process
 from bench.contract import Benchmark, BenchmarkError, Say
 from bench.fresh_process import Prepared
 from bench.result import Column, Row, Table, Target
-from pipeline.reviews import generate
-from pipeline.reviews.review_files import ReviewFile
-from pipeline.reviews.tables import write_parquet
-from pipeline.reviews.text import preprocess
+from pipeline.amazon_reviews.reviews import generate
+from pipeline.amazon_reviews.reviews.review_files import ReviewFile
+from pipeline.amazon_reviews.reviews.tables import write_parquet
+from pipeline.amazon_reviews.reviews.text import preprocess
 
 ROWS = (200_000,)
 SEED = 42
@@ -57,8 +57,8 @@ def in_memory(folder: Path, terms: list[str] | None = None) -> Found:
 
 def streaming(folder: Path, kind: str = "bernoulli-nb") -> Found:
     """Train as the pipeline does."""
-    from pipeline.training.tables import Processed
-    from pipeline.training.train import Options, train
+    from pipeline.amazon_reviews.training.tables import Processed
+    from pipeline.amazon_reviews.training.train import Options, train
 
     train_set, test_set = (Processed(f"{part} set", [folder / f"{part}.parquet"]) for part in PARTS)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
@@ -103,7 +103,7 @@ def make_sets(rows: int, folder: Path) -> None:
 
 def preparing(name: str, folder: Path) -> Prepared:
     """Prepare to train in one way; its imports are not to be timed."""
-    for module in ("sklearn.naive_bayes", "sklearn.feature_extraction.text", "pipeline.training.train"):
+    for module in ("sklearn.naive_bayes", "sklearn.feature_extraction.text", "pipeline.amazon_reviews.training.train"):
         importlib.import_module(module)
     return lambda: WAYS[name](folder)
 

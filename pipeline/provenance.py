@@ -16,9 +16,10 @@ PACKAGE = Path(__file__).resolve().parent
 
 _STEP_CODE = (
     *("agent_values.py", "clearml_server.py", "errors.py", "files.py", "provenance.py", "run_records.py"),
-    *("settings.py", "stages.py", "versions.py"),
-    *(f"{folder}/*.py" for folder in ("datasets", "graph", "model", "process", "reviews", "steps", "training")),
-    "data/*.txt*",
+    *("settings.py", "versions.py", "amazon_reviews/__init__.py", "amazon_reviews/step_work.py"),
+    *(f"{folder}/*.py" for folder in ("datasets", "graph", "step_runtime")),
+    *(f"amazon_reviews/{folder}/*.py" for folder in ("model", "reviews", "steps", "training")),
+    "amazon_reviews/data/*.txt*",
 )
 """What a step's process imports or reads. Starting, controlling and following runs is the business of others."""
 

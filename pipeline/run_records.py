@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.graph.definitions import DATA_PREPARE, Definition
-from pipeline.process.timeline import LAUNCHED_PROPERTY, PROPERTY
+from pipeline.step_runtime.timeline import LAUNCHED_PROPERTY, PROPERTY
 
 PENDING, QUEUED, RUNNING, COMPLETED = "pending", "queued", "running", "completed"
 FAILED, ABORTED, CACHED, SKIPPED = "failed", "aborted", "cached", "skipped"

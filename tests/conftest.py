@@ -8,10 +8,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from clearml_localserver import pytest_plugin
+from clearml_localserver.faults import MARK
+from clearml_localserver.pytest_plugin import ClearmlServer
 
-from localserver import pytest_plugin
-from localserver.faults import MARK
-from localserver.pytest_plugin import ClearmlServer
 from tests.api_client import ApiClient
 
 

@@ -21,10 +21,10 @@ from uuid import uuid4
 
 import click
 import httpx
+from clearml_localserver.pytest_plugin import ClearmlServer, running_server
+from clearml_localserver.upkeep.backup import backup, restore
+from clearml_localserver.upkeep.check import check
 
-from localserver.pytest_plugin import ClearmlServer, running_server
-from localserver.upkeep.backup import backup, restore
-from localserver.upkeep.check import check
 from tests.api_client import ApiClient
 
 CLIENTS = 4

@@ -13,9 +13,9 @@ from deploy.checks.check import Check, Finding, fail, ok, warn
 from deploy.clearml.api import ClearmlApi
 from deploy.errors import CredentialsError, PodError, ReleaseNotFoundError, SettingsError, WorkerError
 from deploy.kubernetes.pods import State, classify_pod, task_id
-from deploy.proof import prove, rollout
 from deploy.session import Session
 from deploy.settings import Secret
+from deploy.verification import prove, rollout
 
 AGAIN = "task deploy-agent"
 LOG_FRESH_S = 90

@@ -162,7 +162,7 @@ def server_address(session: Session) -> Finding:
     if bad:
         return fail(
             f"a pod would ask itself: {', '.join(bad)}",
-            "run the server on an address that pods reach (python -m localserver --host ADDRESS, address: "
+            "run the server on an address that pods reach (clearml-localserver --host ADDRESS, address: "
             "task cluster-status), or set agentk8sglue.{api,file,web}ServerUrlReference",
             SettingsError.exit_code,
         )

@@ -8,8 +8,8 @@ from functools import partial
 from deploy.checks import environment
 from deploy.checks.check import Check, Finding, Level, Result, ok, run
 from deploy.errors import CheckFailedError, DeployError
-from deploy.proof import probe
 from deploy.session import Session
+from deploy.verification import probe
 
 Report = Callable[[Result], None]
 

@@ -8,8 +8,8 @@ from deploy.checks.agent import PENDING_QUEUE
 from deploy.checks.check import Check, Finding, fail, ok, warn
 from deploy.errors import PodError, TaskNotFoundError, WorkerError
 from deploy.kubernetes.pods import TASK_POD_PREFIX, State, classify_pod, task_id
-from deploy.proof import prove, rollout
 from deploy.session import Session
+from deploy.verification import prove, rollout
 
 FIELDS = (
     "name",

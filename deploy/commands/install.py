@@ -17,8 +17,8 @@ from deploy.errors import DeployError, HelmError, ReleaseNotFoundError
 from deploy.helm.release import Revision
 from deploy.helm.values import digest
 from deploy.plan import CONFIGURATION
-from deploy.proof import prove, rollout
 from deploy.session import Session
+from deploy.verification import prove, rollout
 
 UNCHANGED, INSTALLED, UPGRADED, PLANNED = "unchanged", "installed", "upgraded", "planned"
 

@@ -14,9 +14,9 @@ from deploy.clearml import console
 from deploy.clearml.api import ENDS, is_over
 from deploy.errors import ClusterError, ClusterUnreachableError, DeployError, ServerUnreachableError, TaskNotFoundError
 from deploy.kubernetes.pods import TASK_POD_PREFIX, State, classify_pod
-from deploy.proof import records
-from deploy.proof.rollout import Wait
 from deploy.session import Session
+from deploy.verification import records
+from deploy.verification.rollout import Wait
 
 TASK_ID = re.compile(r"[0-9a-f]{32}")
 FIELDS = ("name", "status", "status_reason", "status_message", "type", "runtime", "system_tags")

@@ -10,8 +10,8 @@ import yaml
 from deploy.commands import install
 from deploy.errors import DeployError, ReleaseNotFoundError
 from deploy.kubernetes.pods import classify_pod, task_id
-from deploy.proof import prove, rollout
 from deploy.session import Session
+from deploy.verification import prove, rollout
 
 
 def status(session: Session) -> dict[str, Any]:

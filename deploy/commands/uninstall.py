@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from deploy.errors import DeadlineError, DeployError
 from deploy.kubernetes.cluster import Cluster
 from deploy.kubernetes.pods import task_id
-from deploy.proof import prove, rollout
 from deploy.session import Session
+from deploy.verification import prove, rollout
 
 
 @dataclass

@@ -18,11 +18,11 @@ from clearml import Task
 from clearml.automation import TaskScheduler, TriggerScheduler
 
 from pipeline.agent_values import AgentValues
+from pipeline.amazon_reviews.pipelines import FULL_PIPELINE
 from pipeline.automation import schedule, services
 from pipeline.automation.schedule import RETRAIN, SCHEDULE, SERVICES, is_source, newest_source, read_cron
 from pipeline.automation.services import ServiceError, tell
 from pipeline.clearml_server import ClearmlServer
-from pipeline.controllers.catalogue import FULL_PIPELINE
 from pipeline.errors import PipelineError
 from pipeline.graph.parameters import ParameterValue, parse_assignments
 from pipeline.preflight import queue_for_controllers, require_queue

@@ -25,8 +25,8 @@ from pipeline.clearml_server import CallRefusedError, ClearmlServer
 from pipeline.errors import PipelineError, RunError
 from pipeline.graph.definitions import PROJECT
 from pipeline.graph.parameters import Parameter, ParameterValue
-from pipeline.process.inherited import without_task
 from pipeline.settings import step_requirements
+from pipeline.step_runtime.inherited import without_task
 
 MARK = "» "
 SECTION = "Args"

@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.amazon_reviews.model import fit_model
+from pipeline.amazon_reviews.model.trained import read_metrics
 from pipeline.automation.services import Service
 from pipeline.clearml_server import ClearmlServer, DatasetVersion
 from pipeline.errors import DataError, SettingsError
 from pipeline.graph.definitions import PROJECT
 from pipeline.graph.parameters import Parameter, ParameterValue, a_version, not_blank
-from pipeline.model import fit_model
-from pipeline.model.trained import read_metrics
 from pipeline.run_records import moment
 from pipeline.versions import sibling_version
 

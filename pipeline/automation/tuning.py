@@ -16,12 +16,12 @@ from clearml.automation import DiscreteParameterRange, GridSearch, HyperParamete
 from clearml.backend_interface.session import SendError
 
 from pipeline.agent_values import AgentValues
+from pipeline.amazon_reviews.model import fit_model
 from pipeline.automation import services, tune
 from pipeline.automation.services import ServiceError, tell
 from pipeline.clearml_server import ClearmlServer
 from pipeline.datasets.datasets import require_version
 from pipeline.graph.parameters import ParameterValue
-from pipeline.model import fit_model
 from pipeline.preflight import require_queue
 
 POLL_MINUTES = 1.0 / 60

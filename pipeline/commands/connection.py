@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.machine import Machine, MachineSettings, up
+from pipeline.local_stack import Machine, MachineSettings, up
 from pipeline.settings import server_configured
 
 if TYPE_CHECKING:

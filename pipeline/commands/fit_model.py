@@ -9,9 +9,9 @@ import click
 
 from pipeline import interrupts
 from pipeline.agent_values import AgentValues
+from pipeline.amazon_reviews.model.fit_model import METRICS, PARAMETERS
 from pipeline.commands.connection import connect
 from pipeline.graph.parameters import help_text, parse_assignments
-from pipeline.model.fit_model import METRICS, PARAMETERS
 from pipeline.settings import DEFAULT_TIMEOUT_S, IN_PROCESS, QUEUE
 
 

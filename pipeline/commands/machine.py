@@ -1,4 +1,4 @@
-"""`python -m pipeline server up|down|status`: the one-machine set-up. Prints; the work is in `pipeline.machine`."""
+"""`python -m pipeline server up|down|status`: the one-machine set-up. Prints; the work is in `pipeline.local_stack`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 import click
 
-from pipeline.machine import LOOPBACK, MachineSettings, Status, down, status, up
+from pipeline.local_stack import LOOPBACK, MachineSettings, Status, down, status, up
 
 NOT_COMPLETE = 3
 """Exit code of `status` where something does not run (as `systemctl status` has it)."""

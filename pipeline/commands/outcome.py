@@ -13,7 +13,7 @@ from pipeline.errors import PipelineError
 from pipeline.graph.definitions import Definition
 
 if TYPE_CHECKING:
-    from pipeline.model.trained import TrainedModel
+    from pipeline.amazon_reviews.model.trained import TrainedModel
     from pipeline.run_records import RunState
     from pipeline.runs.run import RunInterrupted
 

@@ -1,4 +1,4 @@
-"""`python -m pipeline preprocess`: the text step alone, on a file. Prints; see `pipeline.reviews.processing`."""
+"""`python -m pipeline preprocess`: the text step alone, on a file. The only part of it that prints."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def preprocess(source: Path, target: Path, column: str, max_bad: float, as_json:
     with all columns of INPUT and `corpus`. Bad rows of a CSV are left out, counted, and written with line number and
     cause to OUTPUT.quarantine.jsonl.
     """
-    from pipeline.reviews.processing import preprocess_file
+    from pipeline.amazon_reviews.reviews.processing import preprocess_file
 
     with progress_bar("Preprocessing") as show:
         counts = preprocess_file(

@@ -161,7 +161,7 @@ def _checked_run(
 def _run(
     connection: Connection, plan: Plan, console: Console, *, began: float, follow: bool, report: Path, as_json: bool
 ) -> int:
-    from pipeline.model.trained import models_of
+    from pipeline.amazon_reviews.model.trained import models_of
     from pipeline.run_records import COMPLETED
     from pipeline.run_records import as_json as as_document
     from pipeline.runs import run as use_case
@@ -210,8 +210,8 @@ def _sample_for(connection: Connection, settings: Settings, say: Callable[[str],
         return
     if any(version.facts.get("Upload/source", SAMPLE_FILE) != SAMPLE_FILE for version in versions):
         return  # somebody's own dataset; it has its own versions
+    from pipeline.amazon_reviews.reviews.review_files import ReviewFile
     from pipeline.datasets.upload import upload
-    from pipeline.reviews.review_files import ReviewFile
 
     sample = fetch_sample(connection.settings, say)
     reviews = ReviewFile(sample, quarantine=sample.with_name("quarantine.jsonl"))

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
+from pipeline.amazon_reviews.pipelines import FULL_PIPELINE
 from pipeline.commands.run import start
 from pipeline.commands.run_options import epilog_of, run_options
-from pipeline.controllers.catalogue import FULL_PIPELINE
 
 
 @click.command(epilog=epilog_of(FULL_PIPELINE))

@@ -11,10 +11,10 @@ import click
 
 from pipeline import interrupts
 from pipeline.agent_values import AgentValues
+from pipeline.amazon_reviews.pipelines import FULL_PIPELINE
 from pipeline.automation.schedule import CRON_HELP, DAYS, RETRAIN, SCHEDULE, workers_for_runs
 from pipeline.automation.services import Service
 from pipeline.commands.connection import connect
-from pipeline.controllers.catalogue import FULL_PIPELINE
 from pipeline.errors import SettingsError
 from pipeline.graph.parameters import help_text, parse_assignments
 

@@ -13,7 +13,7 @@ How the SDK's controller is tamed, each for a reason met in real runs:
 - a step whose worker disappeared is ended as failed (`lost_workers`), and run once more;
 - shards wait while as many as may be are under way, and one that failed is run again alone (`fan_out`);
 - generated steps carry a digest of this package, so that a cached step is reused only for the same code, and end with
-  `pipeline.process.timeline.complete` (`step_scripts`);
+  `pipeline.step_runtime.timeline.complete` (`step_scripts`);
 - what a run is told besides its parameters stands on the controller's task, to be read by an agent and edited by
   whoever clones it (`options`);
 - a pipeline that is a step of another one goes to the controllers' queue only while a worker is idle there, else it
@@ -45,11 +45,11 @@ from pipeline import provenance, run_records
 from pipeline.agent_values import AgentValues
 from pipeline.clearml_server import ClearmlServer
 from pipeline.controllers import drafts, options
-from pipeline.controllers.fan_out import FanOut
 from pipeline.controllers.lost_workers import LostWorkers, is_lost
 from pipeline.controllers.options import Launch
-from pipeline.controllers.outer import Outer
-from pipeline.controllers.step_jobs import LocalStep, QueuedStep, StepJob
+from pipeline.controllers.parent_run import Outer
+from pipeline.controllers.sdk_jobs import LocalStep, QueuedStep, StepJob
+from pipeline.controllers.shard_scheduling import FanOut
 from pipeline.controllers.step_scripts import STEP_BEGINNING, finish_step_definition
 from pipeline.graph import sharding
 from pipeline.graph.definitions import Definition
@@ -136,7 +136,7 @@ class Controller(PipelineController):  # type: ignore[misc]
         outputs: Sequence[str],
         task_type: str = "data_processing",
     ) -> None:
-        """Add a step that calls a function of `pipeline.steps`.
+        """Add a step that calls a function of `pipeline.amazon_reviews.steps`.
 
         Args:
             name: The step; its parents are the definition's.

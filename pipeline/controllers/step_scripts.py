@@ -1,7 +1,7 @@
 """The script of a generated step: what this package puts around the one that the SDK makes of a function.
 
 In front a digest of this package, so that the cache gives a step only to the same code; at the end
-`pipeline.process.timeline.complete`. Pure.
+`pipeline.step_runtime.timeline.complete`. Pure.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from pipeline import provenance
 from pipeline.settings import step_requirements
 
 STEP_BEGINNING = """\
-from pipeline.process.timeline import mark
+from pipeline.step_runtime.timeline import mark
 mark("process")
-from pipeline.process.sdk import prepare
+from pipeline.step_runtime.sdk import prepare
 prepare()
 """
 
 STEP_ENDING = """\
-    from pipeline.process.timeline import complete
+    from pipeline.step_runtime.timeline import complete
     complete(task)
 """
 

@@ -22,7 +22,7 @@ from clearml import Task
 from clearml.backend_interface.session import SendError
 
 from pipeline.clearml_server import ClearmlServer, DatasetVersion
-from pipeline.datasets.lean import COMPRESSED, LeanDataset, cache_alone
+from pipeline.datasets.fast_dataset import COMPRESSED, LeanDataset, cache_alone
 from pipeline.errors import DataError, PipelineError
 from pipeline.versions import unique_version
 

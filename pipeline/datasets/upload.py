@@ -2,8 +2,8 @@
 
 It can be stopped at any moment and run again: what is complete is recognised by its content and left alone, what was
 begun is removed and made again. Nothing is published before the whole file has been read once, so a file with too many
-bad rows leaves no half dataset behind. It must not read rows itself (`pipeline.reviews.review_files`), and an
-`Observer` is told what happens. Outside systems: the review file, the ClearML server through its adapters.
+bad rows leaves no half dataset behind. It must not read rows itself (`pipeline.amazon_reviews.reviews.review_files`),
+and an `Observer` is told what happens. Outside systems: the review file, the ClearML server through its adapters.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from typing import Protocol
 import polars as pl
 
 from pipeline import provenance
+from pipeline.amazon_reviews.reviews import frames, plots
+from pipeline.amazon_reviews.reviews.review_files import ReviewFile
 from pipeline.clearml_server import ClearmlServer, DatasetVersion
 from pipeline.datasets import datasets
 from pipeline.datasets.datasets import DatasetStateError
 from pipeline.errors import OutputFileError
-from pipeline.process import locks, scratch
-from pipeline.reviews import frames, plots
-from pipeline.reviews.review_files import ReviewFile
+from pipeline.step_runtime import locks, scratch
 from pipeline.versions import ROOT, next_batch_version
 
 CONTENT_FACT = "Upload/content_sha256"

@@ -111,7 +111,7 @@ DATA_PREPARE = Definition(
         "train_processing": ("train_test_split",),
         "test_processing": ("train_test_split",),
     },
-    module="pipeline.controllers.data_prepare",
+    module="pipeline.amazon_reviews.data_prepare",
     results={"train": "train_processing", "test": "test_processing"},
     shardable=("train_processing", "test_processing"),
 )

@@ -1,7 +1,7 @@
 """Parameters as a person sets them: typed, checked, with a default and one line that says what each is.
 
 Pure. Which parameters there are, each pipeline and task says for itself (`pipeline.graph.definitions`,
-`pipeline.model.fit_model`).
+`pipeline.amazon_reviews.model.fit_model`).
 """
 
 from __future__ import annotations

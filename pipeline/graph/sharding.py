@@ -1,7 +1,8 @@
 """Steps that are split over workers: the names of their shards, the graph with them, and which rows are whose.
 
 A sharded step keeps its name and its outputs, so that what comes behind it stays as it is: it then only joins what its
-shards, `<step>_1` to `<step>_N`, have made. The module is pure: the stages of shards are in `pipeline.stages`.
+shards, `<step>_1` to `<step>_N`, have made. The module is pure: the stages of shards are in
+`pipeline.amazon_reviews.step_work`.
 """
 
 from __future__ import annotations

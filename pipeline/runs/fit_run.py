@@ -1,8 +1,8 @@
 """Starting the task TF-IDF and following it to its end: as a process of this machine, or on a queue.
 
 What runs is a clone of the task's draft, in both modes, by the script that is stored on it. It must not train
-(`pipeline.model.fitting` does, in the task's process). Outside systems: the ClearML server, and in mode `in-process`
-one subprocess in a folder of its own, which goes with it.
+(`pipeline.amazon_reviews.model.fitting` does, in the task's process). Outside systems: the ClearML server, and in mode
+`in-process` one subprocess in a folder of its own, which goes with it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import interrupts
+from pipeline.amazon_reviews.model import fit_model
 from pipeline.clearml_server import ClearmlServer
 from pipeline.errors import PipelineError, RunError
 from pipeline.graph.parameters import ParameterValue
-from pipeline.model import fit_model
 from pipeline.preflight import require_queue
-from pipeline.process.inherited import without_task
 from pipeline.runs.run import RunTimeoutError
 from pipeline.settings import IN_PROCESS, QUEUE
+from pipeline.step_runtime.inherited import without_task
 
 MODES = (QUEUE, IN_PROCESS)
 LOOK_EVERY_S = 0.5
@@ -234,8 +234,8 @@ def _stop(server: ClearmlServer, task: str) -> None:
             break
         time.sleep(LOOK_EVERY_S)
     found = server.tasks(["hyperparams"], id=[task])[0]["hyperparams"][fit_model.SECTION]
+    from pipeline.amazon_reviews.model import registry
     from pipeline.datasets import datasets
-    from pipeline.model import registry
 
     for model in registry.unpublished_of(server, task):
         registry.discard(model)

@@ -23,9 +23,9 @@ import psutil
 from pipeline import interrupts
 from pipeline.controllers.options import Launch
 from pipeline.errors import RunError
-from pipeline.machine import processes
+from pipeline.local_stack import processes
 from pipeline.preflight import Plan
-from pipeline.process.inherited import without_task
+from pipeline.step_runtime.inherited import without_task
 
 LEAVE_TIMEOUT_S = 15.0
 

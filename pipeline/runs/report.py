@@ -17,10 +17,10 @@ from typing import Any
 import jinja2
 
 from pipeline import provenance, run_records
+from pipeline.amazon_reviews.model.trained import TrainedModel
 from pipeline.clearml_server import ClearmlServer
 from pipeline.errors import PipelineError
 from pipeline.graph.definitions import DATA_PREPARE, Definition
-from pipeline.model.trained import TrainedModel
 from pipeline.run_records import RunState, StepState
 from pipeline.runs.figures import Bars, Curves, Grid, Matrix, read_distributions, read_figures
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from clearml_localserver.pytest_plugin import ClearmlServer
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, expect, sync_playwright
 
-from localserver.pytest_plugin import ClearmlServer
 from tests.api_client import ApiClient
 
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))

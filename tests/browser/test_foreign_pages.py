@@ -9,9 +9,9 @@ from typing import Any
 
 import httpx
 import pytest
+from clearml_localserver.pytest_plugin import ClearmlServer
 from playwright.sync_api import Browser, Page
 
-from localserver.pytest_plugin import ClearmlServer
 from tests.api_client import ApiClient
 from tests.browser.conftest import PATIENCE_MS
 

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cluster import clusters
+from cluster.layout import STATE_VARIABLE, Layout
 from deploy import tools
-from pipeline.machine import processes
-from tests.cluster import clusters
-from tests.cluster.layout import STATE_VARIABLE, Layout
+from pipeline.local_stack import processes
 
 LOG = logging.getLogger("e2e")
 
@@ -35,7 +35,7 @@ class ClusterCli:
         self.layout = Layout.of(name, self.env, Path.home())
 
     def run(self, command: str, *words: object, code: int = 0) -> dict[str, Any]:
-        argv = [sys.executable, "-m", "tests.cluster", command, "--name", self.name, "--json", *map(str, words)]
+        argv = [sys.executable, "-m", "cluster", command, "--name", self.name, "--json", *map(str, words)]
         done = subprocess.run(
             argv,
             env=self.env,

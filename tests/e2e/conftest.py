@@ -15,13 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from clearml_localserver.pytest_plugin import ClearmlServer, running_server
 
+from cluster import docker, native
+from cluster.errors import CannotHostError
 from images.build import find_builder
-from localserver.pytest_plugin import ClearmlServer, running_server
 from pipeline.errors import PipelineError
 from tests.api_client import ApiClient
-from tests.cluster import docker, native
-from tests.cluster.errors import CannotHostError
 from tests.e2e import machine
 from tests.e2e.cluster_cli import LOG, ClusterCli, go_task, stage
 from tests.e2e.deployer import ROOT, Deployer

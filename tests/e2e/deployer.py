@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from localserver.pytest_plugin import ClearmlServer
+from clearml_localserver.pytest_plugin import ClearmlServer
+
 from tests.api_client import ApiClient
 from tests.e2e.cluster_cli import ClusterCli
 

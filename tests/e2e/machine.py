@@ -8,8 +8,8 @@ from pathlib import Path
 
 import psutil
 
-from tests.cluster import cgroups
-from tests.cluster.node import WANTED_SYSCTLS
+from cluster import cgroups
+from cluster.node import WANTED_SYSCTLS
 
 SYSCTLS = [*WANTED_SYSCTLS, "net/ipv4/ip_forward", "net/netfilter/nf_conntrack_max"]
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.machine import processes
-from tests.cluster import clusters, image_archive
+from cluster import clusters, image_archive
+from pipeline.local_stack import processes
 from tests.e2e import machine
 from tests.e2e.cluster_cli import ClusterCli, stage, until
 
@@ -83,7 +83,7 @@ def test_a_program_that_is_killed_comes_back(cluster, running):
 
 def test_a_start_that_was_interrupted_is_completed(cluster):
     cluster.down()
-    argv = [sys.executable, "-m", "tests.cluster", "up", "--name", NAME]
+    argv = [sys.executable, "-m", "cluster", "up", "--name", NAME]
     interrupted = subprocess.Popen(argv, env=cluster.env, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
     until("the node process is there", cluster.layout.node_record.exists)
     interrupted.kill()

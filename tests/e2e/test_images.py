@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from clearml_localserver.pytest_plugin import ClearmlServer, running_server
 
 from images import build
-from localserver.pytest_plugin import ClearmlServer, running_server
 from pipeline.agent_values import AgentValues
 from tests.api_client import ApiClient
 from tests.e2e.cluster_cli import ClusterCli, stage, until
@@ -30,7 +30,8 @@ IN_A_STEP = """
 set -e
 [ "$(id -u)" = 1000 ] && touch ~/writable && echo "user is 1000"
 python -c 'import clearml, sklearn, polars; print("clearml", clearml.__version__)'
-(cd / && python -c 'from pipeline.reviews.text import *; import pipeline; print("project", pipeline.__file__)')
+(cd / && python -c 'from pipeline.amazon_reviews.reviews.text import *
+import pipeline; print("project", pipeline.__file__)')
 find /opt/step -name "*.pyc" -path "*/polars/*" | grep -q . && echo "bytecode is there"
 diff <(python -m pip freeze) <(step-python -m pip freeze) && echo "the list is pip's"
 step-python -m pip install --upgrade 'pip<22.3'

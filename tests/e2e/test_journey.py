@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.machine import LOOPBACK, MachineSettings, processes
-from pipeline.machine.configuration import SERVER_VARIABLE
+from pipeline.local_stack import LOOPBACK, MachineSettings, processes
+from pipeline.local_stack.configuration import SERVER_VARIABLE
 from tests.e2e.cluster_cli import ClusterCli, go_task, stage, until
 from tests.e2e.deployer import CHART, ROOT
 from tests.ports import free_port_base

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import click
+from clearml_localserver.pytest_plugin import running_server
 
-from localserver.pytest_plugin import running_server
 from tests.fuzz.client import Fuzzer
 
 

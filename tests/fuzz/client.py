@@ -14,13 +14,13 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
+import clearml_localserver.endpoints  # noqa: F401  registers every endpoint
 import httpx
+from clearml_localserver.contract import Contract
+from clearml_localserver.pytest_plugin import ClearmlServer
+from clearml_localserver.registry import ENDPOINTS, extend_contract
+from clearml_localserver.web import PAGES
 
-import localserver.endpoints  # noqa: F401  registers every endpoint
-from localserver.contract import Contract
-from localserver.pytest_plugin import ClearmlServer
-from localserver.registry import ENDPOINTS, extend_contract
-from localserver.web import PAGES
 from tests.api_client import ApiClient
 from tests.fuzz.values import EVENT, Values
 from tests.fuzz.world import World

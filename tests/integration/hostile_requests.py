@@ -15,9 +15,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+from clearml_localserver.bulk_actions import MAX_IDS
+from clearml_localserver.pytest_plugin import ClearmlServer
 
-from localserver.many import MAX_IDS
-from localserver.pytest_plugin import ClearmlServer
 from tests.api_client import ApiClient
 
 

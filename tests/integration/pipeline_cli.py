@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.reviews.generate import generate
+from pipeline.amazon_reviews.reviews.generate import generate
 
 COMMAND_TIMEOUT_S = 150
 ROWS = 500

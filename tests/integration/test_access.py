@@ -16,12 +16,12 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+import clearml_localserver.endpoints  # noqa: F401  registers every endpoint
 import httpx
 import pytest
+from clearml_localserver.pytest_plugin import ClearmlServer, running_server
+from clearml_localserver.registry import ENDPOINTS
 
-import localserver.endpoints  # noqa: F401  registers every endpoint
-from localserver.pytest_plugin import ClearmlServer, running_server
-from localserver.registry import ENDPOINTS
 from tests.api_client import TIMEOUT_S, ApiClient
 
 pytestmark = pytest.mark.integration
@@ -402,7 +402,7 @@ def test_a_start_makes_an_open_data_folder_private(tmp_path: Path) -> None:
 
 def keys(server: ClearmlServer, *arguments: str) -> subprocess.CompletedProcess[str]:
     name, *rest = arguments
-    command = [sys.executable, "-m", "localserver", "keys", name, str(server.data), *rest]
+    command = [sys.executable, "-m", "clearml_localserver", "keys", name, str(server.data), *rest]
     return subprocess.run(command, check=False, **CAPTURED)
 
 

@@ -1,4 +1,4 @@
-"""A stock clearml-agent 1.9.2 daemon, as `pipeline.machine` starts it, against a live server."""
+"""A stock clearml-agent 1.9.2 daemon, as `pipeline.local_stack` starts it, against a live server."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from uuid import uuid4
 
 import psutil
 import pytest
+from clearml_localserver.pytest_plugin import ClearmlServer
 
-from localserver.pytest_plugin import ClearmlServer
-from pipeline.machine import MachineSettings, processes, workers
-from pipeline.machine.api import Access
-from pipeline.machine.environment import copy_environment, fingerprint
+from pipeline.local_stack import MachineSettings, processes, workers
+from pipeline.local_stack.api import Access
+from pipeline.local_stack.environment import copy_environment, fingerprint
 from tests.api_client import ApiClient
 
 pytestmark = pytest.mark.integration

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clearml_localserver.pytest_plugin import ClearmlServer
 
-from localserver.pytest_plugin import ClearmlServer
 from tests.api_client import ApiClient
 from tests.integration.test_agent_tasks import agent, console, wait_for
 

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from clearml_localserver.pytest_plugin import ClearmlServer, running_server
 
-from localserver.pytest_plugin import ClearmlServer, running_server
 from tests.api_client import ApiClient
 
 pytestmark = pytest.mark.integration

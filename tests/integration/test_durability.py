@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from clearml_localserver.pytest_plugin import ClearmlServer
 
-from localserver.pytest_plugin import ClearmlServer
 from tests import durability
 from tests.api_client import ApiClient
 
@@ -36,7 +36,7 @@ def test_sessions_keys_and_configuration_outlive_a_restart(clearml_server_factor
 
 
 def start(data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "localserver", "--data", str(data), *arguments]
+    command = [sys.executable, "-m", "clearml_localserver", "--data", str(data), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -68,7 +68,7 @@ def test_damaged_database_is_one_clear_message(tmp_path: Path) -> None:
 def test_start_on_a_full_disk_is_one_clear_message(limit: int, tmp_path: Path) -> None:
     """A file size limit fails the same writes as a full disk, and needs no root: the lock's, the database's."""
     code = (
-        "import resource, sys; from localserver.cli import main;"
+        "import resource, sys; from clearml_localserver.cli import main;"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}));"
         f"main(['--data', {str(tmp_path / 'data')!r}, '--api-port', '0', '--web-port', '0', '--files-port', '0'])"
     )

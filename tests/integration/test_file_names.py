@@ -14,9 +14,9 @@ from typing import Any
 
 import httpx
 import pytest
+from clearml_localserver.pytest_plugin import ClearmlServer
+from clearml_localserver.stored_files import PARTIAL
 
-from localserver.pytest_plugin import ClearmlServer
-from localserver.stored_files import PARTIAL
 from tests.api_client import TIMEOUT_S, ApiClient
 
 pytestmark = pytest.mark.integration

@@ -18,12 +18,12 @@ from typing import Any
 
 import polars as pl
 import pytest
+from clearml_localserver.pytest_plugin import ClearmlServer
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.naive_bayes import BernoulliNB
 
-from localserver.pytest_plugin import ClearmlServer
-from pipeline.reviews.generate import generate
-from pipeline.reviews.text import preprocess
+from pipeline.amazon_reviews.reviews.generate import generate
+from pipeline.amazon_reviews.reviews.text import preprocess
 from tests.api_client import ApiClient
 from tests.integration.pipeline_cli import NAME, PROJECT, Done, PipelineCli
 
@@ -217,7 +217,7 @@ def test_a_serving_process_loads_the_newest_published_model(in_process, fitted):
 
 
 def serve(texts: list[str]) -> list[tuple[int, str, bool]]:
-    from pipeline.model import registry
+    from pipeline.amazon_reviews.model import registry
 
     predictor = registry.load(project=PROJECT, name="TF-IDF bernoulli-nb")
     return [(item.polarity, item.label, item.probability > 0.5) for item in predictor.predict(texts)]
@@ -235,8 +235,8 @@ def test_there_is_one_draft_however_often_it_is_asked_for(in_process, client, fi
 
 
 def ask_for_the_draft() -> str:
+    from pipeline.amazon_reviews.model.fit_model import ensure_template
     from pipeline.clearml_server import ClearmlServer
-    from pipeline.model.fit_model import ensure_template
 
     return ensure_template(ClearmlServer.connect())
 
@@ -245,8 +245,8 @@ def work(**parameters: str) -> dict[str, Any]:
     """Do a task's work, without a process of its own."""
     from clearml import Task
 
+    from pipeline.amazon_reviews.model import fitting
     from pipeline.clearml_server import ClearmlServer
-    from pipeline.model import fitting
     from pipeline.runs import fit_run
 
     task = Task.get_task(fit_run.create(ClearmlServer.connect(), parameters))
@@ -325,8 +325,8 @@ def test_a_model_that_is_not_there_is_one_clear_error(in_process, fitted, wanted
 
 
 def load(wanted: Mapping[str, str]) -> int:
+    from pipeline.amazon_reviews.model import registry
     from pipeline.errors import PipelineError
-    from pipeline.model import registry
 
     try:
         registry.load(**wanted)
@@ -347,7 +347,7 @@ def work_without_room() -> tuple[set[str], str]:
     """Fit a model that is on the server when its features are refused; return what was there then, and the error."""
     from clearml import Model
 
-    from pipeline.datasets import lean
+    from pipeline.datasets import fast_dataset
 
     seen: set[str] = set()
 
@@ -356,7 +356,7 @@ def work_without_room() -> tuple[set[str], str]:
         raise ValueError("Upload failed: no space left on the server")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lean.LeanDataset, "upload", refuse)
+        patch.setattr(fast_dataset.LeanDataset, "upload", refuse)
         _, message = refused_work()
     return seen, message
 

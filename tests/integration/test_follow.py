@@ -6,9 +6,9 @@ import os
 from collections import Counter
 
 import pytest
+from clearml_localserver.pytest_plugin import ClearmlServer
 
-from localserver.pytest_plugin import ClearmlServer
-from pipeline.machine.api import Access
+from pipeline.local_stack.api import Access
 from tests.api_client import ApiClient
 from tests.integration.pipeline_cli import BATCH_ROWS, Done, PipelineCli, review_file
 from tests.ports import free_port_base

@@ -11,8 +11,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from clearml_localserver.pytest_plugin import ClearmlServer
 
-from localserver.pytest_plugin import ClearmlServer
 from tests.api_client import ApiClient
 
 pytestmark = pytest.mark.integration

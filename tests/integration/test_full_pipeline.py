@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 import pytest
+from clearml_localserver.pytest_plugin import ClearmlServer
 
-from localserver.pytest_plugin import ClearmlServer
 from pipeline.graph.definitions import DATA_PREPARE
 from tests.api_client import ApiClient
 from tests.integration.pipeline_cli import BATCH_ROWS, PipelineCli, review_file

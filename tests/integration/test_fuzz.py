@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from clearml_localserver.pytest_plugin import ClearmlServer
 
-from localserver.pytest_plugin import ClearmlServer
 from tests.fuzz.client import Client, Fuzzer, judged
 
 pytestmark = pytest.mark.integration

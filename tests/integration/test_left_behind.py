@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from clearml_localserver.pytest_plugin import ClearmlServer
 
-from localserver.pytest_plugin import ClearmlServer
 from pipeline import clearml_server as adapter
-from pipeline.controllers.catalogue import FULL_PIPELINE
+from pipeline.amazon_reviews.pipelines import FULL_PIPELINE
 from pipeline.run_records import DAG_CONFIGURATION
 from pipeline.runs import run
 from pipeline.settings import QUEUE, Settings

@@ -1,9 +1,9 @@
 """The guard of the rule "one request must never stop the others": the event loop never stands still for long.
 
 Each hostile request is sent while the server is asked for pings; then the server tells how long its event loop stood at
-most meanwhile (`localserver/http/loop.py`: lateness less what a busy machine is to blame for). A request of its own
-kind is added as a function in `hostile_requests.py`; nothing is to be changed here. What is left of a busy machine's
-share comes by chance, a stall by a request each time: the best of `ATTEMPTS` counts.
+most meanwhile (`localserver/src/clearml_localserver/http/loop.py`: lateness less what a busy machine is to blame for).
+A request of its own kind is added as a function in `hostile_requests.py`; nothing is to be changed here. What is left
+of a busy machine's share comes by chance, a stall by a request each time: the best of `ATTEMPTS` counts.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
+from clearml_localserver.pytest_plugin import running_server
 
-from localserver.pytest_plugin import running_server
 from tests.integration.hostile_requests import HOSTILE, World
 
 pytestmark = pytest.mark.integration

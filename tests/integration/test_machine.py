@@ -19,9 +19,9 @@ import httpx
 import psutil
 import pytest
 
-from pipeline.machine import MachineSettings, processes, workers
-from pipeline.machine.api import Access, Api
-from pipeline.machine.configuration import SERVER_VARIABLE
+from pipeline.local_stack import MachineSettings, processes, workers
+from pipeline.local_stack.api import Access, Api
+from pipeline.local_stack.configuration import SERVER_VARIABLE
 from tests.ports import free_port_base
 
 pytestmark = pytest.mark.integration

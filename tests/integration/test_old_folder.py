@@ -7,9 +7,9 @@ from contextlib import closing
 
 import httpx
 import pytest
+from clearml_localserver.pytest_plugin import ClearmlServer, running_server
+from clearml_localserver.upkeep.check import check
 
-from localserver.pytest_plugin import ClearmlServer, running_server
-from localserver.upkeep.check import check
 from tests.api_client import ApiClient
 from tests.old_folder import unpack
 

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from clearml_localserver.pytest_plugin import ClearmlServer, running_server
 from prometheus_client.parser import text_string_to_metric_families
 
-from localserver.pytest_plugin import ClearmlServer, running_server
 from tests.api_client import ApiClient
 
 pytestmark = pytest.mark.integration

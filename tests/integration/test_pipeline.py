@@ -10,9 +10,9 @@ import time
 
 import polars as pl
 import pytest
+from clearml_localserver.pytest_plugin import ClearmlServer
 
-from localserver.pytest_plugin import ClearmlServer
-from pipeline.reviews.text import preprocess
+from pipeline.amazon_reviews.reviews.text import preprocess
 from tests.api_client import ApiClient
 from tests.integration.pipeline_cli import BATCH_ROWS, NAME, PROJECT, ROWS, PipelineCli, review_file
 

@@ -11,10 +11,10 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from clearml_localserver.pytest_plugin import ClearmlServer
 
 from deploy.clearml.api import ClearmlApi
 from deploy.settings import Secret, Server
-from localserver.pytest_plugin import ClearmlServer
 from pipeline import clearml_server as pipeline_server
 from tests.api_client import ApiClient
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.amazon_reviews.reviews.sample import Source, write_sample
 from pipeline.errors import SampleError
-from pipeline.reviews.sample import Source, write_sample
 from tests.unit.pipeline.test_sample import CSV, sdist, tar
 
 pytestmark = pytest.mark.integration

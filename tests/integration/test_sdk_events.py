@@ -12,8 +12,8 @@ from uuid import uuid4
 import httpx
 import numpy as np
 import pytest
+from clearml_localserver.pytest_plugin import ClearmlServer
 
-from localserver.pytest_plugin import ClearmlServer
 from tests.api_client import ApiClient
 
 pytestmark = pytest.mark.integration

@@ -9,8 +9,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from clearml_localserver.pytest_plugin import ClearmlServer
 
-from localserver.pytest_plugin import ClearmlServer
 from tests.api_client import ApiClient
 
 pytestmark = pytest.mark.integration

@@ -9,8 +9,8 @@ import time
 
 import psutil
 import pytest
+from clearml_localserver.pytest_plugin import ClearmlServer
 
-from localserver.pytest_plugin import ClearmlServer
 from tests.api_client import ApiClient
 from tests.integration.pipeline_cli import BATCH_ROWS, PipelineCli, review_file
 

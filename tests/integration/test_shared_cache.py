@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-from localserver.pytest_plugin import ClearmlServer
+from clearml_localserver.pytest_plugin import ClearmlServer
 
 pytestmark = pytest.mark.integration
 
@@ -33,7 +32,7 @@ import sys
 from pathlib import Path
 from clearml.storage.manager import StorageManager
 from pipeline.datasets.datasets import open_version
-from pipeline.process.sdk import prepare
+from pipeline.step_runtime.sdk import prepare
 
 version, what, stops = sys.argv[1:]
 prepare()

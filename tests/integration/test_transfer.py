@@ -13,16 +13,16 @@ from typing import Any
 
 import httpx
 import pytest
+from clearml_localserver.cli import main
+from clearml_localserver.commands.transfer import read_access
+from clearml_localserver.pytest_plugin import ClearmlServer
+from clearml_localserver.upkeep import target as target_module
+from clearml_localserver.upkeep.exporting import export
+from clearml_localserver.upkeep.importing import Importer, Outcome
+from clearml_localserver.upkeep.journal import Journal
+from clearml_localserver.upkeep.target import Target
 from click.testing import CliRunner
 
-from localserver.cli import main
-from localserver.commands.transfer import read_access
-from localserver.pytest_plugin import ClearmlServer
-from localserver.upkeep import target as target_module
-from localserver.upkeep.exporting import export
-from localserver.upkeep.importing import Importer, Outcome
-from localserver.upkeep.journal import Journal
-from localserver.upkeep.target import Target
 from tests.api_client import ApiClient
 from tests.old_folder import FILES_URL, unpack
 

@@ -13,8 +13,8 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from clearml_localserver.pytest_plugin import ClearmlServer, running_server
 
-from localserver.pytest_plugin import ClearmlServer, running_server
 from tests.api_client import ApiClient
 
 pytestmark = pytest.mark.integration

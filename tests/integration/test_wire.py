@@ -9,8 +9,8 @@ import time
 import httpx
 import jwt
 import pytest
+from clearml_localserver.pytest_plugin import ClearmlServer
 
-from localserver.pytest_plugin import ClearmlServer
 from tests.api_client import ApiClient
 
 pytestmark = pytest.mark.integration

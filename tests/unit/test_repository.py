@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from pipeline.agent_values import IN_CLONE, AgentValues
-from pipeline.machine.settings import MachineSettings
+from pipeline.local_stack.settings import MachineSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 TASKS: dict[str, Any] = yaml.safe_load((ROOT / "Taskfile.yml").read_text())["tasks"]
@@ -162,7 +162,7 @@ def test_nothing_built_or_local_is_under_version_control():
 
 def test_every_variable_of_ours_is_in_the_docs():
     passed_on = {"CLEARML_PODS_SERVER", "CLEARML_PODS_WORKER", "CLEARML_PODS_CLUSTER"}  # set by us, for what we start
-    sources = [path.read_text() for path in tracked("pipeline/*.py", "deploy/*.py", "tests/cluster/*.py")]
+    sources = [path.read_text() for path in tracked("pipeline/*.py", "deploy/*.py", "cluster/*.py")]
     found = {name for text in sources for name in re.findall(r"CLEARML_PODS_[A-Z_]*[A-Z]", text)} - passed_on
     assert len(found) > 3
     documented = (ROOT / "docs/settings.md").read_text()

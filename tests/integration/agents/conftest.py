@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from pipeline.machine import MachineSettings
-from pipeline.machine.api import Access
+from pipeline.local_stack import MachineSettings
+from pipeline.local_stack.api import Access
 from tests.api_client import ApiClient
 from tests.integration.pipeline_cli import BATCH_ROWS, PipelineCli, review_file
 from tests.ports import free_port_base

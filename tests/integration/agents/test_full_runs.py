@@ -8,7 +8,7 @@ import json
 import psutil
 import pytest
 
-from pipeline.machine import status
+from pipeline.local_stack import status
 from tests.integration.agents.records import (
     PATIENCE_S,
     inner_of,

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from pipeline.machine import status
+from pipeline.local_stack import status
 from tests.integration.agents.records import (
     PATIENCE_S,
     artifact_hashes,

@@ -7,10 +7,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from clearml_localserver.rules.events import CONTENT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from localserver.rules.events import CONTENT
 from tests.api_client import ApiClient
 from tests.integration.events.reporter import Reporter, messages
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from clearml_localserver.rules.events import SINGLE
 
-from localserver.rules.events import SINGLE
 from tests.api_client import ApiClient
 from tests.integration.events.reporter import T0, UNKNOWN, Reporter
 

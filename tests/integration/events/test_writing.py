@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from clearml_localserver.pytest_plugin import ClearmlServer
+from clearml_localserver.rules.events import SINGLE, name_hash
 
-from localserver.pytest_plugin import ClearmlServer
-from localserver.rules.events import SINGLE, name_hash
 from tests.api_client import ApiClient
 from tests.integration.events.reporter import T0, UNKNOWN, Reporter, messages
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
+from clearml_localserver.pytest_plugin import ClearmlServer
 
-from localserver.pytest_plugin import ClearmlServer
 from tests.api_client import ApiClient
 from tests.integration.tasks.world import new_queue
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from clearml_localserver.rules.tasks import OVERRULED
 
-from localserver.rules.tasks import OVERRULED
 from tests.api_client import ApiClient, Reply
 from tests.integration.tasks.world import create, entries, get, new_queue, report
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from bench import harness, pod_place, pod_start
+from bench import harness, pod_environment, pod_start
 from bench.pod_start import PHASES, Round
 from deploy.helm import values_schema
 from deploy.helm.values import merge
@@ -35,14 +35,14 @@ def test_the_tasks_own_script_says_when_each_phase_ended():
 def test_a_stock_pod_gets_nothing_of_this_projects_template(monkeypatch):
     monkeypatch.setenv("PIP_INDEX_URL", "https://index.example/simple")
     ours = {"agentk8sglue": {"basePodTemplate": {"podSecurityContext": {"runAsUser": 1000}, "resources": {}}}}
-    merged = merge(ours, pod_place.stock_values("stock:1"))["agentk8sglue"]
+    merged = merge(ours, pod_environment.stock_values("stock:1"))["agentk8sglue"]
     assert merged["defaultContainerImage"] == "stock:1"
     assert not merged["basePodTemplate"].get("podSecurityContext")
     assert merged["basePodTemplate"]["env"] == [{"name": "PIP_INDEX_URL", "value": "https://index.example/simple"}]
 
 
 def test_stock_values_are_none_that_the_chart_would_ignore():
-    values_schema.require(pod_place.stock_values("stock:1"), {})
+    values_schema.require(pod_environment.stock_values("stock:1"), {})
 
 
 @pytest.mark.parametrize("words", [["--kubeconfig", "k"], ["--host-address", "10.0.0.1"]])

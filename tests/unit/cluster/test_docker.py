@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import docker
-from tests.cluster.errors import NotRunningError
-from tests.cluster.layout import Layout
+from cluster import docker
+from cluster.errors import NotRunningError
+from cluster.layout import Layout
 
 RECORDER = """#!/bin/sh
 printf '%s\\n' "$(basename "$0") $*" >> {log}

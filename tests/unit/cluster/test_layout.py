@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.errors import ClusterError
-from tests.cluster.layout import Addresses, Layout
+from cluster.errors import ClusterError
+from cluster.layout import Addresses, Layout
 
 HOME = Path("/home/me")
 

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from tests.cluster import components, programs
-from tests.cluster.facts import Facts
-from tests.cluster.layout import Addresses, Layout
+from cluster import components, programs
+from cluster.facts import Facts
+from cluster.layout import Addresses, Layout
 
 GO_MOD = (programs.HERE / "go.mod").read_text()
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deploy.proof.prove import log_cause
+from deploy.verification.prove import log_cause
 
 ROUND = "No tasks in Queues, sleeping for 5.0 seconds"
 

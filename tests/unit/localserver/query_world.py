@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
-from localserver.store import Connection, Tx
+from clearml_localserver.store import Connection, Tx
 
 COMPANY = "c" * 32
 
@@ -34,7 +34,7 @@ def open_tx() -> Tx:
 def open_connection() -> Connection:
     """Return a connection to a new database with the server's own schema."""
     connection = sqlite3.connect(":memory:", isolation_level=None, factory=Connection)
-    scripts = list(resources.files("localserver").joinpath("migrations").iterdir())
+    scripts = list(resources.files("clearml_localserver").joinpath("migrations").iterdir())
     for script in sorted(scripts, key=lambda entry: entry.name):
         connection.executescript(script.read_text(encoding="utf-8"))
     return connection

@@ -10,9 +10,8 @@ from typing import Any
 
 import jwt
 import pytest
-
-from localserver.auth import LEEWAY_S, Auth, Identity, Key, Presented, hash_secret
-from localserver.errors import ApiError
+from clearml_localserver.auth import LEEWAY_S, Auth, Identity, Key, Presented, hash_secret
+from clearml_localserver.errors import ApiError
 
 SECRET = "signing key" * 4
 ANN = Identity("ann", "co", "admin", "Ann")

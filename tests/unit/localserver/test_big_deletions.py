@@ -9,17 +9,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from clearml_localserver import store as store_module
+from clearml_localserver.bulk_actions import for_each
+from clearml_localserver.errors import ApiError
+from clearml_localserver.events import store as events
+from clearml_localserver.lifecycle.actor import Actor
+from clearml_localserver.lifecycle.project_tree import Deletion, delete_project
+from clearml_localserver.lifecycle.projects import create_project
+from clearml_localserver.registry import Reply, Unfinished
+from clearml_localserver.rules.events import LOG, parse_event
+from clearml_localserver.store import Tx
 
-from localserver import store as store_module
-from localserver.errors import ApiError
-from localserver.events import store as events
-from localserver.lifecycle.actor import Actor
-from localserver.lifecycle.project_tree import Deletion, delete_project
-from localserver.lifecycle.projects import create_project
-from localserver.many import for_each
-from localserver.registry import Reply, Unfinished
-from localserver.rules.events import LOG, parse_event
-from localserver.store import Tx
 from tests.unit.localserver.query_world import COMPANY, document, open_connection
 
 LINES, POINTS = 2500, 1500

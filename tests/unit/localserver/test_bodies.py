@@ -8,12 +8,11 @@ from typing import Any
 
 import orjson
 import pytest
+from clearml_localserver import bodies
+from clearml_localserver.bodies import Unread, parse_form, parse_lines, parse_object, query_value, render
+from clearml_localserver.errors import ApiError
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from localserver import bodies
-from localserver.bodies import Unread, parse_form, parse_lines, parse_object, query_value, render
-from localserver.errors import ApiError
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text() | st.floats(allow_nan=False, width=32),

@@ -10,10 +10,9 @@ import stat
 from pathlib import Path
 
 import pytest
-
-from localserver.bootstrap import PRIVATE, load_auth, load_credentials, prepare_folder
-from localserver.errors import StartError
-from localserver.store import Store
+from clearml_localserver.bootstrap import PRIVATE, load_auth, load_credentials, prepare_folder
+from clearml_localserver.errors import StartError
+from clearml_localserver.store import Store
 
 
 def mode(path: Path) -> int:

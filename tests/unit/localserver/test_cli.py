@@ -7,11 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from clearml_localserver import cli
+from clearml_localserver.errors import OperatorError
+from clearml_localserver.store import Store
 from click.testing import CliRunner
-
-from localserver import cli
-from localserver.errors import OperatorError
-from localserver.store import Store
 
 
 @pytest.mark.parametrize("arguments", [[], ["serve"]])
@@ -33,7 +32,7 @@ def test_options_without_a_sub_command_start_the_server(
 def test_help_of_the_group_shows_how_to_start_and_every_sub_command() -> None:
     result = CliRunner().invoke(cli.main, ["--help"])
     assert result.exit_code == 0
-    assert "python -m localserver --data ./data" in result.output
+    assert "clearml-localserver --data ./data" in result.output
     for name in ("serve", *cli.COMMANDS):
         assert f"  {name} " in result.output
 
@@ -42,14 +41,15 @@ def test_help_of_the_group_shows_how_to_start_and_every_sub_command() -> None:
 def test_help_of_a_sub_command_shows_an_example_as_it_is_typed(name: str) -> None:
     result = CliRunner().invoke(cli.main, [name, "--help"])
     assert result.exit_code == 0
-    assert f"\n      python -m localserver {name}" in result.output
+    assert f"\n      clearml-localserver {name}" in result.output
     assert "\\b" not in result.output
 
 
 def test_the_server_starts_without_loading_what_only_sub_commands_need() -> None:
-    code = "import sys, localserver.cli, localserver.app; print([name for name in sys.modules if name in NAMES])"
-    names = "NAMES = ('httpx', 'rich', 'localserver.upkeep', 'localserver.commands')"
-    result = subprocess.run([sys.executable, "-c", f"{names}; {code}"], capture_output=True, text=True, check=True)
+    code = "import sys, clearml_localserver.cli, clearml_localserver.app\n"
+    code += "print([name for name in sys.modules if name in NAMES])"
+    names = "NAMES = ('httpx', 'rich', 'clearml_localserver.upkeep', 'clearml_localserver.commands')"
+    result = subprocess.run([sys.executable, "-c", f"{names}\n{code}"], capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"
 
 
@@ -111,14 +111,6 @@ def test_a_port_that_is_none_is_one_message(
         monkeypatch.setenv(f"LOCALSERVER_{service}", port if service == name else "0")
     result = CliRunner().invoke(cli.main, ["--data", str(tmp_path / "data")])
     assert (result.exit_code, f"port {port} is not a port" in result.stderr) == (10, True)
-
-
-def test_without_the_servers_packages_the_extra_is_named() -> None:
-    """The wheel installs without them."""
-    code = "import runpy, sys; sys.modules['orjson'] = None; runpy.run_module('localserver', run_name='__main__')"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert result.returncode == 1 and "Traceback" not in result.stderr
-    assert "the package orjson is not installed" in result.stderr and "[server]" in result.stderr
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "999.1.1.1"])

@@ -12,12 +12,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-
-from localserver import database
-from localserver.bootstrap import refuse_lost_database
-from localserver.errors import ApiError, StartError
-from localserver.lock_holders import holders
-from localserver.store import Store, Tx
+from clearml_localserver import database
+from clearml_localserver.bootstrap import refuse_lost_database
+from clearml_localserver.errors import ApiError, StartError
+from clearml_localserver.lock_holders import holders
+from clearml_localserver.store import Store, Tx
 
 HOLD = """
 import sqlite3, sys

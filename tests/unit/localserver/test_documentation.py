@@ -6,7 +6,7 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
-from localserver.settings import Settings
+from clearml_localserver.settings import Settings
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/localserver.md").read_text(encoding="utf-8")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from clearml_localserver.commands.endpoints import ENTERPRISE_ONLY, REFUSED, endpoints_command, page, refused
+from clearml_localserver.contract import endpoints_of_clients
+from clearml_localserver.registry import ENDPOINTS
 from click.testing import CliRunner
-
-from localserver.commands.endpoints import ENTERPRISE_ONLY, REFUSED, endpoints_command, page, refused
-from localserver.contract import endpoints_of_clients
-from localserver.registry import ENDPOINTS
 
 PAGE = Path(__file__).parents[3] / "docs" / "localserver-endpoints.md"
 

@@ -7,12 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from clearml_localserver.endpoints import events_scalars, workers
+from clearml_localserver.events import pages, samples, scalars, store
+from clearml_localserver.events.store import Series
+from clearml_localserver.rules.events import IMAGE, LOG, PLOT, SCALAR, SINGLE, Event, parse_event
+from clearml_localserver.store import Tx
 
-from localserver.endpoints import events_scalars, workers
-from localserver.events import curves, pages, samples, store
-from localserver.events.store import Series
-from localserver.rules.events import IMAGE, LOG, PLOT, SCALAR, SINGLE, Event, parse_event
-from localserver.store import Tx
 from tests.unit.localserver.query_world import open_tx
 
 EVENTS = 40
@@ -70,16 +70,16 @@ SORTED = {
 
 READS: dict[str, Callable[[Tx], Any]] = {
     "series": lambda tx: of(tx, SCALAR),
-    "curve": lambda tx: curves.read_curve(tx, of(tx, SCALAR)[0], "iter", 100),
-    "curve by time": lambda tx: curves.read_curve(tx, of(tx, SCALAR)[0], "timestamp", 100),
-    "thin curve": lambda tx: curves.read_curve(tx, of(tx, SCALAR)[0], "iter", 20),
-    "crowded curve": lambda tx: curves.read_curve(tx, of(tx, SCALAR)[0], "iter", 3),
-    "thin curve by time": lambda tx: curves.read_curve(tx, of(tx, SCALAR)[0], "timestamp", 20),
-    "page of raw points": lambda tx: curves.page_of_points(tx, of(tx, SCALAR), "iter", 5, 7),
-    "raw by time": lambda tx: curves.page_of_points(tx, of(tx, SCALAR), "timestamp", 5, 7),
-    "number of points": lambda tx: curves.count_points(tx, of(tx, SCALAR)),
-    "latest": lambda tx: curves.read_latest(tx, of(tx, SCALAR)[0]),
-    "single": lambda tx: curves.read_single(tx, of(tx, SCALAR)[0]),
+    "curve": lambda tx: scalars.read_curve(tx, of(tx, SCALAR)[0], "iter", 100),
+    "curve by time": lambda tx: scalars.read_curve(tx, of(tx, SCALAR)[0], "timestamp", 100),
+    "thin curve": lambda tx: scalars.read_curve(tx, of(tx, SCALAR)[0], "iter", 20),
+    "crowded curve": lambda tx: scalars.read_curve(tx, of(tx, SCALAR)[0], "iter", 3),
+    "thin curve by time": lambda tx: scalars.read_curve(tx, of(tx, SCALAR)[0], "timestamp", 20),
+    "page of raw points": lambda tx: scalars.page_of_points(tx, of(tx, SCALAR), "iter", 5, 7),
+    "raw by time": lambda tx: scalars.page_of_points(tx, of(tx, SCALAR), "timestamp", 5, 7),
+    "number of points": lambda tx: scalars.count_points(tx, of(tx, SCALAR)),
+    "latest": lambda tx: scalars.read_latest(tx, of(tx, SCALAR)[0]),
+    "single": lambda tx: scalars.read_single(tx, of(tx, SCALAR)[0]),
     "page of events": lambda tx: pages.page_by_iteration(tx, of(tx, PLOT), 5, 9, False),
     "page of console": lambda tx: pages.page_of_log(tx, of(tx, LOG), 5, True, (20.0, 20)),
     "whole moment": lambda tx: pages.page_of_log(tx, of(tx, LOG), 5, False, None, whole_last_moment=True),

@@ -7,11 +7,8 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from localserver.errors import ApiError
-from localserver.rules.events import (
+from clearml_localserver.errors import ApiError
+from clearml_localserver.rules.events import (
     NO_ITER,
     SINGLE,
     Event,
@@ -24,7 +21,9 @@ from localserver.rules.events import (
     parse_event,
     plot_source_urls,
 )
-from localserver.rules.scroll import decode_scroll, encode_scroll
+from clearml_localserver.rules.scroll import decode_scroll, encode_scroll
+from hypothesis import given
+from hypothesis import strategies as st
 
 NOW = 1_795_407_805_293
 TASK = "a1cb3e79552148258f285219c2883459"

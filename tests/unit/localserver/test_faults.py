@@ -9,12 +9,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from clearml_localserver.faults import LogFaults
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from localserver.faults import LogFaults
 from tests.conftest import FaultLines
 
 
@@ -54,7 +54,7 @@ async def ask(path: str) -> None:
 def test_each_answer_of_500_and_above_is_one_line_of_the_log(
     caplog: pytest.LogCaptureFixture, path: str, lines: list[str]
 ) -> None:
-    with caplog.at_level(logging.ERROR, "localserver.faults"):
+    with caplog.at_level(logging.ERROR, "clearml_localserver.faults"):
         asyncio.run(ask(path))
     assert caplog.messages == lines
 

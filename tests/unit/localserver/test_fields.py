@@ -10,12 +10,11 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
-
-from localserver import query, registry
-from localserver.contract import Contract
-from localserver.endpoints import events_reading, tasks_archive
-from localserver.errors import ApiError
-from localserver.registry import ENDPOINTS
+from clearml_localserver import query, registry
+from clearml_localserver.contract import Contract
+from clearml_localserver.endpoints import events_reading, tasks_archive
+from clearml_localserver.errors import ApiError
+from clearml_localserver.registry import ENDPOINTS
 
 CONTAINER = dict.fromkeys(("container_id", "endpoint_name", "model_name"), "x")
 OURS = f"{registry.__package__}."

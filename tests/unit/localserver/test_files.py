@@ -7,11 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-
-from localserver.errors import ApiError
-from localserver.files import _file_headers, _single_range
-from localserver.stored_files import MAX_FOLDERS, PARTIAL, Folder, require_storable, stored_parts
-from localserver.uploads import disposition_parameters
+from clearml_localserver.errors import ApiError
+from clearml_localserver.files import _file_headers, _single_range
+from clearml_localserver.stored_files import MAX_FOLDERS, PARTIAL, Folder, require_storable, stored_parts
+from clearml_localserver.uploads import disposition_parameters
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from localserver.http.front import CLOSING_S, DRAINED_BYTES, LOOPBACK_RESERVE, SPARE_FILES, Front
-from localserver.settings import Settings
+from clearml_localserver.http.front import CLOSING_S, DRAINED_BYTES, LOOPBACK_RESERVE, SPARE_FILES, Front
+from clearml_localserver.settings import Settings
 
 HOME = "127.0.0.1"
 

@@ -8,8 +8,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-
-from localserver.http.loop import LoopMonitor, RunQueues
+from clearml_localserver.http.loop import LoopMonitor, RunQueues
 
 
 def longest_while(work: Callable[[], object], monkeypatch: pytest.MonkeyPatch, waited: float = 0.0) -> float:

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clearml_localserver.http.exposition import requests, text
+from clearml_localserver.http.facts import FolderSize
+from clearml_localserver.http.measure import AccessLog, Measured, Meters
 from starlette.types import Message, Receive, Scope, Send
-
-from localserver.http.exposition import requests, text
-from localserver.http.facts import FolderSize
-from localserver.http.measure import AccessLog, Measured, Meters
 
 
 def ask(app: Measured, **scope: Any) -> None:
@@ -105,7 +104,7 @@ def test_an_access_log_that_was_moved_away_is_begun_anew(tmp_path: Path) -> None
 
 
 def test_lines_that_the_disk_is_too_slow_for_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("localserver.http.measure.MOST_LINES", 2)
+    monkeypatch.setattr("clearml_localserver.http.measure.MOST_LINES", 2)
     log = AccessLog(str(tmp_path / "access.jsonl"))
     for number in range(5):
         log.write({"number": number})
@@ -113,7 +112,7 @@ def test_lines_that_the_disk_is_too_slow_for_are_counted(tmp_path: Path, monkeyp
 
 
 def test_verbose_logs_a_short_line(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "localserver.http.measure"):
+    with caplog.at_level(logging.INFO, "clearml_localserver.http.measure"):
         ask(Measured(answering, "api", Meters(), None))
     (line,) = caplog.messages
     assert line.startswith("api GET /v2.23/tasks.get_all 200 ")

@@ -3,10 +3,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
-from localserver.errors import ApiError
-from localserver.rules import models as rules
-from localserver.rules.preferences import merged
+from clearml_localserver.errors import ApiError
+from clearml_localserver.rules import models as rules
+from clearml_localserver.rules.preferences import merged
 
 NOW = "2026-01-01T00:00:00.000000+00:00"
 ITEM = {"key": "k", "type": "str", "value": "v"}

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from clearml_localserver.auth import COOKIE, Presented
+from clearml_localserver.origins import is_foreign, is_opened
 from starlette.datastructures import Headers
-
-from localserver.auth import COOKIE, Presented
-from localserver.origins import is_foreign, is_opened
 
 HOST = "127.0.0.1:8081"
 

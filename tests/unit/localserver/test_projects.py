@@ -4,9 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-
-from localserver.errors import ApiError
-from localserver.rules import projects as rules
+from clearml_localserver.errors import ApiError
+from clearml_localserver.rules import projects as rules
 
 NOW, LATER = "2026-01-01T00:00:00.000000+00:00", "2026-01-02T00:00:00.000000+00:00"
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from clearml_localserver.errors import ApiError
+from clearml_localserver.query import by_id, count, find_all, find_all_ex, find_by_ids_ex, render
+from clearml_localserver.store import Document, Tx
 
-from localserver.errors import ApiError
-from localserver.query import by_id, count, find_all, find_all_ex, find_by_ids_ex, render
-from localserver.store import Document, Tx
 from tests.unit.localserver.query_world import COMPANY, Query, document, open_tx
 
 

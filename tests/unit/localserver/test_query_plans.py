@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from clearml_localserver.query.compiler import compile_query
+from clearml_localserver.query.kinds import KINDS
+from clearml_localserver.store import Tx
 
-from localserver.query.compiler import compile_query
-from localserver.query.kinds import KINDS
-from localserver.store import Tx
 from tests.unit.localserver.query_world import COMPANY, open_tx
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from clearml_localserver.errors import ApiError
+from clearml_localserver.query import find_all, find_all_ex
+from clearml_localserver.query.kinds import KINDS
+from clearml_localserver.store import Tx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from localserver.errors import ApiError
-from localserver.query import find_all, find_all_ex
-from localserver.query.kinds import KINDS
-from localserver.store import Tx
 from tests.unit.localserver.query_world import Query, document, open_tx
 
 TAGS = ["red", "blue", "green", 'quo"te', "ünï", ","]

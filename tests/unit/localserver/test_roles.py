@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import clearml_localserver.endpoints  # noqa: F401  registers every endpoint
 import pytest
-
-import localserver.endpoints  # noqa: F401  registers every endpoint
-from localserver.errors import ApiError
-from localserver.registry import ENDPOINTS
-from localserver.rules import roles
+from clearml_localserver.errors import ApiError
+from clearml_localserver.registry import ENDPOINTS
+from clearml_localserver.rules import roles
 
 OPEN = {
     "auth.fixed_users_mode",

@@ -6,9 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-
-from localserver.rules import serving
-from localserver.rules.serving import METRICS, container, curves, details, endpoint_row, figures, loading_row
+from clearml_localserver.rules import serving
+from clearml_localserver.rules.serving import METRICS, container, curves, details, endpoint_row, figures, loading_row
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

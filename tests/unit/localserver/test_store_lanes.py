@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from localserver import store as store_module
-from localserver.database import FILE_NAME
-from localserver.errors import ApiError
-from localserver.store import Store, Tx
+from clearml_localserver import store as store_module
+from clearml_localserver.database import FILE_NAME
+from clearml_localserver.errors import ApiError
+from clearml_localserver.store import Store, Tx
 
 COUNT = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT {}) SELECT count(*) FROM n"
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
-from localserver.errors import ApiError
-from localserver.rules import artifacts, hyperparams
+from clearml_localserver.errors import ApiError
+from clearml_localserver.rules import artifacts, hyperparams
 
 
 def param(section: str, name: str, value: str = "1", **rest: Any) -> dict[str, Any]:

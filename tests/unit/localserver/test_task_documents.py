@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-
-from localserver.errors import ApiError
-from localserver.rules import task_documents
-from localserver.rules.tasks import Stamp, Task
-from localserver.times import iso
+from clearml_localserver.errors import ApiError
+from clearml_localserver.rules import task_documents
+from clearml_localserver.rules.tasks import Stamp, Task
+from clearml_localserver.times import iso
 
 NOW = datetime(2026, 11, 23, 6, 0, tzinfo=UTC)
 LATER = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)

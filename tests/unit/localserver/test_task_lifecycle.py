@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-
-from localserver.lifecycle import Watch, look_after_tasks, note_handed_out, requeue_lost, stop_non_responsive
-from localserver.rules import workers as worker_rules
-from localserver.rules.task_documents import empty_task
-from localserver.rules.tasks import Stamp
-from localserver.settings import Settings
-from localserver.store import Store, Tx
-from localserver.times import iso
+from clearml_localserver.lifecycle import Watch, look_after_tasks, note_handed_out, requeue_lost, stop_non_responsive
+from clearml_localserver.rules import workers as worker_rules
+from clearml_localserver.rules.task_documents import empty_task
+from clearml_localserver.rules.tasks import Stamp
+from clearml_localserver.settings import Settings
+from clearml_localserver.store import Store, Tx
+from clearml_localserver.times import iso
 
 NOW = datetime(2026, 11, 23, 6, 0, tzinfo=UTC)
 START = NOW - timedelta(days=1)

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from clearml_localserver.errors import ApiError
+from clearml_localserver.rules import lost_tasks
+from clearml_localserver.rules import tasks as rules
+from clearml_localserver.rules.task_documents import empty_task
+from clearml_localserver.times import iso
 
-from localserver.errors import ApiError
-from localserver.rules import lost_tasks
-from localserver.rules import tasks as rules
-from localserver.rules.task_documents import empty_task
-from localserver.times import iso
 from tests.unit.localserver.task_table import CASES, Case, text_of
 
 NOW = datetime(2026, 11, 23, 6, 0, 0, 123000, tzinfo=UTC)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
-from localserver.rules.addresses import counted_as, is_of_this_machine
-from localserver.rules.throttle import LoginThrottle
+from clearml_localserver.rules.addresses import counted_as, is_of_this_machine
+from clearml_localserver.rules.throttle import LoginThrottle
 
 
 class Clock:

@@ -7,13 +7,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from clearml_localserver import uploads
+from clearml_localserver.errors import ApiError
+from clearml_localserver.stored_files import Folder
+from clearml_localserver.uploads import Body, receive_upload
 from starlette.requests import Request
 from starlette.types import Message
-
-from localserver import uploads
-from localserver.errors import ApiError
-from localserver.stored_files import Folder
-from localserver.uploads import Body, receive_upload
 
 HEADERS = [(b"content-type", b"multipart/form-data; boundary=b")]
 HEAD = b'--b\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n'

@@ -8,19 +8,18 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import clearml_localserver.endpoints  # noqa: F401  registers every endpoint
+from clearml_localserver import bootstrap
+from clearml_localserver.auth import Identity
+from clearml_localserver.contract import Contract
+from clearml_localserver.registry import Context, Data
+from clearml_localserver.settings import Settings
+from clearml_localserver.signals import Signals
+from clearml_localserver.store import Store
+from clearml_localserver.times import iso
+from clearml_localserver.wire import Api
 from starlette.requests import Request
 from starlette.types import Message
-
-import localserver.endpoints  # noqa: F401  registers every endpoint
-from localserver import bootstrap
-from localserver.auth import Identity
-from localserver.contract import Contract
-from localserver.registry import Context, Data
-from localserver.settings import Settings
-from localserver.signals import Signals
-from localserver.store import Store
-from localserver.times import iso
-from localserver.wire import Api
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
+from clearml_localserver.web import ansi
 from hypothesis import given
 from hypothesis import strategies as st
-
-from localserver.web import ansi
 
 
 def html_of(text: str) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 
+from clearml_localserver.web import dag
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from localserver.web import dag
 
 
 @st.composite

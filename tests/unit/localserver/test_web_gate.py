@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from clearml_localserver.settings import Settings
+from clearml_localserver.web.request_guard import is_own_host, page_policy, refuse
+from clearml_localserver.web.views.session import own_path
 from starlette.datastructures import Headers
-
-from localserver.settings import Settings
-from localserver.web.gate import is_own_host, page_policy, refuse
-from localserver.web.views.session import own_path
 
 HERE = Settings(Path("/data"), web_port=8080)
 NAMED = Settings(Path("/data"), public_host="clearml.internal")

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 import tinyhtml5
+from clearml_localserver import web
+from clearml_localserver.errors import ApiError
+from clearml_localserver.web.replies import CHANGED, REPLIES
+from clearml_localserver.web.views import links
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tinyhtml5.parser import HTMLParser
 
-from localserver import web
-from localserver.errors import ApiError
-from localserver.web.replies import CHANGED, REPLIES
-from localserver.web.views import links
 from tests.unit.localserver.web_app import ask, make_app
 
 ID = "0123456789abcdef0123456789abcdef"

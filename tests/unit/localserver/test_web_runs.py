@@ -6,8 +6,7 @@ import json
 from typing import Any
 
 import pytest
-
-from localserver.web import runs
+from clearml_localserver.web import runs
 
 BEGUN = {"_pipeline_hash": "x:1.0"}
 

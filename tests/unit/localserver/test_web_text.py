@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-
-from localserver.web import text
+from clearml_localserver.web import text
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 

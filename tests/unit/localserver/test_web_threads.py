@@ -7,14 +7,14 @@ import re
 from typing import cast
 
 import pytest
+from clearml_localserver import web
+from clearml_localserver.auth import Identity
+from clearml_localserver.web.site import Site, Visit
+from clearml_localserver.wire import Api
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from localserver import web
-from localserver.auth import Identity
-from localserver.web.site import Site, Visit
-from localserver.wire import Api
 from tests.unit.localserver.web_app import FakeApi, ask, make_app
 
 TABLES = {"GET": ("OPEN_PAGES", "PAGES"), "POST": ("OPEN_CHANGES", "CHANGES")}

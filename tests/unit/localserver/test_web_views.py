@@ -6,16 +6,23 @@ import json
 from typing import Any
 
 import pytest
-
-from localserver.web import text
-from localserver.web.site import json_script, plotly_script
-from localserver.web.views import actions, launch, metrics
-from localserver.web.views.datasets import title as dataset_title
-from localserver.web.views.home import telling
-from localserver.web.views.links import TABS as LINKED_TABS
-from localserver.web.views.pipelines import title as pipeline_title
-from localserver.web.views.projects import order_by, tree
-from localserver.web.views.tasks import TABS, DatasetFile, file_lines, label_versions, nearest, read_file, read_struct
+from clearml_localserver.web import text
+from clearml_localserver.web.site import json_script, plotly_script
+from clearml_localserver.web.views import actions, launch, metrics
+from clearml_localserver.web.views.datasets import title as dataset_title
+from clearml_localserver.web.views.home import telling
+from clearml_localserver.web.views.links import TABS as LINKED_TABS
+from clearml_localserver.web.views.pipelines import title as pipeline_title
+from clearml_localserver.web.views.projects import order_by, tree
+from clearml_localserver.web.views.tasks import (
+    TABS,
+    DatasetFile,
+    file_lines,
+    label_versions,
+    nearest,
+    read_file,
+    read_struct,
+)
 
 
 def test_plotly_comes_with_its_wheel() -> None:

@@ -6,10 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-
-from localserver.errors import ApiError
-from localserver.rules import workers
-from localserver.rules.workers import ACTIVITY, MAX_INTERVALS, MAX_RESOURCES, Sample
+from clearml_localserver.errors import ApiError
+from clearml_localserver.rules import workers
+from clearml_localserver.rules.workers import ACTIVITY, MAX_INTERVALS, MAX_RESOURCES, Sample
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 WORKER = workers.registered(None, {"id": "w"}, NOW)

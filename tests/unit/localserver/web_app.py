@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import httpx
+from clearml_localserver.auth import Identity
+from clearml_localserver.settings import Settings
+from clearml_localserver.web import create_web_app
+from clearml_localserver.wire import Api
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
-
-from localserver.auth import Identity
-from localserver.settings import Settings
-from localserver.web import create_web_app
-from localserver.wire import Api
 
 HOST = "http://127.0.0.1"
 FROM_PAGE = {"Accept": "text/html", "Sec-Fetch-Site": "same-origin"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.reviews.nltk_data import write_nltk_data
+from pipeline.amazon_reviews.reviews.nltk_data import write_nltk_data
 from tests.unit.pipeline.nltk_reference import REFERENCE, reference
 
 

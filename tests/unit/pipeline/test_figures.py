@@ -7,9 +7,9 @@ import struct
 import numpy as np
 import pytest
 
-from pipeline.model import plots
+from pipeline.amazon_reviews.model import plots
+from pipeline.amazon_reviews.training.metrics import evaluate
 from pipeline.runs.figures import Curves, Grid, Matrix, read_figures
-from pipeline.training.metrics import evaluate
 
 
 def plot(figure, metric="A plot"):

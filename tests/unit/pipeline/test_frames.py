@@ -5,10 +5,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from pipeline.amazon_reviews.reviews.frames import class_counts, preview, read_reviews, split
+from pipeline.amazon_reviews.reviews.plots import class_distribution
+from pipeline.amazon_reviews.reviews.review_files import SCHEMA
 from pipeline.errors import DataError, InputFileError
-from pipeline.reviews.frames import class_counts, preview, read_reviews, split
-from pipeline.reviews.plots import class_distribution
-from pipeline.reviews.review_files import SCHEMA
 
 
 def reviews(negative: int, positive: int) -> pl.DataFrame:

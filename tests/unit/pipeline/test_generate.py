@@ -8,7 +8,7 @@ from statistics import mean
 
 import pytest
 
-from pipeline.reviews.generate import BLOCK_ROWS, generate
+from pipeline.amazon_reviews.reviews.generate import BLOCK_ROWS, generate
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.amazon_reviews.reviews import lexicon
+from pipeline.amazon_reviews.reviews.lexicon import load
+from pipeline.amazon_reviews.reviews.nltk_data import write_noun_file
 from pipeline.errors import InputFileError, LexiconError
-from pipeline.reviews import lexicon
-from pipeline.reviews.lexicon import load
-from pipeline.reviews.nltk_data import write_noun_file
 
 
 def derived_forms(word: str) -> set[str]:
@@ -85,7 +85,7 @@ def test_missing_or_damaged_files(tmp_path: Path, name: str, change: Callable[[P
 
     assert cause in caught.value.message
     assert str(folder / name) in caught.value.message
-    assert "git checkout -- pipeline/data" in str(caught.value.hint)
+    assert "git checkout -- pipeline/amazon_reviews/data" in str(caught.value.hint)
 
 
 def test_noun_file_is_made_again_from_wordnet(tmp_path: Path, nltk_data: Path) -> None:
@@ -105,5 +105,6 @@ def test_folder_that_is_no_wordnet(tmp_path: Path) -> None:
 
 
 def test_import_reads_nothing() -> None:
-    code = "import pathlib; pathlib.Path.read_bytes = None; import pipeline.reviews.lexicon, pipeline.reviews.text"
+    reviews = "pipeline.amazon_reviews.reviews"
+    code = f"import pathlib; pathlib.Path.read_bytes = None; import {reviews}.lexicon, {reviews}.text"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

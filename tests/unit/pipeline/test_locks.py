@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from pipeline.process import locks
+from pipeline.step_runtime import locks
 
 
 def test_only_one_is_in_the_block(tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.machine.environment import WorkerEnvironment, copy_environment
+from pipeline.local_stack.environment import WorkerEnvironment, copy_environment
 
 
 @pytest.fixture

@@ -10,9 +10,14 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ServerError, SettingsError
-from pipeline.machine.api import Access
-from pipeline.machine.configuration import WORKER_VARIABLE, agent_configuration, agent_environment, server_environment
-from pipeline.machine.settings import PROJECT, MachineSettings
+from pipeline.local_stack.api import Access
+from pipeline.local_stack.configuration import (
+    WORKER_VARIABLE,
+    agent_configuration,
+    agent_environment,
+    server_environment,
+)
+from pipeline.local_stack.settings import PROJECT, MachineSettings
 
 ACCESS = Access("http://127.0.0.1:8008", "http://127.0.0.1:8080", "http://127.0.0.1:8081", "KEY", "SECRET")
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.reviews.pace import Lines, Pace, duration
+from pipeline.amazon_reviews.reviews.pace import Lines, Pace, duration
 
 
 @pytest.mark.parametrize(

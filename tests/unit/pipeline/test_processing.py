@@ -11,13 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline.amazon_reviews.reviews import tables
+from pipeline.amazon_reviews.reviews.generate import generate
+from pipeline.amazon_reviews.reviews.pace import Pace
+from pipeline.amazon_reviews.reviews.processing import preprocess_file
+from pipeline.amazon_reviews.reviews.review_files import SCHEMA
+from pipeline.amazon_reviews.reviews.text import preprocess
 from pipeline.errors import BadRowsError, DataError, InputFileError, OutputFileError
-from pipeline.reviews import tables
-from pipeline.reviews.generate import generate
-from pipeline.reviews.pace import Pace
-from pipeline.reviews.processing import preprocess_file
-from pipeline.reviews.review_files import SCHEMA
-from pipeline.reviews.text import preprocess
 from tests.unit.pipeline.nltk_reference import REFERENCE
 from tests.unit.pipeline.test_text import hostile_texts
 
@@ -199,7 +199,8 @@ def test_disk_that_fills_in_the_middle(csv: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.parquet"
     target.write_text("old")
     code = (
-        "import resource, sys; from pathlib import Path; from pipeline.reviews import tables, processing\n"
+        "import resource, sys; from pathlib import Path\n"
+        "from pipeline.amazon_reviews.reviews import tables, processing\n"
         "tables.BATCH_ROWS = 100\n"
         "source, target = map(Path, sys.argv[1:])\n"
         "size = 40_000  # some batches are written, then no more\n"

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.amazon_reviews.reviews import review_files
+from pipeline.amazon_reviews.reviews.review_files import ReviewFile
 from pipeline.errors import BadRowsError, InputFileError, OutputFileError
-from pipeline.reviews import review_files
-from pipeline.reviews.review_files import ReviewFile
 
 GOOD = b'1,"t","fine"\n'
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.amazon_reviews.reviews import sample
+from pipeline.amazon_reviews.reviews.sample import Source, write_sample
 from pipeline.errors import SampleError
-from pipeline.reviews import sample
-from pipeline.reviews.sample import Source, write_sample
 
 RATINGS = b'1_1\t-0.9\tno "picture", at all.\r\n1_2\t0.0\tneutral.\r\n2_1\t3.85\tgreat sound!\r\n'
 ROWS = [["1", "1_1", 'no "picture", at all.'], ["2", "2_1", "great sound!"]]

@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from pipeline.process import locks
+from pipeline.step_runtime import locks
 
 SCRIPT = """
 import os, sys
-from pipeline.process.scratch import scratch_folder
+from pipeline.step_runtime.scratch import scratch_folder
 (scratch_folder() / "big").write_text("x")
 print("ready", flush=True)
 {ending}
@@ -38,7 +38,7 @@ def end(process):
 
 
 @pytest.mark.parametrize(
-    "ending", ["", "raise ValueError('no')", "sys.exit(3)", "from pipeline.process.scratch import clear; clear()"]
+    "ending", ["", "raise ValueError('no')", "sys.exit(3)", "from pipeline.step_runtime.scratch import clear; clear()"]
 )
 def test_nothing_is_left_of_a_process_that_ends(tmp_path, ending):
     end(start(tmp_path, ending))

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.controllers.fan_out import FanOut, refuses_its_data
+from pipeline.amazon_reviews.reviews import processing, tables
+from pipeline.amazon_reviews.reviews.text import CORPUS
+from pipeline.controllers.shard_scheduling import FanOut, refuses_its_data
 from pipeline.errors import DataError, SettingsError
 from pipeline.graph import sharding
 from pipeline.graph.definitions import DATA_PREPARE
 from pipeline.graph.sharding import Shard, require_whole
-from pipeline.reviews import processing, tables
-from pipeline.reviews.text import CORPUS
 
 
 @given(rows=st.integers(1, 10_000), shards=st.integers(1, 64))

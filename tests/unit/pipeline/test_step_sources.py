@@ -10,15 +10,15 @@ from clearml import Task
 from clearml.backend_interface.task.populate import CreateFromFunction
 from clearml.storage.callbacks import DownloadProgressReport, ProgressReport
 
+from pipeline.amazon_reviews.steps.shard_joining import shard_joining
+from pipeline.amazon_reviews.steps.shard_processing import shard_processing
+from pipeline.amazon_reviews.steps.test_processing import test_processing as processing_of_test
+from pipeline.amazon_reviews.steps.train_processing import train_processing
+from pipeline.amazon_reviews.steps.train_test_split import train_test_split
 from pipeline.controllers.step_scripts import STEP_BEGINNING, STEP_ENDING, finish_step_definition
 from pipeline.graph.definitions import DATA_PREPARE
 from pipeline.provenance import source_digest
 from pipeline.settings import step_requirements
-from pipeline.steps.shard_joining import shard_joining
-from pipeline.steps.shard_processing import shard_processing
-from pipeline.steps.test_processing import test_processing as processing_of_test
-from pipeline.steps.train_processing import train_processing
-from pipeline.steps.train_test_split import train_test_split
 
 STEPS = (train_test_split, train_processing, processing_of_test)
 SHARDS = (shard_processing, shard_joining)
@@ -66,7 +66,7 @@ def test_the_generated_step_compiles_and_completes_itself(generate, name):
 
 def test_the_digest_counts_every_module_that_a_step_or_the_task_tf_idf_loads():
     code = (
-        "import sys; import pipeline.stages, pipeline.model.fitting\n"
+        "import sys; import pipeline.amazon_reviews.step_work, pipeline.amazon_reviews.model.fitting\n"
         "from pipeline.provenance import _STEP_CODE, PACKAGE\n"
         "counted = {str(path) for pattern in _STEP_CODE for path in PACKAGE.glob(pattern)}\n"
         "loaded = {name: m.__file__ for name, m in sys.modules.items() if name.startswith('pipeline.')}\n"

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from pipeline.amazon_reviews.reviews import tables
+from pipeline.amazon_reviews.reviews.tables import Table, csv_sink, write_parquet
 from pipeline.errors import BadRowsError, InputFileError, OutputFileError
 from pipeline.files import replacing
-from pipeline.reviews import tables
-from pipeline.reviews.tables import Table, csv_sink, write_parquet
 
 
 def table(path: Path, column: str = "Review") -> Table:
@@ -94,7 +94,7 @@ def test_full_disk(tmp_path: Path) -> None:
 def test_file_size_limit_of_the_real_writer(tmp_path: Path) -> None:
     code = (
         "import resource, sys, polars as pl; from pathlib import Path\n"
-        "from pipeline.reviews.tables import write_parquet\n"
+        "from pipeline.amazon_reviews.reviews.tables import write_parquet\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "write_parquet(Path(sys.argv[1]), iter([pl.DataFrame({'n': range(100_000)})]))"
     )
@@ -155,7 +155,8 @@ def test_small_disk(tmp_path: Path, kind: str) -> None:
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True).returncode:
         limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))\n"
     code = (
-        f"{limit}import sys, random, polars as pl; from pathlib import Path; from pipeline.reviews import tables\n"
+        f"{limit}import sys, random, polars as pl; from pathlib import Path\n"
+        "from pipeline.amazon_reviews.reviews import tables\n"
         "rows = pl.DataFrame({'t': [random.Random(n).randbytes(20).hex() for n in range(500)]})\n"
         f"with tables.{kind}_sink(Path(sys.argv[1])) as write:\n"
         "    for number in range(100):\n"

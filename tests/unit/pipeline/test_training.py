@@ -16,15 +16,15 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import BernoulliNB
 
+from pipeline.amazon_reviews.training import tables
+from pipeline.amazon_reviews.training.errors import ModelError, TrainingDataError, UnseenTextError
+from pipeline.amazon_reviews.training.metrics import evaluate
+from pipeline.amazon_reviews.training.model import FILE_NAME, Model
+from pipeline.amazon_reviews.training.predictor import Predictor
+from pipeline.amazon_reviews.training.tables import Batch, Lemmas, Processed
+from pipeline.amazon_reviews.training.train import Options, Trained, train
+from pipeline.amazon_reviews.training.vocabulary import Vocabulary, choose
 from pipeline.errors import InputFileError
-from pipeline.training import tables
-from pipeline.training.errors import ModelError, TrainingDataError, UnseenTextError
-from pipeline.training.metrics import evaluate
-from pipeline.training.model import FILE_NAME, Model
-from pipeline.training.predictor import Predictor
-from pipeline.training.tables import Batch, Lemmas, Processed
-from pipeline.training.train import Options, Trained, train
-from pipeline.training.vocabulary import Vocabulary, choose
 
 WORDS = ["good", "bad", "book", "film", "awful", "great", "a", "", "déjà", "x1", "up-to-date", "Ünder_score"]
 LEANING = {1: ["bad", "awful"], 2: ["good", "great"]}
@@ -257,8 +257,9 @@ def test_only_training_imports_scikit_learn(tmp_path, fitted):
     file = tmp_path / FILE_NAME
     fitted(kind="linear").model.save(file)
     code = (
-        "import sys, pathlib, pipeline.model.registry, pipeline.runs.fit_run, pipeline.reviews.processing;"
-        "from pipeline.training import predictor as it;"
+        "import sys, pathlib, pipeline.amazon_reviews.model.registry, pipeline.runs.fit_run;"
+        "import pipeline.amazon_reviews.reviews.processing;"
+        "from pipeline.amazon_reviews.training import predictor as it;"
         "print(it.Predictor.load(pathlib.Path(sys.argv[1])).predict(['bad book'])[0].label, 'sklearn' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code, file], capture_output=True, text=True, timeout=60)

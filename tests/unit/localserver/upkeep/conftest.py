@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from clearml_localserver.store import Store
 
-from localserver.store import Store
 from tests.old_folder import unpack
 
 

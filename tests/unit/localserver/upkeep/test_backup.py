@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from localserver.bootstrap import prepare_folder
-from localserver.errors import OperatorError
-from localserver.store import Store
-from localserver.upkeep import backup as module
-from localserver.upkeep.backup import SUMS, backup, restore, verify
-from localserver.upkeep.check import check
+from clearml_localserver.bootstrap import prepare_folder
+from clearml_localserver.errors import OperatorError
+from clearml_localserver.store import Store
+from clearml_localserver.upkeep import backup as module
+from clearml_localserver.upkeep.backup import SUMS, backup, restore, verify
+from clearml_localserver.upkeep.check import check
 
 ODD_NAMES = ["plain.bin", 'a "b" \\ c.txt', "new\nline", "ü/deep/100%25.bin"]
 
@@ -209,7 +208,7 @@ def test_a_folder_that_appears_while_it_is_restored_is_kept(
 def test_a_full_target_is_one_message_and_nothing_is_left(limit: int, victim: str, data: Path, tmp_path: Path) -> None:
     """A file size limit fails the same writes as a full disk."""
     code = (
-        "import resource; from localserver.cli import main;"
+        "import resource; from clearml_localserver.cli import main;"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}));"
         f"main(['backup', '--copy', {str(data)!r}, {str(tmp_path / 'backup')!r}])"
     )

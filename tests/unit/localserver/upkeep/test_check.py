@@ -10,13 +10,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from clearml_localserver.cli import main
+from clearml_localserver.errors import OperatorError
+from clearml_localserver.store import Store
+from clearml_localserver.upkeep.check import DAMAGE, Finding, check
+from clearml_localserver.upkeep.repair import repair
 from click.testing import CliRunner
-
-from localserver.cli import main
-from localserver.errors import OperatorError
-from localserver.store import Store
-from localserver.upkeep.check import DAMAGE, Finding, check
-from localserver.upkeep.repair import repair
 
 PAGE = 4096
 
@@ -199,7 +198,7 @@ def test_what_this_user_may_not_read_is_no_damage(data: Path, monkeypatch: pytes
 
 
 def test_what_another_process_locks_is_no_damage(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("localserver.database.BUSY_TIMEOUT_MS", 10)
+    monkeypatch.setattr("clearml_localserver.database.BUSY_TIMEOUT_MS", 10)
     with closing(sqlite3.connect(data / "server.sqlite", isolation_level=None)) as other:
         other.execute("PRAGMA locking_mode = EXCLUSIVE")
         other.execute("BEGIN IMMEDIATE")
@@ -253,7 +252,7 @@ def test_no_damage_makes_check_or_repair_fail_without_a_word(
 
 
 def test_repair_is_refused_while_a_server_runs(data: Path) -> None:
-    from localserver.bootstrap import prepare_folder
+    from clearml_localserver.bootstrap import prepare_folder
 
     data.chmod(0o755)
     with prepare_folder(data):

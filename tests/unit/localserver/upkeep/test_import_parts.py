@@ -7,15 +7,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+from clearml_localserver.cli import main
+from clearml_localserver.commands.transfer import read_access
+from clearml_localserver.errors import OperatorError
+from clearml_localserver.upkeep import target as module
+from clearml_localserver.upkeep.journal import Journal
+from clearml_localserver.upkeep.rewriting import Rewriter
+from clearml_localserver.upkeep.target import Access, RefusedError, Target, UnansweredError
 from click.testing import CliRunner
-
-from localserver.cli import main
-from localserver.commands.transfer import read_access
-from localserver.errors import OperatorError
-from localserver.upkeep import target as module
-from localserver.upkeep.journal import Journal
-from localserver.upkeep.rewriting import Rewriter
-from localserver.upkeep.target import Access, RefusedError, Target, UnansweredError
 
 OLD, NEW, OTHER = "a" * 32, "b" * 32, "c" * 32
 ACCESS = Access("http://api", "http://files", "http://web", "key", "secret")

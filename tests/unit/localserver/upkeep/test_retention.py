@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clearml_localserver.cli import main
+from clearml_localserver.store import Store, Tx
+from clearml_localserver.times import iso, utcnow
+from clearml_localserver.upkeep import retention
+from clearml_localserver.upkeep.check import check
+from clearml_localserver.upkeep.exporting import export
+from clearml_localserver.upkeep.retention import Rule, clean
 from click.testing import CliRunner
-
-from localserver.cli import main
-from localserver.store import Store, Tx
-from localserver.times import iso, utcnow
-from localserver.upkeep import retention
-from localserver.upkeep.check import check
-from localserver.upkeep.exporting import export
-from localserver.upkeep.retention import Rule, clean
 
 ALL = frozenset(retention.WHAT)
 LATER = utcnow() + timedelta(days=3650)

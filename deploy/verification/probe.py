@@ -1,0 +1,151 @@
+"""Asks from inside a pod what only a pod can know: is the image there, which Python is in it, is the server reachable.
+
+A short-lived pod is made from each image and removed again. It gets no keys: that they are good is seen from here, and
+that pods have them is proved by the worker that registers.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from deploy.errors import ClusterError, DeadlineError, DeployError, ServerUnreachableError
+from deploy.kubernetes.cluster import MANAGED
+from deploy.kubernetes.pods import Json, State, classify_pod
+from deploy.session import Session
+from deploy.verification.rollout import Patience, Wait, pod_error
+
+# Runs in any Python 3.6: the chart's own image has no newer one. curl's order: proxies of the pod's environment count.
+SCRIPT = """
+import json, sys, time, urllib.request
+answer = {"python": sys.version.split()[0]}
+for name, url in json.loads(sys.argv[1]).items():
+    began = time.time()
+    try:
+        answer[name] = urllib.request.urlopen(url, timeout=8).status
+    except Exception as error:
+        answer[name] = getattr(error, "code", None) or str(getattr(error, "reason", error))
+    answer[name + "_s"] = round(time.time() - began, 2)
+try:
+    from importlib.metadata import version
+    answer["agent"] = version("clearml-agent")
+except Exception:
+    answer["agent"] = None
+print("PROBE " + json.dumps(answer))
+"""
+MARK = "PROBE "
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a pod of one image saw."""
+
+    image: str
+    python: str
+    api: Any
+    """HTTP status of the API's ping, or what went wrong."""
+
+    web: Any
+    files: Any
+    seconds: float
+
+
+def name(session: Session, role: str) -> str:
+    """Return the name of the pod that asks for the image of a role."""
+    return f"{session.settings.fullname}-probe-{role}"
+
+
+def start(session: Session, name: str, image: str) -> None:
+    """Make the pod that asks."""
+    plan = session.plan
+    session.cluster.delete("pods", name, grace_s=0)
+    urls = {"api": f"{plan.urls['api']}/debug.ping", "web": f"{plan.urls['web']}/", "files": f"{plan.urls['files']}/"}
+    container = {
+        "name": "probe",
+        "image": image,
+        # The name python3 is in every image that can run a task.
+        "command": ["python3", "-c", SCRIPT, json.dumps(urls)],
+        "imagePullPolicy": "IfNotPresent",
+        "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}},
+    }
+    pull = plan.computed.get("imageCredentials") or {}
+    secrets = [{"name": pull["existingSecret"]}] if pull.get("enabled") and pull.get("existingSecret") else []
+    spec = {
+        **plan.pod_template(),
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": 0,
+        "automountServiceAccountToken": False,
+        "activeDeadlineSeconds": int(session.settings.deadlines.probe) + 60,
+        "imagePullSecrets": secrets,
+        "containers": [container],
+    }
+    metadata = {"name": name, "labels": MANAGED}
+    body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+    wait = Wait(session.settings.deadlines.probe)
+    while True:
+        try:
+            session.cluster.create_pod(body)
+            return
+        except ClusterError:  # the last one is still going
+            if session.cluster.pod(name) is None or not wait.again():
+                raise
+
+
+def finish(session: Session, name: str, image: str) -> Seen:
+    """Wait for the pod's answer.
+
+    Raises:
+        PodError: The image cannot be pulled, or the pod cannot run.
+        DeadlineError: No answer in time.
+    """
+    wait = Wait(session.settings.deadlines.probe, poll_s=0.4)
+    patience = Patience(wait)
+    while True:
+        pod: Json = session.cluster.pod(name) or {"metadata": {"name": name}}
+        verdict = classify_pod(pod, session.now())
+        if verdict.state == State.DONE:
+            return _seen(session, name, image, wait.seconds)
+        if verdict.state == State.FAILED and patience.over(name, verdict):
+            raise pod_error(session, pod, verdict, "probe pod")
+        if not wait.again():
+            raise DeadlineError(
+                f"probe pod {name} of image {image} did not end within {wait.seconds:.0f} s: "
+                f"{verdict.reason} {verdict.message}",
+                hint=f"kubectl -n {session.settings.namespace} get events; give the node the image beforehand",
+                evidence=tuple(session.cluster.events(name)[-4:]),
+            )
+
+
+def remove(session: Session, name: str) -> None:
+    """Delete the pod, if the cluster can be asked for it."""
+    with suppress(DeployError):
+        session.cluster.delete("pods", name, grace_s=0)
+
+
+def require_reachable(seen: Seen, url: str) -> None:
+    """Refuse a server that a pod cannot reach.
+
+    Raises:
+        ServerUnreachableError: With what the pod saw.
+    """
+    if seen.api != 200:
+        raise ServerUnreachableError(
+            f"ClearML server {url} cannot be reached from a pod: {seen.api}",
+            hint="bind the server to an address of this machine that pods reach (localserver --host …), open the "
+            "firewall, or set agentk8sglue.apiServerUrlReference to the address that pods should use",
+        )
+
+
+def _seen(session: Session, name: str, image: str, seconds: float) -> Seen:
+    lines = session.cluster.log(name, tail=None)
+    answer: dict[str, Any] = next((json.loads(line.removeprefix(MARK)) for line in lines if line.startswith(MARK)), {})
+    return Seen(
+        image=image,
+        python=str(answer.get("python", "?")),
+        api=answer.get("api", "no answer"),
+        web=answer.get("web", "no answer"),
+        files=answer.get("files", "no answer"),
+        seconds=seconds,
+    )

@@ -1,0 +1,189 @@
+"""The command line: `clearml-localserver --data DIR`, and the sub-commands. The only place that prints."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+
+from clearml_localserver.bootstrap import prepare_folder
+from clearml_localserver.errors import FULL_DISK, OperatorError
+from clearml_localserver.settings import Settings
+
+API_OFFSET, WEB_OFFSET, FILES_OFFSET = 8, 80, 81
+"""A port base of 8000 gives ClearML's own ports: API 8008, web 8080, files 8081."""
+
+HELP_NAMES = ["-h", "--help"]
+PRIVATE_UMASK = 0o077
+"""Only its owner may read what the server makes: the database holds the key that signs tokens."""
+
+
+COMMANDS = {
+    "backup": "backup:backup_command",
+    "check": "check:check_command",
+    "endpoints": "endpoints:endpoints_command",
+    "export": "transfer:export_command",
+    "import": "transfer:import_command",
+    "keys": "keys:keys_command",
+    "restore": "backup:restore_command",
+    "retention": "retention:retention_command",
+}
+"""Sub-commands and where they are in the package's `commands`: imported when called, the server's start needs none."""
+
+
+class ServeByDefault(click.Group):
+    """A group that runs `serve` where no sub-command is named, and turns operator errors into one message."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all sub-commands."""
+        return sorted([*super().list_commands(ctx), *COMMANDS])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a sub-command, imported when it is asked for."""
+        if cmd_name not in COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(f"clearml_localserver.commands.{module}"), name)
+        return command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put `serve` before options that name no sub-command; help alone is the group's."""
+        if args and args[0].startswith("-") and args[0] not in HELP_NAMES:
+            args = ["serve", *args]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the sub-command; an operator error is its text and its exit code, never a traceback."""
+        try:
+            return _disk_troubles_told(super().invoke, ctx)
+        except OperatorError as error:
+            if logging.getLogger().isEnabledFor(logging.DEBUG):  # --verbose
+                raise
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(error.exit_code)
+
+
+def _disk_troubles_told(function: Callable[[click.Context], Any], ctx: click.Context) -> Any:
+    """Run a function; a full disk, or a file that cannot be used, wherever that was met, is an operator error."""
+    try:
+        return function(ctx)
+    except OSError as error:
+        if error.errno not in FULL_DISK:
+            if error.filename is None:  # not about a file: a fault of ours
+                raise
+            raise OperatorError(
+                f"{error.filename} cannot be used: {error.strerror}\n"
+                "Hint: check the names, and the owner and permissions of the folders above it"
+            ) from error
+        raise OperatorError(
+            f"the disk is full, or a quota or file size limit is reached: {error.filename or error.strerror}\n"
+            "Hint: free some space and start again"
+        ) from error
+
+
+@click.group(cls=ServeByDefault, context_settings={"help_option_names": HELP_NAMES})
+def main() -> None:
+    """Run a ClearML-compatible server, and maintain its data.
+
+    \b
+    Start a server with its data in ./data (`serve` may be left out):
+        clearml-localserver --data ./data
+    Its options:
+        clearml-localserver serve --help
+    """  # noqa: D301  \b keeps click from folding the lines
+
+
+@main.command("serve", short_help="Run the server (the default command).")
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for everything.")
+@click.option("--host", help="Address to bind (default 127.0.0.1: this machine only).")
+@click.option(
+    "--port-base",
+    envvar="LOCALSERVER_PORT_BASE",
+    type=click.IntRange(1, 65000),
+    help="Move all ports: API at +8, web at +80, files at +81.",
+)
+@click.option("--api-port", type=click.IntRange(0, 65535), help="API port (default 8008; 0: a free one).")
+@click.option("--files-port", type=click.IntRange(0, 65535), help="File server port (default 8081; 0: a free one).")
+@click.option("--web-port", type=click.IntRange(0, 65535), help="Web port (default 8080; 0: a free one).")
+@click.option("--public-host", help="Host name that clients are told to use (default: --host).")
+@click.option("--access-log", metavar="FILE", help="Write a line of JSON for each request ('-': standard output).")
+@click.option("--until-stdin-closes", is_flag=True, help="End when standard input does: with the starting process.")
+@click.option("--verbose", is_flag=True, help="Log each request and debug messages; show tracebacks.")
+def serve_command(
+    data: Path,
+    host: str | None,
+    port_base: int | None,
+    api_port: int | None,
+    files_port: int | None,
+    web_port: int | None,
+    public_host: str | None,
+    access_log: str | None,
+    until_stdin_closes: bool,
+    verbose: bool,
+) -> None:
+    """Run the server: API, file server and web pages in one process, data in one folder.
+
+    Clients use it through the file DIR/clearml.conf that it writes:
+
+        CLEARML_CONFIG_FILE=DIR/clearml.conf python train.py
+
+    Every setting is also an environment variable, e.g. LOCALSERVER_PORT_BASE=9000. SIGTERM ends it cleanly.
+    """
+    # Here, since the sub-commands need none of the services.
+    from clearml_localserver.app import bind, serve
+
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    try:
+        settings = Settings(data.resolve()).with_environ(os.environ)
+    except ValueError as error:
+        raise OperatorError(str(error)) from error
+    if port_base is not None:
+        settings = replace(
+            settings,
+            api_port=port_base + API_OFFSET,
+            web_port=port_base + WEB_OFFSET,
+            files_port=port_base + FILES_OFFSET,
+        )
+    given: dict[str, Any] = {
+        "host": host,
+        "api_port": api_port,
+        "files_port": files_port,
+        "web_port": web_port,
+        "public_host": public_host,
+        "access_log": access_log,
+    }
+    settings = replace(settings, **{name: value for name, value in given.items() if value is not None})
+    os.umask(PRIVATE_UMASK)
+    lock = prepare_folder(settings.data)
+    settings, sockets = bind(settings)
+    _run(serve(settings, sockets, _announce, until_stdin_closes=until_stdin_closes))
+    lock.close()
+
+
+def _run(coroutine: object) -> None:
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(coroutine)  # type: ignore[arg-type]
+
+
+def _announce(settings: Settings) -> None:
+    click.echo(
+        f"localserver ready: api {settings.api_url} web {settings.web_url} files {settings.files_url} "
+        f"conf {settings.data / 'clearml.conf'}"
+    )
+    if not settings.is_loopback:
+        click.echo(
+            f"Listening beyond this machine ({settings.host}): API, files and web pages ask for credentials.", err=True
+        )
+    sys.stdout.flush()

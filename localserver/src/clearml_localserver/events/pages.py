@@ -1,0 +1,145 @@
+"""Pages of events: by iteration for points and samples, by time for console lines.
+
+Every page starts where the one before stopped, by index, so the millionth event costs what the first one did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from clearml_localserver.events.store import COLUMNS, IDS, Data, Series, by_table, ids_of, read_events, render_event
+from clearml_localserver.rules.events import MAX_ITER, NO_ITER
+from clearml_localserver.store import Tx
+
+BEFORE_ALL = NO_ITER - 1
+AFTER_ALL = MAX_ITER + 1
+
+LogPosition = tuple[float, int]
+"""Timestamp and row of a console line: where a page stopped."""
+
+LAST_ROW = 2**62
+
+MAX_OF_MOMENT = 10_000
+"""Lines of one timestamp that complete a page of the console."""
+
+WINDOW = 4
+"""A page is looked for among at most this many times its events, where that can be had."""
+
+
+def last_iteration_of_page(
+    tx: Tx, table: str, series: Sequence[Series], batch: int, after: int, descending: bool
+) -> int | None:
+    """Return the iteration that completes a page of `batch` events beyond `after`; None if nothing is left.
+
+    Sorting all that is left would make every page cost as much as the whole listing. So the search is first narrowed:
+    where m series have k events each, and m * k reaches the batch size, the page ends at the m-th nearest of their
+    k-th iterations at the latest. Which k is good depends on how the series lie to each other; small ones are cheap.
+    """
+    if not series:
+        return None
+    order, beyond, within, nearest = ("DESC", "<", ">=", max) if descending else ("ASC", ">", "<=", min)
+    ids = ids_of(series)
+    of_window = f"FROM {table} WHERE series IN {IDS} AND iter {beyond} ? AND iter {within} ?"
+    bound = BEFORE_ALL if descending else AFTER_ALL
+    each = -(-batch // len(series))
+    while True:
+        found = tx.rows(
+            f"""SELECT at FROM (
+                SELECT (SELECT iter FROM {table} WHERE series = one AND iter {beyond} ?
+                        ORDER BY iter {order} LIMIT 1 OFFSET ?) AS at
+                FROM (SELECT value AS one FROM json_each(?))
+            ) WHERE at IS NOT NULL ORDER BY at {order} LIMIT 1 OFFSET ?""",
+            (after, each - 1, ids, -(-batch // each) - 1),
+        )
+        if found:
+            bound = nearest(bound, found[0][0])
+        enough = WINDOW * batch
+        size = tx.rows(f"SELECT count(*) FROM (SELECT 1 {of_window} LIMIT ?)", (ids, after, bound, enough))[0][0]
+        if size < enough or each >= batch:
+            break
+        each = min(4 * each, batch)
+    rows = tx.rows(
+        f"SELECT iter FROM (SELECT iter {of_window} ORDER BY iter {order} LIMIT ?) ORDER BY iter {order}",
+        (ids, after, bound, batch),
+    )
+    return rows[-1][0] if rows else None
+
+
+def page_by_iteration(
+    tx: Tx, series: Sequence[Series], batch: int, after: int | None, descending: bool
+) -> tuple[list[Data], int | None]:
+    """Return the next events in order of iteration, and the last iteration among them.
+
+    A page holds whole iterations: at least `batch` events while there are as many, and the rest of the last iteration.
+    """
+    start = after if after is not None else AFTER_ALL if descending else BEFORE_ALL
+    lasts = [
+        last
+        for table, own in by_table(series)
+        if (last := last_iteration_of_page(tx, table, own, batch, start, descending)) is not None
+    ]
+    if not lasts:
+        return [], after
+    # Up to the nearest of the tables' last iterations every table is complete.
+    last = max(lasts) if descending else min(lasts)
+    low, high = (last, start - 1) if descending else (start + 1, last)
+    order = "DESC" if descending else "ASC"
+    events = read_events(
+        tx, series, "AND iter BETWEEN ? AND ?", (low, high), f"ORDER BY iter {order}, series, timestamp"
+    )
+    events.sort(key=lambda event: event.get("iter", NO_ITER), reverse=descending)
+    return events, last
+
+
+def page_of_log(
+    tx: Tx,
+    series: Sequence[Series],
+    batch: int,
+    descending: bool,
+    after: LogPosition | None = None,
+    whole_last_moment: bool = False,
+) -> tuple[list[Data], LogPosition | None]:
+    """Return the next console lines in order of time, and the position of the last one.
+
+    Args:
+        tx: Transaction.
+        series: Series of type log, usually one.
+        batch: How many lines.
+        descending: Newest first.
+        after: Where the page before stopped.
+        whole_last_moment: Add the further lines with the last line's timestamp, for clients that go on from there by
+            timestamp alone and would lose them.
+    """
+    order, beyond = ("DESC", "<") if descending else ("ASC", ">")
+    start = after if after is not None else ((float("inf"), LAST_ROW) if descending else (float("-inf"), -1))
+    sql = f"""
+        SELECT id, {COLUMNS["event_log"]} FROM event_log
+        WHERE series = ? AND timestamp {beyond}= ? AND (timestamp, id) {beyond} (?, ?)
+        ORDER BY timestamp {order}, id {order} LIMIT ?"""
+    lines: list[tuple[Any, ...]] = []
+    for item in series:
+        lines += tx.rows(sql, (item.id, start[0], *start, batch))
+    lines.sort(key=_position, reverse=descending)
+    lines = lines[:batch]
+    if lines and whole_last_moment:
+        lines += _rest_of_moment(tx, series, lines, order)
+    names = {item.id: item for item in series}
+    return [render_event(names[row[1]], row[1:]) for row in lines], _position(lines[-1]) if lines else after
+
+
+def _position(row: tuple[Any, ...]) -> LogPosition:
+    return row[3], row[0]
+
+
+def _rest_of_moment(
+    tx: Tx, series: Sequence[Series], lines: list[tuple[Any, ...]], order: str
+) -> list[tuple[Any, ...]]:
+    moment = lines[-1][3]
+    shown = {row[0] for row in lines if row[3] == moment}
+    sql = f"""
+        SELECT id, {COLUMNS["event_log"]} FROM event_log WHERE series = ? AND timestamp = ?
+        ORDER BY id {order} LIMIT {MAX_OF_MOMENT}"""
+    rows = [row for item in series for row in tx.rows(sql, (item.id, moment))]
+    rows.sort(key=_position, reverse=order == "DESC")
+    return [row for row in rows if row[0] not in shown]

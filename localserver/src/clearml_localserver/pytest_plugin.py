@@ -1,0 +1,172 @@
+"""A pytest plugin: `clearml_server`, a live server on free ports for tests of code that uses ClearML.
+
+The server is a process of its own with a data folder of its own; the environment of the test session is set so that
+an unmodified SDK talks to it, and put back at the end. The SDK keeps its first connection for the life of a process,
+hence one server per session; `clearml_server_factory` makes more for code that runs in subprocesses.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+START_DEADLINE_S = 30.0
+STOP_DEADLINE_S = 15.0
+
+OTHER_TASKS = ("CLEARML_PROC_MASTER_ID", "TRAINS_PROC_MASTER_ID", "CLEARML_TASK_ID", "TRAINS_TASK_ID")
+"""By these the SDK takes a process for a part of another one's task, and records nothing of its own. `Task.init` leaves
+two of them behind, an agent all."""
+
+LOGS: dict[Path, None] = {}
+"""The log files of all servers started in this process, in that order."""
+
+
+@dataclass
+class ClearmlServer:
+    """A running server.
+
+    Attributes:
+        data: Its data folder.
+        api_url: Address of the API; likewise `web_url` and `files_url`.
+        process: The server process.
+    """
+
+    data: Path
+    api_url: str
+    web_url: str
+    files_url: str
+    process: subprocess.Popen[str]
+
+    @property
+    def credentials(self) -> tuple[str, str]:
+        """Access key and secret key."""
+        found = json.loads((self.data / "credentials.json").read_text(encoding="utf-8"))
+        return found["access_key"], found["secret_key"]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables by which the SDK, the agent and the command line tools find this server, each with its own task."""
+        access_key, secret_key = self.credentials
+        return {
+            "CLEARML_CONFIG_FILE": str(self.data / "clearml.conf"),
+            "CLEARML_API_HOST": self.api_url,
+            "CLEARML_WEB_HOST": self.web_url,
+            "CLEARML_FILES_HOST": self.files_url,
+            "CLEARML_API_ACCESS_KEY": access_key,
+            "CLEARML_API_SECRET_KEY": secret_key,
+            "CLEARML_CACHE_DIR": str(self.data / "cache"),
+        } | dict.fromkeys(OTHER_TASKS, "")
+
+    def kill(self) -> None:
+        """End the server as a power cut would."""
+        self.process.kill()
+        self.process.wait(STOP_DEADLINE_S)
+
+    def stop(self) -> int:
+        """End the server cleanly and return its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(STOP_DEADLINE_S)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        return self.process.returncode
+
+    def restart(self) -> None:
+        """Start the server again on the same ports and data."""
+        ports = [url.rpartition(":")[2] for url in (self.api_url, self.web_url, self.files_url)]
+        self.process = _start(self.data, *ports).process
+
+
+def _start(
+    data: Path, api_port: str = "0", web_port: str = "0", files_port: str = "0", python: str = sys.executable
+) -> ClearmlServer:
+    # -P: the folder that a test runs in may hold another package of this name.
+    command = [python, "-P", "-m", "clearml_localserver", "--data", str(data), "--until-stdin-closes"]
+    ports = ["--api-port", api_port, "--web-port", web_port, "--files-port", files_port]
+    log_file = data.parent / f"{data.name}.log"
+    LOGS[log_file] = None
+    log = log_file.open("a+", encoding="utf-8")
+    process = subprocess.Popen(
+        command + ports, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
+    )
+    line = _ready_line(process)
+    if not line.startswith("localserver ready:"):
+        process.kill()
+        process.wait()
+        log.seek(0)
+        why = line + log.read() or f"no answer within {START_DEADLINE_S:.0f} s"
+        raise RuntimeError(f"localserver did not start: {why}")
+    words = line.split()
+    urls = {name: words[words.index(name) + 1] for name in ("api", "web", "files")}
+    return ClearmlServer(data, urls["api"], urls["web"], urls["files"], process)
+
+
+def _ready_line(process: subprocess.Popen[str]) -> str:
+    """Return the first line that the process prints, or an empty one when it ends or takes too long."""
+    if process.stdout is None:
+        return ""
+    deadline = time.monotonic() + START_DEADLINE_S
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while time.monotonic() < deadline and process.poll() is None:
+            if selector.select(timeout=0.2):
+                return process.stdout.readline()
+    return ""
+
+
+@contextmanager
+def running_server(data: Path, python: str = sys.executable) -> Iterator[ClearmlServer]:
+    """Run a server on `data` (on free ports) for the length of the block.
+
+    Args:
+        data: Its data folder.
+        python: Interpreter of the environment that it is installed in.
+    """
+    server = _start(data, python=python)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def clearml_server_factory() -> Iterator[Callable[[], ClearmlServer]]:
+    """Make servers that end with the test session; their data goes with them."""
+    root = Path(tempfile.mkdtemp(prefix="clearml-server-"))
+    servers: list[ClearmlServer] = []
+
+    def make() -> ClearmlServer:
+        servers.append(_start(root / str(len(servers))))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.stop()
+    shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def clearml_server(clearml_server_factory: Callable[[], ClearmlServer]) -> Iterator[ClearmlServer]:
+    """Give a live ClearML-compatible server; the SDK in this process and its children talks to it."""
+    server = clearml_server_factory()
+    before = dict(os.environ)
+    os.environ.update(server.environment)
+    yield server
+    for name in server.environment:
+        os.environ.pop(name)
+        if name in before:
+            os.environ[name] = before[name]

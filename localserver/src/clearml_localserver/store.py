@@ -1,0 +1,309 @@
+"""SQLite behind one interface: JSON documents by kind, event tables, one writer, durable answers.
+
+Every request is one transaction on a store thread: reads on a small pool, writes on the single writer, which commits as
+many waiting requests together as it finds (group commit) and answers each only after its commit: an answered write
+survives `kill -9` and, with `synchronous=FULL`, a power cut. It knows nothing of ClearML's rules.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+
+from clearml_localserver.database import Connection, Trouble, connect, open_database, trouble_of
+from clearml_localserver.errors import ApiError, validation_error
+
+log = logging.getLogger(__name__)
+
+KINDS = ("task", "model", "project", "queue", "user", "worker")
+GROUP = 64
+"""Most writes in one commit: bounds how long the first of them waits for the last."""
+
+Document = dict[str, Any]
+Result = TypeVar("Result")
+
+
+QUICK_S = 0.1
+"""Time that a reading request may take beside all others; a longer one is repeated in the slow lane."""
+
+SLOW_S = 60.0
+"""Time that a reading request may take at most."""
+
+SLOW_READERS = 2
+
+TURN_S = 0.02
+"""How long one transaction holds the writer where its work can go on in another one."""
+
+
+class SlowReadError(Exception):
+    """A reading request has taken longer than its lane allows."""
+
+
+class DamagedError(Exception):
+    """A stored document is not what was written."""
+
+
+class Tx:
+    """One transaction. Handed to the functions given to `Store.read` and `Store.write`, never kept by them."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._began = time.monotonic()
+        self.topics: set[str] = set()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether others have waited long enough: what can go on in another transaction should (`Unfinished`)."""
+        return time.monotonic() - self._began > TURN_S
+
+    def get(self, kind: str, id: str) -> Document | None:
+        """Return a document, or None where there is none."""
+        row = self._connection.execute(f"SELECT doc FROM {_table(kind)} WHERE id = ?", (id,)).fetchone()
+        try:
+            return orjson.loads(row[0]) if row else None
+        except orjson.JSONDecodeError as error:
+            raise DamagedError(f"{kind} {id} is not JSON: {error}") from error
+
+    def put(self, kind: str, doc: Document) -> None:
+        """Insert or replace a document by its `id`; a replaced one keeps its place in the order of creation."""
+        self._connection.execute(
+            f"INSERT INTO {_table(kind)} (id, doc) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET doc = excluded.doc",
+            (doc["id"], orjson.dumps(doc).decode()),
+        )
+
+    def delete(self, kind: str, id: str) -> None:
+        """Delete a document; none is fine."""
+        self._connection.execute(f"DELETE FROM {_table(kind)} WHERE id = ?", (id,))
+
+    def rows(self, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run a SELECT."""
+        return self._connection.execute(sql, args).fetchall()
+
+    def each(self, sql: str, args: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """Run a SELECT and read its rows as they are taken."""
+        yield from self._connection.execute(sql, args)
+
+    def docs(self, sql: str, args: Sequence[Any] = ()) -> list[Document]:
+        """Run a SELECT whose first column is a document."""
+        return list(self.each_doc(sql, args))
+
+    def each_doc(self, sql: str, args: Sequence[Any] = ()) -> Iterator[Document]:
+        """Run a SELECT whose first column is a document, and read them as they are taken."""
+        try:
+            for row in self._connection.execute(sql, args):
+                yield orjson.loads(row[0])
+        except orjson.JSONDecodeError as error:
+            raise DamagedError(f"a document is not JSON: {error}") from error
+
+    def execute(self, sql: str, args: Sequence[Any] = ()) -> int:
+        """Run an INSERT, UPDATE or DELETE; return how many rows it touched."""
+        return self._connection.execute(sql, args).rowcount
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Run a statement once per row."""
+        self._connection.executemany(sql, rows)
+
+    def notify(self, topic: str) -> None:
+        """Wake what waits for `topic`, after this transaction has been committed."""
+        self.topics.add(topic)
+
+
+@dataclass
+class _Write:
+    function: Callable[[Tx], Any]
+    done: Callable[[Any, BaseException | None], None]
+    result: Any = None
+    error: BaseException | None = None
+    topics: set[str] = field(default_factory=set)
+
+
+class Store:
+    """The database of one server.
+
+    Args:
+        path: Database file; its folder exists.
+        readers: Connections for reading. Two serve a two-core machine; SQLite gives the GIL back while it works.
+
+    Raises:
+        StartError: The database cannot be used.
+    """
+
+    def __init__(self, path: Path, readers: int = 2) -> None:
+        self.path = path
+        self._local = threading.local()
+        self._writes: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._on_commit: Callable[[set[str]], None] = lambda topics: None
+        self._told: set[str] = set()
+        open_database(path)
+        self._writing = connect(path)
+        self._writer = threading.Thread(target=self._write_loop, name="store-writer", daemon=True)
+        self._writer.start()
+        self._readers = ThreadPoolExecutor(readers, thread_name_prefix="store-reader")
+        self._slow_readers = ThreadPoolExecutor(SLOW_READERS, thread_name_prefix="store-slow-reader")
+
+    def on_commit(self, listener: Callable[[set[str]], None]) -> None:
+        """Set who hears (on the writer's thread) which topics a commit has touched."""
+        self._on_commit = listener
+
+    async def read(self, function: Callable[[Tx], Result]) -> Result:
+        """Run `function` in a read transaction off the event loop.
+
+        One that takes long is begun again among its like: short requests never wait for it.
+
+        Raises:
+            ApiError: 400/12, it takes longer than any may.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._readers, self._read, function, QUICK_S)
+        except SlowReadError:
+            pass
+        try:
+            return await loop.run_in_executor(self._slow_readers, self._read, function, SLOW_S)
+        except SlowReadError as error:
+            raise validation_error(
+                f"the query takes longer than {SLOW_S:g} s: ask for a page (page, page_size) or filter by more"
+            ) from error
+
+    async def write(self, function: Callable[[Tx], Result]) -> Result:
+        """Run `function` in a write transaction; return after it is on disk. An exception rolls it back alone."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = loop.create_future()
+
+        def settle(result: Result, error: BaseException | None) -> None:
+            if future.done():  # the caller was cancelled; what it wrote stays written
+                return
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+
+        def done(result: Result, error: BaseException | None) -> None:
+            loop.call_soon_threadsafe(settle, result, error)
+
+        self._writes.put(_Write(function, done))
+        return await future
+
+    def close(self) -> None:
+        """Finish the waiting writes, fold the log into the database and stop the threads."""
+        self._writes.put(None)
+        self._writer.join(timeout=30)
+        for readers in (self._readers, self._slow_readers):
+            readers.shutdown(wait=True, cancel_futures=True)
+
+    def _read(self, function: Callable[[Tx], Result], limit_s: float) -> Result:
+        connection = self._reader()
+        connection.limit(limit_s)
+        try:
+            connection.execute("BEGIN")
+            return function(Tx(connection))
+        except (sqlite3.DatabaseError, DamagedError) as error:
+            if connection.overdue or (connection.search.refusal and limit_s < SLOW_S):
+                raise SlowReadError from error
+            raise connection.search.refusal or self._refusal(error) or error from error
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+    def _reader(self) -> Connection:
+        connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            try:
+                connection = connect(self.path)
+                connection.execute("PRAGMA query_only = ON")
+            except sqlite3.DatabaseError as error:
+                raise self._refusal(error) or error from error
+            self._local.connection = connection
+        return connection
+
+    def _refusal(self, error: sqlite3.Error | DamagedError) -> ApiError | None:
+        """Return the answer to an error of the database as a whole, which the log names once."""
+        if isinstance(error, DamagedError):
+            hint = f"Stop the server; clearml-localserver check {self.path.parent} reports what is damaged"
+            trouble: Trouble | None = Trouble(f"Database {self.path} is damaged ({error})", hint)
+        else:
+            trouble = trouble_of(self.path, error)
+        if trouble is None:
+            return None
+        if trouble.text not in self._told:
+            self._told.add(trouble.text)
+            log.error("%s", trouble)
+        # Not 507 or 503: above 500 the SDK repeats a call for ever, and the user never learns the cause.
+        return ApiError(500, 0, str(trouble))
+
+    def _write_loop(self) -> None:
+        connection = self._writing
+        stop = False
+        while not stop:
+            first = self._writes.get()
+            group = [first]
+            while len(group) < GROUP and group[-1] is not None:
+                try:
+                    group.append(self._writes.get_nowait())
+                except queue.Empty:
+                    break
+            stop = group[-1] is None
+            self._commit(connection, [write for write in group if write is not None])
+        try:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:  # nothing is lost: the next start reads the log
+            log.warning("the log of database %s was not folded into it: %s", self.path, error)
+        connection.close()
+
+    def _commit(self, connection: Connection, group: list[_Write]) -> None:
+        if not group:
+            return
+        try:
+            if connection.in_transaction:  # on a failing disk the last rollback failed, too
+                connection.execute("ROLLBACK")
+            connection.execute("BEGIN IMMEDIATE")
+            for write in group:
+                self._run(connection, write)
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:  # the commit itself failed (disk full, I/O): nobody's write has happened
+            # The writer must live on, whatever the disk does: without it every write would wait for ever.
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            refusal = self._refusal(error) or ApiError(500, 0, f"Database {self.path}: {error}")
+            for write in group:
+                write.result, write.error, write.topics = None, write.error or refusal, set()
+        touched = set().union(*(write.topics for write in group))
+        for write in group:
+            write.done(write.result, write.error)
+        if touched:
+            self._on_commit(touched)
+
+    def _run(self, connection: Connection, write: _Write) -> None:
+        tx = Tx(connection)
+        connection.search.restart()
+        connection.execute("SAVEPOINT request")
+        try:
+            write.result = write.function(tx)
+            write.topics = tx.topics
+        except (sqlite3.DatabaseError, DamagedError) as error:
+            if not connection.in_transaction:  # SQLite gave up the whole transaction (disk full)
+                raise
+            connection.execute("ROLLBACK TO request")
+            write.error = connection.search.refusal or self._refusal(error) or error
+        except BaseException as error:
+            connection.execute("ROLLBACK TO request")
+            write.error = error
+        connection.execute("RELEASE request")
+
+
+def _table(kind: str) -> str:
+    if kind not in KINDS:
+        raise KeyError(kind)
+    return kind

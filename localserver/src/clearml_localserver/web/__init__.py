@@ -1,0 +1,141 @@
+"""The web pages: server-rendered views over the in-process API.
+
+They call endpoints as any client does and never touch the store. `gate` decides which requests come in, `site` is what
+pages share, `views` are the pages; `text`, `ansi`, `dag` and `runs` are pure. There is no build step: templates,
+one style sheet and a few scripts, plus plotly.js as the plotly wheel carries it.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from clearml_localserver.auth import Identity
+from clearml_localserver.origins import is_foreign, is_opened
+from clearml_localserver.web.request_guard import Gate
+from clearml_localserver.web.site import Site, View
+from clearml_localserver.web.views import (
+    actions,
+    datasets,
+    home,
+    launch,
+    links,
+    metrics,
+    pipelines,
+    projects,
+    queues,
+    session,
+    tasks,
+)
+from clearml_localserver.wire import Api
+
+PAGES: dict[str, View] = {
+    "/search": home.search,
+    "/projects": projects.projects,
+    "/projects/{project}": projects.project,
+    "/projects/{project}/models": projects.project_models,
+    "/models/{model}": projects.model,
+    "/pipelines": pipelines.pipelines,
+    "/pipelines/{project}": pipelines.pipeline,
+    "/datasets": datasets.datasets,
+    "/datasets/{project}": datasets.dataset,
+    "/queues": queues.queues,
+    "/workers": queues.workers,
+    "/tasks/{task}": tasks.first_tab,
+    "/tasks/{task}/overview": tasks.overview,
+    "/tasks/{task}/parameters": tasks.parameters,
+    "/tasks/{task}/artifacts": tasks.artifacts,
+    "/tasks/{task}/pipeline": tasks.pipeline,
+    "/tasks/{task}/dataset": tasks.dataset,
+    "/tasks/{task}/console": metrics.console,
+    "/tasks/{task}/console/lines": metrics.console_lines,
+    "/tasks/{task}/console/text": metrics.console_text,
+    "/tasks/{task}/scalars": metrics.scalars,
+    "/tasks/{task}/scalars/data": metrics.scalars_data,
+    "/tasks/{task}/plots": metrics.plots,
+    "/tasks/{task}/samples": metrics.samples,
+    "/tasks/{task}/run": launch.form,
+    "/tasks/{task}/{action}": actions.confirm,
+    # What the genuine ClearML calls these pages, and the SDK prints.
+    "/projects/{project}/experiments": links.project_link,
+    "/projects/{project}/tasks": links.project_link,
+    "/projects/{project}/overview": links.project_link,
+    "/projects/{project}/experiments/{task}": links.task_link,
+    "/projects/{project}/experiments/{task}/{rest:path}": links.task_link,
+    "/projects/{project}/tasks/{task}": links.task_link,
+    "/projects/{project}/tasks/{task}/{rest:path}": links.task_link,
+    "/projects/{project}/models/{model}": links.model_link,
+    "/projects/{project}/models/{model}/{rest:path}": links.model_link,
+    "/pipelines/{project}/experiments/{task}": links.task_link,
+    "/pipelines/{project}/experiments/{task}/{rest:path}": links.task_link,
+    "/pipelines/{project}/tasks/{task}": links.task_link,
+    "/pipelines/{project}/tasks/{task}/{rest:path}": links.task_link,
+    "/datasets/simple/{project}/experiments/{task}": links.task_link,
+    "/datasets/simple/{project}/experiments/{task}/{rest:path}": links.task_link,
+    "/datasets/simple/{project}/tasks/{task}": links.task_link,
+}
+
+OPEN_PAGES: dict[str, View] = {"/": session.front, "/login": session.form, "/static/{name}": session.static}
+OPEN_CHANGES: dict[str, View] = {"/login": session.login, "/logout": session.logout}
+"""What needs no session, or makes and ends one."""
+
+CHANGES: dict[str, View] = {
+    "/queues": queues.create_queue,
+    "/queues/{queue}/entries/{task}/{move}": queues.move_entry,
+    "/tasks/{task}/run": launch.launch,
+    "/tasks/{task}/{action}": actions.act,
+}
+
+
+def create_web_app(api: Api, own: Identity, files: ASGIApp) -> Starlette:
+    """Return the web application.
+
+    Args:
+        api: The API that the pages call.
+        own: For whom the pages act on a loopback address, where they ask for no log-in.
+        files: The file server without its own access check; the pages let it be read by those who may see them.
+    """
+    site = Site(api, own)
+    site.templates.globals["actions_of"] = actions.actions_of
+    routes: list[BaseRoute] = [
+        *(Route(path, site.open_view(view), methods=["GET"]) for path, view in OPEN_PAGES.items()),
+        *(Route(path, site.open_view(view), methods=["POST"]) for path, view in OPEN_CHANGES.items()),
+        *(Route(path, site.view(view), methods=["POST"]) for path, view in CHANGES.items()),
+        *(Route(path, site.view(view), methods=["GET"]) for path, view in PAGES.items()),
+        Mount("/files", app=_ForReaders(site, files)),
+    ]
+
+    async def missing(request: Request, problem: Exception) -> Response:
+        code = getattr(problem, "status_code", 404)
+        return await site.answer(request, partial(session.missing, code=code, text=str(problem)))
+
+    errors = {404: missing, 405: missing}
+    return Starlette(routes=routes, middleware=[Middleware(Gate, settings=site.settings)], exception_handlers=errors)
+
+
+class _ForReaders:
+    """Lets signed-in people read files, and nobody write them.
+
+    On a loopback address everybody is signed in: what a page of another origin asks for in the background is refused.
+    """
+
+    def __init__(self, site: Site, files: ASGIApp) -> None:
+        self.site = site
+        self.files = files
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app: ASGIApp = self.files
+        if scope["method"] not in ("GET", "HEAD"):
+            app = PlainTextResponse("Files are only read here.\n", status_code=405)
+        elif is_foreign(headers := Headers(scope=scope)) and not is_opened(headers):
+            app = PlainTextResponse("Only pages of this server may use its files.\n", status_code=403)
+        elif self.site.identity(Request(scope)) is None:
+            app = PlainTextResponse("Log in first.\n", status_code=401)
+        await app(scope, receive, send)

@@ -1,0 +1,172 @@
+"""What the pages read of the API's replies, by endpoint: all that they show passes one of these shapes.
+
+`Visit.call` refuses an endpoint that is not listed here, so a new view cannot forget it.
+"""
+
+from __future__ import annotations
+
+from clearml_localserver.web.shapes import (
+    Shape,
+    as_it_is,
+    flag,
+    line,
+    lines,
+    list_of,
+    map_of,
+    number,
+    passage,
+    record,
+    reference,
+    scalar,
+    text,
+    texts,
+    values,
+)
+
+ALL = 2**63
+"""For lists whose length is told, or that the API bounds."""
+
+PARAMETER = record(value=text, type=line, description=passage)
+ARTIFACT = record(
+    key=line,
+    type=line,
+    mode=line,
+    uri=text,
+    hash=line,
+    content_size=number,
+    timestamp=as_it_is,
+    type_data=record(preview=passage, content_type=line),
+    display_data=list_of(lines),
+)
+USED_MODEL = record(name=line, model=reference)
+TASK = record(
+    id=text,
+    name=line,
+    type=line,
+    status=line,
+    status_reason=passage,
+    status_message=passage,
+    status_changed=as_it_is,
+    comment=passage,
+    tags=lines,
+    system_tags=texts,
+    created=as_it_is,
+    started=as_it_is,
+    completed=as_it_is,
+    last_update=as_it_is,
+    last_iteration=number,
+    last_worker=line,
+    project=reference,
+    parent=reference,
+    user=reference,
+    runtime=map_of(scalar),
+    hyperparams=map_of(map_of(PARAMETER), 20),
+    configuration=map_of(PARAMETER, 200),
+    script=record(
+        repository=line,
+        branch=line,
+        version_num=line,
+        binary=line,
+        entry_point=line,
+        working_dir=line,
+        diff=text,
+        requirements=map_of(text, 20),
+    ),
+    container=record(image=line, arguments=passage, setup_shell_script=text),
+    output=record(destination=line),
+    execution=record(queue=reference, artifacts=list_of(ARTIFACT)),
+    models=record(input=list_of(USED_MODEL), output=list_of(USED_MODEL)),
+)
+PROJECT = record(
+    id=text,
+    name=line,
+    description=passage,
+    tags=lines,
+    system_tags=texts,
+    last_update=as_it_is,
+    stats=record(active=record(status_count=map_of(number))),
+)
+MODEL = record(
+    id=text,
+    name=line,
+    uri=text,
+    framework=line,
+    comment=passage,
+    ready=flag,
+    created=as_it_is,
+    tags=lines,
+    system_tags=texts,
+    project=reference,
+    task=reference,
+    labels=map_of(line),
+    metadata=values(record(key=line, type=line, value=passage)),
+    design=map_of(text, 20),
+)
+QUEUE = record(
+    id=text,
+    name=line,
+    system_tags=texts,
+    entries=list_of(record(task=reference, added=as_it_is), ALL),
+    workers=list_of(record(name=line)),
+)
+WORKER = record(
+    id=text,
+    ip=line,
+    task=reference,
+    queues=list_of(record(id=text, name=line, num_tasks=number)),
+    register_time=as_it_is,
+    last_activity_time=as_it_is,
+)
+MACHINE = record(
+    worker=text,
+    metrics=list_of(record(metric=line, stats=list_of(record(values=list_of(number))))),
+)
+EVENT = record(timestamp=number, level=line, msg=text, metric=line, variant=line, iter=number, url=text, plot_str=text)
+SINGLE = record(metric=line, variant=line, value=scalar)
+
+CHANGED = record(id=text)
+"""Of a change only the id of what was made is read."""
+
+REPLIES: dict[str, Shape] = {
+    "tasks.get_all_ex": record(tasks=list_of(TASK)),
+    "tasks.get_types": record(types=texts),
+    "tasks.get_configurations": record(configurations=list_of(record(configuration=list_of(PARAMETER)))),
+    "projects.get_all_ex": record(projects=list_of(PROJECT)),
+    "projects.get_by_id": record(project=PROJECT),
+    "models.get_all_ex": record(models=list_of(MODEL)),
+    "models.get_by_id": record(model=MODEL),
+    "queues.get_all": record(queues=list_of(QUEUE)),
+    "queues.get_all_ex": record(queues=list_of(QUEUE)),
+    "workers.get_all": record(workers=list_of(WORKER)),
+    "workers.get_stats": record(workers=list_of(MACHINE)),
+    "events.get_task_log": record(events=list_of(EVENT, ALL), total=number),
+    "events.get_task_metrics": record(metrics=list_of(record(metrics=texts))),
+    "events.get_task_plots": record(plots=list_of(EVENT)),
+    "events.get_task_single_value_metrics": record(tasks=list_of(record(values=list_of(SINGLE)))),
+    "events.debug_images": record(
+        metrics=list_of(record(iterations=list_of(record(iter=number, events=list_of(EVENT)))))
+    ),
+    "events.scalar_metrics_iter_histogram": map_of(map_of(record(x=list_of(scalar, ALL), y=list_of(number, ALL)))),
+    **dict.fromkeys(
+        (
+            "auth.logout",
+            "tasks.archive",
+            "tasks.clone",
+            "tasks.delete",
+            "tasks.dequeue",
+            "tasks.edit_hyper_params",
+            "tasks.enqueue",
+            "tasks.reset",
+            "tasks.stop",
+            "tasks.stopped",
+            "tasks.unarchive_many",
+            "queues.create",
+            "queues.move_task_backward",
+            "queues.move_task_forward",
+            "queues.move_task_to_back",
+            "queues.move_task_to_front",
+            "queues.remove_task",
+        ),
+        CHANGED,
+    ),
+}

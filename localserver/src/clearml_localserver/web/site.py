@@ -1,0 +1,330 @@
+"""What all pages share: threads, templates, calls to the API, who is signed in, error pages, live parts.
+
+A view is a plain function that runs on a thread of its own, never on the event loop: whatever it reads, computes and
+renders grows with what users store, and agents and SDKs must go on being answered meanwhile. `Site` moves every view
+there, and `Visit.call` moves the view's calls back to the loop, so no view has to think of it (on the loop, a call
+is refused).
+
+A page that changes by itself is asked for again with `?_part=name,…`; the answer is then JSON with just those blocks of
+its template (`static/app.js` puts them in place). So a page and its live parts are one view and one template.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode
+
+import orjson
+from anyio import CapacityLimiter, from_thread, to_thread
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+
+from clearml_localserver.auth import Identity
+from clearml_localserver.errors import ApiError, unauthorized
+from clearml_localserver.rules import roles
+from clearml_localserver.times import utcnow
+from clearml_localserver.web import text
+from clearml_localserver.web.replies import REPLIES
+from clearml_localserver.wire import MAX_STRANGER_BYTES, Api
+
+log = logging.getLogger(__name__)
+
+HERE = Path(__file__).parent
+STATIC = HERE / "static"
+SESSION_COOKIE = "localserver_session"
+"""Not the API's own cookie: the API takes that one from a plain link too, which a foreign page can make one follow."""
+
+MACROS = {"m": "macros.html", "d": "drawing.html"}
+"""Given to every template, not imported by them: a live part is rendered without its page's top level."""
+
+TASK_LAYOUT = "task.html"
+"""What all `task_*.html` extend."""
+
+Json = dict[str, Any]
+View = Callable[["Visit"], Response]
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+MAX_PAGE = 10**6
+WHOLE = re.compile(r"[0-9]{1,18}")
+MAX_FORM_FIELDS = 20_000
+PAGES_AT_ONCE = 4
+"""Threads for views. They take turns at the interpreter, so more would only take more memory."""
+
+
+def plotly_script() -> Path | None:
+    """Return plotly.js as the plotly wheel carries it (found without importing plotly, which is slow)."""
+    spec = find_spec("plotly")
+    path = Path(spec.origin).parent / "package_data" / "plotly.min.js" if spec and spec.origin else None
+    return path if path and path.exists() else None
+
+
+class Site:
+    """The pages' common ground."""
+
+    def __init__(self, api: Api, own: Identity) -> None:
+        self.api = api
+        self.own = own
+        self.settings = api.context.settings
+        self.files = {path.name: path for path in sorted(STATIC.iterdir()) if path.is_file()}
+        script = plotly_script()
+        if script is not None:
+            self.files["plotly.min.js"] = script
+        self._versions: dict[str, str] = {}
+        self._threads = CapacityLimiter(PAGES_AT_ONCE)
+        self.templates = Environment(
+            loader=FileSystemLoader(HERE / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self.templates.filters.update(
+            duration=text.duration,
+            size=text.size,
+            number=text.number,
+            status=text.status,
+            pretty=text.pretty,
+            moment=text.moment,
+            absolute=text.absolute,
+            json_script=json_script,
+            q=lambda value: quote(str(value), safe="", errors="replace"),
+        )
+        self.templates.globals.update(static=self.static, statuses=text.STATUSES, ago=text.ago, run_time=text.run_time)
+
+    def static(self, name: str) -> str:
+        """Return the address of a static file; it changes with the content, so that browsers may keep it for ever."""
+        if name not in self._versions:
+            path = self.files[name]
+            mark = path.read_bytes() if path.parent == STATIC else f"{path.stat().st_size} {path.stat().st_mtime_ns}"
+            digest = hashlib.sha256(mark if isinstance(mark, bytes) else mark.encode()).hexdigest()
+            self._versions[name] = digest[:12]
+        return f"/static/{name}?v={self._versions[name]}"
+
+    def identity(self, request: Request) -> Identity | None:
+        """Return for whom a request acts; None where log-in is needed first."""
+        found = self.own
+        if not self.settings.is_loopback:
+            try:
+                found = self.api.context.auth.identity_of(request.cookies.get(SESSION_COOKIE, ""))
+            except ApiError:
+                return None
+        request.state.user = found.user
+        return found
+
+    def view(self, function: View) -> Endpoint:
+        """Return a view as an ASGI endpoint: on a thread, for signed-in people, with API errors shown as pages."""
+
+        def signed_in(visit: Visit) -> Response:
+            if visit.identity is None:
+                return RedirectResponse(f"/login?{urlencode({'next': visit.here})}", status_code=303)
+            return function(visit)
+
+        return self.open_view(signed_in)
+
+    def open_view(self, function: View) -> Endpoint:
+        """Return the same for a view that needs no session."""
+
+        async def endpoint(request: Request) -> Response:
+            return await self.answer(request, function)
+
+        return endpoint
+
+    async def answer(self, request: Request, function: View) -> Response:
+        """Run a view on a thread and return its answer."""
+        identity, body = self.identity(request), b""
+        if request.method == "POST":  # the gate asks for a length, and bounds it
+            if identity is None and int(request.headers["Content-Length"]) > MAX_STRANGER_BYTES:
+                return PlainTextResponse(
+                    f"Log in first: without a log-in, a form may have at most {MAX_STRANGER_BYTES} bytes.\n", 413
+                )
+            try:
+                body = await request.body()
+            except ClientDisconnect:
+                return Response(status_code=499)
+        return await to_thread.run_sync(self._answer, request, identity, body, function, limiter=self._threads)
+
+    def _answer(self, request: Request, identity: Identity | None, body: bytes, function: View) -> Response:
+        visit = Visit(self, request, body, identity)
+        try:
+            return function(visit)
+        except ApiError as error:
+            return visit.error(error)
+        except Exception:  # the last guard: a person gets a page, the log the cause
+            log.exception("page %s failed", request.url.path)
+            return visit.error(ApiError(500, 100, "The page could not be made; see the server's log."))
+
+
+class Visit:
+    """One request to a page, on behalf of a signed-in person; of nobody where a page needs no session."""
+
+    def __init__(self, site: Site, request: Request, body: bytes, identity: Identity | None) -> None:
+        self.site = site
+        self.request = request
+        self.body = body
+        self.identity = identity
+        self.now = utcnow()
+
+    @property
+    def may_change(self) -> bool:
+        """Whether the signed-in person may do more than read: pages offer nothing else to those who may not."""
+        return self.identity is not None and roles.reaches(self.identity.role, roles.USER)
+
+    @property
+    def here(self) -> str:
+        """The address that was asked for."""
+        return self.request.url.path + (f"?{self.request.url.query}" if self.request.url.query else "")
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The address's query, last value per name."""
+        return dict(self.request.query_params)
+
+    def whole(self, name: str, default: int, most: int, *, least: int = 0) -> int:
+        """Return a whole number of the address's query, limited to between `least` and `most`; else `default`."""
+        given = self.request.query_params.get(name, "")
+        return min(most, max(least, int(given))) if WHOLE.fullmatch(given) else default
+
+    def argument(self, name: str) -> str:
+        """Return a part of the path, e.g. the task id."""
+        return str(self.request.path_params[name])
+
+    def call(self, name: str, data: Json) -> Json:
+        """Call the API for the signed-in person and return what the pages read of its reply; the thread waits.
+
+        Raises:
+            ApiError: As the endpoint does; 401 without a session.
+        """
+        if self.identity is None:
+            raise unauthorized(20, "log in first")
+        shape = REPLIES[name]
+        reply: Json = shape(from_thread.run(self.site.api.call, name, data, self.identity))
+        return reply
+
+    def form(self) -> dict[str, str]:
+        """Return the sent form.
+
+        Raises:
+            ApiError: It has too many fields.
+        """
+        text = self.body.decode(errors="replace")
+        try:
+            return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FORM_FIELDS))
+        except ValueError as error:
+            raise ApiError(413, 0, f"A form has at most {MAX_FORM_FIELDS} fields; nothing was changed") from error
+
+    def wants_part(self) -> bool:
+        """Return whether only live parts of the page are asked for."""
+        return "_part" in self.request.query_params
+
+    def render(self, template: str, *, code: int = 200, live: bool = False, **values: Any) -> Response:
+        """Return a page, or its parts that were asked for.
+
+        Args:
+            template: File below `templates/`.
+            code: HTTP status.
+            live: Whether the page will change by itself from here on.
+            values: What the template shows.
+        """
+        page = self.site.templates.get_template(template)
+        context = {
+            "visit": self,
+            "now": self.now,
+            "path": self.request.url.path,
+            "live": live,
+            "section": None,
+            "signed_in": not self.site.settings.is_loopback,
+            "notice": NOTICES.get(self.request.query_params.get("notice", "")),
+            **values,
+        }
+        for name, file in MACROS.items():
+            context[name] = self.site.templates.get_template(file).make_module(context)
+        headers = {"Cache-Control": "no-store"}
+        parts = self.request.query_params.get("_part")
+        if parts is None:
+            return HTMLResponse(text.visible(page.render(context)), status_code=code, headers=headers)
+        # A template knows its own blocks only, not those that it inherits.
+        sources = [page, self.site.templates.get_template(TASK_LAYOUT)] if template.startswith("task_") else [page]
+        blocks = {
+            name: text.visible("".join(source.blocks[name](source.new_context(context))))
+            for source in reversed(sources)
+            for name in parts.split(",")
+            if name in source.blocks
+        }
+        return JSONResponse({"parts": blocks, "live": live}, status_code=code, headers=headers)
+
+    def json(self, value: Any) -> Response:
+        """Return data for a page's script."""
+        try:
+            body = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+        except TypeError:  # half a surrogate pair, which only the escaped form can hold
+            body = json.dumps(value).encode()
+        return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})
+
+    def redirect(self, path: str, notice: str = "") -> Response:
+        """Return to a page after a change, with a line that says what was done."""
+        joint = "&" if "?" in path else "?"
+        return RedirectResponse(path + (f"{joint}notice={notice}" if notice else ""), status_code=303)
+
+    def error(self, error: ApiError) -> Response:
+        """Return the page that tells what went wrong."""
+        missing = error.code == 404 or (error.code == 400 and error.subcode in UNKNOWN_OBJECT)
+        code = 404 if missing else max(400, error.code)
+        return self.render("error.html", code=code, error=error, missing=missing)
+
+    def address(self, **changes: Any) -> str:
+        """Return this page's address with some query values changed (None takes one away)."""
+        kept = {name: value for name, value in self.query.items() if name not in ("_part", "notice")}
+        merged = {name: str(value) for name, value in (kept | changes).items() if value is not None and value != ""}
+        return f"{self.request.url.path}?{urlencode(merged)}" if merged else self.request.url.path
+
+    def file_link(self, uri: str | None) -> str | None:
+        """Return where the browser finds a stored file: our own files through this page's own address."""
+        if not uri:
+            return None
+        address = text.address(uri)
+        if address is None:
+            return None
+        settings = self.site.settings
+        own_names = {settings.advertised_host, settings.host, "localhost", "127.0.0.1", "::1"}
+        if address.port == settings.files_port and address.hostname in own_names:
+            return "/files" + address.path + (f"?{address.query}" if address.query else "")
+        return address.geturl()
+
+
+UNKNOWN_OBJECT = frozenset({101, 201, 401, 701, 301})
+"""Subcodes for an id that nothing has: task, model, project, queue, user."""
+
+NOTICES = {
+    "abort": "Abort requested. A worker stops the task within a few seconds.",
+    "aborted": "Aborted.",
+    "enqueue": "Enqueued.",
+    "dequeue": "Taken out of the queue.",
+    "reset": "Reset to a draft.",
+    "clone": "Cloned. This is the copy.",
+    "run": "New run enqueued. This is it.",
+    "archive": "Archived.",
+    "unarchive": "Taken out of the archive.",
+    "moved": "Queue order changed.",
+    "removed": "Taken out of the queue.",
+    "created": "Created.",
+    "publish": "Published.",
+    "delete": "Deleted.",
+}
+"""What a page says after a change, by the address's `notice`: fixed texts only, so that no link can put words here."""
+
+
+def json_script(value: Any) -> Markup:
+    """Return JSON that may stand inside `<script type="application/json">`: nothing in it can end the element."""
+    body = value if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
+    for character, code in (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026")):
+        body = body.replace(character, code)
+    return Markup(body)  # noqa: S704  the three characters that HTML knows are gone

@@ -1,0 +1,160 @@
+"""What people do to a task: one table, one confirmation page, one POST.
+
+An action's button is a link to its confirmation page; `static/app.js` shows the same form as a dialog. Nothing changes
+on GET.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.responses import Response
+
+from clearml_localserver.errors import ApiError
+from clearml_localserver.web import runs
+from clearml_localserver.web.site import Json, Visit
+from clearml_localserver.web.views.lists import find_queues, find_tasks
+from clearml_localserver.web.views.tasks import load
+
+ENDED = frozenset({"stopped", "failed", "completed", "closed"})
+REASON = "web page"
+
+
+def stopping(task: Json) -> bool:
+    """Return whether a task was told to stop and its worker has not done so yet."""
+    return task["status"] == "in_progress" and task.get("status_message") == "stopping"
+
+
+def archived(task: Json) -> bool:
+    """Return whether a task is in the archive."""
+    return "archived" in (task.get("system_tags") or [])
+
+
+@dataclass(frozen=True)
+class Action:
+    """Something that can be done to a task."""
+
+    title: str
+    question: str
+    possible: Callable[[Json], bool]
+    danger: bool = False
+    main: bool = False
+    """Whether it has a button of its own instead of a place in the menu."""
+
+
+ACTIONS = {
+    "abort": Action(
+        "Abort",
+        "The worker ends the task's process within a few seconds.",
+        lambda task: task["status"] in ("queued", "in_progress") and not stopping(task),
+        danger=True,
+        main=True,
+    ),
+    "force-abort": Action(
+        "Mark aborted",
+        "The task was told to stop, but its worker has not answered. Mark it as aborted without waiting any longer? "
+        "A process that still runs somewhere is not ended by this.",
+        stopping,
+        danger=True,
+        main=True,
+    ),
+    "enqueue": Action(
+        "Enqueue",
+        "A worker of the chosen queue will run it.",
+        lambda task: task["status"] in ("created", "stopped", "failed"),
+        main=True,
+    ),
+    "dequeue": Action("Dequeue", "It becomes again what it was before.", lambda task: task["status"] == "queued"),
+    "reset": Action(
+        "Reset",
+        "It becomes a draft again: console, scalars, plots, output models and artifacts of this run are deleted.",
+        lambda task: task["status"] in ENDED,
+        danger=True,
+    ),
+    "clone": Action("Clone", "A draft with the same code and parameters is made.", lambda task: True),
+    "archive": Action(
+        "Archive",
+        "It disappears from the lists; nothing is deleted.",
+        lambda task: not archived(task) and task["status"] not in ("queued", "in_progress"),
+    ),
+    "unarchive": Action("Unarchive", "It appears in the lists again.", archived),
+}
+
+
+def actions_of(task: Json) -> dict[str, Action]:
+    """Return what can be done to a task now."""
+    return {name: action for name, action in ACTIONS.items() if action.possible(task)}
+
+
+def confirm(visit: Visit) -> Response:
+    """Ask before an action."""
+    name, action, task = _wanted(visit)
+    queues = find_queues(visit) if name == "enqueue" else []
+    return visit.render(
+        "confirm.html", task=task, name=name, action=action, queues=queues, default_queue=queue_of(task, queues)
+    )
+
+
+def act(visit: Visit) -> Response:
+    """Do an action."""
+    name, action, task = _wanted(visit)
+    if not action.possible(task):
+        raise ApiError(409, 0, f"{action.title}: not possible for a task with status {task['status']}")
+    id_, form = task["id"], visit.form()
+    where = f"/tasks/{id_}"
+    if name == "abort":
+        return _abort(visit, task, form)
+    if name == "force-abort":
+        data = {"task": id_, "force": True, "status_reason": REASON, "status_message": "aborted without its worker"}
+        visit.call("tasks.stopped", data)
+        return visit.redirect(where, "aborted")
+    if name == "enqueue":
+        visit.call("tasks.enqueue", {"task": id_, "queue": str(form.get("queue") or ""), "status_reason": REASON})
+    elif name == "dequeue":
+        visit.call("tasks.dequeue", {"task": id_, "status_reason": REASON})
+    elif name == "reset":
+        visit.call("tasks.reset", {"task": id_, "force": False})
+    elif name == "clone":
+        new_name = str(form.get("name") or "").strip() or f"Clone of {task['name']}"
+        copy = visit.call("tasks.clone", {"task": id_, "new_task_name": new_name})
+        where = f"/tasks/{copy['id']}"
+    elif name == "archive":
+        visit.call("tasks.archive", {"tasks": [id_], "status_reason": REASON})
+    elif name == "unarchive":
+        visit.call("tasks.unarchive_many", {"ids": [id_]})
+    return visit.redirect(where, name)
+
+
+def _abort(visit: Visit, task: Json, form: dict[str, str]) -> Response:
+    """Abort a task; of a pipeline also the steps, which would otherwise run on without a controller.
+
+    The steps of a step that is a pipeline itself are aborted too.
+    """
+    visit.call("tasks.stop", {"task": task["id"], "status_reason": REASON})
+    parents = {task["id"]} if runs.is_pipeline(task) and form.get("steps") else set()
+    aborted = set(parents)
+    while parents:
+        live = {"parent": sorted(parents), "status": ["queued", "in_progress"]}
+        parents = {step["id"] for step in find_tasks(visit, live, size=1000, fields=["status"])} - aborted
+        aborted |= parents
+        for step in parents:
+            visit.call("tasks.stop", {"task": step, "status_reason": "pipeline aborted"})
+    after = (load(visit))["status"]
+    return visit.redirect(f"/tasks/{task['id']}", "abort" if after == "in_progress" else "aborted")
+
+
+def _wanted(visit: Visit) -> tuple[str, Action, Json]:
+    name = visit.argument("action")
+    if name not in ACTIONS:
+        raise ApiError(404, 0, f"There is no action called {name!r}")
+    return name, ACTIONS[name], load(visit, ["execution.queue"])
+
+
+def queue_of(task: Json, queues: list[Json]) -> str:
+    """Return the queue to propose: the one the task was on if somebody serves it, else the first with a worker."""
+    before: str = task["execution"]["queue"]["id"]
+    served = [queue["id"] for queue in queues if queue["alive"]]
+    if before in served or not queues:
+        return before
+    return served[0] if served else before or str(queues[0]["id"])

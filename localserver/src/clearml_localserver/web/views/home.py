@@ -1,0 +1,73 @@
+"""The first page: what runs, what waits, who works."""
+
+from __future__ import annotations
+
+import re
+
+from starlette.responses import Response
+
+from clearml_localserver.web.shapes import reference
+from clearml_localserver.web.site import Json, Visit
+from clearml_localserver.web.views.lists import find_queues, find_runs, find_tasks, is_alive
+
+RECENT = {"order_by": ["-last_update"], "system_tags": ["-archived"]}
+SEARCH_SIZE = 50
+TOLD = 4
+
+
+def home(visit: Visit) -> Response:
+    """Show the latest pipeline runs, running and latest tasks, queues and workers."""
+    latest = find_runs(visit, {}, size=6)
+    running = find_tasks(visit, {"status": ["in_progress"], "order_by": ["-started"]}, size=12)
+    recent = find_tasks(visit, RECENT | {"status": ["completed", "failed", "stopped", "published", "closed"]}, size=8)
+    queues = find_queues(visit)
+    workers = visit.call("workers.get_all", {})
+    alive = [worker for worker in workers["workers"] if is_alive(worker, visit.now)]
+    return visit.render(
+        "home.html",
+        live=True,
+        runs=latest,
+        told=telling([task for task, _ in latest]),
+        running=running,
+        recent=recent,
+        queues=queues,
+        alive=alive,
+        quiet=[worker for worker in workers["workers"] if worker not in alive],
+        waiting=sum(len(queue.get("entries") or []) for queue in queues),
+    )
+
+
+def telling(controllers: list[Json]) -> dict[str, list[tuple[str, str]]]:
+    """Return the parameters worth telling of each run: those in which a pipeline's runs differ, else the first ones."""
+    by_pipeline: dict[str, list[tuple[str, dict[str, str]]]] = {}
+    for task in controllers:
+        arguments = (task.get("hyperparams") or {}).get("Args") or {}
+        values = {name: str(item.get("value") or "") for name, item in arguments.items()}
+        by_pipeline.setdefault(reference(task.get("project"))["id"], []).append((task["id"], values))
+    told = {}
+    for runs in by_pipeline.values():
+        names = {name: None for _, values in runs for name in values}
+        differing = [name for name in names if len({values.get(name) for _, values in runs}) > 1]
+        for id_, values in runs:
+            told[id_] = [(name, values[name]) for name in differing or names if name in values][:TOLD]
+    return told
+
+
+def search(visit: Visit) -> Response:
+    """Find tasks and projects by a part of their name, or by id."""
+    wanted = visit.query.get("q", "").strip()[:200]
+    if not wanted:
+        return visit.render("search.html", wanted="", tasks=[], projects=[])
+    pattern = {"fields": ["name", "id"], "pattern": re.escape(wanted)}
+    tasks = find_tasks(visit, {"_any_": pattern, "order_by": ["-last_update"]}, size=SEARCH_SIZE)
+    projects = visit.call(
+        "projects.get_all_ex",
+        {
+            "_any_": pattern,
+            "search_hidden": True,
+            "only_fields": ["name", "system_tags"],
+            "page": 0,
+            "page_size": SEARCH_SIZE,
+        },
+    )
+    return visit.render("search.html", wanted=wanted, tasks=tasks, projects=projects["projects"])

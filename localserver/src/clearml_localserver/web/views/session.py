@@ -1,0 +1,85 @@
+"""Log-in, log-out and the static files: what is reachable without a session."""
+
+from __future__ import annotations
+
+import base64
+from urllib.parse import urlsplit
+
+from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
+
+from clearml_localserver.auth import Presented
+from clearml_localserver.errors import ApiError
+from clearml_localserver.web.site import SESSION_COOKIE, Visit
+from clearml_localserver.web.views.home import home
+
+FOR_EVER = "public, max-age=31536000, immutable"
+SESSION_S = 7 * 86_400
+
+
+def front(visit: Visit) -> Response:
+    """Show the first page, or the log-in form."""
+    return _form(visit, "/") if visit.identity is None else home(visit)
+
+
+def form(visit: Visit) -> Response:
+    """Show the log-in form."""
+    after = own_path(visit.query.get("next", "/"))
+    return _form(visit, after) if visit.identity is None else RedirectResponse(after, status_code=303)
+
+
+def login(visit: Visit) -> Response:
+    """Check an access key and begin a session."""
+    sent, request = visit.form(), visit.request
+    access_key, secret_key = (str(sent.get(name) or "").strip() for name in ("access_key", "secret_key"))
+    after = own_path(str(sent.get("next") or "/"))
+    basic = base64.b64encode(f"{access_key}:{secret_key}".encode()).decode()
+    auth = visit.site.api.context.auth
+    address = request.client.host if request.client else ""
+    try:
+        token = auth.issue(auth.authenticate(Presented(f"Basic {basic}", address=address)), SESSION_S)
+    except ApiError as error:
+        wrong = "This access key and secret key do not match."
+        refusal = _form(visit, after, problem=error.msg if error.code == 429 else wrong, code=error.code)
+        refusal.headers.update(error.headers)
+        return refusal
+    response = RedirectResponse(after, status_code=303)
+    secure = request.url.scheme == "https" or request.headers.get("X-Forwarded-Proto") == "https"
+    response.set_cookie(SESSION_COOKIE, token, max_age=SESSION_S, httponly=True, samesite="lax", secure=secure)
+    return response
+
+
+def logout(visit: Visit) -> Response:
+    """End the session: its token is refused from now on."""
+    if visit.identity is not None and visit.identity.session:
+        visit.call("auth.logout", {})
+    response = RedirectResponse("/", status_code=303)
+    response.delete_cookie(SESSION_COOKIE)
+    return response
+
+
+def static(visit: Visit) -> Response:
+    """Return a static file; an address with the file's mark may be kept for ever."""
+    path = visit.site.files.get(visit.argument("name"))
+    if path is None:
+        return PlainTextResponse("Not found\n", status_code=404)
+    lasting = visit.here == visit.site.static(path.name)
+    return FileResponse(path, headers={"Cache-Control": FOR_EVER if lasting else "no-cache"})
+
+
+def missing(visit: Visit, code: int, text: str) -> Response:
+    """Show the page for an unknown address."""
+    error = ApiError(code, 0, f"There is nothing at {visit.request.url.path}" if code == 404 else text)
+    if visit.identity is None:
+        return RedirectResponse("/login", status_code=303) if code == 404 else PlainTextResponse(error.msg, code)
+    return visit.error(error)
+
+
+def _form(visit: Visit, after: str, problem: str = "", code: int = 200) -> Response:
+    return visit.render("login.html", code=code, after=after, problem=problem)
+
+
+def own_path(address: str) -> str:
+    """Return an address of this site, or the first page where it is anything else (no open redirect)."""
+    parts = urlsplit(address)
+    fine = address.startswith("/") and not address.startswith("//") and "\\" not in address and address.isprintable()
+    return address if fine and not parts.scheme and not parts.netloc else "/"

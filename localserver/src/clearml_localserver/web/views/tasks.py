@@ -1,0 +1,332 @@
+"""The task page: its header, and the tabs that read the task document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.responses import Response
+
+from clearml_localserver.errors import ApiError
+from clearml_localserver.web import dag, runs
+from clearml_localserver.web.shapes import map_of, number, read_json, record, text, texts
+from clearml_localserver.web.site import MAX_PAGE, Json, Visit
+from clearml_localserver.web.text import LIVE, pretty, size
+from clearml_localserver.web.views.lists import TASK_ROW, find_tasks
+
+HEADER = [*TASK_ROW, "parent.name", "runtime", "comment"]
+TABS = {
+    "pipeline": "Pipeline",
+    "dataset": "Dataset",
+    "overview": "Overview",
+    "parameters": "Parameters",
+    "console": "Console",
+    "scalars": "Scalars",
+    "plots": "Plots",
+    "samples": "Debug samples",
+    "artifacts": "Artifacts",
+}
+FILES_PER_PAGE = 500
+MAX_INNER = 5
+"""Pipelines within pipelines that are looked at."""
+
+MAX_STEPS = 1000
+"""Tasks of a run's steps that are looked at."""
+
+LISTED_STEPS = 500
+LISTED_FIRST = {status: place for place, status in enumerate(("running", "failed", "aborted", "queued", "pending"))}
+DRAWN = 24
+"""Versions of which the lineage is drawn; more would be a wall."""
+STRUCT = map_of(record(job_id=text, name=text, version=text, status=text, job_size=number, parents=texts))
+MAX_VALUE = 200_000
+"""Longest configuration text that a page shows."""
+
+MAX_CONFIGURATION = 4 * MAX_VALUE
+"""Characters of all configuration texts that a page shows."""
+
+
+@dataclass(frozen=True)
+class DatasetFile:
+    """A file of a dataset version, as the SDK lists it on the task."""
+
+    name: str
+    size: int | None
+    hash: str
+
+
+def load(visit: Visit, fields: list[str] | None = None) -> Json:
+    """Return the task that the address names.
+
+    Raises:
+        ApiError: 400/101 for an id that no task has.
+    """
+    id_ = visit.argument("task")
+    found = find_tasks(visit, {"id": [id_]}, size=1, fields=[*HEADER, *(fields or [])])
+    if not found:
+        raise ApiError(400, 101, f"There is no task with the id {id_}")
+    return found[0]
+
+
+def is_dataset(task: Json) -> bool:
+    """Return whether a task is a dataset version."""
+    return "dataset" in (task.get("system_tags") or [])
+
+
+def tabs_of(task: Json) -> dict[str, str]:
+    """Return a task's tabs: the first one is what its plain address shows."""
+    left_out = {
+        name for name, shown in (("pipeline", runs.is_pipeline(task)), ("dataset", is_dataset(task))) if not shown
+    }
+    return {name: title for name, title in TABS.items() if name not in left_out}
+
+
+def is_live(visit: Visit, task: Json) -> bool:
+    """Return whether a task's pages will change: it is not done, or a step of its run or of an inner run's is not."""
+    if task["status"] in LIVE:
+        return True
+    front, seen = ([task["id"]] if runs.is_pipeline(task) else []), {task["id"]}
+    for _ in range(MAX_INNER):
+        if not front:
+            break
+        named = [
+            id_
+            for controller in find_tasks(visit, {"id": front}, size=MAX_STEPS, fields=runs.GRAPH_FIELDS)
+            for id_ in runs.step_ids(controller)
+        ]
+        steps = find_tasks(visit, {"parent": front}, size=MAX_STEPS, fields=runs.STEP_FIELDS)
+        missing = [id_ for id_ in named if id_ not in {step["id"] for step in steps}][:MAX_STEPS]
+        if missing:
+            steps += find_tasks(visit, {"id": missing}, size=MAX_STEPS, fields=runs.STEP_FIELDS)
+        if any(step["status"] in LIVE for step in steps):
+            return True
+        front = [step["id"] for step in steps if runs.is_pipeline(step) and step["id"] not in seen]
+        seen.update(front)
+    return False
+
+
+def render_tab(visit: Visit, task: Json, tab: str, **values: Any) -> Response:
+    """Return the task page with one tab open."""
+    return visit.render(
+        f"task_{tab}.html",
+        task=task,
+        tab=tab,
+        tabs=tabs_of(task),
+        section="/pipelines" if runs.is_pipeline(task) else "/datasets" if is_dataset(task) else "/projects",
+        live=is_live(visit, task),
+        **values,
+    )
+
+
+def first_tab(visit: Visit) -> Response:
+    """Show a task's own first tab."""
+    task = load(visit, [])
+    shown = {"pipeline": pipeline, "dataset": dataset, "overview": overview}
+    return shown[next(iter(tabs_of(task)))](visit)
+
+
+def overview(visit: Visit) -> Response:
+    """Show what the task is, where it ran and what it ran."""
+    task = load(visit, ["script", "container", "execution.queue", "output", "last_worker_report", "models"])
+    queue_id = task["execution"]["queue"]["id"]
+    children = find_tasks(visit, {"parent": [task["id"]], "order_by": ["created"]}, size=100)
+    queue = _queue(visit, queue_id)
+    singles = visit.call("events.get_task_single_value_metrics", {"tasks": [task["id"]]})
+    values: list[Json] = next((item["values"] for item in singles["tasks"]), [])
+    return render_tab(visit, task, "overview", children=children, queue=queue, singles=values)
+
+
+def parameters(visit: Visit) -> Response:
+    """Show hyperparameters by section, and configuration objects."""
+    task = load(visit, ["hyperparams", "configuration"])
+    return render_tab(
+        visit,
+        task,
+        "parameters",
+        sections=sorted((task.get("hyperparams") or {}).items(), key=lambda item: (item[0] != "Args", item[0])),
+        configuration=shown_configuration(task),
+    )
+
+
+def shown_configuration(task: Json) -> list[tuple[str, Json]]:
+    """Return the configuration objects with the text to be shown: indented, cut where there is no more room."""
+    found, room = [], MAX_CONFIGURATION
+    for name, item in sorted(task["configuration"].items()):
+        value = item["value"]
+        shown = value if len(value) > MAX_VALUE else pretty(value)
+        shown = shown[: min(MAX_VALUE, room)]
+        room -= len(shown)
+        found.append((name, item | {"shown": shown, "cut": len(shown) < len(value)}))
+    return found
+
+
+def artifacts(visit: Visit) -> Response:
+    """Show artifacts and models with links to their files."""
+    task = load(visit, ["execution.artifacts", "models"])
+    models = task.get("models") or {}
+    ids = [item["model"]["id"] for kind in ("input", "output") for item in models.get(kind) or []]
+    details: dict[str, Json] = {}
+    if ids:
+        query = {"id": ids, "only_fields": ["name", "uri", "framework", "ready"], "page": 0, "page_size": 500}
+        details = {model["id"]: model for model in visit.call("models.get_all_ex", query)["models"]}
+    found = task["execution"]["artifacts"]
+    found.sort(key=lambda artifact: (artifact["mode"] != "input", artifact["key"]))
+    return render_tab(
+        visit,
+        task,
+        "artifacts",
+        artifacts=found,
+        models=models,
+        details=details,
+        model_id=lambda item: item["model"]["id"],
+    )
+
+
+def pipeline(visit: Visit) -> Response:
+    """Show a pipeline run as a graph of its steps, with their times and the run's parameters."""
+    task = load(visit, ["configuration.Pipeline", "hyperparams"])
+    ids = runs.step_ids(task)
+    own = find_tasks(visit, {"parent": [task["id"]]}, size=MAX_STEPS, fields=runs.STEP_FIELDS)
+    named = find_tasks(visit, {"id": ids[:MAX_STEPS]}, size=MAX_STEPS, fields=runs.STEP_FIELDS) if ids else []
+    queues = visit.call("queues.get_all", {"only_fields": ["id", "name"], "search_hidden": True})
+    run = runs.read_run(task, [*own, *named])
+    shown = {step.task_id for step in run.steps}
+    return render_tab(
+        visit,
+        task,
+        "pipeline",
+        run=run,
+        queues={queue["id"]: queue["name"] for queue in queues["queues"]},
+        steps={step.name: step for step in run.steps},
+        listed=listed(run.steps),
+        drawing=dag.layout({step.name: step.parents for step in run.steps}),
+        others=[child for child in own if child["id"] not in shown],
+        sections=[item for item in sorted((task.get("hyperparams") or {}).items()) if item[0] != "properties"],
+        chart=timeline(run, visit),
+    )
+
+
+def dataset(visit: Visit) -> Response:
+    """Show a dataset version: sizes, parents, files."""
+    task = load(visit, ["configuration", "execution.artifacts"])
+    configuration = task.get("configuration") or {}
+    content = (configuration.get("Dataset Content") or {}).get("value") or ""
+    versions = read_struct((configuration.get("Dataset Struct") or {}).get("value") or "")
+    parents = versions.get(task["id"], {}).get("parents", [])
+    number = visit.whole("page", 1, MAX_PAGE, least=1)
+    wanted = visit.query.get("q", "").strip().lower()
+    matching = [line for line in file_lines(content) if wanted in line.rsplit(", ", 2)[0].lower()]
+    start = (number - 1) * FILES_PER_PAGE
+    return render_tab(
+        visit,
+        task,
+        "dataset",
+        files=[read_file(line) for line in matching[start : start + FILES_PER_PAGE]],
+        total=content.count("\n"),
+        number=number,
+        has_next=len(matching) > start + FILES_PER_PAGE,
+        versions=label_versions(versions, task["name"], {task["id"]: task["status"]}),
+        parents=parents,
+        drawing=dag.layout({id_: version["parents"] for id_, version in nearest(versions, [task["id"]]).items()}),
+    )
+
+
+def listed(steps: list[runs.Step]) -> list[runs.Step]:
+    """Return the steps that the table shows; of too many those that are not done with come first."""
+    if len(steps) <= LISTED_STEPS:
+        return steps
+    return sorted(steps, key=lambda step: LISTED_FIRST.get(step.status, len(LISTED_FIRST)))[:LISTED_STEPS]
+
+
+def file_lines(text: str) -> Iterator[str]:
+    """Yield the lines of files in the configuration object `Dataset Content`, which begins with a header line."""
+    end = text.find("\n")
+    while end >= 0:
+        start, end = end + 1, text.find("\n", end + 1)
+        line = (text[start:end] if end >= 0 else text[start:]).rstrip("\r")
+        if line.strip():
+            yield line
+
+
+def read_file(line: str) -> DatasetFile:
+    """Return the file of a line of CSV whose names are not quoted, so that they may hold the separator."""
+    name, size, digest = ([""] * 3 + line.rsplit(", ", 2))[-3:]
+    if not name:
+        return DatasetFile(line.strip(), None, "")
+    return DatasetFile(name, int(size) if size.isdecimal() and len(size) < 20 else None, digest)
+
+
+def read_struct(text: str) -> dict[str, Json]:
+    """Return the versions in the configuration object `Dataset Struct`: task id → name, version, size, parent ids."""
+    stored = STRUCT(read_json(text))
+    ids = {key: node["job_id"] for key, node in stored.items()}
+    return {
+        node["job_id"]: node | {"parents": [ids[parent] for parent in node["parents"] if parent in ids]}
+        for node in stored.values()
+        if node["job_id"]
+    }
+
+
+def nearest(versions: dict[str, Json], ids: list[str]) -> dict[str, Json]:
+    """Return the versions to draw: `ids` in their order, then their parents, then theirs, as far as there is room."""
+    chosen: set[str] = set()
+    front = [id_ for id_ in ids if id_ in versions]
+    while front and len(chosen) < DRAWN:
+        chosen.update(front[: DRAWN - len(chosen)])
+        parents = [parent for id_ in front for parent in versions[id_]["parents"]]
+        front = [parent for parent in dict.fromkeys(parents) if parent in versions and parent not in chosen]
+    return {id_: version for id_, version in versions.items() if id_ in chosen}
+
+
+def label_versions(versions: dict[str, Json], own_name: str, statuses: dict[str, str]) -> dict[str, Json]:
+    """Return versions ready to be drawn: with a line of text, and the status of today where it is known.
+
+    The SDK writes a version's structure while the version is still being made.
+    """
+    labelled = {}
+    for id_, version in versions.items():
+        words = [size(version["job_size"])] if version.get("job_size") else []
+        if version.get("name") != own_name:
+            words.append(str(version.get("name") or ""))
+        line = " · ".join(words) or "empty"
+        labelled[id_] = version | {"line": line, "status": statuses.get(id_, version.get("status"))}
+    return labelled
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A step's time in the run, as parts of the run's length (0 to 100)."""
+
+    wait_start: float
+    wait: float
+    start: float
+    length: float
+
+
+def timeline(run: runs.Run, visit: Visit) -> dict[str, Bar]:
+    """Return where each step lies in time; {} before anything has run."""
+    timed = [step for step in run.steps if step.created and step.status != "cached"]
+    if not timed:
+        return {}
+    first = min(step.created for step in timed if step.created)
+    last = max((step.ended or visit.now) if step.started else (step.created or visit.now) for step in timed)
+    length = max(0.001, (last - first).total_seconds())
+    bars = {}
+    for step in timed:
+        assert step.created is not None  # noqa: S101  chosen above
+        created = (step.created - first).total_seconds() / length * 100
+        if step.started is None:
+            end = 100.0 if step.status == "queued" else created
+            bars[step.name] = Bar(created, max(0.0, end - created), end, 0.0)
+            continue
+        start = max(created, (step.started - first).total_seconds() / length * 100)
+        end = ((step.ended or visit.now) - first).total_seconds() / length * 100
+        bars[step.name] = Bar(created, start - created, start, max(0.4, end - start))
+    return bars
+
+
+def _queue(visit: Visit, id_: str) -> Json | None:
+    if not id_:
+        return None
+    found = visit.call("queues.get_all", {"id": [id_], "only_fields": ["id", "name"]})["queues"]
+    return next(iter(found), {"id": id_, "name": id_})

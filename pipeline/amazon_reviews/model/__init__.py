@@ -1,0 +1,1 @@
+"""The task TF-IDF around `training`: what it takes, its work, its plots, its models on the server."""

@@ -1,0 +1,72 @@
+"""The task of one step, as the SDK's controller handles it: launched, looked after, found in the cache.
+
+A step that the k8s glue moves to its pod, and stops for that, is not taken for an aborted one here; and the tasks of
+the run that a new one goes on from come first in the cache. It must not know the graph
+(`pipeline.controllers.controller`). Outside system: the ClearML server, through the SDK and its adapter.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, ClassVar
+
+from clearml import Task
+from clearml.automation.job import BaseJob, ClearmlJob, LocalClearmlJob
+
+from pipeline.clearml_server import ClearmlServer
+from pipeline.errors import PipelineError
+from pipeline.step_runtime.timeline import LAUNCHED_PROPERTY
+
+
+class StepJob:
+    """A step's task: carries the moment at which it was launched, and may be found in the cache by later runs.
+
+    Without caching the SDK would give it another hash (of its parameters as texts), under which nobody looks.
+    """
+
+    look_in_cache: ClassVar[bool] = True
+    preferred: ClassVar[frozenset[str]] = frozenset()
+    """Tasks that are taken before all others in the cache, and in any case."""
+
+    def launch(self, queue_name: str | None = None) -> bool:
+        """Enqueue the task, or start its process."""
+        if not self.is_cached_task():  # type: ignore[attr-defined]
+            self.task.set_user_properties(**{LAUNCHED_PROPERTY: f"{time.time():.3f}"})  # type: ignore[attr-defined]
+        return bool(super().launch(queue_name))  # type: ignore[misc]
+
+    @classmethod
+    def _get_cached_task(cls, task_hash: str) -> Any:
+        if cls.preferred and task_hash:
+            found = Task._query_tasks(
+                task_ids=sorted(cls.preferred),
+                status=["completed", "published"],
+                _all_={"fields": [f"runtime.{BaseJob._job_hash_property}"], "pattern": f"^{task_hash}$"},
+                only_fields=["id"],
+            )
+            if found:
+                return Task.get_task(task_id=found[0].id)
+        return super()._get_cached_task(task_hash) if cls.look_in_cache else None  # type: ignore[misc]
+
+
+class QueuedStep(StepJob, ClearmlJob):  # type: ignore[misc]
+    """A step that an agent takes from a queue."""
+
+    _checked: tuple[float, str] = (0.0, "")
+
+    def status(self, force: bool = False) -> str:
+        """Return the task's status; what looks aborted may only be on its way to a pod (`runs.is_on_its_way`)."""
+        found = str(super().status(force))
+        if found != "stopped":
+            return found
+        if self._checked[0] != self._last_status_ts:
+            try:
+                tasks = ClearmlServer.of_task(self.task).tasks(["status"], id=[self.task_id()])
+                self._checked = (self._last_status_ts, str(tasks[0]["status"]) if tasks else found)
+            except PipelineError as error:
+                print(f"Could not check step {self.task_id()}: {error}")
+                return "queued"
+        return self._checked[1]
+
+
+class LocalStep(StepJob, LocalClearmlJob):  # type: ignore[misc]
+    """A step that is a process on this machine."""

@@ -1,0 +1,82 @@
+"""What an unmodified agent is told, so that steps start and end fast: its `clearml.conf` and its environment.
+
+Pure: builds values, writes nothing. Each setting names what it saves; `task bench-startup` shows the sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.local_stack.api import Access
+
+WORKER_VARIABLE = "CLEARML_PODS_WORKER"
+"""Carried by an agent and everything it starts: how `down` and `up` recognise them."""
+
+SERVER_VARIABLE = "CLEARML_PODS_SERVER"
+
+FOREIGN = ("CLEARML_", "TRAINS_")
+"""Variables of the caller's shell that would speak to the agent behind its configuration's back."""
+
+UNWANTED = {
+    "PYTHONDONTWRITEBYTECODE",  # every step would compile what it imports: 2-5 s each
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "VIRTUAL_ENV",
+}
+
+
+def agent_configuration(access: Access, folder: Path, cache: Path) -> dict[str, Any]:
+    """Return the `clearml.conf` of a worker with its own `folder`, and `cache` shared with the other workers."""
+    return {
+        "api": {
+            "api_server": access.api,
+            "web_server": access.web,
+            "files_server": access.files,
+            "credentials": {"access_key": access.access_key, "secret_key": access.secret_key},
+            # The default pauses grow to two minutes: a worker would notice only then that the server is back.
+            "http": {"retries": {"backoff_max": 2.0}},
+        },
+        "agent": {
+            "venvs_dir": str(folder / "venvs"),
+            "venvs_cache": {"path": str(cache / "venvs")},
+            "vcs_cache": {"path": str(cache / "vcs")},
+            "pip_download_cache": {"path": str(cache / "pip-downloads")},
+        },
+        "sdk": {
+            # As a subprocess, reporting is looked at every 5 s, twice: 10 s more at the end of each step.
+            "development": {"report_use_subprocess": False},
+            "storage": {"cache": {"default_base_dir": str(cache / "storage")}},
+        },
+    }
+
+
+def agent_environment(environ: Mapping[str, str], *, worker: str, folder: Path, interpreter: Path) -> dict[str, str]:
+    """Return the environment of worker `worker`; what is not ClearML's comes from `environ`."""
+    kept = {name: value for name, value in environ.items() if not name.startswith(FOREIGN) and name not in UNWANTED}
+    return kept | {
+        WORKER_VARIABLE: str(folder),
+        "CLEARML_WORKER_ID": worker,
+        # No virtual environment per step: this interpreter, after checking the step's pins against it.
+        "CLEARML_AGENT_SKIP_PIP_VENV_INSTALL": str(interpreter),
+        "CLEARML_AGENT_TEMP_STDOUT_FILE_DIR": str(folder / "tmp"),
+        # The agent leaves its configuration (with the secret key) and its lock there; its own folder is private,
+        # and agents with a folder of their own do not wait for each other's lock.
+        "TMPDIR": str(folder / "tmp"),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def server_environment(environ: Mapping[str, str], folder: Path, *, patient: bool = True) -> dict[str, str]:
+    """Return the server's environment.
+
+    Args:
+        environ: What it inherits.
+        folder: Its folder.
+        patient: Its workers are daemons only. The k8s glue checks its pods between two answers.
+    """
+    kept = {name: value for name, value in environ.items() if name not in UNWANTED}
+    # A daemon has nothing to do while it waits for a task; after an empty answer it would sleep for 5 s.
+    waits = {"LOCALSERVER_POLL_WAIT_S": "600"} if patient else {}
+    return waits | kept | {SERVER_VARIABLE: str(folder)}

@@ -1,0 +1,186 @@
+"""Up, down and status of the one-machine set-up: the three things that a person asks for."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import ServerError
+from pipeline.local_stack import processes, server, workers
+from pipeline.local_stack.api import Access, Api, pings
+from pipeline.local_stack.errors import StartError
+from pipeline.local_stack.settings import MachineSettings
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A running set-up, as its users need it."""
+
+    configuration: Path
+    """Give it to any ClearML client as CLEARML_CONFIG_FILE."""
+    api: str
+    web: str
+    files: str
+    controllers_queue: str
+    steps_queue: str
+    started: tuple[str, ...]
+    """What this call had to start: `server` and names of workers."""
+    host: str
+    """Address that the server listens on."""
+    has_workers: bool
+    """Whether agents run here."""
+
+
+@dataclass(frozen=True)
+class WorkerStatus:
+    """One worker: what this machine and what the server know of it."""
+
+    name: str
+    id: str
+    queue: str
+    pid: int | None
+    registered: bool
+    task: str | None
+    log: str
+
+    @property
+    def live(self) -> bool:
+        """Whether it takes tasks."""
+        return self.pid is not None and self.registered
+
+
+@dataclass(frozen=True)
+class Status:
+    """The set-up as it is now."""
+
+    server_pid: int | None
+    answers: bool
+    api: str | None
+    web: str | None
+    files: str | None
+    configuration: str | None
+    log: str
+    workers: tuple[WorkerStatus, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether the server answers and every worker takes tasks."""
+        return self.answers and all(worker.live for worker in self.workers)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        rows = [asdict(worker) | {"live": worker.live} for worker in self.workers]
+        return asdict(self) | {"workers": rows, "complete": self.complete}
+
+
+def up(settings: MachineSettings, *, host: str | None = None, has_workers: bool | None = None) -> Machine:
+    """Start what does not run yet: the server, then the queues, then the workers.
+
+    Args:
+        settings: The set-up.
+        host: Address that the server is to listen on; default: where it listens now, else this machine's alone.
+        has_workers: Whether agents are to run here; default: as now, else yes.
+
+    Raises:
+        StartError: Something does not start; the message ends with its log's last lines.
+    """
+    running = server.as_running(settings)
+    settings = replace(
+        running,
+        host=running.host if host is None else host,
+        has_workers=running.has_workers if has_workers is None else has_workers,
+    )
+    if settings.has_workers:
+        workers.check(settings)
+    with _lock(settings):
+        access, started = server.ensure(settings)
+        server.remember(settings)
+        names = [worker.plan.name for worker in workers.ensure(settings, access)]
+    return Machine(
+        settings.configuration,
+        access.api,
+        access.web,
+        access.files,
+        settings.controllers_queue,
+        settings.steps_queue,
+        tuple((["server"] if started else []) + names),
+        settings.host,
+        settings.has_workers,
+    )
+
+
+def down(settings: MachineSettings) -> list[str]:
+    """End workers, their tasks and the server; return what was running.
+
+    Raises:
+        StopError: A process does not end.
+    """
+    if not settings.state.exists() and not workers.families(settings) and not server.family(settings):
+        return []
+    with _lock(settings):
+        stopped = workers.stop(settings)
+        return stopped + (["server"] if server.stop(settings) else [])
+
+
+def status(settings: MachineSettings) -> Status:
+    """Return what runs, without changing anything."""
+    process = server.find(settings)
+    settings = server.as_running(settings)
+    access = Access.read(settings.configuration) if settings.configuration.exists() else None
+    answers = process is not None and access is not None and pings(access.api)
+    known: dict[str, dict[str, Any]] = {}
+    if answers and access is not None:
+        with contextlib.suppress(ServerError):  # a server that just ends: the rows say "not registered"
+            known = Api(access).workers()
+    rows = []
+    for worker in workers.planned(settings):
+        daemon, entry = worker.process(), known.get(worker.id)
+        task = (entry or {}).get("task") or {}
+        rows.append(
+            WorkerStatus(
+                worker.plan.name,
+                worker.id,
+                worker.plan.queue,
+                daemon.pid if daemon else None,
+                entry is not None,
+                task.get("id"),
+                str(worker.log),
+            )
+        )
+    return Status(
+        process.pid if process else None,
+        answers,
+        access.api if access else None,
+        access.web if access else None,
+        access.files if access else None,
+        str(settings.configuration) if access else None,
+        str(server.log_file(settings)),
+        tuple(rows),
+    )
+
+
+@contextlib.contextmanager
+def _lock(settings: MachineSettings) -> Iterator[None]:
+    """Let one `up` or `down` run at a time: two would start everything twice."""
+    settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (settings.state / "machine.lock").open("w", encoding="ascii") as file:
+        if not _try_lock(file.fileno()):
+            raise StartError(
+                f"another `server up` or `server down` is at work in {settings.state}", hint="try again in a minute"
+            )
+        yield
+
+
+def _try_lock(descriptor: int) -> bool:
+    def locked() -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    return processes.wait_until(locked, 60.0, poll_s=0.2)

@@ -1,0 +1,190 @@
+"""The agent workers: real `clearml-agent` daemons, one single-task process per slot.
+
+Outside system: the clearml-agent command line. It must not know what the tasks are that its workers run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from pipeline.local_stack import processes
+from pipeline.local_stack.api import Access, Api
+from pipeline.local_stack.configuration import WORKER_VARIABLE, agent_configuration, agent_environment
+from pipeline.local_stack.environment import WorkerEnvironment, fingerprint
+from pipeline.local_stack.errors import StartError
+from pipeline.local_stack.settings import AGENT_VARIABLE, MachineSettings, WorkerPlan
+
+REGISTER_TIMEOUT_S = 30.0
+PID_FILE = "agent.pid"
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A planned worker and its place on this machine."""
+
+    plan: WorkerPlan
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        """The id that the server knows it by."""
+        return f"{socket.gethostname()}:{self.plan.name}"
+
+    @property
+    def log(self) -> Path:
+        """What the daemon says, and the output of its tasks."""
+        return self.folder / "agent.log"
+
+    @property
+    def pid_file(self) -> Path:
+        """Pid, start time and server address."""
+        return self.folder / PID_FILE
+
+    def process(self) -> psutil.Process | None:
+        """Return the live daemon."""
+        return processes.running(self.pid_file)
+
+    def family(self) -> list[psutil.Process]:
+        """Return the live daemon and everything that it started, also where the daemon itself was killed."""
+        return processes.family(WORKER_VARIABLE, str(self.folder))
+
+
+def planned(settings: MachineSettings) -> list[Worker]:
+    """Return the workers of this set-up."""
+    return [Worker(plan, settings.workers_folder / plan.name) for plan in settings.workers]
+
+
+def ensure(settings: MachineSettings, access: Access) -> list[Worker]:
+    """Start the workers that do not run, wait until the server knows them, and return them.
+
+    Raises:
+        StartError: A worker ended, or did not register in time.
+    """
+    api = Api(access)
+    for queue in sorted({plan.queue for plan in settings.workers}):
+        api.ensure_queue(queue)
+    _retire(settings, access, api)
+    started = {}
+    for worker in planned(settings):
+        if worker.process() is None:
+            processes.end(worker.family())
+            api.fail_running_tasks(worker.id, f"its worker {worker.id} had died; found by task server-up")
+            started[worker] = _start(settings, access, worker)
+    _wait_until_registered(api, started)
+    return list(started)
+
+
+def stop(settings: MachineSettings) -> list[str]:
+    """End all workers with their tasks; return the names of those that ran.
+
+    A daemon that gets SIGTERM ends its task first and reports it as stopped; what is left of its family is ended then.
+    """
+    before = families(settings)
+    daemons = (processes.running(folder / PID_FILE) for folder in before)
+    processes.end(daemon for daemon in daemons if daemon)
+    processes.end(process for family in families(settings).values() for process in family)
+    for pid_file in settings.workers_folder.glob(f"*/{PID_FILE}"):
+        pid_file.unlink()
+    return sorted(folder.name for folder in before)
+
+
+def families(settings: MachineSettings) -> dict[Path, list[psutil.Process]]:
+    """Return what runs of this set-up's workers, by worker folder; also where that folder has been deleted."""
+    found = {Path(value): family for value, family in processes.families(WORKER_VARIABLE).items()}
+    return {folder: family for folder, family in found.items() if folder.parent == settings.workers_folder}
+
+
+def _retire(settings: MachineSettings, access: Access, api: Api) -> None:
+    """End workers that are of no use any more.
+
+    These are the ones that are no longer planned or serve another address, and, where they are idle, those whose
+    environment was copied from one that has changed since (`task setup` after a `git pull`).
+    """
+    wanted = {worker.folder: worker.id for worker in planned(settings)}
+    busy = {worker for worker, entry in api.workers().items() if entry.get("task")}
+    now = _facts(settings, access)
+
+    def of_use(folder: Path) -> bool:
+        record = processes.Record.read(folder / PID_FILE)
+        if record is None or folder not in wanted or record.facts.get("api") != access.api:
+            return False
+        return record.facts == now or wanted[folder] in busy
+
+    for folder, family in families(settings).items():
+        if not of_use(folder):
+            processes.end(family)
+            (folder / PID_FILE).unlink(missing_ok=True)
+
+
+def _facts(settings: MachineSettings, access: Access) -> dict[str, str]:
+    """Return what a worker is started with, remembered to see later whether it still holds."""
+    return {"api": access.api, "environment": fingerprint(settings.environment)}
+
+
+def check(settings: MachineSettings) -> None:
+    """Find out what would keep workers from starting, before anything is started.
+
+    Raises:
+        StartError: The agent is not installed, or its folder has a name that it refuses.
+    """
+    if not settings.agent_python.exists():
+        raise StartError(
+            f"there is no clearml-agent: {settings.agent_python} does not exist",
+            hint=f"task setup (or {AGENT_VARIABLE}=<python of an environment with clearml-agent==1.9.2>)",
+        )
+    if any(character.isspace() for character in str(settings.state)):
+        raise StartError(
+            f"clearml-agent refuses folders with a space in their name: {settings.state}",
+            hint="CLEARML_PODS_STATE=/tmp/clearml-pods task server-up",
+        )
+
+
+def _start(settings: MachineSettings, access: Access, worker: Worker) -> psutil.Popen:
+    folder = worker.folder
+    shutil.rmtree(folder / "tmp", ignore_errors=True)  # what a killed agent left
+    (folder / "tmp").mkdir(mode=0o700, parents=True)
+    environment = WorkerEnvironment(folder, settings.environment)
+    environment.forget_task()
+    interpreter = environment.write_interpreter(environment.restore(), worker.plan.name)
+    configuration = folder / "clearml.conf"
+    text = json.dumps(agent_configuration(access, folder, settings.state / "cache"), indent=2)
+    configuration.touch(mode=0o600)
+    configuration.write_text(text, encoding="utf-8")
+    process = processes.start(
+        [
+            *(str(settings.agent_python), "-m", "clearml_agent", "--config-file", str(configuration)),
+            *("daemon", "--foreground", "--queue", worker.plan.queue),
+        ],
+        env=agent_environment(os.environ, worker=worker.id, folder=folder, interpreter=interpreter),
+        folder=folder,
+        log=worker.log,
+        pid_file=worker.pid_file,
+    )
+    processes.remember(worker.pid_file, **_facts(settings, access))
+    return process
+
+
+def _wait_until_registered(api: Api, started: dict[Worker, psutil.Popen]) -> None:
+    def settled() -> bool:
+        if any(process.poll() is not None for process in started.values()):
+            return True
+        return {worker.id for worker in started} <= api.workers().keys()
+
+    in_time = processes.wait_until(settled, REGISTER_TIMEOUT_S, poll_s=0.2)
+    for worker, process in started.items():
+        code = process.poll()
+        if code is not None or (not in_time and worker.id not in api.workers()):
+            outcome = f"ended with exit code {code}" if code is not None else "did not register in time"
+            processes.end(worker.family())
+            worker.pid_file.unlink(missing_ok=True)
+            raise StartError(
+                f"worker {worker.plan.name} {outcome}; its log {worker.log} ends with\n{processes.tail(worker.log)}",
+                hint="task server-down && task server-up",
+            )

@@ -1,1 +1,0 @@
-"""The task TF-IDF around `pipeline.training`: what it takes, its work, its plots, its models on the server."""
