@@ -180,3 +180,26 @@ def _matches(pattern: re.Pattern[str], path: Path) -> bool:
         return bool(pattern.search(path.read_text(encoding="utf-8")))
     except UnicodeDecodeError:
         return False
+
+
+def test_the_hosted_ci_runs_every_stage_of_the_ci_script():
+    listed = subprocess.run([ROOT / ".ci/run", "--list"], capture_output=True, text=True, check=True, timeout=30)
+    stages = {line.split()[0] for line in listed.stdout.splitlines()}
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    job = workflow["jobs"]["stages"]
+    assert job["steps"][-1]["run"] == ".ci/run ${{ matrix.stages }}"
+    asked = {stage for include in job["strategy"]["matrix"]["include"] for stage in include["stages"].split()}
+    # These three are what others need: they run with them.
+    assert asked | {"chromium", "debian", "setup", "builders", "kubernetes"} == stages
+    assert asked <= stages
+
+
+def test_a_stage_that_does_not_exist_is_named():
+    done = subprocess.run([ROOT / ".ci/run", "tets"], capture_output=True, text=True, check=False, timeout=30)
+    assert (done.returncode, done.stderr) == (2, "Error: there is no stage tets\nHint: .ci/run --list\n")
+
+
+def test_hooks_before_a_commit_use_the_locked_tools():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert [repository["repo"] for repository in hooks] == ["local"]
+    assert all(hook["entry"].startswith(".venv/bin/") for hook in hooks[0]["hooks"])

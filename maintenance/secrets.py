@@ -1,0 +1,55 @@
+"""`find-secrets`: keys, tokens and passwords in files that are, or are about to come, under version control."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from detect_secrets import SecretsCollection
+from detect_secrets.settings import transient_settings
+
+GIT_TIMEOUT_S = 60
+PLUGINS = (
+    *("ArtifactoryDetector", "AWSKeyDetector", "AzureStorageKeyDetector", "BasicAuthDetector", "GitHubTokenDetector"),
+    *("JwtTokenDetector", "KeywordDetector", "NpmDetector", "PrivateKeyDetector", "PypiTokenDetector", "SlackDetector"),
+)
+"""Those without entropy: hexadecimal digests of pinned files are everywhere."""
+
+NOT_WRITTEN_BY_HAND = re.compile(r"(^|/)(uv\.lock|go\.sum|build-tools\.txt)$|^docs/benchmarks/|^tests/data/")
+MADE_UP = (
+    *("the secret", "SECRETKEY", "wrong", "clearml-credentials", "canary-secret", "SK", "a-secret", "hush"),
+    *("another", "signing key", "no key", "agentk8sglue_secret", "CLEARML_API_SECRET_KEY", "SEC", "anything"),
+)
+"""What stands for a secret in tests, and names of fields that hold one."""
+
+
+def tracked(root: Path) -> list[str]:
+    """Return the files of a clone that were written by hand: tracked ones, and new ones that are not ignored."""
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    done = subprocess.run(listed, cwd=root, capture_output=True, text=True, check=True, timeout=GIT_TIMEOUT_S)
+    return [name for name in done.stdout.splitlines() if (root / name).is_file()]
+
+
+def find(names: Iterable[str], root: Path) -> list[str]:
+    """Return `file:line: kind` for what looks like a secret; never the secret itself."""
+    filters = "detect_secrets.filters"
+    settings = {
+        "plugins_used": [{"name": name} for name in PLUGINS],
+        "filters_used": [
+            {"path": f"{filters}.allowlist.is_line_allowlisted"},
+            {"path": f"{filters}.heuristic.is_templated_secret"},
+            {"path": f"{filters}.heuristic.is_indirect_reference"},
+            {"path": f"{filters}.heuristic.is_not_alphanumeric_string"},
+            {"path": f"{filters}.heuristic.is_sequential_string"},
+            {"path": f"{filters}.heuristic.is_potential_uuid"},
+            {"path": f"{filters}.regex.should_exclude_secret", "pattern": [f"^({'|'.join(MADE_UP)})$"]},
+        ],
+    }
+    with transient_settings(settings):
+        secrets = SecretsCollection(root=str(root))
+        for name in names:
+            if not NOT_WRITTEN_BY_HAND.search(name):
+                secrets.scan_file(name)
+        return [f"{file}:{secret.line_number}: {secret.type}" for file, secret in secrets]

@@ -1,0 +1,33 @@
+"""A key that somebody is about to commit is found; the secret itself is not printed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from maintenance import __main__ as command_line
+from maintenance import secrets
+
+KEY = "X7q9" * 11
+
+
+def test_keys_are_found_by_file_and_line(tmp_path: Path) -> None:
+    (tmp_path / "clearml.conf").write_text(f'api {{\n  credentials {{ access_key: "AK", secret_key: "{KEY}" }}\n}}\n')
+    (tmp_path / "id").write_text("-----BEGIN OPENSSH PRIVATE " + "KEY-----\n")
+    (tmp_path / "uv.lock").write_text(f'secret_key: "{KEY}"\n')
+    found = secrets.find(["clearml.conf", "id", "uv.lock"], tmp_path)
+    assert found == ["clearml.conf:2: Secret Keyword", "id:1: Private Key"]
+
+
+def test_a_made_up_one_is_not(tmp_path: Path) -> None:
+    (tmp_path / "test.py").write_text('SECRET = "the secret"\nPASSWORD = "{{ password }}"\n')
+    assert secrets.find(["test.py"], tmp_path) == []
+
+
+def test_the_command_fails_and_shows_no_secret(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "clearml.conf").write_text(f'secret_key: "{KEY}"\n')
+    monkeypatch.setattr(command_line, "ROOT", tmp_path)
+    result = CliRunner().invoke(command_line.main, ["find-secrets", "clearml.conf"])
+    assert result.exit_code == 1
+    assert "clearml.conf:1: Secret Keyword" in result.output and KEY not in result.output
