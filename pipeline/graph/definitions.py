@@ -1,11 +1,12 @@
 """The pipelines as data: what each is called, what it takes, its steps and their order. Pure.
 
-One table serves everybody: the controller declares parameters to ClearML from it, `--set` checks against it, `--help`
-and the live view print it. How the steps are joined to code, the module of each pipeline says (`Definition.module`).
+One table serves everybody: the controller declares parameters and adds steps to ClearML from it, `--set` checks
+against it, `--help` and the live view print it. The graph follows from what each step takes from others.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -15,6 +16,52 @@ from pipeline.graph.parameters import Parameter, ParameterValue, a_seed, a_share
 PROJECT = "Amazon reviews"
 
 
+_REFERENCE = re.compile(r"\$\{(?P<step>\w+)\.")
+
+
+@dataclass(frozen=True)
+class ShardedWork:
+    """How a step does its work where it is split: a function for each shard, and one that joins what they made."""
+
+    function: str
+    """Of each shard: the name of a module as in `FunctionStep`. Besides `inputs` it takes `shard`, its number from 1
+    on, and `shards`, how many there are."""
+
+    inputs: Mapping[str, str]
+    outputs: tuple[str, ...]
+    join: str
+    """Of the step itself then. Besides `join_inputs` it takes each output of each shard as `<output>_<shard>`."""
+
+    join_inputs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FunctionStep:
+    """A step that calls a function, which the SDK ships by source."""
+
+    function: str
+    """Name of a module; the function in it has the module's last name."""
+
+    inputs: Mapping[str, str]
+    """Argument → value, or a reference: `${pipeline.parameter}` or `${step.output}`."""
+
+    outputs: tuple[str, ...]
+    """Names of what it returns, in order."""
+
+    sharded: ShardedWork | None = None
+    """How it is split over workers, if it can be."""
+
+    def parents(self, steps: Mapping[str, FunctionStep]) -> tuple[str, ...]:
+        """Return those of `steps` that it takes something from, in order of their first mention."""
+        named = (match["step"] for value in self.inputs.values() for match in _REFERENCE.finditer(value))
+        return tuple(dict.fromkeys(step for step in named if step in steps))
+
+
+def graph_of(steps: Mapping[str, FunctionStep]) -> dict[str, tuple[str, ...]]:
+    """Return step → the steps that it waits for."""
+    return {name: step.parents(steps) for name, step in steps.items()}
+
+
 @dataclass(frozen=True)
 class Definition:
     """One pipeline."""
@@ -22,11 +69,14 @@ class Definition:
     name: str
     project: str
     parameters: tuple[Parameter, ...]
-    graph: Mapping[str, tuple[str, ...]]
-    """Step → the steps that it waits for."""
-
     module: str
     """Its `main` is the controller's process."""
+
+    functions: Mapping[str, FunctionStep] = field(default_factory=dict)
+    """Its steps that call a function, by name."""
+
+    graph: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Step → the steps that it waits for. Made of `functions` where it is not given."""
 
     results: Mapping[str, str] = field(default_factory=dict)
     """What it hands on to a pipeline around it: name → the step whose `dataset_id` it is. The controller leaves them
@@ -35,8 +85,14 @@ class Definition:
     parts: Mapping[str, Definition] = field(default_factory=dict)
     """Those of its steps that are pipelines themselves."""
 
-    shardable: tuple[str, ...] = ()
-    """Those of its steps that can be split over workers."""
+    def __post_init__(self) -> None:
+        if not self.graph:
+            object.__setattr__(self, "graph", graph_of(self.functions))
+
+    @property
+    def shardable(self) -> tuple[str, ...]:
+        """Those of its steps that can be split over workers."""
+        return tuple(name for name, step in self.functions.items() if step.sharded)
 
     def with_shards(self, shards: int) -> Definition:
         """Return the pipeline with its shardable steps split into so many each, those of its parts included."""
@@ -90,28 +146,52 @@ class Definition:
         )
 
 
+_PARAMETERS = (
+    Parameter("dataset_name", "Amazon reviews dataset", "Name of the input dataset", not_blank),
+    Parameter("dataset_project", "Amazon reviews", "Project of the input dataset", not_blank),
+    Parameter(
+        "dataset_version",
+        "1.2",
+        "Version of the input dataset; outputs become <version>.1, .2 and so on",
+        a_version,
+    ),
+    Parameter("test_size", 0.2, "Share of the reviews that goes into the test set, between 0 and 1", a_share),
+    Parameter("random_state", 42, "Seed of the split: the same seed gives the same split", a_seed),
+    Parameter("stratify", True, "Keep the share of each polarity equal in train and test set"),
+)
+
+_STEPS = "pipeline.amazon_reviews.steps"
+
+
+def _processing(part: str) -> FunctionStep:
+    frame, split = f"${{train_test_split.raw_{part}_dataframe}}", "${train_test_split.split_dataset_id}"
+    return FunctionStep(
+        f"{_STEPS}.{part}_processing",
+        inputs={f"raw_{part}_dataframe": frame, "split_dataset_id": split},
+        outputs=(f"processed_{part}_dataframe", "dataset_id"),
+        sharded=ShardedWork(
+            f"{_STEPS}.shard_processing",
+            inputs={"part": part, "raw_dataframe": frame, "split_dataset_id": split},
+            outputs=("frame", "facts"),
+            join=f"{_STEPS}.shard_joining",
+            join_inputs={"part": part},
+        ),
+    )
+
+
 DATA_PREPARE = Definition(
     name="DataPrepare",
     project=PROJECT,
-    parameters=(
-        Parameter("dataset_name", "Amazon reviews dataset", "Name of the input dataset", not_blank),
-        Parameter("dataset_project", "Amazon reviews", "Project of the input dataset", not_blank),
-        Parameter(
-            "dataset_version",
-            "1.2",
-            "Version of the input dataset; outputs become <version>.1, .2 and so on",
-            a_version,
-        ),
-        Parameter("test_size", 0.2, "Share of the reviews that goes into the test set, between 0 and 1", a_share),
-        Parameter("random_state", 42, "Seed of the split: the same seed gives the same split", a_seed),
-        Parameter("stratify", True, "Keep the share of each polarity equal in train and test set"),
-    ),
-    graph={
-        "train_test_split": (),
-        "train_processing": ("train_test_split",),
-        "test_processing": ("train_test_split",),
-    },
+    parameters=_PARAMETERS,
     module="pipeline.amazon_reviews.data_prepare",
+    functions={
+        "train_test_split": FunctionStep(
+            f"{_STEPS}.train_test_split",
+            inputs={parameter.name: f"${{pipeline.{parameter.name}}}" for parameter in _PARAMETERS},
+            outputs=("raw_train_dataframe", "raw_test_dataframe", "split_dataset_id"),
+        ),
+        "train_processing": _processing("train"),
+        "test_processing": _processing("test"),
+    },
     results={"train": "train_processing", "test": "test_processing"},
-    shardable=("train_processing", "test_processing"),
 )
