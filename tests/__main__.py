@@ -1,8 +1,9 @@
 """`task test`: pytest, and what it leaves out on this machine.
 
-Without arguments it runs the files in several processes. Most tests wait more than they compute (an agent looks at its
-queue every 5 s), so there are more processes than cores. With arguments it is pytest in one process, as one expects
-when a single test is looked at. A marker expression of one's own (`task test -- -m browser`) is left as it is.
+Without arguments, or with `--thorough` alone, it runs the files in several processes. Most tests wait more than they
+compute (an agent looks at its queue every 5 s), so there are more processes than cores. With arguments it is pytest in
+one process, as one expects when a single test is looked at. A marker expression of one's own
+(`task test -- -m browser`) is left as it is.
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ WITHOUT_CHROMIUM = (
 END_TO_END = (
     "the end-to-end tests (marker e2e), which take many minutes and root on Linux, or Docker. "
     "Run them: task test -- -m e2e"
+)
+
+THOROUGH = (
+    "the thorough tests (marker thorough): the whole vocabulary, every benchmark, more SDK versions, more hostile "
+    "requests. CI runs them. Run them: ./task test-thorough"
 )
 
 LONGEST = (
@@ -50,14 +56,19 @@ def selection(arguments: Sequence[str], *, chromium: bool) -> tuple[list[str], l
     """Return pytest's arguments, and a line for each group of tests that they leave out."""
     if any(argument.startswith("-m") for argument in arguments):
         return list(arguments), []
-    left_out = {"e2e": END_TO_END} if chromium else {"e2e": END_TO_END, "browser": WITHOUT_CHROMIUM}
+    left_out = {"e2e": END_TO_END, "thorough": THOROUGH}
+    if not chromium:
+        left_out["browser"] = WITHOUT_CHROMIUM
     expression = " and ".join(f"not {marker}" for marker in left_out)
     return ["-m", expression, *arguments], list(left_out.values())
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the tests; return pytest's exit code."""
-    chosen, left_out = selection(arguments or in_parallel(os.cpu_count() or 1), chromium=CHROMIUM.is_file())
+    whole_suite = in_parallel(os.cpu_count() or 1)
+    if list(arguments) == ["--thorough"]:
+        arguments = ["-m", "thorough", *whole_suite]
+    chosen, left_out = selection(arguments or whole_suite, chromium=CHROMIUM.is_file())
     code = pytest.main(chosen)
     for line in left_out:
         print(f"LEFT OUT: {line}")

@@ -17,6 +17,7 @@ def kept(names: list[str]) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in paths}
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 @pytest.mark.parametrize("names", [["split", "formats"], ["text"], ["train"], ["server"]], ids=",".join)
 def test_quick_runs_fill_their_tables_and_keep_nothing(names):

@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 ROOT = Path(__file__).resolve().parents[2]
 CLIENTS = ROOT / "tests" / "clients"
 PAIRS = {"sdk-1-16": "agent-1-9", "sdk-1-18": "agent-2-0", "sdk-newest": "agent-newest"}
-AT_ONCE = 2
+OLDEST = "sdk-1-16"
 MAKE_TIMEOUT_S = 120
 RUN_TIMEOUT_S = 180
 
@@ -94,19 +93,14 @@ def run_pair(server: ClearmlServer, sdk: str, agent_group: str, folder: Path) ->
         return Outcome(found, ended, console(api, task))
 
 
-@pytest.fixture(scope="module")
-def outcomes(
-    clearml_server: ClearmlServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, Future[Outcome]]]:
-    """Run all pairs, two at a time."""
-    folder = tmp_path_factory.mktemp("clients")
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield {sdk: pool.submit(run_pair, clearml_server, sdk, PAIRS[sdk], folder / sdk) for sdk in PAIRS}
-
-
-@pytest.fixture(params=list(PAIRS))
-def outcome(request: pytest.FixtureRequest, outcomes: dict[str, Future[Outcome]]) -> Outcome:
-    return outcomes[request.param].result(2 * RUN_TIMEOUT_S)
+@pytest.fixture(
+    scope="module", params=[OLDEST, *(pytest.param(sdk, marks=pytest.mark.thorough) for sdk in PAIRS if sdk != OLDEST)]
+)
+def outcome(
+    request: pytest.FixtureRequest, clearml_server: ClearmlServer, tmp_path_factory: pytest.TempPathFactory
+) -> Outcome:
+    """Run one pair, once for all its tests."""
+    return run_pair(clearml_server, request.param, PAIRS[request.param], tmp_path_factory.mktemp("clients") / "pair")
 
 
 @pytest.fixture

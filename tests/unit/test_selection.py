@@ -12,9 +12,19 @@ from tests.__main__ import LONGEST, SUITES, in_parallel, selection
 @pytest.mark.parametrize(
     ("arguments", "chromium", "expected", "left_out"),
     [
-        ([], True, ["-m", "not e2e"], ["end-to-end"]),
-        ([], False, ["-m", "not e2e and not browser"], ["end-to-end", "apt-get install chromium"]),
-        (["-x", "tests/unit"], True, ["-m", "not e2e", "-x", "tests/unit"], ["end-to-end"]),
+        ([], True, ["-m", "not e2e and not thorough"], ["end-to-end", "test-thorough"]),
+        (
+            [],
+            False,
+            ["-m", "not e2e and not thorough and not browser"],
+            ["end-to-end", "test-thorough", "apt-get install chromium"],
+        ),
+        (
+            ["-x", "tests/unit"],
+            True,
+            ["-m", "not e2e and not thorough", "-x", "tests/unit"],
+            ["end-to-end", "test-thorough"],
+        ),
         (["-m", "browser"], False, ["-m", "browser"], []),
     ],
 )

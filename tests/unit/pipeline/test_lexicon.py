@@ -20,14 +20,17 @@ def derived_forms(word: str) -> set[str]:
     return endings | {word[:-1] + "ies", word[:-1] + "ves", word[:-2] + "men", word[:-1]}
 
 
-def test_lemmas_are_nltks_over_the_whole_vocabulary(nltk_lemmatize: Callable[[str], str]) -> None:
+@pytest.mark.parametrize("part", [97, pytest.param(1, marks=pytest.mark.thorough)])
+def test_lemmas_are_nltks_over_the_whole_vocabulary(part: int, nltk_lemmatize: Callable[[str], str]) -> None:
+    """One word in `part`: all of them take 20 s."""
     words = load()
     vocabulary = {*words.nouns, *words.exceptions, *words.stop_words, "", "s", "es", "ies", "men", "hes", "ches"}
     vocabulary.update(*(derived_forms(noun) for noun in words.nouns))
+    assert len(vocabulary) > 900_000
+    vocabulary = set(sorted(vocabulary)[::part])
 
     differences = [word for word in vocabulary if words.lemma(word) != nltk_lemmatize(word)]
 
-    assert len(vocabulary) > 900_000
     assert differences == []
 
 
