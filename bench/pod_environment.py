@@ -23,13 +23,13 @@ from typing import Any
 from clearml_localserver.pytest_plugin import ClearmlServer, running_server
 
 from bench.contract import BenchmarkError, Say
+from clearml_access.agent_values import AgentValues
 from cluster import cgroups, clusters, docker, native
 from cluster.errors import CannotHostError
 from cluster.layout import Layout
 from deploy.kubernetes.cluster import Cluster
 from deploy.settings import Settings
 from images import build
-from pipeline.agent_values import AgentValues
 
 ROOT = Path(__file__).resolve().parents[1]
 CHART = ROOT / "tests/charts/clearml-agent"

@@ -25,11 +25,10 @@ from bench import pod_environment
 from bench.contract import Benchmark, BenchmarkError, Say
 from bench.pod_environment import Agent, Place
 from bench.result import Column, Row, Table, Target
+from clearml_access.errors import UserFacingError
 from deploy.clearml.api import is_over
-from deploy.errors import DeployError
 from deploy.kubernetes.pods import TASK_POD_PREFIX
 from deploy.verification.prove import ROUND_END
-from pipeline.errors import PipelineError
 from pipeline.settings import step_requirements
 from tests.api_client import ApiClient
 
@@ -138,13 +137,13 @@ class Watch:
             try:
                 for _, pod in self._cluster.watch_pods(timeout_s=30):
                     self._seen.setdefault(pod["metadata"]["name"], time.time())
-            except DeployError:
+            except UserFacingError:
                 time.sleep(LOOK_S)
 
     def _follow_log(self) -> None:
         container = "k8s-glue"
         pods = (pod for pod in self._cluster.pods() if pod["spec"]["containers"][0]["name"] == container)
-        with suppress(DeployError):  # the agent is removed under it
+        with suppress(UserFacingError):  # the agent is removed under it
             for line in self._cluster.follow_log(next(pods)["metadata"]["name"], container):
                 if ROUND_END in line:
                     self._sleeps.append(time.time())
@@ -231,7 +230,7 @@ def measure(options: argparse.Namespace, say: Say) -> Iterator[Row]:
                 yield Row("start", setup.name, {"all": tuple(round.total for round in rounds), "load": tuple(load)})
                 phases = [each.phases() for each in rounds]
                 yield Row("phases", setup.name, {name: tuple(found[name] for found in phases) for name in PHASES})
-    except (PipelineError, DeployError) as error:
+    except UserFacingError as error:
         raise BenchmarkError(error.message + (f" (hint: {error.hint})" if error.hint else "")) from error
 
 

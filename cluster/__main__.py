@@ -11,10 +11,10 @@ from typing import Any
 
 import click
 
+from clearml_access.errors import UserFacingError
 from cluster import clusters
 from cluster.layout import DEFAULT_NAME, Layout
 from cluster.status import Status
-from pipeline.errors import PipelineError
 
 NOT_RUNNING = 3
 """Exit code of `status` for a cluster that does not run, as of service managers."""
@@ -30,7 +30,7 @@ class Errors(click.Group):
         """Run the command."""
         try:
             return super().invoke(context)
-        except PipelineError as error:
+        except UserFacingError as error:
             click.echo(f"Error: {error.message}" + (f"\nHint: {error.hint}" if error.hint else ""), err=True)
             sys.exit(error.exit_code)
 

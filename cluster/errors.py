@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pipeline.errors import PipelineError
+from clearml_access.errors import UserFacingError
 
 
-class ClusterError(PipelineError):
+class ClusterError(UserFacingError):
     """The cluster cannot do what is asked."""
 
     exit_code = 50

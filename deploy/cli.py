@@ -17,9 +17,10 @@ from typing import Any
 
 import click
 
+from clearml_access.errors import UserFacingError
 from deploy import report
 from deploy.checks.check import Level, Result, exit_code
-from deploy.errors import DeployError, UsageError
+from deploy.errors import UsageError, exit_code_of
 from deploy.session import Session
 from deploy.settings import Deadlines, Settings
 
@@ -246,7 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = [word for word in words if word != "--verbose"]
     try:
         result = cli.main(words, prog_name="python -m deploy", standalone_mode=False)
-    except DeployError as error:
+    except UserFacingError as error:
         if verbose:
             traceback.print_exc()
         for line in error.evidence:
@@ -259,10 +260,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "error": error.message,
                 "hint": error.hint,
                 "evidence": error.evidence,
-                "exit_code": error.exit_code,
+                "exit_code": exit_code_of(type(error)),
             }
             click.echo(json.dumps(body))
-        return error.exit_code
+        return exit_code_of(type(error))
     except click.ClickException as error:
         error.show()
         return error.exit_code

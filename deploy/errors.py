@@ -9,29 +9,18 @@ The base classes stand for bands, so that a script can tell "your values" from "
     30-39   the cluster, its pods, its rights
     40-49   the ClearML server, its queue, its workers
 
-This module only describes failures: it must not print, log or exit (`deploy.cli` does), and it talks to no outside
-system.
+Errors of calls to the server come from `clearml_access.errors`; `exit_code_of` has their codes too. This module only
+describes failures: it must not print, log or exit (`deploy.cli` does), and it talks to no outside system.
 """
 
 from __future__ import annotations
 
+from clearml_access import errors as access
+from clearml_access.errors import ServerError, UserFacingError
 
-class DeployError(Exception):
-    """Any failure that the user can act on.
 
-    Args:
-        message: What failed, on which object, and why.
-        hint: The next thing to do, best a command to paste.
-        evidence: What was seen: events, last log lines.
-    """
-
-    exit_code = 1
-
-    def __init__(self, message: str, *, hint: str | None = None, evidence: tuple[str, ...] = ()) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.evidence = evidence
+class DeployError(UserFacingError):
+    """A failure of deploy's own."""
 
 
 class CheckFailedError(DeployError):
@@ -136,24 +125,6 @@ class DeadlineError(ClusterError):
     exit_code = 35
 
 
-class ServerError(DeployError):
-    """The ClearML server answered with an error."""
-
-    exit_code = 40
-
-
-class ServerUnreachableError(ServerError):
-    """The ClearML server does not answer, from here or from a pod."""
-
-    exit_code = 41
-
-
-class CredentialsError(ServerError):
-    """The ClearML server refuses the keys."""
-
-    exit_code = 42
-
-
 class WorkerError(ServerError):
     """The agent does not register, or does not serve its queue."""
 
@@ -170,3 +141,16 @@ class TaskNotFoundError(ServerError):
     """There is no such task or pipeline."""
 
     exit_code = 45
+
+
+_CODES: dict[type[BaseException], int] = {
+    access.ConfigurationError: SettingsError.exit_code,
+    ServerError: 40,
+    access.ServerUnreachableError: 41,
+    access.CredentialsError: 42,
+}
+
+
+def exit_code_of(kind: type[BaseException]) -> int:
+    """Return the exit code of a kind of error, the server's own included."""
+    return access.exit_code_of(kind, _CODES)

@@ -10,14 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from clearml_access import agent_values
+from clearml_access.agent_values import AGENT_POD_PIN, TASK_POD_PIN
+from clearml_access.credentials import Server
 from deploy import versions
 from deploy.helm import values as v
 from deploy.helm import values_schema
 from deploy.helm.values import Values
-from deploy.settings import Server, Settings
+from deploy.settings import Settings
 
-AGENT_POD_PIN = "CLEARML_AGENT_UPDATE_VERSION"
-TASK_POD_PIN = "K8S_GLUE_POD_AGENT_INSTALL_ARGS"
 MAX_PODS = "K8S_GLUE_MAX_PODS"
 
 KEYS_ANNOTATION = "clearml-pods/keys"
@@ -65,6 +66,7 @@ class Plan:
         for layer in (base, *own):
             values_schema.require(layer, chart_defaults)
         values = _with_keys_by_reference(v.merge(base, connection(settings, server), *own))
+        values = _with_plain_queues(values)
         return cls(settings, values, v.computed(chart_defaults, values), chart_version, chart_kube_version)
 
     def _get(self, path: str) -> str:
@@ -73,7 +75,7 @@ class Plan:
     @property
     def queues(self) -> tuple[str, ...]:
         """Queues that the agent is to serve, the most urgent first."""
-        return tuple(name.strip() for name in self._get("agentk8sglue.queue").split(",") if name.strip())
+        return agent_values.queue_names(self._get(agent_values.QUEUE))
 
     @property
     def api_url(self) -> str:
@@ -157,6 +159,14 @@ def _with_keys_by_reference(values: Values) -> Values:
         for variable in missing
     ]
     return v.merge(values, v.nest(POD_ENV, [*given, *references]))
+
+
+def _with_plain_queues(values: Values) -> Values:
+    """Return the values with the queues as every glue reads them: it splits at commas and keeps the blanks."""
+    text = v.get(values, agent_values.QUEUE)
+    if not isinstance(text, str):
+        return values
+    return v.merge(values, v.nest(agent_values.QUEUE, ",".join(agent_values.queue_names(text))))
 
 
 def connection(settings: Settings, server: Server) -> Values:

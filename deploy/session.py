@@ -12,11 +12,14 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from deploy.clearml import credentials
+from clearml_access import credentials
+from clearml_access.agent_values import values_file
+from clearml_access.credentials import Server
+from clearml_access.errors import ConfigurationError, NoCredentialsError
 from deploy.errors import SettingsError
 from deploy.helm import values
 from deploy.plan import Plan
-from deploy.settings import Server, Settings
+from deploy.settings import Settings
 
 if TYPE_CHECKING:
     from deploy.clearml.api import ClearmlApi
@@ -40,7 +43,13 @@ class Session:
     @cached_property
     def server(self) -> Server:
         """The ClearML server and its keys."""
-        return credentials.find(self.environ)
+        found = credentials.find(self.environ)
+        if not found.secret_key:
+            raise NoCredentialsError(
+                f"{found.source} gives a token and no access key: the agent needs a key of its own",
+                hint="make a key in the server's web pages (Settings, Workspace) and put it into clearml.conf",
+            )
+        return found
 
     @cached_property
     def api(self) -> ClearmlApi:
@@ -74,7 +83,7 @@ class Session:
         return Plan.of(
             self.settings,
             self.server,
-            values.parse(_read(self.settings.base_values), str(self.settings.base_values)),
+            values.parse(_read(values_file()), str(values_file())),
             [values.parse(_read(path), str(path)) for path in self.settings.values_files],
             chart_defaults=self.chart.defaults,
             chart_version=f"{self.chart.name}-{self.chart.version}",
@@ -98,7 +107,7 @@ class Session:
         """Return a text without the secret key, wherever it came from."""
         try:
             secret = self.server.secret_key
-        except SettingsError:
+        except ConfigurationError:
             return text
         return text.replace(secret, "***") if secret else text
 

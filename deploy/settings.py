@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from deploy.errors import SettingsError
-
-PACKAGE = Path(__file__).resolve().parent
-IN_CLONE = PACKAGE.parent / "helm" / "values-agent.yaml"
-IN_WHEEL = PACKAGE / "data" / "values-agent.yaml"
 
 CHART_REPOSITORY = "https://clearml.github.io/clearml-helm-charts"
 CHART_NAME = "clearml-agent"
@@ -23,33 +17,6 @@ RELEASE = "clearml-agent"
 NAMESPACE = "clearml"
 
 NAME_LIMIT = 63
-
-
-class Secret(str):
-    """A text that does not show itself in reprs, tracebacks and logs."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'***'"
-
-
-@dataclass(frozen=True)
-class Server:
-    """A ClearML server and the keys to it."""
-
-    api: str
-    web: str
-    files: str
-    access_key: Secret
-    secret_key: Secret
-    source: str
-    """Where this came from, for messages."""
-
-    def fingerprint(self, release: str) -> str:
-        """Return a text that changes when the keys do and says nothing about them."""
-        text = f"{release}\0{self.access_key}\0{self.secret_key}"
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -104,11 +71,6 @@ class Settings:
         return settings
 
     @property
-    def base_values(self) -> Path:
-        """The project's values file: in a clone where it lives, in a wheel the copy it carries."""
-        return IN_CLONE if IN_CLONE.is_file() else IN_WHEEL
-
-    @property
     def fullname(self) -> str:
         """The chart's name for its objects."""
         name = self.release if CHART_NAME in self.release else f"{self.release}-{CHART_NAME}"
@@ -123,9 +85,3 @@ class Settings:
     def config_secret(self) -> str:
         """Name of the Secret with `clearml.conf`, which holds no keys."""
         return f"{self.fullname}-conf"
-
-
-def is_loopback(url: str) -> bool:
-    """Return whether an address means "this machine", so that a pod would ask itself."""
-    host = urlsplit(url).hostname or ""
-    return host in ("localhost", "::1", "0.0.0.0") or host.startswith("127.")  # noqa: S104  # compared, not bound

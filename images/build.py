@@ -22,8 +22,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.agent_values import AgentValues
-from pipeline.errors import PipelineError
+from clearml_access.agent_values import AgentValues
+from clearml_access.errors import UserFacingError
 
 PROJECT = Path(__file__).resolve().parents[1]
 DOCKERFILE = "images/Dockerfile"
@@ -48,7 +48,7 @@ LOCAL_CERTIFICATES = Path("/usr/local/share/ca-certificates")
 """Where a Debian machine's administrator puts the certificates of a company's proxy."""
 
 
-class ImageError(PipelineError):
+class ImageError(UserFacingError):
     """An image could not be built."""
 
     exit_code = 60
@@ -213,7 +213,7 @@ def main(words: Sequence[str] | None = None) -> int:
         parser.error(f"unknown target {', '.join(unknown)}: there are {', '.join(images())}")
     try:
         results = _build_all(asked, wanted)
-    except PipelineError as error:
+    except UserFacingError as error:
         print(f"Error: {error.message}" + (f"\nHint: {error.hint}" if error.hint else ""), file=sys.stderr)
         return error.exit_code
     if asked.json:

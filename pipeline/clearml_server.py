@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.errors import ServerError
+from clearml_access.errors import CallRefusedError, CredentialsError, NoCredentialsError, ServerUnreachableError
 from pipeline.run_records import is_on_its_way
 
 ANSWER_TIMEOUT_S = 10.0
@@ -27,26 +27,6 @@ DATASET_TAG = "dataset"
 FINAL = ("completed", "published", "closed")
 _PAGE = 500
 _CONSOLE_PAGE = 1_000
-
-
-class ServerUnreachableError(ServerError):
-    """The server does not answer."""
-
-    exit_code = 31
-
-
-class CallRefusedError(ServerError):
-    """The server refused a call.
-
-    Attributes:
-        subcode: ClearML's result subcode.
-    """
-
-    exit_code = 32
-
-    def __init__(self, message: str, *, subcode: int = 0, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.subcode = subcode
 
 
 @dataclass(frozen=True)
@@ -87,7 +67,8 @@ class ClearmlServer:
 
         Raises:
             ServerUnreachableError: It does not answer within ten seconds.
-            ServerError: It refuses the access key, or none is configured.
+            CredentialsError: It refuses the access key.
+            NoCredentialsError: None is configured.
         """
         # Imported here: it takes half a second, and reads the configuration that the caller may have set just before.
         import requests
@@ -111,9 +92,10 @@ class ClearmlServer:
             with _quiet("clearml"):
                 session = Session(http_retries_config={"total": 2, "backoff_factor": 0.2, "backoff_max": 1.0})
         except MissingConfigError as error:
-            raise ServerError("no ClearML access key is configured", hint="clearml-init, or task server-up") from error
+            message = "no ClearML access key is configured"
+            raise NoCredentialsError(message, hint="clearml-init, or task server-up") from error
         except LoginError as error:
-            raise ServerError(
+            raise CredentialsError(
                 f"ClearML server {api_url} refuses the access key: {error}",
                 hint="make a new key on its web page (settings, workspace), then: clearml-init",
             ) from error

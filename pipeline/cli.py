@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 import click
 
-from pipeline.errors import PipelineError
+from clearml_access.errors import UserFacingError
+from pipeline.errors import exit_code_of
 
 COMMANDS = {
     "run": ("pipeline.commands.run:run", "Run data preparation: split, preprocess, write a report."),
@@ -78,13 +79,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = [word for word in words if word != "--verbose"]
     try:
         result = cli.main(words, prog_name="python -m pipeline", standalone_mode=False)
-    except PipelineError as error:
+    except UserFacingError as error:
         if verbose:
             traceback.print_exc()
         _say("Error", error.message)
         if error.hint:
             _say("Hint", error.hint)
-        return error.exit_code
+        return exit_code_of(type(error))
     except click.ClickException as error:
         error.show()
         return error.exit_code

@@ -9,27 +9,18 @@ the exit code alone:
     30-39   server, queues, workers
     40-49   a run that started and failed
 
-This module only describes failures: it must not print, log or exit (`pipeline.cli` does), and it talks to no outside
-system.
+Errors of calls to the server come from `clearml_access.errors`; `exit_code_of` has their codes too. This module only
+describes failures: it must not print, log or exit (`pipeline.cli` does), and it talks to no outside system.
 """
 
 from __future__ import annotations
 
+from clearml_access import errors as access
+from clearml_access.errors import UserFacingError
 
-class PipelineError(Exception):
-    """Any failure that the user can act on.
 
-    Args:
-        message: What failed, on which object, and why, in one sentence.
-        hint: The next thing to do, best a command to paste.
-    """
-
-    exit_code = 1
-
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+class PipelineError(UserFacingError):
+    """A failure of the pipeline's own."""
 
 
 class UsageError(PipelineError):
@@ -80,13 +71,21 @@ class SampleError(DataError):
     exit_code = 25
 
 
-class ServerError(PipelineError):
-    """The ClearML server, one of its queues or its workers cannot do what is asked."""
-
-    exit_code = 30
-
-
 class RunError(PipelineError):
     """A run started and failed."""
 
     exit_code = 40
+
+
+_CODES: dict[type[BaseException], int] = {
+    access.ConfigurationError: SettingsError.exit_code,
+    access.ServerError: 30,
+    access.NoCredentialsError: 30,
+    access.ServerUnreachableError: 31,
+    access.CallRefusedError: 32,
+}
+
+
+def exit_code_of(kind: type[BaseException]) -> int:
+    """Return the exit code of a kind of error, the server's own included."""
+    return access.exit_code_of(kind, _CODES)

@@ -9,8 +9,8 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from clearml_access.errors import ServerError
 from pipeline.clearml_server import ClearmlServer, DatasetVersion
-from pipeline.errors import ServerError
 from pipeline.graph import sharding
 from pipeline.settings import IN_PROCESS, QUEUE, Settings, queue_of
 from pipeline.versions import version_key

@@ -12,14 +12,19 @@ import importlib.metadata
 import subprocess
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "pipeline"
 
 _STEP_CODE = (
-    *("agent_values.py", "clearml_server.py", "errors.py", "files.py", "provenance.py", "run_records.py"),
-    *("settings.py", "versions.py", "amazon_reviews/__init__.py", "amazon_reviews/step_work.py"),
-    *(f"{folder}/*.py" for folder in ("datasets", "graph", "step_runtime")),
-    *(f"amazon_reviews/{folder}/*.py" for folder in ("model", "reviews", "steps", "training")),
-    "amazon_reviews/data/*.txt*",
+    "clearml_access/*.py",
+    *(f"pipeline/{name}.py" for name in ("clearml_server", "errors", "files", "provenance", "run_records")),
+    *(
+        f"pipeline/{name}.py"
+        for name in ("settings", "versions", "amazon_reviews/__init__", "amazon_reviews/step_work")
+    ),
+    *(f"pipeline/{folder}/*.py" for folder in ("datasets", "graph", "step_runtime")),
+    *(f"pipeline/amazon_reviews/{folder}/*.py" for folder in ("model", "reviews", "steps", "training")),
+    "pipeline/amazon_reviews/data/*.txt*",
 )
 """What a step's process imports or reads. Starting, controlling and following runs is the business of others."""
 
@@ -30,8 +35,8 @@ PACKAGE_VERSION = importlib.metadata.version("clearml-pods")
 def source_digest() -> str:
     """Return a digest of the code and data that steps run."""
     digest = hashlib.sha256()
-    for path in sorted(path for pattern in _STEP_CODE for path in PACKAGE.glob(pattern)):
-        digest.update(path.relative_to(PACKAGE).as_posix().encode())
+    for path in sorted(path for pattern in _STEP_CODE for path in ROOT.glob(pattern)):
+        digest.update(path.relative_to(ROOT).as_posix().encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]
 

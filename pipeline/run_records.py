@@ -314,6 +314,9 @@ def _reason(task: Mapping[str, Any]) -> str:
     return "; ".join(dict.fromkeys(text for text in texts if text))
 
 
+OWN = ("pipeline.", "clearml_access.")
+"""Modules whose errors say all in their own words: the kind adds nothing."""
+
 _RAISED = re.compile(r"(?P<kind>[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Failed)): (?P<text>.+)")
 
 
@@ -326,7 +329,7 @@ def cause(lines: Iterable[str]) -> str:
     if not found:
         return ""
     kind, text = found[-1]["kind"], found[-1]["text"]
-    return text if kind.startswith("pipeline.") else f"{kind}: {text}"
+    return text if kind.startswith(OWN) else f"{kind}: {text}"
 
 
 def moment(value: Any) -> float | None:

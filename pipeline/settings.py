@@ -9,9 +9,9 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from pipeline.agent_values import AgentValues
+from clearml_access import credentials
+from clearml_access.agent_values import AgentValues
 from pipeline.errors import SettingsError, UsageError
 from pipeline.graph import sharding
 from pipeline.graph.definitions import DATA_PREPARE, Definition
@@ -127,22 +127,13 @@ class Settings:
             step_queues=per_step(step_queues, "--step-queue", definition.all_steps),
             step_images=per_step(step_images, "--step-image", definition.all_steps),
             timeout_s=timeout_s,
-            server_configured=server_configured(environ),
+            server_configured=credentials.is_configured(environ),
         )
 
 
 def queue_of(settings: Settings, step: str) -> str:
     """Return the queue that a step goes to where steps go to queues."""
     return sharding.value_of(settings.step_queues, step) or settings.queue
-
-
-def server_configured(environ: Mapping[str, str]) -> bool:
-    """Return whether a ClearML server is configured, by the SDK's own names and places."""
-    if environ.get("CLEARML_API_HOST") or environ.get("CLEARML_API_ACCESS_KEY"):
-        return True
-    named = environ.get("CLEARML_CONFIG_FILE")
-    home = environ.get("HOME") or str(Path.home())
-    return Path(named).expanduser().is_file() if named else (Path(home) / "clearml.conf").is_file()
 
 
 def step_requirements() -> list[str]:

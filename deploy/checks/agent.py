@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from clearml_access.credentials import Secret
+from clearml_access.errors import CredentialsError
 from deploy.checks import environment
 from deploy.checks.check import Check, Finding, fail, ok, warn
 from deploy.clearml.api import ClearmlApi
-from deploy.errors import CredentialsError, PodError, ReleaseNotFoundError, SettingsError, WorkerError
+from deploy.errors import PodError, ReleaseNotFoundError, SettingsError, WorkerError
 from deploy.kubernetes.pods import State, classify_pod, task_id
 from deploy.session import Session
-from deploy.settings import Secret
 from deploy.verification import prove, rollout
 
 AGAIN = "task deploy-agent"

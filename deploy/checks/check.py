@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from deploy.errors import DeployError
+from clearml_access.errors import UserFacingError
+from deploy.errors import exit_code_of
 
 
 class Level(StrEnum):
@@ -102,9 +103,9 @@ def run(checks: Iterable[Check], clock: Callable[[], float] = time.monotonic) ->
 def _ask(check: Check) -> Finding:
     try:
         return check.run()
-    except DeployError as error:
+    except UserFacingError as error:
         fix = error.hint or "python -m deploy doctor --verbose"
-        return Finding(Level.FAIL, error.message, fix, error.exit_code, error.evidence)
+        return Finding(Level.FAIL, error.message, fix, exit_code_of(type(error)), error.evidence)
 
 
 def exit_code(results: Iterable[Result]) -> int:

@@ -7,14 +7,14 @@ import shutil
 import sys
 from email.utils import parsedate_to_datetime
 
+from clearml_access.agent_values import AGENT_POD_PIN, TASK_POD_PIN
+from clearml_access.credentials import is_loopback
 from deploy import versions
 from deploy.checks.check import Check, Finding, fail, ok, warn
 from deploy.clearml import api as clearml_api
 from deploy.errors import ChartVersionError, RightsError, SettingsError, VersionError
 from deploy.kubernetes.cluster import Right
-from deploy.plan import AGENT_POD_PIN, TASK_POD_PIN
 from deploy.session import Session
-from deploy.settings import is_loopback
 
 RIGHTS = (
     *(Right(verb, "secrets") for verb in ("get", "list", "create", "update", "delete")),

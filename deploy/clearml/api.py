@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from deploy.errors import CredentialsError, ServerError, ServerUnreachableError
-from deploy.settings import Secret, Server
+from clearml_access.credentials import Secret, Server
+from clearml_access.errors import CredentialsError, ServerError, ServerUnreachableError
 
 TIMEOUT_S = 10.0
 TRIES = 2

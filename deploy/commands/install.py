@@ -11,9 +11,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from clearml_access.errors import UserFacingError
 from deploy.checks import preflight
 from deploy.checks.check import Level, Result
-from deploy.errors import DeployError, HelmError, ReleaseNotFoundError
+from deploy.errors import HelmError, ReleaseNotFoundError
 from deploy.helm.release import Revision
 from deploy.helm.values import digest
 from deploy.plan import CONFIGURATION
@@ -195,7 +196,7 @@ def _mend_pending(session: Session) -> None:
 def _undone_on_failure(session: Session, before: _Before, must: bool) -> Iterator[None]:
     try:
         yield
-    except DeployError as error:
+    except UserFacingError as error:
         if must:
             error.evidence = (*error.evidence, *_undo(session, before))
         raise
@@ -221,7 +222,7 @@ def _undo(session: Session, before: _Before) -> tuple[str, ...]:
             done.append("nothing was installed before: release and Secrets are removed again")
         else:
             done.append(f"the revision before was {before.revision.status}: nothing to go back to")
-    except DeployError as error:
+    except UserFacingError as error:
         done.append(f"going back failed too: {error.message}")
         with suppress(HelmError):
             done.append(f"release is at {session.helm.revision()}")

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from clearml_access.errors import ServerUnreachableError, UserFacingError
 from deploy.clearml import console
 from deploy.clearml.api import ENDS, is_over
-from deploy.errors import ClusterError, ClusterUnreachableError, DeployError, ServerUnreachableError, TaskNotFoundError
+from deploy.errors import ClusterError, ClusterUnreachableError, TaskNotFoundError
 from deploy.kubernetes.pods import TASK_POD_PREFIX, State, classify_pod
 from deploy.session import Session
 from deploy.verification import records
@@ -65,7 +66,7 @@ def _pipeline(session: Session, controller: dict[str, Any], emit: Emit, *, follo
         def work() -> None:
             try:
                 results[task] = _Console(session, task, lambda line: lines.put((label, line))).run(follow=follow)
-            except DeployError as error:
+            except UserFacingError as error:
                 lines.put((label, f"({error.message})"))
                 results[task] = "unknown"
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import yaml
 
+from clearml_access.errors import UserFacingError
 from deploy.commands import install
-from deploy.errors import DeployError, ReleaseNotFoundError
+from deploy.errors import ReleaseNotFoundError
 from deploy.kubernetes.pods import classify_pod, task_id
 from deploy.session import Session
 from deploy.verification import prove, rollout
@@ -31,7 +32,7 @@ def status(session: Session) -> dict[str, Any]:
     body["task_pods"] = [_pod(session, pod) for pod in session.cluster.pods() if task_id(pod)]
     try:
         _from_server(session, body, set(session.installed.queues) if revision else set())
-    except DeployError as error:
+    except UserFacingError as error:
         body["unknown"].append(error.message)
     return body
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from deploy.errors import DeadlineError, DeployError
+from clearml_access.errors import UserFacingError
+from deploy.errors import DeadlineError
 from deploy.kubernetes.cluster import Cluster
 from deploy.kubernetes.pods import task_id
 from deploy.session import Session
@@ -91,7 +92,7 @@ def _stop_agent(session: Session, leaving: Leaving) -> None:
 def _stop_task(session: Session, pod: str) -> None:
     """Stop a task before its pod goes, so that its record does not say `in progress` for ever."""
     task = task_id({"metadata": {"name": pod}})
-    with suppress(DeployError):
+    with suppress(UserFacingError):
         record = session.api.task(str(task), ("status",)) or {}
         if record.get("status") in ("queued", "in_progress"):
             session.api.call("tasks.stop", task=task, force=True, status_reason="the agent was uninstalled")
@@ -101,7 +102,7 @@ def _stop_task(session: Session, pod: str) -> None:
 def _queues(session: Session) -> tuple[str, ...]:
     try:
         return session.installed.queues
-    except DeployError as error:
+    except UserFacingError as error:
         session.say(f"no queue is removed: {error.message}")
         return ()
 
@@ -116,7 +117,7 @@ def _forget(session: Session, leaving: Leaving, queues: tuple[str, ...]) -> None
         for name in queues:
             if session.api.delete_queue(name):
                 leaving.removed.append(f"queue {name}")
-    except DeployError as error:
+    except UserFacingError as error:
         session.say(f"the ClearML server was not told: {error.message}")
 
 

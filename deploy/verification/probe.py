@@ -11,7 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from deploy.errors import ClusterError, DeadlineError, DeployError, ServerUnreachableError
+from clearml_access.errors import ServerUnreachableError, UserFacingError
+from deploy.errors import ClusterError, DeadlineError
 from deploy.kubernetes.cluster import MANAGED
 from deploy.kubernetes.pods import Json, State, classify_pod
 from deploy.session import Session
@@ -120,7 +121,7 @@ def finish(session: Session, name: str, image: str) -> Seen:
 
 def remove(session: Session, name: str) -> None:
     """Delete the pod, if the cluster can be asked for it."""
-    with suppress(DeployError):
+    with suppress(UserFacingError):
         session.cluster.delete("pods", name, grace_s=0)
 
 

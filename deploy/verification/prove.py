@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from clearml_access.errors import UserFacingError
 from deploy.clearml.api import Worker, is_over
-from deploy.errors import CanaryError, ClusterError, ClusterUnreachableError, DeployError, WorkerError
+from deploy.errors import CanaryError, ClusterError, ClusterUnreachableError, WorkerError
 from deploy.kubernetes.pods import TASK_POD_PREFIX, State, classify_pod
 from deploy.session import Session
 from deploy.verification import rollout
@@ -215,7 +216,7 @@ def _python(session: Session, task: str, nonce: str) -> str:
 
 def _drop(session: Session, task: str, *, keep_record: bool) -> None:
     """Leave no canary behind: not in the queue, not as a pod; a failed one's record stays to be read."""
-    with suppress(DeployError):
+    with suppress(UserFacingError):
         if keep_record:
             session.api.call("tasks.stop", task=task, force=True, status_reason="canary given up")
             session.cluster.delete("pods", TASK_POD_PREFIX + task, grace_s=0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from deploy.errors import ServerError
+from clearml_access.errors import ServerError
 from deploy.kubernetes.pods import Json, PostMortem, post_mortem, task_id
 from deploy.session import Session
 

@@ -153,7 +153,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, glue.stop)
     Recorder(glue._session, glue.worker_id or "agent", glue.namespace).start()
     try:
-        glue.k8s_daemon(asked.queue.split(","), create_queue=asked.create_queue, use_owner_token=asked.use_owner_token)
+        # As `clearml_access.agent_values.queue_names`, which is not in this image.
+        queues = [name.strip() for name in asked.queue.split(",") if name.strip()]
+        glue.k8s_daemon(queues, create_queue=asked.create_queue, use_owner_token=asked.use_owner_token)
     except SystemExit:
         # By now the worker is unregistered; the interpreter's own end would wait for threads that sleep.
         print("Stopped by SIGTERM", flush=True)

@@ -17,13 +17,13 @@ from typing import Any
 from clearml import Task
 from clearml.automation import TaskScheduler, TriggerScheduler
 
-from pipeline.agent_values import AgentValues
+from clearml_access.agent_values import AgentValues
+from clearml_access.errors import UserFacingError
 from pipeline.amazon_reviews.pipelines import FULL_PIPELINE
 from pipeline.automation import schedule, services
 from pipeline.automation.schedule import RETRAIN, SCHEDULE, SERVICES, is_source, newest_source, read_cron
 from pipeline.automation.services import ServiceError, tell
 from pipeline.clearml_server import ClearmlServer
-from pipeline.errors import PipelineError
 from pipeline.graph.parameters import ParameterValue, parse_assignments
 from pipeline.preflight import queue_for_controllers, require_queue
 
@@ -95,7 +95,7 @@ class Runs:
                     queue=self._queue,
                     controllers_queue=self._controllers_queue,
                 )
-            except PipelineError as error:  # the next one may go well
+            except UserFacingError as error:  # the next one may go well
                 tell(f"No run could be started ({why}): {error.message}")
                 return
             self._going[run] = why
@@ -112,7 +112,7 @@ class Runs:
             time.sleep(LOOK_EVERY_S)
             try:
                 self._look()
-            except PipelineError as error:
+            except UserFacingError as error:
                 tell(f"Could not check the runs: {error.message}")
         if self._failed:
             raise ServiceError(f"{self._failed} of {self._started} runs did not complete")

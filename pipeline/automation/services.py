@@ -20,9 +20,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from clearml_access.errors import CallRefusedError, UserFacingError
 from pipeline import interrupts, provenance
-from pipeline.clearml_server import CallRefusedError, ClearmlServer
-from pipeline.errors import PipelineError, RunError
+from pipeline.clearml_server import ClearmlServer
+from pipeline.errors import RunError
 from pipeline.graph.definitions import PROJECT
 from pipeline.graph.parameters import Parameter, ParameterValue
 from pipeline.settings import step_requirements
@@ -230,6 +231,6 @@ def enqueue(server: ClearmlServer, task_id: str, queue: str) -> None:
     """Give the task to an agent."""
     try:
         server.call("tasks.enqueue", task=task_id, queue_name=queue)
-    except PipelineError:
+    except UserFacingError:
         server.call("tasks.delete", task=task_id, force=True)
         raise

@@ -15,7 +15,7 @@ from clearml import InputModel, Task
 from clearml.automation import DiscreteParameterRange, GridSearch, HyperParameterOptimizer, RandomSearch
 from clearml.backend_interface.session import SendError
 
-from pipeline.agent_values import AgentValues
+from clearml_access.agent_values import AgentValues
 from pipeline.amazon_reviews.model import fit_model
 from pipeline.automation import services, tune
 from pipeline.automation.services import ServiceError, tell

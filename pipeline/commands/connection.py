@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clearml_access import credentials
 from pipeline.local_stack import Machine, MachineSettings, up
-from pipeline.settings import server_configured
 
 if TYPE_CHECKING:
     from pipeline.clearml_server import ClearmlServer
@@ -53,7 +53,7 @@ def connect(say: Callable[[str], None]) -> Connection:
     """
     settings = MachineSettings.from_environ(os.environ)
     machine = None
-    if not server_configured(os.environ):
+    if not credentials.is_configured(os.environ):
         machine = up(settings)
         if machine.started:
             say(f"No ClearML server is configured: started this machine's own ({', '.join(machine.started)})")

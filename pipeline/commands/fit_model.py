@@ -7,8 +7,8 @@ import os
 
 import click
 
+from clearml_access.agent_values import AgentValues
 from pipeline import interrupts
-from pipeline.agent_values import AgentValues
 from pipeline.amazon_reviews.model.fit_model import METRICS, PARAMETERS
 from pipeline.commands.connection import connect
 from pipeline.graph.parameters import help_text, parse_assignments

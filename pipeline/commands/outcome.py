@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
+from clearml_access.errors import UserFacingError
 from pipeline.commands.connection import Connection
-from pipeline.errors import PipelineError
 from pipeline.graph.definitions import Definition
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def explain(connection: Connection, state: RunState, report: Path | None, consol
     for name, status, reason, task_id in parts or [("the controller", state.status, state.reason, state.run_id)]:
         try:
             lines = connection.server.console(task_id, CONSOLE_LINES) if task_id else []
-        except PipelineError as error:
+        except UserFacingError as error:
             lines = [f"(its console cannot be read: {error.message})"]
         why = cause(lines) or reason or "no reason given"
         console.print(f"[bold red]{name} {status}[/]: {escape(why)}", soft_wrap=True)

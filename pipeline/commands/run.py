@@ -15,13 +15,13 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
+from clearml_access.errors import UserFacingError
 from pipeline import interrupts
 from pipeline.commands.connection import Connection, connect
 from pipeline.commands.dataset import SAMPLE_BATCH_ROWS, SAMPLE_FILE, Bars, fetch_sample
 from pipeline.commands.dry_run import dry_run_of
 from pipeline.commands.outcome import explain, say_interrupted, summarise, write_report
 from pipeline.commands.run_options import epilog_of, given_options, run_options
-from pipeline.errors import PipelineError
 from pipeline.graph.definitions import DATA_PREPARE, Definition
 from pipeline.settings import Settings
 
@@ -103,7 +103,7 @@ def start(
     interrupts.listen()
     try:
         return _checked_run(settings_for, console, follow=follow, report=report, as_json=as_json)
-    except PipelineError as error:
+    except UserFacingError as error:
         if as_json:  # scripts get their line in any case
             document: dict[str, object] = {
                 "status": "error",

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
+from clearml_access.agent_values import AgentValues
 from pipeline import interrupts
-from pipeline.agent_values import AgentValues
 from pipeline.amazon_reviews.pipelines import FULL_PIPELINE
 from pipeline.automation.schedule import CRON_HELP, DAYS, RETRAIN, SCHEDULE, workers_for_runs
 from pipeline.automation.services import Service

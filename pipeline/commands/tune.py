@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from clearml_access.agent_values import AgentValues
 from pipeline import interrupts
-from pipeline.agent_values import AgentValues
 from pipeline.automation.tune import PARAMETERS, SPACE, STRATEGIES, TUNE
 from pipeline.commands.connection import connect
 from pipeline.graph.parameters import help_text, parse_assignments

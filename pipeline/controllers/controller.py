@@ -41,8 +41,8 @@ from clearml import Task
 from clearml.automation import PipelineController
 from clearml.automation.job import LocalClearmlJob
 
+from clearml_access.agent_values import AgentValues
 from pipeline import provenance, run_records
-from pipeline.agent_values import AgentValues
 from pipeline.clearml_server import ClearmlServer
 from pipeline.controllers import drafts, options
 from pipeline.controllers.lost_workers import LostWorkers, is_lost

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 
+from clearml_access.errors import UserFacingError
 from pipeline.clearml_server import ClearmlServer
-from pipeline.errors import PipelineError
 
 AFTER_S = 90.0
 LOOK_EVERY_S = 10.0
@@ -44,7 +44,7 @@ class LostWorkers:
             self._server = self._server or ClearmlServer.connect()
             workers = self._server.live_workers()
             tasks = self._server.tasks(["last_update", "last_worker", "status"], id=task_ids)
-        except PipelineError as error:
+        except UserFacingError as error:
             print(f"Could not check the running steps: {error}")
             return
         for task in tasks:

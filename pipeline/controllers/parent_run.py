@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 
+from clearml_access.errors import UserFacingError
 from pipeline.clearml_server import ClearmlServer
-from pipeline.errors import PipelineError
 from pipeline.run_records import CONTROLLER_TYPE
 
 LOOK_EVERY_S = 5.0
@@ -42,7 +42,7 @@ class Outer:
             self._run_id = str(found[0].get("parent") or "") if found else ""
             self._run_id = self._run_id if self._status() == "in_progress" else ""
             self._first = False
-        except PipelineError as error:
+        except UserFacingError as error:
             print(f"Could not check the pipeline around this one: {error}")
         return False
 

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 from clearml import Task
 from clearml.automation.job import BaseJob, ClearmlJob, LocalClearmlJob
 
+from clearml_access.errors import UserFacingError
 from pipeline.clearml_server import ClearmlServer
-from pipeline.errors import PipelineError
 from pipeline.step_runtime.timeline import LAUNCHED_PROPERTY
 
 
@@ -62,7 +62,7 @@ class QueuedStep(StepJob, ClearmlJob):  # type: ignore[misc]
             try:
                 tasks = ClearmlServer.of_task(self.task).tasks(["status"], id=[self.task_id()])
                 self._checked = (self._last_status_ts, str(tasks[0]["status"]) if tasks else found)
-            except PipelineError as error:
+            except UserFacingError as error:
                 print(f"Could not check step {self.task_id()}: {error}")
                 return "queued"
         return self._checked[1]

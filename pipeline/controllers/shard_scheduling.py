@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from clearml_access.errors import UserFacingError
 from pipeline.clearml_server import ClearmlServer
-from pipeline.errors import PipelineError
 from pipeline.graph import sharding
 
 CONSOLE_LINES = 50
@@ -86,7 +86,7 @@ class FanOut:
             return False
         try:
             return not refuses_its_data(server.console(task_id, CONSOLE_LINES))
-        except PipelineError:
+        except UserFacingError:
             return True
 
 

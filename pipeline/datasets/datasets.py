@@ -21,9 +21,10 @@ from typing import Any
 from clearml import Task
 from clearml.backend_interface.session import SendError
 
+from clearml_access.errors import UserFacingError
 from pipeline.clearml_server import ClearmlServer, DatasetVersion
 from pipeline.datasets.fast_dataset import COMPRESSED, LeanDataset, cache_alone
-from pipeline.errors import DataError, PipelineError
+from pipeline.errors import DataError
 from pipeline.versions import unique_version
 
 NAMELESS_S = 3.0
@@ -270,7 +271,7 @@ def _refusal(server: ClearmlServer, dataset_id: str | None, error: BaseException
         return ""
     try:  # what the SDK does not hand on: any small write tells
         server.call("tasks.ping", task=dataset_id)
-    except PipelineError as refused:
+    except UserFacingError as refused:
         return refused.message
     return str(error)
 

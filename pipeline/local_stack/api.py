@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import ServerError
+from clearml_access.errors import ServerError
 
 ALREADY_EXISTS = 801
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.errors import ServerError
+from clearml_access.errors import ServerError
 
 
 class StartError(ServerError):

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import ServerError
+from clearml_access.errors import ServerError
 from pipeline.local_stack import processes, server, workers
 from pipeline.local_stack.api import Access, Api, pings
 from pipeline.local_stack.errors import StartError

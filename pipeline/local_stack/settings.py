@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.agent_values import AgentValues
+from clearml_access.agent_values import AgentValues
 from pipeline.errors import SettingsError
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -27,10 +27,15 @@ AGENT_VARIABLE = "CLEARML_PODS_AGENT_PYTHON"
 
 @dataclass(frozen=True)
 class WorkerPlan:
-    """One agent daemon: its name on this machine and the queue that it serves."""
+    """One agent daemon: its name on this machine and the queues that it serves, the most urgent first."""
 
     name: str
-    queue: str
+    queues: tuple[str, ...]
+
+    @property
+    def queue(self) -> str:
+        """Its queues as text; of one, the name."""
+        return ", ".join(self.queues)
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,9 @@ class MachineSettings:
     agent_python: Path
     """Interpreter that has clearml-agent (its pins conflict with the SDK's: an environment of its own)."""
 
-    steps_queue: str
+    steps_queues: tuple[str, ...]
+    """As the glue on a cluster, each step worker serves all queues of the values file."""
+
     controllers_queue: str = CONTROLLERS_QUEUE
     step_workers: int = 3
     """Two steps at a time, and a spare: an agent looks at its process every 5 s, so a worker stays busy for up to 5 s
@@ -77,7 +84,7 @@ class MachineSettings:
         settings = cls(
             state=Path(environ.get(STATE_VARIABLE) or state).expanduser().resolve(),
             agent_python=Path(environ.get(AGENT_VARIABLE) or PROJECT / "images/agent/.venv/bin/python"),
-            steps_queue=AgentValues.load().queue,
+            steps_queues=AgentValues.load().queues,
         )
         return replace(
             settings,
@@ -106,13 +113,18 @@ class MachineSettings:
         return f"http://{self.host}:{self.port_base + 8}"
 
     @property
+    def steps_queue(self) -> str:
+        """The queues of steps as text; of one, the name."""
+        return ", ".join(self.steps_queues)
+
+    @property
     def workers(self) -> list[WorkerPlan]:
         """The agent daemons of this set-up."""
         if not self.has_workers:
             return []
-        steps = [WorkerPlan(f"steps-{number}", self.steps_queue) for number in range(1, self.step_workers + 1)]
+        steps = [WorkerPlan(f"steps-{number}", self.steps_queues) for number in range(1, self.step_workers + 1)]
         more = [f"controllers-{number}" for number in range(2, self.controller_workers + 1)]
-        return [*(WorkerPlan(name, self.controllers_queue) for name in ("controllers", *more)), *steps]
+        return [*(WorkerPlan(name, (self.controllers_queue,)) for name in ("controllers", *more)), *steps]
 
 
 def _number(environ: Mapping[str, str], name: str, default: int, allowed: range) -> int:

@@ -68,7 +68,7 @@ def ensure(settings: MachineSettings, access: Access) -> list[Worker]:
         StartError: A worker ended, or did not register in time.
     """
     api = Api(access)
-    for queue in sorted({plan.queue for plan in settings.workers}):
+    for queue in sorted({queue for plan in settings.workers for queue in plan.queues}):
         api.ensure_queue(queue)
     _retire(settings, access, api)
     started = {}
@@ -160,7 +160,7 @@ def _start(settings: MachineSettings, access: Access, worker: Worker) -> psutil.
     process = processes.start(
         [
             *(str(settings.agent_python), "-m", "clearml_agent", "--config-file", str(configuration)),
-            *("daemon", "--foreground", "--queue", worker.plan.queue),
+            *("daemon", "--foreground", "--queue", *worker.plan.queues),
         ],
         env=agent_environment(os.environ, worker=worker.id, folder=folder, interpreter=interpreter),
         folder=folder,

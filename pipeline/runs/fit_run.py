@@ -20,10 +20,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from clearml_access.errors import UserFacingError
 from pipeline import interrupts
 from pipeline.amazon_reviews.model import fit_model
 from pipeline.clearml_server import ClearmlServer
-from pipeline.errors import PipelineError, RunError
+from pipeline.errors import RunError, exit_code_of
 from pipeline.graph.parameters import ParameterValue
 from pipeline.preflight import require_queue
 from pipeline.runs.run import RunTimeoutError
@@ -207,16 +208,16 @@ def _follow(server: ClearmlServer, task: str, deadline: float, say: Callable[[st
     raise error or FitError(f"task {task} {status}: {found.get('status_reason') or 'no reason given'}\n" + _tail(lines))
 
 
-def _error(server: ClearmlServer, task: str, lines: list[str]) -> PipelineError | None:
+def _error(server: ClearmlServer, task: str, lines: list[str]) -> UserFacingError | None:
     """Return the error of this package that ended the task, by the last traceback on its console."""
     found = [match for match in map(_RAISED.fullmatch, lines) if match]
     if not found:
         return None
     kind = getattr(importlib.import_module(found[-1]["module"]), found[-1]["kind"], None)
-    if not (isinstance(kind, type) and issubclass(kind, PipelineError)):
+    if not (isinstance(kind, type) and issubclass(kind, UserFacingError)):
         return None
     error = FitError(found[-1]["text"], hint=f"all that it printed: {server.task_page('*', task)}")
-    error.exit_code = kind.exit_code
+    error.exit_code = exit_code_of(kind)
     return error
 
 

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.text import Text
 
-from pipeline.clearml_server import CallRefusedError, ServerUnreachableError
+from clearml_access.errors import CallRefusedError, ServerUnreachableError
 from pipeline.errors import RunError
 from pipeline.run_records import ENDED, RunState
 from pipeline.runs.run import Observer

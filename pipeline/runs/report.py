@@ -16,10 +16,10 @@ from typing import Any
 
 import jinja2
 
+from clearml_access.errors import UserFacingError
 from pipeline import provenance, run_records
 from pipeline.amazon_reviews.model.trained import TrainedModel
 from pipeline.clearml_server import ClearmlServer
-from pipeline.errors import PipelineError
 from pipeline.graph.definitions import DATA_PREPARE, Definition
 from pipeline.run_records import RunState, StepState
 from pipeline.runs.figures import Bars, Curves, Grid, Matrix, read_distributions, read_figures
@@ -111,7 +111,7 @@ def _ask(question: Any, otherwise: Any) -> Any:
     """Return the server's answer; a report must come out even when the server has gone since."""
     try:
         return question()
-    except PipelineError:
+    except UserFacingError:
         return otherwise
 
 

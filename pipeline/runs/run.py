@@ -13,8 +13,9 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from clearml_access.errors import CallRefusedError, ServerUnreachableError
 from pipeline import interrupts, run_records
-from pipeline.clearml_server import DATASET_TAG, FINAL, CallRefusedError, ClearmlServer, ServerUnreachableError
+from pipeline.clearml_server import DATASET_TAG, FINAL, ClearmlServer
 from pipeline.errors import RunError
 from pipeline.graph.definitions import DATA_PREPARE, Definition
 from pipeline.preflight import Plan

@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 from clearml_localserver.pytest_plugin import ClearmlServer, running_server
 
+from clearml_access.errors import UserFacingError
 from cluster import docker, native
 from cluster.errors import CannotHostError
 from images.build import find_builder
-from pipeline.errors import PipelineError
 from tests.api_client import ApiClient
 from tests.e2e import machine
 from tests.e2e.cluster_cli import LOG, ClusterCli, go_task, stage
@@ -129,7 +129,7 @@ def _ensure_builder() -> None:
     try:
         find_builder()
         missing = [package for package in BUILD_PACKAGES[1:] if not shutil.which(package)]
-    except PipelineError:
+    except UserFacingError:
         missing = [package for package in BUILD_PACKAGES if not shutil.which(package)]
     if missing and os.geteuid() == 0 and shutil.which("apt-get"):
         LOG.info("installing from Debian: %s", " ".join(missing))

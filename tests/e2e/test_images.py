@@ -12,8 +12,8 @@ import pytest
 import yaml
 from clearml_localserver.pytest_plugin import ClearmlServer, running_server
 
+from clearml_access.agent_values import AgentValues
 from images import build
-from pipeline.agent_values import AgentValues
 from tests.api_client import ApiClient
 from tests.e2e.cluster_cli import ClusterCli, stage, until
 

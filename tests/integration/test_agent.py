@@ -70,7 +70,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> MachineSettings:
     return MachineSettings(
         state=tmp_path_factory.mktemp("machine"),
         agent_python=MachineSettings.from_environ({}).agent_python,
-        steps_queue=f"steps {tag}",
+        steps_queues=(f"steps {tag}",),
         controllers_queue=f"controllers {tag}",
         controller_workers=1,
         step_workers=1,

@@ -22,6 +22,7 @@ from clearml_localserver.pytest_plugin import ClearmlServer
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.naive_bayes import BernoulliNB
 
+from clearml_access.errors import UserFacingError
 from pipeline.amazon_reviews.reviews.generate import generate
 from pipeline.amazon_reviews.reviews.text import preprocess
 from tests.api_client import ApiClient
@@ -326,11 +327,10 @@ def test_a_model_that_is_not_there_is_one_clear_error(in_process, fitted, wanted
 
 def load(wanted: Mapping[str, str]) -> int:
     from pipeline.amazon_reviews.model import registry
-    from pipeline.errors import PipelineError
 
     try:
         registry.load(**wanted)
-    except PipelineError as error:
+    except UserFacingError as error:
         return error.exit_code
     return 0
 

@@ -29,7 +29,7 @@ from pipeline.errors import PipelineError
 try:
     with new_version(ClearmlServer.connect(), project="full", name="disk", version="1.0.0") as draft:
         draft.add(Path(sys.argv[1]))
-except PipelineError as error:
+except UserFacingError as error:
     print("SAID", str(error).replace("\\n", " "))
 """
 

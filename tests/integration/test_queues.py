@@ -13,8 +13,8 @@ import httpx
 import pytest
 from clearml_localserver.pytest_plugin import ClearmlServer
 
+from clearml_access.credentials import Secret, Server
 from deploy.clearml.api import ClearmlApi
-from deploy.settings import Secret, Server
 from pipeline import clearml_server as pipeline_server
 from tests.api_client import ApiClient
 

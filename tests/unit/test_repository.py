@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.agent_values import IN_CLONE, AgentValues
+from clearml_access.agent_values import IN_CLONE, AgentValues
 from pipeline.local_stack.settings import MachineSettings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,9 +77,8 @@ def test_steps_run_on_the_queue_of_the_values_file():
 
 def test_the_wheel_carries_the_values_file():
     included = toml("pyproject.toml")["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
-    assert included[str(IN_CLONE.relative_to(ROOT))] == "pipeline/data/values-agent.yaml"
-    # Two packages that do not know each other carry a copy each.
-    assert included[str(IN_CLONE.parent.relative_to(ROOT))] == "deploy/data"
+    assert included[str(IN_CLONE.relative_to(ROOT))] == "clearml_access/data/values-agent.yaml"
+    assert len(included) == 1
 
 
 def test_no_secret_stands_in_the_values_file():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from clearml_access import errors as access
 from deploy import errors
 from deploy.helm.release import classify
 
@@ -56,11 +57,14 @@ def test_warnings_are_not_the_error():
 
 
 def test_every_error_class_has_an_exit_code_of_its_band():
-    bands = {errors.SettingsError: 10, errors.HelmError: 20, errors.ClusterError: 30, errors.ServerError: 40}
+    bands = {errors.SettingsError: 10, errors.HelmError: 20, errors.ClusterError: 30, access.ServerError: 40}
     seen: dict[int, type] = {}
     for base, low in bands.items():
         for kind in [base, *base.__subclasses__(), *(k for b in base.__subclasses__() for k in b.__subclasses__())]:
-            if kind.__module__ != errors.__name__:
+            code = errors.exit_code_of(kind)
+            if kind.__module__ not in (errors.__name__, access.__name__) or kind is access.CallRefusedError:
                 continue
-            assert low <= kind.exit_code < low + 10, kind
-            assert seen.setdefault(kind.exit_code, kind) is kind
+            assert low <= code < low + 10, kind
+            assert seen.setdefault(code, kind) is kind
+    assert errors.exit_code_of(access.CallRefusedError) == 40
+    assert errors.exit_code_of(access.NoCredentialsError) == 10

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from clearml_access.agent_values import AGENT_POD_PIN, IN_CLONE, TASK_POD_PIN
+from clearml_access.credentials import Secret, Server, is_loopback
 from deploy.errors import SettingsError, ValuesError
-from deploy.plan import AGENT_POD_PIN, TASK_POD_PIN, Plan
-from deploy.settings import IN_CLONE, Secret, Server, Settings, is_loopback
+from deploy.plan import Plan
+from deploy.settings import Settings
 
 SERVER = Server("http://s:8008", "http://s:8080", "http://s:8081", Secret("AK"), Secret("hush"), "test")
 BASE = yaml.safe_load(IN_CLONE.read_text())
@@ -33,6 +35,11 @@ def test_files_win_over_settings_and_set_wins_over_files():
     layers = ({"agentk8sglue": {"queue": "file", "apiServerUrlReference": "http://file:1/"}},)
     found = plan("agentk8sglue.queue=a, b", layers=layers)
     assert (found.queues, found.api_url) == (("a", "b"), "http://file:1")
+
+
+def test_the_chart_is_handed_queues_without_blanks_which_the_glue_would_keep():
+    assert plan("agentk8sglue.queue=pods, gpu").values["agentk8sglue"]["queue"] == "pods,gpu"
+    assert plan().values["agentk8sglue"]["queue"] == "pods"
 
 
 def test_a_secret_of_ones_own_is_left_to_its_owner():

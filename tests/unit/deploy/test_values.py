@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from clearml_access.agent_values import IN_CLONE
 from deploy.errors import ValuesError
 from deploy.helm import values, values_schema
-from deploy.settings import IN_CLONE
 
 CHART = {"agentk8sglue": {"queue": "default", "resources": {}, "newKey": True, "newMap": {"a": 1}}, "sessions": {}}
 

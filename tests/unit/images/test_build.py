@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from clearml_access.agent_values import AgentValues
 from images import build
-from pipeline.agent_values import AgentValues
 
 DOCKERFILE = (build.PROJECT / "images/Dockerfile").read_text()
 

@@ -12,6 +12,8 @@ import click
 import polars as pl
 import pytest
 
+from clearml_access import errors as access
+from clearml_access.errors import UserFacingError
 from pipeline import errors
 from pipeline.cli import COMMANDS, cli, main
 
@@ -184,13 +186,17 @@ def test_nltk_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_exit_codes_stay_in_their_bands() -> None:
-    bands: dict[type[errors.PipelineError], range] = {
+    bands: dict[type[UserFacingError], range] = {
         errors.UsageError: range(2, 3),
         errors.SettingsError: range(10, 20),
         errors.DataError: range(20, 30),
-        errors.ServerError: range(30, 40),
+        access.ServerError: range(30, 40),
         errors.RunError: range(40, 50),
     }
     for base, band in bands.items():
         for kind in (base, *base.__subclasses__()):
-            assert kind.exit_code in band, kind
+            if kind.__module__.startswith(("pipeline.", "clearml_access.")):
+                assert errors.exit_code_of(kind) in band, kind
+    kinds = (access.NoCredentialsError, access.ServerUnreachableError, access.CallRefusedError)
+    assert [errors.exit_code_of(kind) for kind in kinds] == [30, 31, 32]
+    assert errors.exit_code_of(access.ConfigurationError) == 10

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from pipeline.clearml_server import CallRefusedError, ServerUnreachableError
+from clearml_access.errors import CallRefusedError, ServerUnreachableError
 from pipeline.run_records import RunState, StepState
 from pipeline.runs import follow
 from pipeline.runs.follow import Follower, Source

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import ServerError, SettingsError
+from clearml_access.agent_values import AgentValues
+from clearml_access.errors import ServerError
+from pipeline.errors import SettingsError
 from pipeline.local_stack.api import Access
 from pipeline.local_stack.configuration import (
     WORKER_VARIABLE,
@@ -121,3 +123,11 @@ def test_the_callers_clearml_and_python_variables_never_reach_an_agent(tmp_path)
     assert env["CLEARML_AGENT_SKIP_PIP_VENV_INSTALL"] == str(interpreter)
     assert env[WORKER_VARIABLE] == str(tmp_path)
     assert WORKER_VARIABLE not in server_environment(os.environ, tmp_path)
+
+
+def test_step_workers_serve_all_queues_of_the_values_file(monkeypatch):
+    values = AgentValues(("pods", "gpu"), "==1", "task", "agent")
+    monkeypatch.setattr(AgentValues, "load", lambda: values)
+    settings = MachineSettings.from_environ({"CLEARML_PODS_STEP_WORKERS": "1"})
+    assert settings.steps_queue == "pods, gpu"
+    assert settings.workers[-1].queues == ("pods", "gpu")

@@ -2,10 +2,13 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
+from clearml_access.agent_values import AgentValues
+from clearml_access.credentials import is_configured
+from clearml_access.errors import ConfigurationError
 from pipeline.errors import PipelineError, SettingsError, UsageError
 from pipeline.graph.definitions import DATA_PREPARE
 from pipeline.graph.parameters import parse_assignments
-from pipeline.settings import Settings, server_configured, step_requirements
+from pipeline.settings import Settings, step_requirements
 
 
 def test_the_parameters_are_the_documented_ones():
@@ -101,15 +104,22 @@ def test_settings_are_frozen_and_take_the_queue_of_the_values_file():
 
 
 def test_a_server_is_configured_by_the_sdks_own_names_and_places(tmp_path):
-    assert not server_configured({"HOME": str(tmp_path)})
-    assert server_configured({"HOME": str(tmp_path), "CLEARML_API_HOST": "http://api:8008"})
-    assert server_configured({"HOME": str(tmp_path), "CLEARML_API_ACCESS_KEY": "key"})
+    assert not is_configured({"HOME": str(tmp_path)})
+    assert is_configured({"HOME": str(tmp_path), "CLEARML_API_HOST": "http://api:8008"})
+    assert is_configured({"HOME": str(tmp_path), "CLEARML_API_ACCESS_KEY": "key"})
     configuration = tmp_path / "clearml.conf"
-    assert not server_configured({"HOME": "/nowhere", "CLEARML_CONFIG_FILE": str(configuration)})
+    assert not is_configured({"HOME": "/nowhere", "CLEARML_CONFIG_FILE": str(configuration)})
     configuration.touch()
-    assert server_configured({"HOME": str(tmp_path)})
-    assert server_configured({"HOME": "/nowhere", "CLEARML_CONFIG_FILE": str(configuration)})
+    assert is_configured({"HOME": str(tmp_path)})
+    assert is_configured({"HOME": "/nowhere", "CLEARML_CONFIG_FILE": str(configuration)})
 
 
 def test_every_requirement_of_a_step_is_pinned():
     assert all("==" in requirement for requirement in step_requirements())
+
+
+def test_of_several_queues_in_the_values_file_a_run_must_name_one(monkeypatch):
+    monkeypatch.setattr(AgentValues, "load", lambda: AgentValues(("pods", "gpu"), "==1", "task", "agent"))
+    with pytest.raises(ConfigurationError, match="'pods, gpu'"):
+        Settings.from_environ({})
+    assert Settings.from_environ({}, queue="gpu").queue == "gpu"

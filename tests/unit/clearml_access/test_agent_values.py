@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.agent_values import AgentValues
-from pipeline.errors import SettingsError
+from clearml_access.agent_values import AgentValues, queue_names
+from clearml_access.errors import ConfigurationError
 
 GOOD = {
     "agentk8sglue": {
@@ -26,7 +26,7 @@ def changed(**changes):
 
 def test_the_values_are_read():
     assert AgentValues.from_document(GOOD, "x") == AgentValues(
-        "pods", "==1.9.2", "image:1", "docker.io/library/agent:2"
+        ("pods",), "==1.9.2", "image:1", "docker.io/library/agent:2"
     )
 
 
@@ -44,13 +44,34 @@ BAD = [
 
 @pytest.mark.parametrize(("document", "message"), BAD)
 def test_a_missing_or_wrong_value_is_named(document, message):
-    with pytest.raises(SettingsError, match=message):
+    with pytest.raises(ConfigurationError, match=message):
         AgentValues.from_document(document, "values.yaml")
 
 
 def test_a_file_that_is_missing_or_no_yaml_is_named(tmp_path):
-    with pytest.raises(SettingsError, match=r"v\.yaml cannot be read"):
+    with pytest.raises(ConfigurationError, match=r"v\.yaml cannot be read"):
         AgentValues.load(tmp_path / "v.yaml")
     (tmp_path / "v.yaml").write_text("a: [")
-    with pytest.raises(SettingsError, match=r"v\.yaml is not YAML"):
+    with pytest.raises(ConfigurationError, match=r"v\.yaml is not YAML"):
         AgentValues.load(tmp_path / "v.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [("pods", ("pods",)), ("pods, gpu", ("pods", "gpu")), (" a,b ,c d,", ("a", "b", "c d")), (" , ", ())],
+)
+def test_a_value_names_queues_as_the_glue_splits_it(text, names):
+    assert queue_names(text) == names
+
+
+def test_where_one_queue_is_needed_several_are_refused_by_name():
+    values = AgentValues.from_document(changed(queue="pods, gpu"), "values.yaml")
+    assert values.queues == ("pods", "gpu")
+    with pytest.raises(ConfigurationError, match=r"agentk8sglue\.queue is 'pods, gpu'") as caught:
+        _ = values.queue
+    assert caught.value.hint == "name one: --queue pods"
+
+
+def test_a_value_without_a_name_is_refused():
+    with pytest.raises(ConfigurationError, match=r"queue is ' , ' and names no queue"):
+        AgentValues.from_document(changed(queue=" , "), "values.yaml")

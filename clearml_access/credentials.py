@@ -1,0 +1,155 @@
+"""Where the ClearML server is and the access key to it: the environment first, then `clearml.conf`, as the SDK does.
+
+Outside system: the file system; the file is read with the SDK's own parser.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from clearml_access.errors import ConfigurationError, NoCredentialsError
+
+FILE = "~/clearml.conf"
+
+VARIABLES = {
+    "api": ("API_HOST", "api_server"),
+    "web": ("WEB_HOST", "web_server"),
+    "files": ("FILES_HOST", "files_server"),
+    "access_key": ("API_ACCESS_KEY", "credentials.access_key"),
+    "secret_key": ("API_SECRET_KEY", "credentials.secret_key"),
+    "verify": ("API_HOST_VERIFY_CERT", "verify_certificate"),
+}
+"""Field → the SDK's variable behind its prefix, and the key in the file's section `api`."""
+
+PREFIXES = ("CLEARML_", "TRAINS_")
+"""The SDK takes its variables under its old name too."""
+
+HOSTED = {"api": "https://api.clear.ml", "web": "https://app.clear.ml", "files": "https://files.clear.ml"}
+"""The server that the SDK means where keys are given and no address."""
+
+
+class Secret(str):
+    """A text that does not show itself in reprs, tracebacks and logs."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A ClearML server and the access key to it."""
+
+    api: str
+    web: str
+    files: str
+    access_key: Secret
+    secret_key: Secret
+    source: str
+    """Where this came from, for messages."""
+
+    token: str = field(default="", repr=False)
+    """What the SDK uses in place of the keys where a server gave a task a token of its own."""
+
+    verify: bool = True
+    """Whether the server's certificate is checked."""
+
+    def fingerprint(self, release: str) -> str:
+        """Return a text that changes when the keys do and says nothing about them."""
+        text = f"{release}\0{self.access_key}\0{self.secret_key}"
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def is_configured(environ: Mapping[str, str]) -> bool:
+    """Return whether a server is configured, by the SDK's own names and places."""
+    if any(_variable(environ, VARIABLES[field][0]) for field in ("api", "access_key")):
+        return True
+    return configuration_file(environ).is_file()
+
+
+def configuration_file(environ: Mapping[str, str]) -> Path:
+    """Return the `clearml.conf` that the SDK reads, whether it exists or not."""
+    home = environ.get("HOME") or str(Path.home())
+    named = os.path.expandvars(_variable(environ, "CONFIG_FILE") or FILE)
+    return Path(home, named[2:]) if named.startswith("~/") else Path(named)
+
+
+def find(environ: Mapping[str, str]) -> Server:
+    """Return the server and the key.
+
+    Raises:
+        ConfigurationError: The named file is missing or cannot be read.
+        NoCredentialsError: An address or a key is found nowhere; the message names all that are missing.
+    """
+    path = configuration_file(environ)
+    named = _variable(environ, "CONFIG_FILE")
+    if named and not path.is_file():
+        raise ConfigurationError(f"CLEARML_CONFIG_FILE={named} is not a file", hint="unset it, or: clearml-init")
+    section = _section(path) if path.is_file() else {}
+    found = {field: _variable(environ, name) or _text(section, key) for field, (name, key) in VARIABLES.items()}
+    token = _variable(environ, "AUTH_TOKEN")
+    if token or (found["access_key"] and found["secret_key"]):
+        found |= {field: url for field, url in _implied(found["api"]).items() if not found[field]}
+    needed = ("api", "web", "files") if token else ("api", "web", "files", "access_key", "secret_key")
+    missing = [f"CLEARML_{VARIABLES[field][0]}" for field in needed if not found[field]]
+    if missing:
+        raise NoCredentialsError(
+            f"the ClearML server is not known: {', '.join(missing)} not set, and not in {path}",
+            hint="clearml-init; or export CLEARML_CONFIG_FILE=…/clearml.conf (task server-up prints one)",
+        )
+    return Server(
+        api=found["api"].rstrip("/"),
+        web=found["web"].rstrip("/"),
+        files=found["files"].rstrip("/"),
+        access_key=Secret(found["access_key"]),
+        secret_key=Secret(found["secret_key"]),
+        source="the environment" if token or _variable(environ, VARIABLES["secret_key"][0]) else str(path),
+        token=Secret(token),
+        verify=found["verify"].lower() not in ("0", "false", "no", "n", "off", "f"),
+    )
+
+
+def is_loopback(url: str) -> bool:
+    """Return whether an address means "this machine": in a pod it means the pod."""
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1", "0.0.0.0") or host.startswith("127.")  # noqa: S104  # compared, not bound
+
+
+def _variable(environ: Mapping[str, str], name: str) -> str:
+    return next((text for prefix in PREFIXES if (text := environ.get(prefix + name, "").strip())), "")
+
+
+def _implied(api: str) -> dict[str, str]:
+    """Return the addresses that the SDK takes where only the API's is given."""
+    if not api:
+        return HOSTED
+    if "://api." in api:
+        return {"web": api.replace("://api.", "://app.", 1), "files": api.replace("://api.", "://files.", 1)}
+    if urlsplit(api).port == 8008:
+        return {"web": api.replace(":8008", ":8080", 1), "files": api.replace(":8008", ":8081", 1)}
+    return {}
+
+
+def _section(path: Path) -> Mapping[str, Any]:
+    from clearml.utilities.pyhocon import ConfigFactory  # the SDK takes half a second to import
+
+    try:
+        return dict(ConfigFactory.parse_file(str(path)).get("api", {}))
+    except Exception as error:  # the parser's errors differ by the version of pyparsing
+        raise ConfigurationError(
+            f"{path} cannot be read: {str(error)[:200]}", hint="clearml-init writes a good one"
+        ) from error
+
+
+def _text(section: Mapping[str, Any], key: str) -> str:
+    found: Any = section
+    for step in key.split("."):
+        found = found.get(step) if hasattr(found, "get") else None
+    return "" if found is None else str(found).strip()

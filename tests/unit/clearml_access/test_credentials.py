@@ -1,0 +1,87 @@
+"""Server and keys: the environment first, then clearml.conf; what is missing is named."""
+
+from __future__ import annotations
+
+import pytest
+
+from clearml_access import credentials
+from clearml_access.errors import ConfigurationError
+
+CONF = """
+api {
+    web_server: http://conf:8080
+    api_server: "http://conf:8008/"
+    files_server: http://conf:8081
+    credentials { access_key: "AK", secret_key: "SK" }
+}
+"""
+
+
+@pytest.fixture
+def conf(tmp_path):
+    path = tmp_path / "clearml.conf"
+    path.write_text(CONF)
+    return path
+
+
+def test_the_file_is_read(conf):
+    server = credentials.find({"CLEARML_CONFIG_FILE": str(conf)})
+    assert (server.api, server.web, server.files) == ("http://conf:8008", "http://conf:8080", "http://conf:8081")
+    assert (server.access_key, server.secret_key, server.source) == ("AK", "SK", str(conf))
+
+
+def test_the_environment_wins(conf):
+    environ = {"CLEARML_CONFIG_FILE": str(conf), "CLEARML_API_HOST": "http://env:1", "CLEARML_API_SECRET_KEY": "other"}
+    server = credentials.find(environ)
+    assert (server.api, server.secret_key, server.source) == ("http://env:1", "other", "the environment")
+
+
+def test_all_that_is_missing_is_named(tmp_path):
+    (tmp_path / "c.conf").write_text("api { web_server: http://x }")
+    with pytest.raises(ConfigurationError, match=r"CLEARML_API_HOST, CLEARML_FILES_HOST, CLEARML_API_ACCESS_KEY"):
+        credentials.find({"CLEARML_CONFIG_FILE": str(tmp_path / "c.conf")})
+
+
+@pytest.mark.parametrize("content", [None, "api { broken"])
+def test_a_file_that_is_none_is_named(tmp_path, content):
+    path = tmp_path / "c.conf"
+    if content:
+        path.write_text(content)
+    with pytest.raises(ConfigurationError, match=r"c\.conf"):
+        credentials.find({"CLEARML_CONFIG_FILE": str(path)})
+
+
+KEYS = {"CLEARML_API_ACCESS_KEY": "AK", "CLEARML_API_SECRET_KEY": "SK", "HOME": "/nowhere"}
+
+
+@pytest.mark.parametrize(
+    ("host", "web", "files"),
+    [
+        ("http://server:8008", "http://server:8080", "http://server:8081"),
+        ("https://api.company.com", "https://app.company.com", "https://files.company.com"),
+        ("", "https://app.clear.ml", "https://files.clear.ml"),
+    ],
+)
+def test_addresses_follow_from_the_apis_as_in_the_sdk(host, web, files):
+    server = credentials.find({**KEYS, "CLEARML_API_HOST": host})
+    assert (server.web, server.files) == (web, files)
+
+
+def test_the_sdks_old_names_count_and_a_token_needs_no_keys():
+    server = credentials.find({"TRAINS_API_HOST": "http://s:8008", "CLEARML_AUTH_TOKEN": "T", "HOME": "/nowhere"})
+    assert (server.api, server.token, server.secret_key) == ("http://s:8008", "T", "")
+    assert credentials.is_configured({"TRAINS_API_HOST": "http://s:8008", "HOME": "/nowhere"})
+
+
+@pytest.mark.parametrize(("text", "checked"), [("0", False), ("false", False), ("True", True), ("", True)])
+def test_the_check_of_the_certificate_can_be_switched_off(text, checked):
+    assert credentials.find({**KEYS, "CLEARML_API_HOST_VERIFY_CERT": text}).verify is checked
+
+
+def test_the_home_of_the_environment_counts(conf):
+    assert credentials.find({"HOME": str(conf.parent)}).access_key == "AK"
+    assert credentials.is_configured({"HOME": str(conf.parent)})
+
+
+def test_no_key_shows_itself():
+    assert "SK" not in repr(credentials.find({**KEYS, "CLEARML_AUTH_TOKEN": "SK token"}))
