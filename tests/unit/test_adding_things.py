@@ -1,0 +1,122 @@
+"""The changes that CONTRIBUTING.md shows, each made once in a copy: the files it names are all that is touched."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+WITHOUT_BYTECODE = shutil.ignore_patterns("__pycache__", ".venv")
+
+STEP = '''"""Step `word_counts`: how many words the training set has."""
+
+from pathlib import Path
+
+
+def word_counts(frame: Path) -> int:
+    """Return the number of lemmas in a processed set."""
+    from pipeline.step_runtime.timeline import mark
+
+    mark("function")
+    from pipeline.amazon_reviews.step_work import count_words
+
+    mark("work")
+    return count_words(frame)
+'''
+WORK = '''
+
+def count_words(frame: Path) -> int:
+    """Return the number of lemmas in a processed set."""
+    return int(pl.read_parquet(frame)["corpus"].list.len().sum())
+'''
+DECLARED = """        "word_counts": FunctionStep(
+            f"{_STEPS}.word_counts",
+            inputs={"frame": "${train_processing.processed_train_dataframe}"},
+            outputs=("words",),
+        ),
+"""
+CHECKED = """
+from pipeline.controllers.function_steps import add_function_steps
+from pipeline.graph.definitions import DATA_PREPARE
+
+class Recorder:
+    def add_function(self, name, function, *, inputs, outputs):
+        print(name, function.__module__, function.__name__, dict(inputs), outputs)
+
+add_function_steps(Recorder(), DATA_PREPARE.functions, 1)
+"""
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    for name in ("pipeline", "helm", "clearml_access", "command_line"):
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, tmp_path / name, ignore=WITHOUT_BYTECODE)
+    return tmp_path
+
+
+@pytest.fixture
+def python(copy: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        environ = os.environ | {"PYTHONPATH": str(copy), "HOME": str(copy)}
+        return subprocess.run(
+            [sys.executable, *arguments], cwd=copy, env=environ, capture_output=True, text=True, timeout=60
+        )
+
+    return run
+
+
+def insert_behind(path: Path, line: str, text: str) -> None:
+    before = path.read_text()
+    assert before.count(line) == 1, line
+    path.write_text(before.replace(line, line + text))
+
+
+def home_of_the_definition(copy: Path) -> Path:
+    (found,) = (
+        path for path in (copy / "pipeline").rglob("*.py") if "\nDATA_PREPARE = Definition(" in path.read_text()
+    )
+    return found
+
+
+def test_a_step_is_three_files(copy: Path, python: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    (copy / "pipeline/amazon_reviews/steps/word_counts.py").write_text(STEP)
+    work = copy / "pipeline/amazon_reviews/step_work.py"
+    work.write_text(work.read_text() + WORK)
+    insert_behind(home_of_the_definition(copy), '        "test_processing": _processing("test"),\n', DECLARED)
+
+    shown = python("-m", "pipeline", "run", "--dry-run")
+    assert shown.returncode == 0, shown.stderr
+    assert "  word_counts after train_processing  [queue pods]" in shown.stdout
+    module = home_of_the_definition(copy).relative_to(copy).with_suffix("").as_posix().replace("/", ".")
+    added = python("-c", CHECKED.replace("pipeline.graph.definitions", module))
+    assert added.returncode == 0, added.stderr
+    assert (
+        "word_counts pipeline.amazon_reviews.steps.word_counts word_counts "
+        "{'frame': '${train_processing.processed_train_dataframe}'} ('words',)"
+    ) in added.stdout
+
+
+def test_a_parameter_is_two_files(copy: Path, python: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    stratify = '    Parameter("stratify", True, "Keep the share of each polarity equal in train and test set"),\n'
+    most = '    Parameter("most_rows", 0, "Largest number of reviews that are taken; 0 takes all"),\n'
+    insert_behind(home_of_the_definition(copy), stratify, most)
+    step = copy / "pipeline/amazon_reviews/steps/train_test_split.py"
+    insert_behind(step, "    stratify: bool,\n", "    most_rows: int,\n")
+
+    helped = python("-m", "pipeline", "run", "--help")
+    assert (
+        "most_rows        Largest number of reviews that are taken; 0 takes all [whole number, default 0]"
+        in helped.stdout
+    )
+    taken = python("-m", "pipeline", "run", "--dry-run", "--set", "most_rows=1000")
+    assert taken.returncode == 0 and "most_rows = 1000" in taken.stdout, taken.stderr
+    refused = python("-m", "pipeline", "run", "--dry-run", "--set", "most_rows=many")
+    assert refused.returncode == 10 and "parameter most_rows: 'many' is not a whole number" in refused.stderr
+    assert python("-m", "pipeline", "run-full", "--dry-run", "--set", "most_rows=5").returncode == 0
