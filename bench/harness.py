@@ -11,13 +11,11 @@ import contextlib
 import importlib
 import json
 import shlex
-import signal
 import sys
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
 
 from rich.console import Console
 from rich.table import Table as Shown
@@ -94,14 +92,13 @@ def run(name: str, words: list[str], say: Say, *, quick: bool = False) -> Result
         more = facts | {"seconds": seconds}
         return Result(name, benchmark.title, benchmark.tables, benchmark.targets, tuple(rows), more, whole)
 
-    with _sigterm_as_ctrl_c():
-        try:
-            with _closed(benchmark.measure(options, say)) as measured:
-                for row in measured:
-                    say(f"  {row.group + ': ' if row.group else ''}{row.name}")
-                    rows.append(row)
-        except KeyboardInterrupt:
-            raise InterruptedBenchmarkError(found(whole=False)) from None
+    try:
+        with _closed(benchmark.measure(options, say)) as measured:
+            for row in measured:
+                say(f"  {row.group + ': ' if row.group else ''}{row.name}")
+                rows.append(row)
+    except KeyboardInterrupt:
+        raise InterruptedBenchmarkError(found(whole=False)) from None
     return found(whole=normal)
 
 
@@ -119,18 +116,6 @@ def command(name: str, words: list[str], *, quick: bool) -> str:
     """Return what a person types to have this again."""
     after = [*(["--quick"] if quick else []), *words]
     return f"task bench-{name}" + (f" -- {shlex.join(after)}" if after else "")
-
-
-@contextlib.contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    def interrupt(*_: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def keep(result: Result, folder: Path = KEPT) -> Path:

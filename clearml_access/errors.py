@@ -24,6 +24,8 @@ class UserFacingError(Exception):
         self.message = message
         self.hint = hint
         self.evidence = evidence
+        self.document: dict[str, object] = {}
+        """What a command adds to the JSON object that `--json` prints of this error."""
 
 
 class ConfigurationError(UserFacingError):

@@ -6,15 +6,15 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
-from clearml_access.errors import UserFacingError
 from cluster import clusters
 from cluster.layout import DEFAULT_NAME, Layout
 from cluster.status import Status
+from command_line.main import VERBOSE, run
 
 NOT_RUNNING = 3
 """Exit code of `status` for a cluster that does not run, as of service managers."""
@@ -23,24 +23,18 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON o
 name_option = click.option("--name", default=DEFAULT_NAME, show_default=True, help="Which cluster.")
 
 
-class Errors(click.Group):
-    """Shows an error as one message and its hint, and ends with its exit code."""
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@VERBOSE
+def cli() -> None:
+    """Make a one-node Kubernetes on this machine, for tests and trials.
 
-    def invoke(self, context: click.Context) -> Any:
-        """Run the command."""
-        try:
-            return super().invoke(context)
-        except UserFacingError as error:
-            click.echo(f"Error: {error.message}" + (f"\nHint: {error.hint}" if error.hint else ""), err=True)
-            sys.exit(error.exit_code)
-
-
-@click.group(cls=Errors, help="A one-node Kubernetes on this machine, for tests and trials.")
-def main() -> None:
-    """Hold the commands."""
+    \b
+    Example:
+      python -m cluster up
+    """  # noqa: D301  # a real backspace: it keeps click from joining the lines
 
 
-@main.command()
+@cli.command()
 @name_option
 @as_json
 @click.option("--provider", type=click.Choice(clusters.PROVIDERS), help="How to make it, instead of the best here.")
@@ -54,13 +48,13 @@ def up(name: str, as_json: bool, provider: str | None) -> None:
     _show(state, as_json)
 
 
-@main.command()
+@cli.command()
 def build() -> None:
     """Install Debian's programs and build the others into the cache, which the first `up` would do."""
     click.echo(clusters.build(_layout(DEFAULT_NAME), lambda text: click.echo(text, err=True)))
 
 
-@main.command()
+@cli.command()
 @name_option
 @as_json
 def down(name: str, as_json: bool) -> None:
@@ -69,18 +63,17 @@ def down(name: str, as_json: bool) -> None:
     click.echo(json.dumps({"name": name, "removed": removed}) if as_json else ("removed" if removed else "not there"))
 
 
-@main.command()
+@cli.command()
 @name_option
 @as_json
-def status(name: str, as_json: bool) -> None:
+def status(name: str, as_json: bool) -> int:
     """Say what runs; exit code 3 when it does not."""
     state = clusters.status(_layout(name))
     _show(state, as_json)
-    if state.state != "running":
-        sys.exit(NOT_RUNNING)
+    return 0 if state.state == "running" else NOT_RUNNING
 
 
-@main.command("load-image")
+@cli.command("load-image")
 @name_option
 @as_json
 @click.argument("archives", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -120,5 +113,14 @@ def _show(state: Status, as_json: bool) -> None:
         click.echo(f"  {component.name:24} {component.pid or 'not running'}")
 
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code.
+
+    Args:
+        arguments: What follows `python -m cluster`; default: the process's own.
+    """
+    return run(cli, arguments, program="python -m cluster")
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import wraps
@@ -17,14 +16,13 @@ from typing import Any
 
 import click
 
-from clearml_access.errors import UserFacingError
+from command_line.main import VERBOSE, run
 from deploy import report
 from deploy.checks.check import Level, Result, exit_code
 from deploy.errors import UsageError, exit_code_of
 from deploy.session import Session
 from deploy.settings import Deadlines, Settings
 
-INTERRUPTED = 130
 NOT_INSTALLED = 3
 
 _OPTIONS = (
@@ -50,7 +48,7 @@ def _command(function: Callable[..., Any]) -> click.Command:
     """Return a command with the options that all share; it gets a session and returns (JSON, lines, exit code)."""
 
     @wraps(function)
-    def run(as_json: bool, **options: Any) -> int:
+    def invoke(as_json: bool, **options: Any) -> int:
         own = {name: options.pop(name) for name in list(options) if name not in _SHARED}
         if "deadlines" not in options:
             options["deadlines"] = Deadlines()
@@ -66,7 +64,7 @@ def _command(function: Callable[..., Any]) -> click.Command:
 
     # `logs -f` follows, as everywhere; elsewhere -f is helm's short form of --values.
     values = _values("--values") if function is _logs else _values("--values", "-f")
-    decorated: Any = run
+    decorated: Any = invoke
     for option in reversed((*_OPTIONS, values)):
         decorated = option(decorated)
     return click.command(help=function.__doc__)(decorated)
@@ -87,7 +85,7 @@ def _show(result: Result) -> None:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
-@click.option("--verbose", is_flag=True, expose_value=False, help="Show where in the code an error arose.")
+@VERBOSE
 def cli() -> None:
     """Deploy the ClearML agent to the cluster of the current kubeconfig, and prove that it works."""
 
@@ -241,38 +239,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: What follows `python -m deploy`; default: the process's own.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    verbose = "--verbose" in words
-    as_json = "--json" in words
-    words = [word for word in words if word != "--verbose"]
-    try:
-        result = cli.main(words, prog_name="python -m deploy", standalone_mode=False)
-    except UserFacingError as error:
-        if verbose:
-            traceback.print_exc()
-        for line in error.evidence:
-            click.echo(f"  {line}", err=True)
-        click.echo(f"Error: {error.message}", err=True)
-        if error.hint:
-            click.echo(f"Hint: {error.hint}", err=True)
-        if as_json:
-            body = {
-                "error": error.message,
-                "hint": error.hint,
-                "evidence": error.evidence,
-                "exit_code": exit_code_of(type(error)),
-            }
-            click.echo(json.dumps(body))
-        return exit_code_of(type(error))
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("Error: interrupted\nHint: python -m deploy install goes on from any state", err=True)
-        return INTERRUPTED
-    except Exception as error:  # a defect of ours: said in one line, its place shown on demand
-        if verbose:
-            traceback.print_exc()
-        click.echo(f"Error: unexpected {type(error).__name__}: {error}\nHint: --verbose shows where", err=True)
-        return 1
-    return result if isinstance(result, int) else 0
+    hint = "python -m deploy install goes on from any state"
+    return run(cli, arguments, program="python -m deploy", exit_code_of=exit_code_of, interrupted_hint=hint)

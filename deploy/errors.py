@@ -10,7 +10,7 @@ The base classes stand for bands, so that a script can tell "your values" from "
     40-49   the ClearML server, its queue, its workers
 
 Errors of calls to the server come from `clearml_access.errors`; `exit_code_of` has their codes too. This module only
-describes failures: it must not print, log or exit (`deploy.cli` does), and it talks to no outside system.
+describes failures: it must not print, log or exit (`command_line.main` does).
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ class UsageError(DeployError):
 
 
 class SettingsError(DeployError):
-    """A setting or a credential is missing or of the wrong kind."""
+    """A setting or a credential is missing or wrong."""
 
     exit_code = 10
 
 
 class ValuesError(SettingsError):
-    """The values hold a key that the chart would ignore in silence, or a value of the wrong type."""
+    """The values have a key that the chart would ignore, or a value of the wrong type."""
 
     exit_code = 11
 
 
 class VersionError(SettingsError):
-    """Versions that do not work together."""
+    """The versions of agent, chart, server or cluster do not work together."""
 
     exit_code = 12
 
@@ -66,37 +66,37 @@ class HelmNotFoundError(HelmError):
 
 
 class ChartError(HelmError):
-    """The chart cannot be had, is not a chart, or does not render."""
+    """The chart cannot be fetched, is not a chart, or does not render."""
 
     exit_code = 22
 
 
 class ChartVersionError(ChartError):
-    """The chart shuts out this cluster's Kubernetes version."""
+    """The chart does not allow this cluster's Kubernetes version."""
 
     exit_code = 23
 
 
 class ReleaseBusyError(HelmError):
-    """Somebody else is at work on the release."""
+    """Another process is changing the release."""
 
     exit_code = 24
 
 
 class ReleaseNotFoundError(HelmError):
-    """There is no such release, or no revision to go back to."""
+    """There is no such release, or no revision to roll back to."""
 
     exit_code = 25
 
 
 class ClusterError(DeployError):
-    """The cluster refused or did not answer."""
+    """The cluster refused a request or did not answer."""
 
     exit_code = 30
 
 
 class KubeconfigError(ClusterError):
-    """No kubeconfig, no such context, or unreadable."""
+    """The kubeconfig is missing or unreadable, or does not have the context."""
 
     exit_code = 31
 
@@ -108,19 +108,19 @@ class ClusterUnreachableError(ClusterError):
 
 
 class RightsError(ClusterError):
-    """A right is missing."""
+    """A permission in the cluster is missing."""
 
     exit_code = 33
 
 
 class PodError(ClusterError):
-    """A pod cannot start, or died."""
+    """A pod cannot start, or has ended with an error."""
 
     exit_code = 34
 
 
 class DeadlineError(ClusterError):
-    """Something did not happen in time; what was seen last is in the evidence."""
+    """A wait ended at its deadline; the message shows what was seen last."""
 
     exit_code = 35
 
@@ -132,7 +132,7 @@ class WorkerError(ServerError):
 
 
 class CanaryError(ServerError):
-    """The canary task did not go through."""
+    """The canary task did not complete."""
 
     exit_code = 44
 

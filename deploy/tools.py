@@ -27,7 +27,7 @@ FETCH_TIMEOUT_S = 300
 
 
 class ToolsError(Exception):
-    """A tool is neither on PATH nor could its pinned copy be had."""
+    """A tool is not on PATH, and its pinned copy could not be fetched."""
 
     exit_code = 20
 

@@ -9,7 +9,6 @@ Outside systems: the builder, mmdebstrap, git (for the revision label).
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
@@ -22,8 +21,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
+
 from clearml_access.agent_values import AgentValues
 from clearml_access.errors import UserFacingError
+from command_line.main import VERBOSE, run
 
 PROJECT = Path(__file__).resolve().parents[1]
 DOCKERFILE = "images/Dockerfile"
@@ -43,6 +45,9 @@ DEBIAN_OPTIONS = (
 )
 BASE_AGE_S = 7 * 24 * 3600
 """A base older than this is made anew, for Debian's security updates."""
+
+FILE = click.Path(path_type=Path, exists=True, dir_okay=False, readable=True)
+FOLDER = click.Path(path_type=Path, file_okay=False)
 
 LOCAL_CERTIFICATES = Path("/usr/local/share/ca-certificates")
 """Where a Debian machine's administrator puts the certificates of a company's proxy."""
@@ -194,53 +199,63 @@ def local_certificates() -> bytes:
     return b"\n".join(path.read_bytes().strip() + b"\n" for path in sorted(LOCAL_CERTIFICATES.glob("*.crt")))
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Build what is asked for."""
-    parser = argparse.ArgumentParser(prog="python -m images.build", description="Build the task and agent images.")
-    parser.add_argument("targets", nargs="*", help="task, agent (default: both)")
-    parser.add_argument("--builder", choices=[builder.name for builder in BUILDERS])
-    parser.add_argument("--base", help="base image instead of python:3.11-slim-bookworm")
-    parser.add_argument("--debian-base", action="store_true", help="make the base from Debian's packages")
-    parser.add_argument("--index-url", default=os.environ.get("PIP_INDEX_URL"), help="a company's package index")
-    parser.add_argument("--ca", type=Path, help="PEM file of a company's certificates (default: this machine's own)")
-    parser.add_argument("--no-ca", action="store_true", help="trust Debian's certificates only")
-    parser.add_argument("--archives", type=Path, help="also write <target>.tar files into this folder")
-    parser.add_argument("--json", action="store_true", help="print one JSON object on the last line")
-    asked = parser.parse_args(words)
-    wanted = asked.targets or list(images())
-    unknown = sorted(set(wanted) - set(images()))
-    if unknown:
-        parser.error(f"unknown target {', '.join(unknown)}: there are {', '.join(images())}")
-    try:
-        results = _build_all(asked, wanted)
-    except UserFacingError as error:
-        print(f"Error: {error.message}" + (f"\nHint: {error.hint}" if error.hint else ""), file=sys.stderr)
-        return error.exit_code
-    if asked.json:
-        print(json.dumps({"images": results}))
-    return 0
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.argument("targets", metavar="[task] [agent]", nargs=-1, type=click.Choice(("task", "agent")))
+@click.option("--builder", type=click.Choice(tuple(builder.name for builder in BUILDERS)), help="The program to use.")
+@click.option("--base", metavar="IMAGE", help="Base image instead of python:3.11-slim-bookworm.")
+@click.option("--debian-base", is_flag=True, help="Make the base from Debian's packages.")
+@click.option("--index-url", envvar="PIP_INDEX_URL", metavar="URL", help="Package index  [default: $PIP_INDEX_URL].")
+@click.option("--ca", type=FILE, help="PEM file of certificates to trust  [default: those added to this machine].")
+@click.option("--no-ca", is_flag=True, help="Trust Debian's certificates only.")
+@click.option("--archives", type=FOLDER, help="Also write <target>.tar files into this folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")
+@VERBOSE
+def cli(
+    targets: tuple[str, ...],
+    builder: str | None,
+    base: str | None,
+    debian_base: bool,
+    index_url: str | None,
+    ca: Path | None,
+    no_ca: bool,
+    archives: Path | None,
+    as_json: bool,
+) -> None:
+    """Build the task image and the agent image, or those that are named.
 
-
-def _build_all(asked: argparse.Namespace, wanted: list[str]) -> list[dict[str, object]]:
-    builder = find_builder(asked.builder)
-    ca = b"" if asked.no_ca else asked.ca.read_bytes() if asked.ca else local_certificates()
-    if ca:
-        print(f"the images trust {asked.ca or LOCAL_CERTIFICATES} too", flush=True)
+    \b
+    Example:
+      python -m images.build --debian-base --archives /tmp/images
+    """  # noqa: D301  # a real backspace: it keeps click from joining the lines
+    program = find_builder(builder)
+    certificates = b"" if no_ca else ca.read_bytes() if ca else local_certificates()
+    if certificates:
+        click.echo(f"the images trust {ca or LOCAL_CERTIFICATES} too")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clearml-pods/images"
-    base = ensure_debian_base(builder, cache) if asked.debian_base else asked.base
+    base = ensure_debian_base(program, cache) if debian_base else base
     results: list[dict[str, object]] = []
-    for target in wanted:
+    for target in targets or images():
         image, begun = images()[target], time.monotonic()
-        build(target, image, builder, base=base, index=asked.index_url, ca=ca)
-        size, seconds = size_bytes(builder, image), time.monotonic() - begun
+        build(target, image, program, base=base, index=index_url, ca=certificates)
+        size, seconds = size_bytes(program, image), time.monotonic() - begun
         row: dict[str, object] = {"target": target, "image": image, "bytes": size, "seconds": round(seconds, 1)}
-        if asked.archives:
-            asked.archives.mkdir(parents=True, exist_ok=True)
-            row["archive"] = str(asked.archives / f"{target}.tar")
-            save(builder, image, asked.archives / f"{target}.tar")
-        print(f"{image}: {size / 1e6:.0f} MB, built in {seconds:.0f} s by {builder.name}", flush=True)
+        if archives:
+            archives.mkdir(parents=True, exist_ok=True)
+            row["archive"] = str(archives / f"{target}.tar")
+            save(program, image, archives / f"{target}.tar")
+        click.echo(f"{image}: {size / 1e6:.0f} MB, built in {seconds:.0f} s by {program.name}")
         results.append(row)
-    return results
+    if as_json:
+        click.echo(json.dumps({"images": results}))
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code.
+
+    Args:
+        words: What follows `python -m images.build`; default: the process's own.
+    """
+    return run(cli, words, program="python -m images.build")
 
 
 def _filled(template: tuple[str, ...], image: str, archive: Path) -> list[str]:

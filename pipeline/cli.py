@@ -1,19 +1,17 @@
-"""`python -m pipeline`: the command line. Finds a command, runs it, turns errors into messages and exit codes.
+"""`python -m pipeline`: the command line.
 
 Commands live in `pipeline.commands`, one module a topic, and are imported when called: `--help` must not wait for
-polars or the SDK. The only place where a `PipelineError` becomes text; without `--verbose` no user sees its traceback.
+polars or the SDK. `command_line.main` runs them and turns errors into messages and exit codes.
 """
 
 from __future__ import annotations
 
 import importlib
-import sys
-import traceback
 from collections.abc import Sequence
 
 import click
 
-from clearml_access.errors import UserFacingError
+from command_line.main import VERBOSE, run
 from pipeline.errors import exit_code_of
 
 COMMANDS = {
@@ -54,7 +52,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
-@click.option("--verbose", is_flag=True, expose_value=False, help="Show where in the code an error arose.")
+@VERBOSE
 def cli() -> None:
     """Prepare reviews and train models on them with ClearML pipelines.
 
@@ -74,26 +72,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: What follows `python -m pipeline`; default: the process's own.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    verbose = "--verbose" in words  # wherever it stands: people add it behind the line that failed
-    words = [word for word in words if word != "--verbose"]
-    try:
-        result = cli.main(words, prog_name="python -m pipeline", standalone_mode=False)
-    except UserFacingError as error:
-        if verbose:
-            traceback.print_exc()
-        _say("Error", error.message)
-        if error.hint:
-            _say("Hint", error.hint)
-        return exit_code_of(type(error))
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        _say("Error", "interrupted")
-        return 130
-    return result if isinstance(result, int) else 0
-
-
-def _say(label: str, text: str) -> None:
-    click.echo(f"{label}: {text}", err=True)
+    return run(cli, arguments, program="python -m pipeline", exit_code_of=exit_code_of)

@@ -10,7 +10,7 @@ the exit code alone:
     40-49   a run that started and failed
 
 Errors of calls to the server come from `clearml_access.errors`; `exit_code_of` has their codes too. This module only
-describes failures: it must not print, log or exit (`pipeline.cli` does), and it talks to no outside system.
+describes failures: it must not print, log or exit (`command_line.main` does).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class DataError(PipelineError):
 
 
 class LexiconError(DataError):
-    """The stop words or the WordNet nouns inside the package are missing or damaged."""
+    """The package's stop words or WordNet nouns are missing or damaged."""
 
     exit_code = 21
 
@@ -54,7 +54,7 @@ class InputFileError(DataError):
 
 
 class BadRowsError(DataError):
-    """More rows of a review file are bad than the threshold allows."""
+    """A review file has more bad rows than --max-bad allows."""
 
     exit_code = 23
 

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clearml_access.errors import CallRefusedError, UserFacingError
-from pipeline import interrupts, provenance
+from command_line import interrupts
+from pipeline import provenance
 from pipeline.clearml_server import ClearmlServer
 from pipeline.errors import RunError
 from pipeline.graph.definitions import PROJECT

@@ -8,7 +8,6 @@ import os
 import click
 
 from clearml_access.agent_values import AgentValues
-from pipeline import interrupts
 from pipeline.amazon_reviews.model.fit_model import METRICS, PARAMETERS
 from pipeline.commands.connection import connect
 from pipeline.graph.parameters import help_text, parse_assignments
@@ -46,7 +45,6 @@ def fit_model(mode: str, assignments: tuple[str, ...], queue: str | None, timeou
 
     parameters = parse_assignments(PARAMETERS, assignments)
     queue = queue or AgentValues.load().queue
-    interrupts.listen()
     connection = connect(say)
     from pipeline.runs import fit_run
 

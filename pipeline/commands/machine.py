@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from dataclasses import asdict
 
 import click
@@ -64,11 +63,11 @@ def server_down(as_json: bool) -> None:
 
 @server.command("status", short_help="Show addresses, workers, queues and what they do.")
 @json_option
-def server_status(as_json: bool) -> None:
+def server_status(as_json: bool) -> int:
     """Show the server's address, the workers, their queues and what they do; exit code 3 unless all of it runs."""
     found = status(MachineSettings.from_environ(os.environ))
     click.echo(json.dumps(found.as_json()) if as_json else _text(found))
-    sys.exit(0 if found.complete else NOT_COMPLETE)
+    return 0 if found.complete else NOT_COMPLETE
 
 
 def _text(found: Status) -> str:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from clearml_access.errors import UserFacingError
+from command_line import interrupts
 from pipeline.commands.connection import Connection
 from pipeline.graph.definitions import Definition
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from pipeline.run_records import RunState
     from pipeline.runs.run import RunInterrupted
 
-INTERRUPTED = 130
 CONSOLE_LINES = 25
 
 
@@ -103,4 +103,4 @@ def say_interrupted(connection: Connection, interrupted: RunInterrupted, console
         console.print(f"Interrupted. Run {interrupted.run_id} was aborted, and what it had begun removed.")
     else:
         console.print("Interrupted before anything was started.")
-    return INTERRUPTED
+    return interrupts.exit_code()

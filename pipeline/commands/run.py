@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.markup import escape
 
 from clearml_access.errors import UserFacingError
-from pipeline import interrupts
 from pipeline.commands.connection import Connection, connect
 from pipeline.commands.dataset import SAMPLE_BATCH_ROWS, SAMPLE_FILE, Bars, fetch_sample
 from pipeline.commands.dry_run import dry_run_of
@@ -100,20 +99,18 @@ def start(
         )
         if dry_run:
             return dry_run_of(settings_for(connect(lambda _: None)), console, as_json=as_json)
-    interrupts.listen()
     try:
         return _checked_run(settings_for, console, follow=follow, report=report, as_json=as_json)
     except UserFacingError as error:
-        if as_json:  # scripts get their line in any case
-            document: dict[str, object] = {
-                "status": "error",
-                "run_id": None,
-                "mode": mode,
-                "steps": [],
-                "datasets": {},
-                "report": None,
-            }
-            click.echo(json.dumps({**document, "error": error.message, "hint": error.hint}))
+        # Scripts get the same fields in any case.
+        error.document = {
+            "status": "error",
+            "run_id": None,
+            "mode": mode,
+            "steps": [],
+            "datasets": {},
+            "report": None,
+        }
         raise
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from clearml_access.agent_values import AgentValues
-from pipeline import interrupts
+from command_line import interrupts
 from pipeline.amazon_reviews.pipelines import FULL_PIPELINE
 from pipeline.automation.schedule import CRON_HELP, DAYS, RETRAIN, SCHEDULE, workers_for_runs
 from pipeline.automation.services import Service
@@ -132,7 +132,6 @@ def _run(
     def say(text: str) -> None:
         click.echo(text, err=as_json)
 
-    interrupts.listen()
     connection = connect(say)
     server = connection.server
     from pipeline import preflight
@@ -165,7 +164,7 @@ def _run(
         services.run_here(server, service, task, environ=os.environ, say=say)
     except KeyboardInterrupt:
         say(f"{service.name} was stopped; runs that it has started go on.")
-        return 130
+        return interrupts.exit_code()
     if as_json:
         click.echo(json.dumps({"status": "completed", "task_id": task}))
     return 0

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from clearml_access.agent_values import AgentValues
-from pipeline import interrupts
+from command_line import interrupts
 from pipeline.automation.tune import PARAMETERS, SPACE, STRATEGIES, TUNE
 from pipeline.commands.connection import connect
 from pipeline.graph.parameters import help_text, parse_assignments
@@ -71,7 +71,6 @@ def tune(
     def say(text: str) -> None:
         console.print(escape(text), soft_wrap=True)
 
-    interrupts.listen()
     connection = connect(say)
     server = connection.server
     from pipeline import preflight
@@ -103,7 +102,7 @@ def tune(
         services.run_here(server, TUNE, search, environ=os.environ, say=say)
     except KeyboardInterrupt:
         say(f"Interrupted. Search {search} and its trials were stopped.")
-        return 130
+        return interrupts.exit_code()
     trials = trials_of(server, search, str(values["metric"]))
     console.print(_table(trials, str(values["metric"])))
     best = str(trials[0].model_id)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from clearml_access.errors import UserFacingError
-from pipeline import interrupts
+from command_line import interrupts
 from pipeline.amazon_reviews.model import fit_model
 from pipeline.clearml_server import ClearmlServer
 from pipeline.errors import RunError, exit_code_of

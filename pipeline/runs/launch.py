@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from pipeline import interrupts
+from command_line import interrupts
 from pipeline.controllers.options import Launch
 from pipeline.errors import RunError
 from pipeline.local_stack import processes

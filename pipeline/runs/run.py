@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from clearml_access.errors import CallRefusedError, ServerUnreachableError
-from pipeline import interrupts, run_records
+from command_line import interrupts
+from pipeline import run_records
 from pipeline.clearml_server import DATASET_TAG, FINAL, ClearmlServer
 from pipeline.errors import RunError
 from pipeline.graph.definitions import DATA_PREPARE, Definition

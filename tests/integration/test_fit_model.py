@@ -393,6 +393,6 @@ def test_an_interrupted_task_leaves_nothing_behind(cli, client, fitted):
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 143
     assert (dataset_versions(client).keys(), models(client).keys()) == before
     assert client("tasks.get_all", status=["in_progress", "queued"], search_hidden=True)["tasks"] == []

@@ -259,7 +259,7 @@ def test_an_interrupted_run_leaves_nothing_behind(cli, client, uploaded, seconds
     time.sleep(seconds)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 143
     assert versions(client, only_final=False) == versions(client)
     alive = client("tasks.get_all", status=["in_progress", "queued"], search_hidden=True)["tasks"]
     assert [task["name"] for task in alive] == []

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
+import signal
 import sys
-from collections.abc import Callable
+import tempfile
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 import click
 
@@ -21,10 +27,18 @@ from clearml_localserver.settings import Settings
 API_OFFSET, WEB_OFFSET, FILES_OFFSET = 8, 80, 81
 """A port base of 8000 gives ClearML's own ports: API 8008, web 8080, files 8081."""
 
+PROGRAM = "clearml-localserver"
+DEFECT, INTERRUPTED, BROKEN_PIPE, TERMINATED = 70, 130, 141, 143
+"""Exit codes beside 0, a usage error (2) and an operator error (10): a defect (BSD's EX_SOFTWARE); 128 + signal."""
+
 HELP_NAMES = ["-h", "--help"]
 PRIVATE_UMASK = 0o077
 """Only its owner may read what the server makes: the database holds the key that signs tokens."""
 
+VERBOSE = click.option(
+    "--verbose", is_flag=True, expose_value=False, help="Show the traceback of an error; log what the server does."
+)
+"""Declares `--verbose` for the help; `main` takes it from anywhere among the arguments."""
 
 COMMANDS = {
     "backup": "backup:backup_command",
@@ -40,7 +54,7 @@ COMMANDS = {
 
 
 class ServeByDefault(click.Group):
-    """A group that runs `serve` where no sub-command is named, and turns operator errors into one message."""
+    """A group that runs `serve` where no sub-command is named, and turns errors into messages and exit codes."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all sub-commands."""
@@ -60,21 +74,81 @@ class ServeByDefault(click.Group):
             args = ["serve", *args]
         return super().parse_args(ctx, args)
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the sub-command; an operator error is its text and its exit code, never a traceback."""
+    def main(  # type: ignore[override]  # click's other arguments have no use here
+        self, args: Sequence[str] | None = None, prog_name: str | None = None
+    ) -> NoReturn:
+        """Run the command line and end the process: an error is a message and an exit code, never a traceback."""
+        arguments = list(sys.argv[1:] if args is None else args)
+        # Wherever it stands: people add it at the end of the line that failed.
+        verbose = "--verbose" in arguments
+        arguments = [word for word in arguments if word != "--verbose"]
+        before = signal.signal(signal.SIGTERM, _interrupt) if _in_main_thread() else None
         try:
-            return _disk_troubles_told(super().invoke, ctx)
+            code = self._run(arguments, prog_name or PROGRAM, verbose)
         except OperatorError as error:
-            if logging.getLogger().isEnabledFor(logging.DEBUG):  # --verbose
-                raise
+            if verbose:
+                traceback.print_exc()
             click.echo(f"Error: {error}", err=True)
-            sys.exit(error.exit_code)
+            code = error.exit_code
+        except click.ClickException as error:
+            error.show()
+            code = error.exit_code
+        except BrokenPipeError:
+            with open(os.devnull, "w") as nowhere:  # nothing is written into the closed pipe at the end of the process
+                os.dup2(nowhere.fileno(), sys.stdout.fileno())
+            code = BROKEN_PIPE
+        except (click.Abort, KeyboardInterrupt) as signalled:
+            code = TERMINATED if "SIGTERM" in signalled.args else INTERRUPTED
+            click.echo(f"Error: {'ended by SIGTERM' if code == TERMINATED else 'interrupted'}", err=True)
+        except Exception as error:  # the last guard: a defect of ours is a message, too
+            click.echo(f"Error: internal error: {type(error).__name__}: {error}", err=True)
+            click.echo(f"Hint: this is a defect of the program; {_traceback_hint(verbose)}", err=True)
+            code = DEFECT
+        finally:
+            if before is not None:
+                signal.signal(signal.SIGTERM, before)
+        sys.exit(code)
+
+    def _run(self, arguments: list[str], program: str, verbose: bool) -> int:
+        try:
+            with _disk_errors_explained(), self.make_context(program, arguments, obj=verbose) as context:
+                result = self.invoke(context)
+                sys.stdout.flush()
+        except click.exceptions.Exit as end:
+            return end.exit_code
+        return result if isinstance(result, int) else 0
 
 
-def _disk_troubles_told(function: Callable[[click.Context], Any], ctx: click.Context) -> Any:
-    """Run a function; a full disk, or a file that cannot be used, wherever that was met, is an operator error."""
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _interrupt(number: int, _: FrameType | None) -> NoReturn:
+    """Let SIGTERM end a command as Ctrl-C does, which cleans up."""
+    raise KeyboardInterrupt(signal.Signals(number).name)
+
+
+def _traceback_hint(verbose: bool) -> str:
+    """Show the traceback of what is being handled, or write it to a file; return what to do with it."""
+    if verbose:
+        traceback.print_exc()
+        return "report it with the traceback above"
     try:
-        return function(ctx)
+        descriptor, path = tempfile.mkstemp(prefix=f"{PROGRAM}-", suffix=".traceback.txt")
+        with open(descriptor, "w", encoding="utf-8") as file:
+            traceback.print_exc(file=file)
+    except OSError:  # no room, or no folder for temporary files
+        return "run the command again with --verbose, and report the traceback"
+    return f"report it with the traceback in {path}"
+
+
+@contextlib.contextmanager
+def _disk_errors_explained() -> Iterator[None]:
+    """Turn a full disk, or a file that cannot be used, wherever that was met, into an operator error."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
     except OSError as error:
         if error.errno not in FULL_DISK:
             if error.filename is None:  # not about a file: a fault of ours
@@ -89,7 +163,8 @@ def _disk_troubles_told(function: Callable[[click.Context], Any], ctx: click.Con
         ) from error
 
 
-@click.group(cls=ServeByDefault, context_settings={"help_option_names": HELP_NAMES})
+@click.group(cls=ServeByDefault, context_settings={"help_option_names": HELP_NAMES, "max_content_width": 120})
+@VERBOSE
 def main() -> None:
     """Run a ClearML-compatible server, and maintain its data.
 
@@ -116,8 +191,10 @@ def main() -> None:
 @click.option("--public-host", help="Host name that clients are told to use (default: --host).")
 @click.option("--access-log", metavar="FILE", help="Write a line of JSON for each request ('-': standard output).")
 @click.option("--until-stdin-closes", is_flag=True, help="End when standard input does: with the starting process.")
-@click.option("--verbose", is_flag=True, help="Log each request and debug messages; show tracebacks.")
+@VERBOSE
+@click.pass_obj
 def serve_command(
+    verbose: bool,
     data: Path,
     host: str | None,
     port_base: int | None,
@@ -127,7 +204,6 @@ def serve_command(
     public_host: str | None,
     access_log: str | None,
     until_stdin_closes: bool,
-    verbose: bool,
 ) -> None:
     """Run the server: API, file server and web pages in one process, data in one folder.
 

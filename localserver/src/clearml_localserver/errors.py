@@ -32,7 +32,7 @@ class ApiError(Exception):
 
 
 class OperatorError(Exception):
-    """What only the person at the command line can correct; the text names object, cause and next step."""
+    """The command or the server cannot do what is asked; the message says why, and what to do."""
 
     exit_code = 10
 

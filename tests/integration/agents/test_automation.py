@@ -74,7 +74,7 @@ def test_an_interrupted_search_stops_its_trials(cli, client, queue_run):
     wait_for(lambda: any(task["status"] in ("queued", "in_progress") for task in trials()), "the first trial")
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 143
     assert client("tasks.get_by_id", task=search)["task"]["status"] == "stopped"
     assert not {task["status"] for task in trials()} & {"queued", "in_progress"}
 
@@ -122,7 +122,7 @@ def test_a_new_version_starts_one_full_run_and_its_own_versions_none(cli, client
     process.send_signal(signal.SIGTERM)
     rest, _ = process.communicate(timeout=60)
     lines += rest.splitlines()
-    assert process.returncode == 130
+    assert process.returncode == 143
     started = [line for line in lines if line.startswith("Started run")]
     assert len(started) == len({re.search(r"new version (1\.[34])", line)[1] for line in started}) <= 2
     assert "new version 1.4" in started[-1]

@@ -172,7 +172,7 @@ def test_an_interrupted_run_goes_on_and_can_be_aborted(cli, client, queue_run):
     wait_for(lambda: client("tasks.get_by_id", task=run)["task"].get("last_worker"), "the controller's start")
     process.send_signal(signal.SIGTERM)
     stdout, _ = process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.returncode == 143
     assert f"python -m pipeline abort {run}" in stdout
     done = cli("abort", run)
     assert done.code == 0, done.stderr

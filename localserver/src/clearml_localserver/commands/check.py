@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
@@ -24,7 +23,7 @@ DAMAGED = 1
     help="Repair what can be repaired; the original database is kept beside the new one.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-def check_command(data: Path, quick: bool, mend: bool, as_json: bool) -> None:
+def check_command(data: Path, quick: bool, mend: bool, as_json: bool) -> int:
     """Report what is wrong with data folder DIR; its server may be running, except with --repair.
 
     \b
@@ -44,8 +43,7 @@ def check_command(data: Path, quick: bool, mend: bool, as_json: bool) -> None:
         click.echo(checking.as_json(findings))
     else:
         _print(data, findings)
-    if checking.is_damaged(findings):
-        sys.exit(DAMAGED)
+    return DAMAGED if checking.is_damaged(findings) else 0
 
 
 def _print(data: Path, findings: list[checking.Finding]) -> None:

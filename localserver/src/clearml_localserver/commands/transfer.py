@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -59,7 +58,7 @@ def export_command(data: Path, target: Path, as_json: bool) -> None:
 )
 @click.option("--files-host", help="File server of the target (default: files_server of --config).")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def import_command(folder: Path, config: Path, files_host: str | None, as_json: bool) -> None:
+def import_command(folder: Path, config: Path, files_host: str | None, as_json: bool) -> int:
     """Import an export into any ClearML server, this one or a genuine one.
 
     \b
@@ -81,8 +80,7 @@ def import_command(folder: Path, config: Path, files_host: str | None, as_json: 
         click.echo(json.dumps(found | {"report": str(report)}))
     else:
         _print(access, outcome, report)
-    if outcome.problems:
-        sys.exit(INCOMPLETE)
+    return INCOMPLETE if outcome.problems else 0
 
 
 def _print(access: Access, outcome: Outcome, report: Path) -> None:

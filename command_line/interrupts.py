@@ -1,0 +1,65 @@
+"""Ctrl-C and SIGTERM: received once, and not lost.
+
+Python delivers a signal as an exception wherever the program happens to be. Where that is inside another library's
+`except:` or a destructor, the exception is swallowed and the command goes on as if there had been no signal. So the
+handler also remembers the signal, and every loop that waits for a run calls `raise_if_asked`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+_pending = False
+_last = signal.SIGINT
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM raise `KeyboardInterrupt` in this block, so that it cleans up after itself.
+
+    A signal that the process ignores (`nohup`, a job in the background) stays ignored.
+    """
+    global _pending, _last
+    _pending, _last = False, signal.SIGINT
+    numbers = (signal.SIGTERM, signal.SIGINT) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.getsignal(number) for number in numbers}
+    taken = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+    for number in taken:
+        signal.signal(number, _interrupt)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, before[number])
+
+
+def raise_if_asked() -> None:
+    """Deliver a signal whose exception was swallowed.
+
+    Raises:
+        KeyboardInterrupt: There was a signal since the last call.
+    """
+    global _pending
+    if _pending:
+        _pending = False
+        raise KeyboardInterrupt
+
+
+def last_signal() -> signal.Signals:
+    """Return the signal that came last; SIGINT where there was none."""
+    return _last
+
+
+def exit_code() -> int:
+    """Return the exit code of a command that a signal has ended, as shells have it: 130 or 143."""
+    return 128 + _last
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    global _pending, _last
+    _pending, _last = True, signal.Signals(number)
+    raise KeyboardInterrupt

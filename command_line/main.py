@@ -1,0 +1,132 @@
+"""Runs a click command and turns whatever it raises into a message and an exit code.
+
+A user sees `Error: …` and `Hint: …`, never a traceback without `--verbose`. With `--json` among the arguments an error
+is one JSON object on stdout, too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
+
+import click
+
+from clearml_access.errors import UserFacingError
+from command_line import interrupts
+
+DEFECT = 70
+"""Exit code of a defect of ours: EX_SOFTWARE of BSD's sysexits.h."""
+
+BROKEN_PIPE = 141
+"""Exit code where the reader of stdout has gone (`… | head`): 128 + SIGPIPE, as of other programs."""
+
+VERBOSE = click.option("--verbose", is_flag=True, expose_value=False, help="Show the traceback of an error.")
+"""Declares `--verbose` for the help; `run` takes it from anywhere among the arguments."""
+
+
+def run(
+    command: click.Command,
+    words: Sequence[str] | None,
+    *,
+    program: str,
+    exit_code_of: Callable[[type[UserFacingError]], int] = lambda kind: kind.exit_code,
+    interrupted_hint: str | None = None,
+) -> int:
+    """Run a command; return its exit code.
+
+    Args:
+        command: The root of the command line.
+        words: Its arguments; None for those of this process.
+        program: How it is called, for usage and messages.
+        exit_code_of: Gives the exit code of a kind of error.
+        interrupted_hint: What to do after Ctrl-C.
+    """
+    arguments = list(sys.argv[1:] if words is None else words)
+    # Wherever it stands: people add it at the end of the line that failed.
+    verbose = "--verbose" in arguments
+    arguments = [word for word in arguments if word != "--verbose"]
+    as_json = "--json" in arguments
+    with interrupts.listening():
+        try:
+            code = _invoke(command, arguments, program)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _discard_output()
+            return BROKEN_PIPE
+        except click.ClickException as error:
+            error.show()
+            _print_json(as_json, {"error": error.format_message(), "hint": None, "exit_code": error.exit_code})
+            return error.exit_code
+        except UserFacingError as error:
+            if verbose:
+                traceback.print_exc()
+            for line in error.evidence:
+                click.echo(f"  {line}", err=True)
+            _say(error.message, error.hint)
+            code = exit_code_of(type(error))
+            body = {"error": error.message, "hint": error.hint, "exit_code": code}
+            evidence = {"evidence": error.evidence} if error.evidence else {}
+            _print_json(as_json, {**error.document, **body, **evidence})
+            return code
+        except (click.Abort, KeyboardInterrupt):
+            code = interrupts.exit_code()
+            message = "interrupted" if code == 130 else f"ended by {interrupts.last_signal().name}"
+            _say(message, interrupted_hint)
+            _print_json(as_json, {"error": message, "hint": interrupted_hint, "exit_code": code})
+            return code
+        except Exception as error:  # the last guard: a defect of ours is a message, too
+            message = f"internal error in `{_path(command, arguments, program)}`: {type(error).__name__}: {error}"
+            hint = _traceback_hint(verbose=verbose)
+            _say(message, hint)
+            _print_json(as_json, {"error": message, "hint": hint, "exit_code": DEFECT})
+            return DEFECT
+    return code
+
+
+def _invoke(command: click.Command, arguments: list[str], program: str) -> int:
+    """Run a command as click's own `main` does, which would end the process at some errors."""
+    try:
+        with command.make_context(program, arguments) as context:
+            result = command.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    return result if isinstance(result, int) else 0
+
+
+def _say(message: str, hint: str | None) -> None:
+    click.echo(f"Error: {message}" + (f"\nHint: {hint}" if hint else ""), err=True)
+
+
+def _print_json(as_json: bool, body: dict[str, object]) -> None:
+    if as_json:
+        click.echo(json.dumps(body))
+
+
+def _path(command: click.Command, arguments: list[str], program: str) -> str:
+    """Return what ran, without arguments: they may be long, or private. Imports no command: that may have failed."""
+    names = command.list_commands(click.Context(command)) if isinstance(command, click.Group) else []
+    return " ".join([program, *(word for word in arguments[:1] if word in names)])
+
+
+def _traceback_hint(*, verbose: bool) -> str:
+    """Show the traceback that is being handled, or write it to a file; return what the user can do with it."""
+    if verbose:
+        traceback.print_exc()
+        return "this is a defect of the program; report it with the traceback above"
+    try:
+        descriptor, path = tempfile.mkstemp(prefix="clearml-pods-", suffix=".traceback.txt")
+        with open(descriptor, "w", encoding="utf-8") as file:
+            traceback.print_exc(file=file)
+    except OSError:  # no room, or no folder for temporary files
+        return "this is a defect of the program; run the command again with --verbose, and report the traceback"
+    return f"this is a defect of the program; report it with the traceback in {path}"
+
+
+def _discard_output() -> None:
+    """Let nobody write into the pipe that has gone, also at the end of the process."""
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
