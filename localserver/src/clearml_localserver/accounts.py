@@ -8,6 +8,7 @@ from clearml_localserver.errors import ApiError
 from clearml_localserver.registry import Call
 from clearml_localserver.rules import roles
 from clearml_localserver.store import Document, Tx
+from clearml_localserver.tables import credentials
 
 NAMES = ("name", "given_name", "family_name", "avatar")
 """What a user may change about themselves."""
@@ -39,7 +40,7 @@ def remove_user(call: Call, tx: Tx, user: Document) -> None:
     """
     require_unprotected(call, user=user["id"])
     tx.delete("user", user["id"])
-    tx.execute("DELETE FROM credential WHERE user = ?", (user["id"],))
+    credentials.remove_keys_of(tx, user["id"])
     call.context.auth.forget_user(user["id"])
 
 
@@ -61,22 +62,19 @@ def require_unprotected(call: Call, *, user: str = "", access_key: str = "") -> 
 
 def store_key(call: Call, tx: Tx, access_key: str, key: Key, label: str | None) -> None:
     """Store a new access key."""
-    tx.execute(
-        "INSERT INTO credential (access_key, secret_hash, user, label, role) VALUES (?, ?, ?, ?, ?)",
-        (access_key, key.secret_hash, key.user, label, key.role),
-    )
+    credentials.add_key(tx, access_key, key.secret_hash, key.user, label, key.role)
     call.context.auth.keys[access_key] = key
 
 
 def limit_key(call: Call, tx: Tx, access_key: str, key: Key, role: str | None) -> None:
     """Set the most that an access key may do; what its tokens may do changes with it."""
-    tx.execute("UPDATE credential SET role = ? WHERE access_key = ?", (role, access_key))
+    credentials.set_role(tx, access_key, role)
     call.context.auth.keys[access_key] = Key(key.secret_hash, key.user, role)
 
 
 def remove_key(call: Call, tx: Tx, access_key: str) -> None:
     """Delete an access key; tokens made from it end with it."""
-    tx.execute("DELETE FROM credential WHERE access_key = ?", (access_key,))
+    credentials.remove_key(tx, access_key)
     del call.context.auth.keys[access_key]
 
 

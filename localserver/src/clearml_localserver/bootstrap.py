@@ -19,14 +19,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-import orjson
-
 from clearml_localserver.auth import Auth, Key, hash_secret, identity, new_credentials
 from clearml_localserver.database import FILE_NAME
 from clearml_localserver.errors import StartError
 from clearml_localserver.ids import new_id
 from clearml_localserver.settings import Settings
 from clearml_localserver.store import Store, Tx
+from clearml_localserver.tables.credentials import remove_key
+from clearml_localserver.tables.settings import read_setting, remove_settings, write_setting
 from clearml_localserver.times import iso, utcnow
 
 USER_NAME = "localserver"
@@ -234,7 +234,7 @@ def _load_auth(credentials: Credentials) -> Callable[[Tx], Auth]:
         now = iso(utcnow())
         if tx.get("user", user) is None:
             tx.put("user", {"id": user, "name": USER_NAME, "company": company, "role": "admin", "created": now})
-        if not tx.rows("SELECT 1 FROM setting WHERE name = 'default_queue'"):
+        if read_setting(tx, "default_queue") is None:
             queue = _setting(tx, "default_queue", new_id)
             fields = {"id": queue, "name": "default", "company": company, "user": user, "created": now}
             rest = {"last_update": now, "tags": [], "system_tags": ["default"], "entries": [], "metadata": {}}
@@ -260,8 +260,8 @@ def _keep_own_key(tx: Tx, credentials: Credentials, user: str) -> None:
     """
     previous = _setting(tx, "own_key", lambda: credentials.access_key)
     if previous != credentials.access_key:
-        tx.execute("DELETE FROM credential WHERE access_key = ?", (previous,))
-        tx.execute("DELETE FROM setting WHERE name IN ('own_key', 'token_secret')")
+        remove_key(tx, previous)
+        remove_settings(tx, ["own_key", "token_secret"])
         _setting(tx, "own_key", lambda: credentials.access_key)
     tx.execute(
         "INSERT INTO credential (access_key, secret_hash, user, label) VALUES (?, ?, ?, 'localserver') "
@@ -271,11 +271,11 @@ def _keep_own_key(tx: Tx, credentials: Credentials, user: str) -> None:
 
 
 def _setting(tx: Tx, name: str, make: Callable[[], str]) -> str:
-    rows = tx.rows("SELECT value FROM setting WHERE name = ?", (name,))
-    if rows:
-        return str(orjson.loads(rows[0][0]))
+    found = read_setting(tx, name)
+    if found is not None:
+        return str(found)
     value = make()
-    tx.execute("INSERT INTO setting VALUES (?, ?)", (name, orjson.dumps(value).decode()))
+    write_setting(tx, name, value)
     return value
 
 

@@ -1,4 +1,4 @@
-"""Queues and workers in the store: what several services' endpoints do to them."""
+"""Entries of queues in the store: what several services' endpoints do to them."""
 
 from __future__ import annotations
 
@@ -25,12 +25,3 @@ def remove_entry(tx: Tx, queue_id: str | None, task_id: str, now: datetime) -> b
         return False
     tx.put("queue", rules.without_entry(queue, task_id, now))
     return True
-
-
-def worker_of_session(tx: Tx, session: str) -> Document | None:
-    """Return the worker that registered or reported in this login session.
-
-    A request for a task does not name its worker, and the worker header holds only the host's name.
-    """
-    found = tx.docs("SELECT doc FROM worker WHERE json_extract(doc, '$.session') = ?", (session,)) if session else []
-    return found[0] if found else None

@@ -8,16 +8,17 @@ from typing import Any
 from clearml_localserver.errors import ApiError
 from clearml_localserver.lifecycle import Actor
 from clearml_localserver.lifecycle.projects import create_project, find_project
-from clearml_localserver.query import Clause, by_id
+from clearml_localserver.query import by_id, condition
 from clearml_localserver.registry import Call
 from clearml_localserver.rules import projects as rules
 from clearml_localserver.rules.projects import HIDDEN
 from clearml_localserver.store import Document, Tx
+from clearml_localserver.tables.projects import is_empty
 
 TYPE = "report"
 FOLDER = ".reports"
 TAGS = [HIDDEN, "reports"]
-ONLY_REPORTS = Clause("json_extract(doc, '$.type') = 'report'")
+ONLY_REPORTS = condition("task", {"type": [TYPE]})
 
 
 def find_report(call: Call, tx: Tx) -> Document:
@@ -49,9 +50,7 @@ def leave_folder(tx: Tx, project_id: str | None) -> None:
     project = tx.get("project", project_id) if project_id else None
     if project is None or project["basename"] != FOLDER or not set(TAGS) <= set(project["system_tags"]):
         return
-    held = (("task", "project"), ("model", "project"), ("project", "parent"))
-    if not any(tx.rows(f"SELECT 1 FROM {kind} WHERE json_extract(doc, '$.{field}') = ? LIMIT 1", (project_id,))
-               for kind, field in held):  # fmt: skip
+    if is_empty(tx, project["id"]):
         tx.delete("project", project["id"])
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from clearml_localserver.query import Clause, all_of, condition
 from clearml_localserver.store import Document, Tx
+from clearml_localserver.tables import contents
 
 TEXTS = {"type": "array", "items": {"type": "string"}}
 CHANGE = {
@@ -35,20 +36,14 @@ def tags_in_use(
     fields = ("tags", "system_tags") if request.get("include_system") else ("tags",)
     spec = request.get("filter") or {}
     filters = {field: spec.get(field) for field in ("tags", "system_tags")}
-    chosen = {kind: all_of([*([where] if where else []), condition(kind, filters)]) for kind in kinds}
-    return {field: sorted({tag for kind in chosen for tag in _tags(tx, kind, field, chosen[kind])}) for field in fields}
+    chosen = [(kind, all_of([*([where] if where else []), condition(kind, filters)])) for kind in kinds]
+    return {
+        field: sorted(set().union(*(contents.tags(tx, kind, field, clause) for kind, clause in chosen)))
+        for field in fields
+    }
 
 
 def retagged(document: Document, added: Iterable[str], removed: Iterable[str]) -> Document:
     """Return a document with some tags more and others less."""
     gone = set(removed)
     return document | {"tags": [tag for tag in dict.fromkeys([*document["tags"], *added]) if tag not in gone]}
-
-
-def _tags(tx: Tx, kind: str, field: str, where: Clause) -> set[str]:
-    # The alias keeps "doc" in the condition clear of the columns of the list that is read.
-    sql = (
-        f"SELECT DISTINCT tag.value FROM (SELECT doc FROM {kind} WHERE {where.sql}) AS chosen, "
-        f"json_each(chosen.doc, '$.{field}') AS tag"
-    )
-    return {tag for (tag,) in tx.rows(sql, where.args)}

@@ -7,11 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from clearml_localserver.endpoints import events_scalars, workers
+from clearml_localserver.endpoints import events_scalars
 from clearml_localserver.events import pages, samples, scalars, store
 from clearml_localserver.events.store import Series
 from clearml_localserver.rules.events import IMAGE, LOG, PLOT, SCALAR, SINGLE, Event, parse_event
 from clearml_localserver.store import Tx
+from clearml_localserver.tables import workers
 
 from tests.unit.localserver.query_world import open_tx
 

@@ -17,6 +17,8 @@ from clearml_localserver.ids import new_id
 from clearml_localserver.registry import Call, Data, WithCookie, endpoint
 from clearml_localserver.rules import roles
 from clearml_localserver.store import Tx
+from clearml_localserver.tables import credentials
+from clearml_localserver.tables.users import is_email_taken
 from clearml_localserver.times import iso
 
 TEXT = {"type": "string"}
@@ -57,10 +59,7 @@ def login(call: Call, tx: Tx) -> WithCookie:
     """Exchange an access key (Basic) or a live token (Bearer) for a new token."""
     identity = call.context.auth.authenticate(call.presented)
     token = call.context.auth.issue(identity, call.data.get("expiration_sec"))
-    tx.execute(
-        "UPDATE credential SET last_used = ?, last_used_from = ? WHERE access_key = ?",
-        (iso(call.now), call.client_host, identity.access_key),
-    )
+    credentials.record_use(tx, identity.access_key, iso(call.now), call.client_host)
     return WithCookie({"token": token}, token)
 
 
@@ -123,16 +122,12 @@ def get_credentials(call: Call, tx: Tx) -> Data:
     everybody = call.data.get("all_users", False)
     if everybody:
         roles.require(call.role, roles.ADMIN)
-    names = ("access_key", "label", "last_used", "last_used_from", "user")
-    sql = f"SELECT {', '.join(names)} FROM credential {'' if everybody else 'WHERE user = ?'} ORDER BY rowid"
-    rows = tx.rows(sql, () if everybody else (_user_asked_for(call),))
     keys = call.context.auth.keys
     return {
         "credentials": [
-            {name: value for name, value in zip(names, row, strict=True) if value is not None}
-            | {"role": accounts.role_of(call, keys[row[0]])}
-            for row in rows
-            if row[0] in keys
+            {name: value for name, value in stored.items() if value is not None} | {"role": accounts.role_of(call, key)}
+            for stored in credentials.stored_keys(tx, None if everybody else _user_asked_for(call))
+            if (key := keys.get(stored["access_key"] or ""))
         ]
     }
 
@@ -155,7 +150,7 @@ def edit_credentials(call: Call, tx: Tx) -> Data:
         role = accounts.granted_role(call, key.user, call.data.get("role"))
         accounts.limit_key(call, tx, access_key, key, role)
     if "label" in call.raw:
-        tx.execute("UPDATE credential SET label = ? WHERE access_key = ?", (call.data.get("label"), access_key))
+        credentials.set_label(tx, access_key, call.data.get("label"))
     return {"updated": 1}
 
 
@@ -201,7 +196,7 @@ def create_user(call: Call, tx: Tx) -> Data:
         raise ApiError(400, 10, f"Invalid object id: company={call.data['company']}")
     if not EMAIL.fullmatch(email):
         raise ApiError(400, 800, f"Data validation error: email=Invalid email address: {email}")
-    if tx.rows("SELECT 1 FROM user WHERE json_extract(doc, '$.email') = ?", (email,)):
+    if is_email_taken(tx, email):
         text = "Value combination already exists (unique field already contains this value)"
         raise ApiError(400, 801, f"{text}: email={email}")
     fields = {name: call.data[name] for name in accounts.NAMES if name in call.data}

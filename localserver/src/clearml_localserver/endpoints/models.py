@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from clearml_localserver import lifecycle
@@ -18,6 +17,7 @@ from clearml_localserver.rules import models as rules
 from clearml_localserver.rules.old_clients import understood
 from clearml_localserver.rules.tasks import PUBLISHED, with_archived_tag
 from clearml_localserver.store import Document, Tx
+from clearml_localserver.tables.models import frameworks_in_use, label_counts
 from clearml_localserver.tags import CHANGE, retagged
 from clearml_localserver.times import iso
 from clearml_localserver.visibility import IDS
@@ -97,14 +97,7 @@ def get_all_ex(call: Call, tx: Tx) -> Data:
 @endpoint("models.get_frameworks")
 def get_frameworks(call: Call, tx: Tx) -> Data:
     """List the frameworks of models, in some projects or in all."""
-    projects = call.data.get("projects") or []
-    within = "AND json_extract(doc, '$.project') IN (SELECT value FROM json_each(?))" if projects else ""
-    rows = tx.rows(
-        "SELECT DISTINCT json_extract(doc, '$.framework') FROM model WHERE json_extract(doc, '$.company') IN (?, '') "
-        f"AND json_extract(doc, '$.framework') <> '' {within} ORDER BY 1",
-        (call.company, *([json.dumps(projects)] if projects else [])),
-    )
-    return {"frameworks": [framework for (framework,) in rows]}
+    return {"frameworks": frameworks_in_use(tx, call.company, call.data.get("projects") or [])}
 
 
 # --- making and describing --------------------------------------------------------------------------------------------
@@ -292,11 +285,7 @@ def update_for_task(call: Call, tx: Tx) -> Data:
 
 def _add_stats(tx: Tx, models: list[Data]) -> None:
     """Add the figures that a list of models shows; `only_fields` need not name what they are made of."""
-    sql = (
-        "SELECT id, (SELECT count(*) FROM json_each(doc, '$.labels')) FROM model "
-        "WHERE id IN (SELECT value FROM json_each(?))"
-    )
-    counts = dict(tx.rows(sql, (json.dumps([model["id"] for model in models]),)))
+    counts = label_counts(tx, [model["id"] for model in models])
     for model in models:
         model["stats"] = {"labels_count": counts[model["id"]]}
 

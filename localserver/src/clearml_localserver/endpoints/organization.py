@@ -14,24 +14,25 @@ from typing import Any
 from clearml_localserver import reports
 from clearml_localserver.errors import validation_error
 from clearml_localserver.ids import new_id
-from clearml_localserver.query import Clause, all_of, count, find_all_ex
+from clearml_localserver.query import Clause, all_of, count, find_all_ex, tagged
 from clearml_localserver.registry import Call, Data, Raw, endpoint
 from clearml_localserver.store import Tx
+from clearml_localserver.tables.projects import made_by
+from clearml_localserver.tables.users import members
 from clearml_localserver.tags import tags_in_use
 
 ANY = {"type": "object"}
 TEXT = {"type": "string"}
 MAX_DOWNLOAD_ROWS = 50_000
 
-TAGGED = "EXISTS (SELECT 1 FROM json_each(doc, '$.system_tags') WHERE value = '{}')"
 ENTITIES: Mapping[str, tuple[str, Clause, Data]] = {
     "projects": ("project", all_of([]), {}),
     "tasks": ("task", all_of([]), {}),
     "models": ("model", all_of([]), {}),
     # Pipelines and datasets are hidden projects that the SDK tags so.
-    "pipelines": ("project", Clause(TAGGED.format("pipeline")), {"search_hidden": True}),
-    "datasets": ("project", Clause(TAGGED.format("dataset")), {"search_hidden": True}),
-    "pipeline_runs": ("task", Clause(TAGGED.format("pipeline")), {"search_hidden": True}),
+    "pipelines": ("project", tagged("pipeline"), {"search_hidden": True}),
+    "datasets": ("project", tagged("dataset"), {"search_hidden": True}),
+    "pipeline_runs": ("task", tagged("pipeline"), {"search_hidden": True}),
     "reports": ("task", reports.ONLY_REPORTS, {}),
 }
 """What can be counted: kind of document, what makes it one, defaults of the query."""
@@ -77,12 +78,7 @@ def get_tags(call: Call, tx: Tx) -> Data:
 @endpoint("organization.get_user_companies", schema=ANY)
 def get_user_companies(call: Call, tx: Tx) -> Data:
     """Describe the only company there is, with the users who work in it."""
-    rows = tx.rows(
-        "SELECT id, json_extract(doc, '$.name'), json_extract(doc, '$.avatar') FROM user "
-        "WHERE json_extract(doc, '$.company') = ? ORDER BY rowid",
-        (call.company,),
-    )
-    owners = [{"id": id, "name": name, "avatar": avatar} for id, name, avatar in rows]
+    owners = [{"id": id, "name": name, "avatar": avatar} for id, name, avatar in members(tx, call.company)]
     return {
         "companies": [
             {"id": call.company, "name": call.company_name, "allocated": len(owners), "owners": owners},
@@ -99,14 +95,14 @@ def get_entities_count(call: Call, tx: Tx) -> Data:
     """Count what would be found: a query for each thing to count, of some users (`active_users`) or of all."""
     everything = {"search_hidden": True} if call.data.get("search_hidden") else {}
     users = list(call.data.get("active_users") or ())
-    theirs = Clause("json_extract(doc, '$.user') IN (SELECT value FROM json_each(?))", (json.dumps(users),))
+    theirs = [made_by(users)] if users else []
     counts = {}
     for name, (kind, what, defaults) in ENTITIES.items():
         if name in call.data:
             query = everything | defaults | _without_nulls(call.data[name])
             if name == "reports":
                 query = reports.query_of(tx, query)
-            found = count(tx, kind, query, call.company, where=all_of([what, *([theirs] if users else [])]))
+            found = count(tx, kind, query, call.company, where=all_of([what, *theirs]))
             counts[name] = min(found, call.data.get("limit", found))
     return counts
 

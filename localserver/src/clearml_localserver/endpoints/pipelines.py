@@ -11,6 +11,8 @@ from clearml_localserver.query import by_id
 from clearml_localserver.registry import Call, Data, Reply, endpoint
 from clearml_localserver.rules import workers as worker_rules
 from clearml_localserver.store import Document, Tx
+from clearml_localserver.tables.tasks import tagged_in
+from clearml_localserver.tables.workers import all_workers
 
 TEXT = {"type": "string"}
 ARGUMENT = {
@@ -52,7 +54,7 @@ def start_pipeline(call: Call, tx: Tx) -> Data:
     lifecycle.enqueue_task(tx, run, actor, queue=queue["id"])
     reply: Data = {"pipeline": run["id"], "enqueued": True}
     if call.data.get("verify_watched_queue"):
-        workers = worker_rules.alive(tx.docs("SELECT doc FROM worker"), call.now)
+        workers = worker_rules.alive(all_workers(tx), call.now)
         reply["queue_watched"] = any(queue["id"] in worker["queues"] for worker in workers)
     return reply
 
@@ -66,14 +68,7 @@ def start_pipeline(call: Call, tx: Tx) -> Data:
 def delete_runs(call: Call, tx: Tx) -> Reply:
     """Delete runs of a pipeline with their steps; one run has to stay, because it is what the next is copied from."""
     project = call.data["project"]
-    runs = [
-        id
-        for (id,) in tx.rows(
-            "SELECT id FROM task WHERE json_extract(doc, '$.project') = ? AND json_extract(doc, '$.company') = ? "
-            "AND EXISTS (SELECT 1 FROM json_each(doc, '$.system_tags') WHERE value = ?)",
-            (project, call.company, PIPELINE),
-        )
-    ]
+    runs = tagged_in(tx, call.company, project, PIPELINE)
     ids = [id for id in dict.fromkeys(call.data["ids"]) if id in runs]
     if len(ids) >= len(runs):
         raise ApiError(400, 160, f"At least one pipeline run should be left: project={project}")

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
 from clearml_localserver.errors import ApiError
 from clearml_localserver.ids import new_id
 from clearml_localserver.lifecycle import note_handed_out
 from clearml_localserver.query import by_id, find_all, find_all_ex, render
-from clearml_localserver.queueing import append_entry, remove_entry, worker_of_session
+from clearml_localserver.queueing import append_entry, remove_entry
 from clearml_localserver.registry import Call, Data, Reply, WaitFor, endpoint
 from clearml_localserver.rules import metadata
 from clearml_localserver.rules import queues as rules
 from clearml_localserver.rules import workers as worker_rules
 from clearml_localserver.rules.names import checked_name
 from clearml_localserver.store import Document, Tx
+from clearml_localserver.tables import queues as tables
+from clearml_localserver.tables.workers import all_workers, of_session
 from clearml_localserver.times import iso, parse
 
 TEXT = {"type": "string"}
@@ -78,7 +78,7 @@ def delete(call: Call, tx: Tx) -> Data:
     for entry in queue["entries"]:
         _restore(call, tx, entry["task"])
     tx.delete("queue", queue["id"])
-    tx.execute("DELETE FROM queue_wait WHERE queue = ?", (queue["id"],))
+    tables.remove_waits(tx, queue["id"])
     tx.notify(rules.topic(queue["id"]))
     return {"deleted": 1}
 
@@ -102,7 +102,7 @@ def get_all(call: Call, tx: Tx) -> Data:
 def get_all_ex(call: Call, tx: Tx) -> Data:
     """Find queues, with their tasks' names and the workers that serve them."""
     reply = _cut(call, find_all_ex(tx, "queue", call).reply("queues"))
-    workers = worker_rules.alive(tx.docs("SELECT doc FROM worker"), call.now)
+    workers = worker_rules.alive(all_workers(tx), call.now)
     for queue in reply["queues"]:
         queue["workers"] = [
             {
@@ -125,7 +125,7 @@ def _task_of(tx: Tx, worker: Document) -> Data | None:
 @endpoint("queues.get_default", schema={"type": "object"})
 def get_default(call: Call, tx: Tx) -> Data:
     """Return the queue that tasks go to when none is named."""
-    queue = rules.default_queue(tx.docs("SELECT doc FROM queue"))
+    queue = rules.default_queue(tables.all_queues(tx))
     return {"id": queue["id"], "name": queue["name"]}
 
 
@@ -142,7 +142,7 @@ def get_next_task(call: Call, tx: Tx) -> Reply:
     has work: then the empty answer comes at once and the worker goes on to that queue.
     """
     queue = by_id(tx, "queue", call.data["queue"], call.company)
-    worker = worker_of_session(tx, call.identity.session)
+    worker = of_session(tx, call.identity.session)
     if worker is not None:
         tx.put("worker", worker | {"last_activity_time": iso(call.now)})
     if queue["entries"]:
@@ -261,13 +261,7 @@ def delete_metadata(call: Call, tx: Tx) -> Data:
 def get_queue_metrics(call: Call, tx: Tx) -> Data:
     """Return per interval how long the tasks taken from a queue had waited, and how many were left behind them."""
     span = worker_rules.span(call.data)
-    ids = call.data.get("queue_ids") or []
-    rows = tx.rows(
-        f"SELECT {'queue' if ids else repr('total')}, CAST(time / ? AS INTEGER) * ? AS bucket, "
-        "avg(waited), max(length) FROM queue_wait WHERE time BETWEEN ? AND ? "
-        f"{'AND queue IN (SELECT value FROM json_each(?))' if ids else ''} GROUP BY 1, 2 ORDER BY 1, 2",
-        (span.step, span.step, span.start, span.end, *([orjson.dumps(ids).decode()] if ids else [])),
-    )
+    rows = tables.waits(tx, call.data.get("queue_ids") or [], span.start, span.end, span.step)
     found: dict[str, Data] = {}
     for name, bucket, waited, length in rows:
         empty: Data = {"queue": name, "dates": [], "avg_waiting_times": [], "queue_lengths": []}
@@ -280,7 +274,7 @@ def get_queue_metrics(call: Call, tx: Tx) -> Data:
 
 def _checked_name(tx: Tx, call: Call, name: str) -> str:
     name = checked_name(name)
-    if tx.rows("SELECT 1 FROM queue WHERE json_extract(doc, '$.name') = ?", (name,)):
+    if tables.is_name_taken(tx, name):
         raise ApiError(
             400,
             801,
@@ -330,8 +324,4 @@ def _record_wait(call: Call, tx: Tx, queue: Document, entry: Document) -> None:
     added = parse(entry["added"])
     waited = (call.now - added).total_seconds() if added else 0.0
     oldest = call.now.timestamp() - worker_rules.KEEP_S
-    tx.execute("DELETE FROM queue_wait WHERE queue = ? AND time < ?", (queue["id"], oldest))
-    tx.execute(
-        "INSERT INTO queue_wait (queue, time, waited, length) VALUES (?, ?, ?, ?)",
-        (queue["id"], call.now.timestamp(), waited, len(queue["entries"])),
-    )
+    tables.record_wait(tx, queue["id"], call.now.timestamp(), waited, len(queue["entries"]), oldest)

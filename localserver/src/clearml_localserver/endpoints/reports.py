@@ -14,7 +14,7 @@ from clearml_localserver.endpoints.events_scalars import (
 )
 from clearml_localserver.errors import ApiError, validation_error
 from clearml_localserver.lifecycle import Actor
-from clearml_localserver.query import Clause, all_of, by_id, find_all_ex
+from clearml_localserver.query import Clause, all_of, by_id, find_all_ex, only_company
 from clearml_localserver.registry import Call, Data, endpoint
 from clearml_localserver.rules import tasks as rules
 from clearml_localserver.rules.events import MAX_SAMPLES
@@ -222,4 +222,4 @@ def _own(call: Call) -> list[Clause]:
     """Return the condition that leaves out what other companies have made public, where a query asks for that."""
     if call.data.get("allow_public", True):
         return []
-    return [Clause("json_extract(doc, '$.company') = ?", (call.company,))]
+    return [only_company(call.company)]

@@ -14,6 +14,9 @@ from clearml_localserver.errors import ApiError, validation_error
 from clearml_localserver.registry import ENDPOINTS, Call, Data, WithCookie, endpoint
 from clearml_localserver.rules import roles
 from clearml_localserver.store import Tx
+from clearml_localserver.tables import credentials, queues, users
+from clearml_localserver.tables.tasks import run_figures
+from clearml_localserver.tables.workers import machine_figures
 from clearml_localserver.times import iso
 
 NO_FIELDS = {"type": "object"}
@@ -91,10 +94,7 @@ def config(call: Call, tx: Tx) -> Data:
 )
 def get_stats(call: Call, tx: Tx) -> Data:
     """Say how much there is here, and how busy this machine and the workers' machines are."""
-    ((count, run_time, iterations),) = tx.rows(
-        "SELECT count(*), avg(json_extract(doc, '$.active_duration')), avg(json_extract(doc, '$.last_iteration')) "
-        "FROM task WHERE json_extract(doc, '$.started') IS NOT NULL"
-    )
+    count, run_time, iterations = run_figures(tx)
     return {
         "time": iso(call.now),
         "company_id": call.company,
@@ -102,8 +102,8 @@ def get_stats(call: Call, tx: Tx) -> Data:
             "version": SERVER_VERSION,
             "deployment": sys.platform,
             "uuid": call.company,
-            "queues": {"count": tx.rows("SELECT count(*) FROM queue")[0][0]},
-            "users": {"count": tx.rows("SELECT count(*) FROM user")[0][0]},
+            "queues": {"count": queues.count(tx)},
+            "users": {"count": users.count(tx)},
             "resources": METER.read(),
             "experiments": {"count": count, "avg_run_time_sec": run_time or 0, "avg_iterations": iterations or 0},
         },
@@ -153,14 +153,8 @@ METER = Meter()
 
 def _agents(tx: Tx, since: float) -> list[Data]:
     """Return what each worker has reported of its machine; memory comes in MB."""
-    rows = tx.rows(
-        "SELECT worker, metric, min(value), max(value), avg(value), max(json_array_length(resources)) "
-        "FROM worker_statistic WHERE time >= ? AND metric IN ('cpu_usage', 'memory_used', 'memory_free') "
-        "GROUP BY 1, 2 ORDER BY 1, 2",
-        (since,),
-    )
     agents: dict[str, Data] = {}
-    for worker, metric, least, most, mean, cores in rows:
+    for worker, metric, least, most, mean, cores in machine_figures(tx, since):
         resources = agents.setdefault(worker, {"interval_sec": float(DAY_S)})
         if metric == "cpu_usage":
             resources |= {"num_cores": cores or 1, "cpu_usage": {"min": least, "max": most, "avg": mean}}
@@ -199,6 +193,5 @@ def logout(call: Call, tx: Tx) -> WithCookie:
 def end_session(call: Call, tx: Tx, session: str) -> None:
     """Refuse a session's token from now on, also after a restart; forget those that ran out."""
     if session:
-        tx.execute("DELETE FROM revoked_session WHERE expires < ?", (int(time.time()),))
         expires = call.context.auth.end_session(session)
-        tx.execute("INSERT OR REPLACE INTO revoked_session VALUES (?, ?)", (session, expires))
+        credentials.end_session(tx, session, expires, int(time.time()))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
 from itertools import groupby
 
 from clearml_localserver.errors import ApiError, validation_error
 from clearml_localserver.registry import Call, Data, endpoint
 from clearml_localserver.rules import serving as rules
 from clearml_localserver.rules import workers
-from clearml_localserver.store import Document, Tx
+from clearml_localserver.store import Tx
+from clearml_localserver.tables import serving as tables
 
 TEXT = {"type": "string"}
 TEXTS = {"type": "array", "items": TEXT}
@@ -68,7 +67,7 @@ def register_container(call: Call, tx: Tx) -> Data:
 @endpoint("serving.unregister_container", writes=True, schema=CONTAINER_ID)
 def unregister_container(call: Call, tx: Tx) -> Data:
     """Forget a container; an unknown one is not an error."""
-    tx.execute("DELETE FROM serving_container WHERE id = ?", (call.data["container_id"],))
+    tables.remove_container(tx, call.data["container_id"])
     return {}
 
 
@@ -79,30 +78,29 @@ def container_status_report(call: Call, tx: Tx) -> Data:
         raise validation_error("Missing required field 'endpoint_url'")
     _store(call, tx)
     now = call.now.timestamp()
-    row = (call.data["endpoint_url"], call.data["container_id"], now, *rules.figures(call.data))
-    tx.execute(f"INSERT INTO serving_report VALUES ({', '.join('?' * len(row))})", row)
-    tx.execute("DELETE FROM serving_report WHERE time < ?", (now - rules.KEEP_S,))
+    url, id, figures = call.data["endpoint_url"], call.data["container_id"], rules.figures(call.data)
+    tables.add_report(tx, url, id, now, figures, oldest=now - rules.KEEP_S)
     return {}
 
 
 @endpoint("serving.get_endpoints", schema={"type": "object"})
 def get_endpoints(call: Call, tx: Tx) -> Data:
     """List the addresses at which models are served."""
-    by_url = groupby(_alive(call, tx, "url IS NOT NULL"), key=lambda item: item["url"])
+    by_url = groupby(tables.serving(tx, call.now.timestamp()), key=lambda item: item["url"])
     return {"endpoints": [rules.endpoint_row(list(items)) for _, items in by_url]}
 
 
 @endpoint("serving.get_loading_instances", schema={"type": "object"})
 def get_loading_instances(call: Call, tx: Tx) -> Data:
     """List the containers that serve nothing yet."""
-    return {"instances": [rules.loading_row(item, call.now) for item in _alive(call, tx, "url IS NULL")]}
+    return {"instances": [rules.loading_row(item, call.now) for item in tables.loading(tx, call.now.timestamp())]}
 
 
 @endpoint("serving.get_endpoint_details", schema=URL, differs="also answers where only some containers have reported")
 def get_endpoint_details(call: Call, tx: Tx) -> Data:
     """Describe the containers at one address."""
     url = call.data["endpoint_url"]
-    containers = list(_alive(call, tx, "url = ?", (url,)))
+    containers = tables.serving_at(tx, url, call.now.timestamp())
     if not containers:
         raise ApiError(400, 1052, f"No container instances found for service url: url={url}")
     return rules.details(containers)
@@ -113,11 +111,7 @@ def get_endpoint_metrics_history(call: Call, tx: Tx) -> Data:
     """Return what the containers at one address reported, over time: together, and each."""
     span = workers.span(call.data, least_step=workers.MIN_STEP_S)
     metric = rules.METRICS[call.data.get("metric_type", "requests")]
-    rows = tx.rows(
-        f"SELECT container, CAST(time / ? AS INTEGER) * ?, {metric.figure} FROM serving_report "
-        "WHERE url = ? AND time BETWEEN ? AND ? GROUP BY 1, 2 ORDER BY 1, 2",
-        (span.step, span.step, call.data["endpoint_url"], span.start, span.end),
-    )
+    rows = tables.history(tx, call.data["endpoint_url"], metric, span)
     total, each = rules.curves(metric, rows, span.starts)
     instances = each if call.data.get("instance_charts", True) else {}
     if not rows:
@@ -127,15 +121,5 @@ def get_endpoint_metrics_history(call: Call, tx: Tx) -> Data:
 
 def _store(call: Call, tx: Tx) -> None:
     id, now = call.data["container_id"], call.now.timestamp()
-    tx.execute("DELETE FROM serving_container WHERE expires < ?", (now,))
-    found = tx.docs("SELECT doc FROM serving_container WHERE id = ?", (id,))
-    entry = rules.container(call.data, found[0] if found else None, call.now)
-    tx.execute(
-        "INSERT OR REPLACE INTO serving_container VALUES (?, ?, ?, ?)",
-        (id, entry["url"] or None, now + entry["timeout"], json.dumps(entry)),
-    )
-
-
-def _alive(call: Call, tx: Tx, where: str, args: tuple[str, ...] = ()) -> Iterable[Document]:
-    sql = f"SELECT doc FROM serving_container WHERE expires >= ? AND {where} ORDER BY url, id"
-    return tx.docs(sql, (call.now.timestamp(), *args))
+    entry = rules.container(call.data, tables.container(tx, id, now), call.now)
+    tables.put_container(tx, id, entry["url"] or None, now + entry["timeout"], entry)

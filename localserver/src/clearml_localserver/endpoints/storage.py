@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import orjson
-
 from clearml_localserver.errors import validation_error
 from clearml_localserver.registry import Call, Data, endpoint
 from clearml_localserver.rules import roles, storage
 from clearml_localserver.store import Tx
+from clearml_localserver.tables.settings import read_setting, write_setting
 from clearml_localserver.times import iso
 
 TEXT = {"type": ["string", "null"]}
@@ -81,11 +80,9 @@ def reset_settings(call: Call, tx: Tx) -> Data:
 
 
 def _kept(tx: Tx) -> Data:
-    rows = tx.rows("SELECT value FROM setting WHERE name = ?", (SETTING,))
-    found: Data = orjson.loads(rows[0][0]) if rows else {}
+    found: Data = read_setting(tx, SETTING) or {}
     return found
 
 
 def _keep(call: Call, tx: Tx, settings: Data) -> None:
-    text = orjson.dumps(settings | {"last_update": iso(call.now)}).decode()
-    tx.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (SETTING, text))
+    write_setting(tx, SETTING, settings | {"last_update": iso(call.now)})

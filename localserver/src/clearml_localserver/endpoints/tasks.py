@@ -6,7 +6,6 @@ Status changes are in `tasks_lifecycle`, archiving in `tasks_archive`; what a ru
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -21,12 +20,12 @@ from clearml_localserver.rules.names import MIN_NAME
 from clearml_localserver.rules.old_clients import understood
 from clearml_localserver.rules.tasks import Change, Fields
 from clearml_localserver.store import Document, Tx
+from clearml_localserver.tables.tasks import types_in_use
 from clearml_localserver.times import iso
 
 STEPS = {"include_pipeline_steps": {"type": "boolean"}}
 """Field of calls that also mean the steps of a pipeline's run."""
 
-IN_TREE = "AND json_extract(doc, '$.project') IN (SELECT id FROM tree)"
 BATCH = {
     "type": "object",
     "properties": {
@@ -82,15 +81,7 @@ def get_all_ex(call: Call, tx: Tx) -> Data:
 @endpoint("tasks.get_types")
 def get_types(call: Call, tx: Tx) -> Data:
     """List the types that tasks have, in some projects and what lies below them or in all."""
-    projects = call.data.get("projects")
-    rows = tx.rows(
-        "WITH RECURSIVE tree (id) AS (SELECT value FROM json_each(?) "
-        "UNION SELECT project.id FROM project JOIN tree ON json_extract(project.doc, '$.parent') = tree.id) "
-        "SELECT DISTINCT json_extract(doc, '$.type') FROM task WHERE json_extract(doc, '$.company') IN (?, '') "
-        f"{IN_TREE if projects else ''} ORDER BY 1",
-        (json.dumps(projects or []), call.company),
-    )
-    return {"types": [type for (type,) in rows]}
+    return {"types": types_in_use(tx, call.company, call.data.get("projects") or [])}
 
 
 @endpoint("tasks.create", writes=True)

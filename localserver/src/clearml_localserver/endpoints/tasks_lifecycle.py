@@ -14,6 +14,7 @@ from clearml_localserver.registry import Call, Data, Reply, endpoint
 from clearml_localserver.rules import tasks as rules
 from clearml_localserver.rules import workers as worker_rules
 from clearml_localserver.store import Document, Tx
+from clearml_localserver.tables.workers import all_workers
 
 FLAG = {"type": "boolean"}
 ENQUEUE = {"force": FLAG, "update_execution_queue": FLAG}
@@ -237,7 +238,7 @@ def _watched(call: Call, tx: Tx, tasks: Iterable[str]) -> Data:
     """Answer `verify_watched_queue`: whether a live worker serves every queue in which these tasks now stand."""
     if not call.data.get("verify_watched_queue"):
         return {}
-    workers = worker_rules.alive(tx.docs("SELECT doc FROM worker"), call.now)
+    workers = worker_rules.alive(all_workers(tx), call.now)
     served = {queue for worker in workers for queue in worker["queues"]}
     return {"queue_watched": all(served.issuperset(lifecycle.queues_with(tx, task)) for task in tasks)}
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
-
 from clearml_localserver import accounts
 from clearml_localserver.auth import SERVER_VERSION
 from clearml_localserver.errors import ApiError, validation_error
-from clearml_localserver.query import Clause, all_of, by_id, find_all, find_all_ex, render
+from clearml_localserver.query import all_of, by_id, find_all, find_all_ex, render
 from clearml_localserver.registry import Call, Data, endpoint
 from clearml_localserver.rules import roles
 from clearml_localserver.rules.preferences import merged
 from clearml_localserver.store import Tx
+from clearml_localserver.tables.users import active_in
 from clearml_localserver.times import iso
 
 ANY = {"type": "object"}
@@ -69,7 +68,8 @@ def get_all(call: Call, tx: Tx) -> Data:
 )
 def get_all_ex(call: Call, tx: Tx) -> Data:
     """Find users, with the company as an object; `active_in_projects` asks for those who have tasks or models there."""
-    return find_all_ex(tx, "user", call, where=_active(call.data.get("active_in_projects"))).reply("users")
+    projects = call.data.get("active_in_projects")
+    return find_all_ex(tx, "user", call, where=active_in(projects) if projects else all_of([])).reply("users")
 
 
 @endpoint("users.get_preferences", schema=ANY)
@@ -141,18 +141,3 @@ def delete(call: Call, tx: Tx) -> Data:
         raise validation_error("the calling user cannot delete itself")
     accounts.remove_user(call, tx, user)
     return {}
-
-
-def _active(projects: list[str] | None) -> Clause:
-    if not projects:
-        return all_of([])
-    tree = (
-        "WITH RECURSIVE tree (id) AS (SELECT value FROM json_each(?) UNION SELECT project.id FROM tree "
-        "CROSS JOIN project ON json_extract(project.doc, '$.parent') = tree.id) "
-    )
-    makers = " UNION ".join(
-        f"SELECT json_extract({kind}.doc, '$.user') FROM tree "
-        f"CROSS JOIN {kind} ON json_extract({kind}.doc, '$.project') = tree.id"
-        for kind in ("task", "model")
-    )
-    return Clause(f"id IN ({tree}{makers})", (json.dumps(projects),))

@@ -5,20 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
-
-import orjson
 
 from clearml_localserver.errors import ApiError, validation_error
 from clearml_localserver.query import by_id, matching
 from clearml_localserver.registry import Call, Data, endpoint
 from clearml_localserver.rules import workers as rules
 from clearml_localserver.store import Document, Tx
+from clearml_localserver.tables import workers as tables
+from clearml_localserver.tables.workers import AGGREGATIONS
 from clearml_localserver.times import iso, parse
 
-AGGREGATIONS = ("avg", "min", "max")
 TEXT = {"type": "string"}
 NAMES = {"type": "array", "items": TEXT}
 LISTED = {
@@ -52,11 +50,6 @@ STATUS_REPORT = {
         "machine_stats": {"type": "object"},
     },
 }
-
-REPORTS = """
-    FROM json_each(?) AS chosen CROSS JOIN worker_statistic AS statistic
-    ON statistic.worker = chosen.value AND statistic.metric = ? AND statistic.time BETWEEN ? AND ?"""
-"""One metric of some workers over a time, found by index."""
 
 
 @endpoint("workers.register", writes=True)
@@ -94,18 +87,7 @@ def status_report(call: Call, tx: Tx) -> Data:
     tx.put("worker", worker)
     now = call.now.timestamp()
     samples = rules.samples(call.data.get("machine_stats", {}), busy="task" in worker)
-    tx.executemany(
-        "INSERT INTO worker_statistic (worker, time, metric, value, resources) VALUES (?, ?, ?, ?, ?)",
-        [
-            (worker["id"], now, item.metric, item.value, item.resources and orjson.dumps(item.resources).decode())
-            for item in samples
-        ],
-    )
-    # By worker and metric, which the index leads by: a week has a quarter of a million figures of one worker.
-    tx.executemany(
-        "DELETE FROM worker_statistic WHERE worker = ? AND metric = ? AND time < ?",
-        [(worker["id"], item.metric, now - rules.KEEP_S) for item in samples],
-    )
+    tables.add_samples(tx, worker["id"], samples, now, oldest=now - rules.KEEP_S)
     return {}
 
 
@@ -147,17 +129,12 @@ def get_count(call: Call, tx: Tx) -> Data:
 @endpoint("workers.get_metric_keys")
 def get_metric_keys(call: Call, tx: Tx) -> Data:
     """List which machine statistics there are, by category."""
-    rows = tx.rows(
-        """SELECT metric.value FROM json_each(?) AS metric WHERE EXISTS (
-            SELECT 1 FROM json_each(?) AS chosen CROSS JOIN worker_statistic AS statistic
-            ON statistic.worker = chosen.value AND statistic.metric = metric.value)""",
-        (_json(list(rules.STATISTICS)), _reporters(call, tx)),
-    )
-    if not rows and call.data.get("worker_ids"):
+    names = tables.reported_metrics(tx, _reporters(call, tx), rules.STATISTICS)
+    if not names and call.data.get("worker_ids"):
         ids = ", ".join(call.data["worker_ids"])
         raise ApiError(400, 1005, f"No statistics found for the given workers: worker_ids=({ids})")
     categories: dict[str, list[str]] = {}
-    for (name,) in rows:
+    for name in names:
         categories.setdefault(rules.STATISTICS[name], []).append(name)
     return {"categories": [{"name": name, "metric_keys": keys} for name, keys in categories.items()]}
 
@@ -167,12 +144,13 @@ def get_stats(call: Call, tx: Tx) -> Data:
     """Return machine statistics over time, aggregated per interval; an interval without a report is 0."""
     span = rules.span(call.data, least_step=rules.MIN_STEP_S)
     wanted = {(item.get("key"), item.get("aggregation") or AGGREGATIONS[0]): None for item in call.data["items"]}
+    workers = _reporters(call, tx)
     found: dict[str, dict[str, list[Data]]] = {}
     for metric, aggregation in wanted:
         if metric is None:
             raise validation_error("field=items: key: field is required!")
-        split = _by_resource(call, tx, span, metric, aggregation) if call.data.get("split_by_resource") else {}
-        for worker, values in _series(_buckets(call, tx, span, metric, aggregation), span).items():
+        split = _by_resource(tx, workers, span, metric, aggregation) if call.data.get("split_by_resource") else {}
+        for worker, values in _series(tables.statistics(tx, workers, span, metric, aggregation), span).items():
             stat = {
                 "aggregation": aggregation,
                 "dates": [start * 1000 for start in span.starts],
@@ -188,24 +166,8 @@ def get_stats(call: Call, tx: Tx) -> Data:
     }
 
 
-def _buckets(call: Call, tx: Tx, span: rules.Span, metric: str, aggregation: str) -> list[tuple[Any, ...]]:
-    """Return worker, start of the interval and figure; the extremes are those of all cores or GPUs."""
-    figure = "statistic.value"
-    if aggregation != "avg":
-        figure = f"coalesce((SELECT {aggregation}(value) FROM json_each(resources)), statistic.value)"
-    return tx.rows(
-        f"SELECT worker, CAST(time / ? AS INTEGER) * ?, {aggregation}({figure}) {REPORTS} GROUP BY 1, 2",
-        (span.step, span.step, *_reports(call, tx, span, metric)),
-    )
-
-
-def _by_resource(call: Call, tx: Tx, span: rules.Span, metric: str, aggregation: str) -> dict[str, list[Data]]:
-    rows = tx.rows(
-        f"""SELECT worker, resource.key, CAST(time / ? AS INTEGER) * ?, {aggregation}(resource.value)
-        FROM (SELECT worker, time, resources {REPORTS}) CROSS JOIN json_each(resources) AS resource
-        GROUP BY 1, 2, 3 ORDER BY 1, 2""",
-        (span.step, span.step, *_reports(call, tx, span, metric)),
-    )
+def _by_resource(tx: Tx, workers: list[str], span: rules.Span, metric: str, aggregation: str) -> dict[str, list[Data]]:
+    rows = tables.statistics_by_resource(tx, workers, span, metric, aggregation)
     series = _series([((worker, number), start, figure) for worker, number, start, figure in rows], span)
     split: dict[str, list[Data]] = {}
     for (worker, number), values in series.items():
@@ -225,11 +187,7 @@ def _series(rows: list[tuple[Any, ...]], span: rules.Span) -> dict[Any, list[flo
 def get_activity_report(call: Call, tx: Tx) -> Data:
     """Count per interval how many workers reported, and how many of them had a task."""
     span = rules.span(call.data, least_step=rules.MIN_STEP_S)
-    rows = tx.rows(
-        "SELECT CAST(time / ? AS INTEGER) * ?, count(DISTINCT worker), "
-        f"count(DISTINCT CASE WHEN statistic.value > 0 THEN worker END) {REPORTS} GROUP BY 1 ORDER BY 1",
-        (span.step, span.step, *_reports(call, tx, span, rules.ACTIVITY)),
-    )
+    rows = tables.activity(tx, _reporters(call, tx), span)
     dates = [start * 1000 for start, _, _ in rows]
     return {
         "total": {"dates": dates, "counts": [total for _, total, _ in rows]},
@@ -277,25 +235,7 @@ def _running_ms(task: Document, call: Call) -> int:
     return int((call.now - started).total_seconds() * 1000) if started else 0
 
 
-def _reporters(call: Call, tx: Tx) -> str:
-    """Return the workers that a report is about, as JSON: those asked for, or all that have reported."""
-    if ids := call.data.get("worker_ids"):
-        return _json(list(dict.fromkeys(ids)))
-    # One step along the index per worker: DISTINCT would read every figure of a week.
-    rows = tx.rows(
-        """WITH RECURSIVE reporter (id) AS (
-            SELECT min(worker) FROM worker_statistic UNION ALL
-            SELECT (SELECT min(worker) FROM worker_statistic WHERE worker > reporter.id) FROM reporter
-            WHERE reporter.id IS NOT NULL
-        ) SELECT id FROM reporter WHERE id IS NOT NULL"""
-    )
-    return _json([id for (id,) in rows])
-
-
-def _reports(call: Call, tx: Tx, span: rules.Span, metric: str) -> tuple[Any, ...]:
-    """Return the arguments of `REPORTS`."""
-    return _reporters(call, tx), metric, span.start, span.end
-
-
-def _json(value: Sequence[str]) -> str:
-    return orjson.dumps(value).decode()
+def _reporters(call: Call, tx: Tx) -> list[str]:
+    """Return the workers that a report is about: those asked for, or all that have reported."""
+    ids = call.data.get("worker_ids")
+    return list(dict.fromkeys(ids)) if ids else tables.reporters(tx)

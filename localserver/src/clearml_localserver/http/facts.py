@@ -13,6 +13,7 @@ from pathlib import Path
 from clearml_localserver.database import FILE_NAME
 from clearml_localserver.rules import workers as worker_rules
 from clearml_localserver.store import Tx
+from clearml_localserver.tables.workers import all_workers
 from clearml_localserver.times import parse
 
 WALK_EVERY_S = 900.0
@@ -44,7 +45,7 @@ class Facts:
 def read_facts(tx: Tx, now: datetime) -> Facts:
     """Read the figures; in time that grows with queues and workers alone."""
     workers: Counter[str] = Counter(working=0, idle=0, silent=0)
-    for worker in tx.docs("SELECT doc FROM worker"):
+    for worker in all_workers(tx):
         alive = worker_rules.is_alive(worker, now)
         workers[("working" if worker.get("task") else "idle") if alive else "silent"] += 1
     ((handed_out,),) = tx.rows("SELECT count(*) FROM handed_out")

@@ -25,6 +25,7 @@ from clearml_localserver.http.front import Front
 from clearml_localserver.http.loop import LoopMonitor
 from clearml_localserver.http.measure import AccessLog, Meters
 from clearml_localserver.store import Tx
+from clearml_localserver.tables.settings import write_setting
 from clearml_localserver.times import utcnow
 from clearml_localserver.web.request_guard import is_own_host
 from clearml_localserver.wire import Api
@@ -136,7 +137,7 @@ class Status:
 
 
 def _touch(tx: Tx) -> None:
-    tx.execute("INSERT OR REPLACE INTO setting (name, value) VALUES ('ready_at', ?)", (f'"{utcnow().isoformat()}"',))
+    write_setting(tx, "ready_at", utcnow().isoformat())
 
 
 def _seconds(text: str | None, otherwise: float) -> float:

@@ -15,6 +15,7 @@ from clearml_localserver.rules.names import checked_name
 from clearml_localserver.rules.tasks import Fields
 from clearml_localserver.settings import Settings
 from clearml_localserver.store import Document, Tx
+from clearml_localserver.tables.queues import all_queues
 from clearml_localserver.times import iso
 
 
@@ -134,7 +135,7 @@ def _target(tx: Tx, actor: Actor, queue: str | None, queue_name: str | None) -> 
     if queue:
         return by_id(tx, "queue", queue, actor.company)
     if not queue_name:
-        return queue_rules.default_queue(tx.docs("SELECT doc FROM queue"))
+        return queue_rules.default_queue(all_queues(tx))
     name = checked_name(queue_name)
     found = tx.docs("SELECT doc FROM queue WHERE json_extract(doc, '$.name') = ?", (name,))
     if found:

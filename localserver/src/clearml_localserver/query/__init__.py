@@ -6,7 +6,7 @@ package never talks HTTP and changes nothing; what the kinds differ in is told b
 
 from __future__ import annotations
 
-from clearml_localserver.query.clauses import Clause, all_of, untagged
+from clearml_localserver.query.clauses import Clause, all_of, in_company, listed, only_company, tagged, untagged
 from clearml_localserver.query.finder import (
     Page,
     by_id,
@@ -31,9 +31,13 @@ __all__ = [
     "find_all",
     "find_all_ex",
     "find_by_ids_ex",
+    "in_company",
+    "listed",
     "matching",
+    "only_company",
     "public_only",
     "render",
+    "tagged",
     "unknown",
     "untagged",
 ]

@@ -164,6 +164,26 @@ def unescaped(literal: str) -> str:
     return re.sub(r"\\(.)", r"\1", literal, flags=re.DOTALL)
 
 
+def listed(expression: str, values: Iterable[Any]) -> Clause:
+    """Return "the SQL `expression` (a constant of ours) is one of `values`"."""
+    return Clause(f"{expression} IN (SELECT value FROM json_each(?))", (orjson.dumps(list(values)).decode(),))
+
+
+def in_company(company: str) -> Clause:
+    """Return "belongs to the company, or is public"."""
+    return Clause("json_extract(doc, '$.company') IN (?, '')", (company,))
+
+
+def only_company(company: str) -> Clause:
+    """Return "belongs to the company"."""
+    return Clause("json_extract(doc, '$.company') = ?", (company,))
+
+
+def tagged(tag: str) -> Clause:
+    """Return "has this system tag"."""
+    return Clause("EXISTS (SELECT 1 FROM json_each(doc, '$.system_tags') WHERE value = ?)", (tag,))
+
+
 def untagged(doc: str, tag: str) -> str:
     """Return the SQL of "the document in column `doc` lacks system tag `tag`", both constants of ours.
 
