@@ -112,8 +112,11 @@ def test_a_report_names_its_address(api: ApiClient) -> None:
 
 @pytest.fixture
 def no_settings(api: ApiClient) -> Iterator[None]:
+    """Remove the settings before and after a test: other tests use the same server."""
+    stores = ["aws", "google", "azure"]
+    api("storage.reset_settings", keys=stores)
     yield
-    api("storage.reset_settings", keys=["aws", "google", "azure"])
+    api("storage.reset_settings", keys=stores)
 
 
 @pytest.mark.usefixtures("no_settings")

@@ -2,7 +2,16 @@
 
 Uploads stream into a temporary file of the same file system and are renamed when they are complete and on disk: a
 killed upload leaves nothing, a reader never sees half a file. Downloads stream from one open file, so overwriting a
-file does not tear a download in progress. It knows nothing of tasks; who may come in is its caller's word.
+file does not tear a download in progress. It knows nothing of tasks; its caller decides who may come in.
+
+Starlette's `FileResponse` is not used, because files are overwritten under their names here (debug images, models):
+
+- It opens the file by its path after it has read size and tag: a file that is replaced in between is sent with the
+  length and the tag of the old one. Here all three are read from one open file.
+- Its tag is made of time and size: two files of one size that are stored within one tick of the file system's clock
+  (4 ms on ext4) have the same tag, and a client keeps the old one. The tag here also holds the inode.
+- It does not answer `If-None-Match` and `If-Modified-Since`.
+- It answers a malformed range with 400 and several ranges as multipart; clients of a ClearML file server get 416.
 """
 
 from __future__ import annotations

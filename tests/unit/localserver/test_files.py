@@ -11,6 +11,7 @@ from clearml_localserver.errors import ApiError
 from clearml_localserver.files import _file_headers, _single_range
 from clearml_localserver.stored_files import MAX_FOLDERS, PARTIAL, Folder, require_storable, stored_parts
 from clearml_localserver.uploads import disposition_parameters
+from starlette.responses import FileResponse
 
 
 @pytest.mark.parametrize(
@@ -244,3 +245,19 @@ def test_no_type_that_a_page_can_run_is_served(
     monkeypatch.setattr("mimetypes.guess_type", lambda name: (media_type, None))
     served = _file_headers("any.thing", tmp_path.stat(), False)["Content-Type"].partition(";")[0]
     assert served == (media_type if media_type in ("application/postscript", "text/html") else "text/plain")
+
+
+def test_a_file_stored_over_one_of_its_size_and_time_has_another_tag(folder: Folder) -> None:
+    """The file system's clock ticks every few milliseconds, so that size and time (the framework's tag) do not do."""
+    tags, framework_tags = [], []
+    for content in ("one", "two"):
+        file = folder.partial / "x"
+        file.write_text(content)
+        os.utime(file, ns=(10**18, 10**18))
+        folder.publish({"name": file})
+        with folder.open("name") as opened:
+            status = os.fstat(opened.fileno())
+        tags.append(_file_headers("name", status, False)["ETag"])
+        framework_tags.append(FileResponse(folder.locate("name"), stat_result=status).headers["ETag"])
+    assert tags[0] != tags[1]
+    assert framework_tags[0] == framework_tags[1]
