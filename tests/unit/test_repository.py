@@ -155,7 +155,8 @@ def test_the_ci_script_is_strict_and_runs_the_readmes_commands():
 
 
 def test_nothing_built_or_local_is_under_version_control():
-    bad = [path for path in tracked() if {".venv", ".local", "__pycache__", "dist"} & set(path.parts)]
+    built = {".venv", ".local", "__pycache__", "dist"}
+    bad = [path for path in tracked() if built & set(path.relative_to(ROOT).parts)]
     assert bad == []
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
@@ -32,6 +31,7 @@ DEFECT, INTERRUPTED, BROKEN_PIPE, TERMINATED = 70, 130, 141, 143
 """Exit codes beside 0, a usage error (2) and an operator error (10): a defect (BSD's EX_SOFTWARE); 128 + signal."""
 
 HELP_NAMES = ["-h", "--help"]
+GROUP_OPTIONS = [*HELP_NAMES, "--version"]
 PRIVATE_UMASK = 0o077
 """Only its owner may read what the server makes: the database holds the key that signs tokens."""
 
@@ -69,8 +69,8 @@ class ServeByDefault(click.Group):
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put `serve` before options that name no sub-command; help alone is the group's."""
-        if args and args[0].startswith("-") and args[0] not in HELP_NAMES:
+        """Put `serve` before options that name no sub-command; help and version alone are the group's."""
+        if args and args[0].startswith("-") and args[0] not in GROUP_OPTIONS:
             args = ["serve", *args]
         return super().parse_args(ctx, args)
 
@@ -165,6 +165,7 @@ def _disk_errors_explained() -> Iterator[None]:
 
 @click.group(cls=ServeByDefault, context_settings={"help_option_names": HELP_NAMES, "max_content_width": 120})
 @VERBOSE
+@click.version_option(package_name=PROGRAM, message="%(package)s %(version)s")
 def main() -> None:
     """Run a ClearML-compatible server, and maintain its data.
 
@@ -214,6 +215,8 @@ def serve_command(
     Every setting is also an environment variable, e.g. LOCALSERVER_PORT_BASE=9000. SIGTERM ends it cleanly.
     """
     # Here, since the sub-commands need none of the services.
+    import uvloop
+
     from clearml_localserver.app import bind, serve
 
     logging.basicConfig(
@@ -242,15 +245,8 @@ def serve_command(
     os.umask(PRIVATE_UMASK)
     lock = prepare_folder(settings.data)
     settings, sockets = bind(settings)
-    _run(serve(settings, sockets, _announce, until_stdin_closes=until_stdin_closes))
+    uvloop.run(serve(settings, sockets, _announce, until_stdin_closes=until_stdin_closes))
     lock.close()
-
-
-def _run(coroutine: object) -> None:
-    import uvloop
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(coroutine)  # type: ignore[arg-type]
 
 
 def _announce(settings: Settings) -> None:

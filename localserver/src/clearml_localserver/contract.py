@@ -1,33 +1,19 @@
-"""The request contract: JSON schemas of ClearML's endpoints, read from the installed SDK wheel.
+"""The request contract: JSON schemas of ClearML's endpoints, as `schemas.json` holds them.
 
-`clearml.backend_api.services.v2_*` holds a schema for every request. They are read as source (`ast`), because
-importing those modules costs 40 MB, and kept in a cache file beside the user's other caches. Validators are compiled
-when an endpoint is first called. Endpoints that the SDK does not know bring their own schema
+That file is read from the SDK's source by `tests/sdk_schemas.py`, so that a server needs no SDK beside it. Validators
+are compiled when an endpoint is first called. Endpoints that the SDK does not know bring their own schema
 (`clearml_localserver.registry`).
 """
 
 from __future__ import annotations
 
-import ast
-import contextlib
-import os
-from collections.abc import Iterator, Set
-from importlib.metadata import distribution, version
-from pathlib import Path
+from importlib import resources
 from typing import Any
 
 import jsonschema_rs
 import orjson
-from platformdirs import user_cache_path
 
 from clearml_localserver.errors import ApiError, validation_error
-
-NEWEST = "v2_23"
-"""Newest schemas in the SDK wheel of this lock; older clients send subsets of these."""
-
-CACHE_FORMAT = 2
-ENTERPRISE = frozenset({"frames", "dataviews", "datasets"})
-"""Services of the enterprise server: no client of the open-source one calls them."""
 
 Schema = dict[str, Any]
 
@@ -42,17 +28,8 @@ class Contract:
 
     @classmethod
     def load(cls) -> Contract:
-        """Return the contract of the installed SDK, from the cache file where that is current."""
-        cache = user_cache_path("clearml-localserver") / f"contract-{version('clearml')}-{CACHE_FORMAT}.json"
-        with contextlib.suppress(OSError, orjson.JSONDecodeError):
-            return cls(orjson.loads(cache.read_bytes()))
-        schemas = dict(_read_services(_services_folder(), ENTERPRISE))
-        with contextlib.suppress(OSError):  # a read-only home only costs the next start 0.3 s
-            cache.parent.mkdir(parents=True, exist_ok=True)
-            temporary = cache.with_suffix(f".{os.getpid()}")
-            temporary.write_bytes(orjson.dumps(schemas))
-            temporary.replace(cache)
-        return cls(schemas)
+        """Return the contract of the SDK that the schemas were read from."""
+        return cls(_stored()["schemas"])
 
     def add(self, endpoint: str, schema: Schema) -> None:
         """Register the schema of an endpoint that the SDK has none for."""
@@ -120,36 +97,19 @@ def _named(error: jsonschema_rs.ValidationError) -> ApiError:
     return validation_error(f"field={field or '<body>'}: {text}")
 
 
-def _services_folder() -> Path:
-    folder = distribution("clearml").locate_file(f"clearml/backend_api/services/{NEWEST}")
-    return Path(str(folder))
-
-
 def endpoints_of_clients() -> set[str]:
-    """Return the name of every request that the installed SDK can make, those to an enterprise server included."""
-    return {name for name, _ in _read_services(_services_folder())}
+    """Return the name of every request that the SDK can make, those to an enterprise server included."""
+    return {*_stored()["schemas"], *enterprise_endpoints()}
 
 
-def _read_services(folder: Path, passed_over: Set[str] = frozenset()) -> Iterator[tuple[str, Schema]]:
-    for module in sorted(folder.glob("*.py")):
-        if module.stem in passed_over:
-            continue
-        for node in ast.parse(module.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.ClassDef) and node.name.endswith("Request"):
-                constants = _class_constants(node)
-                if "_action" in constants and "_schema" in constants:
-                    yield f"{constants['_service']}.{constants['_action']}", constants["_schema"]
+def enterprise_endpoints() -> frozenset[str]:
+    """Return the requests of the enterprise server's services: no client of the open-source one makes them."""
+    return frozenset(_stored()["enterprise"])
 
 
-def _class_constants(node: ast.ClassDef) -> dict[str, Any]:
-    wanted = {"_service", "_action", "_schema"}
-    return {
-        statement.targets[0].id: ast.literal_eval(statement.value)
-        for statement in node.body
-        if isinstance(statement, ast.Assign)
-        and isinstance(statement.targets[0], ast.Name)
-        and statement.targets[0].id in wanted
-    }
+def _stored() -> dict[str, Any]:
+    found: dict[str, Any] = orjson.loads((resources.files("clearml_localserver") / "schemas.json").read_bytes())
+    return found
 
 
 PAGING = {"page", "page_size", "size", "search_hidden", "include_subprojects", "scroll_id", "refresh_scroll"}

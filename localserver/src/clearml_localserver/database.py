@@ -18,8 +18,10 @@ from shutil import disk_usage
 from typing import Any
 from urllib.parse import quote
 
+from clearml_localserver import sqlite_codes
 from clearml_localserver.errors import StartError
 from clearml_localserver.lock_holders import describe_holders
+from clearml_localserver.sqlite_codes import primary_code, result_code
 from clearml_localserver.timed_regex import LIMIT_S as SEARCH_LIMIT_S
 from clearml_localserver.timed_regex import TimedSearch, sort_key
 
@@ -33,7 +35,8 @@ SNAPSHOT_PAGES = 2_048
 FULL_BELOW_BYTES = 2**20
 """Free space under which an I/O error is told as a full disk: some file systems do not say so themselves."""
 
-WRITE_ERRORS = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC)
+WRITE_ERRORS = (sqlite_codes.FULL, sqlite_codes.IOERR_WRITE, sqlite_codes.IOERR_FSYNC, sqlite_codes.IOERR)
+"""Errors of a copy that concern the file that is written. The last is all that Python 3.10 says of an I/O error."""
 
 START_CHECK_LIMIT_BYTES = 64 * 2**20
 """Largest database that is read through at each start (a third of a second); `check` reads any."""
@@ -45,7 +48,7 @@ Progress = Callable[[int, int], None]
 """Called with how many parts are done, and of how many."""
 
 
-LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+LOCKED = (sqlite_codes.BUSY, sqlite_codes.LOCKED)
 
 
 class LockedError(StartError):
@@ -116,20 +119,20 @@ def connect_read_only(path: Path, *, immutable: bool = False) -> Connection:
 
 def trouble_of(path: Path, error: sqlite3.Error) -> Trouble | None:
     """Return what an error says of the database as a whole; None where it is about the statement."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the kind, the rest its detail
-    if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _free_bytes(path) < FULL_BELOW_BYTES):
+    code = primary_code(error)
+    if code == sqlite_codes.FULL or (code == sqlite_codes.IOERR and _free_bytes(path) < FULL_BELOW_BYTES):
         text = f"Insufficient storage: the disk that holds database {path} is full ({_free_bytes(path)} bytes free)"
         return Trouble(text, "Free some space and repeat; nothing was changed")
-    if code == sqlite3.SQLITE_IOERR:
+    if code == sqlite_codes.IOERR:
         text = f"Database {path} cannot be read or written ({error})"
         return Trouble(text, "A quota or a file size limit is reached, or the disk fails: see the kernel's log (dmesg)")
     if code in LOCKED:
         text = f"Database {path} is locked by another process ({describe_holders(path)})"
         return Trouble(text, "End that process or its transaction and repeat; nothing was changed")
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or _is_unreadable_content(error):
+    if code in (sqlite_codes.CORRUPT, sqlite_codes.NOTADB) or _is_unreadable_content(error):
         hint = f"Stop the server; clearml-localserver check {path.parent} reports what is damaged and how to continue"
         return Trouble(f"Database {path} is damaged ({error})", hint)
-    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
+    if code in (sqlite_codes.READONLY, sqlite_codes.CANTOPEN, sqlite_codes.PERM, sqlite_codes.AUTH):
         return Trouble(f"Database {path} cannot be opened or written ({error})", f"See {path.parent}: owner and modes")
     return None
 
@@ -146,7 +149,7 @@ def _free_bytes(path: Path) -> int:
 def start_error(path: Path, error: sqlite3.Error) -> StartError:
     """Return the message of a server that cannot start on a database."""
     trouble = trouble_of(path, error) or Trouble(f"Database {path} cannot be used ({error})", "Restore a backup")
-    kind = LockedError if getattr(error, "sqlite_errorcode", 0) & 0xFF in LOCKED else StartError
+    kind = LockedError if primary_code(error) in LOCKED else StartError
     return kind(f"{trouble.text}\nHint: {trouble.hint}")
 
 
@@ -259,7 +262,7 @@ def snapshot(path: Path, target: Path, progress: Progress = lambda done, of: Non
             source.backup(copy, pages=SNAPSHOT_PAGES, progress=lambda _, left, total: progress(total - left, total))
             copy.execute("PRAGMA journal_mode = DELETE")  # one file, complete in itself
         except sqlite3.Error as error:
-            if error.sqlite_errorcode in WRITE_ERRORS:
+            if result_code(error) in WRITE_ERRORS:
                 raise start_error(target, error) from error
             raise
     target.chmod(0o600)

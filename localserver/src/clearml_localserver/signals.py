@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+from clearml_localserver.deadlines import timeout
+
 
 class Signals:
     """Wakes requests that wait for a topic. All methods but `fire_from_thread` run on the event loop."""
@@ -44,9 +46,9 @@ class Signals:
             return self.closed or self.fired(topics, since)
 
         try:
-            async with asyncio.timeout(timeout_s), self._changed:
+            async with timeout(timeout_s), self._changed:
                 await self._changed.wait_for(done)
-        except TimeoutError:
+        except asyncio.TimeoutError:
             pass
         return self.fired(topics, since)
 

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import sys
+from datetime import datetime, timezone
+
+if sys.version_info >= (3, 11):
+    from_iso = datetime.fromisoformat
+else:  # it reads only what Python's own isoformat writes, no `Z` and no `.5`
+    from backports.datetime_fromisoformat import datetime_fromisoformat as from_iso
 
 
 def utcnow() -> datetime:
     """Return the present, cut to milliseconds: the resolution that a ClearML server stores."""
-    now = datetime.now(UTC)
+    now = datetime.now(timezone.utc)
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
 def iso(moment: datetime) -> str:
     """Return `moment` as `2026-11-23T05:55:39.123000+00:00`; a naive one is taken as UTC."""
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return aware.astimezone(UTC).isoformat(timespec="microseconds")
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+    return aware.astimezone(timezone.utc).isoformat(timespec="microseconds")
 
 
 def parse(text: str) -> datetime | None:
     """Read an ISO 8601 date or time (naive means UTC); None where it is neither."""
     try:
-        moment = datetime.fromisoformat(text.strip())
+        moment: datetime = from_iso(text.strip())
     except ValueError:
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 def epoch_ms(moment: datetime) -> int:

@@ -22,6 +22,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 
+from clearml_localserver.deadlines import timeout, timeout_at
 from clearml_localserver.errors import ApiError
 from clearml_localserver.stored_files import Folder, require_storable, stored_parts
 
@@ -65,9 +66,9 @@ class Body:
         deadline = loop.time() + PATIENCE_S
         while True:
             try:
-                async with asyncio.timeout_at(deadline):
+                async with timeout_at(deadline):
                     data = await anext(self._stream, None)
-            except TimeoutError as error:
+            except asyncio.TimeoutError as error:
                 text = f"The upload was aborted: fewer than {MIN_BYTES} bytes arrived in {PATIENCE_S:.0f} s"
                 raise ApiError(408, 0, f"{text}; nothing was stored") from error
             if data is None:
@@ -86,8 +87,8 @@ class Body:
 
     async def drain(self) -> None:
         """Read what is still to come and drop it, so that the client reads the answer."""
-        with contextlib.suppress(TimeoutError, ClientDisconnect):
-            async with asyncio.timeout(DRAIN_S):
+        with contextlib.suppress(asyncio.TimeoutError, ClientDisconnect):
+            async with timeout(DRAIN_S):
                 async for _ in self._stream:
                     pass
 

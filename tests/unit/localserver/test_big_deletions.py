@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -23,7 +23,7 @@ from clearml_localserver.store import Tx
 from tests.unit.localserver.query_world import COMPANY, document, open_connection
 
 LINES, POINTS = 2500, 1500
-ACTOR = Actor("u1", "one", COMPANY, datetime(2026, 1, 1, tzinfo=UTC))
+ACTOR = Actor("u1", "one", COMPANY, datetime(2026, 1, 1, tzinfo=timezone.utc))
 
 
 @pytest.fixture

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from clearml_localserver.rules import serving
 from clearml_localserver.rules.serving import METRICS, container, curves, details, endpoint_row, figures, loading_row
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
+NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 
 def entry(id: str, previous: dict[str, Any] | None = None, now: datetime = NOW, **data: Any) -> dict[str, Any]:

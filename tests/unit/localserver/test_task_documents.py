@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -11,8 +11,8 @@ from clearml_localserver.rules import task_documents
 from clearml_localserver.rules.tasks import Stamp, Task
 from clearml_localserver.times import iso
 
-NOW = datetime(2026, 11, 23, 6, 0, tzinfo=UTC)
-LATER = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
+NOW = datetime(2026, 11, 23, 6, 0, tzinfo=timezone.utc)
+LATER = datetime(2026, 11, 23, 7, 0, tzinfo=timezone.utc)
 STAMP = Stamp("u1", NOW)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from clearml_localserver.settings import Settings
 from clearml_localserver.store import Store, Tx
 from clearml_localserver.times import iso
 
-NOW = datetime(2026, 11, 23, 6, 0, tzinfo=UTC)
+NOW = datetime(2026, 11, 23, 6, 0, tzinfo=timezone.utc)
 START = NOW - timedelta(days=1)
 
 

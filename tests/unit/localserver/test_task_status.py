@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from clearml_localserver.times import iso
 
 from tests.unit.localserver.task_table import CASES, Case, text_of
 
-NOW = datetime(2026, 11, 23, 6, 0, 0, 123000, tzinfo=UTC)
+NOW = datetime(2026, 11, 23, 6, 0, 0, 123000, tzinfo=timezone.utc)
 STAMP = rules.Stamp("someone", NOW, "because", "said so")
 PURE = [case for case in CASES if (case.action, case.status) != ("enqueue", "queued")]  # that cell is the queue's
 

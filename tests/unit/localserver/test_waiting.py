@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import clearml_localserver.endpoints  # noqa: F401  registers every endpoint
@@ -21,7 +21,7 @@ from clearml_localserver.wire import Api
 from starlette.requests import Request
 from starlette.types import Message
 
-BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+BEGIN = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 
 class World:

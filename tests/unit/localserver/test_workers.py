@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ from clearml_localserver.errors import ApiError
 from clearml_localserver.rules import workers
 from clearml_localserver.rules.workers import ACTIVITY, MAX_INTERVALS, MAX_RESOURCES, Sample
 
-NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
+NOW = datetime(2026, 11, 27, 12, tzinfo=timezone.utc)
 WORKER = workers.registered(None, {"id": "w"}, NOW)
 
 

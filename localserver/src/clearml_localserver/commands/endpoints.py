@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import click
 
 import clearml_localserver.endpoints  # noqa: F401  registers every endpoint
-from clearml_localserver.contract import ENTERPRISE, endpoints_of_clients
+from clearml_localserver.contract import endpoints_of_clients, enterprise_endpoints
 from clearml_localserver.registry import ENDPOINTS, Endpoint
 
 HEAD = """\
@@ -44,7 +44,8 @@ def refused() -> dict[str, str]:
         KeyError: The reason is not written down.
     """
     unanswered = endpoints_of_clients() - ENDPOINTS.keys() | REFUSED.keys()
-    return {name: ENTERPRISE_ONLY if _service(name) in ENTERPRISE else REFUSED[name] for name in sorted(unanswered)}
+    enterprise = enterprise_endpoints()
+    return {name: ENTERPRISE_ONLY if name in enterprise else REFUSED[name] for name in sorted(unanswered)}
 
 
 @click.command("endpoints", short_help="Print which endpoints are answered, and for whom.")

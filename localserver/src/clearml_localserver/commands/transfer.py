@@ -98,12 +98,18 @@ def read_access(config: Path, files_host: str | None = None) -> Access:
     """Read a `clearml.conf` as the SDK does.
 
     Raises:
-        UpkeepError: It cannot be read or lacks an entry.
+        UpkeepError: It cannot be read or lacks an entry, or the SDK is not installed.
     """
     # The SDK's own parser, so that a file means here what it means there; a second to import, for this command only.
-    from clearml.utilities.pyhocon import ConfigFactory
-    from clearml.utilities.pyhocon.exceptions import ConfigException
-    from pyparsing import ParseBaseException
+    try:
+        from clearml.utilities.pyhocon import ConfigFactory
+        from clearml.utilities.pyhocon.exceptions import ConfigException
+        from pyparsing import ParseBaseException
+    except ImportError as error:
+        raise UpkeepError(
+            f"{config} cannot be read: the ClearML SDK, whose parser reads it, is not installed here ({error})\n"
+            'Hint: pip install "clearml-localserver[sdk]", or: uvx --with clearml clearml-localserver import …'
+        ) from error
 
     try:
         tree: Any = ConfigFactory.parse_file(str(config))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from typing import Any
 
 import orjson
@@ -257,7 +257,7 @@ def render_event(series: Series, row: Row) -> Data:
 def iso_ms(epoch_ms: int) -> str:
     """Return milliseconds since 1970 as `2026-11-23T04:21:27.793Z`; what no calendar holds stays a number."""
     try:
-        moment = datetime.fromtimestamp(epoch_ms / 1000, UTC)
+        moment = datetime.fromtimestamp(epoch_ms / 1000, timezone.utc)
     except (OverflowError, ValueError, OSError):
         return str(epoch_ms)
     return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"

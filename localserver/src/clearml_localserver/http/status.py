@@ -121,7 +121,7 @@ class Status:
     async def _database(self) -> str:
         try:
             await asyncio.wait_for(self.api.store.write(_touch), WRITE_WITHIN_S)
-        except TimeoutError:
+        except asyncio.TimeoutError:
             return f"a write takes more than {WRITE_WITHIN_S:.0f} s"
         except Exception:  # whatever it is that keeps the database from being written, the answer is "not ready"
             log.exception("the database cannot be written")

@@ -272,8 +272,11 @@ def _copy(source: Path, target: Path) -> str:
 
 
 def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while piece := file.read(PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}

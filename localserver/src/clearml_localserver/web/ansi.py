@@ -16,15 +16,15 @@ from markupsafe import Markup, escape
 LONGEST_LINE = 10_000
 """Characters of a line that are drawn, its codes included."""
 
-# `++` and `*+` (possessive) take all they can and give nothing back, which makes the pattern linear for any text.
+# What follows a repetition is optional, so no match fails after it and nothing is read twice: linear for any text.
 ESCAPE = re.compile(
-    r"\x1b\[(?P<codes>[0-?]*+)(?P<between>[ -/]*+)(?P<end>[@-~])?"  # colours, cursor movement and the like
-    r"|\x1b\][^\x07\x1b\n]*+(?:\x07|\x1b\\)?"  # window titles, hyperlinks
+    r"\x1b\[(?P<codes>[0-?]*)(?P<between>[ -/]*)(?P<end>[@-~])?"  # colours, cursor movement and the like
+    r"|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)?"  # window titles, hyperlinks
     r"|\x1b[()*+#%][^\x1b\n]?"  # character sets
     r"|\x1b[@-Z\\^_=>]?"
-    r"|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]++"
+    r"|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]+"
 )
-ADDRESS = re.compile(r"https?://(?![.,;:!?)\]}])[^\s<>\"'`]++")
+ADDRESS = re.compile(r"https?://(?![.,;:!?)\]}])[^\s<>\"'`]+")
 AFTER_ADDRESS = ".,;:!?)]}"
 """Belongs to the sentence around an address, not to its end."""
 

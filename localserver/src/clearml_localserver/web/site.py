@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
+PLOTLY = "plotly.min.js"
 SESSION_COOKIE = "localserver_session"
 """Not the API's own cookie: the API takes that one from a plain link too, which a foreign page can make one follow."""
 
@@ -61,7 +62,7 @@ PAGES_AT_ONCE = 4
 
 
 def plotly_script() -> Path | None:
-    """Return plotly.js as the plotly wheel carries it (found without importing plotly, which is slow)."""
+    """Return plotly.js as an installed plotly carries it (found without importing plotly, which is slow)."""
     spec = find_spec("plotly")
     path = Path(spec.origin).parent / "package_data" / "plotly.min.js" if spec and spec.origin else None
     return path if path and path.exists() else None
@@ -75,9 +76,8 @@ class Site:
         self.own = own
         self.settings = api.context.settings
         self.files = {path.name: path for path in sorted(STATIC.iterdir()) if path.is_file()}
-        script = plotly_script()
-        if script is not None:
-            self.files["plotly.min.js"] = script
+        if PLOTLY not in self.files and (script := plotly_script()):  # a checkout: only the wheel brings its own
+            self.files[PLOTLY] = script
         self._versions: dict[str, str] = {}
         self._threads = CapacityLimiter(PAGES_AT_ONCE)
         self.templates = Environment(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import SplitResult, quote, urlsplit
 
@@ -114,11 +114,11 @@ def moment(value: Any) -> datetime | None:
     try:
         if isinstance(value, str):
             found = parse(value)
-            return found.astimezone(UTC) if found else None
+            return found.astimezone(timezone.utc) if found else None
         seconds = shapes.number(value)
         if seconds is None or seconds <= 0:
             return None
-        return datetime.fromtimestamp(seconds / 1000 if seconds > 1e11 else seconds, tz=UTC)
+        return datetime.fromtimestamp(seconds / 1000 if seconds > 1e11 else seconds, tz=timezone.utc)
     except (ValueError, OverflowError, OSError):  # beyond the years 1 to 9999
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -137,6 +138,18 @@ def test_a_configuration_is_read_as_the_sdk_reads_it(tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match=r"clearml.conf cannot be used: line 1 is not") as refused:
         read_access(path)
     assert len(str(refused.value)) < 300, "not the parser's whole grammar"
+
+
+def test_without_the_sdk_a_configuration_cannot_be_read_and_the_message_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "clearml.utilities.pyhocon", None)
+    config = tmp_path / "clearml.conf"
+    config.write_text(CONF)
+    result = CliRunner().invoke(main, ["import", str(tmp_path), "--config", str(config)])
+    assert result.exit_code == 10
+    assert result.stderr.startswith(f"Error: {config} cannot be read: the ClearML SDK, whose parser reads it, is not")
+    assert 'Hint: pip install "clearml-localserver[sdk]"' in result.stderr
 
 
 def test_an_import_needs_an_export_and_a_server_that_answers(tmp_path: Path) -> None:

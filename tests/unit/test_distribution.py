@@ -1,0 +1,38 @@
+"""`clearml-localserver` as a package of its own: what it holds, and that it says nothing twice in two ways."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+from clearml_localserver.cli import main
+from click.testing import CliRunner
+
+from tests import sdk_schemas
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "localserver"
+
+
+def toml(path: str) -> dict[str, object]:
+    return tomllib.loads((ROOT / path).read_text())
+
+
+def test_the_schemas_are_those_of_the_installed_sdk() -> None:
+    stored = sdk_schemas.TARGET.read_text(encoding="utf-8")
+    assert stored == sdk_schemas.text(), "python -m tests.sdk_schemas writes the file anew"
+
+
+def test_the_version_is_the_package_s_own() -> None:
+    result = CliRunner().invoke(main, ["--version"])
+    assert result.output == f"clearml-localserver {version('clearml-localserver')}\n"
+
+
+def test_the_wheel_s_plotly_is_that_of_the_lock() -> None:
+    [locked] = [item["version"] for item in toml("uv.lock")["package"] if item["name"] == "plotly"]
+    assert f"plotly=={locked}" in toml("localserver/pyproject.toml")["build-system"]["requires"]
+
+
+def test_the_licence_is_the_repository_s() -> None:
+    assert (PACKAGE / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
