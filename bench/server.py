@@ -10,7 +10,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
+import shutil
 import statistics
+import subprocess
 import tempfile
 import threading
 import time
@@ -22,7 +25,7 @@ import httpx
 import psutil
 from clearml_localserver.pytest_plugin import ClearmlServer, running_server
 
-from bench.contract import Benchmark, Say
+from bench.contract import Benchmark, BenchmarkError, Say
 from bench.result import Column, Row, Table, Target
 
 STARTS = 5
@@ -54,6 +57,34 @@ class Session:
         reply.raise_for_status()
         found: dict[str, Any] = reply.json()["data"]
         return found
+
+
+MODULES = ("clearml_localserver", "localserver")
+"""Names of the server's module: today's, and the one before it was a distribution of its own."""
+
+HAS_MODULE = "import importlib.util, sys; sys.exit(importlib.util.find_spec(f'{sys.argv[1]}.cli') is None)"
+"""Looked for, not imported: the old module starts the server when its `__main__` is."""
+
+
+def command_of(python: str, folder: Path) -> tuple[str, ...]:
+    """Return what starts the server that an environment has.
+
+    Args:
+        python: The environment's interpreter.
+        folder: Where nothing lies that a module could be taken from.
+
+    Raises:
+        BenchmarkError: There is no such interpreter, or it has no server.
+    """
+    path = shutil.which(python)
+    if path is None:
+        raise BenchmarkError(f"--beside {python}: no such program")
+    path = os.path.abspath(path)  # not resolved: a venv's python is a link, and is found by its own place
+    for module in MODULES:
+        asked = subprocess.run([path, "-c", HAS_MODULE, module], cwd=folder, capture_output=True, check=False)
+        if asked.returncode == 0:
+            return (path, "-m", module)
+    raise BenchmarkError(f"--beside {python}: it has none of the modules {', '.join(MODULES)}: run `task setup` there")
 
 
 def starts(folder: Path, count: int) -> tuple[float, ...]:
@@ -119,7 +150,8 @@ def measure(options: argparse.Namespace, say: Say) -> Iterator[Row]:
         root = Path(folder)
         other: ClearmlServer | None = None
         if options.beside:
-            other = stack.enter_context(running_server(root / "beside", python=options.beside))
+            command = command_of(options.beside, root)
+            other = stack.enter_context(running_server(root / "beside", command))
         started = starts(root, options.starts)
         yield Row("cost", GENUINE, {"start": GENUINE_START_S, "rest": (GENUINE_RSS_MIB,)}, noted=True)
         with running_server(root / "data") as server:

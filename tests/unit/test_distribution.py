@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from clearml_localserver.cli import main
 from click.testing import CliRunner
@@ -15,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "localserver"
 
 
-def toml(path: str) -> dict[str, object]:
+def toml(path: str) -> dict[str, Any]:
     return tomllib.loads((ROOT / path).read_text())
 
 
@@ -36,3 +37,13 @@ def test_the_wheel_s_plotly_is_that_of_the_lock() -> None:
 
 def test_the_licence_is_the_repository_s() -> None:
     assert (PACKAGE / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+
+
+def test_pins_that_only_a_step_needs_are_in_nobody_else_s_environment() -> None:
+    """What is installed by name and version elsewhere keeps its own pip and setuptools."""
+    project = toml("pyproject.toml")
+    everybody = set(project["project"]["dependencies"])
+    assert {"pip", "setuptools"} <= everybody
+    assert project["dependency-groups"]["step"] == ["pip<22.3", "setuptools<81"]
+    assert "step" in project["tool"]["uv"]["default-groups"]  # a clone's environment is what its workers copy
+    assert "--group step" in (ROOT / "images/Dockerfile").read_text()

@@ -2,7 +2,10 @@
 
 The server is a process of its own with a data folder of its own; the environment of the test session is set so that
 an unmodified SDK talks to it, and put back at the end. The SDK keeps its first connection for the life of a process,
-hence one server per session; `clearml_server_factory` makes more for code that runs in subprocesses.
+hence one server per session (with pytest-xdist, one per worker process); `clearml_server_factory` makes more for code
+that runs in subprocesses.
+
+Every pytest of the environment imports this module: it imports nothing of the server.
 """
 
 from __future__ import annotations
@@ -15,14 +18,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+COMMAND = (sys.executable, "-m", "clearml_localserver")
 START_DEADLINE_S = 30.0
 STOP_DEADLINE_S = 15.0
 
@@ -30,8 +33,16 @@ OTHER_TASKS = ("CLEARML_PROC_MASTER_ID", "TRAINS_PROC_MASTER_ID", "CLEARML_TASK_
 """By these the SDK takes a process for a part of another one's task, and records nothing of its own. `Task.init` leaves
 two of them behind, an agent all."""
 
+READY = "localserver ready:"
+LAST_LINES = 30
+"""Of a server that did not start: more of what it said is in its log."""
+
 LOGS: dict[Path, None] = {}
 """The log files of all servers started in this process, in that order."""
+
+
+class ServerStartError(RuntimeError):
+    """A server did not start; the message has what it said."""
 
 
 @dataclass
@@ -91,52 +102,62 @@ class ClearmlServer:
         self.process = _start(self.data, *ports).process
 
 
-def _start(
-    data: Path, api_port: str = "0", web_port: str = "0", files_port: str = "0", python: str = sys.executable
-) -> ClearmlServer:
-    # -P: the folder that a test runs in may hold another package of this name.
-    command = [python, "-P", "-m", "clearml_localserver", "--data", str(data), "--until-stdin-closes"]
-    ports = ["--api-port", api_port, "--web-port", web_port, "--files-port", files_port]
+def _start(data: Path, *ports: str, command: Sequence[str] = COMMAND) -> ClearmlServer:
+    data = data.resolve()
+    names = ("--api-port", "--web-port", "--files-port")
+    options = [word for pair in zip(names, ports or ("0", "0", "0"), strict=True) for word in pair]
     log_file = data.parent / f"{data.name}.log"
     LOGS[log_file] = None
-    log = log_file.open("a+", encoding="utf-8")
-    process = subprocess.Popen(
-        command + ports, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
-    )
-    line = _ready_line(process)
-    if not line.startswith("localserver ready:"):
+    with log_file.open("a", encoding="utf-8") as log:
+        begin = log.tell()
+        process = subprocess.Popen(
+            [*command, "--data", str(data), *options, "--until-stdin-closes"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+            cwd=data.parent,  # the folder that a test runs in may hold another package of the server's name
+        )
+    line = _first_line(process)
+    if not line.startswith(READY):
+        if line:  # a last word, or the end of its output
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_DEADLINE_S)
+        exit_code = process.poll()
         process.kill()
-        process.wait()
-        log.seek(0)
-        why = line + log.read() or f"no answer within {START_DEADLINE_S:.0f} s"
-        raise RuntimeError(f"localserver did not start: {why}")
+        rest, _ = process.communicate(timeout=STOP_DEADLINE_S)
+        with log_file.open(encoding="utf-8", errors="replace") as log:
+            log.seek(begin)
+            said = (line + rest + log.read()).strip().splitlines()
+        why = "was not ready in time" if exit_code is None else f"ended with exit code {exit_code}"
+        raise ServerStartError("\n".join([f"the ClearML server {why}: {' '.join(command)}", *said[-LAST_LINES:]]))
     words = line.split()
     urls = {name: words[words.index(name) + 1] for name in ("api", "web", "files")}
     return ClearmlServer(data, urls["api"], urls["web"], urls["files"], process)
 
 
-def _ready_line(process: subprocess.Popen[str]) -> str:
-    """Return the first line that the process prints, or an empty one when it ends or takes too long."""
-    if process.stdout is None:
-        return ""
-    deadline = time.monotonic() + START_DEADLINE_S
+def _first_line(process: subprocess.Popen[str]) -> str:
+    """Return the first line that the process prints, an empty line if there is none, an empty text when time is up."""
+    assert process.stdout is not None  # noqa: S101 - it was given a pipe
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
-        while time.monotonic() < deadline and process.poll() is None:
-            if selector.select(timeout=0.2):
-                return process.stdout.readline()
-    return ""
+        ready = selector.select(timeout=START_DEADLINE_S)
+    return process.stdout.readline() or "\n" if ready else ""
 
 
 @contextmanager
-def running_server(data: Path, python: str = sys.executable) -> Iterator[ClearmlServer]:
+def running_server(data: Path, command: Sequence[str] = COMMAND) -> Iterator[ClearmlServer]:
     """Run a server on `data` (on free ports) for the length of the block.
 
     Args:
         data: Its data folder.
-        python: Interpreter of the environment that it is installed in.
+        command: What starts a server, without its options; its program by an absolute path or by name.
+
+    Raises:
+        ServerStartError: It ends before it is ready, or takes too long.
     """
-    server = _start(data, python=python)
+    server = _start(data, command=command)
     try:
         yield server
     finally:
@@ -150,7 +171,10 @@ def clearml_server_factory() -> Iterator[Callable[[], ClearmlServer]]:
     servers: list[ClearmlServer] = []
 
     def make() -> ClearmlServer:
-        servers.append(_start(root / str(len(servers))))
+        try:
+            servers.append(_start(root / str(len(servers))))
+        except ServerStartError as error:  # what the server said, not where in this file that was found out
+            pytest.fail(str(error), pytrace=False)
         return servers[-1]
 
     yield make
