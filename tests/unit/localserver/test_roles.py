@@ -75,7 +75,7 @@ def test_an_unknown_role_may_call_nothing_that_asks_who_calls(role: str) -> None
 
 def test_the_page_on_security_names_what_is_for_admins() -> None:
     text = (Path(__file__).parents[3] / "docs" / "security.md").read_text(encoding="utf-8")
-    listed = text.partition("Only an admin may call")[2].partition("and only an admin")[0]
+    listed = text.partition("Only an admin may call")[2].partition("Only an admin may also")[0]
     named = set(re.findall(r"`(\w+\.\w+)`", listed)) - {"storage.get_settings"}
     assert named == ADMINS_ONLY
 
