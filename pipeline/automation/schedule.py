@@ -1,4 +1,4 @@
-"""Full runs that nobody starts by hand: what the two schedulers take, and cron lines as the SDK's scheduler has them.
+"""Full runs that nobody starts by hand: what the two schedulers take, cron lines, and which dataset versions count.
 
 Light, since `--help` reads the parameters here. The schedulers themselves are in `pipeline.automation.scheduling`.
 Outside system: the ClearML server, through its adapter.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
+
+from cronsim import CronSim, CronSimError
 
 from pipeline.automation.services import Service
 from pipeline.clearml_server import ClearmlServer, DatasetVersion
@@ -24,8 +25,9 @@ MADE_HERE = ("Preparation/step", "Preparation/split_dataset", "Training/model")
 
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 CRON_HELP = (
-    "Supported: 'M H * * *' daily, 'M H * * MON,FRI' weekly, 'M H D * *' monthly, 'M * * * *' hourly, and, counted "
-    "from the start, '*/N * * * *' every N minutes, 'M */N * * *' every N hours. All times are UTC."
+    "Five fields as in crontab(5): minute, hour, day of the month, month, day of the week. '0 3 * * *' is daily at "
+    "3:00, '*/15 * * * *' every 15 minutes, '30 8 * * MON-FRI' on working days, '0 4 L * *' on the last day of the "
+    "month. Times are UTC, so daylight saving time changes nothing."
 )
 
 
@@ -72,81 +74,51 @@ SCHEDULE = Service(
 SERVICES = {service.name: service for service in (RETRAIN, SCHEDULE)}
 
 
-@dataclass(frozen=True)
-class Times:
-    """When, as the SDK's `TaskScheduler.add_task` takes it."""
-
-    minute: int | None = None
-    hour: int | None = None
-    day: int | None = None
-    weekdays: tuple[str, ...] = ()
-    month: int | None = None
-
-    def beginning(self, now: datetime) -> Times:
-        """Return the same times with the next weekday first: the SDK's clock begins with the first of its list."""
-        late = (now.hour, now.minute) >= (self.hour or 0, self.minute or 0)
-        first = now.weekday() + late
-        return replace(self, weekdays=tuple(sorted(self.weekdays, key=lambda day: (DAYS.index(day) - first) % 7)))
-
-    def arguments(self) -> dict[str, object]:
-        """Return the keyword arguments."""
-        return {
-            "minute": self.minute,
-            "hour": self.hour,
-            "day": self.day,
-            "weekdays": list(self.weekdays) or None,
-            "month": self.month,
-        }
-
-
-def read_cron(line: str) -> Times:
-    """Return what a cron line says.
+def read_cron(line: str) -> str:
+    """Return a cron line as the cron library takes it: names of days may be written in full here.
 
     Raises:
-        SettingsError: It is none, or one that the SDK's scheduler cannot keep.
+        SettingsError: It is not a cron line, or no moment will ever match it.
     """
     fields = line.split()
-    if len(fields) != 5:
+    if len(fields) != 5:  # the library would take six, the first of them seconds
         raise SettingsError(f"cron line {line!r} has {len(fields)} fields, not 5", hint=CRON_HELP)
-    minute, hour, day, month, weekday = fields
-    if month == "*":
-        every_minutes, every_hours = _step(minute, 59), _step(hour, 23)
-        if every_minutes and (hour, day, weekday) == ("*", "*", "*"):
-            return Times(minute=every_minutes)
-        if (at_minute := _number(minute, 0, 59)) is not None:
-            if every_hours and (day, weekday) == ("*", "*"):
-                return Times(minute=at_minute, hour=every_hours)
-            if (hour, day, weekday) == ("*", "*", "*"):
-                return Times(minute=at_minute, hour=1)
-            if (at_hour := _number(hour, 0, 23)) is not None:
-                if (day, weekday) == ("*", "*"):
-                    return Times(minute=at_minute, hour=at_hour, day=1)
-                if day == "*" and (weekdays := _weekdays(weekday)):
-                    return Times(minute=at_minute, hour=at_hour, day=0, weekdays=weekdays)
-                # Not the 29th to 31st: what the SDK adds to a month's first day would run over into the next month.
-                if weekday == "*" and (at_day := _number(day, 1, 28)) is not None:
-                    return Times(minute=at_minute, hour=at_hour, day=at_day, month=1)
-    raise SettingsError(f"cron line {line!r} cannot be kept by the SDK's scheduler", hint=CRON_HELP)
+    fields[4] = re.sub("|".join(DAYS), lambda found: found[0][:3], fields[4], flags=re.IGNORECASE)
+    found = " ".join(fields)
+    _next(found, datetime.now(UTC))
+    return found
 
 
-def _number(text: str, least: int, most: int) -> int | None:
-    return int(text) if re.fullmatch(r"\d{1,2}", text, re.ASCII) and least <= int(text) <= most else None
+def _next(line: str, after: datetime) -> datetime:
+    try:
+        return next(CronSim(line, after))
+    except (CronSimError, StopIteration) as error:
+        cause = str(error) or "no moment in the next 50 years matches it"
+        raise SettingsError(f"cron line {line!r} cannot be kept: {cause}", hint=CRON_HELP) from error
 
 
-def _step(text: str, most: int) -> int | None:
-    return _number(text[2:], 1, most) if text.startswith("*/") else None
+class Timetable:
+    """When the runs of a cron line are due, in UTC.
 
+    Runs that were missed while the process or the machine stood still count as one.
 
-def _weekdays(text: str) -> tuple[str, ...]:
-    """Return the days that names or numbers stand for (0 and 7 are Sunday), from Monday on; nothing if one is wrong."""
-    found = set()
-    for part in text.split(","):
-        number = _number(part, 0, 7)
-        names = [day for day in DAYS if len(part) >= 3 and day.startswith(part.lower())]
-        if number is None and len(names) != 1:
-            return ()
-        found.add(names[0] if number is None else DAYS[(number - 1) % 7])
-    return tuple(day for day in DAYS if day in found)
+    Attributes:
+        next: The next of them.
+    """
+
+    def __init__(self, line: str, now: datetime) -> None:
+        self._line = read_cron(line)
+        self.next = _next(self._line, now)
+
+    def __str__(self) -> str:
+        return CronSim(self._line, self.next).explain()
+
+    def is_due(self, now: datetime) -> bool:
+        """Return whether a run is due; asked again at the same moment, it is not."""
+        due = now >= self.next
+        if due:
+            self.next = _next(self._line, now)
+        return due
 
 
 def is_source(version: DatasetVersion) -> bool:

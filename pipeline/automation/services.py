@@ -142,7 +142,7 @@ def run_here(
     """Run the task as a process of this machine, to its end; what it tells is said.
 
     Raises:
-        ServiceError: It failed; its last lines are in the message.
+        ServiceError: It failed, with its last lines in the message; or it was aborted from elsewhere.
         KeyboardInterrupt: Ctrl-C; it was stopped, with what it had started and not ended.
     """
     server.call("tasks.started", task=task_id)
@@ -162,6 +162,11 @@ def run_here(
             _kill(process)
             stop(server, task_id)
             raise
+    # Not `server.tasks`, for which a task that has just been stopped may be on its way to a pod: this one is not.
+    found = server.call("tasks.get_all", id=[task_id], only_fields=["status"], search_hidden=True)["tasks"]
+    if not found or found[0]["status"] == "stopped":
+        stop_children(server, task_id)
+        raise ServiceError(f"{service.name} was aborted")
     if code:
         raised = [match["text"] for match in map(_RAISED.fullmatch, tail) if match]
         reason = raised[-1] if raised else f"its process ended with exit code {code}"
@@ -212,6 +217,11 @@ def _kill(process: subprocess.Popen[str]) -> None:
 def stop(server: ClearmlServer, task_id: str) -> None:
     """Stop the task, then the tasks that it has started and that go on."""
     _ask(server, "tasks.stopped", task_id, force=True)
+    stop_children(server, task_id)
+
+
+def stop_children(server: ClearmlServer, task_id: str) -> None:
+    """Stop the tasks that a task has started and that go on."""
     give_up = time.monotonic() + STOP_CHILDREN_S
     patience = time.monotonic() + STOP_CHILDREN_S / 2
     while children := server.tasks(["status"], parent=[task_id], status=list(ALIVE)):

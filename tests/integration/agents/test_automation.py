@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import time
@@ -152,5 +153,33 @@ def test_a_detached_scheduler_is_a_task_of_the_controllers_queue(cli, client, qu
         return "".join(event["msg"] for event in events)
 
     wait_for(lambda: "Next run: " in console(), "the schedule")
+    configuration = client("tasks.get_by_id", task=task)["task"]["configuration"]["schedule"]
+    shown = json.loads(configuration["value"])
+    assert (shown["cron"], shown["time_zone"]) == ("0 3 * * *", "UTC")
+    assert shown["next_run"].endswith("T03:00Z")
     client("tasks.stop", task=task)
     wait_for(lambda: client("tasks.get_by_id", task=task)["task"]["status"] == "stopped", "its end")
+
+
+@pytest.mark.parametrize("endpoint", ["tasks.stop", "tasks.stopped"])
+def test_a_scheduler_of_this_machine_can_be_aborted_from_its_page(cli, client, queue_run, endpoint):
+    process = cli.start("schedule", "--at", "03:00")
+    task = re.search(r"experiments/([0-9a-f]{32})", process.stdout.readline())[1]
+    while "Next run" not in process.stdout.readline():
+        assert process.poll() is None, process.stderr.read()
+    client(endpoint, task=task)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 45, errors
+    assert "Schedule FullPipeline was aborted" in errors
+    assert client("tasks.get_by_id", task=task)["task"]["status"] == "stopped"
+
+
+def test_ctrl_c_stops_a_scheduler_of_this_machine(cli, client, queue_run):
+    process = cli.start("schedule", "--cron", "0 4 L * *")
+    task = re.search(r"experiments/([0-9a-f]{32})", process.stdout.readline())[1]
+    while "Next run" not in process.stdout.readline():
+        assert process.poll() is None, process.stderr.read()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert client("tasks.get_by_id", task=task)["task"]["status"] == "stopped"
