@@ -33,6 +33,10 @@ class Benchmark:
     """Adds its options, with the defaults that the targets are for."""
     measure: Callable[[argparse.Namespace, Say], Iterator[Row]]
     """Yields each row as soon as it is measured; removes what was made, also when closed early."""
+    by_default: bool = True
+    """Whether `task bench` runs it unasked. A literal: the harness reads it without importing the module."""
+    page_order: int = 100
+    """Its place on the page, smallest first. A literal, too."""
     intro: str = ""
     """Markdown above its tables on the page: what is compared, and how to read it."""
     notes: str = ""

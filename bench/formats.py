@@ -148,6 +148,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 BENCHMARK = Benchmark(
     title="Artifact formats",
+    page_order=40,
     intro="""
 A step's frame as an artifact, written and read once in a fresh process, from memory to the file cache. *Peak* is all
 that the process ever held, the frame included. A pickle also runs whatever code is in it when it is read; parquet

@@ -120,6 +120,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 BENCHMARK = Benchmark(
     title="A million reviews, from CSV to a model",
+    page_order=60,
+    by_default=False,
     intro="""
 What a person types, on a server and agents of its own: `python -m pipeline dataset upload reviews.csv`, then `run-full`
 (`task run-full-pipeline`), nothing reused. The course's preprocessing alone does 302 rows/s (nltk 3.9.1, noted). A

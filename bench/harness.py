@@ -7,6 +7,7 @@ that what one loads or keeps does not help or burden the next.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import importlib
 import json
@@ -16,6 +17,7 @@ import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table as Shown
@@ -33,10 +35,10 @@ class Entry:
     """A benchmark by its name."""
 
     module: str
-    by_default: bool = True
-    """Whether `task bench` runs it unasked."""
     value: str = "BENCHMARK"
     """What the module calls it."""
+    by_default: bool = True
+    page_order: int = 0
 
     def load(self) -> Benchmark:
         """Import it: only then, since some need a good second."""
@@ -45,18 +47,32 @@ class Entry:
         return benchmark
 
 
-BENCHMARKS: dict[str, Entry] = {
-    "text": Entry("bench.text"),
-    "split": Entry("bench.split"),
-    "train": Entry("bench.train"),
-    "formats": Entry("bench.formats"),
-    "shards": Entry("bench.shards", by_default=False),
-    "shards-configured": Entry("bench.shards", by_default=False, value="CONFIGURED"),
-    "full-size": Entry("bench.full_size", by_default=False),
-    "startup": Entry("bench.startup"),
-    "server": Entry("bench.server"),
-    "pod-start": Entry("bench.pod_start"),
-}
+def benchmarks_in(folder: Path, package: str) -> dict[str, Entry]:
+    """Return the benchmarks of a package's modules by name, in the order of the page.
+
+    `BENCHMARK` of `pod_start.py` is `pod-start`; another value, such as `CONFIGURED` of `shards.py`, is
+    `shards-configured`. The modules are read and not imported.
+    """
+    found = {}
+    for path in folder.glob("*.py"):
+        settled: dict[str, Any] = {}
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if not (isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)):
+                continue
+            name, call = node.targets[0].id, node.value
+            if not (
+                name.isupper() and isinstance(call, ast.Call) and ast.unparse(call.func) in ("Benchmark", "replace")
+            ):
+                continue
+            given = {word.arg: word.value for word in call.keywords if word.arg in ("by_default", "page_order")}
+            # A value that is made of another one (`replace`) keeps what it does not say.
+            settled |= {arg: ast.literal_eval(value) for arg, value in given.items() if arg}
+            words = [path.stem, *([] if name == "BENCHMARK" else [name.lower()])]
+            found["-".join(words).replace("_", "-")] = Entry(f"{package}.{path.stem}", name, **settled)
+    return dict(sorted(found.items(), key=lambda item: item[1].page_order))
+
+
+BENCHMARKS = benchmarks_in(Path(__file__).parent, "bench")
 """In the order of the page."""
 
 

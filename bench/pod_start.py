@@ -287,6 +287,7 @@ def unavailable(options: argparse.Namespace) -> str:
 
 BENCHMARK = Benchmark(
     title="A task's way to its first line in a pod",
+    page_order=90,
     intro=f"""
 From just before `tasks.enqueue` to the first line of user code, with the image present on the node, on a one-node
 cluster of the benchmark's own. The task asks for the packages of a pipeline's step. The glue is clearml-agent's at the

@@ -182,6 +182,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 BENCHMARK = Benchmark(
     title="localserver",
+    page_order=80,
     intro="""
 A server started on an empty folder, then called over HTTP by 1 and by 8 clients at once, each call for 3 seconds. The
 genuine server needs eight containers and cannot run here; its figures were noted once (2.3.0 with small stand-ins for

@@ -167,6 +167,8 @@ def add_all_arguments(parser: argparse.ArgumentParser) -> None:
 
 BENCHMARK = Benchmark(
     title="Fan-out: preprocessing in shards, on one machine",
+    page_order=50,
+    by_default=False,
     intro="""
 The same generated reviews, every step run (`--no-cache`), the results equal byte for byte or the benchmark fails.
 *Preprocessing* is from the first shard in its queue to the last joined set published; *start-up* is a shard's, from its
@@ -201,6 +203,7 @@ workers of one machine share its cores.
 
 CONFIGURED = replace(
     BENCHMARK,
+    page_order=51,
     title="Fan-out: preprocessing in shards, on a cluster",
     intro="""
 The same on the server that is configured (`CLEARML_API_HOST` and keys, or `clearml.conf`) and its agents: here on

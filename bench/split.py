@@ -115,6 +115,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 BENCHMARK = Benchmark(
     title="The split",
+    page_order=20,
     intro="""
 A frame of generated reviews in memory, split 80:20 with equal classes; each split in a fresh process, the same rows
 from every way or the benchmark fails. *Peak* is all that the process ever held, frame and libraries included.

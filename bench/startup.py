@@ -109,6 +109,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 BENCHMARK = Benchmark(
     title="A warm run, phase by phase",
+    page_order=70,
     intro=f"""
 Every step runs (`--no-cache`), on the sample of real reviews. The genuine server was noted once on a machine of this
 kind, with three *trivial* steps. Phases of a step: {"; ".join(f"*{name}*: {text}" for name, text in PHASES.items())}.

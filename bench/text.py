@@ -223,6 +223,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 BENCHMARK = Benchmark(
     title="Text preprocessing",
+    page_order=10,
     intro="""
 Generated reviews, each line a process of its own, equal lists from all or the benchmark fails. *Original*: row by row,
 NLTK's stop-word corpus asked for every word and NLTK's lemmatizer for every token. *Plain*: the same, careful: stop

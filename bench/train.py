@@ -153,6 +153,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 BENCHMARK = Benchmark(
     title="Training",
+    page_order=30,
     intro="""
 The task TF-IDF without the server: processed reviews in parquet files to a model and the predictions of a test set
 (a fifth). *Peak* is all that the process ever held. scikit-learn holds texts and features in memory; the pipeline reads

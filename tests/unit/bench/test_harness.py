@@ -186,3 +186,25 @@ def test_help_names_the_benchmarks_and_an_only_ones_options(given, capsys):
     given(one=counting, two=counting)
     assert command.main(["--only", "two", "--help"]) == 0
     assert "--rows ROWS" in capsys.readouterr().out
+
+
+def test_a_benchmark_is_one_file(tmp_path):
+    (tmp_path / "queue_speed.py").write_text(
+        "from bench.contract import Benchmark\n"
+        "BENCHMARK = Benchmark(title='Speed of a queue', tables=(), targets=(), by_default=False, page_order=15)\n"
+    )
+    (tmp_path / "not_one.py").write_text("LIMIT = 3\n")
+    found = harness.benchmarks_in(tmp_path, "bench")
+    assert found == {"queue-speed": Entry("bench.queue_speed", by_default=False, page_order=15)}
+
+
+def test_the_benchmarks_are_found_in_the_order_of_the_page():
+    assert list(BENCHMARKS) == [
+        *("text", "split", "train", "formats", "shards", "shards-configured"),
+        *("full-size", "startup", "server", "pod-start"),
+    ]
+    by_default = {name for name, entry in BENCHMARKS.items() if entry.by_default}
+    assert set(BENCHMARKS) - by_default == {"shards", "shards-configured", "full-size"}
+    for name, entry in BENCHMARKS.items():
+        benchmark = entry.load()
+        assert (benchmark.by_default, benchmark.page_order) == (entry.by_default, entry.page_order), name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 
 import pytest
 
@@ -57,3 +58,25 @@ def test_no_builder_is_an_error_that_names_one(tmp_path, monkeypatch):
     with pytest.raises(build.ImageError, match="no working docker, podman or buildah") as caught:
         build.find_builder()
     assert caught.value.hint == "apt-get install buildah"
+
+
+def test_the_build_may_read_all_that_the_dockerfile_copies():
+    rules = (build.PROJECT / ".dockerignore").read_text().splitlines()
+    allowed = [rule.removeprefix("!") for rule in rules if rule.startswith("!")]
+    copied = [
+        source
+        for line in DOCKERFILE.splitlines()
+        if line.startswith("COPY ") and "--from=" not in line
+        for source in [word for word in line.split()[1:] if not word.startswith("--")][:-1]
+    ]
+    assert len(copied) > 10
+    left_out = [name for name in copied if not any(f"{name}/".startswith(f"{rule}/") for rule in allowed)]
+    assert left_out == []
+    assert [name for name in copied if not (build.PROJECT / name).exists()] == []
+
+
+def test_the_task_image_has_every_package_that_a_step_loads():
+    """`deploy` is in the wheel's list, but a step does not load it."""
+    wheel = tomllib.loads((build.PROJECT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    for package in set(wheel["packages"]) - {"deploy"}:
+        assert f"COPY {package} {package}\n" in DOCKERFILE
