@@ -28,8 +28,8 @@ END_TO_END = (
 )
 
 THOROUGH = (
-    "the thorough tests (marker thorough): the whole vocabulary, every benchmark, more SDK versions, more hostile "
-    "requests. CI runs them. Run them: ./task test-thorough"
+    "the thorough tests (marker thorough): more whole runs by agents, the whole vocabulary, every benchmark, more SDK "
+    "versions, more hostile requests. CI runs them. Run them: ./task test-thorough"
 )
 
 LONGEST = (
@@ -63,13 +63,30 @@ def selection(arguments: Sequence[str], *, chromium: bool) -> tuple[list[str], l
     return ["-m", expression, *arguments], list(left_out.values())
 
 
+class SuiteTimes:
+    """Says how long the tests of each suite took, all processes together."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Add the time of a test's set-up, call or tear-down."""
+        suite = "/".join(report.nodeid.split("/")[:2])
+        self._seconds[suite] = self._seconds.get(suite, 0.0) + report.duration
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print one line."""
+        times = ", ".join(f"{suite} {seconds:.0f} s" for suite, seconds in self._seconds.items())
+        terminalreporter.write_line(f"Time of all processes together: {times}")
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the tests; return pytest's exit code."""
     whole_suite = in_parallel(os.cpu_count() or 1)
     if list(arguments) == ["--thorough"]:
         arguments = ["-m", "thorough", *whole_suite]
     chosen, left_out = selection(arguments or whole_suite, chromium=CHROMIUM.is_file())
-    code = pytest.main(chosen)
+    code = pytest.main(chosen, plugins=[SuiteTimes()])
     for line in left_out:
         print(f"LEFT OUT: {line}")
     return int(code)

@@ -256,8 +256,15 @@ def test_datasets_show_their_lineage_and_files(watch: Watch, reporting_task: str
     expect(page.locator("table")).to_contain_text("part 1.1.csv")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(
+    ("width", "theme"),
+    [
+        (1280, "light"),
+        (390, "dark"),
+        pytest.param(1280, "dark", marks=pytest.mark.thorough),
+        pytest.param(390, "light", marks=pytest.mark.thorough),
+    ],
+)
 def test_no_page_complains_or_overflows(
     watch: Watch, reporting_task: str, finished_run: str, clearml_api: ApiClient, theme: str, width: int
 ) -> None:

@@ -83,6 +83,7 @@ def test_a_failing_steps_traceback_is_printed_once(cli, client):
     assert "train_test_split failed: cannot split 500 reviews" in done.stderr
 
 
+@pytest.mark.thorough
 def test_with_agents_the_lines_that_come_after_a_steps_end_are_waited_for(tmp_path):
     foreign = ("CLEARML_", "TRAINS_")
     environ = {name: value for name, value in os.environ.items() if not name.startswith(foreign)} | {

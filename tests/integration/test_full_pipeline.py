@@ -101,6 +101,7 @@ def test_the_same_run_again_makes_nothing_anew(cli, client, first):
     assert (versions(client), models(client)) == before
 
 
+@pytest.mark.thorough
 def test_another_model_is_made_of_the_same_prepared_data(cli, client, first):
     done = cli("run-full", "--mode", "in-process", "--json", "--set", "max_features=100")
     assert done.code == 0, done.stderr
@@ -111,6 +112,7 @@ def test_another_model_is_made_of_the_same_prepared_data(cli, client, first):
     assert versions(client)["1.2.4.post2"]["hyperparams"]["Training"]["features"]["value"] == "100"
 
 
+@pytest.mark.thorough
 def test_other_prepared_data_is_handed_on_under_its_own_numbers(cli, client, first):
     done = cli("run-full", "--mode", "in-process", "--json", "--set", "random_state=7", "--set", "model=linear")
     assert done.code == 0, done.stderr

@@ -152,6 +152,7 @@ def test_a_shard_that_was_killed_is_run_again_alone(client, failed):
     assert steps_of(document)["test_processing"]["status"] == "completed"
 
 
+@pytest.mark.thorough
 def test_a_shard_that_fails_every_time_fails_the_run_and_nothing_of_its_set_is_published(failed):
     document, killed = failed
     assert document["status"] == "failed"

@@ -90,6 +90,7 @@ def run_a_clone(client, run, **options):
     )
 
 
+@pytest.mark.thorough
 def test_a_run_is_repeated_from_the_web_with_another_number_of_shards(client, queue_run):
     """The step that preprocesses becomes one that joins, though its stored definition says otherwise; and back."""
     run = run_a_clone(client, queue_run["run_id"], shards="2")
@@ -125,6 +126,7 @@ def test_killing_the_server_in_the_middle_loses_nothing(cli, client, settings, q
     assert '"status": "completed"' in stdout
 
 
+@pytest.mark.thorough
 def test_a_step_whose_agent_was_killed_is_run_again(cli, client, settings, queue_run):
     before = newest_run(client)
     daemons = {worker.id: worker.pid for worker in status(settings).workers}  # the step ends within seconds
@@ -144,6 +146,7 @@ def test_a_step_whose_agent_was_killed_is_run_again(cli, client, settings, queue
     assert re.search("train_test_split' failed. Retrying", "".join(event["msg"] for event in console))
 
 
+@pytest.mark.thorough
 def test_steps_that_a_k8s_glue_moves_are_not_taken_for_aborted(cli, client, settings, queue_run):
     """It stops each task before it puts it into the queue for pods; a controller that looks just then sees that."""
     queues = {"glue": client("queues.create", name="glue")["id"]}
