@@ -18,7 +18,8 @@ from bench.harness import BENCHMARKS, InterruptedBenchmarkError
 from bench.machine import ROOT
 from bench.result import Result
 from command_line import interrupts
-from command_line.main import VERBOSE, run
+from command_line.main import run
+from command_line.options import examples, verbose
 
 WIDTH = 140
 
@@ -36,17 +37,12 @@ WIDTH = 140
 @click.option("--strict", is_flag=True, help="End with exit code 1 where a target is missed.")
 @click.option("--json", "as_json", is_flag=True, help="Print each result as one line of JSON instead of tables.")
 @click.option("-h", "--help", "wants_help", is_flag=True, help="Show this; with --only, a benchmark's own options too.")
-@VERBOSE
+@verbose
 @click.argument("own", metavar="[OPTIONS OF ONE BENCHMARK]", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
+@examples("python -m bench --only text,train", "python -m bench --only split --rounds 3")
 def cli(context: click.Context, /, own: tuple[str, ...], only: str, wants_help: bool, **flags: bool) -> int:
-    """Run benchmarks, keep their results, and write docs/benchmarks.md.
-
-    \b
-    Examples:
-      python -m bench --only text,train
-      python -m bench --only split --rows 1000 --rounds 3
-    """  # noqa: D301  # a real backspace: it keeps click from joining the lines
+    """Run benchmarks, keep their results, and write docs/benchmarks.md."""
     if flags["page_only"]:
         harness.say_on_stderr(f"{page.write()} is written")
         return 0

@@ -14,32 +14,33 @@ import click
 from cluster import clusters
 from cluster.layout import DEFAULT_NAME, Layout
 from cluster.status import Status
-from command_line.main import VERBOSE, run
+from command_line.main import run
+from command_line.options import CONTEXT, Group, as_json, examples, verbose
 
 NOT_RUNNING = 3
 """Exit code of `status` for a cluster that does not run, as of service managers."""
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
-name_option = click.option("--name", default=DEFAULT_NAME, show_default=True, help="Which cluster.")
+name_option = click.option("--name", default=DEFAULT_NAME, show_default=True, help="Name of the cluster.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
-@VERBOSE
+@click.group(cls=Group, context_settings=CONTEXT)
+@verbose
+@examples("./task cluster-up", "python -m cluster status --json")
 def cli() -> None:
-    """Make a one-node Kubernetes on this machine, for tests and trials.
-
-    \b
-    Example:
-      python -m cluster up
-    """  # noqa: D301  # a real backspace: it keeps click from joining the lines
+    """Create a one-node Kubernetes cluster on this machine, for tests and trials."""
 
 
 @cli.command()
 @name_option
 @as_json
-@click.option("--provider", type=click.Choice(clusters.PROVIDERS), help="How to make it, instead of the best here.")
+@click.option(
+    "--provider",
+    type=click.Choice(clusters.PROVIDERS),
+    help="What creates the cluster.  [default: the first one that works here]",
+)
+@examples("python -m cluster up", "python -m cluster up --name second --json")
 def up(name: str, as_json: bool, provider: str | None) -> None:
-    """Make the cluster; a second call changes nothing."""
+    """Create the cluster; a second call changes nothing."""
     begun = time.monotonic()
     state = clusters.up(_layout(name), lambda text: click.echo(text, err=True), provider)
     if not as_json:
@@ -49,16 +50,21 @@ def up(name: str, as_json: bool, provider: str | None) -> None:
 
 
 @cli.command()
+@examples("python -m cluster build")
 def build() -> None:
-    """Install Debian's programs and build the others into the cache, which the first `up` would do."""
+    """Install the Debian packages and build the other programs into the cache.
+
+    The first `up` does the same.
+    """
     click.echo(clusters.build(_layout(DEFAULT_NAME), lambda text: click.echo(text, err=True)))
 
 
 @cli.command()
 @name_option
 @as_json
+@examples("python -m cluster down")
 def down(name: str, as_json: bool) -> None:
-    """Remove the cluster and everything it made; the built programs stay in the cache."""
+    """Remove the cluster and everything that it created; the built programs stay in the cache."""
     removed = clusters.down(_layout(name))
     click.echo(json.dumps({"name": name, "removed": removed}) if as_json else ("removed" if removed else "not there"))
 
@@ -66,8 +72,9 @@ def down(name: str, as_json: bool) -> None:
 @cli.command()
 @name_option
 @as_json
+@examples("python -m cluster status")
 def status(name: str, as_json: bool) -> int:
-    """Say what runs; exit code 3 when it does not."""
+    """Show the cluster's state, its addresses and its programs; the exit code is 3 if it does not run."""
     state = clusters.status(_layout(name))
     _show(state, as_json)
     return 0 if state.state == "running" else NOT_RUNNING
@@ -77,8 +84,9 @@ def status(name: str, as_json: bool) -> int:
 @name_option
 @as_json
 @click.argument("archives", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@examples("python -m cluster load-image /tmp/images/task.tar /tmp/images/agent.tar")
 def load_image(name: str, as_json: bool, archives: tuple[Path, ...]) -> None:
-    """Give the node images from archives (docker or OCI), without a registry."""
+    """Load images from docker or OCI archives into the cluster, without a registry."""
     loaded = []
     for archive in archives:
         begun = time.monotonic()

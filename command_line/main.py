@@ -24,9 +24,6 @@ DEFECT = 70
 BROKEN_PIPE = 141
 """Exit code where the reader of stdout has gone (`… | head`): 128 + SIGPIPE, as of other programs."""
 
-VERBOSE = click.option("--verbose", is_flag=True, expose_value=False, help="Show the traceback of an error.")
-"""Declares `--verbose` for the help; `run` takes it from anywhere among the arguments."""
-
 
 def run(
     command: click.Command,

@@ -1,236 +1,245 @@
-"""`python -m deploy`: the command line. Arguments become settings, a use case runs, errors become exit codes.
+"""`python -m deploy`: the command line. Arguments become settings, a use case runs, its result becomes text.
 
-The only place that prints. Results go to stdout (`--json`: one JSON object), the account of what goes on to stderr.
+The only place that prints. Results go to stdout (`--json`: one JSON object), progress goes to stderr. Use cases are
+imported when called: `--help` must not wait for helm's and the cluster's libraries.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from functools import wraps
-from pathlib import Path
 from typing import Any
 
 import click
 
-from command_line.main import VERBOSE, run
-from deploy import report
+from command_line.main import run
+from command_line.options import CONTEXT, Group, as_json, examples, verbose
+from deploy import options, report
 from deploy.checks.check import Level, Result, exit_code
 from deploy.errors import UsageError, exit_code_of
-from deploy.session import Session
-from deploy.settings import Deadlines, Settings
+from deploy.options import say
 
 NOT_INSTALLED = 3
-
-_OPTIONS = (
-    click.option("--namespace", "-n", help="Namespace of the release (default clearml)."),
-    click.option("--release", help="Name of the release (default clearml-agent)."),
-    click.option("--context", help="Context of the kubeconfig, instead of its current one."),
-    click.option("--kubeconfig", help="Path of the kubeconfig (default $KUBECONFIG, ~/.kube/config)."),
-    click.option("--chart", envvar="AGENT_CHART", help="Chart: name in the repository, oci://…, folder, .tgz."),
-    click.option("--chart-version", help="Version of the chart, pinned by default."),
-    click.option("--repository", help="Chart repository (default upstream's)."),
-    click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", help="One value over all files."),
-    click.option("--dry-run", is_flag=True, help="Ask all questions, change nothing, say what would change."),
-    click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout."),
-)
+CHANGING = {"install", "upgrade", "rollback"}
 
 
-def _values(*names: str) -> Callable[..., Any]:
-    kind = click.Path(path_type=Path)
-    return click.option(*names, "values_files", multiple=True, type=kind, help="Values file over the project's own.")
+@click.group(cls=Group, context_settings=CONTEXT)
+@verbose
+@examples("./task deploy-agent", "python -m deploy install --dry-run", "python -m deploy logs DataPrepare -f")
+def cli() -> None:
+    """Deploy the ClearML agent to the cluster of the current kubeconfig, and verify that it runs tasks."""
 
 
-def _command(function: Callable[..., Any]) -> click.Command:
-    """Return a command with the options that all share; it gets a session and returns (JSON, lines, exit code)."""
+@cli.command()
+@options.release
+@options.cluster
+@options.wanted
+@options.dry_run
+@options.canary
+@as_json
+@examples("python -m deploy install --set agentk8sglue.queue=gpu", "python -m deploy install --dry-run")
+def install(as_json: bool, **settings: Any) -> int:
+    """Install or upgrade the agent, and verify that it runs tasks.
 
-    @wraps(function)
-    def invoke(as_json: bool, **options: Any) -> int:
-        own = {name: options.pop(name) for name in list(options) if name not in _SHARED}
-        if "deadlines" not in options:
-            options["deadlines"] = Deadlines()
-        settings = Settings.from_environ(
-            os.environ,
-            **{**options, "values_files": tuple(options["values_files"]), "sets": tuple(options["sets"])},
-            **({"canary": own.pop("canary")} if "canary" in own else {}),
-        )
-        session = Session(settings, os.environ, say=_account)
-        body, lines, code = function(session, **own)
-        click.echo(json.dumps(body) if as_json else "\n".join(lines))
-        return int(code)
-
-    # `logs -f` follows, as everywhere; elsewhere -f is helm's short form of --values.
-    values = _values("--values") if function is _logs else _values("--values", "-f")
-    decorated: Any = invoke
-    for option in reversed((*_OPTIONS, values)):
-        decorated = option(decorated)
-    return click.command(help=function.__doc__)(decorated)
+    If the verification fails, the release is rolled back to what it was before.
+    """
+    return _install(as_json, settings)
 
 
-_SHARED = {
-    *("namespace", "release", "context", "kubeconfig", "chart", "chart_version", "repository"),
-    *("values_files", "sets", "dry_run"),
-}
+@cli.command()
+@options.release
+@options.cluster
+@options.wanted
+@options.dry_run
+@options.canary
+@as_json
+@examples("python -m deploy upgrade --values my-values.yaml")
+def upgrade(as_json: bool, **settings: Any) -> int:
+    """Upgrade the agent as install does; fail if it is not installed."""
+    return _install(as_json, settings, must_exist=True)
 
 
-def _account(text: str) -> None:
-    click.echo(text, err=True)
+def _install(as_json: bool, settings: dict[str, Any], *, must_exist: bool = False) -> int:
+    from deploy.commands.install import install
+
+    outcome = install(options.session(**settings), _show, must_exist=must_exist).as_json()
+    return _result(as_json, outcome, report.outcome_lines(outcome))
+
+
+@cli.command()
+@options.release
+@options.cluster
+@as_json
+@examples("python -m deploy status --json")
+def status(as_json: bool, **settings: Any) -> int:
+    """Show the release, its pods, its worker and its queues.
+
+    The exit code is 3 if the agent is not installed.
+    """
+    from deploy.commands import operations
+
+    body = operations.status(options.session(**settings))
+    return _result(as_json, body, report.status_lines(body), 0 if body["revision"] else NOT_INSTALLED)
+
+
+@cli.command()
+@options.release
+@options.cluster
+@options.wanted
+@as_json
+@examples("python -m deploy check")
+def check(as_json: bool, **settings: Any) -> int:
+    """Check that the agent runs and takes tasks from its queue.
+
+    A pod can be ready while its agent takes no tasks. The exit code is that of the first failure.
+    """
+    from deploy.commands import doctor
+
+    return _checks(as_json, doctor.check(options.session(**settings)))
+
+
+@cli.command()
+@options.release
+@options.cluster
+@options.wanted
+@click.option("--task", metavar="ID", help="Also check why this task does not start.")
+@as_json
+@examples("python -m deploy doctor", "python -m deploy doctor --task 0a1b2c3d4e5f60718293a4b5c6d7e8f9")
+def doctor(as_json: bool, task: str | None, **settings: Any) -> int:
+    """Check the cluster, the agent, the server and the tasks, in the order in which to fix them.
+
+    The exit code is that of the first failure.
+    """
+    from deploy.commands import doctor
+
+    return _checks(as_json, doctor.doctor(options.session(**settings), task))
+
+
+def _checks(as_json: bool, results: Iterable[Result]) -> int:
+    seen = list(_shown(results))
+    code = exit_code(seen)
+    counts = {level: sum(result.level == level for result in seen) for level in Level}
+    summary = ", ".join(f"{count} {level}" for level, count in counts.items() if count)
+    body = {"ok": code == 0, "exit_code": code, "checks": [result.as_json() for result in seen]}
+    return _result(as_json, body, [summary], code)
+
+
+@cli.command()
+@click.argument("task")
+@click.option("--follow", "-f", is_flag=True, help="Follow the console until the task ends.")
+@options.release
+@options.cluster
+@as_json
+@examples("python -m deploy logs DataPrepare -f", "python -m deploy logs 0a1b2c3d4e5f60718293a4b5c6d7e8f9")
+def logs(as_json: bool, task: str, follow: bool, **settings: Any) -> int:
+    """Show the console of TASK: from its pods while they run, from ClearML afterwards.
+
+    TASK is the id or the name of a task or a pipeline. With --follow the exit code is 1 unless the task completes.
+    """
+    from deploy.commands import logs
+
+    session = options.session(**settings)
+    record = logs.resolve(session, task)
+    lines: list[str] = []
+    status = logs.show(session, record, lines.append if as_json else click.echo, follow=follow)
+    body = {"task": record["id"], "name": record.get("name"), "status": status, "lines": lines}
+    return _result(as_json, body, [], int(follow and status != "completed"))
+
+
+@cli.command()
+@options.release
+@options.wanted
+@as_json
+@examples("python -m deploy render --values my-values.yaml")
+def render(as_json: bool, **settings: Any) -> int:
+    """Print the objects that the chart makes from the values, as YAML."""
+    from deploy.commands import operations
+
+    text = operations.render(options.session(**settings))
+    return _result(as_json, {"manifest": text}, [text.rstrip()])
+
+
+@cli.command()
+@options.release
+@options.cluster
+@options.wanted
+@as_json
+@examples("python -m deploy diff --set agentk8sglue.queue=gpu")
+def diff(as_json: bool, **settings: Any) -> int:
+    """Print what an upgrade would change in the objects of the release."""
+    from deploy.commands import operations
+
+    text = operations.diff(options.session(**settings))
+    return _result(as_json, {"changed": bool(text), "diff": text}, [text or "nothing would change"])
+
+
+@cli.command()
+@click.argument("revision", type=int, required=False)
+@options.release
+@options.cluster
+@options.wanted
+@options.dry_run
+@options.canary
+@as_json
+@examples("python -m deploy rollback", "python -m deploy rollback 3 --dry-run")
+def rollback(as_json: bool, revision: int | None, **settings: Any) -> int:
+    """Roll the release back to REVISION, and verify that the agent runs tasks.
+
+    Without REVISION it is the last one that was deployed before the current one.
+    """
+    from deploy.commands import operations
+
+    body = operations.rollback(options.session(**settings), revision)
+    if "would_go_back_to" in body:
+        line = f"would roll back from revision {body['from']} to {body['would_go_back_to']}"
+        return _result(as_json, body, [line])
+    return _result(as_json, body, report.outcome_lines(body))
+
+
+@cli.command()
+@options.release
+@options.cluster
+@options.wanted
+@options.dry_run
+@click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
+@click.option("--delete-queue", is_flag=True, help="Delete the queue too, with the tasks that wait in it.")
+@click.option("--delete-namespace", is_flag=True, help="Delete the namespace too, if an install created it.")
+@as_json
+@examples("python -m deploy uninstall --dry-run", "python -m deploy uninstall --yes --delete-queue")
+def uninstall(as_json: bool, yes: bool, delete_queue: bool, delete_namespace: bool, **settings: Any) -> int:
+    """Remove the agent and everything that its install created; ask first on a terminal."""
+    from deploy.commands import uninstall
+
+    session = options.session(**settings)
+    leaving = uninstall.look(session)
+    if leaving.nothing:
+        line = f"there is no release {leaving.release} in namespace {leaving.namespace}"
+        return _result(as_json, asdict(leaving), [line])
+    for line in report.leaving_lines(asdict(leaving)):
+        say(line)
+    if session.settings.dry_run:
+        return _result(as_json, asdict(leaving), ["nothing was removed"])
+    if not yes and sys.stdin.isatty() and not click.confirm("Remove all of this?", err=True):
+        raise UsageError("nothing was removed")
+    done = uninstall.uninstall(session, leaving, queue=delete_queue, namespace=delete_namespace)
+    return _result(as_json, asdict(done), [f"removed: {', '.join(done.removed)}"])
+
+
+def _result(as_json: bool, body: dict[str, Any], lines: list[str], code: int = 0) -> int:
+    click.echo(json.dumps(body) if as_json else "\n".join(lines))
+    return code
 
 
 def _show(result: Result) -> None:
     click.echo(report.check_line(result), err=True)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
-@VERBOSE
-def cli() -> None:
-    """Deploy the ClearML agent to the cluster of the current kubeconfig, and prove that it works."""
-
-
-Answer = tuple[dict[str, Any], list[str], int]
-
-
-def _install(session: Session) -> Answer:
-    """Install the agent, or bring it to what the values say; prove that it works, or leave what was there."""
-    from deploy.commands import install
-
-    outcome = install.install(session, _show).as_json()
-    return outcome, report.outcome_lines(outcome), 0
-
-
-def _upgrade(session: Session) -> Answer:
-    """Bring a release that is there to what the values say, as install does; there must be one."""
-    from deploy.commands import install
-
-    outcome = install.install(session, _show, must_exist=True).as_json()
-    return outcome, report.outcome_lines(outcome), 0
-
-
-def _status(session: Session) -> Answer:
-    """Show release, pods, worker and queues; exit code 3 when there is no release."""
-    from deploy.commands import operations
-
-    body = operations.status(session)
-    return body, report.status_lines(body), 0 if body["revision"] else NOT_INSTALLED
-
-
-def _check(session: Session) -> Answer:
-    """Tell an agent that lives and works from one that is only Running and Ready."""
-    from deploy.commands import doctor
-
-    return _ask(session, doctor.check(session))
-
-
-def _doctor(session: Session, task: str | None) -> Answer:
-    """Ask everything there is to ask, in the order in which it has to be mended."""
-    from deploy.commands import doctor
-
-    return _ask(session, doctor.doctor(session, task))
-
-
-def _ask(session: Session, results: Iterable[Result]) -> Answer:
-    seen: list[Result] = []
+def _shown(results: Iterable[Result]) -> Iterator[Result]:
     for result in results:
-        seen.append(result)
         _show(result)
-    code = exit_code(seen)
-    counts = {level: sum(result.level == level for result in seen) for level in Level}
-    summary = ", ".join(f"{count} {level}" for level, count in counts.items() if count)
-    body = {"ok": code == 0, "exit_code": code, "checks": [result.as_json() for result in seen]}
-    return body, [summary], code
-
-
-def _logs(session: Session, task: str, follow: bool) -> Answer:
-    """Show a task's or a pipeline's console: from pods while they live, from ClearML afterwards.
-
-    TASK is an id or a name. With -f the exit code is 1 unless it completed.
-    """
-    from deploy.commands import logs
-
-    record = logs.resolve(session, task)
-    as_json = click.get_current_context().params.get("as_json")
-    lines: list[str] = []
-    status = logs.show(session, record, lines.append if as_json else click.echo, follow=follow)
-    body = {"task": record["id"], "name": record.get("name"), "status": status, "lines": lines}
-    return body, [], int(follow and status != "completed")
-
-
-def _render(session: Session) -> Answer:
-    """Print the objects that the chart makes of the values."""
-    from deploy.commands import operations
-
-    text = operations.render(session)
-    return {"manifest": text}, [text.rstrip()], 0
-
-
-def _diff(session: Session) -> Answer:
-    """Print what an upgrade would change in the release's objects."""
-    from deploy.commands import operations
-
-    text = operations.diff(session)
-    return {"changed": bool(text), "diff": text}, [text or "nothing would change"], 0
-
-
-def _rollback(session: Session, revision: int | None) -> Answer:
-    """Go back to an earlier REVISION (the last good one), and prove that it works."""
-    from deploy.commands import operations
-
-    body = operations.rollback(session, revision)
-    if "would_go_back_to" in body:
-        return body, [f"would go back from revision {body['from']} to {body['would_go_back_to']}"], 0
-    return body, report.outcome_lines(body), 0
-
-
-def _uninstall(session: Session, yes: bool, delete_queue: bool, delete_namespace: bool) -> Answer:
-    """Remove the agent and all that its install made; asks first on a terminal."""
-    from deploy.commands import uninstall
-
-    leaving = uninstall.look(session)
-    if leaving.nothing:
-        return asdict(leaving), [f"there is no release {leaving.release} in namespace {leaving.namespace}"], 0
-    for line in report.leaving_lines(asdict(leaving)):
-        _account(line)
-    if session.settings.dry_run:
-        return asdict(leaving), ["nothing was removed"], 0
-    if not yes and sys.stdin.isatty() and not click.confirm("Remove all of this?", err=True):
-        raise UsageError("nothing was removed")
-    done = uninstall.uninstall(session, leaving, queue=delete_queue, namespace=delete_namespace)
-    return asdict(done), [f"removed: {', '.join(done.removed)}"], 0
-
-
-_canary = click.option("--canary/--no-canary", default=True, help="Send a task through as the last proof.")
-_task = click.option("--task", help="Also ask why this task does not start.")
-
-for _name, _function, _own in (
-    ("install", _install, [_canary]),
-    ("upgrade", _upgrade, [_canary]),
-    ("status", _status, []),
-    ("check", _check, []),
-    ("doctor", _doctor, [_task]),
-    (
-        "logs",
-        _logs,
-        [click.argument("task"), click.option("--follow", "-f", is_flag=True, help="Until it ends.")],
-    ),
-    ("render", _render, []),
-    ("diff", _diff, []),
-    ("rollback", _rollback, [_canary, click.argument("revision", type=int, required=False)]),
-    (
-        "uninstall",
-        _uninstall,
-        [
-            click.option("--yes", "-y", is_flag=True, help="Do not ask."),
-            click.option("--delete-queue", is_flag=True, help="Delete the queue too, with what waits in it."),
-            click.option("--delete-namespace", is_flag=True, help="Delete the namespace too, if an install made it."),
-        ],
-    ),
-):
-    for _option in reversed(_own):
-        _function = _option(_function)
-    cli.add_command(_command(_function), _name)
+        yield result
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -239,5 +248,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: What follows `python -m deploy`; default: the process's own.
     """
-    hint = "python -m deploy install goes on from any state"
-    return run(cli, arguments, program="python -m deploy", exit_code_of=exit_code_of, interrupted_hint=hint)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    hint = "python -m deploy install completes what was interrupted" if CHANGING & set(words[:1]) else None
+    return run(cli, words, program="python -m deploy", exit_code_of=exit_code_of, interrupted_hint=hint)

@@ -25,7 +25,8 @@ import click
 
 from clearml_access.agent_values import AgentValues
 from clearml_access.errors import UserFacingError
-from command_line.main import VERBOSE, run
+from command_line.main import run
+from command_line.options import CONTEXT, as_json, examples, verbose
 
 PROJECT = Path(__file__).resolve().parents[1]
 DOCKERFILE = "images/Dockerfile"
@@ -199,17 +200,22 @@ def local_certificates() -> bytes:
     return b"\n".join(path.read_bytes().strip() + b"\n" for path in sorted(LOCAL_CERTIFICATES.glob("*.crt")))
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.command(context_settings=CONTEXT)
 @click.argument("targets", metavar="[task] [agent]", nargs=-1, type=click.Choice(("task", "agent")))
-@click.option("--builder", type=click.Choice(tuple(builder.name for builder in BUILDERS)), help="The program to use.")
-@click.option("--base", metavar="IMAGE", help="Base image instead of python:3.11-slim-bookworm.")
-@click.option("--debian-base", is_flag=True, help="Make the base from Debian's packages.")
-@click.option("--index-url", envvar="PIP_INDEX_URL", metavar="URL", help="Package index  [default: $PIP_INDEX_URL].")
-@click.option("--ca", type=FILE, help="PEM file of certificates to trust  [default: those added to this machine].")
-@click.option("--no-ca", is_flag=True, help="Trust Debian's certificates only.")
-@click.option("--archives", type=FOLDER, help="Also write <target>.tar files into this folder.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")
-@VERBOSE
+@click.option(
+    "--builder",
+    type=click.Choice(tuple(builder.name for builder in BUILDERS)),
+    help="Program that builds.  [default: the first one that works]",
+)
+@click.option("--base", metavar="IMAGE", help="Base image.  [default: python:3.11-slim-bookworm]")
+@click.option("--debian-base", is_flag=True, help="Make the base image from Debian's packages.")
+@click.option("--index-url", envvar="PIP_INDEX_URL", show_envvar=True, metavar="URL", help="Package index to use.")
+@click.option("--ca", metavar="FILE", type=FILE, help="PEM file of certificates to trust.  [default: this machine's]")
+@click.option("--no-ca", is_flag=True, help="Trust only Debian's certificates.")
+@click.option("--archives", metavar="FOLDER", type=FOLDER, help="Also write the images as TARGET.tar into this folder.")
+@as_json
+@verbose
+@examples("python -m images.build --debian-base --archives /tmp/images")
 def cli(
     targets: tuple[str, ...],
     builder: str | None,
@@ -221,12 +227,7 @@ def cli(
     archives: Path | None,
     as_json: bool,
 ) -> None:
-    """Build the task image and the agent image, or those that are named.
-
-    \b
-    Example:
-      python -m images.build --debian-base --archives /tmp/images
-    """  # noqa: D301  # a real backspace: it keeps click from joining the lines
+    """Build the task image and the agent image, or those that are named."""
     program = find_builder(builder)
     certificates = b"" if no_ca else ca.read_bytes() if ca else local_certificates()
     if certificates:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 import click
 
-from command_line.main import VERBOSE, run
+from command_line.main import run
+from command_line.options import CONTEXT, verbose
 from pipeline.errors import exit_code_of
 
 COMMANDS = {
@@ -51,8 +52,8 @@ class _Commands(click.Group):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
-@VERBOSE
+@click.group(cls=_Commands, context_settings=CONTEXT)
+@verbose
 def cli() -> None:
     """Prepare reviews and train models on them with ClearML pipelines.
 

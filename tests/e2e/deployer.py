@@ -38,7 +38,9 @@ class Deployer:
         self.env = {**{key: value for key, value in os.environ.items() if not key.startswith("CLEARML_")}, **own}
 
     def argv(self, command: str, *words: str) -> list[str]:
-        options = ["--namespace", NAMESPACE, "--set", f"agentk8sglue.queue={QUEUE}"]
+        options = ["--namespace", NAMESPACE]
+        if command not in ("status", "logs"):  # they ask the cluster and the server alone
+            options += ["--set", f"agentk8sglue.queue={QUEUE}"]
         return [sys.executable, "-m", "deploy", command, *options, *words]
 
     def start(self, command: str, *words: str, **env: str) -> subprocess.Popen[str]:

@@ -1,0 +1,52 @@
+"""Small decorators that command lines share: `--verbose`, `--json`, and examples in the help."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
+"""Settings of every root command."""
+
+
+class Group(click.Group):
+    """A group whose help shows the first sentence of each command as a whole; click cuts it at the terminal's width."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands."""
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary(command)) for name, command in found if command is not None])
+
+
+def summary(command: click.Command) -> str:
+    """Return the first paragraph of a command's help."""
+    return " ".join(inspect.cleandoc(command.help or "").partition("\n\n")[0].split())
+
+
+verbose = click.option("--verbose", is_flag=True, expose_value=False, help="Show the traceback of an error.")
+"""Declares `--verbose` for the help; `command_line.main` takes it from anywhere among the arguments."""
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")
+
+
+def examples(*lines: str) -> Callable[[Function], Function]:
+    """Add examples to a command's docstring; stands below `@click.command`.
+
+    Args:
+        lines: What a person types.
+    """
+
+    def add(function: Function) -> Function:
+        # A backspace keeps click from joining the lines of a paragraph.
+        shown = "\n".join(f"  {line}" for line in lines)
+        title = "Example:" if len(lines) == 1 else "Examples:"
+        function.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\n\b\n{title}\n{shown}"
+        return function
+
+    return add
