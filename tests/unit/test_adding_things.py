@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
+
+from clearml_access.agent_values import IN_CLONE
+from clearml_access.credentials import Secret, Server
+from deploy.plan import Plan
+from deploy.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 WITHOUT_BYTECODE = shutil.ignore_patterns("__pycache__", ".venv")
@@ -120,3 +127,18 @@ def test_a_parameter_is_two_files(copy: Path, python: Callable[..., subprocess.C
     refused = python("-m", "pipeline", "run", "--dry-run", "--set", "most_rows=many")
     assert refused.returncode == 10 and "parameter most_rows: 'many' is not a whole number" in refused.stderr
     assert python("-m", "pipeline", "run-full", "--dry-run", "--set", "most_rows=5").returncode == 0
+
+
+def test_a_second_queue_with_another_image_is_a_values_file() -> None:
+    page = (ROOT / "docs/deploy.md").read_text()
+    (text,) = re.findall(r"```yaml\n# gpu.yaml\n(.*?)```", page, re.DOTALL)
+    shared = yaml.safe_load(IN_CLONE.read_text())
+    server = Server("https://api", "https://web", "https://files", Secret("AK"), Secret("the secret"), "test")
+    settings = Settings(release="clearml-agent-gpu", namespace="clearml-gpu")
+    found = Plan.of(settings, server, shared, [yaml.safe_load(text)], chart_defaults={})
+    assert (found.queues, found.task_image) == (("gpu",), "registry.example.com/clearml-pods-task-gpu:0.1.0")
+    assert found.agent_image.endswith("clearml-pods-agent:0.1.0")
+    pod = found.values["agentk8sglue"]["basePodTemplate"]
+    assert pod["nodeSelector"] == {"accelerator": "nvidia"}
+    assert pod["resources"]["limits"] == {"memory": "4Gi", "nvidia.com/gpu": 1}
+    assert pod["resources"]["requests"] == {"cpu": "50m", "memory": "256Mi"}
