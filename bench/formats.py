@@ -150,21 +150,21 @@ BENCHMARK = Benchmark(
     title="Artifact formats",
     page_order=40,
     intro="""
-A step's frame as an artifact, written and read once in a fresh process, from memory to the file cache. *Peak* is all
-that the process ever held, the frame included. A pickle also runs whatever code is in it when it is read; parquet
-does not.
+The frame of a step as an artifact, written and read once in a new process, between memory and the file cache. *Peak*
+is the peak memory of the whole process, with the frame. Reading a pickle also runs any code that it contains; reading
+parquet does not.
 """,
     tables=(
         Table(
             "formats",
-            "Step artifacts: parquet against pickle",
+            "Step artifacts: parquet and pickle",
             (
                 Column("size", "file", "MB"),
                 Column("size_ratio", "smaller", "x", better="higher", ratio_of="size"),
                 Column("write", "write", "s"),
                 Column("read", "read", "s"),
-                Column("write_peak", "peak, writing", "MiB"),
-                Column("read_peak", "peak, reading", "MiB"),
+                Column("write_peak", "peak while writing", "MiB"),
+                Column("read_peak", "peak while reading", "MiB"),
             ),
             baseline=PICKLE,
             chart="size",

@@ -7,6 +7,7 @@ Outside system: the files.
 from __future__ import annotations
 
 import datetime
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from bench import chart, harness, machine, wording
 from bench.result import Result, Table
 
 PAGE = machine.ROOT / "docs/benchmarks.md"
+PAGE_WIDTH = 120
 
 TEMPLATE = Environment(autoescape=False, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True).from_string(
     """\
@@ -23,10 +25,12 @@ TEMPLATE = Environment(autoescape=False, trim_blocks=True, lstrip_blocks=True, k
 
 <!-- Written by `task bench` of docs/benchmarks/*.json and bench/*.py (only the page: `task bench -- --page-only`). -->
 
-Each figure stands beside its baseline, measured in the same run on the same machine. A cell is the median, with the
-lowest and the highest where there is more than one sample. The machines were shared with other work (see each
-section's load): read the ratios within one table rather than the seconds. *Noted* figures could not be measured there
-and are taken from an earlier note.
+This page compares this project with its baselines. Each figure and its baseline were measured in the same run on the
+same machine. `task bench` measures all of it again; each section has the command for its part.
+
+A cell is the median, with the minimum and the maximum if there are several samples. The machines were shared with other
+work (see the load of each section), so compare the ratios within one table rather than the seconds. *Noted* figures
+were measured earlier, and could not be measured again in this run.
 
 ## Targets
 
@@ -37,7 +41,7 @@ and are taken from an earlier note.
 
 ## {{ section.title }}
 
-`{{ section.command }}`, {{ section.when }}
+{{ section.when }}
 
 {{ section.intro }}
 {% for table in section.tables %}
@@ -106,7 +110,6 @@ def _section(result: Result, charts: dict[str, str]) -> dict[str, Any]:
         tables.append({"title": table.title, "lines": lines, "note": table.note, "chart": name * (name in charts)})
     return {
         "title": result.title,
-        "command": result.facts["command"],
         "when": _when(result),
         "intro": benchmark.intro.strip(),
         "tables": tables,
@@ -115,18 +118,19 @@ def _section(result: Result, charts: dict[str, str]) -> dict[str, Any]:
 
 
 def _when(result: Result) -> str:
-    """Return a run's facts in one line."""
+    """Return a run's command, date and machine."""
     facts, found = result.facts, result.facts["machine"]
     date = datetime.datetime.fromisoformat(facts["date"]).strftime("%Y-%m-%d %H:%M UTC")
     python = str(found["python_version"]).split()[0]
     packages = ", ".join(f"{name} {version}" for name, version in found["packages"].items())
     niceness = f", niceness {found['niceness']}" if found.get("niceness") else ""
-    part = "" if result.whole else " Not at the sizes that its targets are for."
-    return (
-        f"{date}, commit {facts['commit'] or 'unknown'}, {facts['seconds']:,.0f} s in all. "
+    part = "" if result.whole else " The sizes are not those of the targets."
+    text = (
+        f"`{facts['command']}`, {date}, commit {facts['commit'] or 'unknown'}, took {facts['seconds']:,.0f} s. "
         f"{found['cpu_model_name']}, {found['cpu_count']} cores, {found['memory_gib']:.0f} GiB, "
-        f"load {found['load_avg_1min']:.1f} at its start{niceness}; Python {python}, {packages}.{part}"
+        f"load {found['load_avg_1min']:.1f} at the start{niceness}; Python {python}, {packages}.{part}"
     )
+    return textwrap.fill(text, PAGE_WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def _table(result: Result, table: Table) -> list[str]:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import pod_environment
+from bench import pod_environment, wording
 from bench.contract import Benchmark, BenchmarkError, Say
 from bench.pod_environment import Agent, Place
 from bench.result import Column, Row, Table, Target
@@ -43,12 +43,12 @@ CONSOLE_DEADLINE_S = 20.0
 LOOK_S = 1.0
 
 PHASES = {
-    "queue wait": "enqueue → the glue has the task",
-    "glue": "→ its pod exists",
-    "pod": "→ the container's first process (scheduler, kubelet, sandbox)",
-    "bootstrap": "→ the agent's process (apt and pip install clearml-agent where it is not in the image)",
-    "agent": "→ the agent's second process, which the first starts and watches",
-    "environment": "→ the first line of user code (the packages are checked, or installed into a virtual environment)",
+    "queue wait": "from the call of `tasks.enqueue` until the glue has the task",
+    "glue": "until the pod exists",
+    "pod": "until the first process of the container (scheduler, kubelet, sandbox)",
+    "bootstrap": "until the agent's process (apt and pip install clearml-agent, if the image does not have it)",
+    "agent": "until the agent's second process, which the first one starts and watches",
+    "environment": "until the first line of user code (packages are checked, or installed into a virtual environment)",
 }
 
 MARK = "POD-START "
@@ -286,43 +286,46 @@ def unavailable(options: argparse.Namespace) -> str:
 
 
 BENCHMARK = Benchmark(
-    title="A task's way to its first line in a pod",
+    title="From the queue to the first line in a pod",
     page_order=90,
     intro=f"""
-From just before `tasks.enqueue` to the first line of user code, with the image present on the node, on a one-node
-cluster of the benchmark's own. The task asks for the packages of a pipeline's step. The glue is clearml-agent's at the
-pinned version in every set-up, with its stock sleep of 5 s after each question; tasks come at moments spread evenly
-over its cycle. By default, all three go before the machine's other work (niceness and the greatest share of the
-processors); the load average says how much of that there was.
+The time from just before `tasks.enqueue` to the first line of user code, on a one-node cluster of the benchmark's own,
+with the image present on the node. The task requires the packages of a pipeline's step. In every set-up, the Kubernetes
+agent (glue) has the pinned version, and sleeps 5 s after each poll of its queue, which is the default. Tasks are
+enqueued at times spread evenly over its cycle. By default, the benchmark runs with a higher priority than the machine's
+other work; the load average shows how much other work there was.
 
-- *{SHIPPED}*: this project's task image and `localserver`, whose `queues.get_next_task` waits up to 20 s for a task in
-  place of answering "none"; so the sleep is met by one task in five.
-- *{STOCK_POLL}*: the same with that waiting switched off, which is what any other ClearML server does.
-- *{STOCK_IMAGE}*: that, and a task pod as the agent makes it where nobody has made an image: Debian with Python 3.11,
-  pip, venv, git and the libraries that the agent asks apt for (as `python:3.11`), as root. The agent's own script runs
-  apt-get, installs clearml-agent by pip, and the agent makes a virtual environment and installs the step's packages.
+- *{SHIPPED}*: this project's task image and local server. `queues.get_next_task` waits up to 20 s for a task instead
+  of answering "none", so that only one task in five has to wait for the agent's sleep.
+- *{STOCK_POLL}*: the same without this wait, as on any other ClearML server.
+- *{STOCK_IMAGE}*: the same without this wait, and with a task pod as the agent makes it without a prepared image:
+  Debian with Python 3.11, pip, venv, git and the libraries that the agent installs with apt (as in `python:3.11`), as
+  root. The agent's script runs apt-get and installs clearml-agent with pip. The agent then makes a virtual environment
+  and installs the packages of the step.
 
-Phases: {"; ".join(f"*{name}*: {text}" for name, text in PHASES.items())}.
+The phases, each from the end of the one before:
+
+{wording.bullets(PHASES)}
 """,
     notes="""
-With the stock poll the comparison ends below ten times by arithmetic: half of our time is then the glue's sleep, 2.6 s
-in the middle, which no image shortens. Without the queue wait, the stock image takes 13 times as long.
+With the stock poll, the ratio cannot reach ten: half of this project's time is then the agent's sleep (median 2.6 s),
+which no image can shorten. Without the queue wait, the stock image takes 13 times as long.
 
-What is left of our own time is two starts of clearml-agent (0.9 s each: imports, and parsing its configuration); the
-second one's checks of the step's packages are 0.3 s of *environment*. Saved by hand, as processor time of a step's
-start: answering the agent's six pip calls without imports, 0.33 → 0.03 s each; taking the comments out of the agent's
-default configuration, 0.30 → 0.09 s in each of its two processes.
+Most of the remaining time is two starts of clearml-agent, 0.9 s each, for imports and for parsing its configuration. In
+*environment*, 0.3 s are its checks of the step's packages. Savings in CPU time, measured by hand: answering each of the
+agent's six pip calls without imports, from 0.33 to 0.03 s; removing the comments from the agent's default
+configuration, from 0.30 to 0.09 s in each of its two processes.
 
-Seen under other work without precedence (load 10 to 15): 8.6 to 17 s as shipped, 16 to 20 s with the stock poll, five
-minutes for the stock image (one try). A task pod asks for 50 millicores, and gets little more where others want the
-processors.
+On a busy machine (load 10 to 15) and without the higher priority: 8.6 to 17 s as shipped, 16 to 20 s with the stock
+poll, five minutes with the stock image (one sample). A task pod requests 50 millicores, and gets little more than that
+if other work needs the CPU.
 """,
     tables=(
         Table(
             "start",
             "Enqueue to the first line of user code",
             (
-                Column("all", "in all", "s"),
+                Column("all", "total", "s"),
                 Column("faster", "faster", "x", better="higher", ratio_of="all"),
                 Column("load", "load average", ""),
             ),

@@ -184,22 +184,25 @@ BENCHMARK = Benchmark(
     title="localserver",
     page_order=80,
     intro="""
-A server started on an empty folder, then called over HTTP by 1 and by 8 clients at once, each call for 3 seconds. The
-genuine server needs eight containers and cannot run here; its figures were noted once (2.3.0 with small stand-ins for
-its databases).
+A server is started on an empty folder. Then 1 client, and 8 clients at once, call it over HTTP for 3 seconds per
+endpoint. The genuine server needs eight containers and cannot run here. Its figures were measured once (2.3.0, with
+small substitutes for its databases).
 """,
     notes="""
-Events, by hand: 55,000 to 65,000 scalars a second in batches of 1,000; the curve of a million points down-sampled in
-0.1 to 0.2 s; a console page out of 100,000 lines in 7 ms. Queries at 100,000 tasks: by id or name below 1.5 ms, a
-project's page 8 to 20 ms, status alone 0.3 s, an unanchored pattern 0.5 s.
+Measured by hand:
+
+- events: 55,000 to 65,000 scalars per second in batches of 1,000; a curve of a million points is downsampled in 0.1 to
+  0.2 s; a page of a console with 100,000 lines takes 7 ms
+- queries with 100,000 tasks: by id or name less than 1.5 ms, the page of a project 8 to 20 ms, by status alone 0.3 s,
+  by an unanchored pattern 0.5 s
 """,
     tables=(
         Table(
             "cost",
             "Start and memory",
             (
-                Column("start", "start to the ready line", "s"),
-                Column("rest", "resident memory at rest", "MiB"),
+                Column("start", "start until the ready line", "s"),
+                Column("rest", "resident memory, idle", "MiB"),
                 Column("loaded", "after this benchmark", "MiB"),
             ),
             baseline=GENUINE,
@@ -210,8 +213,8 @@ project's page 8 to 20 ms, status alone 0.3 s, an unanchored pattern 0.5 s.
             (
                 Column("rate", "calls", "calls/s", better="higher"),
                 Column("median", "median", "ms"),
-                Column("p99", "99 of 100 within", "ms"),
-                Column("processor", "server's processor time a call", "ms"),
+                Column("p99", "99th percentile", "ms"),
+                Column("processor", "CPU time of the server per call", "ms"),
             ),
             chart="median",
         ),

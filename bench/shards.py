@@ -166,21 +166,27 @@ def add_all_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 BENCHMARK = Benchmark(
-    title="Fan-out: preprocessing in shards, on one machine",
+    title="Preprocessing in shards, on one machine",
     page_order=50,
     by_default=False,
     intro="""
-The same generated reviews, every step run (`--no-cache`), the results equal byte for byte or the benchmark fails.
-*Preprocessing* is from the first shard in its queue to the last joined set published; *start-up* is a shard's, from its
-worker to its first own line; *work* is the sum over the shards; *joining* both joining steps, their start-up included;
-*worker time* is what all of these steps together kept workers busy; *per extra shard* is what that grew by, for each
-shard more. Shards pay where the work of a set is long beside their start-up and where they have cores of their own: the
+All rows use the same generated reviews and run every step (`--no-cache`). The results must be equal byte for byte, or
+the benchmark fails.
+
+- *preprocessing*: from the time when the first shard is enqueued to the time when the last joined set is published
+- *start-up*: of one shard, from the time when a worker takes it to its first own line
+- *work*: the sum over the shards
+- *joining*: both joining steps, with their start-up
+- *worker time*: how long all these steps occupied workers
+- *per extra shard*: the growth of the worker time for each additional shard
+
+Shards save time if the work of a set is long compared to their start-up, and if they have cores of their own. The
 workers of one machine share its cores.
 """,
     tables=(
         Table(
             "shards",
-            "One set of reviews, in more and more shards",
+            "The same reviews, by number of shards",
             (
                 Column("wall", "run", "s"),
                 Column("preprocessing", "preprocessing", "s"),
@@ -203,13 +209,12 @@ workers of one machine share its cores.
 
 CONFIGURED = replace(
     BENCHMARK,
+    title="Preprocessing in shards, on a cluster",
     page_order=51,
-    title="Fan-out: preprocessing in shards, on a cluster",
     intro="""
-The same on the server that is configured (`CLEARML_API_HOST` and keys, or `clearml.conf`) and its agents: here on
-`localserver`, with every step a pod of a one-node cluster (`task cluster-up`, `task deploy-agent`) on the same two
-cores, so that shards cannot be faster than one; what a shard costs is what there is to see. The dataset stays on that
-server.
+The same on the configured server (`CLEARML_API_HOST` and keys, or `clearml.conf`) and its agents. Here, that is a local
+server, and every step is a pod of a one-node cluster (`task cluster-up`, `task deploy-agent`). All pods share two
+cores, so shards cannot save time; the table shows what each shard costs. The dataset stays on that server.
 """,
     add_arguments=add_arguments,
     measure=measure_configured,

@@ -114,15 +114,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 BENCHMARK = Benchmark(
-    title="The split",
+    title="Train/test split",
     page_order=20,
     intro="""
-A frame of generated reviews in memory, split 80:20 with equal classes; each split in a fresh process, the same rows
-from every way or the benchmark fails. *Peak* is all that the process ever held, frame and libraries included.
+A frame of generated reviews in memory is split 80:20, stratified by class. Each split runs in a new process. All must
+give the same rows, or the benchmark fails. *Peak memory* is the peak of the whole process, with the frame and the
+libraries.
 """,
     notes="""
-By hand, without a server, at load 5 to 10: all 3.6 M reviews in 144 files read, split, and the training part written as
-CSV and parquet in 23 s (20 s of processor time), peak 2,470 MiB.
+Measured by hand, without a server, at load 5 to 10: reading all 3.6 million reviews in 144 files, splitting them, and
+writing the training set as CSV and parquet took 23 s (20 s of CPU time), with a peak of 2,470 MiB.
 """,
     tables=(
         Table(

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import environment
+from bench import environment, wording
 from bench.contract import Benchmark, Say
 from bench.result import Column, Row, Table, Target
 from pipeline.settings import MODES
@@ -33,12 +33,12 @@ Phases = dict[str, dict[str, float | None]]
 """Step → phase → seconds."""
 
 PHASES = {
-    "hand-over": "the last of its parents completed (for the first step: the controller started) → in its queue",
-    "queue wait": "→ a worker took it",
-    "process start": "→ the first line of its script",
-    "imports": "→ SDK imported, task joined, inputs and the step's modules loaded",
-    "user code": "→ its work done",
-    "exit": "→ uploads done, task completed",
+    "hand-over": "from the end of its last parent (for the first step: the controller's start) until it is enqueued",
+    "queue wait": "until a worker takes it",
+    "process start": "until the first line of its script",
+    "imports": "until the SDK is imported, the task is initialised, and inputs and modules of the step are loaded",
+    "user code": "until its work is done",
+    "exit": "until its uploads are done and the task is completed",
 }
 
 
@@ -108,20 +108,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 BENCHMARK = Benchmark(
-    title="A warm run, phase by phase",
+    title="A run, phase by phase",
     page_order=70,
     intro=f"""
-Every step runs (`--no-cache`), on the sample of real reviews. The genuine server was noted once on a machine of this
-kind, with three *trivial* steps. Phases of a step: {"; ".join(f"*{name}*: {text}" for name, text in PHASES.items())}.
-In a stock set-up a step waits for the agent's 5 s looks and the SDK's 10 s at its exit.
+Every step runs (`--no-cache`), on the sample of real reviews, after one run that does not count. The figures of the
+genuine server were measured once on a machine of this kind, with three steps that do nothing. There, a step waits for
+the agent, which polls its queue every 5 s, and for 10 s in the SDK at its exit.
+
+The phases of a step, each from the end of the one before:
+
+{wording.bullets(PHASES)}
 """,
     notes="""
-What each setting saves, by hand (one-line task, stock agent 1.9.2, medians of 5 on a loaded machine):
+What each setting saves, measured by hand with a task of one line, the stock agent 1.9.2, and medians of 5 on a busy
+machine:
 
-| added | enqueue → first line | last line → completed | total |
+| added setting | enqueue → first line | last line → completed | total |
 |---|---:|---:|---:|
-| plain: no waiting poll, pip, reporting as a subprocess | 12.3 s | 15.2 s | 27.9 s |
-| + the server's waiting poll | 5.8 s | 13.5 s | 20.1 s |
+| none: no long poll, pip, reporting in a subprocess | 12.3 s | 15.2 s | 27.9 s |
+| + long poll of the server | 5.8 s | 13.5 s | 20.1 s |
 | + uv answers the agent's pip calls | 2.7 s | 11.5 s | 15.1 s |
 | + `report_use_subprocess: false` | 1.8 s | 2.3 s | 5.1 s |
 | + a step completes itself | 2.7 s (higher load) | 0.02 s | 4.5 s |
@@ -129,9 +134,9 @@ What each setting saves, by hand (one-line task, stock agent 1.9.2, medians of 5
     tables=(
         Table(
             "modes",
-            "A warm run of DataPrepare",
+            "A run of DataPrepare",
             (
-                Column("wall", "in all", "s"),
+                Column("wall", "total", "s"),
                 Column("faster", "faster", "x", better="higher", ratio_of="wall"),
             ),
             baseline=GENUINE,
@@ -139,7 +144,7 @@ What each setting saves, by hand (one-line task, stock agent 1.9.2, medians of 5
         ),
         Table(
             "phases",
-            "Phases of its steps",
+            "Phases of the steps",
             (*(Column(phase, phase, "s") for phase in PHASES), Column("sum", "sum", "s")),
         ),
     ),

@@ -155,9 +155,9 @@ BENCHMARK = Benchmark(
     title="Training",
     page_order=30,
     intro="""
-The task TF-IDF without the server: processed reviews in parquet files to a model and the predictions of a test set
-(a fifth). *Peak* is all that the process ever held. scikit-learn holds texts and features in memory; the pipeline reads
-them batch by batch, and writes the features of both sets down in that time too.
+The TF-IDF task without the server: from preprocessed reviews in parquet files to a model, and to its predictions for
+the test set (a fifth of the reviews). *Peak memory* is the peak of the whole process. scikit-learn keeps texts and
+features in memory. The pipeline reads them in batches; its time includes writing the features of both sets to files.
 """,
     tables=(
         Table(
@@ -165,7 +165,7 @@ them batch by batch, and writes the features of both sets down in that time too.
             "Features, model, predictions",
             (
                 Column("seconds", "time", "s"),
-                Column("pace", "reviews a second", "1/s", better="higher"),
+                Column("pace", "reviews per second", "1/s", better="higher"),
                 Column("faster", "faster", "x", better="higher", ratio_of="seconds"),
                 Column("peak", "peak memory", "MiB"),
             ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from bench.result import Figure, Result, Table
 
@@ -59,6 +59,11 @@ def lines(result: Result, table: Table, missed: Mark = plain) -> Iterator[list[s
         group = [] if not grouped else [row.group if row.group != before else ""]
         before = row.group
         yield [*group, f"{row.name} (noted)" if row.noted else row.name, *(texts[number] for texts in filled.values())]
+
+
+def bullets(meanings: Mapping[str, str]) -> str:
+    """Return names and their meanings as a Markdown list."""
+    return "\n".join(f"- *{name}*: {meaning}" for name, meaning in meanings.items())
 
 
 def samples(result: Result) -> int:
