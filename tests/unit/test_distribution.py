@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from clearml_localserver.cli import main
 from click.testing import CliRunner
 
-from tests import sdk_schemas
+from tests import sdk_schemas, server_package
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "localserver"
@@ -47,3 +48,27 @@ def test_pins_that_only_a_step_needs_are_in_nobody_else_s_environment() -> None:
     assert project["dependency-groups"]["step"] == ["pip<22.3", "setuptools<81"]
     assert "step" in project["tool"]["uv"]["default-groups"]  # a clone's environment is what its workers copy
     assert "--group step" in (ROOT / "images/Dockerfile").read_text()
+
+
+def test_the_readme_shows_what_ci_runs() -> None:
+    """`.ci/run` installs, starts and runs what stands there: each of these is found, and once."""
+    assert "Task.init(" in server_package.block("python", "first task")
+    assert "(clearml_server)" in server_package.block("python", "def test_")
+    assert server_package.block("sh", "train.py") == "CLEARML_CONFIG_FILE=./data/clearml.conf python train.py\n"
+    assert server_package.block("console", "uvx ").startswith("$ uvx clearml-localserver --data ./data\n")
+    assert server_package.block("console", "pytest ").startswith(f"$ {' '.join(server_package.PYTEST)}\n")
+
+
+def test_the_wheel_and_not_the_name_is_installed_by_the_readme_s_command() -> None:
+    command = server_package.install_command(Path("python"), Path("dist/a.whl"))
+    assert command == ["python", "-m", "pip", "install", "dist/a.whl[sdk]", "pytest", "--quiet"]
+
+
+def test_the_readme_has_no_links_that_an_index_cannot_follow() -> None:
+    text = server_package.README.read_text(encoding="utf-8")
+    assert [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("https://")] == []
+
+
+def test_other_pythons_are_those_that_the_package_names() -> None:
+    assert server_package.versions()[0] == "3.10"
+    assert toml("localserver/pyproject.toml")["project"]["requires-python"] == f">={server_package.versions()[0]}"
