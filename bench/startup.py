@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from bench import environment, wording
 from bench.contract import Benchmark, Say
 from bench.result import Column, Row, Table, Target
-from pipeline.settings import MODES
+from pipeline.run_options import MODES
 
 if TYPE_CHECKING:
     from pipeline.run_records import RunState, StepState

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from clearml_access.errors import ServerError
 from pipeline.clearml_server import ClearmlServer, DatasetVersion
 from pipeline.graph import sharding
-from pipeline.settings import IN_PROCESS, QUEUE, Settings, queue_of
+from pipeline.run_options import IN_PROCESS, QUEUE, SERVICES_QUEUE
+from pipeline.settings import Settings
 from pipeline.versions import version_key
 
-SERVICES_QUEUE = "services"
 ROWS_FACT = "Upload/rows"
 PODS_QUEUE = "k8s_scheduler"
 """Made by the k8s glue, for tasks whose pods start: where it exists, a single worker may run any number of tasks."""
@@ -51,9 +51,10 @@ def preflight(server: ClearmlServer, settings: Settings, prepare: Callable[[], N
         DatasetStateError: The input version was never finished.
         DataError: There are more shards than rows, as far as the dataset says how many those are.
     """
-    controllers_queue = settings.controllers_queue or queue_for_controllers(server, settings.queue)
-    queues = set() if settings.mode == IN_PROCESS else _queues_of_steps(settings) | set(settings.step_queues.values())
-    queues |= {controllers_queue} if settings.mode == QUEUE else set()
+    options = settings.options
+    controllers_queue = options.controllers_queue or queue_for_controllers(server, options.queue)
+    queues = set() if options.mode == IN_PROCESS else _queues_of_steps(settings) | set(options.step_queues.values())
+    queues |= {controllers_queue} if options.mode == QUEUE else set()
     for queue in sorted(queues):
         require_queue(server, queue)
 
@@ -68,7 +69,8 @@ def preflight(server: ClearmlServer, settings: Settings, prepare: Callable[[], N
 
 def deadlock(server: ClearmlServer, settings: Settings, controllers_queue: str) -> tuple[str, ...]:
     """Warn if the controller may hold the only slot that its own steps wait for."""
-    if settings.mode != QUEUE or controllers_queue not in _queues_of_steps(settings) or PODS_QUEUE in server.queues():
+    alone = settings.options.mode != QUEUE or controllers_queue not in _queues_of_steps(settings)
+    if alone or PODS_QUEUE in server.queues():
         return ()
     workers = server.workers_of(controllers_queue)
     if len(workers) != 1:
@@ -81,18 +83,18 @@ def deadlock(server: ClearmlServer, settings: Settings, controllers_queue: str) 
 
 
 def _queues_of_steps(settings: Settings) -> set[str]:
-    return {queue_of(settings, step) for step in settings.definition.work_steps}
+    return {settings.options.queue_of(step) for step in settings.definition.work_steps}
 
 
 def _require_rows(server: ClearmlServer, settings: Settings, project: str, name: str, version: str) -> None:
     """Check that every shard will get a row: of an uploaded version it is known how many there are."""
-    if settings.shards == 1:
+    if settings.options.shards == 1:
         return
     rows = uploaded_rows(server.dataset_versions(project, name), version)
     if rows:
         test = math.ceil(rows * float(settings.parameters["test_size"]))
         for part, count in (("train", rows - test), ("test", test)):
-            sharding.require_rows(part, count, settings.shards)
+            sharding.require_rows(part, count, settings.options.shards)
 
 
 def uploaded_rows(versions: Iterable[DatasetVersion], version: str) -> int | None:

@@ -20,7 +20,7 @@ _STEP_CODE = (
     *(f"pipeline/{name}.py" for name in ("clearml_server", "errors", "files", "provenance", "run_records")),
     *(
         f"pipeline/{name}.py"
-        for name in ("settings", "versions", "amazon_reviews/__init__", "amazon_reviews/step_work")
+        for name in ("run_options", "settings", "versions", "amazon_reviews/__init__", "amazon_reviews/step_work")
     ),
     *(f"pipeline/{folder}/*.py" for folder in ("datasets", "graph", "step_runtime")),
     *(f"pipeline/amazon_reviews/{folder}/*.py" for folder in ("model", "reviews", "steps", "training")),

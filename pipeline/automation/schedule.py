@@ -18,6 +18,7 @@ from pipeline.controllers.drafts import ensure_draft
 from pipeline.errors import SettingsError
 from pipeline.graph.definitions import PROJECT, Definition
 from pipeline.graph.parameters import Parameter, ParameterValue, not_blank
+from pipeline.run_options import SECTION, RunOptions
 from pipeline.versions import ROOT
 
 MADE_HERE = ("Preparation/step", "Preparation/split_dataset", "Training/model")
@@ -158,7 +159,7 @@ def start_full_run(
         controllers_queue: Queue of the controllers, its own among them.
     """
     run = str(server.call("tasks.clone", task=ensure_draft(server, definition), new_task_name=name)["id"])
-    options = {"queue": queue, "controllers_queue": controllers_queue}
+    options = RunOptions(queue=queue, controllers_queue=controllers_queue).texts(definition.all_steps)
     server.call(
         "tasks.edit_hyper_params",
         task=run,
@@ -168,7 +169,7 @@ def start_full_run(
                 for parameter in definition.parameters
                 if parameter.name in parameters
             ),
-            *({"section": "Options", "name": option, "value": value} for option, value in options.items()),
+            *({"section": SECTION, "name": option, "value": text} for option, text in options.items()),
         ],
     )
     server.call("tasks.enqueue", task=run, queue_name=controllers_queue)

@@ -11,7 +11,8 @@ from clearml_access.agent_values import AgentValues
 from pipeline.amazon_reviews.model.fit_model import METRICS, PARAMETERS
 from pipeline.commands.connection import connect
 from pipeline.graph.parameters import help_text, parse_assignments
-from pipeline.settings import DEFAULT_TIMEOUT_S, IN_PROCESS, QUEUE
+from pipeline.run_options import IN_PROCESS, QUEUE
+from pipeline.settings import DEFAULT_TIMEOUT_S
 
 
 @click.command(epilog=help_text(PARAMETERS))

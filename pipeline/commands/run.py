@@ -20,8 +20,9 @@ from pipeline.commands.connection import Connection, connect
 from pipeline.commands.dataset import SAMPLE_BATCH_ROWS, SAMPLE_FILE, Bars, fetch_sample
 from pipeline.commands.dry_run import dry_run_of
 from pipeline.commands.outcome import explain, say_interrupted, summarise, write_report
-from pipeline.commands.run_options import epilog_of, given_options, run_options
+from pipeline.commands.run_options import epilog_of, refuse_changes, run_options
 from pipeline.graph.definitions import DATA_PREPARE, Definition
+from pipeline.run_options import QUEUE
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -51,22 +52,14 @@ def run(**options: Any) -> int:
 def start(
     definition: Definition,
     *,
-    mode: str,
     assignments: tuple[str, ...],
-    no_cache: bool,
-    shards: int,
-    max_parallel: int,
-    retries: int,
     from_failed: str | None,
-    queue: str | None,
-    controllers_queue: str | None,
-    step_queues: tuple[str, ...],
-    step_images: tuple[str, ...],
     timeout_s: float,
     follow: bool,
     dry_run: bool,
     report: Path,
     as_json: bool,
+    **told: Any,
 ) -> int:
     """Run a pipeline as told by the command line; return the exit code."""
     # With --json everything for people goes to stderr, so that stdout can be piped.
@@ -76,26 +69,17 @@ def start(
         settings = Settings.from_environ(
             os.environ,
             definition=definition,
-            queue=queue,
-            controllers_queue=controllers_queue,
-            mode=mode,
             assignments=assignments,
-            use_cache=not no_cache,
-            shards=shards,
-            max_parallel=max_parallel,
-            retries=retries,
-            step_queues=step_queues,
-            step_images=step_images,
             timeout_s=timeout_s,
+            **told,
         )
         if dry_run:
             return dry_run_of(settings, console, as_json=as_json)
         settings_for = lambda _: settings  # noqa: E731
     else:
-        changes = given_options(mode=mode, max_parallel=max_parallel, retries=retries)
-        changes |= {"queue": queue, "controllers_queue": controllers_queue, "step_queues": step_queues}
+        refuse_changes(assignments, told)
         settings_for = functools.partial(
-            _from_failed, definition, from_failed, console, timeout_s=timeout_s, changes=changes
+            _from_failed, definition, from_failed, console, timeout_s=timeout_s, changes=told
         )
         if dry_run:
             return dry_run_of(settings_for(connect(lambda _: None)), console, as_json=as_json)
@@ -106,7 +90,7 @@ def start(
         error.document = {
             "status": "error",
             "run_id": None,
-            "mode": mode,
+            "mode": told["mode"] or QUEUE,
             "steps": [],
             "datasets": {},
             "report": None,
@@ -127,7 +111,7 @@ def _from_failed(
     from pipeline.runs import reruns
 
     rerun = reruns.find(connection.server, definition, run_id or None)
-    settings = rerun.settings(os.environ, definition, timeout_s=timeout_s, **changes)
+    settings = rerun.settings(os.environ, definition, timeout_s=timeout_s, changes=changes)
     console.print(f"Again, from run {rerun.run.run_id} ({rerun.run.name}, {rerun.run.outcome})", soft_wrap=True)
     if not rerun.same_code:
         console.print("  the code has changed since: no step of that run can be reused")
@@ -185,7 +169,7 @@ def _run(
     if as_json:
         document = as_document(
             state,
-            mode=plan.settings.mode,
+            mode=plan.settings.options.mode,
             outcome=state.outcome,
             datasets=datasets,
             report=str(written.resolve()) if written else None,

@@ -1,57 +1,23 @@
-"""The options of every run: `run` and `run-full` have the same. They must not do anything here."""
+"""The options of `run` and `run-full`: those of a run (`pipeline.run_options`), and those of the command itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from pipeline.errors import UsageError
 from pipeline.graph.definitions import Definition
 from pipeline.graph.parameters import help_text
-from pipeline.graph.sharding import MOST_SHARDS, NO_LIMIT, RETRIES
-from pipeline.settings import DEFAULT_TIMEOUT_S, MODES, QUEUE
+from pipeline.run_options import Option, RunOptions
+from pipeline.settings import DEFAULT_TIMEOUT_S
+
+Command = Callable[..., int]
 
 _OPTIONS = (
-    click.option(
-        "--mode",
-        default=QUEUE,
-        show_default=True,
-        metavar="MODE",
-        help="Where it runs; the results are the same. "
-        + "; ".join(f"{mode}: {text}" for mode, text in MODES.items())
-        + ".",
-    ),
     click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Set a parameter; may be repeated."),
-    click.option("--no-cache", is_flag=True, help="Run every step, even if the same step has been run before."),
-    click.option(
-        "--shards",
-        type=int,
-        default=1,
-        show_default=True,
-        metavar="N",
-        help=f"Split the preprocessing of each set into N steps (1 to {MOST_SHARDS}) on the queue, and join them.",
-    ),
-    click.option(
-        "--max-parallel",
-        type=int,
-        default=NO_LIMIT,
-        metavar="M",
-        help="Have at most M shards in queues or running at once  [default: all in the queue, for any worker that is "
-        "free; in process, as many as cores]",
-    ),
-    click.option(
-        "--retries",
-        type=int,
-        default=RETRIES,
-        show_default=True,
-        metavar="R",
-        help="Run a shard that failed again, alone, up to R times; not where it refuses its data. "
-        "(Any step whose worker is lost is run again once, whatever R.)",
-    ),
     click.option(
         "--from-failed",
         is_flag=False,
@@ -59,26 +25,6 @@ _OPTIONS = (
         metavar="[RUN_ID]",
         help="Run what is missing of a run that failed or was aborted, with its parameters, shards and options; its "
         "completed steps are reused  [without RUN_ID: the last such run that no later run has completed]",
-    ),
-    click.option("--queue", metavar="QUEUE", help="Queue of the steps  [default: the queue in helm/values-agent.yaml]"),
-    click.option(
-        "--controllers-queue",
-        metavar="QUEUE",
-        help="Queue of the controller  [default: services if it is served, else --queue]",
-    ),
-    click.option(
-        "--step-queue",
-        "step_queues",
-        multiple=True,
-        metavar="STEP=QUEUE",
-        help="A step's own queue, its shards' too; may be repeated.",
-    ),
-    click.option(
-        "--step-image",
-        "step_images",
-        multiple=True,
-        metavar="STEP=IMAGE",
-        help="A step's own container image, its shards' too; may be repeated.",
     ),
     click.option(
         "--timeout",
@@ -108,29 +54,48 @@ def epilog_of(definition: Definition) -> str:
     return f"\b\nSteps (--step-queue, --step-image):\n{steps}\n\n{help_text(definition.parameters)}"
 
 
-def run_options(function: Callable[..., int]) -> Callable[..., int]:
+def run_options(function: Command) -> Command:
     """Give a command the options of every run; it hands them on to `start`."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
+    told = [_click_option(option) for option in RunOptions.declared() if option.flag]
+    decorators: tuple[Callable[[Command], Command], ...] = (*told, *_OPTIONS)
+    for add in reversed(decorators):
+        function = add(function)
     return function
 
 
-_FIXED = {"assignments": "--set", "shards": "--shards", "no_cache": "--no-cache", "step_images": "--step-image"}
-"""What a run that goes on from a failure keeps as it was."""
+def _click_option(option: Option) -> Callable[[Command], Command]:
+    """Return an option of a run as click has it: `None`, or nothing, where it is not given."""
+    facts: dict[str, Any] = {"type": option.type, "metavar": option.metavar}
+    shown = option.shown_default
+    if option.per_step:
+        facts |= {"type": str, "multiple": True}
+    elif option.type is bool:
+        facts = {"is_flag": True, "flag_value": not option.default, "default": None}
+    else:
+        shown = shown or str(option.default)
+    text = option.help + (f"  [default: {shown}]" if shown else "")
+    add: Callable[[Command], Command] = click.option(option.flag, option.name, help=text, **facts)
+    return add
 
 
-def given_options(**options: Any) -> dict[str, Any]:
-    """Return those options that were given; a run that goes on from its failure keeps the others as they were.
+def refuse_changes(assignments: tuple[str, ...], told: Mapping[str, Any]) -> None:
+    """Refuse what would make a run that goes on from its failure another run.
+
+    Args:
+        assignments: What `--set` says.
+        told: The options of a run, as the command line has them.
 
     Raises:
-        UsageError: One was given that would make it another run.
+        UsageError: One of them was given.
     """
-    source = click.get_current_context().get_parameter_source
-    given = {name for name in (*options, *_FIXED) if source(name) not in (None, ParameterSource.DEFAULT)}
-    refused = [option for name, option in _FIXED.items() if name in given]
+    refused = ["--set"] if assignments else []
+    refused += [
+        option.flag
+        for option in RunOptions.declared()
+        if option.kept_by_rerun and told.get(option.name) not in (None, ())
+    ]
     if refused:
         raise UsageError(
             f"--from-failed goes on with what that run was told: {', '.join(refused)} cannot be changed",
             hint=f"leave {' and '.join(refused)} out, or leave --from-failed out for a new run",
         )
-    return {name: value for name, value in options.items() if name in given}

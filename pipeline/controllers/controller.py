@@ -15,7 +15,7 @@ How the SDK's controller is tamed, each for a reason met in real runs:
 - generated steps carry a digest of this package, so that a cached step is reused only for the same code, and end with
   `pipeline.step_runtime.timeline.complete` (`step_scripts`);
 - what a run is told besides its parameters stands on the controller's task, to be read by an agent and edited by
-  whoever clones it (`options`);
+  whoever clones it (`pipeline.run_options`, `options`);
 - a pipeline that is a step of another one goes to the controllers' queue only while a worker is idle there, else it
   runs beside the outer controller: two controllers never wait for each other's worker;
 - a pipeline inside one that has been aborted stops too (`outer`);
@@ -41,19 +41,19 @@ from clearml import Task
 from clearml.automation import PipelineController
 from clearml.automation.job import LocalClearmlJob
 
-from clearml_access.agent_values import AgentValues
 from pipeline import provenance, run_records
 from pipeline.clearml_server import ClearmlServer
-from pipeline.controllers import drafts, options
+from pipeline.controllers import drafts
 from pipeline.controllers.lost_workers import LostWorkers, is_lost
-from pipeline.controllers.options import Launch
+from pipeline.controllers.options import Launch, connect
 from pipeline.controllers.parent_run import Outer
 from pipeline.controllers.sdk_jobs import LocalStep, QueuedStep, StepJob
 from pipeline.controllers.shard_scheduling import FanOut
 from pipeline.controllers.step_scripts import STEP_BEGINNING, finish_step_definition
 from pipeline.graph import sharding
 from pipeline.graph.definitions import Definition
-from pipeline.settings import IN_PROCESS, QUEUE, step_requirements
+from pipeline.run_options import IN_PROCESS, MODE_PROPERTY, QUEUE, SECTION
+from pipeline.settings import step_requirements
 
 POLL_MINUTES = 0.3 / 60
 LAUNCH_ATTEMPTS = 3
@@ -72,12 +72,12 @@ def run_controller(build: Callable[[Launch], Controller], arguments: list[str] |
         arguments: The process's arguments; by default its own.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    launch = Launch.from_json(arguments[0]) if arguments else Launch(queue=AgentValues.load().queue)
+    launch = Launch.from_json(arguments[0]) if arguments else Launch()
     pipe = build(launch)
     if launch.announce:
         _announce(Path(launch.announce), pipe.id)
     if pipe.mode == QUEUE:
-        pipe.start(queue=launch.controllers_queue)  # on a person's machine the process ends in this call
+        pipe.start(queue=pipe.options.controllers_queue)  # on a person's machine the process ends in this call
     else:
         pipe.start_locally(run_pipeline_steps_locally=pipe.mode == IN_PROCESS)
     _end(pipe)
@@ -110,14 +110,14 @@ class Controller(PipelineController):  # type: ignore[misc]
         self.server = ClearmlServer.of_task(self.task)
         self._outer = Outer(self.server, self.task.id)
         logging.getLogger(SDK_LOGGER).addFilter(lambda record: "Skipping launching step" not in record.getMessage())
-        self.options = options.connect(self.task, launch, definition.all_steps)
-        self.set_default_execution_queue(self.options["queue"])
-        self.mode = launch.mode if self.task.running_locally() else self.options["mode"]
-        self.task.set_user_properties(**{options.MODE_PROPERTY: self.mode})
-        self.fan_out = FanOut.of_options(self.options, definition.shardable, in_process=self.mode == IN_PROCESS)
+        self.options = connect(self.task, launch.options, definition.all_steps)
+        self.mode = self.options.mode
+        self.set_default_execution_queue(self.options.queue)
+        self.task.set_user_properties(**{MODE_PROPERTY: self.mode})
+        self.fan_out = FanOut.of_options(self.options, definition.shardable)
         self.definition = definition.with_shards(self.fan_out.shards)
-        StepJob.look_in_cache = self.options["cache"]
-        StepJob.preferred = self._steps_of_run(self.options["from_run"])
+        StepJob.look_in_cache = self.options.cache
+        StepJob.preferred = self._steps_of_run(self.options.from_run)
         values = definition.defaults | dict(launch.parameters)
         for parameter in definition.parameters:
             self.add_parameter(
@@ -151,7 +151,7 @@ class Controller(PipelineController):  # type: ignore[misc]
             function=function,
             function_kwargs=dict(inputs),
             function_return=list(outputs),
-            execution_queue=sharding.value_of(self.options["queues"], name) or None,
+            execution_queue=sharding.value_of(self.options.step_queues, name) or None,
             packages=step_requirements(),
             cache_executed_step=True,
             repo="",
@@ -183,14 +183,14 @@ class Controller(PipelineController):  # type: ignore[misc]
             metrics: Scalars (title, series) of the task that the pipeline shows as its own.
             models: Its output models, likewise: what the task calls it, what the pipeline calls it.
         """
-        image = self.options["images"].get(name)
+        image = self.options.step_images.get(name)
         self.add_step(
             name=name,
             base_task_id=draft,
             parents=list(self.definition.graph[name]),
             parameter_override={f"{section}/{parameter}": value for parameter, value in parameters.items()},
             task_overrides={"container.image": image} if image else None,
-            execution_queue=self.options["queues"].get(name) or None,
+            execution_queue=self.options.step_queues.get(name) or None,
             pre_execute_callback=before,
             cache_executed_step=True,
             monitor_metrics=list(metrics) or None,
@@ -207,15 +207,16 @@ class Controller(PipelineController):  # type: ignore[misc]
         """
         draft = drafts.ensure_draft(self.server, definition)
         self._parts[name] = self.server.tasks(["project"], id=[draft])[0]["project"]
+        own = self.options.of_part(name).texts(definition.all_steps)
         self.add_step(
             name=name,
             base_task_id=draft,
             parents=list(self.definition.graph[name]),
             parameter_override={
                 **{f"{self._args_section}/{parameter}": value for parameter, value in parameters.items()},
-                **options.of_part(self.options, name, definition, mode=self.mode),
+                **{f"{SECTION}/{option}": text for option, text in own.items()},
             },
-            execution_queue=self.options["queues"].get(name) or self.options["controllers_queue"],
+            execution_queue=self.options.step_queues.get(name) or self.options.controllers_queue,
         )
 
     def _steps_of_run(self, run_id: str) -> frozenset[str]:
@@ -243,7 +244,7 @@ class Controller(PipelineController):  # type: ignore[misc]
         definition = json.loads(stored.value or "{}")
         known = {key for section in (definition.get("hyperparams") or {}).values() for key in section}
         image = (definition.get("container") or {}).get("image") or ""
-        wanted = (f"{function}.py", set(inputs), sharding.value_of(self.options["images"], name))
+        wanted = (f"{function}.py", set(inputs), sharding.value_of(self.options.step_images, name))
         if (definition["script"]["entry_point"], known, image) != wanted:
             del self.task.data.configuration[name]
 
@@ -278,7 +279,7 @@ class Controller(PipelineController):  # type: ignore[misc]
 
     def _create_task_from_function(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         definition: dict[str, Any] = super()._create_task_from_function(*args, **kwargs)
-        finish_step_definition(definition, image=sharding.value_of(self.options["images"], str(definition["name"])))
+        finish_step_definition(definition, image=sharding.value_of(self.options.step_images, str(definition["name"])))
         return definition
 
     def _launch_node(self, node: Any) -> bool:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from clearml_access.errors import UserFacingError
 from pipeline.clearml_server import ClearmlServer
 from pipeline.graph import sharding
+from pipeline.run_options import IN_PROCESS, RunOptions
 
 CONSOLE_LINES = 50
 
@@ -37,24 +38,17 @@ class FanOut:
     """How often one that failed is run again."""
 
     @classmethod
-    def of_options(cls, options: Mapping[str, Any], shardable: Collection[str], *, in_process: bool) -> FanOut:
-        """Read the options of a run as they stand on the controller's task, where a person may have edited them.
+    def of_options(cls, options: RunOptions, shardable: Collection[str]) -> FanOut:
+        """Return a run's shards as its options say.
+
+        In process no queue's workers limit what runs at once; this machine's cores do so then.
 
         Args:
             options: The options.
             shardable: The steps that can be split.
-            in_process: Whether no queue's workers bound what runs at once; this machine's cores do so then.
-
-        Raises:
-            SettingsError: One of them is not a number, or is out of range.
         """
-        limit = sharding.whole_number(options["max_parallel"], "max_parallel", 0, 2 * sharding.MOST_SHARDS)
-        return cls(
-            shardable=shardable,
-            shards=sharding.whole_number(options["shards"], "shards", 1, sharding.MOST_SHARDS),
-            at_once=limit or (os.cpu_count() or 1 if in_process else sharding.NO_LIMIT),
-            retries=sharding.whole_number(options["retries"], "retries", 0, sharding.MOST_RETRIES),
-        )
+        no_limit = os.cpu_count() or 1 if options.mode == IN_PROCESS else sharding.NO_LIMIT
+        return cls(shardable, options.shards, options.max_parallel or no_limit, options.retries)
 
     def is_shard(self, step: str) -> bool:
         """Return whether a step is a shard of another one."""

@@ -7,6 +7,7 @@ Pure. Which parameters there are, each pipeline and task says for itself (`pipel
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -40,7 +41,7 @@ class Parameter:
             SettingsError: It spells no value of this parameter's type, or one out of range.
         """
         try:
-            value = _parsers[self.type](text)
+            value = parse_as(self.type, text)
         except ValueError:
             raise SettingsError(
                 f"parameter {self.name}: {text!r} is not a {type_names[self.type]}",
@@ -52,6 +53,15 @@ class Parameter:
         return value
 
 
+def parse_as(kind: type, text: str) -> ParameterValue:
+    """Return the value of this type that a text spells.
+
+    Raises:
+        ValueError: It spells none.
+    """
+    return _parsers[kind](text)
+
+
 def _parse_bool(text: str) -> bool:
     known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
     try:
@@ -60,10 +70,16 @@ def _parse_bool(text: str) -> bool:
         raise ValueError(text) from None
 
 
+def _parse_int(text: str) -> int:
+    if not re.fullmatch(r"[+-]?\d+", text.strip(), re.ASCII):
+        raise ValueError(text)
+    return int(text)
+
+
 _parsers: dict[type, Callable[[str], ParameterValue]] = {
     str: lambda text: text.strip(),
-    int: lambda text: int(text),
-    float: lambda text: float(text),
+    int: _parse_int,
+    float: float,
     bool: _parse_bool,
 }
 

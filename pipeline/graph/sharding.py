@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from pipeline.errors import DataError, SettingsError
+from pipeline.errors import DataError
 
 MOST_SHARDS = 64
 MOST_RETRIES = 10
@@ -23,26 +23,6 @@ NO_LIMIT = 0
 """As many shards at once as there are workers."""
 
 _SHARD = re.compile(r"(?P<step>.+)_[1-9]\d*", re.ASCII)
-
-
-def whole_number(value: object, name: str, least: int, most: int) -> int:
-    """Return a number that a person gave on the command line or on the web page.
-
-    Args:
-        value: The number, or its text.
-        name: What it is called there.
-        least: Smallest one allowed.
-        most: Largest one allowed.
-
-    Raises:
-        SettingsError: It is none, or out of range.
-    """
-    text = str(value).strip()
-    if not re.fullmatch(r"[+-]?\d+", text, re.ASCII) or not least <= int(text) <= most:
-        raise SettingsError(
-            f"{name} {text}: expected a whole number from {least} to {most}", hint=f"{name} {max(least, 2)}"
-        )
-    return int(text)
 
 
 def shard_names(step: str, shards: int) -> tuple[str, ...]:

@@ -27,8 +27,8 @@ from pipeline.clearml_server import ClearmlServer
 from pipeline.errors import RunError, exit_code_of
 from pipeline.graph.parameters import ParameterValue
 from pipeline.preflight import require_queue
+from pipeline.run_options import IN_PROCESS, QUEUE
 from pipeline.runs.run import RunTimeoutError
-from pipeline.settings import IN_PROCESS, QUEUE
 from pipeline.step_runtime.inherited import without_task
 
 MODES = (QUEUE, IN_PROCESS)

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -46,17 +47,8 @@ class ControllerProcess:
         self._log = folder / "controller.log"
         settings = plan.settings
         launch = Launch(
-            mode=settings.mode,
+            options=replace(settings.options, controllers_queue=plan.controllers_queue),
             parameters=dict(settings.parameters),
-            use_cache=settings.use_cache,
-            shards=settings.shards,
-            max_parallel=settings.max_parallel,
-            retries=settings.retries,
-            from_run=settings.from_run,
-            queue=settings.queue,
-            controllers_queue=plan.controllers_queue,
-            step_queues=dict(settings.step_queues),
-            step_images=dict(settings.step_images),
             announce=str(self._announce),
         )
         entry = folder / settings.definition.entry_name

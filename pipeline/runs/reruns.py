@@ -7,19 +7,19 @@ run come first. Outside system: the ClearML server, through its adapter.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from pipeline import run_records
 from pipeline.clearml_server import ClearmlServer
-from pipeline.controllers.options import MODE_PROPERTY, SECTION
 from pipeline.controllers.step_scripts import code_lines
 from pipeline.errors import SettingsError
-from pipeline.graph import sharding
 from pipeline.graph.definitions import Definition
+from pipeline.run_options import MODE_PROPERTY, QUEUE, SECTION, RunOptions
 from pipeline.run_records import RunState
 from pipeline.runs.run import fetch
-from pipeline.settings import QUEUE, Settings
+from pipeline.settings import Settings
 
 NEVER_MIND = "every step anew: task run-pipeline -- --no-cache"
 
@@ -29,9 +29,8 @@ class Rerun:
     """A run that failed, and what is left of it."""
 
     run: RunState
-    options: Mapping[str, str]
-    """What stands in the section of its options."""
-    mode: str
+    options: RunOptions
+    """What it was told."""
     same_code: bool
     """Whether its steps are of the code that is installed here: if not, the cache does not have them."""
 
@@ -55,51 +54,28 @@ class Rerun:
         definition: Definition,
         *,
         timeout_s: float,
-        mode: str | None = None,
-        queue: str | None = None,
-        controllers_queue: str | None = None,
-        step_queues: Iterable[str] = (),
-        max_parallel: int | None = None,
-        retries: int | None = None,
+        changes: Mapping[str, Any],
     ) -> Settings:
         """Return the settings of the new run: that run's, where nothing else is said.
 
+        Args:
+            environ: The environment.
+            definition: The pipeline, without shards.
+            timeout_s: Longest duration.
+            changes: Options that are other ones, as the command line has them.
+
         Raises:
-            SettingsError: That run had a parameter or an option that there is no more.
+            SettingsError: That run had a parameter that there is no more, or a change is not possible.
         """
-        options = self.options
+        queue = self.options.controllers_queue if self.options.mode == QUEUE else ""
         return Settings.from_environ(
             environ,
             definition=definition,
-            queue=queue or options.get("queue") or None,
-            controllers_queue=controllers_queue or self._controllers_queue,
-            mode=mode or self.mode,
             assignments=[f"{name}={value}" for name, value in self.run.parameters.items()],
-            use_cache=options.get("cache", "True").lower() == "true",
-            shards=_number(options.get("shards", "1")),
-            max_parallel=_number(options.get("max_parallel", "0")) if max_parallel is None else max_parallel,
-            retries=_number(options.get("retries", str(sharding.RETRIES))) if retries is None else retries,
-            from_run=self.run.run_id,
-            step_queues=[*self._per_step("queues"), *step_queues],
-            step_images=self._per_step("images"),
             timeout_s=timeout_s,
+            base=replace(self.options, from_run=self.run.run_id, controllers_queue=queue),
+            **changes,
         )
-
-    @property
-    def _controllers_queue(self) -> str | None:
-        return (self.options.get("controllers_queue") or None) if self.mode == QUEUE else None
-
-    def _per_step(self, option: str) -> list[str]:
-        prefix = f"{option}/"
-        return [
-            f"{name.removeprefix(prefix)}={value}"
-            for name, value in self.options.items()
-            if name.startswith(prefix) and value
-        ]
-
-
-def _number(text: str) -> int:
-    return sharding.whole_number(text, "option of that run", 0, 2 * sharding.MOST_SHARDS)
 
 
 def find(server: ClearmlServer, definition: Definition, run_id: str | None = None) -> Rerun:
@@ -128,13 +104,16 @@ def find(server: ClearmlServer, definition: Definition, run_id: str | None = Non
         )
     if run.outcome == run_records.COMPLETED:
         raise SettingsError(f"run {run_id} did not fail: nothing of it is missing", hint=NEVER_MIND)
-    options = {
-        name: str(item.get("value") or "")
-        for name, item in ((controller.get("hyperparams") or {}).get(SECTION) or {}).items()
-    }
-    properties = (controller.get("hyperparams") or {}).get("properties") or {}
-    mode = str((properties.get(MODE_PROPERTY) or {}).get("value") or QUEUE)
-    return Rerun(run, options, mode, same_code=_is_same_code(server, run))
+    sections = controller.get("hyperparams") or {}
+    texts = {name: str(item.get("value") or "") for name, item in (sections.get(SECTION) or {}).items()}
+    started = str(((sections.get("properties") or {}).get(MODE_PROPERTY) or {}).get("value") or QUEUE)
+    try:
+        options = RunOptions.read(texts | {"mode": started})
+    except SettingsError as error:
+        raise SettingsError(
+            f"run {run_id} has an option that is not possible: {error.message}", hint=NEVER_MIND
+        ) from error
+    return Rerun(run, options, same_code=_is_same_code(server, run))
 
 
 def _named(definition: Definition) -> re.Pattern[str]:

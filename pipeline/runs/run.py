@@ -20,9 +20,10 @@ from pipeline.clearml_server import DATASET_TAG, FINAL, ClearmlServer
 from pipeline.errors import RunError
 from pipeline.graph.definitions import DATA_PREPARE, Definition
 from pipeline.preflight import Plan
+from pipeline.run_options import QUEUE
 from pipeline.run_records import RunState
 from pipeline.runs.launch import LEAVE_TIMEOUT_S, ControllerProcess, LaunchError, started_controller
-from pipeline.settings import QUEUE, Settings
+from pipeline.settings import Settings
 
 LOOK_EVERY_S = 0.4
 OUTAGE_S = 180.0
@@ -110,13 +111,13 @@ def run(
         run_id = None
         try:
             run_id = process.run_id(min(deadline, time.monotonic() + LAUNCH_TIMEOUT_S))
-            if settings.mode == QUEUE:
+            if settings.options.mode == QUEUE:
                 code = process.wait(min(deadline, time.monotonic() + LAUNCH_TIMEOUT_S))
                 if code:
                     raise LaunchError(f"the controller could not be enqueued (exit code {code}):\n{process.tail()}")
             return _watch(server, run_id, process, observer, deadline, settings)
         except KeyboardInterrupt:
-            if settings.mode == QUEUE and run_id is not None and not process.alive:
+            if settings.options.mode == QUEUE and run_id is not None and not process.alive:
                 raise RunInterrupted(run_id, goes_on=True) from None
             observer.note("Interrupted: aborting the run")
             raise RunInterrupted(_undo_launch(server, process), goes_on=False) from None
@@ -181,7 +182,7 @@ def _watch(
         observer.update(state)
         if state.ended:
             return _settled(server, state, process, observer)
-        if state.status == run_records.ABORTED and settings.mode != QUEUE:
+        if state.status == run_records.ABORTED and settings.options.mode != QUEUE:
             # On the page; the SDK looks at its task every 30 s, and would start more steps until then.
             observer.note("the run was stopped: ending its processes and steps")
             return _settled(server, abort(server, run_id, process), process, observer)
@@ -191,7 +192,7 @@ def _watch(
             if state.status == run_records.ABORTED or time.monotonic() - behind_since > LEFT_BEHIND_S:
                 observer.note(f"the controller has ended ({state.status}): aborting the pipeline inside it")
                 return _settled(server, abort(server, run_id), process, observer)
-        if settings.mode != QUEUE and not process.alive:
+        if settings.options.mode != QUEUE and not process.alive:
             # The process is gone and the server still shows a running controller: it was killed, or died reporting.
             left_since = left_since or time.monotonic()
             if time.monotonic() - left_since > LEAVE_TIMEOUT_S:

@@ -12,9 +12,10 @@ from clearml_localserver.pytest_plugin import ClearmlServer
 
 from pipeline import clearml_server as adapter
 from pipeline.amazon_reviews.pipelines import FULL_PIPELINE
+from pipeline.run_options import QUEUE, RunOptions
 from pipeline.run_records import DAG_CONFIGURATION
 from pipeline.runs import run
-from pipeline.settings import QUEUE, Settings
+from pipeline.settings import Settings
 from tests.api_client import ApiClient
 
 pytestmark = pytest.mark.integration
@@ -79,7 +80,7 @@ def test_who_follows_a_run_aborts_the_pipeline_that_its_controller_left_behind(
     monkeypatch.setattr(run, "REVIVAL_S", 0.5)
     api(f"tasks.{end}", task=family["outer"])
     notes = Notes()
-    settings = Settings(queue="default", definition=FULL_PIPELINE, mode=QUEUE)
+    settings = Settings(RunOptions(queue="default", mode=QUEUE), FULL_PIPELINE)
     state = run._watch(
         adapter.ClearmlServer.connect(), family["outer"], GoneProcess(), notes, time.monotonic() + 20, settings
     )

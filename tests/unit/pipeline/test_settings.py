@@ -97,10 +97,10 @@ def test_impossible_runs_are_refused(options):
 
 def test_settings_are_frozen_and_take_the_queue_of_the_values_file():
     settings = Settings.from_environ({"HOME": "/nowhere"}, step_queues=["train_processing=fast"])
-    assert settings.queue == "pods"
-    assert settings.step_queues == {"train_processing": "fast"}
+    assert settings.options.queue == "pods"
+    assert settings.options.step_queues == {"train_processing": "fast"}
     with pytest.raises(FrozenInstanceError):
-        settings.queue = "other"
+        settings.options.queue = "other"
 
 
 def test_a_server_is_configured_by_the_sdks_own_names_and_places(tmp_path):
@@ -122,4 +122,4 @@ def test_of_several_queues_in_the_values_file_a_run_must_name_one(monkeypatch):
     monkeypatch.setattr(AgentValues, "load", lambda: AgentValues(("pods", "gpu"), "==1", "task", "agent"))
     with pytest.raises(ConfigurationError, match="'pods, gpu'"):
         Settings.from_environ({})
-    assert Settings.from_environ({}, queue="gpu").queue == "gpu"
+    assert Settings.from_environ({}, queue="gpu").options.queue == "gpu"

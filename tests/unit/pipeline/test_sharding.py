@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from pipeline.amazon_reviews.reviews import processing, tables
 from pipeline.amazon_reviews.reviews.text import CORPUS
 from pipeline.controllers.shard_scheduling import FanOut, refuses_its_data
-from pipeline.errors import DataError, SettingsError
+from pipeline.errors import DataError
 from pipeline.graph import sharding
 from pipeline.graph.definitions import DATA_PREPARE
 from pipeline.graph.sharding import Shard, require_whole
+from pipeline.run_options import IN_PROCESS, RunOptions
 
 
 @given(rows=st.integers(1, 10_000), shards=st.integers(1, 64))
@@ -58,16 +59,6 @@ def test_shards_stand_before_the_step_that_they_are_of():
 )
 def test_what_is_set_for_a_step_counts_for_its_shards(step, value):
     assert sharding.value_of({"train_processing": "big", "train_processing_12": "huge"}, step) == value
-
-
-@pytest.mark.parametrize("text", ["0", "-1", "65", "1.5", "", "many", "1e1", "٣"])
-def test_a_number_that_is_none_or_out_of_range_is_refused(text):
-    with pytest.raises(SettingsError, match="expected a whole number from 1 to 64"):
-        sharding.whole_number(text, "--shards", 1, 64)
-
-
-def test_a_number_may_be_a_text_from_the_web_page():
-    assert [sharding.whole_number(value, "shards", 1, 64) for value in ("1", " 64 ", 7)] == [1, 64, 7]
 
 
 # Joining
@@ -161,13 +152,11 @@ def test_a_shard_waits_while_as_many_as_may_be_are_under_way(step, nodes, waits)
     assert not replace(fan_out, at_once=sharding.NO_LIMIT).must_wait(step, nodes)
 
 
-def test_options_of_the_web_page_are_checked():
-    options = {"shards": "4", "max_parallel": "0", "retries": "2"}
-    assert FanOut.of_options(options, (), in_process=False) == FanOut((), 4, sharding.NO_LIMIT, 2)
-    assert FanOut.of_options(options, (), in_process=True).at_once >= 1
-    for name in options:
-        with pytest.raises(SettingsError, match=name):
-            FanOut.of_options(options | {name: "many"}, (), in_process=False)
+def test_shards_follow_the_options_of_the_run():
+    options = RunOptions(shards=4, retries=2)
+    assert FanOut.of_options(options, ()) == FanOut((), 4, sharding.NO_LIMIT, 2)
+    assert FanOut.of_options(replace(options, mode=IN_PROCESS), ()).at_once >= 1
+    assert FanOut.of_options(replace(options, mode=IN_PROCESS, max_parallel=3), ()).at_once == 3
 
 
 @pytest.mark.parametrize(
