@@ -2,7 +2,11 @@
 
 Pure: it asks nobody. `pipeline.clearml_server` fetches the documents, `pipeline.runs.progress` and
 `pipeline.runs.report` show the state. A step's truth is its task's status; the controller's own view is used only to
-know which task a step became, and that it was taken from the cache.
+know which task a step became, and what became of a step whose task was deleted since. A cloned controller carries the
+view of the run that it was cloned from, which counts only once the copy itself has started.
+
+localserver's pages read the same documents with code of their own (`clearml_localserver.web.runs`):
+`tests/unit/test_run_readers.py` compares the two.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ _FROM_TASK = {
     "queued": QUEUED,
     "in_progress": RUNNING,
     "completed": COMPLETED,
+    "publishing": COMPLETED,
     "published": COMPLETED,
     "closed": COMPLETED,
     "failed": FAILED,
@@ -40,9 +45,12 @@ MOVE_S = 120.0
 POD_PREFIX = "clearml-id-"
 
 ENDED = {COMPLETED, CACHED, FAILED, ABORTED, SKIPPED}
+STATUSES = {PENDING, QUEUED, RUNNING, *ENDED}
 GOOD = {COMPLETED, CACHED}
 
 DAG_CONFIGURATION = "Pipeline"
+STARTED_MARK = "_pipeline_hash"
+"""Runtime property that the SDK sets when a controller starts; cloning and resetting remove it."""
 CONTROLLER_TYPE = "controller"
 TASK_FIELDS = (
     "name",
@@ -59,7 +67,7 @@ TASK_FIELDS = (
     "last_worker",
     "hyperparams",
 )
-RUN_FIELDS = (*TASK_FIELDS, f"configuration.{DAG_CONFIGURATION}")
+RUN_FIELDS = (*TASK_FIELDS, "runtime", f"configuration.{DAG_CONFIGURATION}")
 """Of any task of a run: a step may be a pipeline itself."""
 
 
@@ -219,19 +227,28 @@ def _read_steps(
     controller: Mapping[str, Any], tasks: Mapping[str, Mapping[str, Any]], definition: Definition | None
 ) -> tuple[StepState, ...]:
     nodes = read_dag(controller)
-    children = {task["name"]: task for task in tasks.values() if task.get("parent") == controller["id"]}
+    begun = has_begun(controller)
+    own = [task for task in tasks.values() if begun and task.get("parent") == controller["id"]]
+    children = {task["name"]: task for task in sorted(own, key=lambda task: str(task.get("created") or ""))}
     graph = {name: tuple((node or {}).get("parents") or ()) for name, node in nodes.items()}
     graph = graph or dict(definition.graph if definition else {})
     parts = definition.parts if definition else {}
     ended = status_of(controller) in ENDED
     steps = []
     for name, parents in graph.items():
-        task = tasks.get((nodes.get(name) or {}).get("job_id") or "") or children.get(name)
+        noted = (nodes.get(name) or {}) if begun else {}
+        job = noted.get("job_id") or ""
+        task = tasks.get(job) or (None if job else children.get(name))
         state = StepState(name, parents=parents)
         if task is not None:
-            state = _read_step(state, task, cached=task.get("parent") != controller["id"])
+            # Until the controller has noted it, a step of another run that is done already was taken from the cache.
+            foreign = task.get("parent") != controller["id"] and status_of(task) == COMPLETED
+            cached = noted.get("status") == CACHED or (foreign and noted.get("status") not in ENDED)
+            state = _read_step(state, task, cached=cached)
             if task.get("type") == CONTROLLER_TYPE:
                 state = replace(state, inner=_read_steps(task, tasks, parts.get(name)))
+        elif noted.get("status") in (STATUSES if job else {SKIPPED}):  # its task was deleted since, or never made
+            state = replace(state, status=noted["status"], cached=noted["status"] == CACHED)
         elif ended:
             state = replace(state, status=SKIPPED)
         steps.append(state)
@@ -266,8 +283,16 @@ def read_dag(controller: Mapping[str, Any]) -> dict[str, Any]:
     return nodes if isinstance(nodes, dict) else {}
 
 
+def has_begun(controller: Mapping[str, Any]) -> bool:
+    """Return whether the controller has started: only then are the tasks in its graph its own."""
+    started = STARTED_MARK in (controller.get("runtime") or {})
+    return started or controller["status"] not in ("created", "queued", "in_progress")
+
+
 def step_task_ids(controller: Mapping[str, Any]) -> list[str]:
-    """Return the ids of the tasks that the controller's steps became."""
+    """Return the ids of the tasks that the controller's steps became; none before it has started."""
+    if not has_begun(controller):
+        return []
     return [node["job_id"] for node in read_dag(controller).values() if node.get("job_id")]
 
 
@@ -276,17 +301,20 @@ def _read_step(state: StepState, task: Mapping[str, Any], *, cached: bool) -> St
     timeline = _timeline(properties)
     status = status_of(task)
     launched = str((properties.get(LAUNCHED_PROPERTY) or {}).get("value") or "")
+    # The agent in a pod leaves no moment of its start: then the wait lasts until the script's first line.
+    started = (moment(task.get("started")) or timeline.get("process")) if status in (RUNNING, *ENDED) else None
+    # An aborted task has no moment of its completion.
+    completed = moment(task.get("completed")) or (moment(task.get("status_changed")) if started else None)
     return replace(
         state,
         task_id=task["id"],
-        status=CACHED if cached and status == COMPLETED else status,
+        status=CACHED if cached else status,
         cached=cached,
         reason=_reason(task) if status in (FAILED, ABORTED) else "",
         worker=str(task.get("last_worker") or ""),
         launched=float(launched) if launched else None,
-        # The agent in a pod leaves no moment of its start: then the wait lasts until the script's first line.
-        started=(moment(task.get("started")) or timeline.get("process")) if status in (RUNNING, *ENDED) else None,
-        completed=moment(task.get("completed")) if status in ENDED else None,
+        started=started,
+        completed=completed if status in ENDED else None,
         process=timeline.get("process"),
         function=timeline.get("function"),
         work=timeline.get("work"),

@@ -36,8 +36,9 @@ class Rerun:
 
     @property
     def reused(self) -> tuple[str, ...]:
-        """The steps that it completed."""
-        return tuple(step.name for step in self._work if self.same_code and step.status in run_records.GOOD)
+        """The steps that it completed and whose tasks are still there."""
+        done = [step.name for step in self._work if step.task_id and step.status in run_records.GOOD]
+        return tuple(done) if self.same_code else ()
 
     @property
     def missing(self) -> tuple[str, ...]:

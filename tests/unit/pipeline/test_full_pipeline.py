@@ -28,6 +28,7 @@ def controller(id, status, graph, parent=None, **jobs):
         "type": "controller",
         "status": status,
         "parent": parent,
+        "runtime": {} if status in ("created", "queued") else {"_pipeline_hash": "x:1.0"},
         "configuration": dag(graph, **jobs),
     }
 

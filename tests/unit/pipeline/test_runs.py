@@ -18,7 +18,8 @@ def dag(**jobs):
 
 
 def controller(status, **fields):
-    return {"id": "run", "name": "DataPrepare", "project": "p", "status": status, **fields}
+    begun = {} if status in ("created", "queued") else {"runtime": {"_pipeline_hash": "x:1.0"}}
+    return {"id": "run", "name": "DataPrepare", "project": "p", "status": status, **begun, **fields}
 
 
 def task(name, status, parent="run", **fields):

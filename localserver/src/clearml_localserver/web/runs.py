@@ -179,11 +179,15 @@ def read_run(task: Json, step_tasks: Iterable[Json]) -> Run:
     by_name = {child["name"]: child for child in own}
     graph = read_graph(task)
     return Run(
-        [_step(name, node, begun, over, by_id, by_name) for name, node in graph.nodes.items()], begun, graph.problem
+        [_step(name, node, task["id"], begun, over, by_id, by_name) for name, node in graph.nodes.items()],
+        begun,
+        graph.problem,
     )
 
 
-def _step(name: str, node: Json, begun: bool, over: bool, by_id: dict[str, Json], by_name: dict[str, Json]) -> Step:
+def _step(
+    name: str, node: Json, run_id: str, begun: bool, over: bool, by_id: dict[str, Json], by_name: dict[str, Json]
+) -> Step:
     fixed: Json = {"parents": node["parents"], "queue": node["queue"]}
     stored = node["status"] if begun and node["status"] in STATUSES else "pending"
     job = node["job_id"] if begun else ""
@@ -192,11 +196,18 @@ def _step(name: str, node: Json, begun: bool, over: bool, by_id: dict[str, Json]
         # Named by the graph, but deleted since; or never made.
         status = stored if job or stored == "skipped" else ("skipped" if over else "pending")
         return Step(name, status, task_id=None, **fixed)
-    status = stored if stored == "cached" else OF_TASK.get(child.get("status") or "", stored)
-    if status == "pending" and stored == "skipped":
+    own = status = OF_TASK.get(child.get("status") or "", stored)
+    # Until the controller has noted it, a step of another run that is done already was taken from the cache.
+    foreign = reference(child.get("parent"))["id"] != run_id and own == "completed"
+    if stored == "cached" or (foreign and stored not in ENDED):
+        status = "cached"
+    if own == "pending" and stored == "skipped":
         status = "skipped"
-    started, running = moment(child.get("started")), child.get("status") == "in_progress"
-    ended = None if running or started is None else moment(child.get("completed") or child.get("status_changed"))
+    # A task that was put into a queue once more keeps the moments of its earlier run.
+    started = moment(child.get("started")) if own not in ("pending", "queued") else None
+    ended = (
+        None if started is None or own == "running" else moment(child.get("completed") or child.get("status_changed"))
+    )
     return Step(
         name,
         status,
