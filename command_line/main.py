@@ -12,14 +12,20 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 
 import click
 
 from clearml_access.errors import UserFacingError
 from command_line import interrupts
 
+NOT_INSTALLED = 69
+"""Exit code where a package that the command needs is not installed: EX_UNAVAILABLE of BSD's sysexits.h."""
+
 DEFECT = 70
 """Exit code of a defect of ours: EX_SOFTWARE of BSD's sysexits.h."""
+
+INSTALL_HINT = "`./task setup` installs all packages into the clone's .venv; then use .venv/bin/python, or ./task"
 
 BROKEN_PIPE = 141
 """Exit code where the reader of stdout has gone (`… | head`): 128 + SIGPIPE, as of other programs."""
@@ -76,6 +82,11 @@ def run(
             _print_json(as_json, {"error": message, "hint": interrupted_hint, "exit_code": code})
             return code
         except Exception as error:  # the last guard: a defect of ours is a message, too
+            if package := _missing_package(error):
+                message = f"`{program}` needs the package {package}, which is not installed in {sys.prefix}"
+                _say(message, INSTALL_HINT)
+                _print_json(as_json, {"error": message, "hint": INSTALL_HINT, "exit_code": NOT_INSTALLED})
+                return NOT_INSTALLED
             message = f"internal error in `{_path(command, arguments, program)}`: {type(error).__name__}: {error}"
             hint = _traceback_hint(verbose=verbose)
             _say(message, hint)
@@ -92,6 +103,12 @@ def _invoke(command: click.Command, arguments: list[str], program: str) -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     return result if isinstance(result, int) else 0
+
+
+def _missing_package(error: Exception) -> str | None:
+    """Return the package that an import did not find; None for other errors, and for a module missing in a package."""
+    name = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    return name if name and find_spec(name) is None else None
 
 
 def _say(message: str, hint: str | None) -> None:

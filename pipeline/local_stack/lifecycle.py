@@ -94,6 +94,7 @@ def up(settings: MachineSettings, *, host: str | None = None, has_workers: bool 
         host=running.host if host is None else host,
         has_workers=running.has_workers if has_workers is None else has_workers,
     )
+    server.check(settings)
     if settings.has_workers:
         workers.check(settings)
     with _lock(settings):

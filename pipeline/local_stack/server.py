@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -48,6 +50,21 @@ def as_running(settings: MachineSettings) -> MachineSettings:
 def remember(settings: MachineSettings) -> None:
     """Keep, with the running server's record, what `as_running` reads."""
     processes.remember(_pid_file(settings), host=settings.host, has_workers=settings.has_workers)
+
+
+def check(settings: MachineSettings) -> None:
+    """Find out what would keep the server from starting, before anything is started.
+
+    Raises:
+        StartError: It is not installed in this Python environment.
+    """
+    python, *words = settings.server_command
+    if python == sys.executable and words[:1] == ["-m"] and find_spec(words[1]) is None:
+        raise StartError(
+            f"this machine's own ClearML server is not installed: {sys.prefix} has no module {words[1]}",
+            hint="./task setup installs it into the clone's .venv; or configure a ClearML server that runs elsewhere: "
+            "CLEARML_API_HOST, CLEARML_API_ACCESS_KEY, CLEARML_API_SECRET_KEY",
+        )
 
 
 def ensure(settings: MachineSettings) -> tuple[Access, bool]:

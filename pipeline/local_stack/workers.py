@@ -137,7 +137,8 @@ def check(settings: MachineSettings) -> None:
     if not settings.agent_python.exists():
         raise StartError(
             f"there is no clearml-agent: {settings.agent_python} does not exist",
-            hint=f"task setup (or {AGENT_VARIABLE}=<python of an environment with clearml-agent==1.9.2>)",
+            hint=f"task setup installs it (or {AGENT_VARIABLE}=<python of an environment with clearml-agent==1.9.2>); "
+            "--mode in-process needs none: task server-up -- --no-workers, then repeat the command",
         )
     if any(character.isspace() for character in str(settings.state)):
         raise StartError(

@@ -64,6 +64,32 @@ def test_a_user_error_is_an_error_a_hint_and_its_own_code(root, path, command, m
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.parametrize("module", ["kubernetes", "pyhelm3"])
+def test_deploy_without_its_packages_says_what_to_install(module, monkeypatch, tmp_path):
+    """As in an environment made without the extra `deploy`."""
+    code = (
+        f"import sys; sys.modules[{module!r}] = None; from deploy.cli import main; sys.exit(main(['status', '--json']))"
+    )
+    kubeconfig = tmp_path / "config"
+    kubeconfig.write_text("{}")
+    environ = os.environ | {"KUBECONFIG": str(kubeconfig)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
+    message = f"`python -m deploy` needs the package {module}, which is not installed in {sys.prefix}"
+    assert done.stderr.startswith(f"Error: {message}\nHint: `./task setup` installs all packages")
+    assert "Traceback" not in done.stderr
+    assert (done.returncode, json.loads(done.stdout)["error"]) == (69, message)
+
+
+def test_a_module_that_a_package_should_have_is_a_defect(monkeypatch, capfd, temporary):
+    root = next(root for root in ROOTS if root.program == "python -m pipeline")
+    path, command = next((path, command) for own, path, command in LEAVES if own is root)
+    failing(monkeypatch, command, ModuleNotFoundError("No module named 'pipeline.x'", name="pipeline.x"))
+    assert root.main(path) == 70
+    assert "internal error" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("root", ROOTS, ids=name)
 def test_a_wrong_option_is_a_usage_error(root, capfd):
     path = next(path for own, path, _ in LEAVES if own is root)
