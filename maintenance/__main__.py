@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import click
 
+from command_line.main import run
+from command_line.options import CONTEXT, Group, examples, verbose
 from maintenance import release, secrets, update_pins
 from maintenance.pins import ROOT
 
@@ -13,22 +16,24 @@ UNKNOWN = 3
 """Exit code of `update-pins` when a source did not answer."""
 
 
-@click.group()
-def main() -> None:
+@click.group(cls=Group, context_settings=CONTEXT)
+@verbose
+@examples("./task update-pins -- --check", "./task check-release")
+def cli() -> None:
     """Update pins, and check what a release needs."""
 
 
-@main.command("update-pins")
-@click.option("--only", "names", multiple=True, type=click.Choice(update_pins.NAMES), help="Only this one; repeatable.")
-@click.option("--check", is_flag=True, help="Only look; change no file.")
-def update_pins_command(names: tuple[str, ...], check: bool) -> None:
-    """Bring lock files and pins to their newest versions, and say what proves each change.
+@cli.command("update-pins")
+@click.option(
+    "--only", "names", multiple=True, type=click.Choice(update_pins.NAMES), help="Only this one; may be repeated."
+)
+@click.option("--check", is_flag=True, help="Only report; change no file.")
+@examples("./task update-pins -- --check", "./task update-pins -- --only uv --only lock")
+def update_pins_command(names: tuple[str, ...], check: bool) -> int:
+    """Update lock files and pins to their newest versions, and print what verifies each change.
 
-    \b
-    Example:
-      ./task update-pins -- --check
-      ./task update-pins -- --only uv --only lock
-    """  # noqa: D301 - click's mark for a paragraph that keeps its lines
+    The exit code is 3 if a source did not answer.
+    """
     outcomes = []
     for outcome in update_pins.update(ROOT, names, write=not check):
         click.echo(f"{outcome.name:16}  {outcome.state:8}  {outcome.detail}")
@@ -44,36 +49,29 @@ def update_pins_command(names: tuple[str, ...], check: bool) -> None:
             + " ".join(f"--only {name}" for name in unknown),
             err=True,
         )
-        sys.exit(UNKNOWN)
+    return UNKNOWN if unknown else 0
 
 
-@main.command("check-release")
-def check_release_command() -> None:
-    """Check version, changelogs, pins and lock files before a release is tagged.
-
-    \b
-    Example:
-      ./task check-release
-    """  # noqa: D301
+@cli.command("check-release")
+@examples("./task check-release")
+def check_release_command() -> int:
+    """Check version, changelogs, pins and lock files before a release is tagged."""
     findings = list(release.check(ROOT))
     for finding in findings:
         click.echo(f"{'ok  ' if not finding.problem else 'FAIL'}  {finding.title}")
         if finding.problem:
             click.echo(f"      {finding.problem}")
-    if any(finding.problem for finding in findings):
+    is_ready = not any(finding.problem for finding in findings)
+    if not is_ready:
         click.echo("Error: not ready for a release\nHint: docs/releasing.md", err=True)
-        sys.exit(1)
+    return 0 if is_ready else 1
 
 
-@main.command("find-secrets")
+@cli.command("find-secrets")
 @click.argument("names", metavar="[FILE]...", nargs=-1)
-def find_secrets_command(names: tuple[str, ...]) -> None:
-    """Search files for keys, tokens and passwords: those named, or all that are under version control.
-
-    \b
-    Example:
-      .venv/bin/python -m maintenance find-secrets README.md
-    """  # noqa: D301
+@examples("python -m maintenance find-secrets README.md")
+def find_secrets_command(names: tuple[str, ...]) -> int:
+    """Search files for keys, tokens and passwords: those named, or all that are under version control."""
     found = secrets.find(names or secrets.tracked(ROOT), ROOT)
     for place in found:
         click.echo(place)
@@ -83,8 +81,17 @@ def find_secrets_command(names: tuple[str, ...]) -> None:
             "Hint: remove it and revoke it; if it is made up, name it in maintenance/secrets.py (MADE_UP)",
             err=True,
         )
-        sys.exit(1)
+    return 1 if found else 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code.
+
+    Args:
+        arguments: What follows `python -m maintenance`; default: the process's own.
+    """
+    return run(cli, arguments, program="python -m maintenance")
 
 
 if __name__ == "__main__":
-    main(prog_name="python -m maintenance")
+    sys.exit(main())

@@ -12,23 +12,26 @@ from collections.abc import Sequence
 import click
 
 from command_line.main import run
-from command_line.options import CONTEXT, verbose
+from command_line.options import CONTEXT, examples, verbose
 from pipeline.errors import exit_code_of
 
 COMMANDS = {
-    "run": ("pipeline.commands.run:run", "Run data preparation: split, preprocess, write a report."),
+    "run": ("pipeline.commands.run:run", "Run data preparation: split and preprocess a dataset."),
     "run-full": ("pipeline.commands.run_full:run_full", "Run data preparation and training; publish a model."),
     "fit-model": ("pipeline.commands.fit_model:fit_model", "Train a model on processed reviews and publish it."),
     "tune": ("pipeline.commands.tune:tune", "Search for a better model within a budget of trials and time."),
     "retrain": ("pipeline.commands.schedule:retrain", "Start a full run whenever the dataset gets a new version."),
     "schedule": ("pipeline.commands.schedule:schedule", "Start full runs by the clock."),
     "abort": ("pipeline.commands.abort:abort", "Stop a run and its steps."),
-    "dataset": ("pipeline.commands.dataset:dataset", "Upload reviews as the versions of a dataset."),
-    "preprocess": ("pipeline.commands.preprocess:preprocess", "Turn review texts of a file into lists of noun lemmas."),
+    "dataset": ("pipeline.commands.dataset:dataset", "Upload reviews as versions of a dataset."),
+    "preprocess": (
+        "pipeline.commands.preprocess:preprocess",
+        "Add the noun lemmas of each review to a file of reviews.",
+    ),
     "generate": ("pipeline.commands.data:generate", "Write a file of made-up reviews."),
-    "sample": ("pipeline.commands.data:sample", "Fetch real review snippets from the package index."),
-    "nltk-data": ("pipeline.commands.data:nltk_data", "Write a data folder for NLTK itself, without a download."),
-    "server": ("pipeline.commands.machine:server", "Start, stop and look at the server and workers of this machine."),
+    "sample": ("pipeline.commands.data:sample", "Write real review snippets from the package index."),
+    "nltk-data": ("pipeline.commands.data:nltk_data", "Write the data that NLTK needs, without a download."),
+    "server": ("pipeline.commands.machine:server", "Start and stop the server and workers of this machine."),
 }
 """Name → where the command is, and its line in the help. In the order of the help."""
 
@@ -54,17 +57,13 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, context_settings=CONTEXT)
 @verbose
+@examples("python -m pipeline dataset upload train.csv", "python -m pipeline run-full", "python -m pipeline tune")
 def cli() -> None:
     """Prepare reviews and train models on them with ClearML pipelines.
 
-    COMMAND --help tells a command's options, and the parameters that --set takes.
-
-    \b
-    The usual order; without a ClearML server of your own, one is started on this machine:
-      python -m pipeline dataset upload train.csv      (or: --sample)
-      python -m pipeline run-full
-      python -m pipeline tune
-    """  # noqa: D301  # a real backspace: it keeps click from joining the lines
+    COMMAND --help shows a command's options, and the parameters that --set takes. Without a configured ClearML server,
+    one is started on this machine.
+    """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

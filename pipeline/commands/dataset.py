@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from command_line.options import Group, as_json, examples
 from pipeline.commands.connection import connect
 from pipeline.commands.progress import progress_bar
 from pipeline.errors import SettingsError, UsageError
@@ -26,30 +27,38 @@ SAMPLE_BATCH_ROWS = 2_000
 """Small enough that the sample gives versions 1.1 and 1.2, the pipeline's default input."""
 
 
-@click.group()
+@click.group(cls=Group)
 def dataset() -> None:
-    """Upload review datasets."""
+    """Upload reviews as versions of a dataset."""
 
 
-@dataset.command(short_help="Upload a review CSV as versions of a dataset.")
+@dataset.command()
 @click.argument("source", metavar="CSV", type=click.Path(path_type=Path), required=False)
-@click.option("--sample", is_flag=True, help="Upload a sample of real reviews instead of CSV, in batches of 2000.")
+@click.option("--sample", is_flag=True, help="Upload a sample of real reviews instead of CSV.")
 @click.option("--name", default=DATA_PREPARE.defaults["dataset_name"], show_default=True, help="Name of the dataset.")
-@click.option("--project", default=DATA_PREPARE.defaults["dataset_project"], show_default=True, help="Its project.")
-@click.option("--batch-size", type=click.IntRange(1), help=f"Rows per version.  [default: {BATCH_ROWS}]")
+@click.option(
+    "--project", default=DATA_PREPARE.defaults["dataset_project"], show_default=True, help="Project of the dataset."
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    help=f"Rows of each version.  [default: {BATCH_ROWS}; with --sample {SAMPLE_BATCH_ROWS}]",
+)
 @click.option(
     "--max-bad",
     type=click.FloatRange(0, 1),
     default=0.01,
     show_default=True,
-    help="Share of bad rows above which nothing is uploaded.",
+    help="Largest share of bad rows with which CSV is uploaded.",
 )
 @click.option(
     "--quarantine",
     type=click.Path(path_type=Path),
-    help="File for bad rows  [default: <CSV>.quarantine.jsonl in the current folder]",
+    metavar="FILE",
+    help="File that bad rows are written to.  [default: CSV.quarantine.jsonl in the current folder]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+@as_json
+@examples("./task upload-dataset -- train.csv", "python -m pipeline dataset upload train.csv --batch-size 10000")
 def upload(
     source: Path | None,
     sample: bool,
@@ -60,10 +69,12 @@ def upload(
     quarantine: Path | None,
     as_json: bool,
 ) -> None:
-    """Upload CSV as a dataset: version 1.0 is empty, then each batch of rows is a child version of the one before.
+    """Upload a review file as versions of a dataset.
 
-    CSV has a header, or is the Kaggle file (no header: Polarity, Title, Review). Safe to stop and to run again: what
-    is complete is recognised by its content and kept.
+    Version 1.0 is empty; each batch of rows becomes a child of the version before.
+
+    CSV has a header, or is the Kaggle file (Polarity, Title, Review, without a header). The command can be interrupted
+    and repeated: versions that are complete are recognised by their content and kept.
     """
     if sample is (source is not None):
         raise UsageError("what to upload: a CSV file, or --sample", hint="task upload-dataset -- train.csv")

@@ -8,6 +8,7 @@ import os
 import click
 
 from clearml_access.agent_values import AgentValues
+from command_line.options import as_json, examples
 from pipeline.amazon_reviews.model.fit_model import METRICS, PARAMETERS
 from pipeline.commands.connection import connect
 from pipeline.graph.parameters import help_text, parse_assignments
@@ -21,24 +22,26 @@ from pipeline.settings import DEFAULT_TIMEOUT_S
     type=click.Choice([QUEUE, IN_PROCESS]),
     default=QUEUE,
     show_default=True,
-    help="Where it runs: taken from a queue by an agent, or as a process of this machine.",
+    help="Where it runs: on an agent that takes it from a queue, or in a process on this machine.",
 )
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Set a parameter; may be repeated.")
-@click.option("--queue", help="Its queue  [default: the queue in helm/values-agent.yaml]")
+@click.option("--queue", metavar="QUEUE", help="Queue of the task.  [default: the queue in helm/values-agent.yaml]")
 @click.option(
     "--timeout",
     "timeout_s",
     type=click.FloatRange(0, min_open=True),
     default=DEFAULT_TIMEOUT_S,
     show_default=True,
-    help="Seconds, waiting in the queue included; then it is stopped.",
+    metavar="SECONDS",
+    help="Time limit, with the wait in the queue; then the task is stopped.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")
+@as_json
+@examples("./task fit-model", "python -m pipeline fit-model --set model=linear --mode in-process")
 def fit_model(mode: str, assignments: tuple[str, ...], queue: str | None, timeout_s: float, as_json: bool) -> None:
-    """Run the task TF-IDF: choose terms, train a model on a processed dataset version, measure it on another.
+    """Run the task TF-IDF: train a model on a processed dataset version, and measure it on another.
 
-    Shows classification report, confusion matrix and ROC on the task's page, and publishes the model and a dataset
-    version with the features. Exit code 0 only if it completed.
+    The task's page shows the classification report, the confusion matrix and the ROC curve. The model and a dataset
+    version with the features are published. The exit code is 0 only if the task completes.
     """
 
     def say(text: str) -> None:

@@ -8,29 +8,29 @@ from dataclasses import asdict
 
 import click
 
+from command_line.options import Group, as_json, examples
 from pipeline.local_stack import LOOPBACK, MachineSettings, Status, down, status, up
 
 NOT_COMPLETE = 3
 """Exit code of `status` where something does not run (as `systemctl status` has it)."""
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 
-
-@click.group()
+@click.group(cls=Group)
 def server() -> None:
-    """Start, stop and look at the server and the agent workers on this machine."""
+    """Start and stop the server and the agent workers on this machine, and show their state."""
 
 
-@server.command("up", short_help="Start the server and its agent workers.")
+@server.command("up")
 @click.option(
     "--host",
     metavar="ADDRESS",
-    help="Listen on ADDRESS, which pods reach, and demand keys  [default: this machine alone]",
+    help="Listen on ADDRESS, which pods can reach, and ask for access keys.  [default: only this machine]",
 )
-@click.option("--no-workers", is_flag=True, help="Start no agents here: a cluster's agent serves the queue.")
-@json_option
+@click.option("--no-workers", is_flag=True, help="Start no agents here; an agent in a cluster serves the queue.")
+@as_json
+@examples("./task server-up", "python -m pipeline server up --host 192.168.1.10 --no-workers")
 def server_up(host: str | None, no_workers: bool, as_json: bool) -> None:
-    """Start the server and its agent workers; what runs already is left alone."""
+    """Start the server and its agent workers; leave alone what runs already."""
     machine = up(MachineSettings.from_environ(os.environ), host=host, has_workers=not no_workers)
     if as_json:
         click.echo(json.dumps(asdict(machine), default=str))
@@ -51,9 +51,10 @@ def server_up(host: str | None, no_workers: bool, as_json: bool) -> None:
 
 
 @server.command("down")
-@json_option
+@as_json
+@examples("./task server-down", "python -m pipeline server down")
 def server_down(as_json: bool) -> None:
-    """Stop the workers, their tasks and the server. Data stays."""
+    """Stop the workers, their tasks and the server; the data stays."""
     stopped = down(MachineSettings.from_environ(os.environ))
     if as_json:
         click.echo(json.dumps({"stopped": stopped}))
@@ -61,10 +62,14 @@ def server_down(as_json: bool) -> None:
         click.echo(f"Stopped: {', '.join(stopped)}." if stopped else "Nothing was running.")
 
 
-@server.command("status", short_help="Show addresses, workers, queues and what they do.")
-@json_option
+@server.command("status")
+@as_json
+@examples("./task server-status", "python -m pipeline server status --json")
 def server_status(as_json: bool) -> int:
-    """Show the server's address, the workers, their queues and what they do; exit code 3 unless all of it runs."""
+    """Show the server's addresses, the workers, their queues and their tasks.
+
+    The exit code is 3 unless all of it runs.
+    """
     found = status(MachineSettings.from_environ(os.environ))
     click.echo(json.dumps(found.as_json()) if as_json else _text(found))
     return 0 if found.complete else NOT_COMPLETE

@@ -8,27 +8,29 @@ from pathlib import Path
 
 import click
 
+from command_line.options import as_json, examples
 from pipeline.commands.progress import progress_bar
 
 
 @click.command()
 @click.argument("source", metavar="INPUT", type=click.Path(path_type=Path))
 @click.argument("target", metavar="OUTPUT", type=click.Path(path_type=Path))
-@click.option("--column", default="Review", show_default=True, help="Column with the texts.")
+@click.option("--column", default="Review", show_default=True, help="Column that holds the texts.")
 @click.option(
     "--max-bad",
     type=click.FloatRange(0, 1),
     default=0.01,
     show_default=True,
-    help="Share of bad CSV rows above which nothing is written.",
+    help="Largest share of bad CSV rows with which OUTPUT is written.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+@as_json
+@examples("python -m pipeline preprocess train.csv train.parquet")
 def preprocess(source: Path, target: Path, column: str, max_bad: float, as_json: bool) -> None:
-    """Add the list column `corpus` to a file of reviews: lower-case noun lemmas without stop words.
+    """Add the list column `corpus` to a file of reviews: its noun lemmas in lower case, without stop words.
 
-    INPUT is parquet, or CSV with a header, or the Kaggle file (no header: Polarity, Title, Review). OUTPUT is parquet
-    with all columns of INPUT and `corpus`. Bad rows of a CSV are left out, counted, and written with line number and
-    cause to OUTPUT.quarantine.jsonl.
+    INPUT is parquet, CSV with a header, or the Kaggle file (Polarity, Title, Review, without a header). OUTPUT is
+    parquet with all columns of INPUT, and `corpus`. Bad rows of a CSV are left out, and written with their line number
+    and cause to OUTPUT.quarantine.jsonl.
     """
     from pipeline.amazon_reviews.reviews.processing import preprocess_file
 

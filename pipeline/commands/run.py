@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from clearml_access.errors import UserFacingError
+from command_line.options import examples
 from pipeline.commands.connection import Connection, connect
 from pipeline.commands.dataset import SAMPLE_BATCH_ROWS, SAMPLE_FILE, Bars, fetch_sample
 from pipeline.commands.dry_run import dry_run_of
@@ -33,19 +34,18 @@ FAILED = 40
 
 @click.command(epilog=epilog_of(DATA_PREPARE))
 @run_options
+@examples(
+    "./task run-pipeline",
+    "python -m pipeline run --set dataset_version=1.1 --follow",
+    "python -m pipeline run --mode in-process --shards 2",
+    "python -m pipeline run --from-failed",
+)
 def run(**options: Any) -> int:
     """Run the DataPrepare pipeline: split a dataset version, preprocess its texts, write a report.
 
-    Uses the configured ClearML server; without one it starts its own with agents on this machine, and uploads a sample
-    of real reviews. Exit code 0 only if every step completed.
-
-    \b
-    Examples:
-      python -m pipeline run
-      python -m pipeline run --set dataset_version=1.1 --follow
-      python -m pipeline run --mode in-process --shards 2
-      python -m pipeline run --from-failed
-    """  # noqa: D301  # a real backspace: it keeps click from joining the lines
+    It runs on the configured ClearML server. Without one, the command starts a server and agents on this machine, and
+    uploads a sample of real reviews. The exit code is 0 only if every step completes.
+    """
     return start(DATA_PREPARE, **options)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from command_line.options import as_json
 from pipeline.errors import UsageError
 from pipeline.graph.definitions import Definition
 from pipeline.graph.parameters import help_text
@@ -23,8 +24,8 @@ _OPTIONS = (
         is_flag=False,
         flag_value="",
         metavar="[RUN_ID]",
-        help="Run what is missing of a run that failed or was aborted, with its parameters, shards and options; its "
-        "completed steps are reused  [without RUN_ID: the last such run that no later run has completed]",
+        help="Run the missing steps of a run that failed or was aborted, with its parameters, shards and options; "
+        "reuse its completed steps.  [default without RUN_ID: the last such run that no later run has completed]",
     ),
     click.option(
         "--timeout",
@@ -33,18 +34,21 @@ _OPTIONS = (
         default=DEFAULT_TIMEOUT_S,
         show_default=True,
         metavar="SECONDS",
-        help="Time for the whole run, waits in queues included; then it is aborted.",
+        help="Time limit of the whole run, with the waits in queues; then it is aborted.",
     ),
-    click.option("--follow", is_flag=True, help="Print the consoles of the controller and of all steps meanwhile."),
-    click.option("--dry-run", is_flag=True, help="Print the graph and what would run where; touch nothing."),
+    click.option(
+        "--follow", is_flag=True, help="Print the consoles of the controller and of all steps while they run."
+    ),
+    click.option("--dry-run", is_flag=True, help="Print the graph and what would run where; change nothing."),
     click.option(
         "--report",
         type=click.Path(path_type=Path),
         default=Path("report.html"),
         show_default=True,
-        help="File for the report, a page that needs no network.",
+        metavar="FILE",
+        help="File of the report, a page that needs no network.",
     ),
-    click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout."),
+    as_json,
 )
 
 

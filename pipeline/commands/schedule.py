@@ -11,6 +11,7 @@ import click
 
 from clearml_access.agent_values import AgentValues
 from command_line import interrupts
+from command_line.options import as_json, examples
 from pipeline.amazon_reviews.pipelines import FULL_PIPELINE
 from pipeline.automation.schedule import CRON_HELP, DAYS, RETRAIN, SCHEDULE, workers_for_runs
 from pipeline.automation.services import Service
@@ -22,12 +23,12 @@ _OPTIONS = (
     click.option(
         "--dataset-name",
         metavar="NAME",
-        help=f"Name of the dataset  [default: {FULL_PIPELINE.defaults['dataset_name']}]",
+        help=f"Name of the dataset.  [default: {FULL_PIPELINE.defaults['dataset_name']}]",
     ),
     click.option(
         "--dataset-project",
         metavar="PROJECT",
-        help=f"Its project  [default: {FULL_PIPELINE.defaults['dataset_project']}]",
+        help=f"Project of the dataset.  [default: {FULL_PIPELINE.defaults['dataset_project']}]",
     ),
     click.option(
         "--set",
@@ -36,15 +37,17 @@ _OPTIONS = (
         metavar="NAME=VALUE",
         help="Set a parameter of the full runs; may be repeated.",
     ),
-    click.option("--queue", metavar="QUEUE", help="Queue of the steps  [default: the queue in helm/values-agent.yaml]"),
+    click.option(
+        "--queue", metavar="QUEUE", help="Queue of the steps.  [default: the queue in helm/values-agent.yaml]"
+    ),
     click.option(
         "--controllers-queue",
         metavar="QUEUE",
-        help="Queue of the controllers  [default: services if it is served, else --queue]",
+        help="Queue of the controllers.  [default: services if a worker serves it, else --queue]",
     ),
-    click.option("--runs", type=click.IntRange(1), help="End after so many runs  [default: never]"),
-    click.option("--detach", is_flag=True, help="Put the scheduler into the controllers' queue, as a service there."),
-    click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout."),
+    click.option("--runs", type=click.IntRange(1), metavar="N", help="End after N runs.  [default: never]"),
+    click.option("--detach", is_flag=True, help="Put the scheduler into the controllers' queue and return."),
+    as_json,
 )
 _EPILOG = help_text(parameter for parameter in FULL_PIPELINE.parameters if not parameter.name.startswith("dataset_"))
 
@@ -56,34 +59,33 @@ def _options(function: Callable[..., int]) -> Callable[..., int]:
 
 
 @click.command(epilog=_EPILOG)
-@click.option("--every", "every_s", type=float, metavar="SECONDS", help="Look at the dataset so often  [default: 10]")
+@click.option(
+    "--every", "every_s", type=float, metavar="SECONDS", help="Time between two looks at the dataset.  [default: 10]"
+)
 @_options
+@examples("python -m pipeline retrain", "python -m pipeline retrain --every 60 --set model=linear --detach")
 def retrain(every_s: float | None, **options: Any) -> int:
-    """Start a full run whenever the dataset gets a new finished version; versions that a run makes do not count.
+    """Start a full run whenever the dataset gets a new finished version; versions that runs make do not count.
 
-    Stays in the foreground until Ctrl-C, which leaves the runs that it has started alone.
-
-    \b
-    Examples:
-      python -m pipeline retrain
-      python -m pipeline retrain --every 60 --set model=linear --detach
-    """  # noqa: D301  # a real backspace: it keeps click from joining the lines
+    The command stays in the foreground until Ctrl-C. Runs that it has started continue.
+    """
     return _run(RETRAIN, {"every_s": every_s}, **options)
 
 
 @click.command(epilog=_EPILOG)
-@click.option("--cron", metavar="LINE", help=f"When, as a cron line. {CRON_HELP}")
-@click.option("--at", metavar="HH:MM", help="When, every day, in UTC; instead of --cron.")
+@click.option("--cron", metavar="LINE", help=f"Cron line that says when. {CRON_HELP}")
+@click.option("--at", metavar="HH:MM", help="Time of each day in UTC, instead of --cron.")
 @click.option(
-    "--on", "days", multiple=True, type=click.Choice(DAYS), help="With --at: only on this day; may be repeated."
+    "--on", "days", multiple=True, type=click.Choice(DAYS), help="Only on this day, with --at; may be repeated."
 )
-@click.option("--now", is_flag=True, help="Start a run at once, too.")
+@click.option("--now", is_flag=True, help="Start the first run at once.")
 @_options
+@examples("python -m pipeline schedule --cron '0 3 * * *'", "./task schedule -- --at 03:00 --on monday")
 def schedule(cron: str | None, at: str | None, days: tuple[str, ...], now: bool, **options: Any) -> int:
-    """Start full runs by the clock, on the newest version of the dataset  [default: daily at 3:00 UTC].
+    """Start full runs by the clock, on the newest version of the dataset.
 
-    A run is left out while the one before goes on. Stays in the foreground until Ctrl-C, which leaves the runs that it
-    has started alone.
+    The default is daily at 3:00 UTC. A run is skipped while the one before still runs. The command stays in the
+    foreground until Ctrl-C. Runs that it has started continue.
     """
     if (cron and at) or (days and not at):
         raise SettingsError("--cron and --at exclude each other, and --on needs --at", hint="--at 03:00 --on monday")

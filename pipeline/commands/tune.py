@@ -13,6 +13,7 @@ from rich.table import Table
 
 from clearml_access.agent_values import AgentValues
 from command_line import interrupts
+from command_line.options import as_json, examples
 from pipeline.automation.tune import PARAMETERS, SPACE, STRATEGIES, TUNE
 from pipeline.commands.connection import connect
 from pipeline.graph.parameters import help_text, parse_assignments
@@ -26,20 +27,28 @@ OWN_OPTIONS = ("jobs", "minutes", "strategy", "parallel", "queue")
 
 
 @click.command(epilog=help_text(parameter for parameter in PARAMETERS if parameter.name not in OWN_OPTIONS))
-@click.option("--jobs", type=int, metavar="N", help="Try at most N combinations of the values  [default: 6]")
-@click.option("--minutes", type=float, metavar="M", help="End the search after M minutes  [default: 10]")
+@click.option("--jobs", type=int, metavar="N", help="Try at most N combinations of the values.  [default: 6]")
+@click.option("--minutes", type=float, metavar="M", help="End the search after M minutes.  [default: 10]")
 @click.option(
     "--strategy",
     type=click.Choice(STRATEGIES),
-    help="Which combinations: all in their order, or by chance  [default: random]",
+    help="How to choose combinations: all in their order, or at random.  [default: random]",
 )
 @click.option(
-    "--parallel", type=int, metavar="P", help="Trials at once  [default: as many as there are workers on the queue]"
+    "--parallel",
+    type=int,
+    metavar="P",
+    help="Run at most P trials at once.  [default: the number of workers on the queue]",
 )
-@click.option("--queue", metavar="QUEUE", help="Queue of the trials  [default: the queue in helm/values-agent.yaml]")
+@click.option("--queue", metavar="QUEUE", help="Queue of the trials.  [default: the queue in helm/values-agent.yaml]")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Set a parameter; may be repeated.")
-@click.option("--detach", is_flag=True, help="Put the search into the controllers' queue, and do not wait for it.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")
+@click.option("--detach", is_flag=True, help="Put the search into the controllers' queue and return.")
+@as_json
+@examples(
+    "python -m pipeline tune --jobs 10 --minutes 20",
+    "python -m pipeline tune --strategy grid --jobs 8 --set max_features=500,1000 --set alpha=0.5,1",
+    "python -m pipeline tune --set model=linear --set metric=auc",
+)
 def tune(
     jobs: int | None,
     minutes: float | None,
@@ -52,16 +61,10 @@ def tune(
 ) -> int:
     """Search for the best features and smoothing of the task TF-IDF, within a budget of trials and of time.
 
-    Trials are clones of the task, run by the steps' queue; needs a prepared dataset (task run-full-pipeline). The best
-    model is published and gets the tag "best", which the last search's model of the same dataset loses; the search's
-    page compares all trials. Ctrl-C stops it with its trials.
-
-    \b
-    Examples:
-      python -m pipeline tune --jobs 10 --minutes 20
-      python -m pipeline tune --strategy grid --jobs 8 --set max_features=500,1000 --set alpha=0.5,1
-      python -m pipeline tune --set model=linear --set metric=auc
-    """  # noqa: D301  # a real backspace: it keeps click from joining the lines
+    Trials are clones of the task that run on the steps' queue. They need a processed dataset: ./task run-full-pipeline
+    makes one. The best model is published and gets the tag "best"; the best model of an earlier search of the same
+    dataset loses it. The search's page compares all trials. Ctrl-C stops the search and its trials.
+    """
     options = {"jobs": jobs, "minutes": minutes, "strategy": strategy, "parallel": parallel, "queue": queue}
     given = [f"{name}={value}" for name, value in options.items() if value is not None]
     values = parse_assignments(PARAMETERS, [*assignments, *given])

@@ -13,6 +13,7 @@ import bench.__main__
 import cluster.__main__
 import deploy.cli
 import images.build
+import maintenance.__main__
 import pipeline.cli
 from clearml_access.errors import UserFacingError
 from cluster.errors import ClusterError
@@ -44,6 +45,12 @@ ROOTS = (
     Root("python -m cluster", cluster.__main__.cli, cluster.__main__.main, ClusterError("no", hint="yes")),
     Root("python -m bench", bench.__main__.cli, bench.__main__.main, UserFacingError("no", hint="yes")),
     Root("python -m images.build", images.build.cli, images.build.main, images.build.ImageError("no", hint="yes")),
+    Root(
+        "python -m maintenance",
+        maintenance.__main__.cli,
+        maintenance.__main__.main,
+        UserFacingError("no", hint="yes"),
+    ),
     Root("clearml-localserver", clearml_localserver.cli.main, localserver, OperatorError("no\nHint: yes")),
 )
 

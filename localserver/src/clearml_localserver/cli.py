@@ -170,28 +170,31 @@ def main() -> None:
     """Run a ClearML-compatible server, and maintain its data.
 
     \b
-    Start a server with its data in ./data (`serve` may be left out):
+    Example (`serve` can be left out):
         clearml-localserver --data ./data
-    Its options:
         clearml-localserver serve --help
     """  # noqa: D301  \b keeps click from folding the lines
 
 
 @main.command("serve", short_help="Run the server (the default command).")
-@click.option("--data", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for everything.")
-@click.option("--host", help="Address to bind (default 127.0.0.1: this machine only).")
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for all data.")
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1, only this machine]")
 @click.option(
     "--port-base",
     envvar="LOCALSERVER_PORT_BASE",
     type=click.IntRange(1, 65000),
-    help="Move all ports: API at +8, web at +80, files at +81.",
+    help="Base of all ports: API at +8, web at +80, files at +81.",
 )
-@click.option("--api-port", type=click.IntRange(0, 65535), help="API port (default 8008; 0: a free one).")
-@click.option("--files-port", type=click.IntRange(0, 65535), help="File server port (default 8081; 0: a free one).")
-@click.option("--web-port", type=click.IntRange(0, 65535), help="Web port (default 8080; 0: a free one).")
-@click.option("--public-host", help="Host name that clients are told to use (default: --host).")
-@click.option("--access-log", metavar="FILE", help="Write a line of JSON for each request ('-': standard output).")
-@click.option("--until-stdin-closes", is_flag=True, help="End when standard input does: with the starting process.")
+@click.option("--api-port", type=click.IntRange(0, 65535), help="Port of the API; 0 takes a free one.  [default: 8008]")
+@click.option(
+    "--files-port", type=click.IntRange(0, 65535), help="Port of the file server; 0 takes a free one.  [default: 8081]"
+)
+@click.option(
+    "--web-port", type=click.IntRange(0, 65535), help="Port of the web pages; 0 takes a free one.  [default: 8080]"
+)
+@click.option("--public-host", help="Host name that clients use.  [default: --host]")
+@click.option("--access-log", metavar="FILE", help="Write one line of JSON for each request to FILE; - is stdout.")
+@click.option("--until-stdin-closes", is_flag=True, help="End when stdin closes, with the process that started it.")
 @VERBOSE
 @click.pass_obj
 def serve_command(
@@ -208,12 +211,16 @@ def serve_command(
 ) -> None:
     """Run the server: API, file server and web pages in one process, data in one folder.
 
-    Clients use it through the file DIR/clearml.conf that it writes:
+    \b
+    Example:
+        clearml-localserver serve --data ./data --port-base 9000
 
-        CLEARML_CONFIG_FILE=DIR/clearml.conf python train.py
+    \b
+    Clients use it through the file clearml.conf that it writes into the data folder:
+        CLEARML_CONFIG_FILE=./data/clearml.conf python train.py
 
-    Every setting is also an environment variable, e.g. LOCALSERVER_PORT_BASE=9000. SIGTERM ends it cleanly.
-    """
+    Every setting is also an environment variable, such as LOCALSERVER_PORT_BASE=9000. SIGTERM ends it cleanly.
+    """  # noqa: D301  \b keeps click from folding the lines
     # Here, since the sub-commands need none of the services.
     import uvloop
 

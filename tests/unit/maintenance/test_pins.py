@@ -8,7 +8,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from click.testing import CliRunner
 
 from maintenance import __main__ as command_line
 from maintenance import pins, update_pins
@@ -65,15 +64,17 @@ def test_places_that_differ_are_named(copy: Path) -> None:
         BY_NAME["uv"].current(copy)
 
 
-def test_a_source_that_does_not_answer_is_named_and_has_an_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_that_does_not_answer_is_named_and_has_an_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def refuse(url: str, **_: object) -> httpx.Response:
         raise httpx.ConnectError("no route")
 
     monkeypatch.setattr(pins.httpx, "get", refuse)
-    result = CliRunner().invoke(command_line.main, ["update-pins", "--check", "--only", "chart"])
-    assert result.exit_code == command_line.UNKNOWN
-    assert "chart             unknown   https://clearml.github.io" in result.stdout and "no route" in result.stdout
-    assert "./task update-pins -- --only chart" in result.stderr
+    assert command_line.main(["update-pins", "--check", "--only", "chart"]) == command_line.UNKNOWN
+    said = capsys.readouterr()
+    assert "chart             unknown   https://clearml.github.io" in said.out and "no route" in said.out
+    assert "./task update-pins -- --only chart" in said.err
 
 
 def test_the_index_is_asked_for_the_newest_release_with_a_wheel_for_linux(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,8 @@
 from __future__ import annotations
 
 import json
-import re
-import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -35,37 +32,6 @@ def test_every_command_of_the_table_exists_and_is_described() -> None:
         assert isinstance(command, click.Command), name
         assert line.endswith("."), name
         assert command.help, name
-
-
-def commands(group: click.Group, *path: str) -> Iterator[tuple[str, ...]]:
-    """Return the words of every command, and of those within commands."""
-    yield path
-    for name in group.list_commands(click.Context(group)):
-        command = group.get_command(click.Context(group), name)
-        if isinstance(command, click.Group):
-            yield from commands(command, *path, name)
-        else:
-            yield (*path, name)
-
-
-@pytest.mark.parametrize("path", list(commands(cli)), ids=" ".join)
-def test_help_is_whole_and_its_examples_can_be_typed(
-    path: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("train.csv").touch()
-
-    assert run(*path, "--help") == 0
-
-    text = capsys.readouterr().out
-    assert "..." not in text.replace("[ARGS]...", "")  # a description that was cut
-    assert "\b" not in text
-    for example in re.findall(r"^ +python -m pipeline (.+?)(?:  .*)?$", text, re.MULTILINE):
-        words = shlex.split(example)
-        context = cli.make_context("pipeline", list(words))
-        name, command, rest = cli.resolve_command(context, words)
-        assert command is not None
-        command.make_context(name, rest, parent=context)
 
 
 def test_help_imports_no_command(capsys: pytest.CaptureFixture[str]) -> None:

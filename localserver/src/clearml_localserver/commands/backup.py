@@ -13,21 +13,21 @@ from clearml_localserver.upkeep.backup import backup, restore
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
-@click.command("backup", short_help="Copy a data folder, while its server runs or not.")
+@click.command("backup", short_help="Back up a data folder; its server may run.")
 @click.argument("data", type=FOLDER, metavar="DIR")
 @click.argument("target", type=FOLDER)
-@click.option("--copy", is_flag=True, help="Copy files even where hard links would do (same file system).")
+@click.option("--copy", is_flag=True, help="Copy files also where hard links are possible.")
 @click.option("--replace", is_flag=True, help="Replace the backup at TARGET with the new one.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def backup_command(data: Path, target: Path, copy: bool, replace: bool, as_json: bool) -> None:
-    """Make a backup of data folder DIR at TARGET, whether or not its server is running.
+    """Back up data folder DIR to TARGET; its server may run.
 
     \b
-    Example, each night:
+    Example, for each night:
         clearml-localserver backup ./data /backups/clearml-$(date +%F)
 
-    TARGET appears complete and verified, or not at all. On the same file system files are hard links: they take no
-    space, but a failing disk takes both; keep backups on another disk. `sha256sum --check SHA256SUMS` in TARGET
+    TARGET appears complete and verified, or not at all. On the same file system its files are hard links, which take no
+    space; keep backups on another disk, since a disk that fails loses both. `sha256sum --check SHA256SUMS` in TARGET
     verifies it without this program.
     """  # noqa: D301  \b keeps click from folding the lines
     made = backup(data, target, Progress(as_json), link=not copy, replace=replace)
@@ -39,10 +39,10 @@ def backup_command(data: Path, target: Path, copy: bool, replace: bool, as_json:
     click.echo(f"backup {made.folder}: {made.files} files{links}, {size_text(made.size)}, verified")
 
 
-@click.command("restore", short_help="Make a data folder from a backup.")
+@click.command("restore", short_help="Restore a data folder from a backup.")
 @click.argument("source", type=FOLDER, metavar="BACKUP")
 @click.argument("data", type=FOLDER, metavar="DIR")
-@click.option("--replace", is_flag=True, help="DIR may have content; it is kept beside the restored folder.")
+@click.option("--replace", is_flag=True, help="Replace a DIR that has content; keep that beside it.")
 def restore_command(source: Path, data: Path, replace: bool) -> None:
     """Restore data folder DIR from a backup, after verifying the backup.
 

@@ -13,24 +13,24 @@ from clearml_localserver.upkeep.repair import repair
 DAMAGED = 1
 
 
-@click.command("check", short_help="Report what is damaged or missing, and repair it.")
+@click.command("check", short_help="Report damage to a data folder, and repair it.")
 @click.argument("data", type=click.Path(path_type=Path, file_okay=False, exists=True), metavar="DIR")
-@click.option("--quick", is_flag=True, help="Leave out stored files, and the comparison of indexes with tables.")
+@click.option("--quick", is_flag=True, help="Skip the stored files, and the comparison of indexes with tables.")
 @click.option(
     "--repair",
     "mend",
     is_flag=True,
-    help="Repair what can be repaired; the original database is kept beside the new one.",
+    help="Repair what can be repaired; keep the original database beside the new one.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def check_command(data: Path, quick: bool, mend: bool, as_json: bool) -> int:
-    """Report what is wrong with data folder DIR; its server may be running, except with --repair.
+    """Report damage to data folder DIR; its server may run, except with --repair.
 
     \b
     Example:
         clearml-localserver check ./data
 
-    Damage is something lost or wrong; a note is something worth knowing.
+    Damage is data that is lost or wrong; a note is for information.
     Exit codes: 0 no damage, 1 damage, 10 the folder cannot be checked.
     """  # noqa: D301  \b keeps click from folding the lines
     tell = Progress(as_json)

@@ -48,9 +48,11 @@ def refused() -> dict[str, str]:
     return {name: ENTERPRISE_ONLY if name in enterprise else REFUSED[name] for name in sorted(unanswered)}
 
 
-@click.command("endpoints", short_help="Print which endpoints are answered, and for whom.")
+@click.command("endpoints", short_help="Print the list of endpoints.")
 def endpoints_command() -> None:
-    """Print which endpoints are answered, by whom they may be called, how they differ, and which are refused.
+    """Print the list of endpoints as Markdown.
+
+    It says which role may call each, how it differs from ClearML's own server, and which endpoints are refused.
 
     \b
     Example:

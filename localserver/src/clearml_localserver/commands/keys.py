@@ -23,12 +23,12 @@ ROLES = click.Choice([roles.GUEST, roles.USER, roles.ADMIN])
 FOLDER = click.argument("data", type=click.Path(path_type=Path, file_okay=False, exists=True), metavar="DIR")
 
 
-@click.group("keys", short_help="List, make and revoke access keys.")
+@click.group("keys", short_help="List, create and revoke access keys.")
 def keys_command() -> None:
-    """List, make and revoke access keys of the server that runs on data folder DIR.
+    """List, create and revoke access keys of the server that runs on data folder DIR.
 
     \b
-    A key that may only read, for a dashboard:
+    Example, a key for a dashboard, which may only read:
         clearml-localserver keys create ./data --role guest --label dashboard
 
     Exit codes: 0 done, 10 the server does not run or refuses.
@@ -38,7 +38,12 @@ def keys_command() -> None:
 @keys_command.command("list", short_help="List all keys, without their secrets.")
 @FOLDER
 def list_command(data: Path) -> None:
-    """List all keys: what each may do, whose it is, when it was last used. The server does not know the secrets."""
+    """List all keys with their role, their user and their last use; the server does not know the secrets.
+
+    \b
+    Example:
+        clearml-localserver keys list ./data
+    """  # noqa: D301  \b keeps click from folding the lines
     found = _call(data, "auth.get_credentials", {"all_users": True})["credentials"]
     names = {user["id"]: user["name"] for user in _call(data, "users.get_all", {})["users"]}
     rows = [("access key", "role", "user", "label", "last used", "from")]
@@ -52,13 +57,18 @@ def list_command(data: Path) -> None:
         click.echo(printable(line).rstrip())
 
 
-@keys_command.command("create", short_help="Make a key and print it with its secret, once.")
+@keys_command.command("create", short_help="Create a key and print its secret, once.")
 @FOLDER
-@click.option("--role", type=ROLES, help="Role of the key: the most that it may do (default: its user's role).")
-@click.option("--user", help="Id of the user whose key it is (default: the server's own user, an admin).")
-@click.option("--label", help="What the key is for.")
+@click.option("--role", type=ROLES, help="Highest role that the key gives.  [default: its user's role]")
+@click.option("--user", help="Id of the key's user.  [default: the server's own user, an admin]")
+@click.option("--label", help="Text that says what the key is for.")
 def create_command(data: Path, role: str | None, user: str | None, label: str | None) -> None:
-    """Make a key and print it with its secret, which cannot be shown again."""
+    """Create a key and print it with its secret, which cannot be shown again.
+
+    \b
+    Example:
+        clearml-localserver keys create ./data --role guest --label dashboard
+    """  # noqa: D301  \b keeps click from folding the lines
     given = {name: value for name, value in (("role", role), ("user", user), ("label", label)) if value is not None}
     made = _call(data, "auth.create_credentials", given)["credentials"]
     click.echo(f'access_key: "{made["access_key"]}"\nsecret_key: "{made["secret_key"]}"')
@@ -68,7 +78,12 @@ def create_command(data: Path, role: str | None, user: str | None, label: str | 
 @FOLDER
 @click.argument("access_key")
 def revoke_command(data: Path, access_key: str) -> None:
-    """Revoke a key: requests with it are refused from now on."""
+    """Revoke a key: the server refuses all requests with it from now on.
+
+    \b
+    Example:
+        clearml-localserver keys revoke ./data 8V0X4K2T7Q1M
+    """  # noqa: D301  \b keeps click from folding the lines
     known = _call(data, "auth.get_credentials", {"all_users": True})["credentials"]
     if access_key not in [key["access_key"] for key in known]:
         name = printable(access_key)

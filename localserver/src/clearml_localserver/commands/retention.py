@@ -49,12 +49,14 @@ class Parts(click.ParamType[frozenset[str]]):
 
 @click.command("retention", short_help="Remove events and files of old tasks.")
 @click.argument("data", type=click.Path(path_type=Path, file_okay=False), metavar="DIR")
-@click.option("--older-than", type=Age(), required=True, help="Age of a task's last update: 12h, 90d, 26w.")
+@click.option(
+    "--older-than", type=Age(), required=True, help="Tasks whose last update is older, such as 12h, 90d or 26w."
+)
 @click.option("--what", type=Parts(), required=True, help=f"What to remove, separated by commas: {', '.join(WHAT)}.")
-@click.option("--project", multiple=True, help="Only this project and what is below it; may be repeated.")
-@click.option("--published", is_flag=True, help="Published tasks, too.")
-@click.option("--dry-run", is_flag=True, help="Only count (the default).")
-@click.option("--yes", is_flag=True, help="Remove it. Only a backup can bring it back.")
+@click.option("--project", multiple=True, help="Only tasks of this project and the projects below it; may be repeated.")
+@click.option("--published", is_flag=True, help="Include published tasks.")
+@click.option("--dry-run", is_flag=True, help="Only count what would be removed; this is the default.")
+@click.option("--yes", is_flag=True, help="Remove it; only a backup can restore it.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def retention_command(
     data: Path,
@@ -66,10 +68,10 @@ def retention_command(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Remove events, debug samples and artifacts of old tasks from data folder DIR; its server may be running.
+    """Remove events, debug samples and artifacts of old tasks from data folder DIR; its server may run.
 
     \b
-    Example, first to see, then to do it:
+    Example, first to count, then to remove:
         clearml-localserver retention ./data --older-than 90d --what console,samples
         clearml-localserver retention ./data --older-than 90d --what console,samples --yes
 

@@ -21,12 +21,12 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 INCOMPLETE = 1
 
 
-@click.command("export", short_help="Write everything in an open format.")
+@click.command("export", short_help="Export all data in an open format.")
 @click.argument("data", type=FOLDER, metavar="DIR")
 @click.argument("target", type=FOLDER)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def export_command(data: Path, target: Path, as_json: bool) -> None:
-    """Write all projects, tasks, models, events and files of data folder DIR to TARGET, in an open format.
+    """Export all projects, tasks, models, events and files of data folder DIR to TARGET, in an open format.
 
     \b
     Example:
@@ -48,7 +48,7 @@ def export_command(data: Path, target: Path, as_json: bool) -> None:
         click.echo(f"  … and {len(made.missing) - 20} more, in export.json")
 
 
-@click.command("import", short_help="Bring an export into any ClearML server.")
+@click.command("import", short_help="Import an export into any ClearML server.")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
 @click.option(
     "--config",
@@ -56,17 +56,17 @@ def export_command(data: Path, target: Path, as_json: bool) -> None:
     required=True,
     help="The clearml.conf of a user of the target server.",
 )
-@click.option("--files-host", help="File server of the target (default: files_server of --config).")
+@click.option("--files-host", help="File server of the target.  [default: files_server of --config]")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def import_command(folder: Path, config: Path, files_host: str | None, as_json: bool) -> int:
-    """Import an export into any ClearML server, this one or a genuine one.
+    """Import an export into any ClearML server, this one or ClearML's own.
 
     \b
     Example:
         clearml-localserver import ./exported --config ~/clearml.conf
 
-    Progress is recorded in FOLDER: repeat an interrupted import to continue it; nothing is made twice.
-    Exit codes: 0 everything was imported, 1 some of it was refused (each is named), 10 the server does not answer.
+    Progress is recorded in FOLDER: repeat an interrupted import to continue it; nothing is imported twice.
+    Exit codes: 0 everything was imported, 1 some of it was refused and is listed, 10 the server does not answer.
     """  # noqa: D301  \b keeps click from folding the lines
     access = read_access(config, files_host)
     read_info(folder)

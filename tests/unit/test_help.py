@@ -1,0 +1,111 @@
+"""`--help` of every command of every program: whole sentences, help for each option, and examples that can be typed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from tests.unit.command_lines import ALL, ROOTS, Root, name
+
+ROOT = Path(__file__).resolve().parents[2]
+BRACKETS = re.compile(r"\s*\[[^\[\]]*(\[[^\]]*\])?[^\]]*\]$")
+"""`[default: 6]` at the end of an option's help."""
+
+everything = pytest.mark.parametrize(("root", "path", "command"), ALL, ids=name)
+
+
+def help_of(root: Root, path: tuple[str, ...]) -> str:
+    done = CliRunner().invoke(root.command, [*path, "--help"], prog_name=root.program, env={"COLUMNS": "80"})
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@everything
+def test_no_sentence_is_cut(root, path, command):
+    text = help_of(root, path)
+    usage, _, rest = text.partition("\n\n")
+    assert usage.startswith(f"Usage: {' '.join([root.program, *path])} ")
+    assert "..." not in rest
+    assert "\b" not in rest
+
+
+@everything
+def test_each_command_and_option_is_described_in_sentences(root, path, command):
+    first = " ".join((command.help or "").partition("\n\n")[0].split())
+    assert re.match(r"[A-Z]", first) and first.endswith("."), first
+    assert command.short_help is None or command.short_help.endswith("."), command.short_help
+    for option in command.params:
+        if isinstance(option, click.Option):
+            sentence = BRACKETS.sub("", option.help or "")
+            assert re.match(r"[A-Z]", sentence) and sentence.endswith("."), f"{option.opts}: {option.help!r}"
+
+
+@everything
+def test_each_command_has_an_example(root, path, command):
+    shown = examples(help_of(root, path))
+    if isinstance(command, click.Group):
+        assert shown or path
+        return
+    own = [words for found, words in map(resolve, shown) if found is root and tuple(words[: len(path)]) == path]
+    assert own, "no example of the command itself"
+    for line in shown:
+        check(line)
+
+
+def examples(text: str) -> list[str]:
+    """Return the lines of a help's examples."""
+    block = re.search(r"^ +Examples?\b[^\n]*:\n((?: {4,}\S[^\n]*\n|\n(?= {4,}\S))+)", text, re.MULTILINE)
+    return [] if block is None else [line.strip() for line in block[1].splitlines() if line.strip()]
+
+
+def resolve(line: str) -> tuple[Root, list[str]]:
+    """Return the program that a line runs, and its arguments: `./task NAME -- …` by what the Taskfile says."""
+    line = re.sub(r"\s{2,}[#(].*$|\s>\s.*$", "", re.sub(r"\$\(.*?\)", "X", line))
+    if line.startswith("./task "):
+        before, _, after = line.removeprefix("./task ").partition(" -- ")
+        taskfile = yaml.safe_load((ROOT / "Taskfile.yml").read_text(encoding="utf-8"))
+        variables = {f"{{{{.{key}}}}}": value for key, value in taskfile["vars"].items()}
+        line = taskfile["tasks"][before.strip()]["cmd"].replace("{{.CLI_ARGS}}", after)
+        for _ in range(2):  # a variable may hold another
+            for key, value in variables.items():
+                line = line.replace(key, value)
+        line = line.replace(".venv/bin/python", "python")
+    root = next(root for root in ROOTS if line == root.program or line.startswith(root.program + " "))
+    words = shlex.split(line.removeprefix(root.program))
+    if root.program == "clearml-localserver" and words and words[0].startswith("-"):
+        words = ["serve", *words]
+    return root, words
+
+
+def check(line: str) -> None:
+    """Parse an example as the program would; the files that it names need not be there."""
+    root, words = resolve(line)
+    command = root.command
+    while True:
+        context = click.Context(command, **command.context_settings)
+        values, rest, _ = command.make_parser(context).parse_args(list(words))
+        for parameter in command.params:
+            given = values.get(str(parameter.name))
+            texts = [text for text in (given if isinstance(given, (list, tuple)) else [given]) if isinstance(text, str)]
+            for text in texts:
+                if not isinstance(parameter.type, click.Path):
+                    parameter.type.convert(text, parameter, context)
+            assert texts or not (isinstance(parameter, click.Argument) and parameter.required), line
+        if not isinstance(command, click.Group):
+            assert rest == [], line
+            return
+        below = command.get_command(context, rest[0])
+        assert below is not None, line
+        command, words = below, rest[1:]
+
+
+@pytest.mark.parametrize("line", ["python -m deploy status --nonsense", "./task deploy-agent -- more"])
+def test_an_example_that_cannot_be_typed_is_found(line):
+    with pytest.raises((click.UsageError, AssertionError)):
+        check(line)
