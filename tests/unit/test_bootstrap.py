@@ -98,3 +98,29 @@ def test_arguments_and_the_fetched_programs_are_handed_on(clone: Path, path: Pat
     assert ended.stdout.splitlines() == [
         "this is uv", "[--dir]", f"[{clone}]", "[run-pipeline]", "[--]", "[--set]", "[a=b c]",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("typed", "handed_on"),
+    [
+        (["run-pipeline", "--set", "a=b c"], ["run-pipeline", "--", "--set", "a=b c"]),
+        (["run-pipeline", "--", "--set", "x=1"], ["run-pipeline", "--", "--set", "x=1"]),
+        (["logs", "-f", "--", "-x"], ["logs", "--", "-f", "--", "-x"]),
+        (["-x", "run-pipeline", "--json"], ["-x", "run-pipeline", "--", "--json"]),
+        (["undeploy-agent", "--yes"], ["undeploy-agent", "--", "--yes"]),
+        (["lint", "test"], ["lint", "test"]),
+        (["test", "NAME=value", "-v"], ["test", "NAME=value", "--", "-v"]),
+        (["--list"], ["--list"]),
+        (["--summary", "test", "--json"], ["--summary", "test", "--json"]),
+        ([""], [""]),
+        ([], []),
+    ],
+)
+def test_options_after_a_task_are_for_its_command(
+    clone: Path, path: Path, typed: list[str], handed_on: list[str]
+) -> None:
+    tools = clone / ".tools" / tools_folder() / "bin"
+    program(tools, "uv", "exit 0")
+    program(tools, "task", 'for argument; do echo "[$argument]"; done')
+    ended = run(clone, path, *typed)
+    assert ended.stdout.splitlines() == ["[--dir]", f"[{clone}]", *(f"[{argument}]" for argument in handed_on)]
