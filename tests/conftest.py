@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from clearml_localserver import pytest_plugin
-from clearml_localserver.faults import MARK
 from clearml_localserver.pytest_plugin import ClearmlServer
+from clearml_localserver.server_faults import MARK
 
 from tests.api_client import ApiClient
 

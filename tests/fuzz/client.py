@@ -16,9 +16,9 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import clearml_localserver.endpoints  # noqa: F401  registers every endpoint
 import httpx
-from clearml_localserver.contract import Contract
 from clearml_localserver.pytest_plugin import ClearmlServer
-from clearml_localserver.registry import ENDPOINTS, extend_contract
+from clearml_localserver.registry import ENDPOINTS, add_endpoint_schemas
+from clearml_localserver.request_schemas import RequestSchemas
 from clearml_localserver.web import PAGES
 
 from tests.api_client import ApiClient
@@ -70,9 +70,9 @@ class Fuzzer:
     def __post_init__(self) -> None:
         self._api = ApiClient(self.server.api_url, self.server.credentials)
         self._world = World(self._api, self.seed)
-        contract = Contract.load()
-        extend_contract(contract)
-        self._schemas = {name: contract.known_schema(name) for name in ENDPOINTS}
+        schemas = RequestSchemas.load()
+        add_endpoint_schemas(schemas)
+        self._schemas = {name: schemas.known_schema(name) for name in ENDPOINTS}
         self._names = sorted(ENDPOINTS.keys() - LEFT_OUT)
         self._lock = threading.Lock()
         self._next = itertools.count()

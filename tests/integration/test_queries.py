@@ -1,4 +1,4 @@
-"""The query language over HTTP: the contract lets it pass, paging and scrolling hold together, versions differ."""
+"""The query language over HTTP: the schemas let it pass, paging and scrolling hold together, versions differ."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from tests.api_client import ApiClient
-from tests.unit.localserver.test_query import FILTERS
+from tests.unit.localserver.query_documents import FILTERS
 
 pytestmark = pytest.mark.integration
 

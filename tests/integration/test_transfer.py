@@ -16,11 +16,11 @@ import pytest
 from clearml_localserver.cli import main
 from clearml_localserver.commands.transfer import read_access
 from clearml_localserver.pytest_plugin import ClearmlServer
-from clearml_localserver.upkeep import target as target_module
+from clearml_localserver.upkeep import remote_server as target_module
 from clearml_localserver.upkeep.exporting import export
 from clearml_localserver.upkeep.importing import Importer, Outcome
 from clearml_localserver.upkeep.journal import Journal
-from clearml_localserver.upkeep.target import Target
+from clearml_localserver.upkeep.remote_server import RemoteServer
 from click.testing import CliRunner
 
 from tests.api_client import ApiClient
@@ -192,7 +192,7 @@ class Flaky(httpx.BaseTransport):
 
 def bring(exported: Path, server: ClearmlServer, transport: httpx.BaseTransport | None = None) -> Outcome:
     access = read_access(server.data / "clearml.conf")
-    with closing(Journal(exported / "journal.jsonl")) as journal, closing(Target(access, transport)) as target:
+    with closing(Journal(exported / "journal.jsonl")) as journal, closing(RemoteServer(access, transport)) as target:
         return Importer(exported, target, journal, silent).run()
 
 

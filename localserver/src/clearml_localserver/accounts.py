@@ -1,4 +1,4 @@
-"""Users and access keys: changed in the store and, at once, in the memory that requests are checked against."""
+"""Changes of users and access keys, in the store and in the memory that requests are checked against."""
 
 from __future__ import annotations
 

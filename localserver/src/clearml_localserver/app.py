@@ -23,24 +23,24 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 import clearml_localserver.endpoints  # noqa: F401  registers every endpoint
 from clearml_localserver import bootstrap
 from clearml_localserver.auth import Auth, Presented
-from clearml_localserver.contract import Contract
 from clearml_localserver.database import FILE_NAME
 from clearml_localserver.errors import ApiError, StartError
 from clearml_localserver.events.store import LOST, sweep
-from clearml_localserver.faults import LogFaults
 from clearml_localserver.files import create_files_app
-from clearml_localserver.http.front import Front, allow_many_files
+from clearml_localserver.http.connection_manager import ConnectionManager, allow_many_files
 from clearml_localserver.http.loop import LoopMonitor
-from clearml_localserver.http.measure import AccessLog, Measured, Meters
 from clearml_localserver.http.protocol import GuardedConnection
+from clearml_localserver.http.request_metrics import AccessLog, RequestCounters, RequestMetrics
 from clearml_localserver.http.status import Observed, Status
 from clearml_localserver.lifecycle import Watch, look_after_tasks
 from clearml_localserver.registry import Context
+from clearml_localserver.request_schemas import RequestSchemas
 from clearml_localserver.rules import roles
+from clearml_localserver.server_faults import LogFaults
 from clearml_localserver.settings import Settings
-from clearml_localserver.signals import Signals
 from clearml_localserver.store import TURN_S, Store
 from clearml_localserver.times import utcnow
+from clearml_localserver.topics import Topics
 from clearml_localserver.web import create_web_app
 from clearml_localserver.wire import Api
 
@@ -110,9 +110,9 @@ async def open_api(
         except ApiError as error:  # the database cannot be read or written
             raise StartError(error.msg) from error
         bootstrap.write_client_configuration(settings, credentials)
-        signals = Signals()
-        store.on_commit(signals.fire_from_thread)
-        api = Api(store, Contract.load(), Context(settings, auth), signals)
+        topics = Topics()
+        store.on_commit(topics.fire_from_thread)
+        api = Api(store, RequestSchemas.load(), Context(settings, auth), topics)
 
         def authenticate(request: Request) -> None:
             address = request.client.host if request.client else ""
@@ -157,9 +157,9 @@ async def serve(
         until_stdin_closes: End also when standard input does, i.e. when the process that started this one is gone.
     """
     observed = Observed(
-        Front(settings, allow_many_files()),
+        ConnectionManager(settings, allow_many_files()),
         LoopMonitor(),
-        Meters(),
+        RequestCounters(),
         _access_log(settings.access_log) if settings.access_log else None,
     )
     async with contextlib.AsyncExitStack() as opened:
@@ -188,7 +188,7 @@ async def serve(
         background = [
             asyncio.create_task(_watch(api)),
             asyncio.create_task(_sweep(api)),
-            asyncio.create_task(observed.front.keep_sweeping()),
+            asyncio.create_task(observed.connection_manager.keep_sweeping()),
         ]
         while not all(server.started for server in servers):
             await asyncio.sleep(0.01)
@@ -198,7 +198,7 @@ async def serve(
         observed.monitor.stop()
         for task in background:
             task.cancel()
-        await api.signals.close()
+        await api.topics.close()
         for server in servers:
             server.should_exit = True
         await asyncio.gather(*running)
@@ -219,14 +219,14 @@ class _Server(uvicorn.Server):
     def __init__(self, service: str, app: ASGIApp, observed: Observed) -> None:
         super().__init__(
             uvicorn.Config(
-                Measured(LogFaults(app), service, observed.meters, observed.access_log),
-                http=partial(GuardedConnection, observed.front),  # type: ignore[arg-type]
+                RequestMetrics(LogFaults(app), service, observed.counters, observed.access_log),
+                http=partial(GuardedConnection, observed.connection_manager),  # type: ignore[arg-type]
                 ws="none",
                 lifespan="off",
                 access_log=False,
                 log_config=None,
                 timeout_graceful_shutdown=5,
-                timeout_keep_alive=math.ceil(observed.front.settings.idle_timeout_s),
+                timeout_keep_alive=math.ceil(observed.connection_manager.settings.idle_timeout_s),
                 server_header=False,
             )
         )
@@ -237,9 +237,9 @@ class _Server(uvicorn.Server):
 
 
 async def _sweep(api: Api) -> None:
-    """Delete the events that nobody owns any more, a turn of the writer at a time."""
+    """Delete events without an owner, a turn of the writer at a time."""
     while True:
-        mark = api.signals.sequence
+        mark = api.topics.sequence
         try:
             more = await api.store.write(sweep)
         except Exception:  # a full disk, say: it must go on when that is over
@@ -248,11 +248,11 @@ async def _sweep(api: Api) -> None:
         if more:
             await asyncio.sleep(TURN_S)  # as long as the turn: the writer is half free
         else:
-            await api.signals.wait({LOST}, mark, WATCHDOG_PERIOD_S)
+            await api.topics.wait({LOST}, mark, WATCHDOG_PERIOD_S)
 
 
 async def _watch(api: Api) -> None:
-    """End or requeue tasks whose worker is gone: nobody else reports them."""
+    """End or requeue tasks whose worker is gone, since nothing else reports them."""
     settings = api.context.settings
     watch = Watch(WATCHDOG_PERIOD_S, utcnow())
     while True:

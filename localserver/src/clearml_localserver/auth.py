@@ -1,4 +1,4 @@
-"""Who calls: access keys, session tokens and what a request may present as either.
+"""Authentication: access keys, session tokens, and where a request may present them.
 
 Tokens are HS256 JWTs with the claims that ClearML clients read from them (`api_version`, `server_version`,
 `feature_set`). Unlike on a genuine server, a token ends with the access key that it was made from, and its
@@ -23,9 +23,9 @@ from typing import Any
 
 import jwt
 
+from clearml_localserver.cross_origin import is_cross_origin
 from clearml_localserver.errors import ApiError, unauthorized
 from clearml_localserver.ids import new_id
-from clearml_localserver.origins import is_foreign
 from clearml_localserver.rules import roles
 from clearml_localserver.rules.throttle import LoginThrottle
 
@@ -106,7 +106,7 @@ class Presented:
         def either(name: str) -> str | None:
             return headers.get(f"X-ClearML-{name}", headers.get(f"X-Trains-{name}"))
 
-        cookie = None if is_foreign(headers) else cookies.get(COOKIE)
+        cookie = None if is_cross_origin(headers) else cookies.get(COOKIE)
         return cls(headers.get("Authorization"), cookie, either("Impersonate-As"), either("Act-As"), address)
 
 

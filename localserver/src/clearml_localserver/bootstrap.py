@@ -1,8 +1,8 @@
-"""The first start, and every start: folder, lock, company, user, access key, default queue, `clearml.conf`.
+"""Start-up of a data folder: lock, company, user, access key, default queue, `clearml.conf`.
 
-The access key is made at random once and kept in `credentials.json`; it is never printed. `clearml.conf` is written
-anew at each start, because it names the addresses of this start. Only the server's own user can read it: modes are set
-right at each start, because folders and files may have been made, copied or restored by other programs.
+The access key is made at random once and kept in `credentials.json`; it is never printed. `clearml.conf` is
+rewritten at each start, because it names the addresses of this start. Only the server's own user can read both: modes
+are corrected at each start, because other programs may have made, copied or restored folders and files.
 """
 
 from __future__ import annotations
@@ -254,7 +254,7 @@ def _load_auth(credentials: Credentials) -> Callable[[Tx], Auth]:
 
 
 def _keep_own_key(tx: Tx, credentials: Credentials, user: str) -> None:
-    """Store the server's own key; where `credentials.json` was made anew, refuse the old one and all its tokens.
+    """Store the server's own key; where `credentials.json` was made again, refuse the old one and all its tokens.
 
     The key that signs tokens goes too: who deletes that file does so because somebody may have read the folder.
     """

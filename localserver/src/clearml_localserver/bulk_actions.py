@@ -1,4 +1,4 @@
-"""The `*_many` endpoints of all services: one action for every id, none held up by another's refusal."""
+"""The `*_many` endpoints of all services: one action per id; one that is refused does not stop the others."""
 
 from __future__ import annotations
 

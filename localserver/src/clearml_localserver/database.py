@@ -1,7 +1,7 @@
 """One SQLite file: opening it, updating its schema, copying it, and messages for its errors.
 
-Only this module, `clearml_localserver.store` and `clearml_localserver.salvage` import `sqlite3`. Knows neither requests
-nor documents.
+Only this module, `clearml_localserver.store` and `clearml_localserver.recovery` import `sqlite3`. Knows neither
+requests nor documents.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def connect(path: Path) -> Connection:
 
 
 def connect_read_only(path: Path, *, immutable: bool = False) -> Connection:
-    """Open a database that is not changed; `immutable`: nobody else changes it, and nothing is made beside it."""
+    """Open a database for reading; `immutable`: no process changes it, and no file is made beside it."""
     options = "mode=ro&immutable=1" if immutable else "mode=ro"
     connection = sqlite3.connect(
         f"file:{quote(str(path))}?{options}", uri=True, isolation_level=None, factory=Connection
@@ -138,7 +138,7 @@ def trouble_of(path: Path, error: sqlite3.Error) -> Trouble | None:
 
 
 def _is_unreadable_content(error: sqlite3.Error) -> bool:
-    """Say whether a value in a sound page is not what was written: not UTF-8, or not JSON."""
+    """Return whether a value in a sound page is not what was written: not UTF-8, or not JSON."""
     return str(error).startswith(("Could not decode to UTF-8", "malformed JSON"))
 
 
@@ -240,7 +240,7 @@ def _migrate(path: Path, connection: Connection) -> None:
             raise
         failed = next((name for number, (name, _) in todo.items() if number not in reached), "the last one")
         raise StartError(
-            f"database {path} could not be brought up to date: migration {failed} failed ({error})\n"
+            f"database {path} could not be updated: migration {failed} failed ({error})\n"
             f"Hint: the database is unchanged, and the version that wrote it can use it; a copy is {copy}"
         ) from error
     copy.unlink(missing_ok=True)
@@ -255,7 +255,7 @@ def snapshot(path: Path, target: Path, progress: Progress = lambda done, of: Non
     """
     target.unlink(missing_ok=True)
     with closing(connect_read_only(path)) as source, closing(sqlite3.connect(target)) as copy:
-        # An open transaction keeps what is read as of now: without it, each write of others starts the copy anew.
+        # An open transaction keeps what is read as of now: without it, each write of others restarts the copy.
         source.execute("BEGIN")
         source.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         try:

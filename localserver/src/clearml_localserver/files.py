@@ -81,7 +81,7 @@ def create_files_app(root: Path, authenticate: Authenticate, max_upload_bytes: i
 
     Args:
         root: Folder of the files; made if missing. What an earlier process left half-written in it is removed.
-        authenticate: Raises `ApiError` for a request that may not come in.
+        authenticate: Raises `ApiError` for a request that is refused.
         max_upload_bytes: Largest upload request.
     """
     folder = Folder(root)

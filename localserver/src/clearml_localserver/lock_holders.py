@@ -1,4 +1,4 @@
-"""Which other processes hold a lock on a database, by what the kernel tells in `/proc`."""
+"""Which other processes hold a lock on the database, read from `/proc/locks`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ LOCKS = Path("/proc/locks")
 
 
 def holders(path: Path, *, proc_locks: Path = LOCKS) -> list[tuple[int, str]]:
-    """Return pid and program of the other processes with a write lock on a database, in the order of their pids.
+    """Return pid and program of the other processes with a write lock on a database, sorted by pid.
 
-    SQLite locks the database itself or, in WAL mode, the file `-shm` beside it. Empty where the kernel does not tell.
+    SQLite locks the database itself or, in WAL mode, the file `-shm` beside it. Empty where `/proc` does not say.
     """
     inodes = set()
     for suffix in ("", "-shm", "-wal"):
@@ -34,7 +34,7 @@ def holders(path: Path, *, proc_locks: Path = LOCKS) -> list[tuple[int, str]]:
 
 
 def describe_holders(path: Path) -> str:
-    """Return the holders in words."""
+    """Return the holders as text for a message."""
     return ", ".join(f"pid {pid} {name}".rstrip() for pid, name in holders(path)) or "its pid is unknown"
 
 

@@ -1,4 +1,4 @@
-"""Endpoints by name, and what an endpoint function is given.
+"""The registry of endpoints, and the request object that endpoint functions receive.
 
 An endpoint is a plain function `(call, tx) -> reply data`, run by the dispatcher (`clearml_localserver.wire`) inside
 one store transaction. This module knows no endpoint; `clearml_localserver.endpoints` registers them all when it is
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from clearml_localserver.auth import Auth, Identity, Presented
-from clearml_localserver.contract import Contract, Schema
+from clearml_localserver.request_schemas import RequestSchemas, Schema
 from clearml_localserver.rules import roles
 from clearml_localserver.settings import Settings
 from clearml_localserver.store import Tx
@@ -113,7 +113,7 @@ class WaitFor:
     timeout_s: float
     otherwise: Data
     ends: frozenset[str] = frozenset()
-    """Topics after which nobody is interested any more: `otherwise` is answered at once."""
+    """Topics that end the wait: `otherwise` is answered at once."""
 
 
 @dataclass(frozen=True)
@@ -206,10 +206,10 @@ def endpoint(
     return register
 
 
-def extend_contract(contract: Contract) -> None:
+def add_endpoint_schemas(schemas: RequestSchemas) -> None:
     """Add the schemas and fields that endpoints declare."""
     for item in ENDPOINTS.values():
         if item.schema is not None:
-            contract.add(item.name, item.schema)
+            schemas.add(item.name, item.schema)
         if item.fields is not None:
-            contract.extend(item.name, item.fields)
+            schemas.extend(item.name, item.fields)

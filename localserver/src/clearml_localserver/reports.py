@@ -1,4 +1,4 @@
-"""Reports: tasks of type `report`, kept in a hidden project `.reports` beside what they tell of."""
+"""Reports: tasks of type `report`, kept in a hidden sub-project `.reports` of the project that they are about."""
 
 from __future__ import annotations
 

@@ -240,7 +240,7 @@ class Store:
         if trouble.text not in self._told:
             self._told.add(trouble.text)
             log.error("%s", trouble)
-        # Not 507 or 503: above 500 the SDK repeats a call for ever, and the user never learns the cause.
+        # Not 507 or 503: above 500 the SDK repeats a call forever, and the user never learns the cause.
         return ApiError(500, 0, str(trouble))
 
     def _write_loop(self) -> None:
@@ -273,7 +273,7 @@ class Store:
                 self._run(connection, write)
             connection.execute("COMMIT")
         except sqlite3.Error as error:  # the commit itself failed (disk full, I/O): nobody's write has happened
-            # The writer must live on, whatever the disk does: without it every write would wait for ever.
+            # The writer must keep running, whatever the disk does: without it every write would wait forever.
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
             refusal = self._refusal(error) or ApiError(500, 0, f"Database {self.path}: {error}")

@@ -37,7 +37,7 @@ MAX_HEADER_BYTES = 2**14
 
 PATIENCE_S = 60.0
 MIN_BYTES = 2**16
-"""An upload must send this much in each `PATIENCE_S`, or it is aborted: a stuck client must not hold files for ever."""
+"""An upload must send this much in each `PATIENCE_S`, or it is aborted: a stuck client must not hold files forever."""
 
 DRAIN_S = 30.0
 """How long the rest of a refused upload is read."""

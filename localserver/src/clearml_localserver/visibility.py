@@ -12,7 +12,7 @@ IDS = {
     "required": ["ids"],
     "properties": {"ids": {"type": "array", "minItems": 1, "items": {"type": "string"}}},
 }
-"""Schema of endpoints that take a list of ids which may not be empty."""
+"""Schema of endpoints that take a non-empty list of ids."""
 
 
 class Caller(Protocol):
@@ -28,7 +28,7 @@ class Caller(Protocol):
 
 
 def make_public(tx: Tx, kind: str, call: Caller) -> dict[str, int]:
-    """Let every company read documents; until they are private again nobody may change them.
+    """Let every company read documents; until they are private again they cannot be changed.
 
     Raises:
         ApiError: The kind's own, for an unknown id.

@@ -19,11 +19,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
 from clearml_localserver.auth import API_VERSION, COOKIE, Identity, Presented
-from clearml_localserver.bodies import Room, parse_form, parse_lines, parse_object, query_value, render
-from clearml_localserver.contract import Contract
+from clearml_localserver.envelope import envelope
 from clearml_localserver.errors import ApiError
-from clearml_localserver.faults import log_fault
 from clearml_localserver.ids import new_id
+from clearml_localserver.json_bodies import Room, parse_form, parse_lines, parse_object, query_value, render
 from clearml_localserver.registry import (
     ENDPOINTS,
     Call,
@@ -35,12 +34,13 @@ from clearml_localserver.registry import (
     Unfinished,
     WaitFor,
     WithCookie,
-    extend_contract,
+    add_endpoint_schemas,
 )
-from clearml_localserver.replies import envelope
-from clearml_localserver.signals import Signals
+from clearml_localserver.request_schemas import RequestSchemas
+from clearml_localserver.server_faults import log_fault
 from clearml_localserver.store import Store, Tx
 from clearml_localserver.times import utcnow
+from clearml_localserver.topics import Topics
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ INLINE_BYTES = 2**16
 """Larger bodies are read on a thread: up to here it costs a few milliseconds at most."""
 
 MAX_STRANGER_BYTES = 2**16
-"""Largest body of somebody who has shown no key: each connection may hold one in memory."""
+"""Largest body of an unauthenticated request: each connection may hold one in memory."""
 
 RENEW_S = 20.0
 """How often a waiting request is tried again although nothing has changed: a worker that waits shows that it lives."""
@@ -89,9 +89,9 @@ class Api:
 
     Args:
         store: The database.
-        contract: The request schemas.
+        schemas: The request schemas.
         context: What endpoints are given of the server.
-        signals: Tells waiting requests of changes.
+        topics: Tells waiting requests of changes.
         clock: Tells an endpoint what time it is.
         renew_s: How often a waiting request is tried again although nothing has changed.
     """
@@ -99,23 +99,23 @@ class Api:
     def __init__(
         self,
         store: Store,
-        contract: Contract,
+        schemas: RequestSchemas,
         context: Context,
-        signals: Signals,
+        topics: Topics,
         *,
         clock: Callable[[], datetime] = utcnow,
         renew_s: float = RENEW_S,
     ) -> None:
         self.store = store
         self.context = context
-        self.signals = signals
-        self.contract = contract
+        self.topics = topics
+        self.schemas = schemas
         self._clock = clock
         self._renew_s = renew_s
         self._room = Room(max(context.settings.max_bodies_bytes, context.settings.max_body_bytes))
         # Few threads, since each one that reads JSON makes the event loop wait for the interpreter's lock.
         self._parsers = ThreadPoolExecutor(2, thread_name_prefix="request-parser")
-        extend_contract(contract)
+        add_endpoint_schemas(schemas)
 
     async def call(self, name: str, data: Data, identity: Identity, client_host: str = "") -> Data:
         """Run an endpoint for `identity` without HTTP.
@@ -255,7 +255,7 @@ class Api:
         run = self.store.write if item.writes else self.store.read
         deadline: float | None = None
         while True:
-            mark = self.signals.sequence
+            mark = self.topics.sequence
             reply = await run(transaction)
             while isinstance(reply, Unfinished):
                 reply = await run(partial(go_on, reply.rest))
@@ -265,14 +265,14 @@ class Api:
             deadline = deadline or now + reply.timeout_s
             renewal = now + self._renew_s
             topics = reply.topics | reply.ends
-            while not await self.signals.wait(topics, mark, min(DISCONNECT_CHECK_S, deadline - now, renewal - now)):
+            while not await self.topics.wait(topics, mark, min(DISCONNECT_CHECK_S, deadline - now, renewal - now)):
                 now = time.monotonic()
-                if now >= deadline or self.signals.closed:
+                if now >= deadline or self.topics.closed:
                     return reply.otherwise
                 await self._require(connected)
                 if now >= renewal:
                     break
-            if self.signals.fired(reply.ends, mark):
+            if self.topics.fired(reply.ends, mark):
                 return reply.otherwise
             # Never hand a task to a worker that has gone away meanwhile, or whose key has been revoked.
             await self._require(connected)
@@ -314,7 +314,7 @@ class Api:
             else:
                 raw = parse_object(body) | query
             data = _without_nulls(raw)
-            self.contract.validate(item.name, data)
+            self.schemas.validate(item.name, data)
             return raw, data
 
         if len(body) <= INLINE_BYTES:

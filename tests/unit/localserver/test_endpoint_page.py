@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from clearml_localserver.commands.endpoints import ENTERPRISE_ONLY, REFUSED, endpoints_command, page, refused
-from clearml_localserver.contract import endpoints_of_clients
 from clearml_localserver.registry import ENDPOINTS
+from clearml_localserver.request_schemas import endpoints_of_clients
 from click.testing import CliRunner
 
 PAGE = Path(__file__).parents[3] / "docs" / "localserver-endpoints.md"

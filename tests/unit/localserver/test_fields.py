@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 from clearml_localserver import query, registry
-from clearml_localserver.contract import Contract
 from clearml_localserver.endpoints import events_reading, tasks_archive
 from clearml_localserver.errors import ApiError
 from clearml_localserver.registry import ENDPOINTS
+from clearml_localserver.request_schemas import RequestSchemas
 
 CONTAINER = dict.fromkeys(("container_id", "endpoint_name", "model_name"), "x")
 OURS = f"{registry.__package__}."
@@ -23,9 +23,9 @@ BARE = {"lines", "method"}
 
 
 @cache
-def contract() -> Contract:
-    made = Contract.load()
-    registry.extend_contract(made)
+def schemas() -> RequestSchemas:
+    made = RequestSchemas.load()
+    registry.add_endpoint_schemas(made)
     return made
 
 
@@ -90,7 +90,7 @@ def read_fields(
 def test_a_field_that_an_endpoint_reads_has_a_schema(name: str) -> None:
     function = ENDPOINTS[name].function
     assert isinstance(function, FunctionType)
-    properties = contract().enforced_schema(name)["properties"]
+    properties = schemas().enforced_schema(name)["properties"]
     assert {field for field in set(read_fields(function)) - BARE if not properties.get(field)} == set()
 
 
@@ -134,6 +134,6 @@ def test_a_value_of_another_type_is_refused_by_the_field_s_name(
     endpoint: str, body: dict[str, Any], field: str
 ) -> None:
     with pytest.raises(ApiError) as caught:
-        contract().validate(endpoint, body)
+        schemas().validate(endpoint, body)
     assert (caught.value.code, caught.value.subcode) == (400, 12)
     assert f"field={field}:" in caught.value.msg

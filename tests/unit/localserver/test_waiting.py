@@ -11,12 +11,12 @@ from pathlib import Path
 import clearml_localserver.endpoints  # noqa: F401  registers every endpoint
 from clearml_localserver import bootstrap
 from clearml_localserver.auth import Identity
-from clearml_localserver.contract import Contract
 from clearml_localserver.registry import Context, Data
+from clearml_localserver.request_schemas import RequestSchemas
 from clearml_localserver.settings import Settings
-from clearml_localserver.signals import Signals
 from clearml_localserver.store import Store
 from clearml_localserver.times import iso
+from clearml_localserver.topics import Topics
 from clearml_localserver.wire import Api
 from starlette.requests import Request
 from starlette.types import Message
@@ -54,11 +54,11 @@ def play(folder: Path, scene: Callable[[World, Callable[[float], None]], Awaitab
         try:
             auth = await bootstrap.load_auth(store, bootstrap.Credentials("key", "secret"))
             own = replace(auth.own, session="of the worker")
-            signals = Signals()
+            signals = Topics()
             store.on_commit(signals.fire_from_thread)
             context = Context(Settings(folder, poll_wait_s=30), auth)
             clock = lambda: BEGIN + timedelta(seconds=passed[0])  # noqa: E731
-            world = World(Api(store, Contract({}), context, signals, clock=clock, renew_s=renew_s), own)
+            world = World(Api(store, RequestSchemas({}), context, signals, clock=clock, renew_s=renew_s), own)
             world.queue = (await world.call("queues.create", name="waited for"))["id"]
             await world.call("workers.register", worker="w", queues=[world.queue])
             await scene(world, go_on)

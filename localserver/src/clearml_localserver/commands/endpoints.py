@@ -1,4 +1,4 @@
-"""`endpoints`: what this server answers, as a page of Markdown."""
+"""`endpoints`: the list of this server's endpoints, as a page of Markdown."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 import click
 
 import clearml_localserver.endpoints  # noqa: F401  registers every endpoint
-from clearml_localserver.contract import endpoints_of_clients, enterprise_endpoints
 from clearml_localserver.registry import ENDPOINTS, Endpoint
+from clearml_localserver.request_schemas import endpoints_of_clients, enterprise_endpoints
 
 HEAD = """\
 # The endpoints of localserver

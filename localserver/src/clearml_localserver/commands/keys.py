@@ -16,7 +16,7 @@ from clearml_localserver.bootstrap import api_address, read_credentials
 from clearml_localserver.commands.progress import printable
 from clearml_localserver.errors import OperatorError
 from clearml_localserver.rules import roles
-from clearml_localserver.upkeep.folders import running_pid
+from clearml_localserver.upkeep.data_folder import running_pid
 
 TIMEOUT_S = 30
 ROLES = click.Choice([roles.GUEST, roles.USER, roles.ADMIN])

@@ -1,4 +1,4 @@
-"""What commands print: progress, a line now and then, and sizes and names as text."""
+"""Output of commands: progress lines, sizes and names as text."""
 
 from __future__ import annotations
 

@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 import click
 
 from clearml_localserver.commands.progress import Progress, printable, size_text
+from clearml_localserver.upkeep.data_folder import UpkeepError
 from clearml_localserver.upkeep.exporting import export
-from clearml_localserver.upkeep.folders import UpkeepError
 from clearml_localserver.upkeep.importing import LOST, Importer, Outcome, read_info
 from clearml_localserver.upkeep.journal import Journal
-from clearml_localserver.upkeep.target import Access, Target
+from clearml_localserver.upkeep.remote_server import Access, RemoteServer
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 INCOMPLETE = 1
@@ -71,7 +71,7 @@ def import_command(folder: Path, config: Path, files_host: str | None, as_json: 
     access = read_access(config, files_host)
     read_info(folder)
     name = urlsplit(access.api).netloc.replace(":", "-")
-    with closing(Target(access)) as target, closing(Journal(folder / f"import-{name}.jsonl")) as journal:
+    with closing(RemoteServer(access)) as target, closing(Journal(folder / f"import-{name}.jsonl")) as journal:
         outcome = Importer(folder, target, journal, Progress(as_json)).run()
         report = folder / f"import-{name}.report.json"
         found = {"server": access.api, "made": outcome.made, "problems": outcome.problems, "lost": LOST}

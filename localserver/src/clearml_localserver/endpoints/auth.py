@@ -1,7 +1,7 @@
-"""Service `auth`: sessions, access keys, and who may do what.
+"""Service `auth`: sessions, access keys and roles.
 
-Beyond ClearML's: an access key may have a role of its own (`role`), and an admin makes, lists and revokes the keys of
-others (`user`, `all_users`).
+Extensions: an access key may have a role of its own (`role`), and an admin creates, lists and revokes the keys of other
+users (`user`, `all_users`).
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def logout(call: Call, tx: Tx) -> WithCookie:
 
 @endpoint("auth.fixed_users_mode", needs_auth=False, schema={"type": "object"})
 def fixed_users_mode(call: Call, tx: Tx) -> Data:
-    """Say that users are not read from a configuration file."""
+    """Answer that users are not read from a configuration file."""
     return {"enabled": False, "guest": {"enabled": False}, "server_errors": {}}
 
 
@@ -83,7 +83,7 @@ def fixed_users_mode(call: Call, tx: Tx) -> Data:
     differs="admins may call it (genuine: root and system)",
 )
 def validate_token(call: Call, tx: Tx) -> Data:
-    """Tell whether a token is valid, and whose."""
+    """Return whether a token is valid, and whose it is."""
     try:
         identity = call.context.auth.identity_of(call.data["token"])
     except ApiError as error:
@@ -101,7 +101,7 @@ def validate_token(call: Call, tx: Tx) -> Data:
     differs="`role` limits the key; an admin makes keys for others by `user`",
 )
 def create_credentials(call: Call, tx: Tx) -> Data:
-    """Make an access key; the secret is shown this once."""
+    """Create an access key; the secret is shown only this once."""
     user = _user_asked_for(call)
     accounts.find_user(call, tx, user)
     role = accounts.granted_role(call, user, call.data.get("role"))
@@ -162,7 +162,7 @@ def edit_credentials(call: Call, tx: Tx) -> Data:
     differs="ends the key's tokens at once; an admin may revoke others' keys",
 )
 def revoke_credentials(call: Call, tx: Tx) -> Data:
-    """Delete an access key; tokens made from it die with it."""
+    """Delete an access key; tokens made from it end with it."""
     access_key = call.data["access_key"]
     if accounts.find_key(call, access_key) is None:
         where = f"id={call.user}, company={call.company}, credentials__key={access_key}"

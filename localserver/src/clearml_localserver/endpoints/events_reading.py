@@ -78,7 +78,7 @@ def _decode_position(call: Call) -> tuple[int | None, int | None, LogPosition | 
 
 @endpoint("events.clear_scroll", schema={"type": "object"}, since="2.18")
 def clear_scroll(call: Call, tx: Tx) -> Data:
-    """Forget a scroll id: nothing to do, they hold their own state."""
+    """Drop a scroll id: nothing to do, since scroll ids hold their own state."""
     return {}
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 
-from clearml_localserver.bodies import Unread
 from clearml_localserver.endpoints.events_fields import TEXTS
 from clearml_localserver.errors import ApiError
 from clearml_localserver.events import store as events_store
 from clearml_localserver.events.owners import is_locked, kind_of, record_batch, require_unlocked
+from clearml_localserver.json_bodies import Unread
 from clearml_localserver.registry import Call, Data, Reply, Unfinished, endpoint
 from clearml_localserver.rules.events import LOG, MAX_TIMESTAMP, Event, EventRefusedError, invalid_owner, parse_event
 from clearml_localserver.store import Document, Tx

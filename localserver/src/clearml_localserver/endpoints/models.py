@@ -209,13 +209,13 @@ def archive_many(call: Call, tx: Tx) -> Reply:
 
 @endpoint("models.unarchive_many", writes=True)
 def unarchive_many(call: Call, tx: Tx) -> Reply:
-    """Bring archived models back."""
+    """Unarchive models."""
     return for_each(tx, call.data["ids"], lambda tx, id: {"unarchived": _archive(call, tx, id, archived=False)})
 
 
 @endpoint("models.delete", writes=True)
 def delete(call: Call, tx: Tx) -> Data:
-    """Delete a model; its file is the client's affair."""
+    """Delete a model; deleting its file is up to the client."""
     return _delete(call, tx, _model(call, tx))
 
 
@@ -233,7 +233,7 @@ def make_public(call: Call, tx: Tx) -> Data:
 
 @endpoint("models.make_private", writes=True, schema=IDS, since="2.9")
 def make_private(call: Call, tx: Tx) -> Data:
-    """Take models back into the company."""
+    """Make public models private to the company again."""
     return to_private(tx, "model", call)
 
 
@@ -242,7 +242,7 @@ def make_private(call: Call, tx: Tx) -> Data:
 
 @endpoint("models.get_by_task_id", schema={"type": "object", "properties": {"task": TEXT}})
 def get_by_task_id(call: Call, tx: Tx) -> Data:
-    """Return the model that a task has brought forth."""
+    """Return the output model of a task."""
     _require_old_client(call, "use models.get_by_id/get_all apis")
     if not call.data.get("task"):
         raise ApiError(400, 11, "Missing required fields: missing=(task)")
@@ -256,7 +256,7 @@ def get_by_task_id(call: Call, tx: Tx) -> Data:
 
 @endpoint("models.update_for_task", writes=True)
 def update_for_task(call: Call, tx: Tx) -> Data:
-    """Note the model that a task has brought forth, or another file for it."""
+    """Record the output model of a task, or another file for it."""
     _require_old_client(call, "use tasks.add_or_update_model")
     rules.require_one_source(call.data)
     task = by_id(tx, "task", call.data["task"], call.company)

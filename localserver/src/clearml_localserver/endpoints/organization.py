@@ -1,4 +1,4 @@
-"""Service `organization`: what concerns the whole company."""
+"""Service `organization`: tags, counts and downloads over the whole company."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def get_tags(call: Call, tx: Tx) -> Data:
 
 @endpoint("organization.get_user_companies", schema=ANY)
 def get_user_companies(call: Call, tx: Tx) -> Data:
-    """Describe the only company there is, with the users who work in it."""
+    """Return the only company, with its users."""
     owners = [{"id": id, "name": name, "avatar": avatar} for id, name, avatar in members(tx, call.company)]
     return {
         "companies": [
@@ -157,7 +157,7 @@ DOWNLOADS = Downloads()
 
 @endpoint("organization.prepare_download_for_get_all", schema=PREPARE)
 def prepare_download(call: Call, tx: Tx) -> Data:
-    """Note which list a client is about to fetch as a file."""
+    """Prepare the download of a list as a file."""
     if len(json.dumps(call.data)) > MAX_PREPARED_CHARACTERS:
         raise validation_error(f"a download is described in at most {MAX_PREPARED_CHARACTERS} characters")
     kind = call.data["entity_type"]

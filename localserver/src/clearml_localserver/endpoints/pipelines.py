@@ -66,7 +66,7 @@ def start_pipeline(call: Call, tx: Tx) -> Data:
     differs="keeps later runs that were started from a deleted one",
 )
 def delete_runs(call: Call, tx: Tx) -> Reply:
-    """Delete runs of a pipeline with their steps; one run has to stay, because it is what the next is copied from."""
+    """Delete runs of a pipeline with their steps; one run must stay, because the next one is cloned from it."""
     project = call.data["project"]
     runs = tagged_in(tx, call.company, project, PIPELINE)
     ids = [id for id in dict.fromkeys(call.data["ids"]) if id in runs]

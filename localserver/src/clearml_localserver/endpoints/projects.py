@@ -53,7 +53,7 @@ def move(call: Call, tx: Tx) -> Data:
 
 @endpoint("projects.merge", writes=True)
 def merge(call: Call, tx: Tx) -> Data:
-    """Hand all that a project holds to another one, and delete it."""
+    """Move everything in a project to another one, and delete it."""
     source = _project(call, tx)
     target = call.data.get("destination_project")
     destination = by_id(tx, "project", target, call.company) if target else None
@@ -84,7 +84,7 @@ def delete(call: Call, tx: Tx) -> Reply:
 
 @endpoint("projects.validate_delete")
 def validate_delete(call: Call, tx: Tx) -> Data:
-    """Count what a project and those below it hold; a dataset or a pipeline is its project, not its tasks."""
+    """Count the contents of a project and its sub-projects; a dataset or a pipeline counts once, by its project."""
     ids = [project["id"] for project in tree.subtree(tx, _project(call, tx))]
     plain = tree.plain_projects(tx, ids)
 
@@ -111,7 +111,7 @@ def publish(call: Call, tx: Tx) -> Data:
 
 @endpoint("projects.make_private", writes=True, schema=IDS, since="2.9")
 def unpublish(call: Call, tx: Tx) -> Data:
-    """Take projects back into the company."""
+    """Make public projects private to the company again."""
     return make_private(tx, "project", call)
 
 

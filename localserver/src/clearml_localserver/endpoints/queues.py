@@ -1,4 +1,4 @@
-"""Service `queues`: the lists that workers take tasks from.
+"""Service `queues`: queues, their entries, and how workers take tasks from them.
 
 A queue's entries live in its document, oldest first. `get_next_task` waits for an entry instead of answering empty,
 so that a stock agent, which sleeps 5 s after an empty answer, gets an enqueued task at once.
@@ -12,7 +12,7 @@ from clearml_localserver.errors import ApiError
 from clearml_localserver.ids import new_id
 from clearml_localserver.lifecycle import note_handed_out
 from clearml_localserver.query import by_id, find_all, find_all_ex, render
-from clearml_localserver.queueing import append_entry, remove_entry
+from clearml_localserver.queue_entries import append_entry, remove_entry
 from clearml_localserver.registry import Call, Data, Reply, WaitFor, endpoint
 from clearml_localserver.rules import metadata
 from clearml_localserver.rules import queues as rules

@@ -1,4 +1,4 @@
-"""Service `reports`: texts about tasks, with what they show of them."""
+"""Service `reports`: reports (texts about tasks), and the data that they show."""
 
 from __future__ import annotations
 

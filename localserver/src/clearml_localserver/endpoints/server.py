@@ -1,4 +1,4 @@
-"""Services `server`, `debug` and `login`: what may be asked before anything else."""
+"""Services `server`, `debug` and `login`: information about the server, and ways to log in."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ GIB = 2**30
 
 @endpoint("debug.ping", needs_auth=False, schema=NO_FIELDS, fields={"verbose": {"type": "boolean"}})
 def ping(call: Call, tx: Tx) -> Data:
-    """Answer that the server lives; the agent chart's init container waits for this."""
+    """Answer that the server is alive; the agent chart's init container waits for this."""
     return {"msg": "Because it trains cats and dogs"} if call.data.get("verbose") else {}
 
 
@@ -93,7 +93,7 @@ def config(call: Call, tx: Tx) -> Data:
     ),
 )
 def get_stats(call: Call, tx: Tx) -> Data:
-    """Say how much there is here, and how busy this machine and the workers' machines are."""
+    """Return how many documents there are, and how busy this machine and the workers' machines are."""
     count, run_time, iterations = run_figures(tx)
     return {
         "time": iso(call.now),
@@ -117,7 +117,7 @@ def get_stats(call: Call, tx: Tx) -> Data:
     differs="no statistics are sent; `enabled: true` is refused",
 )
 def report_stats_option(call: Call, tx: Tx) -> Data:
-    """Say that this server sends statistics to nobody, and refuse to begin."""
+    """Answer that this server sends no statistics, and refuse to enable it."""
     if call.data.get("enabled"):
         raise validation_error("this server sends no statistics, and this cannot be changed")
     nobody = dict.fromkeys(("enabled_time", "enabled_version", "enabled_user"))
@@ -125,12 +125,12 @@ def report_stats_option(call: Call, tx: Tx) -> Data:
 
 
 class Meter:
-    """How busy this machine has been since it was last asked."""
+    """The load of this machine since the last call."""
 
     def __init__(self) -> None:
         self._asked = time.monotonic()
         self._lock = threading.Lock()
-        psutil.cpu_percent(percpu=True)  # the first answer is none
+        psutil.cpu_percent(percpu=True)  # the first call returns zeros
 
     def read(self) -> Data:
         """Return the load, least and most of all cores, and the memory now."""
@@ -166,7 +166,7 @@ def _agents(tx: Tx, since: float) -> list[Data]:
 
 @endpoint("login.supported_modes", needs_auth=False, schema=NO_FIELDS)
 def supported_modes(call: Call, tx: Tx) -> Data:
-    """Say how people may log in: with an access key."""
+    """Return the ways to log in: with an access key."""
     return {
         "authenticated": False,
         "basic": {"enabled": False, "guest": {"enabled": False}},

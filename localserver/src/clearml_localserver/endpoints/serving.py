@@ -59,21 +59,21 @@ HISTORY = {
 
 @endpoint("serving.register_container", writes=True, schema=REGISTER)
 def register_container(call: Call, tx: Tx) -> Data:
-    """Note a container; one without an address is still loading its model."""
+    """Register a container; one without an address is still loading its model."""
     _store(call, tx)
     return {}
 
 
 @endpoint("serving.unregister_container", writes=True, schema=CONTAINER_ID)
 def unregister_container(call: Call, tx: Tx) -> Data:
-    """Forget a container; an unknown one is not an error."""
+    """Remove a container; an unknown one is not an error."""
     tables.remove_container(tx, call.data["container_id"])
     return {}
 
 
 @endpoint("serving.container_status_report", writes=True, schema=REPORT)
 def container_status_report(call: Call, tx: Tx) -> Data:
-    """Note that a container lives, and what it has done. What it does not tell is not known any more."""
+    """Record that a container is alive, and its figures. What it does not report is removed."""
     if not call.data.get("endpoint_url"):
         raise validation_error("Missing required field 'endpoint_url'")
     _store(call, tx)

@@ -1,4 +1,4 @@
-"""Service `storage`: the company's keys of object stores. Admins set and read them; others see which there are."""
+"""Service `storage`: the company's keys of object stores. Admins set and read them; others see which are set."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SETTING = "storage"
     differs="secrets are shown to admins only (genuine: to everybody)",
 )
 def get_settings(call: Call, tx: Tx) -> Data:
-    """Return the settings; their secrets to admins alone."""
+    """Return the settings; secrets only to admins."""
     kept = _kept(tx)
     shown = {name: kept.get(name, fresh) for name, fresh in storage.FRESH.items()}
     if not roles.reaches(call.role, roles.ADMIN):
@@ -71,7 +71,7 @@ def set_settings(call: Call, tx: Tx) -> Data:
     differs="admins may call it (genuine: everybody); without keys it answers `updated: 0`",
 )
 def reset_settings(call: Call, tx: Tx) -> Data:
-    """Forget the settings of the stores that are named."""
+    """Remove the settings of the named stores."""
     kept, named = _kept(tx), set(call.data.get("keys", []))
     if not named & kept.keys():
         return {"updated": 0}

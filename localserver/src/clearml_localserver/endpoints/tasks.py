@@ -92,7 +92,7 @@ def create(call: Call, tx: Tx) -> Data:
 
 @endpoint("tasks.validate")
 def validate(call: Call, tx: Tx) -> Data:
-    """Tell whether `tasks.create` would take this, without making anything."""
+    """Return whether `tasks.create` would take this, without making anything."""
     # The genuine server looks at the length of a name only when it creates the task.
     lifecycle.new_task(tx, call.data | {"name": call.data["name"].ljust(MIN_NAME, "_")}, Actor.of(call))
     return {}
@@ -148,7 +148,7 @@ def update_tags(call: Call, tx: Tx) -> Data:
 
 @endpoint("tasks.set_requirements", writes=True)
 def set_requirements(call: Call, tx: Tx) -> Data:
-    """Note which packages a run needs, or had."""
+    """Record the packages that a run needs or had."""
     task = by_id(tx, "task", call.data["task"], call.company)
     _store(tx, task, {"script.requirements": call.data["requirements"]}, Actor.of(call).stamp.of_update())
     return {"updated": 1, "fields": {}}
@@ -173,7 +173,7 @@ def move(call: Call, tx: Tx) -> Data:
 
 @endpoint("tasks.make_public", writes=True, schema=visibility.IDS, since="2.9")
 def make_public(call: Call, tx: Tx) -> Data:
-    """Let every company read tasks; until they are private again nobody may change them."""
+    """Let every company read tasks; until they are private again they cannot be changed."""
     tasks = _all_of(tx, call.data["ids"], lambda task: task["company"] == call.company)
     for task in tasks:
         tx.put("task", task | {"company": "", "company_origin": call.company})

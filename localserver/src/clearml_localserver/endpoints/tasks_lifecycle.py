@@ -1,4 +1,4 @@
-"""Service `tasks`: what moves a task from status to status, into queues and out of the world."""
+"""Service `tasks`: status changes, queueing, resetting and deleting."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEQUEUE = {"new_status": {"type": "string"}}
 
 @endpoint("tasks.started", writes=True)
 def started(call: Call, tx: Tx) -> Data:
-    """Note that a task runs."""
+    """Record that a task is running."""
     task = tx.get("task", call.data["task"])
     if task is None or task["company"] not in (call.company, ""):
         raise ApiError(400, 10, "Invalid object id: task=None")  # the genuine server's text for this one endpoint
@@ -33,7 +33,7 @@ def started(call: Call, tx: Tx) -> Data:
 
 @endpoint("tasks.ping", writes=True)
 def ping(call: Call, tx: Tx) -> Data:
-    """Note that a task lives. A task that is gone is not an error: its process is told by other replies."""
+    """Record that a task is alive. A deleted task is not an error here: its process learns of it from other replies."""
     task = tx.get("task", call.data["task"])
     if task is not None and task["company"] == call.company:
         lifecycle.save(tx, task, rules.pinged(task, Actor.of(call).stamp))
@@ -61,7 +61,7 @@ def stop_many(call: Call, tx: Tx) -> Reply:
     "tasks.stopped", writes=True, differs="also removes the task from its queue; a repeated call keeps the first time"
 )
 def stopped(call: Call, tx: Tx) -> Data:
-    """Note that a task was stopped."""
+    """Record that a task was stopped."""
     return _moved(call, tx, _task(call, tx), "stopped")
 
 
@@ -69,7 +69,7 @@ def stopped(call: Call, tx: Tx) -> Data:
     "tasks.failed", writes=True, differs="also removes the task from its queue; a repeated call keeps the first time"
 )
 def failed(call: Call, tx: Tx) -> Data:
-    """Note that a task has failed."""
+    """Record that a task has failed."""
     return _moved(call, tx, _task(call, tx), "failed")
 
 
@@ -81,7 +81,7 @@ def failed(call: Call, tx: Tx) -> Data:
     differs="also removes the task from its queue; a repeated call keeps the first time",
 )
 def completed(call: Call, tx: Tx) -> Data:
-    """Note that a task has completed; publish it at once where that is wished."""
+    """Record that a task has completed; publish it at once if the request says so."""
     task = _task(call, tx)
     reply = _moved(call, tx, task, "completed")
     if not call.data.get("publish") or task["status"] != rules.COMPLETED:

@@ -1,4 +1,4 @@
-"""Service `users`: who works here, and what the web page keeps for them. Access keys are service `auth`."""
+"""Service `users`: users and their web preferences. Access keys are in service `auth`."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def get_preferences(call: Call, tx: Tx) -> Data:
 
 @endpoint("users.set_preferences", writes=True, role=roles.GUEST, schema=PREFERENCES)
 def set_preferences(call: Call, tx: Tx) -> Data:
-    """Set some of the calling user's preferences; the others stay."""
+    """Set some of the calling user's preferences; the others are kept."""
     user = by_id(tx, "user", call.user, call.company)
     # A null is a value here, so the body as sent has to be read.
     preferences = merged(user.get("preferences") or {}, call.raw["preferences"])

@@ -1,4 +1,4 @@
-"""Service `workers`: what agents tell of themselves, and what people ask about them.
+"""Service `workers`: reports of agents, and questions about them.
 
 `workers.get_runtime_properties` is absent on purpose: the open-source server answers 404 and agents carry on.
 """
@@ -54,7 +54,7 @@ STATUS_REPORT = {
 
 @endpoint("workers.register", writes=True)
 def register(call: Call, tx: Tx) -> Data:
-    """Note a worker and the queues it serves, in the order in which it asks them."""
+    """Register a worker and the queues it serves, in the order in which it polls them."""
     queues = call.data.get("queues", [])
     unknown = [id for id in queues if tx.get("queue", id) is None]
     if unknown:
@@ -68,7 +68,7 @@ def register(call: Call, tx: Tx) -> Data:
 
 @endpoint("workers.unregister", writes=True)
 def unregister(call: Call, tx: Tx) -> Data:
-    """Forget a worker; one that waits for a task is answered."""
+    """Remove a worker; if it waits for a task, it is answered."""
     tx.delete("worker", call.data["worker"])
     tx.notify(rules.gone(call.data["worker"]))
     return {}
@@ -76,7 +76,7 @@ def unregister(call: Call, tx: Tx) -> Data:
 
 @endpoint("workers.status_report", writes=True, schema=STATUS_REPORT)
 def status_report(call: Call, tx: Tx) -> Data:
-    """Note that a worker lives, what it does, and how its machine is."""
+    """Record that a worker is alive, its task, and the statistics of its machine."""
     worker = tx.get("worker", call.data["worker"]) or rules.registered(None, _fields(call), call.now)
     worker = rules.reported(worker | _fields(call), call.data, call.now)
     if task_id := call.data.get("task"):

@@ -11,7 +11,7 @@ from clearml_localserver.store import Document, Tx
 from clearml_localserver.times import iso
 
 INVALID_ID = {"task": 101, "model": 201}
-"""Subcodes of an id that is unknown, or whose document may not be changed."""
+"""Subcodes of an id that is unknown, or whose document cannot be changed."""
 
 
 def kind_of(is_model: bool) -> str:
@@ -20,7 +20,7 @@ def kind_of(is_model: bool) -> str:
 
 
 def is_locked(kind: str, owner: Document) -> bool:
-    """Say whether an owner has been published: its events stay as they are, unless the caller insists."""
+    """Return whether an owner has been published: its events are locked, unless a request says `allow_locked`."""
     return bool(owner.get("ready")) if kind == "model" else owner.get("status") == "published"
 
 

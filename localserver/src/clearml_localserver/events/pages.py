@@ -1,6 +1,6 @@
 """Pages of events: by iteration for points and samples, by time for console lines.
 
-Every page starts where the one before stopped, by index, so the millionth event costs what the first one did.
+Every page starts, by index, where the previous one stopped, so the millionth event costs as much as the first.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Plots, debug images and vectors by iteration: the last ones, a window to walk with, the neighbour of one.
 
-An image whose file has been written again by a later iteration of its series is left out everywhere: its address shows
-another picture.
+An image whose file a later iteration of its series has overwritten is left out everywhere: its URL now shows another
+picture.
 """
 
 from __future__ import annotations

@@ -102,19 +102,19 @@ def _ensure_series(tx: Tx, key: tuple[str, str, str, str], extra: str) -> tuple[
 
 
 NOBODY = ""
-"""Owner of the series whose owner has lost them: nobody sees them, `sweep` deletes them bit by bit."""
+"""Owner of series that were taken from their owner: they are invisible, and `sweep` deletes them bit by bit."""
 
 LOST = "events.lost"
 """Topic that is notified when there is something to sweep."""
 
 
 def delete_task_events(tx: Tx, task_id: str) -> None:
-    """Take every event from a task or model: from now on nobody sees them, and `sweep` deletes them."""
+    """Take every event from a task or model: they become invisible, and `sweep` deletes them."""
     _take(tx, "owner = ?", task_id)
 
 
 def delete_series(tx: Tx, series: Sequence[Series]) -> None:
-    """Take series from their owner: from now on nobody sees them, and `sweep` deletes them."""
+    """Take series from their owner: they become invisible, and `sweep` deletes them."""
     _take(tx, f"id IN {IDS}", ids_of(series))
 
 
@@ -125,7 +125,7 @@ def _take(tx: Tx, where: str, which: str) -> None:
 
 
 def sweep(tx: Tx) -> bool:
-    """Delete events that nobody owns for the length of a turn; return whether there are more."""
+    """Delete events without an owner for the length of a turn; return whether there are more."""
     while lost := tx.rows("SELECT id, type FROM event_series WHERE owner = ? LIMIT 1", (NOBODY,)):
         id_, type_ = lost[0]
         while _delete_some(tx, TABLE[type_], "series = ?", (id_,)) == CHUNK:

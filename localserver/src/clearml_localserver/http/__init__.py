@@ -1,4 +1,4 @@
-"""The HTTP front of the three services: connections and their limits, what is measured, what is logged.
+"""HTTP below the three services: connections and their limits, request metrics, the access log.
 
 Of endpoints it knows only the names; of pages and files it knows nothing.
 """

@@ -1,4 +1,4 @@
-"""How long the event loop stood still.
+"""Monitor of the event loop: how long it was blocked.
 
 The three services share one event loop: while one callback runs, or another thread keeps the interpreter's lock, no
 request is answered. The monitor is due every few milliseconds; how late it comes is how long the loop stood.
@@ -76,7 +76,7 @@ class RunQueues:
 
 
 class LoopMonitor:
-    """Notes the stalls of the running event loop.
+    """Records the stalls of the running event loop.
 
     Lateness is counted less what the machine is to blame for: time in which this process had no processor although
     threads of it were ready. On a busy machine that is most of the lateness, and nothing in this process can change it.

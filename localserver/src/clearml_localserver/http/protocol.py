@@ -1,4 +1,4 @@
-"""One HTTP connection: uvicorn's, with the limits that it lacks.
+"""uvicorn's HTTP connection, with limits added.
 
 uvicorn's httptools protocol bounds neither the size of a header nor the time that a request takes to arrive, and has no
 hook to do so, so this is a subclass. Its parser joins the pieces of a header in time quadratic in their number, so
@@ -15,7 +15,7 @@ from typing import Any
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from clearml_localserver.http.front import CLOSING_S, DRAINED_BYTES, Front
+from clearml_localserver.http.connection_manager import CLOSING_S, DRAINED_BYTES, ConnectionManager
 from clearml_localserver.rules.addresses import counted_as
 
 SDK_HEADERS = frozenset({b"x-clearml-client", b"x-trains-client"})
@@ -30,20 +30,20 @@ one. Each costs some kilobytes before anything is known of the client, and a pac
 class GuardedConnection(HttpToolsProtocol):
     """A connection of one of the services."""
 
-    def __init__(self, front: Front, *args: Any, **options: Any) -> None:
+    def __init__(self, manager: ConnectionManager, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.front = front
+        self.manager = manager
         self.address = ""
         self.deadline = NEVER
         self.overdue = ""
-        self._limits = front.settings
+        self._limits = manager.settings
         self._header_bytes = self._bare_bytes = self._body_bytes = 0
         self._body_until = NEVER
         self._excess: tuple[int, str] | None = None
         self._admitted = self._refused = False
         self._running: RequestResponseCycle | None = None
 
-    # What the front asks.
+    # What the connection manager asks.
 
     def unsent(self) -> int:
         """Return how many bytes wait to be read by the client: the socket's, and the pieces of a large reply."""
@@ -74,15 +74,15 @@ class GuardedConnection(HttpToolsProtocol):
         """Take the connection in, or close it."""
         super().connection_made(transport)
         self.address = counted_as(self.client[0]) if self.client else ""
-        self._admitted = self.front.admit(self)
+        self._admitted = self.manager.admit(self)
         if self._admitted:
             self._expect("header time-out", self._limits.header_timeout_s)
         else:
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
-        self.front.leave(self)
+        """Remove the connection."""
+        self.manager.leave(self)
         self._disconnect()
         super().connection_lost(exc)
 
@@ -102,14 +102,14 @@ class GuardedConnection(HttpToolsProtocol):
                 self._refuse(*self._excess)
 
     def pause_writing(self) -> None:
-        """Note that the client does not read."""
+        """Tell the connection manager that the client does not read."""
         super().pause_writing()
-        self.front.unread(self)
+        self.manager.unread(self)
 
     def resume_writing(self) -> None:
-        """Note that the client has read."""
+        """Tell the connection manager that the client has read."""
         super().resume_writing()
-        self.front.read(self)
+        self.manager.read(self)
 
     # The parser's calls.
 
@@ -144,7 +144,7 @@ class GuardedConnection(HttpToolsProtocol):
         if len(self.pipeline) >= MAX_WAITING:
             self._excess = (429, f"more than {MAX_WAITING} requests at once")
             return
-        self.front.work(self)
+        self.manager.work(self)
         self._expect_body(DRAINED_BYTES)
         super().on_headers_complete()
         if _shares_connections(self.headers):
@@ -176,7 +176,7 @@ class GuardedConnection(HttpToolsProtocol):
         """Go on with the next request, or wait for one."""
         super().on_response_complete()
         if self.cycle.response_complete:
-            self.front.rest(self)
+            self.manager.rest(self)
             if not self.cycle.more_body:
                 # uvicorn's own timer ends with any byte that arrives.
                 self._expect("idle time-out", self._limits.idle_timeout_s)
@@ -191,21 +191,21 @@ class GuardedConnection(HttpToolsProtocol):
         self._refuse(400, "what is not an HTTP request")
 
     def _disconnect(self) -> None:
-        """Tell the request that is being answered: uvicorn tells the newest one alone, which may still be waiting."""
+        """Disconnect the request that is being answered; uvicorn does so only for the newest one, which may wait."""
         if self._running is not None:
             self._running.disconnected = True
             self._running.message_event.set()
 
     def _expect(self, overdue: str, within_s: float) -> None:
-        self.overdue, self.deadline = overdue, self.front.clock() + within_s
+        self.overdue, self.deadline = overdue, self.manager.clock() + within_s
 
     def _expect_body(self, arrived: int) -> None:
-        """Give a body time that has not stood still: more of it, but not for ever for drops."""
+        """Extend the deadline of a body that makes progress, but not endlessly for a few bytes at a time."""
         limit_s = self._limits.body_timeout_s
         self._body_bytes += arrived
         if self._body_bytes >= DRAINED_BYTES:
-            self._body_bytes, self._body_until = 0, self.front.clock() + 2 * limit_s
-        self._expect("body time-out", min(limit_s, self._body_until - self.front.clock()))
+            self._body_bytes, self._body_until = 0, self.manager.clock() + 2 * limit_s
+        self._expect("body time-out", min(limit_s, self._body_until - self.manager.clock()))
 
     def _header_too_large(self) -> None:
         if self._excess is None:
@@ -214,7 +214,7 @@ class GuardedConnection(HttpToolsProtocol):
     def _refuse(self, code: int, what: str) -> None:
         """Answer, and pass over what still comes until the client has read it: a closed socket would reset it."""
         self._refused = True
-        self.front.refused[f"status {code}"] += 1
+        self.manager.refused[f"status {code}"] += 1
         if self.cycle is not None and not self.cycle.response_complete:  # in the midst of another answer
             self.close()
             return

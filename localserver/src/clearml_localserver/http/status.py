@@ -1,7 +1,7 @@
-"""What the server says of itself to whoever watches it, on the API port: `/healthz`, `/readyz`, `/metrics`.
+"""Endpoints for monitoring, on the API port: `/healthz`, `/readyz`, `/metrics`.
 
-The first two tell yes or no and need no key, since probes have none. Metrics name queues, so that they need a key
-wherever the API can be reached from other machines, or by another name than this machine's.
+The first two answer yes or no and need no access key, since probes have none. Metrics contain names of queues, so they
+need a key wherever the API can be reached from other machines or under another name than this machine's.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from starlette.routing import Route
 
 from clearml_localserver.auth import Presented
 from clearml_localserver.errors import ApiError
-from clearml_localserver.http.facts import FolderSize, database_bytes, read_facts
-from clearml_localserver.http.front import Front
+from clearml_localserver.http.connection_manager import ConnectionManager
 from clearml_localserver.http.loop import LoopMonitor
-from clearml_localserver.http.measure import AccessLog, Meters
+from clearml_localserver.http.request_metrics import AccessLog, RequestCounters
+from clearml_localserver.http.server_state import FolderSize, database_bytes, read_state
 from clearml_localserver.store import Tx
 from clearml_localserver.tables.settings import write_setting
 from clearml_localserver.times import utcnow
@@ -44,9 +44,9 @@ NO_STORE = {"Cache-Control": "no-store"}
 class Observed:
     """What is watched while the server runs."""
 
-    front: Front
+    connection_manager: ConnectionManager
     monitor: LoopMonitor
-    meters: Meters
+    counters: RequestCounters
     access_log: AccessLog | None
 
 
@@ -83,7 +83,7 @@ class Status:
         return JSONResponse({"status": "ok", "loop": loop}, headers=NO_STORE)
 
     async def readyz(self, request: Request) -> Response:
-        """Tell whether requests can be served: the database takes a write, and the disk has room."""
+        """Return whether requests can be served: the database takes a write, and the disk has room."""
         async with self._asking:
             if time.monotonic() >= self._checked_at + READY_FOR_S:
                 self._checked = {"database": await self._database(), "disk": self._disk()}
@@ -102,21 +102,21 @@ class Status:
             except ApiError as error:
                 headers = {"WWW-Authenticate": "Basic"} if error.code == 401 else {}
                 return PlainTextResponse(error.msg + "\n", status_code=error.code, headers=headers)
-        facts = await self.api.store.read(lambda tx: read_facts(tx, utcnow()))
+        facts = await self.api.store.read(lambda tx: read_state(tx, utcnow()))
         await self._files.look()
-        exposition = await asyncio.to_thread(import_module, "clearml_localserver.http.exposition")
+        prometheus = await asyncio.to_thread(import_module, "clearml_localserver.http.prometheus")
         access_log = self.observed.access_log
         found = [
-            *exposition.requests(self.observed.meters),
-            *exposition.connections(self.observed.front, access_log.lost if access_log else 0),
-            *exposition.event_loop(self.observed.monitor),
-            *exposition.state(facts),
-            *exposition.storage(
+            *prometheus.requests(self.observed.counters),
+            *prometheus.connections(self.observed.connection_manager, access_log.lost if access_log else 0),
+            *prometheus.event_loop(self.observed.monitor),
+            *prometheus.state(facts),
+            *prometheus.storage(
                 database_bytes(self.settings.data), self._files.bytes, self._files.files, self._free_bytes()
             ),
         ]
-        body = await asyncio.to_thread(exposition.text, found)
-        return Response(body, headers=NO_STORE | {"Content-Type": exposition.CONTENT_TYPE})
+        body = await asyncio.to_thread(prometheus.text, found)
+        return Response(body, headers=NO_STORE | {"Content-Type": prometheus.CONTENT_TYPE})
 
     async def _database(self) -> str:
         try:

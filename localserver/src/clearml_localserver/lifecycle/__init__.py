@@ -1,4 +1,4 @@
-"""What happens to tasks in the store: moves, queues, clones, resets and deletions with all that hangs on them.
+"""Operations on stored tasks: status changes, queues, clones, resets, deletions, with what depends on them.
 
 Below the endpoints, above the rules: `tasks.*` and whoever else starts, queues or removes tasks (pipelines, queues,
 projects, the watchdog) call these functions. They talk to the store alone. Each checks everything before it writes.
@@ -9,7 +9,6 @@ from __future__ import annotations
 from clearml_localserver.lifecycle.actor import Actor
 from clearml_localserver.lifecycle.archiving import archive_task, unarchive_task
 from clearml_localserver.lifecycle.cloning import clone_task, create_task, new_task, require_references
-from clearml_localserver.lifecycle.moving import move_task, publish_models, save, stop_task
 from clearml_localserver.lifecycle.projects import ensure_project
 from clearml_localserver.lifecycle.queueing import (
     dequeue_task,
@@ -20,6 +19,7 @@ from clearml_localserver.lifecycle.queueing import (
     requeue_lost,
 )
 from clearml_localserver.lifecycle.removal import Removal, delete_task, reset_task
+from clearml_localserver.lifecycle.status_changes import move_task, publish_models, save, stop_task
 from clearml_localserver.lifecycle.steps import included_steps, is_live, steps_of
 from clearml_localserver.lifecycle.watchdog import Watch, look_after_tasks, stop_non_responsive
 

@@ -10,7 +10,7 @@ from clearml_localserver.rules.tasks import Stamp
 
 
 class Caller(Protocol):
-    """The part of a `registry.Call` that tells who calls and when."""
+    """The part of a `registry.Call` that says who calls and when."""
 
     @property
     def data(self) -> dict[str, Any]:

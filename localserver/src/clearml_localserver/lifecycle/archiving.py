@@ -1,10 +1,10 @@
-"""Archiving tasks: archived tasks neither wait nor run."""
+"""Archive tasks. An archived task does not wait in a queue and does not run."""
 
 from __future__ import annotations
 
 from clearml_localserver.lifecycle.actor import Actor
-from clearml_localserver.lifecycle.moving import save, stop_task
 from clearml_localserver.lifecycle.queueing import dequeue_task, queues_with
+from clearml_localserver.lifecycle.status_changes import save, stop_task
 from clearml_localserver.rules import tasks as rules
 from clearml_localserver.rules.tasks import Change, Fields
 from clearml_localserver.store import Document, Tx

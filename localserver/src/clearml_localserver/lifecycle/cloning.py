@@ -1,4 +1,4 @@
-"""Making tasks: from a description, or like another task."""
+"""Create tasks, from a request or as a clone of another task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models in the store: deleted, taken out of what names them."""
+"""Delete models, and remove references to them."""
 
 from __future__ import annotations
 

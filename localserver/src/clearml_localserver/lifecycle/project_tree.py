@@ -17,7 +17,7 @@ from clearml_localserver.store import Document, Tx
 from clearml_localserver.times import iso
 
 AFTER_SLASH = "0"
-"""The character after the slash: names from `a/` up to, not including, `a0` are those below `a`."""
+"""The character after the slash: the names below `a` are those from `a/` up to (not including) `a0`."""
 
 LISTED = "SELECT value FROM json_each(?)"
 TAGGED = "EXISTS (SELECT 1 FROM json_each(doc, '$.system_tags') WHERE value = ?)"
@@ -165,7 +165,7 @@ def contents(tx: Tx, kind: str, projects: list[str], *, archived: bool, report: 
 def holders(tx: Tx, projects: list[str], tag: str) -> int:
     """Count the projects that the SDK made for a dataset or a pipeline (`tag`) and that still hold one.
 
-    A step without its pipeline's controller, or a file of a dataset's project, is none.
+    A step without its pipeline's controller does not count, nor does a file in a dataset's project.
     """
     sql = (
         f"SELECT count(*) FROM project WHERE id IN ({LISTED}) AND {TAGGED} AND EXISTS (SELECT 1 FROM task "

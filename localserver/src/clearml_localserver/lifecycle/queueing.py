@@ -8,7 +8,7 @@ from clearml_localserver.errors import validation_error
 from clearml_localserver.ids import new_id
 from clearml_localserver.lifecycle.actor import Actor
 from clearml_localserver.query import by_id
-from clearml_localserver.queueing import append_entry, remove_entry
+from clearml_localserver.queue_entries import append_entry, remove_entry
 from clearml_localserver.rules import queues as queue_rules
 from clearml_localserver.rules import tasks as rules
 from clearml_localserver.rules.names import checked_name
@@ -80,7 +80,7 @@ def dequeue_task(tx: Tx, task: Document, actor: Actor, new_status: str | None = 
 
 
 def leave_queue(tx: Tx, task: Document, now: datetime) -> bool:
-    """Remove a task's entry from whatever queue it stands in; tell whether there was one."""
+    """Remove a task's entry from whatever queue it stands in; return whether there was one."""
     removed = [remove_entry(tx, queue, task["id"], now) for queue in queues_with(tx, task["id"])]
     return any(removed)
 
@@ -94,7 +94,7 @@ def note_handed_out(tx: Tx, queue_id: str, entry: Document, now: datetime) -> No
 
 
 def was_handed_out(tx: Tx, task_id: str) -> bool:
-    """Tell whether a worker has taken a task so recently that it may still be starting it."""
+    """Return whether a worker has taken a task so recently that it may still be starting it."""
     return bool(tx.rows("SELECT 1 FROM handed_out WHERE task = ?", (task_id,)))
 
 
@@ -102,7 +102,7 @@ def requeue_lost(tx: Tx, now: datetime, settings: Settings, listening_since: dat
     """Put tasks back to the front of their queue that a worker took and never started; return their ids.
 
     Agents start a task within a moment of taking it, or put it into another queue (on Kubernetes). One that dies
-    between leaves a task which waits in no queue: on the genuine server, for ever.
+    between leaves a task which waits in no queue: on the genuine server, forever.
     """
     patience = timedelta(seconds=settings.worker_lost_s)
     if now - listening_since < patience:

@@ -1,4 +1,4 @@
-"""Deleting tasks and making drafts of them again, with their events, models, queue entries and children."""
+"""Delete and reset tasks, with their events, models, queue entries and children."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from clearml_localserver.events.store import delete_task_events, event_urls
 from clearml_localserver.lifecycle.actor import Actor
-from clearml_localserver.lifecycle.moving import output_models
 from clearml_localserver.lifecycle.queueing import leave_queue
+from clearml_localserver.lifecycle.status_changes import output_models
 from clearml_localserver.rules import artifacts, task_documents
 from clearml_localserver.rules import tasks as rules
 from clearml_localserver.rules.tasks import Fields
@@ -33,7 +33,7 @@ class Removal:
 
     @property
     def urls(self) -> dict[str, list[str]]:
-        """Where the files lie that nobody names any more, by what they were."""
+        """URLs of files that nothing refers to any more, by kind."""
         return {
             "model_urls": self.model_urls,
             "artifact_urls": self.artifact_urls,
@@ -79,7 +79,7 @@ def reset_task(
     delete_output_models: bool = True,
     urls: bool = False,
 ) -> Removal:
-    """Make a draft of a task again: what its run has brought forth goes, its draft models included.
+    """Reset a task to a draft: the output of its run is deleted, draft models included.
 
     Raises:
         ApiError: 400/110 for a published task, 400/123 for one with models that others may use (without force).

@@ -1,4 +1,4 @@
-"""Tasks whose worker is gone: ended or put back. Without this they would stay in progress for ever."""
+"""End or requeue tasks whose worker is gone; otherwise they would stay `in_progress` forever."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from clearml_localserver.lifecycle.actor import Actor
-from clearml_localserver.lifecycle.moving import save, stop_task
 from clearml_localserver.lifecycle.queueing import requeue_lost
+from clearml_localserver.lifecycle.status_changes import save, stop_task
 from clearml_localserver.lifecycle.steps import is_live, steps_of
 from clearml_localserver.rules import lost_tasks
 from clearml_localserver.rules import tasks as rules
@@ -33,7 +33,7 @@ class Watch:
     """Time of the last look: by the clock, and in seconds of a clock that is never set."""
 
     def look(self, now: datetime, monotonic_s: float) -> datetime:
-        """Note that the server listens at `now`; return since when it has."""
+        """Record that the server listens at `now`; return since when it has."""
         if self.last is not None:
             passed = timedelta(seconds=monotonic_s - self.last[1])
             clock_was_set = abs(now - self.last[0] - passed) > STEP
@@ -95,7 +95,7 @@ def stop_non_responsive(tx: Tx, now: datetime, settings: Settings, listening_sin
 
 
 def _stop_steps(tx: Tx, controller: Document, now: datetime, settings: Settings) -> None:
-    """Stop what a controller that nobody stopped in person has started: no one takes up the results."""
+    """Stop the steps of a controller that was lost, since nothing uses their results."""
     by = Actor(controller["user"], "the server", controller["company"], now, lost_tasks.NON_RESPONSIVE)
     for step in steps_of(tx, controller):
         if is_live(step):

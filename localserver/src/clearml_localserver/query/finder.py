@@ -68,7 +68,7 @@ class Page:
 
 
 class Scrolls:
-    """Where clients' scrolls have come to: a number of documents under an id that stays the same.
+    """Positions of clients' scrolls: a number of documents under an id that stays the same.
 
     Kept in memory: an id that a restart has forgotten starts from the beginning, as an unknown one does.
     """
@@ -86,7 +86,7 @@ class Scrolls:
             return new_id(), 0
 
     def advance(self, scroll_id: str, cursor: int) -> None:
-        """Note where a scroll has come to, and forget the one that has rested longest when there are too many."""
+        """Record the position of a scroll; drop the least recently used one when there are too many."""
         with self._lock:
             self._cursors[scroll_id] = cursor
             self._cursors.move_to_end(scroll_id)
@@ -147,7 +147,7 @@ def matching(tx: Tx, kind: str, data: Mapping[str, Any], company: str) -> list[D
 
 
 def condition(kind: str, filters: Mapping[str, Any]) -> Clause:
-    """Return the condition that some filters of a `get_all` make; nulls among them are none.
+    """Return the condition that some filters of a `get_all` make; nulls are ignored.
 
     Raises:
         ApiError: For a malformed filter.

@@ -1,4 +1,4 @@
-"""What of a document is shown: `only_fields`, fields that only appear when named, references as objects.
+"""Which parts of a document are shown: `only_fields`, fields that are shown only when named, references as objects.
 
 Pure. A projection is a tree of keys; an empty tree means "everything below here".
 """

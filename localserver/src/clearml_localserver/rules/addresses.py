@@ -1,4 +1,4 @@
-"""Clients' addresses: which of them count as one. Pure."""
+"""Client addresses: which of them count as one client. Pure."""
 
 from __future__ import annotations
 

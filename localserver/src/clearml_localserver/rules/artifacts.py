@@ -1,4 +1,4 @@
-"""Artifacts and models of a task: what is the same entry, and how new ones join the old.
+"""Artifacts and models of a task: which entries are the same one, and how new entries are merged with old ones.
 
 Pure. An artifact is known by key and mode, a task's model by its type ("input", "output") and name.
 """
@@ -46,7 +46,7 @@ def inputs(current: Iterable[Artifact]) -> list[Artifact]:
 
 
 def output_urls(current: Iterable[Artifact]) -> list[str]:
-    """Return where the artifacts lie that a task has brought forth."""
+    """Return the URLs of the artifacts that a task has created."""
     return [artifact["uri"] for artifact in current if artifact.get("mode", OUTPUT) == OUTPUT and artifact.get("uri")]
 
 

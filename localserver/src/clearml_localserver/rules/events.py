@@ -1,4 +1,4 @@
-"""Events: what a reported one must look like, and what a batch of them does to its task's document.
+"""Events: validation of reported events, and what a batch changes in its task's document.
 
 Pure: no store, no clock. The five types, their checks and the arithmetic of `last_metrics` and of down-sampling
 are here; SQL is in `clearml_localserver.events.store`.
@@ -133,7 +133,7 @@ def axis_label(fields: Data) -> str | None:
 
 
 def invalid_owner(owner: Any, is_model: bool) -> EventRefusedError:
-    """Return the refusal of an event whose task or model does not exist or may not be changed."""
+    """Return the refusal of an event whose task or model does not exist or cannot be changed."""
     return EventRefusedError(f"Invalid {'model' if is_model else 'task'} id {_cut(owner)}")
 
 

@@ -1,4 +1,4 @@
-"""Which running tasks nobody runs any more, and how they end. Pure."""
+"""Which `in_progress` tasks are lost (no worker runs them any more), and how they end. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NON_RESPONSIVE = "Forced stop (non-responsive)"
 
 
 def is_left_behind(task: Task, parent: Task | None) -> bool:
-    """Tell whether a running task was a process beside a pipeline's controller that has ended badly.
+    """Return whether a running task was a process beside a pipeline's controller that has ended badly.
 
     An agent that stops a controller kills its whole process tree, pipelines inside it and local steps included; none
     of those has a worker that could tell.
@@ -43,7 +43,7 @@ def non_responsive(
     listening_since: datetime,
     left_behind: bool = False,
 ) -> Change | None:
-    """Return how a running task ends that nobody runs any more, or None where it may still be alive.
+    """Return how a lost task ends; None where the task may still be alive.
 
     A task of an agent is heard of every few seconds (pings, log, worker reports): when both it and its worker have
     been silent for `worker_lost_s`, the worker is gone and the task has *failed*, so that a pipeline's retry rule
@@ -51,7 +51,7 @@ def non_responsive(
     beside a controller which has ended is stopped after `worker_lost_s`.
 
     The reason is ClearML's own text. The message is not: a pipeline controller takes a task stopped with exactly that
-    message for a running one and would wait for ever.
+    message for a running one and would wait forever.
 
     Args:
         task: A task in progress.

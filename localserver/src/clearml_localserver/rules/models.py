@@ -1,4 +1,4 @@
-"""Models: what a new one holds, how editing and updating fill it, who may publish it.
+"""Models: the fields of a new one, how editing and updating change it, when it can be published.
 
 Pure. Whether the projects and tasks that a model names exist is for the caller to check.
 """

@@ -1,4 +1,4 @@
-"""What clients of old API versions send and read, turned into what is stored and back.
+"""Conversion between the documents of old API versions and the stored ones.
 
 Pure. Before API 2.17 metadata was a list; before 2.9 hyperparameters and configuration objects were parts of
 `execution`; before 2.3 there was one list of tags for everything.

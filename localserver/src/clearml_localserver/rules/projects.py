@@ -1,4 +1,4 @@
-"""Projects by their paths: what is a name, what lies where, what a project may become.
+"""Project paths: valid names, parents, and which renames and moves are allowed.
 
 Pure. A project's `name` is its whole path (`Amazon reviews/.datasets/sample`); its `parent` is an id. Both are kept in
 the document, so a rename or a move rewrites the names below.
@@ -56,7 +56,7 @@ def joined(location: str, name: str) -> str:
 
 
 def lies_in(path: str, other: str) -> bool:
-    """Tell whether `path` is `other` or lies below it."""
+    """Return whether `path` is `other` or lies below it."""
     return path == other or path.startswith(f"{other}/")
 
 

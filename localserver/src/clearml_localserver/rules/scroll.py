@@ -1,7 +1,7 @@
 """Scroll ids that hold their own position, so that the server keeps no state between pages.
 
-A scroll id names the listing that made it and the place where that stopped. It is no secret and no proof: what it
-points at is looked up under the request's own task, with the request's own rights.
+A scroll id names the listing that made it and the place where that stopped. It is not a secret and grants nothing: what
+it points at is looked up under the request's own task, with the request's own rights.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ KEEP_S = 7 * 86_400
 """How long reports are kept."""
 
 DESCRIBED = ("model_source", "model_version", "preprocess_artifact", "input_type", "input_size")
-"""What a container tells of its model beside the name."""
+"""What a container reports about its model besides the name."""
 
 REPORTED = ("uptime_sec", "requests_num", "requests_min", "latency_ms")
 FIGURES = (
@@ -58,7 +58,7 @@ METRICS: Mapping[str, Metric] = {
 
 
 def container(data: Document, previous: Document | None, now: datetime) -> Document:
-    """Return the entry that a container's registration or report makes; what it does not tell is not known any more.
+    """Return the entry that a container's registration or report makes; what it does not report is removed.
 
     The time-out, and since when the container is known, are kept.
     """

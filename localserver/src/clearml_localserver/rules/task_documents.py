@@ -50,7 +50,7 @@ EDITABLE = (
 """What `tasks.edit` changes; all but the runtime can be given to `tasks.create` too."""
 
 REFERENCES = ("project", "parent")
-"""Fields that hold an id: an empty text is none given."""
+"""Fields that hold an id: an empty string means that none is given."""
 
 UPDATABLE = ("name", "tags", "system_tags", "comment", "project")
 """What `tasks.update` changes, in any status."""
@@ -138,7 +138,7 @@ def updated(request: Mapping[str, Any]) -> Fields:
 def cloned(source: Task, request: Mapping[str, Any], id: str, company: str, stamp: Stamp) -> Task:
     """Return a new draft like `source`, with what `request` (of `tasks.clone`) overrides.
 
-    What a run has brought forth stays behind: times, metrics, runtime, output models and artifacts, queue and worker.
+    The output of the run is not copied: times, metrics, runtime, output models and artifacts, queue and worker.
 
     Raises:
         ApiError: 400/12 or 400/800, an override is not what it must be.

@@ -1,7 +1,7 @@
-"""The task status machine: who may go where, with which refusal, and what a move changes.
+"""The task status machine: allowed transitions, the errors of others, and what a transition changes.
 
-Pure: documents in, changed fields out. Storing them, queues, models and events are `clearml_localserver.lifecycle`'s
-affair. The tables are those of ClearML's open-source server as its clients see it; `docs/localserver.md` lists where
+Pure: documents in, changed fields out. `clearml_localserver.lifecycle` stores them and handles queues, models and
+events. The tables are those of ClearML's open-source server as its clients see it; `docs/localserver.md` lists where
 ours differs on purpose.
 """
 
@@ -32,8 +32,8 @@ STOPPING = "stopping"
 """The status message by which an agent learns that it shall end the task."""
 
 STOP_ASKED = "stop_asked"
-"""Hidden field: when somebody asked for a stop that the task's process may not know of yet. It stays until whoever runs
-the task has ended it, or until the task is enqueued, reset or started anew."""
+"""Hidden field: when a stop was requested that the task's process may not know of yet. It stays until whoever runs
+the task has ended it, or until the task is enqueued, reset or started again."""
 
 OVERRULED = "Stopped: the task reported its end only after a stop had been asked for"
 """The status message of a task whose process went on to its own end although it had been asked to stop."""
@@ -148,7 +148,7 @@ def require_deletable(task: Task, *, force: bool, ready_models: int, published_c
 
 
 def require_no_ready_models(task: Task, *, force: bool, ready_models: int) -> None:
-    """Refuse to delete or reset a task that has brought forth models which others may use.
+    """Refuse to delete or reset a task that has created models which others may use.
 
     Raises:
         ApiError: 400/123 (the genuine server's text speaks of deleting for a reset too).
@@ -270,7 +270,7 @@ def _is_live(task: Task) -> bool:
 
 
 def _goes_on_with(task: Task, stamp: Stamp, *, process: bool) -> bool:
-    """Tell whether "started" is the next word of the run that was asked to stop, and no new run.
+    """Return whether "started" is the next word of the run that was asked to stop, and no new run.
 
     An agent says it up to five times while it starts a task, each time with a reason or a message. The SDK gives
     neither: in the task's `process` without force, and with force where it continues a stopped task for a person.

@@ -23,7 +23,7 @@ KEY_CHARACTERS = 64
 
 
 class LoginThrottle:
-    """Counts failures and tells how long to wait.
+    """Counts failures and returns how long to wait.
 
     Args:
         burst: Failures allowed at once.
@@ -64,7 +64,7 @@ class LoginThrottle:
                 self._busy_until.popitem(last=False)
 
     def passed(self, address: str, key: str) -> None:
-        """Note that the key came in from the address."""
+        """Record a successful log-in with the key from the address."""
         pair = _pair(address, key)
         with self._lock:
             self._known[pair] = None

@@ -64,7 +64,7 @@ def key(worker: Document) -> str:
 
 
 def is_alive(worker: Document, now: datetime) -> bool:
-    """Tell whether a worker has been heard of within its time-out."""
+    """Return whether a worker has been heard of within its time-out."""
     seen = parse(worker["last_activity_time"])
     return seen is not None and (now - seen).total_seconds() <= worker["register_timeout"]
 
@@ -138,7 +138,7 @@ def span(data: Document, *, least_step: int = 1) -> Span:
     """Return what a report over time is asked to cover, in at most about `MAX_INTERVALS` intervals.
 
     Raises:
-        ApiError: The step is below a second, a date is none, or the end not after the start.
+        ApiError: The step is shorter than a second, a date is invalid, or the end is not after the start.
     """
     start, end, step = data["from_date"], data["to_date"], data["interval"]
     if step < 1:

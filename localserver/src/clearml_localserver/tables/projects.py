@@ -124,7 +124,7 @@ def newest_dataset_size(tx: Tx, project: str) -> tuple[int, int] | None:
 
 
 def is_empty(tx: Tx, project: str) -> bool:
-    """Tell whether no task, model or project belongs to a project."""
+    """Return whether no task, model or project belongs to a project."""
     held = (("task", "project"), ("model", "project"), ("project", "parent"))
     return not any(
         tx.rows(f"SELECT 1 FROM {kind} WHERE json_extract(doc, '$.{field}') = ? LIMIT 1", (project,))

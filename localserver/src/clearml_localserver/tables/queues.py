@@ -19,7 +19,7 @@ def count(tx: Tx) -> int:
 
 
 def is_name_taken(tx: Tx, name: str) -> bool:
-    """Tell whether a queue has this name."""
+    """Return whether a queue has this name."""
     return bool(tx.rows("SELECT 1 FROM queue WHERE json_extract(doc, '$.name') = ?", (name,)))
 
 

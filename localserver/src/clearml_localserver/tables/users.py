@@ -24,7 +24,7 @@ def count(tx: Tx) -> int:
 
 
 def is_email_taken(tx: Tx, email: str) -> bool:
-    """Tell whether a user has this e-mail address."""
+    """Return whether a user has this e-mail address."""
     return bool(tx.rows("SELECT 1 FROM user WHERE json_extract(doc, '$.email') = ?", (email,)))
 
 

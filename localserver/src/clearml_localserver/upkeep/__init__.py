@@ -1,1 +1,1 @@
-"""Keeping a data folder for years: backup, check and repair, export, import, retention. Serves no requests."""
+"""Maintenance of a data folder: backup, check and repair, export, import, retention. Serves no requests."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from clearml_localserver.bootstrap import prepare_folder
 from clearml_localserver.database import FILE_NAME, applied_steps, connect_read_only, reading, require_sound, snapshot
 from clearml_localserver.times import iso, utcnow
-from clearml_localserver.upkeep.folders import (
+from clearml_localserver.upkeep.data_folder import (
     CONFIGURATION,
     CREDENTIALS,
     FILES,

@@ -1,4 +1,4 @@
-"""What is wrong with a data folder: damage, where something is lost or wrong, and notes, which are worth knowing."""
+"""Find what is wrong with a data folder: damage (data is lost or wrong) and notes (worth knowing)."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from clearml_localserver.errors import OperatorError
 from clearml_localserver.events.store import NOBODY, TABLES
 from clearml_localserver.lifecycle.removal import DELETED
 from clearml_localserver.store import KINDS, Tx
-from clearml_localserver.upkeep.folders import FILES, Tell, UpkeepError, require_data_folder, stored_files
-from clearml_localserver.upkeep.naming import PAGE, all_named, host_of, stored_name
+from clearml_localserver.upkeep.data_folder import FILES, Tell, UpkeepError, require_data_folder, stored_files
+from clearml_localserver.upkeep.file_references import PAGE, all_named, host_of, stored_name
 
 DAMAGE, NOTE = "damage", "note"
 EXAMPLES = 10
@@ -105,7 +105,7 @@ def check(data: Path, tell: Tell, *, quick: bool = False) -> list[Finding]:
 
 
 def is_damaged(findings: Iterable[Finding]) -> bool:
-    """Say whether anything is lost or wrong."""
+    """Return whether anything is lost or wrong."""
     return any(finding.level == DAMAGE for finding in findings)
 
 
@@ -257,7 +257,7 @@ def _files(data: Path, tx: Tx) -> Iterator[Finding]:
         NOTE, "files-elsewhere", "files are referred to under other servers' addresses; they were not checked"
     )
     named: set[str] = set()
-    # Files are looked for after their names were read: a client uploads before it tells the name.
+    # Files are looked for after their names were read: a client uploads a file before it stores its name.
     for item in all_named(tx):
         name = stored_name(item.url)
         if name is None or name in named:

@@ -20,7 +20,7 @@ from clearml_localserver.rules.events import LOG, SCALAR
 from clearml_localserver.store import Tx
 from clearml_localserver.times import iso, utcnow
 from clearml_localserver.upkeep.backup import Copier
-from clearml_localserver.upkeep.folders import (
+from clearml_localserver.upkeep.data_folder import (
     FILES,
     Tell,
     UpkeepError,
@@ -30,7 +30,7 @@ from clearml_localserver.upkeep.folders import (
     require_outside,
     work_folder,
 )
-from clearml_localserver.upkeep.naming import all_named, documents, host_of, stored_name
+from clearml_localserver.upkeep.file_references import all_named, documents, host_of, stored_name
 
 FORMAT = 1
 INFO = "export.json"

@@ -1,7 +1,7 @@
-"""An export into any ClearML server, by public calls alone, in an order that keeps references whole.
+"""Import an export into any ClearML server, with public API calls only, in an order that keeps references valid.
 
-Everything is made first, empty, so that each id has its successor; then it is filled, with ids and addresses replaced;
-then come events and files; statuses and publishing last, since a published task takes no events.
+All documents are created first, empty, so that every old id has a new one; then they are filled, with ids and URLs
+replaced; then come events and files; statuses and publishing come last, since a published task accepts no events.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from urllib.parse import unquote, urlsplit
 import orjson
 
 from clearml_localserver.rules.tasks import ARCHIVED
+from clearml_localserver.upkeep.data_folder import FILES, Tell, UpkeepError
 from clearml_localserver.upkeep.exporting import EVENTS, FORMAT, INFO
-from clearml_localserver.upkeep.folders import FILES, Tell, UpkeepError
+from clearml_localserver.upkeep.file_references import stored_name
 from clearml_localserver.upkeep.journal import Journal
-from clearml_localserver.upkeep.naming import stored_name
+from clearml_localserver.upkeep.remote_server import RefusedError, RemoteServer, UnansweredError, exactly
 from clearml_localserver.upkeep.rewriting import Rewriter, without
-from clearml_localserver.upkeep.target import RefusedError, Target, UnansweredError, exactly
 
 TAKEN, NOT_FOUND = 801, 404
 REPORT, REPORTS_PROJECT = "report", ".reports"
@@ -74,7 +74,7 @@ class Importer:
         UpkeepError: The folder is not an export, or of another format.
     """
 
-    def __init__(self, folder: Path, target: Target, journal: Journal, tell: Tell) -> None:
+    def __init__(self, folder: Path, target: RemoteServer, journal: Journal, tell: Tell) -> None:
         self.outcome = Outcome()
         self._folder = folder
         self._call = target
@@ -392,7 +392,7 @@ def read_info(folder: Path) -> dict[str, Any]:
 
 
 def _mark(document: dict[str, Any]) -> str:
-    """Return by what something half imported is found again."""
+    """Return the mark by which a half-imported document is found again."""
     return f"import of {document['id']}"
 
 

@@ -1,4 +1,4 @@
-"""What an import has done on a server, kept on disk step by step: an interrupted one goes on, nothing is done twice."""
+"""The record of an import, written step by step: an interrupted import continues, and nothing is done twice."""
 
 from __future__ import annotations
 
@@ -38,25 +38,25 @@ class Journal:
             (self._intended if what == "intend" else self._done).add((rest[0], rest[1]))
 
     def intended(self, step: str, old: str) -> bool:
-        """Say whether a step was begun, now or by an earlier import."""
+        """Return whether a step was begun, now or by an earlier import."""
         return (step, old) in self._intended
 
     def done(self, step: str, old: str) -> bool:
-        """Say whether a step has been finished."""
+        """Return whether a step has been finished."""
         return (step, old) in self._done
 
     def intend(self, step: str, old: str) -> None:
-        """Note that a step begins."""
+        """Record the start of a step."""
         self._intended.add((step, old))
         self._append("intend", step, old)
 
     def finish(self, step: str, old: str) -> None:
-        """Note that a step has been finished."""
+        """Record that a step has been finished."""
         self._done.add((step, old))
         self._append("done", step, old)
 
     def made(self, old: str, new: str) -> None:
-        """Note what has become of an id."""
+        """Record the new id of a document."""
         self.ids[old] = new
         self._append("made", old, new)
 

@@ -1,4 +1,4 @@
-"""Repairs what `check` finds and what needs no guessing; the original database is kept beside the new one."""
+"""Repair what `check` finds, as far as no guessing is needed; the original database is kept beside the new one."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from clearml_localserver.bootstrap import prepare_folder
 from clearml_localserver.database import FILE_NAME, connect, open_database, reading, snapshot
 from clearml_localserver.errors import StartError
 from clearml_localserver.events.store import NOBODY, TABLES, count, delete_task_events, find_series
-from clearml_localserver.salvage import salvage
+from clearml_localserver.recovery import recover
 from clearml_localserver.store import Tx
 from clearml_localserver.times import utcnow
 from clearml_localserver.upkeep.check import DAMAGE, REFERENCES, Finding
-from clearml_localserver.upkeep.folders import Tell, UpkeepError
+from clearml_localserver.upkeep.data_folder import Tell, UpkeepError
 
 
 def repair(data: Path, findings: Iterable[Finding], tell: Tell) -> list[str]:
@@ -54,7 +54,7 @@ def _rebuild(database: Path, stamp: str, tell: Tell) -> list[str]:
     tell("reading every row that can be read")
     try:
         with reading(database):
-            lost = salvage(database, fresh)
+            lost = recover(database, fresh)
     except StartError as error:
         raise UpkeepError(
             f"nothing can be read from {database}: {str(error).splitlines()[0]}\nHint: restore a backup"

@@ -1,4 +1,4 @@
-"""Clean-up by age and project: events, debug samples and artifacts of tasks that nobody has touched for long.
+"""Clean-up by age and project: events, debug samples and artifacts of tasks that have not changed for long.
 
 It works on the database from outside, in short transactions, whether or not the server runs. Only a person or their
 timer starts it.
@@ -18,7 +18,7 @@ from clearml_localserver.events.store import TABLE, Series, delete_series, find_
 from clearml_localserver.rules.events import IMAGE, LOG, PLOT, SCALAR, VECTOR
 from clearml_localserver.store import Document, Tx
 from clearml_localserver.times import iso
-from clearml_localserver.upkeep.folders import (
+from clearml_localserver.upkeep.data_folder import (
     FILES,
     Tell,
     UpkeepError,
@@ -26,7 +26,7 @@ from clearml_localserver.upkeep.folders import (
     require_data_folder,
     running_pid,
 )
-from clearml_localserver.upkeep.naming import ARTIFACT, PLOT_FILE, SAMPLE, all_named, documents, stored_name
+from clearml_localserver.upkeep.file_references import ARTIFACT, PLOT_FILE, SAMPLE, all_named, documents, stored_name
 
 EVENT_TYPES = {"console": (LOG,), "scalars": (SCALAR, VECTOR), "plots": (PLOT,), "samples": (IMAGE,)}
 FILE_PARTS = {"plots": PLOT_FILE, "samples": SAMPLE, "artifacts": ARTIFACT}
@@ -63,7 +63,7 @@ class Rule:
     published: bool = False
 
     def selects(self, task: Document, project: str) -> bool:
-        """Say whether a task in a project of this name is cleaned up."""
+        """Return whether a task in a project of this name is cleaned up."""
         if task["status"] in UNTOUCHED or (task["status"] == "published" and not self.published):
             return False
         if self.projects and not any(project == name or project.startswith(f"{name}/") for name in self.projects):
@@ -71,7 +71,7 @@ class Rule:
         return bool(task["last_update"] < iso(self.before))
 
     def takes_artifacts(self, task: Document) -> bool:
-        """Say whether a selected task's artifacts go: those of a dataset are its data and stay."""
+        """Return whether a selected task's artifacts go: those of a dataset are its data and stay."""
         return "artifacts" in self.what and "dataset" not in task["system_tags"]
 
 

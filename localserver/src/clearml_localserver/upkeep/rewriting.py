@@ -1,4 +1,4 @@
-"""References in documents, events and texts, from one server's ids and addresses to another's."""
+"""Rewrite references in documents, events and texts from one server's ids and URLs to another's."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from clearml_localserver.auth import Identity
-from clearml_localserver.origins import is_foreign, is_opened
+from clearml_localserver.cross_origin import is_cross_origin, is_navigation
 from clearml_localserver.web.request_guard import Gate
 from clearml_localserver.web.site import Site, View
 from clearml_localserver.web.views import (
@@ -121,7 +121,7 @@ def create_web_app(api: Api, own: Identity, files: ASGIApp) -> Starlette:
 
 
 class _ForReaders:
-    """Lets signed-in people read files, and nobody write them.
+    """Lets signed-in people read files; writing is not possible here.
 
     On a loopback address everybody is signed in: what a page of another origin asks for in the background is refused.
     """
@@ -134,7 +134,7 @@ class _ForReaders:
         app: ASGIApp = self.files
         if scope["method"] not in ("GET", "HEAD"):
             app = PlainTextResponse("Files are only read here.\n", status_code=405)
-        elif is_foreign(headers := Headers(scope=scope)) and not is_opened(headers):
+        elif is_cross_origin(headers := Headers(scope=scope)) and not is_navigation(headers):
             app = PlainTextResponse("Only pages of this server may use its files.\n", status_code=403)
         elif self.site.identity(Request(scope)) is None:
             app = PlainTextResponse("Log in first.\n", status_code=401)

@@ -21,7 +21,7 @@ BEND_HEIGHT = 8.0
 MARGIN = 8.0
 SWEEPS = 12
 MAX_BOXES = 400
-"""Boxes of a drawing: nobody could read more."""
+"""Most boxes of a drawing: a larger one would be unreadable."""
 
 MAX_SLOTS = 3000
 """Boxes and bends of a drawing; above it, edges that follow from others are left out, and then all bends count."""

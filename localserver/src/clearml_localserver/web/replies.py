@@ -1,4 +1,4 @@
-"""What the pages read of the API's replies, by endpoint: all that they show passes one of these shapes.
+"""The parts of the API's replies that the pages read, by endpoint: everything they show passes one of these shapes.
 
 `Visit.call` refuses an endpoint that is not listed here, so a new view cannot forget it.
 """

@@ -1,4 +1,4 @@
-"""The door of the web pages: which requests come in at all, and what every answer says to the browser.
+"""Admission of requests to the web pages, and the security headers of every response.
 
 On a loopback address the pages act without log-in, so any web page that the person has open elsewhere could try to use
 them. Two checks keep those out: the `Host` must be one of our own names (a foreign name that was pointed at this
@@ -15,7 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from clearml_localserver.origins import is_origin_of
+from clearml_localserver.cross_origin import is_origin_of
 from clearml_localserver.settings import Settings
 
 SAFE_METHODS = frozenset({"GET", "HEAD"})
@@ -112,7 +112,7 @@ def refuse(method: str, headers: Headers, settings: Settings) -> tuple[int, str]
 
 
 def is_probe(scope: Scope, headers: Headers) -> bool:
-    """Return whether somebody only asks whether this server lives: for `/`, and not for a page.
+    """Return whether this is a liveness check: a request for `/`, but not for a page.
 
     Such a request is answered at the door, however busy the pages are.
     """

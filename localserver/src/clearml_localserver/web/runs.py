@@ -86,7 +86,7 @@ class Run:
     """False for a controller that has not started: its graph is a plan."""
 
     problem: str = ""
-    """What is wrong with the stored graph, in words."""
+    """What is wrong with the stored graph, as text for the page."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -118,7 +118,7 @@ class Graph:
     """Step name → what the SDK stores of it."""
 
     problem: str = ""
-    """What is wrong with it, in words; empty for a graph as the SDK writes it and for one that is not there yet."""
+    """What is wrong with it, as text for the page; empty for a graph as the SDK writes it and for a missing one."""
 
 
 def stored_graph(task: Json) -> str:

@@ -132,7 +132,7 @@ def values(shape: Shape) -> Shape:
 
 
 def read_json(stored: str) -> Any:
-    """Return what a text holds as JSON; None where it is none, or too long or too deeply nested to be read."""
+    """Return the JSON value in a text; None where the text is not JSON, or too long or too deeply nested to be read."""
     if len(stored) > MAX_JSON:
         return None
     try:

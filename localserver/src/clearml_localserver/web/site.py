@@ -101,7 +101,7 @@ class Site:
         self.templates.globals.update(static=self.static, statuses=text.STATUSES, ago=text.ago, run_time=text.run_time)
 
     def static(self, name: str) -> str:
-        """Return the address of a static file; it changes with the content, so that browsers may keep it for ever."""
+        """Return the address of a static file; it changes with the content, so that browsers may cache it forever."""
         if name not in self._versions:
             path = self.files[name]
             mark = path.read_bytes() if path.parent == STATIC else f"{path.stat().st_size} {path.stat().st_mtime_ns}"
@@ -164,7 +164,7 @@ class Site:
 
 
 class Visit:
-    """One request to a page, on behalf of a signed-in person; of nobody where a page needs no session."""
+    """One request to a page, on behalf of the signed-in person, if the page needs a session."""
 
     def __init__(self, site: Site, request: Request, body: bytes, identity: Identity | None) -> None:
         self.site = site
@@ -175,7 +175,7 @@ class Visit:
 
     @property
     def may_change(self) -> bool:
-        """Whether the signed-in person may do more than read: pages offer nothing else to those who may not."""
+        """Whether the signed-in person may do more than read; others are offered no actions."""
         return self.identity is not None and roles.reaches(self.identity.role, roles.USER)
 
     @property
@@ -275,7 +275,7 @@ class Visit:
         return RedirectResponse(path + (f"{joint}notice={notice}" if notice else ""), status_code=303)
 
     def error(self, error: ApiError) -> Response:
-        """Return the page that tells what went wrong."""
+        """Return the error page."""
         missing = error.code == 404 or (error.code == 400 and error.subcode in UNKNOWN_OBJECT)
         code = 404 if missing else max(400, error.code)
         return self.render("error.html", code=code, error=error, missing=missing)

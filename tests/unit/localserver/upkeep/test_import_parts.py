@@ -11,10 +11,10 @@ import pytest
 from clearml_localserver.cli import main
 from clearml_localserver.commands.transfer import read_access
 from clearml_localserver.errors import OperatorError
-from clearml_localserver.upkeep import target as module
+from clearml_localserver.upkeep import remote_server as module
 from clearml_localserver.upkeep.journal import Journal
+from clearml_localserver.upkeep.remote_server import Access, RefusedError, RemoteServer, UnansweredError
 from clearml_localserver.upkeep.rewriting import Rewriter
-from clearml_localserver.upkeep.target import Access, RefusedError, Target, UnansweredError
 from click.testing import CliRunner
 
 OLD, NEW, OTHER = "a" * 32, "b" * 32, "c" * 32
@@ -59,11 +59,11 @@ def reply(data: dict[str, object], status: int = 200, subcode: int = 0, text: st
     return httpx.Response(status, json={"meta": {"result_subcode": subcode, "result_msg": text}, "data": data})
 
 
-def target(answer: Callable[[httpx.Request], httpx.Response]) -> Target:
+def target(answer: Callable[[httpx.Request], httpx.Response]) -> RemoteServer:
     def handle(request: httpx.Request) -> httpx.Response:
         return reply({"token": "t"}) if request.url.path == "/auth.login" else answer(request)
 
-    return Target(ACCESS, httpx.MockTransport(handle))
+    return RemoteServer(ACCESS, httpx.MockTransport(handle))
 
 
 @pytest.fixture

@@ -152,7 +152,7 @@ def _wanted(visit: Visit) -> tuple[str, Action, Json]:
 
 
 def queue_of(task: Json, queues: list[Json]) -> str:
-    """Return the queue to propose: the one the task was on if somebody serves it, else the first with a worker."""
+    """Return the queue to propose: the one the task was on if a worker serves it, else the first with a worker."""
     before: str = task["execution"]["queue"]["id"]
     served = [queue["id"] for queue in queues if queue["alive"]]
     if before in served or not queues:

@@ -1,4 +1,4 @@
-"""The first page: what runs, what waits, who works."""
+"""The home page: running and waiting tasks, and workers."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def filled(parameters: list[Parameter], form: dict[str, str]) -> list[Parameter]
 
 
 def _as_sent(value: str) -> str:
-    """Return a value as it comes back from a form that nobody has touched, line ends in one form."""
+    """Return a value as an unchanged form sends it back, with uniform line ends."""
     return visible(value.replace("\r\n", "\n").replace("\r", "\n"))
 
 

@@ -1,4 +1,4 @@
-"""Addresses of the genuine ClearML's pages, which the SDK prints: each leads to our page for the same thing."""
+"""URLs of the genuine web application, which the SDK prints: each is redirected to our page for the same thing."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Node:
 
     @property
     def label(self) -> str:
-        """The last part of the name, in words where it is one of the SDK's."""
+        """The last part of the name; a readable label where it is one of the SDK's."""
         base: str = self.project["name"].rsplit("/", 1)[-1]
         return {".pipelines": "Pipelines", ".datasets": "Datasets"}.get(base, base)
 

@@ -1,4 +1,4 @@
-"""Queues and workers: who waits, who works, and the order of waiting."""
+"""Queues and workers: the entries of queues and their order, and what each worker does."""
 
 from __future__ import annotations
 

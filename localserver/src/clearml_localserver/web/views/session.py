@@ -58,7 +58,7 @@ def logout(visit: Visit) -> Response:
 
 
 def static(visit: Visit) -> Response:
-    """Return a static file; an address with the file's mark may be kept for ever."""
+    """Return a static file; an address with the file's mark may be cached forever."""
     path = visit.site.files.get(visit.argument("name"))
     if path is None:
         return PlainTextResponse("Not found\n", status_code=404)

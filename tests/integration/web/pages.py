@@ -1,0 +1,37 @@
+"""What the tests of the web pages share: a browser without a screen, and tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from tests.api_client import ApiClient
+
+HOSTILE = "<script>alert('name')</script>"
+ESCAPED = "&lt;script&gt;alert(&#39;name&#39;)&lt;/script&gt;"
+FROM_PAGE = {"Sec-Fetch-Site": "same-origin"}
+NO_ID = "0" * 32
+
+
+class Web:
+    """A browser without a screen: reads pages, sends forms as our own pages do."""
+
+    def __init__(self, url: str) -> None:
+        self.http = httpx.Client(base_url=url, headers={"Accept": "text/html"}, timeout=30, trust_env=False)
+
+    def get(self, path: str, status: int = 200, **kwargs: Any) -> str:
+        reply = self.http.get(path, **kwargs)
+        assert reply.status_code == status, (path, reply.status_code, reply.text[-600:])
+        return reply.text
+
+    def post(self, path: str, **form: str) -> httpx.Response:
+        return self.http.post(path, data=form, headers=FROM_PAGE)
+
+
+def make_task(api: ApiClient, name: str = "task", **fields: Any) -> str:
+    return str(api("tasks.create", name=name, type=fields.pop("type", "training"), **fields)["id"])
+
+
+def status_of(api: ApiClient, task: str) -> str:
+    return str(api("tasks.get_by_id", task=task)["task"]["status"])

@@ -1,0 +1,258 @@
+"""What the web pages show, over HTTP."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from urllib.parse import quote
+from uuid import uuid4
+
+import httpx
+import pytest
+from clearml_localserver.pytest_plugin import ClearmlServer
+
+from tests.api_client import ApiClient
+from tests.integration.web.pages import ESCAPED, FROM_PAGE, HOSTILE, NO_ID, Web, make_task
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/projects", "/projects/*", "/pipelines", "/datasets", "/queues", "/workers", "/search", "/search?q=x"],
+)
+def test_pages_answer(web: Web, path: str) -> None:
+    assert "</html>" in web.get(path)
+
+
+def test_every_tab_escapes_what_people_wrote(web: Web, api: ApiClient, controller: str) -> None:
+    hostile = {"task": controller, "metric": HOSTILE, "variant": HOSTILE, "iter": 0}
+    events = [
+        {"type": "log", "task": controller, "msg": HOSTILE, "level": "info"},
+        hostile | {"type": "training_stats_scalar", "value": 1},
+        hostile | {"type": "plot", "plot_str": '{"data":[]}'},
+        hostile | {"type": "plot", "variant": "not JSON", "plot_str": f"</script>{HOSTILE}"},
+        hostile | {"type": "training_debug_image", "url": f"javascript:{HOSTILE}"},
+    ]
+    lines = "\n".join(json.dumps(event) for event in events)
+    reply = api.http.post("/events.add_batch", content=lines, headers={"Content-Type": "application/json-lines"})
+    assert reply.json()["data"]["added"] == len(events)
+    api("tasks.add_or_update_artifacts", task=controller, artifacts=[
+        {"key": HOSTILE, "type": "x", "uri": f"javascript:{HOSTILE}", "type_data": {"preview": HOSTILE}}
+    ])  # fmt: skip
+    for tab in ("", "/pipeline", "/overview", "/parameters", "/console", "/scalars", "/plots", "/samples", "/artifacts",
+                "/run", "/clone", "/archive"):  # fmt: skip
+        page = web.get(f"/tasks/{controller}{tab}")
+        assert "<script>alert" not in page, tab
+        assert ESCAPED in page, tab
+        assert 'href="javascript:' not in page and 'src="javascript:' not in page, tab
+        assert page.count("</script>") == page.count("<script"), tab
+    for path in ("/", "/pipelines", "/projects", f"/search?q={HOSTILE}"):
+        page = web.get(path)
+        assert "<script>alert" not in page and ESCAPED in page, path
+
+
+def test_live_parts_are_the_pages_own(web: Web, controller: str) -> None:
+    page = web.get(f"/tasks/{controller}/pipeline")
+    parts = web.http.get(f"/tasks/{controller}/pipeline", params={"_part": "header,run,nonsense"}).json()
+    assert set(parts["parts"]) == {"header", "run"}
+    assert parts["live"] is False
+    assert parts["parts"]["run"].strip()[:60] in page
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/nothing",
+        f"/tasks/{NO_ID}",
+        f"/tasks/{NO_ID}/console",
+        f"/tasks/{NO_ID}/scalars",
+        f"/tasks/{NO_ID}/plots",
+        f"/tasks/{NO_ID}/samples",
+        f"/tasks/{NO_ID}/run",
+        f"/tasks/{NO_ID}/abort",
+        f"/tasks/{NO_ID}/nonsense",
+        f"/projects/{NO_ID}",
+        f"/pipelines/{NO_ID}",
+        f"/datasets/{NO_ID}",
+        f"/models/{NO_ID}",
+        "/static/nothing.js",
+        "/static/..%2Fsite.py",
+        "/files/nothing",
+        "/tasks/%3Cscript%3E",
+    ],
+)
+def test_what_does_not_exist_is_a_friendly_404(web: Web, path: str) -> None:
+    page = web.get(path, status=404)
+    assert "Traceback" not in page and "<script>" not in page
+
+
+@pytest.mark.parametrize("query", ["?page=0", "?page=-1", "?page=x", "?page=99999999999", "?order=bogus", "?type=nope",
+                                   "?status=nope&status=failed", "?q=(", "?tag=a&sub=1&archived=1"])  # fmt: skip
+def test_any_address_of_a_list_answers(web: Web, query: str) -> None:
+    web.get(f"/projects/*{query}")
+
+
+def test_tasks_are_filtered_sorted_and_paged_by_the_address(web: Web, api: ApiClient) -> None:
+    project = api("projects.create", name=f"Paging {uuid4().hex[:6]}")["id"]
+    for i in range(52):
+        make_task(api, f"task {i:02d}", project=project, tags=["even"] if i % 2 == 0 else [])
+    api("tasks.started", task=make_task(api, "runs", project=project))
+
+    def names(query: str) -> list[str]:
+        return re.findall(r'class="name" href="/tasks/[^"]+">([^<]+)</a>', web.get(f"/projects/{project}?{query}"))
+
+    assert names("order=name")[:2] == ["runs", "task 00"]
+    assert names("order=-name")[:2] == ["task 51", "task 50"]
+    assert (len(names("order=name")), len(names("order=name&page=2"))) == (50, 3)
+    assert "Next" in web.get(f"/projects/{project}?order=name")
+    assert "Next" not in web.get(f"/projects/{project}?order=name&page=2")
+    assert names("status=in_progress") == ["runs"]
+    assert names("q=TASK+07") == ["task 07"]
+    assert len(names("tag=even")) == 26
+    assert names("archived=1") == []
+
+
+def test_one_odd_document_takes_no_page_with_it(web: Web, api: ApiClient) -> None:
+    graphs = ['{"a": {"parents": 1}}', "[" * 5000, '{"\\ud800": null}', "9" * 5000]
+    runs = [
+        make_task(api, f"odd graph {number}", type="controller", system_tags=["pipeline"],
+                  configuration={"Pipeline": {"name": "Pipeline", "value": graph}})
+        for number, graph in enumerate(graphs)
+    ]  # fmt: skip
+    name = 'a "quote", 50 %, \\ and \n\x01\u0301'
+    task = make_task(api, name, system_tags=["dataset"], hyperparams={name: {name: {"section": name, "name": name}}})
+    api("tasks.add_or_update_artifacts", task=task, artifacts=[
+        {"key": name, "type": "x", "uri": "http://[bad", "timestamp": 1_125_899_906_842_624, "content_size": 2**62}
+    ])  # fmt: skip
+    for url in ("http://[bad", "http://127.0.0.1:99999/x.png", name):
+        api("events.add", type="training_debug_image", task=task, metric="m", variant=url, iter=0, url=url, key=url)
+    api("events.add", type="plot", task=task, metric="m", variant="v", iter=0, plot_str='{"data": [NaN]}')
+    api("events.add", type="log", task=task, msg="\x1b[" + "3" * 5000 + "m\x01 said")
+    for path in (
+        "/",
+        "/pipelines",
+        "/datasets",
+        "/projects",
+        "/projects/*",
+        f"/search?q={quote(name)}",
+        "/projects/*?page=%C2%B2",
+    ):
+        web.get(path)
+    for tab in ("", "/overview", "/parameters", "/artifacts", "/samples", "/plots", "/console", "/dataset", "/run"):
+        web.get(f"/tasks/{task}{tab}")
+    for run in runs:
+        web.get(f"/tasks/{run}/pipeline")
+    assert "is not as the SDK writes it, e.g. the step &#39;a&#39;" in web.get(f"/tasks/{runs[0]}/pipeline")
+    assert "cannot be read" in web.get(f"/tasks/{runs[1]}/pipeline")
+    assert "graph?" in web.get("/pipelines") + web.get("/")
+
+
+def test_a_run_with_thousands_of_parameters_is_made_from_the_form(web: Web, api: ApiClient, queue: str) -> None:
+    items = {f"p{n}": {"section": "Args", "name": f"p{n}", "value": str(n), "type": "int"} for n in range(5000)}
+    task = make_task(api, "many parameters", hyperparams={"Args": items})
+    assert web.get(f"/tasks/{task}/run").count("<input") > 5000
+    fields = {f"Args/p{n}": str(n) for n in range(5000)} | {"Args/p7": "70"}
+    location = web.post(f"/tasks/{task}/run", name="copy of many", queue=queue, **fields).headers["Location"]
+    copy = api("tasks.get_by_id", task=location.split("/")[2].partition("?")[0])["task"]
+    values = {name: item["value"] for name, item in copy["hyperparams"]["Args"].items()}
+    assert values == {f"p{n}": str(n) for n in range(5000)} | {"p7": "70"}
+
+
+def test_a_long_console_line_is_cut_and_leads_to_the_whole(web: Web, api: ApiClient) -> None:
+    task = make_task(api, "long line")
+    at = 1_700_000_000_000
+    for number, message in enumerate(("before", "y" * 300_000, "after")):
+        api("events.add", type="log", task=task, msg=message, timestamp=at + number)
+    page = web.get(f"/tasks/{task}/console")
+    assert len(page) < 50_000
+    link = re.search(r'<a class="cut" href="([^"]+)">… 290,000 more characters</a>', page)
+    assert link is not None
+    assert web.get(link[1]) == "y" * 300_000 + "\n"
+    assert web.get(f"/tasks/{task}/console/text").split("\n") == ["before", "y" * 300_000, "after", ""]
+
+
+def test_links_that_the_sdk_prints_lead_to_our_pages(web: Web, api: ApiClient, controller: str) -> None:
+    project = api("tasks.get_by_id", task=controller)["task"]["project"]
+    for link, page in {
+        f"/projects/{project}/tasks/{controller}/output/log": f"/tasks/{controller}/console",
+        f"/projects/{project}/experiments/{controller}/output/log": f"/tasks/{controller}/console",
+        f"/projects/*/experiments/{controller}/output/log": f"/tasks/{controller}/console",
+        f"/projects/*/experiments/{controller}/info-output/metrics/plots?columns=x": f"/tasks/{controller}/plots",
+        f"/projects/{project}/experiments/{controller}/artifacts/output-model/x": f"/tasks/{controller}/artifacts",
+        f"/projects/{project}/experiments/{controller}": f"/tasks/{controller}",
+        f"/projects/{project}/experiments/{controller}/something/new": f"/tasks/{controller}",
+        f"/pipelines/{project}/experiments/{controller}": f"/tasks/{controller}",
+        f"/datasets/simple/{project}/experiments/{controller}": f"/tasks/{controller}",
+        f"/projects/{project}/models/{NO_ID}": f"/models/{NO_ID}",
+        f"/projects/{project}/experiments": f"/projects/{project}",
+    }.items():
+        reply = web.http.get(link)
+        assert (reply.status_code, reply.headers["Location"]) == (302, page), link
+
+
+def test_ten_thousand_console_lines_come_in_pieces(web: Web, api: ApiClient) -> None:
+    task = make_task(api)
+    start = int(time.time() * 1000) - 100_000
+    lines = [
+        json.dumps({"type": "log", "task": task, "msg": f"line {i:05d}", "timestamp": start + i}) for i in range(10_000)
+    ]
+    api.http.post("/events.add_batch", content="\n".join(lines), headers={"Content-Type": "application/json-lines"})
+    page = web.get(f"/tasks/{task}/console")
+    shown = re.findall(r">line (\d+)</div>", page)
+    assert shown == [f"{i:05d}" for i in range(9_000, 10_000)]
+    seen, before, more = [f"line {i}" for i in shown], start + 9_000, True
+    while more:
+        piece = web.http.get(f"/tasks/{task}/console/lines", params={"before": before}).json()
+        seen[:0] = [line["html"] for line in piece["lines"]]
+        before, more = (piece["lines"][0]["at"] if piece["lines"] else 0), piece["more"]
+    assert seen == [f"line {i:05d}" for i in range(10_000)]
+    assert web.get(f"/tasks/{task}/console/text").splitlines() == seen
+
+
+def test_new_console_lines_are_found_even_when_they_come_late(web: Web, api: ApiClient) -> None:
+    task = make_task(api)
+    now = int(time.time() * 1000)
+
+    def report(text: str, at: int) -> None:
+        api("events.add", _version="v2.23", type="log", task=task, msg=text, timestamp=at)
+
+    report("first", now)
+    report("late, from another process", now - 3000)
+    found = web.http.get(f"/tasks/{task}/console/lines", params={"after": now}).json()
+    assert [line["html"] for line in found["lines"]] == ["late, from another process", "first"]
+    assert found["live"] is False
+
+
+def test_files_are_shown_and_never_written(web: Web, api: ApiClient, clearml_server: ClearmlServer) -> None:
+    page = b"<script>alert(1)</script>"
+    token = {"Authorization": api.http.headers["Authorization"]}
+    name = f"web {uuid4().hex}/report ü.html"
+    upload = httpx.post(clearml_server.files_url, files={name: ("x", page)}, headers=token, trust_env=False)
+    assert upload.status_code == 200
+    task = make_task(api)
+    api("tasks.add_or_update_artifacts", task=task, artifacts=[
+        {"key": "report", "type": "custom", "uri": f"{clearml_server.files_url}/{name.replace(' ', '%20')}"}
+    ])  # fmt: skip
+    link = re.search(r'href="(/files/[^"]+)"', web.get(f"/tasks/{task}/artifacts"))
+    assert link is not None
+    reply = web.http.get(link[1])
+    assert reply.content == page
+    assert "sandbox" in reply.headers["Content-Security-Policy"]
+    assert reply.headers["X-Content-Type-Options"] == "nosniff"
+    assert web.http.get(link[1], headers={"Range": "bytes=0-3"}).status_code == 206
+    for method in ("POST", "PUT", "DELETE"):
+        assert web.http.request(method, link[1], headers=FROM_PAGE).status_code == 405
+    assert web.http.get("/files/../localserver.sqlite").status_code == 404
+    assert web.http.get("/files/%2e%2e/credentials.json").status_code == 404
+
+
+def test_static_files_are_kept_and_plotly_is_ours(web: Web) -> None:
+    page = web.get("/")
+    assert not re.findall(r'(?:src|href)="(?:https?:)?//', page)
+    address = re.search(r'href="(/static/app\.css\?v=[0-9a-f]+)"', page)
+    assert address is not None
+    assert "immutable" in web.http.get(address[1]).headers["Cache-Control"]
+    assert web.http.get("/static/app.css?v=old").headers["Cache-Control"] == "no-cache"
+    assert "plotly.js" in web.get("/static/plotly.min.js")[:400]
