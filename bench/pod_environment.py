@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from clearml_localserver.pytest_plugin import ClearmlServer, running_server
 
 from bench.contract import BenchmarkError, Say
 from clearml_access.agent_values import AgentValues
+from clearml_access.api import Api
 from cluster import cgroups, clusters, docker, native
 from cluster.errors import CannotHostError
 from cluster.layout import Layout
@@ -204,6 +205,14 @@ def stock_values(image: str) -> dict[str, Any]:
     }
 
 
-def queue_id(call: Callable[..., dict[str, Any]]) -> str:
-    """Return the id of the queue that the agent serves."""
-    return str(call("queues.get_all", name=f"^{AgentValues.load().queue}$")["queues"][0]["id"])
+def queue_id(api: Api) -> str:
+    """Return the id of the queue that the agent serves.
+
+    Raises:
+        BenchmarkError: The server has no such queue.
+    """
+    name = AgentValues.load().queues[0]
+    queue = api.queue(name)
+    if queue is None:
+        raise BenchmarkError(f"queue {name} does not exist on {api.api_url}")
+    return queue.id

@@ -25,12 +25,13 @@ from bench import pod_environment, wording
 from bench.contract import Benchmark, BenchmarkError, Say
 from bench.pod_environment import Agent, Place
 from bench.result import Column, Row, Table, Target
+from clearml_access.api import Api
+from clearml_access.credentials import Secret, Server
 from clearml_access.errors import UserFacingError
-from deploy.clearml.api import is_over
+from clearml_access.tasks import has_ended
 from deploy.kubernetes.pods import TASK_POD_PREFIX
 from deploy.verification.prove import ROUND_END
 from pipeline.settings import step_requirements
-from tests.api_client import ApiClient
 
 CLUSTER = "bench-pod-start"
 SHIPPED, STOCK_POLL, STOCK_IMAGE = "as shipped", "stock poll", "stock image"
@@ -156,9 +157,11 @@ class Bench:
         self._cluster = agent.cluster
         self._watch = watch
         self._deadline_s = deadline_s
-        self._api = ApiClient(agent.server.api_url, agent.server.credentials)
+        key, secret = map(Secret, agent.server.credentials)
+        urls = (agent.server.api_url, agent.server.web_url, agent.server.files_url)
+        self._api = Api.of(Server(*urls, key, secret, "the benchmark"), direct=True)
         self._queue = pod_environment.queue_id(self._api)
-        self._project = self._api("projects.create", name="pod start", description="")["id"]
+        self._project = self._api.call("projects.create", name="pod start", description="")["id"]
 
     def round(self) -> Round:
         """Send one task through; its pod is gone afterwards."""
@@ -168,10 +171,11 @@ class Bench:
             "diff": CODE,
             "requirements": {"pip": "\n".join(step_requirements())},
         }
-        task = self._api("tasks.create", name="pod start", type="testing", project=self._project, script=script)["id"]
+        wanted = {"name": "pod start", "type": "testing", "project": self._project, "script": script}
+        task = self._api.call("tasks.create", **wanted)["id"]
         pod = TASK_POD_PREFIX + task
         enqueued = time.time()
-        self._api("tasks.enqueue", task=task, queue=self._queue)
+        self._api.call("tasks.enqueue", task=task, queue=self._queue)
         self._wait_until_over(task)
         said, taken = self._console(task)
         made = self._watch.first_seen(pod)
@@ -182,16 +186,16 @@ class Bench:
         deadline = time.monotonic() + self._deadline_s
         while time.monotonic() < deadline:
             time.sleep(LOOK_S)
-            record = self._api("tasks.get_all", id=[task], only_fields=["status", "status_reason", "status_message"])
-            if is_over(record["tasks"][0]):
+            record = self._api.task(task, ["status"]) or {}
+            if has_ended(record):
                 return
-        raise BenchmarkError(f"task {task} did not end within {self._deadline_s:.0f} s: {record['tasks'][0]}")
+        raise BenchmarkError(f"task {task} did not end within {self._deadline_s:.0f} s: {record}")
 
     def _console(self, task: str) -> tuple[dict[str, Any], float]:
         """Return what the script wrote, and when the glue took the task."""
         deadline = time.monotonic() + CONSOLE_DEADLINE_S
         while True:
-            events = self._api("events.get_task_log", task=task, order="asc", batch_size=5000)["events"]
+            events, _ = self._api.console_events(task)
             taken = next((event["timestamp"] / 1000 for event in events if " pulled from " in event["msg"]), None)
             lines = "".join(event["msg"] + "\n" for event in events).splitlines()
             said = next((line.partition(MARK)[2] for line in lines if MARK in line), None)

@@ -20,8 +20,8 @@ from bench.contract import Benchmark, BenchmarkError, Say
 from bench.result import Column, Row, Table
 
 if TYPE_CHECKING:
+    from clearml_access.run_records import RunState, StepState
     from pipeline.clearml_server import ClearmlServer
-    from pipeline.run_records import RunState, StepState
 
 ROWS, SEED, WORKERS = 200_000, 42, 2
 SHARDS = [1, 2, 4]

@@ -21,7 +21,7 @@ from bench.result import Column, Row, Table, Target
 from pipeline.run_options import MODES
 
 if TYPE_CHECKING:
-    from pipeline.run_records import RunState, StepState
+    from clearml_access.run_records import RunState, StepState
 
 RUNS = 2
 RUN_TIMEOUT_S = 300.0

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from clearml_access.errors import ServerError
+from clearml_access.tasks import PODS_QUEUE
 from pipeline.clearml_server import ClearmlServer, DatasetVersion
 from pipeline.graph import sharding
 from pipeline.run_options import IN_PROCESS, QUEUE, SERVICES_QUEUE
@@ -17,8 +18,6 @@ from pipeline.settings import Settings
 from pipeline.versions import version_key
 
 ROWS_FACT = "Upload/rows"
-PODS_QUEUE = "k8s_scheduler"
-"""Made by the k8s glue, for tasks whose pods start: where it exists, a single worker may run any number of tasks."""
 
 
 class QueueError(ServerError):
@@ -68,9 +67,12 @@ def preflight(server: ClearmlServer, settings: Settings, prepare: Callable[[], N
 
 
 def deadlock(server: ClearmlServer, settings: Settings, controllers_queue: str) -> tuple[str, ...]:
-    """Warn if the controller may hold the only slot that its own steps wait for."""
+    """Warn if the controller may hold the only slot that its own steps wait for.
+
+    Where the glue's queue for pods exists, a single worker may run any number of tasks.
+    """
     alone = settings.options.mode != QUEUE or controllers_queue not in _queues_of_steps(settings)
-    if alone or PODS_QUEUE in server.queues():
+    if alone or PODS_QUEUE in server.queue_names():
         return ()
     workers = server.workers_of(controllers_queue)
     if len(workers) != 1:
@@ -116,7 +118,7 @@ def require_queue(server: ClearmlServer, queue: str) -> None:
     Raises:
         QueueError: They will not.
     """
-    queues = server.queues()
+    queues = server.queue_names()
     if queue not in queues:
         raise QueueError(
             f"queue {queue!r} does not exist on {server.api_url}; queues: {', '.join(sorted(queues)) or 'none'}",

@@ -17,7 +17,7 @@ PACKAGE = ROOT / "pipeline"
 
 _STEP_CODE = (
     "clearml_access/*.py",
-    *(f"pipeline/{name}.py" for name in ("clearml_server", "errors", "files", "provenance", "run_records")),
+    *(f"pipeline/{name}.py" for name in ("clearml_server", "errors", "files", "provenance")),
     *(
         f"pipeline/{name}.py"
         for name in ("run_options", "settings", "versions", "amazon_reviews/__init__", "amazon_reviews/step_work")

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from clearml_access.credentials import Secret
 from clearml_access.errors import CredentialsError
+from clearml_access.tasks import PODS_QUEUE
 from deploy.checks import environment
 from deploy.checks.check import Check, Finding, fail, ok, warn
 from deploy.clearml.api import ClearmlApi
@@ -20,8 +21,6 @@ from deploy.verification import prove, rollout
 
 AGAIN = "task deploy-agent"
 LOG_FRESH_S = 90
-PENDING_QUEUE = "k8s_scheduler"
-"""Where the agent keeps a task between taking it and its pod's start."""
 
 
 def release(session: Session) -> Finding:
@@ -187,7 +186,7 @@ def task_pods(session: Session) -> Finding:
 
 def lost_tasks(session: Session) -> Finding:
     """Was a task taken from its queue by an agent that died before it made the pod."""
-    pending = session.api.queue(PENDING_QUEUE)
+    pending = session.api.queue(PODS_QUEUE)
     pods = {task_id(found) for found in session.cluster.pods()}
     lost = [task for task in (pending.tasks if pending else ()) if task not in pods]
     if lost:

@@ -11,7 +11,7 @@ from clearml_access.agent_values import AGENT_POD_PIN, TASK_POD_PIN
 from clearml_access.credentials import is_loopback
 from deploy import versions
 from deploy.checks.check import Check, Finding, fail, ok, warn
-from deploy.clearml import api as clearml_api
+from deploy.clearml.api import is_open_source
 from deploy.errors import ChartVersionError, RightsError, SettingsError, VersionError
 from deploy.kubernetes.cluster import Right
 from deploy.session import Session
@@ -135,7 +135,7 @@ def pins(session: Session) -> Finding:
         )
     if not agent.specifier:
         return warn("no agent version is pinned: each pod installs the newest", f'set {AGENT_POD_PIN}: "==1.9.2"')
-    open_source = clearml_api.is_open_source(session.api.login())
+    open_source = is_open_source(session.api.login())
     refused = agent.refused(open_source_server=open_source)
     if refused:
         return fail(refused, "pin ==1.9.2, or 2.0.7 and later", VersionError.exit_code)
@@ -172,14 +172,14 @@ def server_address(session: Session) -> Finding:
 def server(session: Session) -> Finding:
     """Does the ClearML server answer from here."""
     session.api.ping()
-    return ok(f"{session.api.url} answers from here")
+    return ok(f"{session.api.api_url} answers from here")
 
 
 def keys(session: Session) -> Finding:
     """Does the server take our keys."""
     claims = session.api.login()
     who = (claims.get("identity") or {}).get("user") or session.server.access_key[:4] + "…"
-    return ok(f"{session.api.url} takes the keys of {session.server.source} (user {who})")
+    return ok(f"{session.api.api_url} takes the keys of {session.server.source} (user {who})")
 
 
 def server_version(session: Session) -> Finding:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deploy.checks.agent import PENDING_QUEUE
+from clearml_access.tasks import CONTROLLER_TYPE, ON_ITS_WAY, PODS_QUEUE, reason_of
 from deploy.checks.check import Check, Finding, fail, ok, warn
 from deploy.errors import PodError, TaskNotFoundError, WorkerError
 from deploy.kubernetes.pods import TASK_POD_PREFIX, State, classify_pod, task_id
@@ -22,7 +22,6 @@ FIELDS = (
     "container",
     "runtime",
 )
-CONTROLLER = "controller"
 
 
 def record(session: Session, task: str) -> dict[str, Any]:
@@ -33,7 +32,9 @@ def record(session: Session, task: str) -> dict[str, Any]:
     """
     found = session.api.task(task, FIELDS)
     if found is None:
-        raise TaskNotFoundError(f"there is no task {task} on {session.api.url}", hint="the id is in the task's page")
+        raise TaskNotFoundError(
+            f"there is no task {task} on {session.api.api_url}", hint="the id is in the task's page"
+        )
     return found
 
 
@@ -41,7 +42,7 @@ def exists(session: Session, task: str) -> Finding:
     """Is there such a task, and what became of it."""
     found = record(session, task)
     text = f"task {task} ({found.get('name')}) is {found.get('status')}"
-    said = f"{found.get('status_reason') or ''} {found.get('status_message') or ''}".strip()
+    said = reason_of(found)
     return ok(text + (f": {said}" if said else ""))
 
 
@@ -55,6 +56,8 @@ def queued(session: Session, task: str) -> Finding:
         )
     if status != "queued":
         return ok(f"task is {status}: it was taken from its queue")
+    if found.get(ON_ITS_WAY):
+        return ok("an agent has just taken the task, and is about to make its pod")
     queue = _queue(session, found)
     if queue is None:
         return fail("task says queued, but is in no queue", "reset and enqueue it", WorkerError.exit_code)
@@ -67,8 +70,8 @@ def served(session: Session, task: str) -> Finding:
     queue = _queue(session, record(session, task))
     if queue is None:
         return ok("task waits in no queue")
-    if queue.name == PENDING_QUEUE:
-        return ok(f"{PENDING_QUEUE}: an agent has taken the task and waits for its pod")
+    if queue.name == PODS_QUEUE:
+        return ok(f"{PODS_QUEUE}: an agent has taken the task and waits for its pod")
     workers = [item for item in session.api.workers() if queue.name in item.queues]
     alive = [item.id for item in workers if item.age_s(session.now()) < prove.ALIVE_S]
     if alive:
@@ -100,7 +103,7 @@ def deadlock(session: Session, task: str) -> Finding:
     if limit is None or len(running) < limit or task in running:
         return ok("controllers leave a slot for their steps")
     types = {held: (session.api.task(held, ("type",)) or {}).get("type") for held in running}
-    if all(kind == CONTROLLER for kind in types.values()):
+    if all(kind == CONTROLLER_TYPE for kind in types.values()):
         return fail(
             f"{', '.join(running)} {'is a controller' if len(running) == 1 else 'are controllers'} and hold "
             f"{'the last slot' if limit == 1 else f'all {limit} slots'}: their steps wait for ever",
@@ -171,7 +174,7 @@ def _queue(session: Session, found: dict[str, Any]) -> Any:
 
 
 def _is_taken(session: Session, task: str) -> bool:
-    pending = session.api.queue(PENDING_QUEUE)
+    pending = session.api.queue(PODS_QUEUE)
     return pending is not None and task in pending.tasks
 
 

@@ -11,8 +11,8 @@ from contextlib import suppress
 from typing import Any
 
 from clearml_access.errors import ServerUnreachableError, UserFacingError
+from clearml_access.tasks import CONTROLLER_TYPE, ENDED, has_ended, reason_of
 from deploy.clearml import console
-from deploy.clearml.api import ENDS, is_over
 from deploy.errors import ClusterError, ClusterUnreachableError, TaskNotFoundError
 from deploy.kubernetes.pods import TASK_POD_PREFIX, State, classify_pod
 from deploy.session import Session
@@ -20,7 +20,7 @@ from deploy.verification import records
 from deploy.verification.rollout import Wait
 
 TASK_ID = re.compile(r"[0-9a-f]{32}")
-FIELDS = ("name", "status", "status_reason", "status_message", "type", "runtime", "system_tags")
+FIELDS = ("name", "status", "type", "runtime", "system_tags")
 PATIENCE_S = 120.0
 """How long server or cluster may be away while a task is followed."""
 
@@ -46,7 +46,7 @@ def resolve(session: Session, text: str) -> dict[str, Any]:
 
 def is_pipeline(task: dict[str, Any]) -> bool:
     """Return whether a task is a pipeline's controller."""
-    return task.get("type") == "controller" or "pipeline" in (task.get("system_tags") or [])
+    return task.get("type") == CONTROLLER_TYPE or "pipeline" in (task.get("system_tags") or [])
 
 
 def show(session: Session, task: dict[str, Any], emit: Emit, *, follow: bool) -> str:
@@ -115,7 +115,7 @@ class _Console:
             try:
                 said = self._turn(said)
                 silence = Wait(PATIENCE_S, poll_s=0.5)
-                if said in ENDS:
+                if said in ENDED:
                     return said
             except (ClusterUnreachableError, ServerUnreachableError) as error:
                 if not silence.again():
@@ -133,10 +133,10 @@ class _Console:
             return "streamed"
         if pod is not None and pod["metadata"]["uid"] not in self._streamed:
             records.record_end(self._session, pod)
-        if is_over(record):
+        if has_ended(record):
             self._rest()
-            reason = f"{record.get('status_reason') or ''} {record.get('status_message') or ''}".strip()
-            self._note(f"task is {status}" + (f": {reason}" if reason and status != "completed" else ""))
+            reason = "" if status == "completed" else reason_of(record)
+            self._note(f"task is {status}" + (f": {reason}" if reason else ""))
             return status
         waiting = f"task is {status}"
         if pod is not None:

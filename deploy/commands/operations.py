@@ -39,7 +39,7 @@ def status(session: Session) -> dict[str, Any]:
 
 def _from_server(session: Session, body: dict[str, Any], queues: set[str]) -> None:
     worker = prove.find_worker(session.api.workers(), session.settings.fullname)
-    body["server"] = session.api.url
+    body["server"] = session.api.api_url
     if worker:
         seen = round(worker.age_s(session.now()), 1)
         body["worker"] = {"id": worker.id, "serves": list(worker.queues), "silent_s": seen}

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from clearml_access.api import Worker
 from clearml_access.errors import UserFacingError
-from deploy.clearml.api import Worker, is_over
+from clearml_access.tasks import has_ended, reason_of
 from deploy.errors import CanaryError, ClusterError, ClusterUnreachableError, WorkerError
 from deploy.kubernetes.pods import TASK_POD_PREFIX, State, classify_pod
 from deploy.session import Session
@@ -163,7 +164,7 @@ def _follow(session: Session, task: str, nonce: str) -> Canary:
     pod: dict[str, Any] | None = None
     traces: tuple[str, ...] = ()
     while True:
-        record = session.api.task(task, ("status", "status_reason", "status_message", "started")) or {}
+        record = session.api.task(task, ("status", "started")) or {}
         status = str(record.get("status"))
         latest = _pod(session, task)
         if latest is not None:
@@ -177,10 +178,9 @@ def _follow(session: Session, task: str, nonce: str) -> Canary:
             started_s = started_s or wait.seconds
         if status == "completed":
             return Canary(task, pod_s, started_s or wait.seconds, wait.seconds, _python(session, task, nonce))
-        if is_over(record):
-            reason = f"{record.get('status_reason') or ''} {record.get('status_message') or ''}".strip()
+        if has_ended(record):
             raise CanaryError(
-                f"canary task {task} ended as {status}: {reason}",
+                f"canary task {task} ended as {status}: {reason_of(record)}",
                 hint=f"python -m deploy logs {task}",
                 evidence=traces or tuple(session.redact(line) for line in session.api.console(task)[-12:]),
             )

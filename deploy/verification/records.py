@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from clearml_access.errors import ServerError
+from clearml_access.tasks import ON_ITS_WAY
 from deploy.kubernetes.pods import Json, PostMortem, post_mortem, task_id
 from deploy.session import Session
 
@@ -25,7 +26,7 @@ def record_end(session: Session, pod: Json, *, deleted: bool = False) -> PostMor
         task_record = session.api.task(task, ("runtime", "status")) or {}
         if task_record and found.pod not in str((task_record.get("runtime") or {}).get(RUNTIME_KEY) or ""):
             session.api.record(task, session.settings.fullname, found.text(), {RUNTIME_KEY: found.text()})
-        if task_record.get("status") in ("queued", "in_progress"):
+        if task_record.get("status") in ("queued", "in_progress") and not task_record.get(ON_ITS_WAY):
             # Nobody runs it any more, and nobody else will say so before the server's watchdog does.
             session.api.call(
                 "tasks.failed", task=task, force=True, status_reason=f"pod: {found.reason}", status_message=found.text()

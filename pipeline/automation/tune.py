@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from clearml_access.tasks import moment
 from pipeline.amazon_reviews.model import fit_model
 from pipeline.amazon_reviews.model.trained import read_metrics
 from pipeline.automation.services import Service
@@ -16,7 +17,6 @@ from pipeline.clearml_server import ClearmlServer, DatasetVersion
 from pipeline.errors import DataError, SettingsError
 from pipeline.graph.definitions import PROJECT
 from pipeline.graph.parameters import Parameter, ParameterValue, a_version, not_blank
-from pipeline.run_records import moment
 from pipeline.versions import sibling_version
 
 STRATEGIES = ("grid", "random")

@@ -14,8 +14,8 @@ from pipeline.commands.connection import Connection
 from pipeline.graph.definitions import Definition
 
 if TYPE_CHECKING:
+    from clearml_access.run_records import RunState
     from pipeline.amazon_reviews.model.trained import TrainedModel
-    from pipeline.run_records import RunState
     from pipeline.runs.run import RunInterrupted
 
 CONSOLE_LINES = 25
@@ -66,7 +66,7 @@ def summarise(
 
 def explain(connection: Connection, state: RunState, report: Path | None, console: Console, *, tails: bool) -> None:
     """Say which step failed, why, and (unless they stand above) show the last lines that it printed."""
-    from pipeline.run_records import cause
+    from clearml_access.run_records import cause
 
     parts = [(step.name, step.status, step.reason, step.task_id) for step in state.failed_steps]
     for name, status, reason, task_id in parts or [("the controller", state.status, state.reason, state.run_id)]:

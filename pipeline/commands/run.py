@@ -142,9 +142,9 @@ def _checked_run(
 def _run(
     connection: Connection, plan: Plan, console: Console, *, began: float, follow: bool, report: Path, as_json: bool
 ) -> int:
+    from clearml_access.run_records import COMPLETED
+    from clearml_access.run_records import as_json as as_document
     from pipeline.amazon_reviews.model.trained import models_of
-    from pipeline.run_records import COMPLETED
-    from pipeline.run_records import as_json as as_document
     from pipeline.runs import run as use_case
     from pipeline.runs.follow import Follower
     from pipeline.runs.progress import Progress

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from clearml_access.agent_values import AgentValues
+from clearml_access.tasks import PODS_QUEUE
 from command_line import interrupts
 from command_line.options import as_json, examples
 from pipeline.amazon_reviews.pipelines import FULL_PIPELINE
@@ -145,7 +146,7 @@ def _run(
     for name in ("queue", "controllers_queue"):
         preflight.require_queue(server, str(values[name]))
     free = workers_for_runs(server, str(values["controllers_queue"]))
-    if detach and free < 2 and preflight.PODS_QUEUE not in server.queues():
+    if detach and free < 2 and PODS_QUEUE not in server.queue_names():
         raise preflight.QueueError(
             f"queue {values['controllers_queue']!r} has {free} worker(s) that no scheduler keeps: "
             f"{service.name!r} would keep one, and nobody would take the runs that it starts",

@@ -41,7 +41,9 @@ from clearml import Task
 from clearml.automation import PipelineController
 from clearml.automation.job import LocalClearmlJob
 
-from pipeline import provenance, run_records
+from clearml_access import run_records
+from clearml_access.tasks import CONTROLLER_TYPE
+from pipeline import provenance
 from pipeline.clearml_server import ClearmlServer
 from pipeline.controllers import drafts
 from pipeline.controllers.lost_workers import LostWorkers, is_lost
@@ -230,7 +232,7 @@ class Controller(PipelineController):  # type: ignore[misc]
         }
         for task in self.server.tasks(["type"], parent=[run_id]):
             found |= {task["id"]}
-            found |= self._steps_of_run(task["id"]) if task["type"] == run_records.CONTROLLER_TYPE else set()
+            found |= self._steps_of_run(task["id"]) if task["type"] == CONTROLLER_TYPE else set()
         return frozenset(found)
 
     def _forget_other_definition(self, name: str, function: str, inputs: Mapping[str, Any]) -> None:

@@ -13,10 +13,10 @@ import hashlib
 import json
 import re
 
+from clearml_access.run_records import DAG_CONFIGURATION
 from pipeline import provenance
 from pipeline.clearml_server import ClearmlServer
 from pipeline.graph.definitions import Definition
-from pipeline.run_records import DAG_CONFIGURATION
 from pipeline.settings import step_requirements
 
 SUFFIX = " (template)"

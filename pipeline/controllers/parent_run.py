@@ -9,8 +9,8 @@ from __future__ import annotations
 import time
 
 from clearml_access.errors import UserFacingError
+from clearml_access.tasks import CONTROLLER_TYPE
 from pipeline.clearml_server import ClearmlServer
-from pipeline.run_records import CONTROLLER_TYPE
 
 LOOK_EVERY_S = 5.0
 GIVEN_UP = ("stopped", "failed")

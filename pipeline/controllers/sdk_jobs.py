@@ -14,8 +14,8 @@ from clearml import Task
 from clearml.automation.job import BaseJob, ClearmlJob, LocalClearmlJob
 
 from clearml_access.errors import UserFacingError
+from clearml_access.tasks import LAUNCHED_PROPERTY
 from pipeline.clearml_server import ClearmlServer
-from pipeline.step_runtime.timeline import LAUNCHED_PROPERTY
 
 
 class StepJob:
@@ -54,7 +54,7 @@ class QueuedStep(StepJob, ClearmlJob):  # type: ignore[misc]
     _checked: tuple[float, str] = (0.0, "")
 
     def status(self, force: bool = False) -> str:
-        """Return the task's status; what looks aborted may only be on its way to a pod (`runs.is_on_its_way`)."""
+        """Return the task's status; what looks aborted may only be on its way to a pod."""
         found = str(super().status(force))
         if found != "stopped":
             return found

@@ -5,11 +5,13 @@ Pure: builds values, writes nothing. Each setting names what it saves; `task ben
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.local_stack.api import Access
+from clearml_access.credentials import Secret, Server
+from clearml_access.errors import ServerError
 
 WORKER_VARIABLE = "CLEARML_PODS_WORKER"
 """Carried by an agent and everything it starts: how `down` and `up` recognise them."""
@@ -27,7 +29,26 @@ UNWANTED = {
 }
 
 
-def agent_configuration(access: Access, folder: Path, cache: Path) -> dict[str, Any]:
+def read_access(configuration: Path) -> Server:
+    """Read the `clearml.conf` that localserver writes, without the SDK's parser: `server status` answers at once.
+
+    Raises:
+        ServerError: The file is missing or lacks an entry.
+    """
+    try:
+        text = configuration.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ServerError(f"{configuration} cannot be read: {error.strerror}", hint="task server-up") from error
+    names = ("api_server", "web_server", "files_server", "access_key", "secret_key")
+    found = {name: re.search(rf'^\s*{name}\s*[:=]\s*"?([^"\s]+)', text, re.MULTILINE) for name in names}
+    missing = [name for name, match in found.items() if match is None]
+    if missing:
+        raise ServerError(f"{configuration} lacks {', '.join(missing)}", hint="task server-down && task server-up")
+    api, web, files, key, secret = (match[1] for match in found.values() if match is not None)
+    return Server(api, web, files, Secret(key), Secret(secret), str(configuration))
+
+
+def agent_configuration(access: Server, folder: Path, cache: Path) -> dict[str, Any]:
     """Return the `clearml.conf` of a worker with its own `folder`, and `cache` shared with the other workers."""
     return {
         "api": {

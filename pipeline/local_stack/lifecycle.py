@@ -9,9 +9,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from clearml_access.api import WORKER_SEEN_S, Api, Worker
 from clearml_access.errors import ServerError
+from clearml_access.http import pings
 from pipeline.local_stack import processes, server, workers
-from pipeline.local_stack.api import Access, Api, pings
+from pipeline.local_stack.configuration import read_access
 from pipeline.local_stack.errors import StartError
 from pipeline.local_stack.settings import MachineSettings
 
@@ -131,16 +133,15 @@ def status(settings: MachineSettings) -> Status:
     """Return what runs, without changing anything."""
     process = server.find(settings)
     settings = server.as_running(settings)
-    access = Access.read(settings.configuration) if settings.configuration.exists() else None
+    access = read_access(settings.configuration) if settings.configuration.exists() else None
     answers = process is not None and access is not None and pings(access.api)
-    known: dict[str, dict[str, Any]] = {}
+    known: dict[str, Worker] = {}
     if answers and access is not None:
         with contextlib.suppress(ServerError):  # a server that just ends: the rows say "not registered"
-            known = Api(access).workers()
+            known = {worker.id: worker for worker in Api.of(access, direct=True).workers(seen_s=WORKER_SEEN_S)}
     rows = []
     for worker in workers.planned(settings):
         daemon, entry = worker.process(), known.get(worker.id)
-        task = (entry or {}).get("task") or {}
         rows.append(
             WorkerStatus(
                 worker.plan.name,
@@ -148,7 +149,7 @@ def status(settings: MachineSettings) -> Status:
                 worker.plan.queue,
                 daemon.pid if daemon else None,
                 entry is not None,
-                task.get("id"),
+                entry.task if entry else None,
                 str(worker.log),
             )
         )

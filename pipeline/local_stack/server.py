@@ -10,9 +10,10 @@ from pathlib import Path
 
 import psutil
 
+from clearml_access.credentials import Server
+from clearml_access.http import pings
 from pipeline.local_stack import processes
-from pipeline.local_stack.api import Access, pings
-from pipeline.local_stack.configuration import SERVER_VARIABLE, server_environment
+from pipeline.local_stack.configuration import SERVER_VARIABLE, read_access, server_environment
 from pipeline.local_stack.errors import StartError
 from pipeline.local_stack.settings import LOOPBACK, PORT_BASE_VARIABLE, MachineSettings
 
@@ -67,7 +68,7 @@ def check(settings: MachineSettings) -> None:
         )
 
 
-def ensure(settings: MachineSettings) -> tuple[Access, bool]:
+def ensure(settings: MachineSettings) -> tuple[Server, bool]:
     """Return the running server's access, and whether it had to be started.
 
     Raises:
@@ -81,7 +82,7 @@ def ensure(settings: MachineSettings) -> tuple[Access, bool]:
             f"the server runs already and listens on {running.host}, not on {settings.host}",
             hint=f"task server-down && task server-up -- --host {settings.host}",
         )
-    access = Access.read(settings.configuration)
+    access = read_access(settings.configuration)
     if not processes.wait_until(lambda: pings(access.api), ADOPT_TIMEOUT_S):
         raise StartError(
             f"the server runs but does not answer at {access.api}; its log {log_file(settings)} ends with\n"
@@ -99,7 +100,7 @@ def stop(settings: MachineSettings) -> bool:
     return bool(found)
 
 
-def _start(settings: MachineSettings) -> Access:
+def _start(settings: MachineSettings) -> Server:
     # One without its pid file (a wiped state folder) would hold the ports and the data folder.
     processes.end(family(settings))
     folder, log = settings.server_folder, log_file(settings)
@@ -123,7 +124,7 @@ def _start(settings: MachineSettings) -> Access:
 
     processes.wait_until(lambda: process.poll() is not None or READY in said(), START_TIMEOUT_S)
     if process.poll() is None and READY in said():
-        return Access.read(settings.configuration)
+        return read_access(settings.configuration)
     ended = process.poll()
     processes.end([process])
     _pid_file(settings).unlink(missing_ok=True)

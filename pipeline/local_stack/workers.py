@@ -14,8 +14,9 @@ from pathlib import Path
 
 import psutil
 
+from clearml_access.api import WORKER_SEEN_S, Api
+from clearml_access.credentials import Server
 from pipeline.local_stack import processes
-from pipeline.local_stack.api import Access, Api
 from pipeline.local_stack.configuration import WORKER_VARIABLE, agent_configuration, agent_environment
 from pipeline.local_stack.environment import WorkerEnvironment, fingerprint
 from pipeline.local_stack.errors import StartError
@@ -61,13 +62,13 @@ def planned(settings: MachineSettings) -> list[Worker]:
     return [Worker(plan, settings.workers_folder / plan.name) for plan in settings.workers]
 
 
-def ensure(settings: MachineSettings, access: Access) -> list[Worker]:
+def ensure(settings: MachineSettings, access: Server) -> list[Worker]:
     """Start the workers that do not run, wait until the server knows them, and return them.
 
     Raises:
         StartError: A worker ended, or did not register in time.
     """
-    api = Api(access)
+    api = Api.of(access, direct=True)
     for queue in sorted({queue for plan in settings.workers for queue in plan.queues}):
         api.ensure_queue(queue)
     _retire(settings, access, api)
@@ -75,7 +76,7 @@ def ensure(settings: MachineSettings, access: Access) -> list[Worker]:
     for worker in planned(settings):
         if worker.process() is None:
             processes.end(worker.family())
-            api.fail_running_tasks(worker.id, f"its worker {worker.id} had died; found by task server-up")
+            _fail_running_tasks(api, worker.id, f"its worker {worker.id} had died; found by task server-up")
             started[worker] = _start(settings, access, worker)
     _wait_until_registered(api, started)
     return list(started)
@@ -101,14 +102,14 @@ def families(settings: MachineSettings) -> dict[Path, list[psutil.Process]]:
     return {folder: family for folder, family in found.items() if folder.parent == settings.workers_folder}
 
 
-def _retire(settings: MachineSettings, access: Access, api: Api) -> None:
+def _retire(settings: MachineSettings, access: Server, api: Api) -> None:
     """End workers that are of no use any more.
 
     These are the ones that are no longer planned or serve another address, and, where they are idle, those whose
     environment was copied from one that has changed since (`task setup` after a `git pull`).
     """
     wanted = {worker.folder: worker.id for worker in planned(settings)}
-    busy = {worker for worker, entry in api.workers().items() if entry.get("task")}
+    busy = {worker.id for worker in api.workers(seen_s=WORKER_SEEN_S) if worker.task}
     now = _facts(settings, access)
 
     def of_use(folder: Path) -> bool:
@@ -123,7 +124,21 @@ def _retire(settings: MachineSettings, access: Access, api: Api) -> None:
             (folder / PID_FILE).unlink(missing_ok=True)
 
 
-def _facts(settings: MachineSettings, access: Access) -> dict[str, str]:
+def _registered(api: Api) -> set[str]:
+    return {worker.id for worker in api.workers(seen_s=WORKER_SEEN_S)}
+
+
+def _fail_running_tasks(api: Api, worker: str, reason: str) -> None:
+    """Mark the tasks that `worker` was running as failed.
+
+    Its process is gone: nobody else would tell the server before its watchdog does.
+    """
+    running = api.tasks(["status", "last_worker"], status=["in_progress"])
+    for task in (task["id"] for task in running if task.get("last_worker") == worker):
+        api.call("tasks.failed", task=task, status_reason=reason, status_message=reason)
+
+
+def _facts(settings: MachineSettings, access: Server) -> dict[str, str]:
     """Return what a worker is started with, remembered to see later whether it still holds."""
     return {"api": access.api, "environment": fingerprint(settings.environment)}
 
@@ -147,7 +162,7 @@ def check(settings: MachineSettings) -> None:
         )
 
 
-def _start(settings: MachineSettings, access: Access, worker: Worker) -> psutil.Popen:
+def _start(settings: MachineSettings, access: Server, worker: Worker) -> psutil.Popen:
     folder = worker.folder
     shutil.rmtree(folder / "tmp", ignore_errors=True)  # what a killed agent left
     (folder / "tmp").mkdir(mode=0o700, parents=True)
@@ -176,12 +191,12 @@ def _wait_until_registered(api: Api, started: dict[Worker, psutil.Popen]) -> Non
     def settled() -> bool:
         if any(process.poll() is not None for process in started.values()):
             return True
-        return {worker.id for worker in started} <= api.workers().keys()
+        return {worker.id for worker in started} <= _registered(api)
 
     in_time = processes.wait_until(settled, REGISTER_TIMEOUT_S, poll_s=0.2)
     for worker, process in started.items():
         code = process.poll()
-        if code is not None or (not in_time and worker.id not in api.workers()):
+        if code is not None or (not in_time and worker.id not in _registered(api)):
             outcome = f"ended with exit code {code}" if code is not None else "did not register in time"
             processes.end(worker.family())
             worker.pid_file.unlink(missing_ok=True)

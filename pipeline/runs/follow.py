@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.text import Text
 
 from clearml_access.errors import CallRefusedError, ServerUnreachableError
+from clearml_access.run_records import ENDED, RunState
 from pipeline.errors import RunError
-from pipeline.run_records import ENDED, RunState
 from pipeline.runs.run import Observer
 
 LOOK_EVERY_S = 1.0

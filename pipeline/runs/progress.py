@@ -15,8 +15,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import run_records
-from pipeline.run_records import RunState, StepState
+from clearml_access import run_records
+from clearml_access.run_records import RunState, StepState
 
 STYLE = {
     run_records.PENDING: ("·", "dim"),

@@ -16,12 +16,13 @@ from typing import Any
 
 import jinja2
 
+from clearml_access import run_records
 from clearml_access.errors import UserFacingError
-from pipeline import provenance, run_records
+from clearml_access.run_records import RunState, StepState
+from pipeline import provenance
 from pipeline.amazon_reviews.model.trained import TrainedModel
 from pipeline.clearml_server import ClearmlServer
 from pipeline.graph.definitions import DATA_PREPARE, Definition
-from pipeline.run_records import RunState, StepState
 from pipeline.runs.figures import Bars, Curves, Grid, Matrix, read_distributions, read_figures
 
 CONSOLE_LINES = 40

@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline import run_records
+from clearml_access import run_records
+from clearml_access.run_records import RunState
+from clearml_access.tasks import CONTROLLER_TYPE
 from pipeline.clearml_server import ClearmlServer
 from pipeline.controllers.step_scripts import code_lines
 from pipeline.errors import SettingsError
 from pipeline.graph.definitions import Definition
 from pipeline.run_options import MODE_PROPERTY, QUEUE, SECTION, RunOptions
-from pipeline.run_records import RunState
 from pipeline.runs.run import fetch
 from pipeline.settings import Settings
 
@@ -94,7 +95,7 @@ def find(server: ClearmlServer, definition: Definition, run_id: str | None = Non
     run_id = run_id or _last_failed(server, definition)
     run = fetch(server, run_id, definition)
     controller = server.tasks(["type", "name", "hyperparams", "status", "script.entry_point"], id=[run_id])[0]
-    if controller.get("type") != run_records.CONTROLLER_TYPE or not _named(definition).fullmatch(run.name):
+    if controller.get("type") != CONTROLLER_TYPE or not _named(definition).fullmatch(run.name):
         raise SettingsError(
             f"task {run_id} ({run.name}) is not a run of {definition.name}",
             hint="--from-failed without an id takes the last run that failed",
@@ -126,7 +127,7 @@ def _last_failed(server: ClearmlServer, definition: Definition) -> str:
     """Return the newest run that failed and from which no later one has gone on to the end."""
     found = server.tasks(
         ["created", "status", f"hyperparams.{SECTION}.from_run"],
-        type=[run_records.CONTROLLER_TYPE],
+        type=[CONTROLLER_TYPE],
         name=f"^{_named(definition).pattern}$",
         status=["failed", "stopped", "completed"],
         order_by=["-created"],

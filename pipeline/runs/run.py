@@ -13,15 +13,16 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from clearml_access import run_records
 from clearml_access.errors import CallRefusedError, ServerUnreachableError
+from clearml_access.run_records import RunState
+from clearml_access.tasks import CONTROLLER_TYPE, FINAL
 from command_line import interrupts
-from pipeline import run_records
-from pipeline.clearml_server import DATASET_TAG, FINAL, ClearmlServer
+from pipeline.clearml_server import DATASET_TAG, ClearmlServer
 from pipeline.errors import RunError
 from pipeline.graph.definitions import DATA_PREPARE, Definition
 from pipeline.preflight import Plan
 from pipeline.run_options import QUEUE
-from pipeline.run_records import RunState
 from pipeline.runs.launch import LEAVE_TIMEOUT_S, ControllerProcess, LaunchError, started_controller
 from pipeline.settings import Settings
 
@@ -78,7 +79,7 @@ def _family(server: ClearmlServer, controller: Mapping[str, Any]) -> list[dict[s
     known = {task["id"] for task in tasks}
     cached = [task_id for task_id in run_records.step_task_ids(controller) if task_id not in known]
     tasks += server.tasks(run_records.RUN_FIELDS, id=cached) if cached else []
-    inner = [task for task in tasks if task.get("type") == run_records.CONTROLLER_TYPE]
+    inner = [task for task in tasks if task.get("type") == CONTROLLER_TYPE]
     return tasks + [member for task in inner for member in _family(server, task)]
 
 

@@ -5,7 +5,7 @@ do it after its next look at the process, up to 5 s later, and the steps that wa
 Failure stays the agent's to report. Outside system: the step's own ClearML task, through the SDK.
 
 The phases, in order: `process` (the script's first line), `function` (SDK imported, task joined, inputs fetched),
-`work` (the step's imports are done), `returned`, `stored` (uploads are done). `pipeline.run_records` reads them.
+`work` (the step's imports are done), `returned`, `stored` (uploads are done). `clearml_access.run_records` reads them.
 """
 
 from __future__ import annotations
@@ -14,10 +14,8 @@ import json
 import time
 from typing import Any
 
+from clearml_access.tasks import TIMELINE_PROPERTY
 from pipeline.step_runtime import scratch
-
-PROPERTY = "timeline"
-LAUNCHED_PROPERTY = "launched"
 
 _marks: dict[str, float] = {}
 
@@ -32,7 +30,7 @@ def complete(task: Any) -> None:
     mark("returned")
     task.flush(wait_for_uploads=True)
     mark("stored")
-    task.set_user_properties(**{PROPERTY: json.dumps({name: round(at, 3) for name, at in _marks.items()})})
+    task.set_user_properties(**{TIMELINE_PROPERTY: json.dumps({name: round(at, 3) for name, at in _marks.items()})})
     task.close()  # else the SDK takes the change of status for somebody else's, and says "user aborted"
     task.mark_completed()
     scratch.clear()

@@ -21,7 +21,7 @@ import pytest
 from clearml_localserver.pytest_plugin import ClearmlServer
 
 from pipeline.local_stack import MachineSettings, processes, workers
-from pipeline.local_stack.api import Access
+from pipeline.local_stack.configuration import read_access
 from pipeline.local_stack.environment import copy_environment, fingerprint
 from tests.api_client import ApiClient
 
@@ -82,7 +82,7 @@ def daemons(
     clearml_server: ClearmlServer, settings: MachineSettings, wheels: Path
 ) -> Iterator[Callable[[], list[str]]]:
     """Starts the workers that do not run; ended with the module, which must leave no process behind."""
-    access = Access.read(clearml_server.data / "clearml.conf")
+    access = read_access(clearml_server.data / "clearml.conf")
     before = os.environ.get("UV_FIND_LINKS")
     os.environ["UV_FIND_LINKS"] = str(wheels)
     try:
@@ -218,7 +218,7 @@ def test_a_killed_agent_takes_its_task_along_and_the_next_start_reports_it(api, 
 
 
 def test_idle_workers_are_started_anew_when_the_environment_has_changed(api, enqueue, settings, clearml_server):
-    access = Access.read(clearml_server.data / "clearml.conf")
+    access = read_access(clearml_server.data / "clearml.conf")
     environment = settings.state / "another"
     copy_environment(settings.environment, environment)
     changed = replace(settings, environment=environment)

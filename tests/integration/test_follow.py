@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from clearml_localserver.pytest_plugin import ClearmlServer
 
-from pipeline.local_stack.api import Access
+from pipeline.local_stack.configuration import read_access
 from tests.api_client import ApiClient
 from tests.integration.pipeline_cli import BATCH_ROWS, Done, PipelineCli, review_file
 from tests.ports import free_port_base
@@ -96,7 +96,7 @@ def test_with_agents_the_lines_that_come_after_a_steps_end_are_waited_for(tmp_pa
         upload(cli)
         done = cli("run", "--follow", "--json")
         assert done.code == 0, done.stderr
-        access = Access.read(tmp_path / "state/server/clearml.conf")
+        access = read_access(tmp_path / "state/server/clearml.conf")
         client = ApiClient(access.api, (access.access_key, access.secret_key))
         assert_all_followed(client, done)
         client.close()

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from clearml_localserver.pytest_plugin import ClearmlServer
 
+from clearml_access.run_records import DAG_CONFIGURATION
 from pipeline import clearml_server as adapter
 from pipeline.amazon_reviews.pipelines import FULL_PIPELINE
 from pipeline.run_options import QUEUE, RunOptions
-from pipeline.run_records import DAG_CONFIGURATION
 from pipeline.runs import run
 from pipeline.settings import Settings
 from tests.api_client import ApiClient

@@ -19,9 +19,9 @@ import httpx
 import psutil
 import pytest
 
+from clearml_access.api import Api
 from pipeline.local_stack import MachineSettings, processes, workers
-from pipeline.local_stack.api import Access, Api
-from pipeline.local_stack.configuration import SERVER_VARIABLE
+from pipeline.local_stack.configuration import SERVER_VARIABLE, read_access
 from tests.ports import free_port_base
 
 pytestmark = pytest.mark.integration
@@ -109,7 +109,7 @@ def test_status_tells_addresses_queues_and_workers(server, up, settings):
 
 
 def test_secrets_stay_private(server, up, settings):
-    secret = Access.read(settings.configuration).secret_key
+    secret = read_access(settings.configuration).secret_key
     assert stat.S_IMODE(settings.configuration.stat().st_mode) == 0o600
     with_secret = [
         path
@@ -157,7 +157,7 @@ def _wait_for(api: Api, task: str, *statuses: str) -> None:
 
 def test_two_steps_run_at_a_time_and_a_controller_beside_them(up, settings, tmp_path):
     """Each of the three waits for the other two: with fewer slots none of them would ever end."""
-    api = Api(Access.read(settings.configuration))
+    api = Api.of(read_access(settings.configuration))
     code = (
         "import pathlib, time\n"
         f"folder = pathlib.Path({str(tmp_path)!r})\n"
@@ -171,7 +171,7 @@ def test_two_steps_run_at_a_time_and_a_controller_beside_them(up, settings, tmp_
 
 
 def test_a_killed_server_comes_back_and_its_workers_with_it(server, up, settings):
-    api = Api(Access.read(settings.configuration))
+    api = Api.of(read_access(settings.configuration))
     running = _enqueue(api, up["steps_queue"], "import time\ntime.sleep(8)\nprint('done')\n")
     _wait_for(api, running, "in_progress")
     psutil.Process(report(server("status", "--json"))["server_pid"]).kill()
@@ -210,9 +210,9 @@ def test_a_missing_agent_is_named_with_the_command_that_mends_it(server, tmp_pat
 
 
 def test_down_ends_everything_and_reports_the_running_task_as_stopped(server, up, settings):
-    access = Access.read(settings.configuration)
-    task = _enqueue(Api(access), up["steps_queue"], "import time\ntime.sleep(300)\n")
-    _wait_for(Api(access), task, "in_progress")
+    access = read_access(settings.configuration)
+    task = _enqueue(Api.of(access), up["steps_queue"], "import time\ntime.sleep(300)\n")
+    _wait_for(Api.of(access), task, "in_progress")
     done = server("down")
     assert done.returncode == 0
     names = [plan.name for plan in settings.workers]
@@ -221,7 +221,7 @@ def test_down_ends_everything_and_reports_the_running_task_as_stopped(server, up
     assert processes.family(SERVER_VARIABLE, str(settings.server_folder)) == []
     assert server("status").returncode == 3
     assert report(server("up", "--json"))["started"] == ["server", *names]
-    assert _status(Api(access), task) in ("stopped", "failed")
+    assert _status(Api.of(access), task) in ("stopped", "failed")
 
 
 def test_down_finds_what_runs_after_its_folder_was_deleted(server, up, settings):
@@ -240,7 +240,7 @@ def test_a_server_for_pods_listens_where_told_and_has_no_workers_here(server, se
         assert "It listens beyond this machine, so all three ask for the key" in done.stdout
         assert f"queue {settings.steps_queue} (task deploy-agent)" in done.stdout
         assert f"export CLEARML_CONFIG_FILE={settings.configuration}" in done.stdout
-        access = Access.read(settings.configuration)
+        access = read_access(settings.configuration)
         for url in (f"{access.api}/queues.get_all", f"{access.files}/x", f"{access.web}/projects"):
             assert httpx.get(url).status_code in (401, 303), url  # the pages lead to where one signs in
         found = server("status", "--json")

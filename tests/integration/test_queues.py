@@ -5,17 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import pytest
 from clearml_localserver.pytest_plugin import ClearmlServer
 
+from clearml_access.api import Api
 from clearml_access.credentials import Secret, Server
-from deploy.clearml.api import ClearmlApi
-from pipeline import clearml_server as pipeline_server
 from tests.api_client import ApiClient
 
 pytestmark = pytest.mark.integration
@@ -227,15 +224,11 @@ def test_our_commands_find_queues_of_the_glue(clearml_server: ClearmlServer, api
     name = f"queue {uuid4().hex}"
     api("queues.create", name=name, system_tags=["k8s-glue"])
 
-    def send_request(service: str, action: str, json: dict[str, Any]) -> httpx.Response:
-        return api.http.post(f"/v2.23/{service}.{action}", json=json)
-
-    runs = pipeline_server.ClearmlServer(SimpleNamespace(send_request=send_request), clearml_server.api_url, "")
-    assert name in runs.queues()
     key, secret = map(Secret, clearml_server.credentials)
-    urls = (clearml_server.api_url, clearml_server.web_url, clearml_server.files_url)
-    deploys = ClearmlApi(Server(*urls, key, secret, "the test"))
-    assert name in [queue.name for queue in deploys.queues()]
+    server = Api.of(Server(clearml_server.api_url, "", "", key, secret, "the test"))
+    assert name in server.queue_names()
+    found = server.queue(name)
+    assert found is not None and found.name == name
 
 
 def test_an_added_task_knows_its_queue(api: ApiClient) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from clearml_localserver.web import dag, runs
 
-from pipeline import run_records
+from clearml_access import run_records
 from pipeline.runs import report
 
 Json = dict[str, Any]

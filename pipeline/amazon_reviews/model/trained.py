@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from clearml_access.run_records import RunState
 from pipeline.amazon_reviews.model.fit_model import METRICS
 from pipeline.clearml_server import ClearmlServer
-from pipeline.run_records import RunState
 
 
 @dataclass(frozen=True)

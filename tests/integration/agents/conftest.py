@@ -7,7 +7,7 @@ import os
 import pytest
 
 from pipeline.local_stack import MachineSettings
-from pipeline.local_stack.api import Access
+from pipeline.local_stack.configuration import read_access
 from tests.api_client import ApiClient
 from tests.integration.pipeline_cli import BATCH_ROWS, PipelineCli, review_file
 from tests.ports import free_port_base
@@ -38,7 +38,7 @@ def settings(cli):
 
 @pytest.fixture(scope="module")
 def client(settings):
-    access = Access.read(settings.configuration)
+    access = read_access(settings.configuration)
     client = ApiClient(access.api, (access.access_key, access.secret_key))
     yield client
     client.close()

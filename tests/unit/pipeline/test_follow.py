@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from clearml_access.errors import CallRefusedError, ServerUnreachableError
-from pipeline.run_records import RunState, StepState
+from clearml_access.run_records import RunState, StepState
 from pipeline.runs import follow
 from pipeline.runs.follow import Follower, Source
 

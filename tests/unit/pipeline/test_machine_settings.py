@@ -10,18 +10,21 @@ from pathlib import Path
 import pytest
 
 from clearml_access.agent_values import AgentValues
+from clearml_access.credentials import Secret, Server
 from clearml_access.errors import ServerError
 from pipeline.errors import SettingsError
-from pipeline.local_stack.api import Access
 from pipeline.local_stack.configuration import (
     WORKER_VARIABLE,
     agent_configuration,
     agent_environment,
+    read_access,
     server_environment,
 )
 from pipeline.local_stack.settings import PROJECT, MachineSettings
 
-ACCESS = Access("http://127.0.0.1:8008", "http://127.0.0.1:8080", "http://127.0.0.1:8081", "KEY", "SECRET")
+ACCESS = Server(
+    *(f"http://127.0.0.1:{port}" for port in (8008, 8080, 8081)), Secret("KEY"), Secret("SECRET"), "the test"
+)
 
 
 def test_defaults_live_in_the_project_and_keep_controllers_off_the_steps_queue():
@@ -81,16 +84,18 @@ def test_access_is_read_from_the_servers_configuration(tmp_path):
         "# comment\napi {\n  web_server: http://h:8080\n  api_server: http://h:8008\n  files_server: http://h:8081\n"
         '  credentials {\n    access_key: "A"\n    secret_key: "B"\n  }\n}\n'
     )
-    assert Access.read(conf) == Access("http://h:8008", "http://h:8080", "http://h:8081", "A", "B")
+    assert read_access(conf) == Server(
+        "http://h:8008", "http://h:8080", "http://h:8081", Secret("A"), Secret("B"), str(conf)
+    )
 
 
 def test_an_incomplete_configuration_is_an_error_that_says_what_is_missing(tmp_path):
     conf = tmp_path / "clearml.conf"
     with pytest.raises(ServerError, match="cannot be read"):
-        Access.read(conf)
+        read_access(conf)
     conf.write_text("api { \n api_server: http://h:8008 \n}")
     with pytest.raises(ServerError, match="lacks web_server, files_server, access_key, secret_key"):
-        Access.read(conf)
+        read_access(conf)
 
 
 def test_the_agents_configuration_reports_in_a_thread_and_stays_in_its_folder(tmp_path):

@@ -15,7 +15,7 @@ class Server:
     def workers_of(self, queue):
         return self._workers if queue == "pods" else []
 
-    def queues(self):
+    def queue_names(self):
         return {name: name for name in ("pods", *self._queues)}
 
 

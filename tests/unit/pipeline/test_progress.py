@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from pipeline.run_records import RunState, StepState
+from clearml_access.run_records import RunState, StepState
 from pipeline.runs.progress import STYLE, Progress
 
 

@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from pipeline.run_records import RunState, StepState
+from clearml_access.run_records import RunState, StepState
 from pipeline.runs.figures import read_distributions
 from pipeline.runs.report import Version, lay_out, render
 

@@ -1,13 +1,21 @@
 """From the server's documents to a run's state: a table of situations."""
 
 import json
+import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pipeline import run_records
-from pipeline.run_records import as_json, cause, read_run, step_task_ids
+from clearml_access import run_records
+from clearml_access.run_records import as_json, cause, read_run, step_task_ids
+from clearml_access.tasks import as_seen
+from pipeline.graph.definitions import DATA_PREPARE
 
 SPLIT, TRAIN, TEST = "train_test_split", "train_processing", "test_processing"
+
+
+def read(document, tasks):
+    return read_run(document, tasks, DATA_PREPARE)
 
 
 def dag(**jobs):
@@ -63,7 +71,7 @@ def task(name, status, parent="run", **fields):
     ],
 )
 def test_a_runs_state_is_its_tasks_statuses(run, tasks, statuses, ended, outcome):
-    state = read_run(controller(run), tasks)
+    state = read(controller(run), tasks)
     assert [step.name for step in state.steps] == [SPLIT, TRAIN, TEST]
     assert [step.status for step in state.steps] == statuses
     assert (state.ended, state.outcome) == (ended, outcome)
@@ -73,7 +81,7 @@ def test_a_step_from_the_cache_is_known_by_the_controllers_own_notes():
     cached = task(SPLIT, "completed", parent="an earlier run")
     document = controller("in_progress", configuration=dag(**{SPLIT: cached["id"]}))
     assert step_task_ids(document) == [cached["id"]]
-    split, train, _ = read_run(document, [cached]).steps
+    split, train, _ = read(document, [cached]).steps
     assert (split.status, split.cached, split.task_id) == ("cached", True, cached["id"])
     assert (train.status, train.parents) == ("pending", (SPLIT,))
 
@@ -81,7 +89,7 @@ def test_a_step_from_the_cache_is_known_by_the_controllers_own_notes():
 @pytest.mark.parametrize("text", [None, "", "no json", "[]", "{"])
 def test_a_controller_without_notes_has_the_pipelines_steps(text):
     document = controller("in_progress", configuration={"Pipeline": {"value": text}})
-    assert [step.name for step in read_run(document, []).steps] == [SPLIT, TRAIN, TEST]
+    assert [step.name for step in read(document, []).steps] == [SPLIT, TRAIN, TEST]
 
 
 def timed():
@@ -100,7 +108,7 @@ def timed():
 
 
 def test_times_come_from_the_server_and_from_the_steps_own_notes():
-    step = read_run(controller("in_progress"), [timed()]).steps[0]
+    step = read(controller("in_progress"), [timed()]).steps[0]
     assert (step.queue_wait_s, step.startup_s, step.run_s) == (1.5, 5.5, 3.5)
     assert step.phases() == {
         "queue wait": 1.5,
@@ -114,20 +122,20 @@ def test_times_come_from_the_server_and_from_the_steps_own_notes():
 
 def test_a_pod_leaves_no_moment_of_its_start_so_its_wait_lasts_until_its_first_line():
     in_a_pod = timed() | {"started": None, "last_worker": f"clearml-agent-0:id-{SPLIT}"}
-    step = read_run(controller("in_progress"), [in_a_pod]).steps[0]
+    step = read(controller("in_progress"), [in_a_pod]).steps[0]
     assert (step.queue_wait_s, step.startup_s, step.run_s) == (4.5, 2.5, 3.5)
     assert step.pod == f"clearml-id-id-{SPLIT}"
 
 
 def test_a_step_without_notes_has_no_times_but_those_of_the_server():
     bare = task(SPLIT, "in_progress", started="1970-01-01T00:16:42Z")
-    step = read_run(controller("in_progress"), [bare]).steps[0]
+    step = read(controller("in_progress"), [bare]).steps[0]
     assert (step.queue_wait_s, step.startup_s, step.run_s) == (None, None, None)
     assert step.started == 1002
 
 
 def test_the_json_has_the_keys_that_scripts_rely_on():
-    state = read_run(controller("failed"), [timed()])
+    state = read(controller("failed"), [timed()])
     document = as_json(state, mode="queue", outcome="failed", datasets={"1.2": "def"}, report="/r.html")
     assert set(document) == {"status", "run_id", "mode", "steps", "datasets", "report"}
     assert document["steps"][0] == {
@@ -154,7 +162,7 @@ def test_the_json_has_the_keys_that_scripts_rely_on():
 def test_a_cached_step_has_no_times_in_the_json():
     cached = timed() | {"parent": "an earlier run"}
     document = controller("completed", configuration=dag(**{SPLIT: cached["id"]}))
-    step = as_json(read_run(document, [cached]), mode="queue", outcome="", datasets={}, report=None)["steps"][0]
+    step = as_json(read(document, [cached]), mode="queue", outcome="", datasets={}, report=None)["steps"][0]
     assert (step["status"], step["cached"], step["queue_wait_s"], step["run_s"]) == ("cached", True, None, None)
 
 
@@ -179,17 +187,12 @@ def test_every_status_of_a_task_has_a_meaning():
     assert known - set(run_records._FROM_TASK) <= {"unknown", "publishing"}
 
 
-@pytest.mark.parametrize(
-    ("status", "reason", "seconds", "moving"),
-    [
-        ("stopped", "moving to k8s pending queue", 1, True),
-        ("stopped", "moving to k8s pending queue", 500, False),
-        ("stopped", "user aborted", 1, False),
-        ("stopped", None, 1, False),
-        ("queued", "k8s pending scheduler", 1, False),
-    ],
-)
-def test_a_task_on_its_way_to_a_pod_is_stopped_for_a_moment(status, reason, seconds, moving):
-    """The k8s glue stops a task while it moves it to the queue of pods that start."""
-    changed = {"status_reason": reason, "status_changed": "1970-01-01T00:16:40Z"}
-    assert run_records.is_on_its_way(task(SPLIT, status, **changed), 1000.0 + seconds) is moving
+@pytest.mark.parametrize(("ago_s", "status"), [(1, "queued"), (500, "aborted")])
+def test_a_step_that_its_agent_dropped_on_the_way_has_ended_and_is_explained(ago_s, status):
+    changed = datetime.now(UTC) - timedelta(seconds=ago_s)
+    moved = {"status": "stopped", "status_reason": "moving to k8s pending queue", "status_changed": changed.isoformat()}
+    seen = as_seen({"id": "t", "name": SPLIT, "parent": "run", "type": "data_processing", **moved}, time.time())
+    run = read(controller("in_progress", configuration=dag(**{SPLIT: "t"})), [seen])
+    (step,) = (step for step in run.steps if step.name == SPLIT)
+    assert step.status == status
+    assert ("made no pod of it" in step.reason) is (status == "aborted")

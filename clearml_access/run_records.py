@@ -1,9 +1,9 @@
 """A run as data: from the server's documents to the state of every step, its times, and the JSON that scripts read.
 
-Pure: it asks nobody. `pipeline.clearml_server` fetches the documents, `pipeline.runs.progress` and
-`pipeline.runs.report` show the state. A step's truth is its task's status; the controller's own view is used only to
-know which task a step became, and what became of a step whose task was deleted since. A cloned controller carries the
-view of the run that it was cloned from, which counts only once the copy itself has started.
+Pure: it asks nobody. `clearml_access.api` fetches the documents, `pipeline.runs` shows the state. A step's truth is its
+task's status; the controller's own view is used only to know which task a step became, and what became of a step whose
+task was deleted since. A cloned controller carries the view of the run that it was cloned from, which counts only once
+the copy itself has started.
 
 localserver's pages read the same documents with code of their own (`clearml_localserver.web.runs`):
 `tests/unit/test_run_readers.py` compares the two.
@@ -15,11 +15,9 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
-from pipeline.graph.definitions import DATA_PREPARE, Definition
-from pipeline.step_runtime.timeline import LAUNCHED_PROPERTY, PROPERTY
+from clearml_access.tasks import CONTROLLER_TYPE, LAUNCHED_PROPERTY, POD_PREFIX, TIMELINE_PROPERTY, moment, reason_of
 
 PENDING, QUEUED, RUNNING, COMPLETED = "pending", "queued", "running", "completed"
 FAILED, ABORTED, CACHED, SKIPPED = "failed", "aborted", "cached", "skipped"
@@ -36,14 +34,6 @@ _FROM_TASK = {
     "stopped": ABORTED,
 }
 
-_ON_ITS_WAY = "k8s pending"
-"""In the reason of the stop by which the k8s glue moves a task from its queue to the one for pods that start."""
-
-MOVE_S = 120.0
-"""After which a task that is still on its way has been dropped there: moving one takes a moment."""
-
-POD_PREFIX = "clearml-id-"
-
 ENDED = {COMPLETED, CACHED, FAILED, ABORTED, SKIPPED}
 STATUSES = {PENDING, QUEUED, RUNNING, *ENDED}
 GOOD = {COMPLETED, CACHED}
@@ -51,7 +41,6 @@ GOOD = {COMPLETED, CACHED}
 DAG_CONFIGURATION = "Pipeline"
 STARTED_MARK = "_pipeline_hash"
 """Runtime property that the SDK sets when a controller starts; cloning and resetting remove it."""
-CONTROLLER_TYPE = "controller"
 TASK_FIELDS = (
     "name",
     "type",
@@ -69,6 +58,18 @@ TASK_FIELDS = (
 )
 RUN_FIELDS = (*TASK_FIELDS, "runtime", f"configuration.{DAG_CONFIGURATION}")
 """Of any task of a run: a step may be a pipeline itself."""
+
+
+class Graph(Protocol):
+    """What a pipeline declares of its steps."""
+
+    @property
+    def graph(self) -> Mapping[str, tuple[str, ...]]:
+        """Step → the steps that it waits for."""
+
+    @property
+    def parts(self) -> Mapping[str, Graph]:
+        """Those of its steps that are pipelines themselves."""
 
 
 @dataclass(frozen=True)
@@ -197,15 +198,13 @@ def _pod(task_id: str, worker: str) -> str:
     return f"{POD_PREFIX}{task_id}" if task_id and worker.endswith(f":{task_id}") else ""
 
 
-def read_run(
-    controller: Mapping[str, Any], tasks: Iterable[Mapping[str, Any]], definition: Definition = DATA_PREPARE
-) -> RunState:
+def read_run(controller: Mapping[str, Any], tasks: Iterable[Mapping[str, Any]], graph: Graph | None = None) -> RunState:
     """Build the state of a run.
 
     Args:
         controller: The controller's document.
         tasks: Those of its steps' tasks, cached ones and those of pipelines inside it included.
-        definition: Which steps there are while the controller has not written them down.
+        graph: Which steps there are while the controller has not written them down.
     """
     by_id = {task["id"]: task for task in tasks}
     return RunState(
@@ -213,10 +212,10 @@ def read_run(
         name=str(controller.get("name") or ""),
         project=str(controller.get("project") or ""),
         status=status_of(controller),
-        reason=_reason(controller),
+        reason=reason_of(controller),
         worker=str(controller.get("last_worker") or ""),
         parameters={name: str(item.get("value")) for name, item in _section(controller, "Args").items()},
-        steps=_read_steps(controller, by_id, definition),
+        steps=_read_steps(controller, by_id, graph),
         created=moment(controller.get("created")),
         started=moment(controller.get("started")),
         completed=moment(controller.get("completed")),
@@ -224,15 +223,15 @@ def read_run(
 
 
 def _read_steps(
-    controller: Mapping[str, Any], tasks: Mapping[str, Mapping[str, Any]], definition: Definition | None
+    controller: Mapping[str, Any], tasks: Mapping[str, Mapping[str, Any]], declared: Graph | None
 ) -> tuple[StepState, ...]:
     nodes = read_dag(controller)
     begun = has_begun(controller)
     own = [task for task in tasks.values() if begun and task.get("parent") == controller["id"]]
     children = {task["name"]: task for task in sorted(own, key=lambda task: str(task.get("created") or ""))}
     graph = {name: tuple((node or {}).get("parents") or ()) for name, node in nodes.items()}
-    graph = graph or dict(definition.graph if definition else {})
-    parts = definition.parts if definition else {}
+    graph = graph or dict(declared.graph if declared else {})
+    parts = declared.parts if declared else {}
     ended = status_of(controller) in ENDED
     steps = []
     for name, parents in graph.items():
@@ -253,19 +252,6 @@ def _read_steps(
             state = replace(state, status=SKIPPED)
         steps.append(state)
     return tuple(steps)
-
-
-def is_on_its_way(task: Mapping[str, Any], now: float) -> bool:
-    """Return whether a task is only stopped on its way to a pod: between two calls of the k8s glue it looks aborted.
-
-    Args:
-        task: With `status`, `status_reason` and `status_changed`.
-        now: The time, in seconds since 1970.
-    """
-    if task.get("status") != "stopped" or _ON_ITS_WAY not in str(task.get("status_reason") or ""):
-        return False
-    since = moment(task.get("status_changed"))
-    return since is None or now - since < MOVE_S
 
 
 def status_of(task: Mapping[str, Any]) -> str:
@@ -310,7 +296,7 @@ def _read_step(state: StepState, task: Mapping[str, Any], *, cached: bool) -> St
         task_id=task["id"],
         status=CACHED if cached else status,
         cached=cached,
-        reason=_reason(task) if status in (FAILED, ABORTED) else "",
+        reason=reason_of(task) if status in (FAILED, ABORTED) else "",
         worker=str(task.get("last_worker") or ""),
         launched=float(launched) if launched else None,
         started=started,
@@ -326,7 +312,7 @@ def _read_step(state: StepState, task: Mapping[str, Any], *, cached: bool) -> St
 
 def _timeline(properties: Mapping[str, Any]) -> dict[str, float]:
     try:
-        marks = json.loads((properties.get(PROPERTY) or {}).get("value") or "{}")
+        marks = json.loads((properties.get(TIMELINE_PROPERTY) or {}).get("value") or "{}")
     except ValueError:
         return {}
     return {name: float(at) for name, at in marks.items()} if isinstance(marks, dict) else {}
@@ -335,11 +321,6 @@ def _timeline(properties: Mapping[str, Any]) -> dict[str, float]:
 def _section(task: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     found: Mapping[str, Any] = (task.get("hyperparams") or {}).get(name) or {}
     return found
-
-
-def _reason(task: Mapping[str, Any]) -> str:
-    texts = [str(task.get(key) or "").strip() for key in ("status_reason", "status_message")]
-    return "; ".join(dict.fromkeys(text for text in texts if text))
 
 
 OWN = ("pipeline.", "clearml_access.")
@@ -358,20 +339,6 @@ def cause(lines: Iterable[str]) -> str:
         return ""
     kind, text = found[-1]["kind"], found[-1]["text"]
     return text if kind.startswith(OWN) else f"{kind}: {text}"
-
-
-def moment(value: Any) -> float | None:
-    """Return an API time as seconds since 1970."""
-    if not value:
-        return None
-    if isinstance(value, datetime):
-        parsed = value
-    else:
-        try:
-            parsed = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
-        except ValueError:
-            return None
-    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
 
 
 def _between(start: float | None, end: float | None) -> float | None:

@@ -1,0 +1,98 @@
+"""A task's document as state: its status, when it changed, and why. Pure: it asks nobody.
+
+On Kubernetes the agent's glue stops each task for a moment, while it moves it from its queue to the one for pods that
+start. A task seen in that moment counts as queued. One that stays there has been dropped by its agent: it has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+ENDED = ("completed", "published", "closed", "failed", "stopped")
+FINAL = ("completed", "published", "closed")
+"""Of a dataset version: it can be read."""
+
+CONTROLLER_TYPE = "controller"
+POD_PREFIX = "clearml-id-"
+"""Before the task's id in the name of its pod, as the glue gives it."""
+
+PODS_QUEUE = "k8s_scheduler"
+"""Made by the glue. A task waits in it after an agent has taken it and until its pod runs."""
+
+MOVE_S = 120.0
+"""A task that is still on its way after this time has been dropped: moving one takes a moment."""
+
+ON_ITS_WAY = "on_its_way"
+"""Set in a document whose status is `queued` here, and `stopped` for a moment on the server."""
+
+TIMELINE_PROPERTY = "timeline"
+LAUNCHED_PROPERTY = "launched"
+"""User properties of a step's task: the moments of its process, and when it was put into its queue."""
+
+_MOVED = "k8s pending"
+"""In the reason of the stop by which the glue moves a task."""
+
+_STATE = ("status", "status_reason", "status_message", "status_changed")
+
+_DROPPED = (
+    "an agent took it from its queue and then made no pod of it (the agent died meanwhile, or kubectl failed): "
+    "reset and enqueue it again; the agent's log tells why"
+)
+
+
+def fields(wanted: Iterable[str]) -> list[str]:
+    """Return the fields to ask the server for, so that `as_seen` can tell where a task stands."""
+    found = {"id", *wanted}
+    return sorted(found | set(_STATE) if "status" in found else found)
+
+
+def is_on_its_way(task: Mapping[str, Any], now: float) -> bool:
+    """Return whether a task is only stopped on its way to a pod.
+
+    Args:
+        task: With `status`, `status_reason` and `status_changed`.
+        now: The time, in seconds since 1970.
+    """
+    since = moment(task.get("status_changed"))
+    return _is_moved(task) and since is not None and now - since < MOVE_S
+
+
+def as_seen(task: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """Return a task's document as it reads for a person: one on its way to a pod is queued."""
+    return {**task, "status": "queued", ON_ITS_WAY: True} if is_on_its_way(task, now) else dict(task)
+
+
+def has_ended(task: Mapping[str, Any]) -> bool:
+    """Return whether a task, as it is seen, has ended."""
+    return task.get("status") in ENDED
+
+
+def reason_of(task: Mapping[str, Any]) -> str:
+    """Return why a task has its status, in the words of whoever changed it; of a dropped one, what happened."""
+    texts = [str(task.get(key) or "").strip() for key in ("status_reason", "status_message")]
+    if _is_moved(task):
+        texts.append(_DROPPED)
+    return "; ".join(dict.fromkeys(text for text in texts if text))
+
+
+def moment(value: Any) -> float | None:
+    """Return an API time as seconds since 1970."""
+    parsed = parse_time(value)
+    return None if parsed is None else parsed.timestamp()
+
+
+def parse_time(value: Any) -> datetime | None:
+    """Return an API time; nothing where there is none. Without a zone it is UTC."""
+    if not value:
+        return None
+    try:
+        parsed = value if isinstance(value, datetime) else datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+def _is_moved(task: Mapping[str, Any]) -> bool:
+    return task.get("status") == "stopped" and _MOVED in str(task.get("status_reason") or "")
