@@ -94,7 +94,7 @@ def _one(name: str, own: list[str], flags: dict[str, bool]) -> int:
         result = harness.run(name, own, harness.say_on_stderr, quick=flags["quick"])
     except InterruptedBenchmarkError as interrupted:
         _print(interrupted.result, as_json=flags["as_json"])
-        harness.say_on_stderr(f"{name}: interrupted; what was measured stands above and is not kept")
+        harness.say_on_stderr(f"{name}: interrupted; what was measured is above and is not kept")
         return interrupts.exit_code()
     except BenchmarkError as error:
         harness.say_on_stderr(f"{name}: failed: {error}")

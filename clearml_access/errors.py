@@ -61,7 +61,7 @@ class CredentialsError(ServerError):
 
 
 def exit_code_of(kind: type[BaseException], codes: Mapping[type[BaseException], int]) -> int:
-    """Return the exit code of a kind of error: of its nearest class that stands in `codes` or has one of its own."""
+    """Return the exit code of a kind of error: of its nearest class that is in `codes` or has one of its own."""
     for base in kind.__mro__:
         if base in codes:
             return codes[base]

@@ -1,7 +1,7 @@
 """The cluster on this Linux machine itself, without Docker: programs, node process, link; and their removal.
 
 Every wait has a deadline and ends with the log of what it waited for. `up` takes a half-made cluster as it finds it:
-one with a living node process is completed, anything else is removed and made anew.
+one with a living node process is completed, anything else is removed and made again.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ def _wait_ready(layout: Layout, facts: Facts, node: psutil.Process, say: Say, be
         log = layout.logs / f"{program}.log"
         if not processes.wait_until(lambda holds=holds: holds() or not _alive(node), READY_TIMEOUT_S, poll_s=POLL_S):  # type: ignore[misc]
             raise StartError(
-                f"not so after {READY_TIMEOUT_S:.0f} s: {what}; {program} said last:\n{processes.tail(log)}",
+                f"not ready after {READY_TIMEOUT_S:.0f} s: {what}; last lines of {program}:\n{processes.tail(log)}",
                 hint=f"less {log}; then: python -m cluster down",
             )
         if not _alive(node):

@@ -122,7 +122,7 @@ def ensure_built(cache: Path, say: Say) -> Path:
     """Build the programs into `cache` if they are not there; return their folder.
 
     Raises:
-        BuildError: There is no Go to be had, or the build fails; the message ends with the compiler's last words.
+        BuildError: Go cannot be fetched, or the build fails; the message ends with the compiler's last lines.
     """
     folder = built(cache)
     if folder.is_dir():

@@ -36,7 +36,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON o
 
 
 def examples(*lines: str) -> Callable[[Function], Function]:
-    """Add examples to a command's docstring; stands below `@click.command`.
+    """Add examples to a command's docstring; goes below `@click.command`.
 
     Args:
         lines: What a person types.

@@ -92,7 +92,7 @@ class Session:
 
     @cached_property
     def installed(self) -> Plan:
-        """The release as it is, for which its chart need not be in reach; as it should be, where there is none."""
+        """The release as it is, for which its chart need not be reachable; as it should be, where there is none."""
         revision = self.helm.revision()
         if revision is None:
             return self.plan

@@ -11,7 +11,7 @@ from deploy.errors import SettingsError
 CHART_REPOSITORY = "https://clearml.github.io/clearml-helm-charts"
 CHART_NAME = "clearml-agent"
 CHART_VERSION = "5.3.3"
-"""The newest chart without an upper Kubernetes version; 5.3.2 shuts out 1.33 and later."""
+"""The newest chart without an upper Kubernetes version; 5.3.2 does not allow 1.33 and later."""
 
 RELEASE = "clearml-agent"
 NAMESPACE = "clearml"

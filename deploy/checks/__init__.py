@@ -1,1 +1,1 @@
-"""Questions with evidence and the command that mends: what `preflight`, `check` and `doctor` ask."""
+"""Checks, each with its evidence and the command that fixes it: what `preflight`, `check` and `doctor` run."""

@@ -47,7 +47,7 @@ def warn(evidence: str, fix: str) -> Finding:
 
 
 def fail(evidence: str, fix: str, exit_code: int = 1) -> Finding:
-    """Return a finding that must be mended."""
+    """Return a finding that must be fixed."""
     return Finding(Level.FAIL, evidence, fix, exit_code)
 
 
@@ -89,7 +89,7 @@ class Result:
 
 
 def run(checks: Iterable[Check], clock: Callable[[], float] = time.monotonic) -> Iterator[Result]:
-    """Run checks in order; one whose needs failed is left out aloud."""
+    """Run checks in order; one whose needs failed is reported as skipped."""
     bad: set[str] = set()
     for check in checks:
         began = clock()

@@ -161,7 +161,7 @@ def server_address(session: Session) -> Finding:
     bad = [f"{kind} {url}" for kind, url in session.plan.urls.items() if is_loopback(url)]
     if bad:
         return fail(
-            f"a pod would ask itself: {', '.join(bad)}",
+            f"a pod cannot reach a loopback address: {', '.join(bad)}",
             "run the server on an address that pods reach (clearml-localserver --host ADDRESS, address: "
             "task cluster-status), or set agentk8sglue.{api,file,web}ServerUrlReference",
             SettingsError.exit_code,

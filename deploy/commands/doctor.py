@@ -11,12 +11,12 @@ from deploy.session import Session
 
 
 def check(session: Session) -> Iterator[Result]:
-    """Ask whether the agent lives and works."""
+    """Check whether the agent runs and takes tasks."""
     return run(agent.live(session))
 
 
 def doctor(session: Session, task: str | None) -> Iterator[Result]:
-    """Ask everything, in the order in which it has to be mended."""
+    """Run all checks, in the order in which to fix them."""
     listed = [
         *environment.preflight(session),
         *environment.more(session),

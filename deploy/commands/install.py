@@ -203,7 +203,7 @@ def _undone_on_failure(session: Session, before: _Before, must: bool) -> Iterato
 
 
 def _undo(session: Session, before: _Before) -> tuple[str, ...]:
-    """Bring back what was there; return what was done, as evidence for the error that made it necessary."""
+    """Restore what was there; return what was done, as evidence for the error that made it necessary."""
     done: list[str] = []
     try:
         for name, content in before.secrets.items():

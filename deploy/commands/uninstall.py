@@ -108,7 +108,7 @@ def _queues(session: Session) -> tuple[str, ...]:
 
 
 def _forget(session: Session, leaving: Leaving, queues: tuple[str, ...]) -> None:
-    """Tell the server, if it is there: a worker that is gone for good need not be waited for."""
+    """Tell the server, if it is there: it need not wait for a worker that will not return."""
     try:
         worker = prove.find_worker(session.api.workers(), session.settings.fullname)
         if worker:

@@ -161,7 +161,7 @@ class Helm:
         """Return the chart of the settings, fetched into the cache if need be.
 
         Raises:
-            ChartError: It cannot be had, or is not a chart.
+            ChartError: It cannot be fetched, or is not a chart.
         """
         settings = self._settings
         local = Path(settings.chart).expanduser()

@@ -1,6 +1,6 @@
 """The keys that the chart `clearml-agent` 5.3.x reads, and what may stand at each.
 
-The chart ships no schema: it ignores a misspelled or wrongly nested key in silence, and the agent starts with the
+The chart ships no schema: it silently ignores a misspelled or wrongly nested key, and the agent starts with the
 placeholder credentials (clearml-agent#237). This table is ours, from the chart's documented values; it knows nothing
 of Kubernetes' own objects, so below `volumes`, `tolerations` and their like anything goes.
 
@@ -194,7 +194,7 @@ def _extra_envs(values: Mapping[str, Any]) -> Iterator[Problem]:
                 yield Problem(f"{path}[{index}]", f"{item!r} is not {{name: …, value: …}}")
                 continue
             if item["name"] in names:
-                yield Problem(f"{path}[{index}]", f"{item['name']} stands there twice; the last one wins in silence")
+                yield Problem(f"{path}[{index}]", f"{item['name']} is listed twice; the last one silently wins")
             names.add(item["name"])
             if "value" in item and not isinstance(item["value"], str):
                 yield Problem(f"{path}[{index}].value", f"{item['value']!r} is not a text; write it in quotes")

@@ -65,7 +65,7 @@ def _take(api: KubernetesApi, name: str, holder: str, labels: dict[str, str]) ->
         else:
             api.call("POST", api.path("leases", group=GROUP), body)
     except ConflictError as error:
-        raise ReleaseBusyError(f"somebody else began to work on release {name}", hint="wait until it ends") from error
+        raise ReleaseBusyError(f"another process changes release {name}", hint="wait until it ends") from error
 
 
 def _renew(api: KubernetesApi, name: str, holder: str, stop: threading.Event) -> None:
@@ -97,7 +97,7 @@ def this_process() -> str:
 
 
 def _has_died(holder: str) -> bool:
-    """Return whether a holder was a process of this machine and is no more: then nobody needs to wait for its Lease."""
+    """Return whether a holder was a process of this machine that has ended: then nobody needs to wait for its Lease."""
     host, _, pid = holder.rpartition(":")
     if host != socket.gethostname() or not pid.isdigit():
         return False

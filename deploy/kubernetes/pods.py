@@ -40,10 +40,10 @@ class Cause:
 
     name: str
     grace_s: float
-    """How long it may last before it counts: some causes mend themselves."""
+    """How long it may last before it counts: some causes go away by themselves."""
 
     hint: str
-    """The mending command; `{namespace}`, `{pod}`, `{image}`, `{container}` are filled in."""
+    """The command that fixes it; `{namespace}`, `{pod}`, `{image}`, `{container}` are filled in."""
 
 
 _DESCRIBE = "kubectl -n {namespace} describe pod {pod}"

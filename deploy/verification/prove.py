@@ -49,8 +49,8 @@ LOG_CAUSES = (
     ("Name or service not known", "it cannot resolve the server's name", "python -m deploy doctor"),
     ("Max retries exceeded", "the server does not answer it", "python -m deploy doctor"),
 )
-"""What a glue that works for nobody writes (a regular expression: an id may hold "401") → what that means → what mends
-it. In the order of how telling they are."""
+"""What a glue that works for nobody writes (a regular expression: an id may hold "401") → what that means → what fixes
+it. The most telling ones come first."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def find_worker(workers: list[Worker], fullname: str) -> Worker | None:
 
 
 def log_cause(lines: list[str]) -> tuple[str, str, str] | None:
-    """Return what in the last round of an agent's log says why it works for nobody: line, meaning, mending command.
+    """Return what in the last round of an agent's log says why it works for nobody: line, meaning and fix.
 
     Every round ends with "sleeping for …", also one in which the server refused the question.
     """

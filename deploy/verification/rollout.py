@@ -47,7 +47,7 @@ class Wait:
 
 
 class Patience:
-    """Remembers since when a failure lasts: some causes mend themselves within their grace."""
+    """Remembers since when a failure lasts: some causes go away within their grace."""
 
     def __init__(self, wait: Wait) -> None:
         self._wait = wait

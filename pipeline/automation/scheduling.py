@@ -156,7 +156,7 @@ def keep(
 ) -> bool:
     """Start runs when they are due, until the last one has ended.
 
-    The times of day are compared every other second: a machine that slept, or whose clock was set, is no special case.
+    The times of day are compared every other second: a machine that slept or whose clock was set needs no special case.
 
     Returns:
         False if the scheduler's task was aborted or deleted before.
@@ -167,7 +167,7 @@ def keep(
     while not runs.over:
         try:
             if not runs.look():
-                tell("This scheduler was aborted; runs that it has started go on")
+                tell("This scheduler was aborted; runs that it has started continue")
                 return False
             look(clock())
         except UserFacingError as error:  # a server that does not answer now may answer next time
@@ -223,7 +223,7 @@ def by_clock(runs: Runs, values: Mapping[str, ParameterValue], now: datetime) ->
         version = newest_source(runs.server.dataset_versions(runs.project, runs.name))
         pending = False  # not before: while the server does not answer, the run stays due
         if runs.going:
-            tell("The run before goes on: this one is left out")
+            tell("The last run is still running: this one is left out")
         elif version is None:
             tell(f"Dataset {runs.name} has no finished version: no run")
         else:

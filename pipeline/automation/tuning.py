@@ -1,4 +1,4 @@
-"""The search in its own process: the SDK's optimizer over clones of the task TF-IDF, and what becomes of the best.
+"""The search in its own process: the SDK's optimizer over clones of the task TF-IDF, and what is done with the best.
 
 Trials go to the steps' queue, at most as many at once as it has workers. None of them is published; of those that have
 completed, the best one's model is published and gets the tag, which the dataset's last such model loses. Budget: a

@@ -48,7 +48,7 @@ def dry_run_of(settings: Settings, console: Console, *, as_json: bool) -> int:
     console.print("Parameters")
     for name, value in settings.parameters.items():
         console.print(f"  {name} = {value}", markup=False, soft_wrap=True)
-    console.print(f"Steps that were run before with the same inputs are {'reused' if options.cache else 'run anew'}")
+    console.print(f"Steps that were run before with the same inputs are {'reused' if options.cache else 'run again'}")
     console.print(f"Requirements of a step: {', '.join(step_requirements())}", soft_wrap=True)
     console.print("Nothing was enqueued (--dry-run).")
     return 0

@@ -65,7 +65,7 @@ def summarise(
 
 
 def explain(connection: Connection, state: RunState, report: Path | None, console: Console, *, tails: bool) -> None:
-    """Say which step failed, why, and (unless they stand above) show the last lines that it printed."""
+    """Say which step failed, why, and (unless they are above) show the last lines that it printed."""
     from clearml_access.run_records import cause
 
     parts = [(step.name, step.status, step.reason, step.task_id) for step in state.failed_steps]
@@ -94,9 +94,9 @@ def _addresses(connection: Connection, state: RunState, report: Path | None, con
 
 
 def say_interrupted(connection: Connection, interrupted: RunInterrupted, console: Console) -> int:
-    """Say what has become of a run that somebody interrupted; return the exit code."""
+    """Say what happened to a run that somebody interrupted; return the exit code."""
     if interrupted.goes_on:
-        console.print(f"Interrupted. Run {interrupted.run_id} goes on by its agents:", soft_wrap=True)
+        console.print(f"Interrupted. Run {interrupted.run_id} continues on its agents:", soft_wrap=True)
         console.print(f"  look:  {connection.server.task_page('*', str(interrupted.run_id))}", soft_wrap=True)
         console.print(f"  abort: python -m pipeline abort {interrupted.run_id}", soft_wrap=True)
     elif interrupted.run_id:

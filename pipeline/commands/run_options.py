@@ -100,6 +100,6 @@ def refuse_changes(assignments: tuple[str, ...], told: Mapping[str, Any]) -> Non
     ]
     if refused:
         raise UsageError(
-            f"--from-failed goes on with what that run was told: {', '.join(refused)} cannot be changed",
+            f"--from-failed keeps the settings of that run: {', '.join(refused)} cannot be changed",
             hint=f"leave {' and '.join(refused)} out, or leave --from-failed out for a new run",
         )

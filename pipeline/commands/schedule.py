@@ -166,7 +166,7 @@ def _run(
     try:
         services.run_here(server, service, task, environ=os.environ, say=say)
     except KeyboardInterrupt:
-        say(f"{service.name} was stopped; runs that it has started go on.")
+        say(f"{service.name} was stopped; runs that it has started continue.")
         return interrupts.exit_code()
     if as_json:
         click.echo(json.dumps({"status": "completed", "task_id": task}))

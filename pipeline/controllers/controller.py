@@ -14,7 +14,7 @@ How the SDK's controller is tamed, each for a reason met in real runs:
 - shards wait while as many as may be are under way, and one that failed is run again alone (`fan_out`);
 - generated steps carry a digest of this package, so that a cached step is reused only for the same code, and end with
   `pipeline.step_runtime.timeline.complete` (`step_scripts`);
-- what a run is told besides its parameters stands on the controller's task, to be read by an agent and edited by
+- what a run is told besides its parameters is on the controller's task, to be read by an agent and edited by
   whoever clones it (`pipeline.run_options`, `options`);
 - a pipeline that is a step of another one goes to the controllers' queue only while a worker is idle there, else it
   runs beside the outer controller: two controllers never wait for each other's worker;

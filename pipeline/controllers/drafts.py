@@ -2,7 +2,7 @@
 
 Found by project, name, the package's version and a digest of the content, never by a known id. Made through the API, as
 the SDK would leave a controller that has not run yet: no process has to start for it. To be cloned: a draft that
-somebody enqueues is a draft no more, and the next call makes another. Version and digest are in the draft's runtime
+somebody enqueues is no longer a draft, and the next call makes another. Version and digest are in the draft's runtime
 properties, which clones do not inherit. The draft of the task TF-IDF is in `pipeline.amazon_reviews.model.fit_model`.
 Outside system: the ClearML server, through its adapter.
 """

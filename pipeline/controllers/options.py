@@ -45,7 +45,7 @@ def connect(task: Any, options: RunOptions, steps: Collection[str]) -> RunOption
         steps: All steps of the pipeline, those of its parts included.
 
     Raises:
-        SettingsError: What stands on the task is not possible.
+        SettingsError: What is on the task is not possible.
     """
     prefix = f"{SECTION}/"
     local = task.running_locally()

@@ -1,4 +1,4 @@
-"""The task of one step, as the SDK's controller handles it: launched, looked after, found in the cache.
+"""The task of one step, as the SDK's controller handles it: launched, watched, found in the cache.
 
 A step that the k8s glue moves to its pod, and stops for that, is not taken for an aborted one here; and the tasks of
 the run that a new one goes on from come first in the cache. It must not know the graph

@@ -25,7 +25,7 @@ STEP_ENDING = """\
 
 
 def code_lines() -> list[str]:
-    """Return what stands in front of a step's script, so that only the same code is found in the cache."""
+    """Return what comes before a step's script, so that only the same code is found in the cache."""
     return [
         f"# pipeline {provenance.PACKAGE_VERSION}, source {provenance.source_digest()}",
         f"# requirements {', '.join(step_requirements())}",

@@ -201,7 +201,7 @@ def new_version(
     taken = {item.version for item in server.dataset_versions(project, name)}
     if exact and version in taken:
         raise DatasetStateError(
-            f"version {version} of dataset {name!r} exists already", hint="is another upload going on?"
+            f"version {version} of dataset {name!r} exists already", hint="is another upload running?"
         )
     dataset = None
     try:

@@ -67,7 +67,7 @@ def upload(
     Raises:
         InputFileError: It is not a review file.
         BadRowsError: Too many of its rows are bad.
-        DatasetStateError: The dataset holds other data, or another upload of it is going on.
+        DatasetStateError: The dataset holds other data, or another upload of it is running.
         OutputFileError: There is no room for a batch on this machine.
     """
     with _alone(server, project, name):
@@ -211,6 +211,6 @@ def _alone(server: ClearmlServer, project: str, name: str) -> Iterator[None]:
     with locks.holding(Path(tempfile.gettempdir()) / f"clearml-upload-{key}.lock") as held:
         if not held:
             raise DatasetStateError(
-                f"another upload of dataset {name!r} is going on on this machine", hint="wait for it, or end it"
+                f"another upload of dataset {name!r} is running on this machine", hint="wait for it, or end it"
             )
         yield

@@ -24,7 +24,7 @@ class Bars:
 
 @dataclass(frozen=True)
 class Matrix:
-    """A cell by row and column, as a confusion matrix has them: its number, and what stands in it."""
+    """A cell by row and column, as a confusion matrix has them: its number, and its text."""
 
     title: str
     columns: tuple[str, ...]

@@ -69,7 +69,7 @@ class Progress:
             self._print_changes(run)
 
     def __rich__(self) -> Table:
-        """Return what stands on the terminal now."""
+        """Return what is on the terminal now."""
         grid = Table.grid()
         if self._run is None:
             grid.add_row(Spinner("dots", text=" submitting the controller"))

@@ -22,7 +22,7 @@ from pipeline.run_options import MODE_PROPERTY, QUEUE, SECTION, RunOptions
 from pipeline.runs.run import fetch
 from pipeline.settings import Settings
 
-NEVER_MIND = "every step anew: task run-pipeline -- --no-cache"
+NEVER_MIND = "to run every step again: task run-pipeline -- --no-cache"
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Rerun:
             changes: Options that are other ones, as the command line has them.
 
         Raises:
-            SettingsError: That run had a parameter that there is no more, or a change is not possible.
+            SettingsError: That run had a parameter that no longer exists, or a change is not possible.
         """
         queue = self.options.controllers_queue if self.options.mode == QUEUE else ""
         return Settings.from_environ(
@@ -102,7 +102,7 @@ def find(server: ClearmlServer, definition: Definition, run_id: str | None = Non
         )
     if not run.ended:
         raise SettingsError(
-            f"run {run_id} is still going on", hint=f"wait for it, or: python -m pipeline abort {run_id}"
+            f"run {run_id} is still running", hint=f"wait for it, or: python -m pipeline abort {run_id}"
         )
     if run.outcome == run_records.COMPLETED:
         raise SettingsError(f"run {run_id} did not fail: nothing of it is missing", hint=NEVER_MIND)
@@ -141,7 +141,7 @@ def _last_failed(server: ClearmlServer, definition: Definition) -> str:
             return str(task["id"])
     raise SettingsError(
         f"no run of {definition.name} on {server.api_url} has failed, or later runs have completed all that failed",
-        hint="without --from-failed a run is a new one; to go on from a certain run: --from-failed RUN_ID",
+        hint="without --from-failed a run is a new one; to continue a certain run: --from-failed RUN_ID",
     )
 
 

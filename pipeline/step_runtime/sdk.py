@@ -23,7 +23,7 @@ def one_edit_lock() -> None:
 
     The SDK (2.1.12) makes it when it is first asked for, and `Task.init` asks in the moment at which the thread of its
     resource monitor does. If each makes one, the monitor's holds its mutex and waits for the file that both lock, and
-    the main thread's holds the file and waits for that mutex: now and then a step stands still for ever.
+    the main thread's holds the file and waits for that mutex: now and then a step hangs for ever.
     """
     from clearml.backend_interface.task.task import Task
 

@@ -12,7 +12,7 @@ def append_entry(tx: Tx, queue: Document, task_id: str, now: datetime) -> None:
     """Put a task at the end of a queue and wake who waits for one.
 
     Raises:
-        ApiError: 400/706 if the task stands in that queue already.
+        ApiError: 400/706 if the task is in that queue already.
     """
     tx.put("queue", rules.with_entry(queue, task_id, now))
     tx.notify(rules.topic(queue["id"]))

@@ -62,7 +62,7 @@ class Settings:
     """How long a new connection may take to send its first request's headers, and each later request's."""
 
     body_timeout_s: float = 60.0
-    """How long a body may stand still; in twice this time 64 KiB of it come, or all the rest."""
+    """How long a body may stall; in twice this time 64 KiB of it come, or all the rest."""
 
     write_timeout_s: float = 60.0
     """How long a client may take to read the next 64 KiB of an answer."""

@@ -43,7 +43,7 @@ DRAIN_S = 30.0
 """How long the rest of a refused upload is read."""
 
 PARAMETER = re.compile(rb';[ \t]*([^ \t=;"]+)=(?:"([^"]*)"|([^ \t";]*))[ \t]*')
-"""One parameter of a Content-Disposition header by HTML's rule, which the SDK follows: `"`, CR and LF stand in a
+"""One parameter of a Content-Disposition header by HTML's rule, which the SDK follows: `"`, CR and LF are in a
 quoted value as %22, %0D, %0A, and nothing else is escaped."""
 
 

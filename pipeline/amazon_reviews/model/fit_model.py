@@ -98,7 +98,7 @@ def ensure_template(server: ClearmlServer) -> str:
     """Return the id of the task's draft for this code, which is made if it is not there.
 
     Found by project, name and the package's version and source (runtime properties, which clones do not inherit), never
-    by a known id. To be cloned: a draft that somebody enqueues is a draft no more, and the next call makes another.
+    by a known id. To be cloned: a draft that somebody enqueues is no longer a draft, and the next call makes another.
 
     Args:
         server: The server.

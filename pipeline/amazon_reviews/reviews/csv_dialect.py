@@ -151,7 +151,7 @@ def _fit(rows: list[Row], expected: Expected) -> bool:
 
 
 def _wrapping(rows: list[Row], expected: Expected) -> str | None:
-    """Return the quotes of another kind that all texts of the rows stand in; None as soon as one does not."""
+    """Return the quotes of another kind that all texts of the rows are in; None as soon as one does not."""
     texts = [field.strip() for row in rows for field in row if field.strip() not in ("", *expected.values)]
     for quote in _QUOTES:
         end = "”" if quote == "“" else quote

@@ -50,7 +50,7 @@ excellent perfect amazing wonderful awesome fantastic favorite happy beautiful e
 delighted fun pleased sturdy recommended classic
 """
 
-# What the text step has to cope with, as it stands in real reviews.
+# What the text step has to cope with, as in real reviews.
 _ODDITIES = (
     "1 2 3 5 10 20 100 1st 2nd 3rd 50% $20 $9.99 2003 90's mp3 mp3s 4GB 24/7 A+ &quot;great&quot; <br /> :) :( :-) ;) "
     "-- ... !!! ??? *** @anonymous #1 w/ b/c e-mail up-to-date o'clock café naïve cliché déjà “classic” isn’t — – … "

@@ -26,13 +26,13 @@ NOUNS_FILE = "wordnet_nouns.txt.gz"
 
 STOP_WORD_COUNT = 198  # NLTK's list since 2025 (nltk_data#228); 179 before
 NOUN_COUNT = 117_798  # WordNet 3.0, index.noun
-EXCEPTION_COUNT = 2_050  # WordNet 3.0, noun.exc: 2,054 lines, four forms stand there twice and the last line counts
+EXCEPTION_COUNT = 2_050  # WordNet 3.0, noun.exc: 2,054 lines, four forms are there twice and the last line counts
 
 # A word that matches may have another lemma than itself; one that neither matches nor is an exception has none.
 INFLECTED = r"(?:s|men)$"
 
 # WordNet's detachment rules for nouns, morphy(7WN), by a word's last three letters: what goes, what comes instead.
-# The two others, "s" → "" and "men" → "man", stand in `Lexicon.lemma`.
+# The two others, "s" → "" and "men" → "man", are in `Lexicon.lemma`.
 _ENDINGS = {
     "ses": ("es", ""),
     "xes": ("es", ""),
@@ -85,7 +85,7 @@ def load(folder: Path = FOLDER) -> Lexicon:
     """
     stop_words = frozenset(_read(folder / STOP_WORDS_FILE).split())
     noun_part, _, exception_part = _read(folder / NOUNS_FILE).partition("\n\n")
-    # The copyright notice stands on top, each of its lines behind two spaces, as in WordNet's own files.
+    # The copyright notice is at the top, each of its lines behind two spaces, as in WordNet's own files.
     nouns = frozenset(noun_part[noun_part.rfind("\n  ") :].split("\n")[2:])
     exceptions = {form: tuple(lemmas) for form, *lemmas in map(str.split, exception_part.splitlines())}
     for name, found, expected in (

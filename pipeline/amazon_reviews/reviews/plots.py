@@ -24,7 +24,7 @@ def class_distribution(frames: Mapping[str, pl.DataFrame], title: str) -> Figure
 
     Args:
         frames: Name → reviews, for instance train and test; one group of bars each.
-        title: What stands above.
+        title: The title.
     """
     from plotly import graph_objects
 

@@ -68,7 +68,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class _Bad:
-    """A row that is no review."""
+    """A row that is not a review."""
 
     cause: str
     detail: str
@@ -194,7 +194,7 @@ class ReviewFile:
         raise BadRowsError(
             f"{summary.bad:,} of {which}{summary.bad + summary.rows:,} rows of {self.path} are bad "
             f"({summary.bad_share:.1%}, allowed are {self._max_bad:.1%}): {causes}",
-            hint=f"the bad rows are in {self._quarantine}; mend them, or allow more with --max-bad",
+            hint=f"the bad rows are in {self._quarantine}; correct them, or allow more with --max-bad",
         )
 
 
@@ -320,7 +320,7 @@ def _records(block: bytes, blocks: _Blocks, columns: int) -> Iterator[tuple[int,
             lines.extendleft(reversed(taken[1:]))
             taken, record = taken[:1], taken[0]
             fields = _parse(record)
-        if fields:  # an empty line is no row
+        if fields:  # an empty line is not a row
             if not isinstance(fields, _Bad):
                 columns = columns or len(fields)
             yield blocks.line, record, fields

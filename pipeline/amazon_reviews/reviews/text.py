@@ -156,7 +156,7 @@ def _lists(encoded: Encoded) -> pl.Series:
 
 
 def _plain(texts: pl.Series) -> pl.Series:
-    """Mend the few rows that are more than ASCII, or whose tokens could not be cleaned one by one."""
+    """Correct the few rows that are more than ASCII, or whose tokens could not be cleaned one by one."""
     foreign = ((texts.str.len_bytes() != texts.str.len_chars()) | texts.str.contains(_RARE_SPACE)).fill_null(False)
     foreign = foreign.arg_true()
     if len(foreign):

@@ -109,7 +109,7 @@ def test_a_key_that_the_chart_ignores_is_named_with_the_nearest_right_one(given,
         ({"agentk8sglue": ["queue"]}, "is not a mapping"),
         ({"agentk8sglue": {"extraEnvs": [{"name": "A", "value": 1}]}}, "1 is not a text; write it in quotes"),
         ({"agentk8sglue": {"extraEnvs": ["A=b"]}}, "is not {name: …, value: …}"),
-        ({"agentk8sglue": {"extraEnvs": [{"name": "A"}, {"name": "A"}]}}, "A stands there twice"),
+        ({"agentk8sglue": {"extraEnvs": [{"name": "A"}, {"name": "A"}]}}, "A is listed twice"),
         ({"clearml": {"agentk8sglueSecret": "hush"}}, "a secret does not belong into values"),
     ],
 )

@@ -18,12 +18,12 @@ DAMAGED = 1
 @click.option("--quick", is_flag=True, help="Skip the stored files, and the comparison of indexes with tables.")
 @click.option(
     "--repair",
-    "mend",
+    "with_repair",
     is_flag=True,
     help="Repair what can be repaired; keep the original database beside the new one.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-def check_command(data: Path, quick: bool, mend: bool, as_json: bool) -> int:
+def check_command(data: Path, quick: bool, with_repair: bool, as_json: bool) -> int:
     """Report damage to data folder DIR; its server may run, except with --repair.
 
     \b
@@ -35,7 +35,7 @@ def check_command(data: Path, quick: bool, mend: bool, as_json: bool) -> int:
     """  # noqa: D301  \b keeps click from folding the lines
     tell = Progress(as_json)
     findings = checking.check(data, tell, quick=quick)
-    if mend:
+    if with_repair:
         for line in repair(data, findings, tell):
             click.echo(printable(line), err=as_json)
         findings = checking.check(data, tell, quick=quick)

@@ -24,7 +24,7 @@ MAX_OF_MOMENT = 10_000
 """Lines of one timestamp that complete a page of the console."""
 
 WINDOW = 4
-"""A page is looked for among at most this many times its events, where that can be had."""
+"""A page is looked for among at most this many times its events, where that is possible."""
 
 
 def last_iteration_of_page(

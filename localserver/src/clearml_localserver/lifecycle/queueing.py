@@ -80,13 +80,13 @@ def dequeue_task(tx: Tx, task: Document, actor: Actor, new_status: str | None = 
 
 
 def leave_queue(tx: Tx, task: Document, now: datetime) -> bool:
-    """Remove a task's entry from whatever queue it stands in; return whether there was one."""
+    """Remove a task's entry from whatever queue it is in; return whether there was one."""
     removed = [remove_entry(tx, queue, task["id"], now) for queue in queues_with(tx, task["id"])]
     return any(removed)
 
 
 def note_handed_out(tx: Tx, queue_id: str, entry: Document, now: datetime) -> None:
-    """Remember an entry that a worker takes, until `requeue_lost` sees what has become of its task."""
+    """Remember an entry that a worker takes, until `requeue_lost` sees what happened to its task."""
     tx.execute(
         "INSERT OR REPLACE INTO handed_out (task, queue, added, time) VALUES (?, ?, ?, ?)",
         (entry["task"], queue_id, entry["added"], iso(now)),

@@ -31,14 +31,14 @@ SINGLE = -(2**31)
 """Iteration by which the SDK marks a single value: a scalar without a curve."""
 
 NO_ITER = SINGLE - 1
-"""Stands in the store for "no iteration given"; sorts before all real ones."""
+"""Means "no iteration given" in the store; sorts before all real ones."""
 
 MAX_ITER = 2**53
 MAX_TIMESTAMP = 2**53
 """Largest integers that every JSON client reads exactly."""
 
 MAX_NAME = 4096
-"""Longest name of a metric or variant: each stands in its task's document, which is written with every batch."""
+"""Longest name of a metric or variant: each is in its task's document, which is written with every batch."""
 
 OURS = frozenset({"@timestamp", "plot_len", "source_urls"})
 """Fields that the server adds; a sender's own are passed over."""
@@ -222,7 +222,7 @@ def _cut(value: Any) -> str:
 
 
 def name_hash(name: str) -> str:
-    """Return the key under which a metric or variant stands in a task's document."""
+    """Return the key under which a metric or variant has in a task's document."""
     return md5(name.encode(), usedforsecurity=False).hexdigest()
 
 

@@ -23,7 +23,7 @@ def with_entry(queue: Document, task_id: str, now: datetime) -> Document:
     """Return `queue` with an entry for the task at its end.
 
     Raises:
-        ApiError: 400/706 if the task stands in it already.
+        ApiError: 400/706 if the task is in it already.
     """
     if any(entry["task"] == task_id for entry in queue["entries"]):
         raise ApiError(400, 706, f"Failed adding task to queue since task is already queued: task={task_id}")

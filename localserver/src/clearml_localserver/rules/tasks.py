@@ -355,7 +355,7 @@ def enqueued(task: Task, stamp: Stamp, *, force: bool, queue: str | None) -> Cha
 def dequeued(task: Task, stamp: Stamp, new_status: str | None) -> Change | None:
     """Return what `dequeue` changes, or None: a task that neither waits nor runs is left alone.
 
-    Agents call it for a task they have popped and started, to make sure that it stands in no queue.
+    Agents call it for a task they have popped and started, to make sure that it is in no queue.
     """
     target = require_status(new_status) if new_status else task.get("enqueue_status") or CREATED
     if task["status"] not in (QUEUED, IN_PROGRESS):

@@ -130,7 +130,7 @@ class Importer:
             if not self._call("projects.get_all", id=[new], search_hidden=True)["projects"]:
                 raise UpkeepError(
                     f"{self._journal.path} records an import into another server: project {new} is not on "
-                    f"{self._call.access.api}\nHint: remove that file to import everything anew"
+                    f"{self._call.access.api}\nHint: remove that file to import everything again"
                 )
             return
 
