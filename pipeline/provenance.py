@@ -23,6 +23,7 @@ _STEP_CODE = (
         for name in ("run_options", "settings", "versions", "amazon_reviews/__init__", "amazon_reviews/step_work")
     ),
     *(f"pipeline/{folder}/*.py" for folder in ("datasets", "graph", "step_runtime")),
+    *(f"pipeline/sdk/{name}.py" for name in ("__init__", "datasets", "models", "steps")),
     *(f"pipeline/amazon_reviews/{folder}/*.py" for folder in ("model", "reviews", "steps", "training")),
     "pipeline/amazon_reviews/data/*.txt*",
 )

@@ -1,1 +1,1 @@
-"""What runs in a controller's process: the SDK's controller, tamed, and the pipelines' graphs; the drafts of both."""
+"""What runs in a controller's process: the patched controller and the pipelines' graphs; the drafts of both."""

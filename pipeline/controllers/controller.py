@@ -1,24 +1,21 @@
-"""The process that runs a pipeline's graph: the SDK's controller, tamed. The graphs are in modules of their own.
+"""The process that runs a pipeline's graph: the SDK's controller, patched. The graphs are in modules of their own.
 
 `python -m pipeline run` starts it as a process of its own, in every mode: the SDK ends the process that enqueues a
 pipeline, keeps one main task per process and reports on exit, none of which the command line can use. What that
 process runs is `Definition.entry_script`, five lines stored on the controller's task, so an agent needs no repository
 to run it again: only an interpreter in which this package is installed.
 
-How the SDK's controller is tamed, each for a reason met in real runs:
+What it adds to the SDK's controller (`pipeline.sdk.controller` says how the SDK itself is patched):
 
-- launches are one at a time (two at once: "Failed reloading Task: missing id") and a launch that fails is repeated,
-  then ends the step as failed; the SDK would wait for ever for a step that is in no queue;
-- a step that the k8s glue moves to its pod, and stops for that, is not taken for an aborted one (`step_jobs`);
 - a step whose worker disappeared is ended as failed (`lost_workers`), and run once more;
-- shards wait while as many as may be are under way, and one that failed is run again alone (`fan_out`);
+- shards wait while as many as may be are under way, and one that failed is run again alone (`shard_scheduling`);
 - generated steps carry a digest of this package, so that a cached step is reused only for the same code, and end with
   `pipeline.step_runtime.timeline.complete` (`step_scripts`);
 - what a run is told besides its parameters is on the controller's task, to be read by an agent and edited by
   whoever clones it (`pipeline.run_options`, `options`);
 - a pipeline that is a step of another one goes to the controllers' queue only while a worker is idle there, else it
   runs beside the outer controller: two controllers never wait for each other's worker;
-- a pipeline inside one that has been aborted stops too (`outer`);
+- a pipeline inside one that has been aborted stops too (`parent_run`);
 - a controller leaves what it hands on (`Definition.results`) on its own task before it is completed.
 
 Outside system: the ClearML server, through the SDK. Nothing here prints for a person; `pipeline.runs.progress` does,
@@ -28,18 +25,13 @@ from what the server says.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
-import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from clearml import Task
-from clearml.automation import PipelineController
-from clearml.automation.job import LocalClearmlJob
 
 from clearml_access import run_records
 from clearml_access.tasks import CONTROLLER_TYPE
@@ -49,19 +41,14 @@ from pipeline.controllers import drafts
 from pipeline.controllers.lost_workers import LostWorkers, is_lost
 from pipeline.controllers.options import Launch, connect
 from pipeline.controllers.parent_run import Outer
-from pipeline.controllers.sdk_jobs import LocalStep, QueuedStep, StepJob
 from pipeline.controllers.shard_scheduling import FanOut
 from pipeline.controllers.step_scripts import STEP_BEGINNING, finish_step_definition
 from pipeline.graph import sharding
 from pipeline.graph.definitions import Definition
 from pipeline.run_options import IN_PROCESS, MODE_PROPERTY, QUEUE, SECTION
+from pipeline.sdk.controller import PatchedController, Placement
+from pipeline.sdk.jobs import StepJob
 from pipeline.settings import step_requirements
-
-POLL_MINUTES = 0.3 / 60
-LAUNCH_ATTEMPTS = 3
-
-SDK_LOGGER = "clearml.automation.controller"
-"""Warns of each shard that waits, each time that a step ends."""
 
 RESULTS_SECTION = "return"
 
@@ -85,16 +72,12 @@ def run_controller(build: Callable[[Launch], Controller], arguments: list[str] |
     _end(pipe)
 
 
-class Controller(PipelineController):  # type: ignore[misc]
-    """The SDK's controller with the changes that the module's docstring lists."""
-
-    _task_template_header = STEP_BEGINNING + PipelineController._task_template_header
+class Controller(PatchedController):
+    """A pipeline's controller, with what the module's docstring lists."""
 
     def __init__(self, definition: Definition, launch: Launch) -> None:
         self.definition = definition
-        self._launches = threading.Lock()
         self._parts: dict[str, str] = {}
-        self._launching = ""
         self.given_up = False
         """The pipeline around this one has ended badly; this one has no purpose any more."""
         self._lost = LostWorkers()
@@ -102,22 +85,19 @@ class Controller(PipelineController):  # type: ignore[misc]
             name=definition.name,
             project=definition.project,
             version=provenance.PACKAGE_VERSION,
-            pool_frequency=POLL_MINUTES,
             packages=step_requirements(),
-            skip_global_imports=False,
-            enable_local_imports=False,
-            retry_on_failure=_run_again,
+            step_beginning=STEP_BEGINNING,
+            is_run_again=_run_again,
         )
-        self._clearml_job_class = QueuedStep
         self.server = ClearmlServer.of_task(self.task)
         self._outer = Outer(self.server, self.task.id)
-        logging.getLogger(SDK_LOGGER).addFilter(lambda record: "Skipping launching step" not in record.getMessage())
         self.options = connect(self.task, launch.options, definition.all_steps)
         self.mode = self.options.mode
         self.set_default_execution_queue(self.options.queue)
         self.task.set_user_properties(**{MODE_PROPERTY: self.mode})
         self.fan_out = FanOut.of_options(self.options, definition.shardable)
         self.definition = definition.with_shards(self.fan_out.shards)
+        StepJob.server = self.server
         StepJob.look_in_cache = self.options.cache
         StepJob.preferred = self._steps_of_run(self.options.from_run)
         values = definition.defaults | dict(launch.parameters)
@@ -215,7 +195,7 @@ class Controller(PipelineController):  # type: ignore[misc]
             base_task_id=draft,
             parents=list(self.definition.graph[name]),
             parameter_override={
-                **{f"{self._args_section}/{parameter}": value for parameter, value in parameters.items()},
+                **{f"{self.args_section}/{parameter}": value for parameter, value in parameters.items()},
                 **{f"{SECTION}/{option}": text for option, text in own.items()},
             },
             execution_queue=self.options.step_queues.get(name) or self.options.controllers_queue,
@@ -250,17 +230,7 @@ class Controller(PipelineController):  # type: ignore[misc]
         if (definition["script"]["entry_point"], known, image) != wanted:
             del self.task.data.configuration[name]
 
-    def _start(self, *args: Any, **kwargs: Any) -> bool:
-        if self._clearml_job_class is LocalClearmlJob:
-            self._clearml_job_class = LocalStep
-        return bool(super()._start(*args, **kwargs))
-
-    def _prepare_pipeline(self, *args: Any, **kwargs: Any) -> None:
-        super()._prepare_pipeline(*args, **kwargs)
-        if not self.task.running_locally():
-            self._describe_parameters()
-
-    def _describe_parameters(self) -> None:
+    def parameters_are_read(self) -> None:
         """Put types and descriptions back, which the SDK drops when an agent's controller reads its parameters."""
         values = self.get_parameters()
         self.server.call(
@@ -269,7 +239,7 @@ class Controller(PipelineController):  # type: ignore[misc]
             force=True,
             hyperparams=[
                 {
-                    "section": self._args_section,
+                    "section": self.args_section,
                     "name": parameter.name,
                     "value": str(values[parameter.name]),
                     "type": parameter.type.__name__,
@@ -279,62 +249,26 @@ class Controller(PipelineController):  # type: ignore[misc]
             ],
         )
 
-    def _create_task_from_function(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        definition: dict[str, Any] = super()._create_task_from_function(*args, **kwargs)
+    def finish_step_definition(self, definition: dict[str, Any]) -> None:
+        """Add the digest of the code, the end of the script and the image that were chosen for the step."""
         finish_step_definition(definition, image=sharding.value_of(self.options.step_images, str(definition["name"])))
-        return definition
 
-    def _launch_node(self, node: Any) -> bool:
-        with self._launches:
-            if self.fan_out.must_wait(node.name, self._nodes.values()):
-                return False  # it has no task yet: the SDK asks again when the next step has ended
-            for attempt in range(1, LAUNCH_ATTEMPTS + 1):
-                try:
-                    launched = self._launch(node)
-                    if launched or node.executed or node.skip_job:
-                        return launched
-                    problem = f"no place in queue {node.queue or self._default_execution_queue!r}"
-                except Exception as error:  # the SDK raises anything here; in its thread pool it would end the run mute
-                    problem = f"{type(error).__name__}: {error}"
-                print(f"Step {node.name} could not be launched (attempt {attempt} of {LAUNCH_ATTEMPTS}): {problem}")
-                time.sleep(0.5 * attempt)
-                if node.job and node.job.launch(queue_name=node.queue or self._default_execution_queue):
-                    return True
-            self._pipeline_task_status_failed = True
-            if node.job:
-                node.job.task.mark_failed(force=True, status_reason=f"could not be launched: {problem}")
-                return True
-            node.skip_job = True
-            return True
+    def must_wait(self, step: str) -> bool:
+        """Return whether the step is a shard, and as many as may be are under way."""
+        return self.fan_out.must_wait(step, self.nodes)
 
-    def _launch(self, node: Any) -> bool:
-        if node.name not in self._parts:
-            return bool(super()._launch_node(node))
-        usual = self._clearml_job_class
-        if usual is QueuedStep and not self.server.idle_workers_of(node.queue):
-            print(f"No worker is idle on queue {node.queue}: {node.name} runs beside this controller")
-            self._clearml_job_class = LocalStep
-        self._launching = node.name
-        try:
-            return bool(super()._launch_node(node))
-        finally:
-            self._launching, self._clearml_job_class = "", usual
-
-    def _get_target_project(self, return_project_id: bool = False) -> str:
-        """Return the project of the steps' tasks; the run of a pipeline belongs to that pipeline's own."""
-        if return_project_id and self._launching:
-            return self._parts[self._launching]
-        return str(super()._get_target_project(return_project_id=return_project_id))
-
-    def _relaunch_node(self, node: Any) -> None:
-        super()._relaunch_node(node)
-        # The SDK stops the task before it enqueues it again, and at our pace would read that stop as the step's end.
-        node.job._last_status = None
-        node.job._last_status_ts = 0
+    def placement(self, step: str, queue: str) -> Placement:
+        """Return where a step is launched: an inner pipeline in its own project, where a worker is idle for it."""
+        if step not in self._parts:
+            return Placement()
+        beside = self.steps_have_queues and not self.server.idle_workers_of(queue)
+        if beside:
+            print(f"No worker is idle on queue {queue}: {step} runs beside this controller")
+        return Placement(project=self._parts[step], beside=beside)
 
     def stop(self, *args: Any, **kwargs: Any) -> None:
         """End the run; what it hands on is on its task before that is closed."""
-        if not self._pipeline_task_status_failed:
+        if not self.has_failed:
             self._leave_results()
         super().stop(*args, **kwargs)
 
@@ -342,8 +276,8 @@ class Controller(PipelineController):  # type: ignore[misc]
         """Put ids and numbers of the dataset versions on this controller's task, where an outer pipeline finds them."""
         ids = {}
         for name, step in self.definition.results.items():
-            made_by = self._nodes[step].executed
-            if not isinstance(made_by, str):
+            made_by = self.task_of(step)
+            if made_by is None:
                 return  # aborted, or a step was: there is nothing to hand on
             ids[name] = str(Task.get_task(task_id=made_by).get_parameter(f"{RESULTS_SECTION}/dataset_id"))
         found = {
@@ -363,14 +297,13 @@ class Controller(PipelineController):  # type: ignore[misc]
                 ],
             )
 
-    def _update_nodes_status(self) -> None:
-        super()._update_nodes_status()
+    def steps_are_checked(self) -> None:
+        """Stop if the pipeline around this one has ended; end the steps whose worker is gone."""
         if not self.given_up and self._outer.has_given_up():
             print("The pipeline around this one has ended: stopping")
             self.given_up = True
-            self._stop_event.set()  # the loop that called this ends, and aborts the running steps
-        running = [node.job for node in self._nodes.values() if node.job and not isinstance(node.job, LocalClearmlJob)]
-        self._lost.end_silent([job.task_id() for job in running if job.is_running()])
+            self.abort_steps()
+        self._lost.end_silent(self.running_in_queues())
 
 
 def _run_again(pipeline: Any, node: Any, retries: int) -> bool:

@@ -14,7 +14,7 @@ from pipeline.settings import step_requirements
 STEP_BEGINNING = """\
 from pipeline.step_runtime.timeline import mark
 mark("process")
-from pipeline.step_runtime.sdk import prepare
+from pipeline.sdk.steps import prepare
 prepare()
 """
 

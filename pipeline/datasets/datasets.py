@@ -23,8 +23,9 @@ from clearml.backend_interface.session import SendError
 
 from clearml_access.errors import UserFacingError
 from pipeline.clearml_server import ClearmlServer, DatasetVersion
-from pipeline.datasets.fast_dataset import COMPRESSED, LeanDataset, cache_alone
 from pipeline.errors import DataError
+from pipeline.sdk import datasets as sdk_datasets
+from pipeline.sdk.datasets import COMPRESSED, FastDataset, cache_alone
 from pipeline.versions import unique_version
 
 NAMELESS_S = 3.0
@@ -71,7 +72,7 @@ class DatasetSource:
         """
         try:
             with _sdk_complaints(logging.WARNING) as complaints, cache_alone():
-                self._dataset._extract_dataset_archive(target_folder=folder)
+                self._dataset.fetch_own_archives(folder)
         except ValueError as error:
             raise DatasetStateError(f"version {self.version} of dataset {self.name!r}: {error}") from error
         files = [folder / name for name in self.own_names()]
@@ -130,8 +131,9 @@ def open_version(*, dataset_id: str, alias: str) -> DatasetSource:
     Raises:
         DatasetNotFoundError: No dataset has that id.
     """
+    sdk_datasets.prepare()
     try:
-        dataset = LeanDataset.get(dataset_id, alias=alias)
+        dataset = FastDataset.get(dataset_id, alias=alias)
     except ValueError as error:
         raise DatasetNotFoundError(f"dataset version {dataset_id} cannot be opened: {error}") from error
     return DatasetSource(dataset.id, dataset.project, dataset.name, str(dataset.version), dataset)
@@ -198,6 +200,7 @@ def new_version(
     Raises:
         DatasetStateError: The version could not be stored, or `exact` and it is taken.
     """
+    sdk_datasets.prepare()
     taken = {item.version for item in server.dataset_versions(project, name)}
     if exact and version in taken:
         raise DatasetStateError(
@@ -205,7 +208,7 @@ def new_version(
         )
     dataset = None
     try:
-        dataset = LeanDataset.create(
+        dataset = FastDataset.create(
             dataset_project=project,
             dataset_name=name,
             dataset_version=unique_version(version, taken),
@@ -293,7 +296,7 @@ def discard(dataset_id: str) -> None:
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        LeanDataset.delete(dataset_id=dataset_id, force=True)
+        FastDataset.delete(dataset_id=dataset_id, force=True)
     except Exception:  # the SDK raises anything here; the version must not look alive in any case
         with contextlib.suppress(SendError, ValueError):
             Task.get_task(task_id=dataset_id).mark_failed(force=True, status_reason="upload was not finished")

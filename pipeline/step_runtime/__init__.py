@@ -1,1 +1,1 @@
-"""What a process that works for a step owes the machine: its times, its scratch files, its locks, a quiet console."""
+"""What the process of a step needs on its machine: times of its phases, scratch files, locks, a clean environment."""

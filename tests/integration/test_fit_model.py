@@ -347,7 +347,7 @@ def work_without_room() -> tuple[set[str], str]:
     """Fit a model that is on the server when its features are refused; return what was there then, and the error."""
     from clearml import Model
 
-    from pipeline.datasets import fast_dataset
+    from pipeline.sdk.datasets import FastDataset
 
     seen: set[str] = set()
 
@@ -356,7 +356,7 @@ def work_without_room() -> tuple[set[str], str]:
         raise ValueError("Upload failed: no space left on the server")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fast_dataset.LeanDataset, "upload", refuse)
+        patch.setattr(FastDataset, "upload", refuse)
         _, message = refused_work()
     return seen, message
 

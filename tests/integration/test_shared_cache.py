@@ -32,7 +32,7 @@ import sys
 from pathlib import Path
 from clearml.storage.manager import StorageManager
 from pipeline.datasets.datasets import open_version
-from pipeline.step_runtime.sdk import prepare
+from pipeline.sdk.steps import prepare
 
 version, what, stops = sys.argv[1:]
 prepare()

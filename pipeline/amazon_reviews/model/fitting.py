@@ -24,8 +24,8 @@ from pipeline.amazon_reviews.training.train import Options, Trained, train
 from pipeline.clearml_server import ClearmlServer, DatasetVersion
 from pipeline.datasets import datasets
 from pipeline.graph.parameters import ParameterValue
+from pipeline.sdk.steps import prepare
 from pipeline.step_runtime.scratch import scratch_folder
-from pipeline.step_runtime.sdk import prepare
 from pipeline.step_runtime.timeline import complete, mark
 
 INPUT = {

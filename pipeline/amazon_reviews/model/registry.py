@@ -20,6 +20,7 @@ from clearml.backend_interface.session import SendError
 from pipeline.amazon_reviews.training.errors import ModelError
 from pipeline.amazon_reviews.training.predictor import Predictor
 from pipeline.clearml_server import ClearmlServer
+from pipeline.sdk import models as sdk_models
 
 FRAMEWORK = "ScikitLearn"
 """Whose estimators made them; to read the file needs no scikit-learn."""
@@ -123,7 +124,7 @@ def load(
     if model_id is None:
         model_id = _newest(project, name, tags, only_published)
     model = Model(model_id=model_id)
-    if model._get_model_data() is None:  # the SDK would say that None has no such attribute
+    if not sdk_models.exists(model):
         raise ModelError(f"model {model_id} does not exist", hint="train one: python -m pipeline fit-model")
     try:
         path = model.get_local_copy(extract_archive=False, raise_on_error=True)

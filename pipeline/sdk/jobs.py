@@ -1,8 +1,8 @@
 """The task of one step, as the SDK's controller handles it: launched, watched, found in the cache.
 
 A step that the k8s glue moves to its pod, and stops for that, is not taken for an aborted one here; and the tasks of
-the run that a new one goes on from come first in the cache. It must not know the graph
-(`pipeline.controllers.controller`). Outside system: the ClearML server, through the SDK and its adapter.
+the run that a new one continues come first in the cache. It must not know the graph (`pipeline.sdk.controller`).
+Outside system: the ClearML server, through the SDK and its adapter.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ class StepJob:
     Without caching the SDK would give it another hash (of its parameters as texts), under which nobody looks.
     """
 
+    server: ClassVar[ClearmlServer | None] = None
     look_in_cache: ClassVar[bool] = True
     preferred: ClassVar[frozenset[str]] = frozenset()
-    """Tasks that are taken before all others in the cache, and in any case."""
+    """Tasks that are taken before all others in the cache, and in any case; needs the server."""
 
     def launch(self, queue_name: str | None = None) -> bool:
         """Enqueue the task, or start its process."""
@@ -36,15 +37,15 @@ class StepJob:
 
     @classmethod
     def _get_cached_task(cls, task_hash: str) -> Any:
-        if cls.preferred and task_hash:
-            found = Task._query_tasks(
-                task_ids=sorted(cls.preferred),
+        if cls.server and cls.preferred and task_hash:
+            found = cls.server.tasks(
+                ["status"],
+                id=sorted(cls.preferred),
                 status=["completed", "published"],
                 _all_={"fields": [f"runtime.{BaseJob._job_hash_property}"], "pattern": f"^{task_hash}$"},
-                only_fields=["id"],
             )
             if found:
-                return Task.get_task(task_id=found[0].id)
+                return Task.get_task(task_id=found[0]["id"])
         return super()._get_cached_task(task_hash) if cls.look_in_cache else None  # type: ignore[misc]
 
 

@@ -6,19 +6,19 @@ import threading
 
 
 def prepare() -> None:
-    """Make the SDK fit for a process that an agent runs."""
-    no_bars()
-    one_edit_lock()
+    """Patch the SDK for a process that an agent runs; a second call changes nothing."""
+    hide_progress_bars()
+    share_edit_lock()
 
 
-def no_bars() -> None:
-    """Let the SDK report nothing of how far a download or an upload is: in a stored console each is one long line."""
+def hide_progress_bars() -> None:
+    """Let the SDK draw no bar for a download or an upload: in a stored console each is one long line."""
     from clearml.storage.callbacks import ProgressReport  # here: the moment at which a step began is noted before
 
     ProgressReport._report = lambda *_: None
 
 
-def one_edit_lock() -> None:
+def share_edit_lock() -> None:
     """Let threads that ask for a task's lock at once get the same one.
 
     The SDK (2.1.12) makes it when it is first asked for, and `Task.init` asks in the moment at which the thread of its
@@ -28,6 +28,8 @@ def one_edit_lock() -> None:
     from clearml.backend_interface.task.task import Task
 
     plain, making = Task._edit_lock, threading.RLock()
+    if plain.fget.__module__ == __name__:
+        return
 
     def edit_lock(task: Task) -> object:
         with making:

@@ -1,7 +1,8 @@
-"""The SDK's `Dataset` without what makes it slow or loud; its only importer. Datasets as we use them: `datasets`.
+"""The SDK's `Dataset` without what makes it slow or loud; its only importer. The adapter is `pipeline.datasets`.
 
-Its zip files take zlib's fastest level and go with the process, it asks for nothing that is known, and it writes the
-lineage of a version from its parents' own. Outside system: the ClearML server and its file server, through the SDK.
+Its zip files take zlib's fastest level and go with the process (`prepare`), it asks for nothing that is known, and it
+writes the lineage of a version from its parents' own. Outside system: the ClearML server and its file server, through
+the SDK.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from clearml import Dataset
 from clearml.config import get_cache_dir
 from clearml.utilities import parallel
 
+from pipeline.sdk.steps import hide_progress_bars
 from pipeline.step_runtime import locks, scratch
-from pipeline.step_runtime.sdk import no_bars
 
 LINEAGE = "Dataset Struct"
 """The configuration object in which the SDK keeps a version's lineage, for the web page."""
@@ -45,12 +46,14 @@ def _zip_in_scratch(prefix: str, suffix: str) -> tuple[int, str]:
     return tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=scratch.own_folder())
 
 
-parallel.ZipFile = _FastZipFile
-parallel.mkstemp = _zip_in_scratch
-no_bars()
+def prepare() -> None:
+    """Patch the SDK for reading and writing datasets; a second call changes nothing."""
+    parallel.ZipFile = _FastZipFile
+    parallel.mkstemp = _zip_in_scratch
+    hide_progress_bars()
 
 
-class LeanDataset(Dataset):  # type: ignore[misc]
+class FastDataset(Dataset):  # type: ignore[misc]
     """The SDK's dataset without the questions whose answers are known: half of its 280 calls for one version.
 
     A finished version never changes, so it is fetched once per process; and since files are only ever added here, no
@@ -79,6 +82,14 @@ class LeanDataset(Dataset):  # type: ignore[misc]
             return super().create(**kwargs)
         finally:
             cls._making = False
+
+    def fetch_own_archives(self, folder: Path) -> None:
+        """Unpack what this version adds to its parents into a new folder.
+
+        Raises:
+            ValueError: An archive is not where the server says, or cannot be unpacked.
+        """
+        self._extract_dataset_archive(target_folder=folder)
 
     def _fix_dataset_files_parents(self) -> None:
         """Nothing to fix where files are only added."""
@@ -118,7 +129,7 @@ class LeanDataset(Dataset):  # type: ignore[misc]
             places[version]: entry | {"parents": [places[parent] for parent in entry["parents"]]}
             for version, entry in lineage.items()
         }
-        self._task._set_configuration(
+        self._task.set_configuration_object(
             name=LINEAGE,
             description="Structure of the dataset",
             config_type="json",

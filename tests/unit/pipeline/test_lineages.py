@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from pipeline.datasets.fast_dataset import merge_lineages
+from pipeline.sdk.datasets import merge_lineages
 
 
 def lineage(**entries):
