@@ -148,11 +148,11 @@ class Auth:
         self._known_claims = lru_cache(KNOWN_TOKENS)(self._verified)
 
     def authenticate(self, presented: Presented) -> Identity:
-        """Return for whom a request acts.
+        """Return the user on whose behalf a request acts.
 
         Raises:
             ApiError: 401 with the subcode that tells clients why, 429 after too many wrong secrets, 400/6 for acting
-                as somebody else without the right to.
+                as another user without the right to.
         """
         return self._acting_as(self._presenter(presented), presented)
 

@@ -65,7 +65,7 @@ class AccessLog:
     """A line of JSON for each request; written on a thread of its own, so that a slow disk stops nobody.
 
     Args:
-        target: A file, opened anew where it has been moved away (log rotation), or `-` for standard output.
+        target: A file, reopened after it was moved away (log rotation), or `-` for standard output.
     """
 
     def __init__(self, target: str) -> None:

@@ -181,7 +181,7 @@ class Copier:
 
         Args:
             root: Their folder.
-            newest_ns: On a later round, take a file anew that has been replaced since the last one, unless it was
+            newest_ns: On a later round, copy a file again that was replaced since the last one, unless it was
                 written after this moment: what the database names is the content before.
         """
         for name, status in stored_files(root):

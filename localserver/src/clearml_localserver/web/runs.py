@@ -1,6 +1,6 @@
 """A pipeline run, read from its controller task and its steps' tasks. Pure; calls no API.
 
-The SDK keeps the graph as JSON in the controller's configuration object `Pipeline` and writes it anew whenever a step
+The SDK keeps the graph as JSON in the controller's configuration object `Pipeline` and rewrites it whenever a step
 changes hands. Between two writes the steps' own tasks know better, so their status wins. A cloned controller carries
 the graph of the run it was cloned from, with that run's task ids: these count only once the copy itself has started.
 """
