@@ -51,7 +51,7 @@ def for_each(
                 tx.execute("ROLLBACK TO one_of_many")
                 failed.append({"id": id, "error": _shown(error)})
             tx.execute("RELEASE one_of_many")
-            if waiting and tx.is_over:
+            if waiting and tx.turn_is_over:
                 return Unfinished(go_on)
         return {"succeeded": succeeded, "failed": failed} | (
             more(tx, [item["id"] for item in succeeded]) if more else {}

@@ -64,8 +64,8 @@ class Tx:
         self.topics: set[str] = set()
 
     @property
-    def is_over(self) -> bool:
-        """Whether others have waited long enough: what can go on in another transaction should (`Unfinished`)."""
+    def turn_is_over(self) -> bool:
+        """Whether this transaction has held the writer for its turn; the rest belongs in another (`Unfinished`)."""
         return time.monotonic() - self._began > TURN_S
 
     def get(self, kind: str, id: str) -> Document | None:

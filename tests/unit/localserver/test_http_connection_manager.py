@@ -68,13 +68,13 @@ def opened(manager: ConnectionManager, address: str, count: int, *, busy: bool =
     for link in links:
         assert manager.admit(link)
         if busy:
-            manager.work(link)
+            manager.mark_busy(link)
     return links
 
 
 def test_an_address_with_too_many_loses_its_oldest_idle_connection(manager: ConnectionManager) -> None:
     links = opened(manager, "10.0.0.1", 40)
-    manager.work(links[0])
+    manager.mark_busy(links[0])
     assert manager.admit(Link("10.0.0.1"))
     assert [link.aborted for link in links] == [False, True] + [False] * 38
     assert manager.connections == 40
@@ -106,10 +106,10 @@ def test_this_machine_gets_in_where_all_are_busy(manager: ConnectionManager) -> 
 
 def test_a_connection_that_has_left_makes_room(manager: ConnectionManager) -> None:
     links = opened(manager, "10.0.0.1", 40, busy=True)
-    manager.leave(links[7])
+    manager.remove(links[7])
     assert manager.admit(Link("10.0.0.1"))
     for link in links:
-        manager.leave(link)
+        manager.remove(link)
     assert manager.connections == 1
 
 
@@ -146,7 +146,7 @@ def test_a_client_that_reads_slowly_is_kept_and_one_that_does_not_read_is_ended(
     for link in (slow, stuck):
         link.waiting, link.closed = 10 * DRAINED_BYTES, True
         manager.settings.__dict__["max_unsent_bytes"] = 10**9
-        manager.unread(link)
+        manager.mark_slow(link)
     for minute in range(1, 4):
         clock.now = minute * 60.0
         slow.waiting -= DRAINED_BYTES
@@ -159,8 +159,8 @@ def test_unread_answers_have_a_limit_together(manager: ConnectionManager) -> Non
     links = opened(manager, HOME, 3, busy=True)
     for link in links:
         link.waiting = 600
-        manager.unread(link)
+        manager.mark_slow(link)
     assert [link.aborted for link in links] == [True, True, False]
     assert manager.unsent_bytes == 600
-    manager.read(links[2])
+    manager.mark_read(links[2])
     assert manager.unsent_bytes == 0

@@ -50,7 +50,7 @@ def outcome(case: Case) -> str:
     elif case.action == "reset":
         status = rules.destination("reset", task, force=case.force)
     elif case.action in rules.TRANSITIONS:
-        status = rules.moved(case.action, task, STAMP, force=case.force).fields["status"]
+        status = rules.transition(case.action, task, STAMP, force=case.force).fields["status"]
     else:  # no rule stands against it in any status
         status = case.status
     return "same" if status == case.status and case.outcome == "same" else str(status)
@@ -69,7 +69,7 @@ def test_every_cell_of_the_table(case: Case) -> None:
 
 @pytest.mark.parametrize("action", ["started", "stopped", "failed", "completed", "close", "publish"])
 def test_every_move_stamps_the_task_with_equal_times_and_the_words_of_the_request(action: str) -> None:
-    change = rules.moved(action, task_in("closed"), STAMP, force=True)
+    change = rules.transition(action, task_in("closed"), STAMP, force=True)
     fields = change.fields
     assert {fields["status_changed"], fields["last_update"], fields["last_change"]} == {iso(NOW)}
     assert (fields["status_reason"], fields["status_message"]) == ("because", "said so")
@@ -78,15 +78,15 @@ def test_every_move_stamps_the_task_with_equal_times_and_the_words_of_the_reques
 
 def test_words_of_an_earlier_move_do_not_stay() -> None:
     task = task_in("in_progress", status_reason="old", status_message="old")
-    change = rules.moved("completed", task, rules.Stamp("someone", NOW), force=False)
+    change = rules.transition("completed", task, rules.Stamp("someone", NOW), force=False)
     assert (change.fields["status_reason"], change.fields["status_message"]) == ("", "")
 
 
 def test_started_again_keeps_its_start_but_a_new_run_gets_a_new_one() -> None:
     running = task_in("in_progress", started="earlier")
-    assert "started" not in rules.moved("started", running, STAMP, force=False).fields
+    assert "started" not in rules.transition("started", running, STAMP, force=False).fields
     ended = task_in("completed", started="earlier", completed="later", active_duration=7)
-    task = rules.moved("started", ended, STAMP, force=False).apply(ended)
+    task = rules.transition("started", ended, STAMP, force=False).apply(ended)
     assert task["started"] == iso(NOW)
     assert not {"completed", "active_duration"} & task.keys()
 
@@ -96,13 +96,13 @@ def test_started_again_keeps_its_start_but_a_new_run_gets_a_new_one() -> None:
     [("stopped", "completed"), ("failed", "completed"), ("completed", "completed"), ("publish", "published")],
 )
 def test_ends_are_timed(action: str, time: str) -> None:
-    assert rules.moved(action, task_in("in_progress"), STAMP, force=True).fields[time] == iso(NOW)
+    assert rules.transition(action, task_in("in_progress"), STAMP, force=True).fields[time] == iso(NOW)
 
 
 @pytest.mark.parametrize("action", ["stopped", "failed", "completed"])
 def test_an_end_told_twice_keeps_its_time(action: str) -> None:
     task = task_in(rules.TRANSITIONS[action].to, completed="earlier")
-    assert rules.moved(action, task, STAMP, force=False).apply(task)["completed"] == "earlier"
+    assert rules.transition(action, task, STAMP, force=False).apply(task)["completed"] == "earlier"
 
 
 REPORTED = {"last_worker": "w", "last_worker_report": iso(NOW - timedelta(seconds=10))}

@@ -335,7 +335,7 @@ def _publish(call: Call, tx: Tx, model: Document, *, with_task: bool) -> Data:
     task = tx.get("task", model["task"]) if with_task and model.get("task") else None
     if task is not None and task["status"] != PUBLISHED:
         force = bool(call.data.get("force_publish_task"))
-        fields = lifecycle.move_task(tx, task, "publish", Actor.of(call), force=force)
+        fields = lifecycle.change_status(tx, task, "publish", Actor.of(call), force=force)
         reply["published_task"] = {"id": task["id"], "data": {"updated": 1, "fields": fields}}
     return reply
 

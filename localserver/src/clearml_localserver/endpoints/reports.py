@@ -120,7 +120,7 @@ def move(call: Call, tx: Tx) -> Data:
 def publish(call: Call, tx: Tx) -> Data:
     """Publish a report, whatever its status."""
     actor = replace(Actor.of(call), reason="", message=call.data.get("message", ""))
-    fields = lifecycle.move_task(tx, reports.find_report(call, tx), "publish", actor, force=True)
+    fields = lifecycle.change_status(tx, reports.find_report(call, tx), "publish", actor, force=True)
     return {"updated": 1, "fields": {name: value for name, value in fields.items() if name != "output"}}
 
 

@@ -200,7 +200,7 @@ def _force(call: Call) -> bool:
 
 
 def _moved(call: Call, tx: Tx, task: Document, action: str) -> Data:
-    fields = lifecycle.move_task(tx, task, action, Actor.of(call), force=_force(call))
+    fields = lifecycle.change_status(tx, task, action, Actor.of(call), force=_force(call))
     return {"updated": 1, "fields": fields}
 
 

@@ -129,10 +129,10 @@ def sweep(tx: Tx) -> bool:
     while lost := tx.rows("SELECT id, type FROM event_series WHERE owner = ? LIMIT 1", (NOBODY,)):
         id_, type_ = lost[0]
         while _delete_some(tx, TABLE[type_], "series = ?", (id_,)) == CHUNK:
-            if tx.is_over:
+            if tx.turn_is_over:
                 return True
         tx.execute("DELETE FROM event_series WHERE id = ?", (id_,))
-        if tx.is_over:
+        if tx.turn_is_over:
             return True
     return False
 
@@ -147,7 +147,7 @@ def delete_log(tx: Tx, series: Sequence[Series], before_ms: int | None = None) -
     where, args = (f"series IN {IDS}", [ids]) if before_ms is None else (OLDER, [ids, before_ms])
     while (count := _delete_some(tx, "event_log", where, args)) == CHUNK:
         deleted += count
-        if tx.is_over:
+        if tx.turn_is_over:
             return deleted, False
     tx.execute(
         f"DELETE FROM event_series WHERE id IN {IDS}"

@@ -112,18 +112,18 @@ class ConnectionManager:
         if self.connections >= allowed and not self._evict(self._fullest()):
             return self._refuse("connections")
         self._open.setdefault(address, {})[connection] = None
-        self.rest(connection)
+        self.mark_idle(connection)
         return True
 
-    def rest(self, connection: Connection) -> None:
+    def mark_idle(self, connection: Connection) -> None:
         """Record that a connection has no request."""
         self._idle.setdefault(connection.address, {})[connection] = None
 
-    def work(self, connection: Connection) -> None:
+    def mark_busy(self, connection: Connection) -> None:
         """Record that a connection has a request."""
         self._idle.get(connection.address, {}).pop(connection, None)
 
-    def leave(self, connection: Connection) -> None:
+    def remove(self, connection: Connection) -> None:
         """Remove a connection that has ended."""
         self._unread.pop(connection, None)
         for group in (self._open, self._idle):
@@ -132,13 +132,13 @@ class ConnectionManager:
             if not there:
                 group.pop(connection.address, None)
 
-    def unread(self, connection: Connection) -> None:
+    def mark_slow(self, connection: Connection) -> None:
         """Record that a client does not read as fast as it is answered."""
         self._unread[connection] = (self.clock(), connection.unsent())
         while self.unsent_bytes > self.settings.max_unsent_bytes and len(self._unread) > 1:
             self._abort(next(iter(self._unread)), "unread answers")
 
-    def read(self, connection: Connection) -> None:
+    def mark_read(self, connection: Connection) -> None:
         """Record that a client has read nearly all of its answer."""
         self._unread.pop(connection, None)
 
@@ -187,7 +187,7 @@ class ConnectionManager:
     def _evict(self, address: str) -> bool:
         for connection in self._idle.get(address, {}):
             self.refused["evicted while idle"] += 1
-            self.leave(connection)
+            self.remove(connection)
             connection.abort()
             return True
         return False

@@ -70,20 +70,20 @@ def event_loop(monitor: LoopMonitor) -> list[Metric]:
     return [stall]
 
 
-def state(facts: ServerState) -> list[Metric]:
+def state(server_state: ServerState) -> list[Metric]:
     """Return how queues and workers stand."""
     labels = ("queue", "name")
     lengths = GaugeMetricFamily(f"{PREFIX}queue_length", "Tasks that wait in a queue.", labels=labels)
     waits = GaugeMetricFamily(
         f"{PREFIX}queue_longest_wait_seconds", "How long the queue's oldest entry has waited.", labels=labels
     )
-    for queue in facts.queues:
+    for queue in server_state.queues:
         lengths.add_metric((queue.id, queue.name), queue.length)
         waits.add_metric((queue.id, queue.name), queue.longest_wait_s)
     workers = GaugeMetricFamily(f"{PREFIX}workers", "Registered workers by state.", labels=("state",))
-    for name, count in facts.workers.items():
+    for name, count in server_state.workers.items():
         workers.add_metric((name,), count)
-    handed_out = _gauge("handed_out_tasks", "Tasks that a worker has taken but not started.", facts.handed_out)
+    handed_out = _gauge("handed_out_tasks", "Tasks that a worker has taken but not started.", server_state.handed_out)
     return [lengths, waits, workers, handed_out]
 
 

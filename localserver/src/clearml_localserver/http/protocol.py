@@ -82,7 +82,7 @@ class GuardedConnection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Remove the connection."""
-        self.manager.leave(self)
+        self.manager.remove(self)
         self._disconnect()
         super().connection_lost(exc)
 
@@ -104,12 +104,12 @@ class GuardedConnection(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """Tell the connection manager that the client does not read."""
         super().pause_writing()
-        self.manager.unread(self)
+        self.manager.mark_slow(self)
 
     def resume_writing(self) -> None:
         """Tell the connection manager that the client has read."""
         super().resume_writing()
-        self.manager.read(self)
+        self.manager.mark_read(self)
 
     # The parser's calls.
 
@@ -144,7 +144,7 @@ class GuardedConnection(HttpToolsProtocol):
         if len(self.pipeline) >= MAX_WAITING:
             self._excess = (429, f"more than {MAX_WAITING} requests at once")
             return
-        self.manager.work(self)
+        self.manager.mark_busy(self)
         self._expect_body(DRAINED_BYTES)
         super().on_headers_complete()
         if _shares_connections(self.headers):
@@ -176,7 +176,7 @@ class GuardedConnection(HttpToolsProtocol):
         """Go on with the next request, or wait for one."""
         super().on_response_complete()
         if self.cycle.response_complete:
-            self.manager.rest(self)
+            self.manager.mark_idle(self)
             if not self.cycle.more_body:
                 # uvicorn's own timer ends with any byte that arrives.
                 self._expect("idle time-out", self._limits.idle_timeout_s)

@@ -102,7 +102,7 @@ class Status:
             except ApiError as error:
                 headers = {"WWW-Authenticate": "Basic"} if error.code == 401 else {}
                 return PlainTextResponse(error.msg + "\n", status_code=error.code, headers=headers)
-        facts = await self.api.store.read(lambda tx: read_state(tx, utcnow()))
+        server_state = await self.api.store.read(lambda tx: read_state(tx, utcnow()))
         await self._files.look()
         prometheus = await asyncio.to_thread(import_module, "clearml_localserver.http.prometheus")
         access_log = self.observed.access_log
@@ -110,7 +110,7 @@ class Status:
             *prometheus.requests(self.observed.counters),
             *prometheus.connections(self.observed.connection_manager, access_log.lost if access_log else 0),
             *prometheus.event_loop(self.observed.monitor),
-            *prometheus.state(facts),
+            *prometheus.state(server_state),
             *prometheus.storage(
                 database_bytes(self.settings.data), self._files.bytes, self._files.files, self._free_bytes()
             ),

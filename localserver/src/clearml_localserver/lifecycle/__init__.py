@@ -19,7 +19,7 @@ from clearml_localserver.lifecycle.queueing import (
     requeue_lost,
 )
 from clearml_localserver.lifecycle.removal import Removal, delete_task, reset_task
-from clearml_localserver.lifecycle.status_changes import move_task, publish_models, save, stop_task
+from clearml_localserver.lifecycle.status_changes import change_status, publish_models, save, stop_task
 from clearml_localserver.lifecycle.steps import included_steps, is_live, steps_of
 from clearml_localserver.lifecycle.watchdog import Watch, look_after_tasks, stop_non_responsive
 
@@ -28,6 +28,7 @@ __all__ = [
     "Removal",
     "Watch",
     "archive_task",
+    "change_status",
     "clone_task",
     "create_task",
     "delete_task",
@@ -38,7 +39,6 @@ __all__ = [
     "is_live",
     "leave_queue",
     "look_after_tasks",
-    "move_task",
     "new_task",
     "note_handed_out",
     "publish_models",

@@ -193,14 +193,14 @@ def _delete_contents(tx: Tx, projects: list[str], actor: Actor, done: Deletion) 
         done.models += removal.deleted_models
         for name, urls in removal.urls.items():
             done.urls[name] += urls
-        if tx.is_over:
+        if tx.turn_is_over:
             return False
     for id in _ids(tx, "model", projects):
         model = tx.get("model", id)
         if model is not None:
             done.urls["model_urls"] += [url] if (url := delete_model(tx, model, force=True)) else []
             done.models += 1
-        if tx.is_over:
+        if tx.turn_is_over:
             return False
     return True
 

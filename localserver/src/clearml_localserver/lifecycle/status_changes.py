@@ -16,14 +16,14 @@ def save(tx: Tx, task: Document, change: Change) -> Fields:
     return {name: value for name, value in change.fields.items() if name != rules.STOP_ASKED}
 
 
-def move_task(tx: Tx, task: Document, action: str, actor: Actor, *, force: bool) -> Fields:
+def change_status(tx: Tx, task: Document, action: str, actor: Actor, *, force: bool) -> Fields:
     """Run `started`, `stopped`, `failed`, `completed`, `close` or `publish`; return the changed fields.
 
     Raises:
         ApiError: 400/110, the task's status does not allow it.
     """
     starting = action in ("started", "stopped") and was_handed_out(tx, task["id"])
-    change = rules.moved(action, task, actor.stamp, force=force, starting=starting)
+    change = rules.transition(action, task, actor.stamp, force=force, starting=starting)
     _leave_when_ended(tx, task, change, actor)
     return save(tx, task, change)
 

@@ -13,7 +13,7 @@ from clearml_localserver.rules.tasks import (
     Change,
     Stamp,
     Task,
-    moved,
+    transition,
 )
 from clearml_localserver.times import parse
 
@@ -75,4 +75,4 @@ def non_responsive(
         text, action = f"No sign of life from the task for {silence:.0f} s", "stopped"
     else:
         return None
-    return moved(action, task, Stamp(task.get("user", ""), now, NON_RESPONSIVE, text), force=True)
+    return transition(action, task, Stamp(task.get("user", ""), now, NON_RESPONSIVE, text), force=True)

@@ -223,7 +223,7 @@ class Change:
         return task
 
 
-def moved(action: str, task: Task, stamp: Stamp, *, force: bool, starting: bool = False) -> Change:
+def transition(action: str, task: Task, stamp: Stamp, *, force: bool, starting: bool = False) -> Change:
     """Return what `action` ("started", "stopped", "failed", "completed", "close", "publish") changes.
 
     A stop that was asked for is not undone by what the task's process or its agent reports meanwhile: "started" keeps
