@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -35,6 +36,12 @@ MOST_MB = 120
 
 UNWANTED = {"clearml", "numpy", "pandas", "polars", "pyarrow", "scikit-learn", "nltk"}
 """Packages that a server does without, and that tests of other projects have in versions of their own."""
+
+CONTENTS = {
+    ".whl": {"licenses/LICENSE", "licenses/NOTICE", "py.typed", "schemas.json", "web/static/plotly.min.js"},
+    ".gz": {"LICENSE", "NOTICE", "README.md", "CHANGELOG.md", "src/clearml_localserver/py.typed"},
+}
+"""Files that the two archives must have, below their top folders."""
 
 TEST_PACKAGES = ("clearml>=2.1.12,<2.2", "hypothesis", "pytest", "pytest-timeout", "pytest-xdist", "tinyhtml5")
 """What the unit tests of the server import beside it."""
@@ -64,9 +71,23 @@ def install_command(python: Path, wheel: Path) -> list[str]:
 
 
 def build(folder: Path) -> Path:
-    """Build the source distribution, and the wheel from that; return the wheel."""
+    """Build the source distribution, and the wheel from that; return the wheel.
+
+    Raises:
+        SystemExit: One of them lacks a file, or the wheel has one beside the package.
+    """
     run("uv", "build", "--quiet", "--package", NAME, "--out-dir", folder)
-    [wheel] = folder.glob("*.whl")
+    [wheel], [source] = folder.glob("*.whl"), folder.glob("*.tar.gz")
+    with zipfile.ZipFile(wheel) as archive:
+        packed = [name.partition("/") for name in archive.namelist()]
+    for where, names in {
+        wheel: {rest for _, _, rest in packed},
+        source: {name.partition("/")[2] for name in run("tar", "--list", "--file", source).splitlines()},
+    }.items():
+        if missing := CONTENTS[where.suffix] - names:
+            sys.exit(f"{where.name} lacks {', '.join(sorted(missing))}")
+    if others := {top for top, _, _ in packed} - {"clearml_localserver", f"{wheel.name.rsplit('-', 3)[0]}.dist-info"}:
+        sys.exit(f"{wheel.name} has {', '.join(sorted(others))} beside the package")
     print(f"{wheel.name}: {wheel.stat().st_size / 1e6:.1f} MB")
     return wheel
 

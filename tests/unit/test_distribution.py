@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
@@ -72,3 +74,17 @@ def test_the_readme_has_no_links_that_an_index_cannot_follow() -> None:
 def test_other_pythons_are_those_that_the_package_names() -> None:
     assert server_package.versions()[0] == "3.10"
     assert toml("localserver/pyproject.toml")["project"]["requires-python"] == f">={server_package.versions()[0]}"
+
+
+def test_the_former_module_name_leads_to_the_new_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "localserver", "--data", "x"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: the server's module is now clearml_localserver\nHint: ")
+    assert "clearml-localserver --data DIR" in done.stderr
