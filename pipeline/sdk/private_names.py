@@ -44,7 +44,7 @@ TABLE = (
     PrivateName(
         f"{_CONTROLLER}._task_template_header",
         "str",
-        "Begins a generated step's script. Ours prepares the SDK first: without it a step may stand still for ever.",
+        "Begins a generated step's script. Ours prepares the SDK first: without it a step may hang for ever.",
     ),
     PrivateName(
         f"{_CONTROLLER}._create_task_from_function",
@@ -184,7 +184,7 @@ TABLE = (
     PrivateName(
         "clearml.backend_interface.task.task.Task._edit_lock",
         PROPERTY,
-        "A task's lock, which two threads may make at once: then a step stands still for ever, now and then.",
+        "A task's lock, which two threads may make at once: then a step now and then hangs for ever.",
     ),
     PrivateName(
         "clearml.storage.callbacks.ProgressReport._report",
