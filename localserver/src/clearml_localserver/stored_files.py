@@ -81,6 +81,23 @@ def _parts(name: str) -> tuple[str, ...]:
     return tuple(parts)
 
 
+def spellings(name: str) -> list[tuple[str, ...]]:
+    """Return the stored names that a name can mean, the exact one first.
+
+    The SDK stores a task's files below the encoded names of project and task. It does not encode some of their
+    addresses (those of models) again, so requests for them have the plain names. Data folders of earlier versions have
+    quotes in names.
+
+    Raises:
+        ApiError: 404, the name is not a file's.
+    """
+    parts = stored_parts(name)
+    above, slash, last = name.rpartition("/")
+    encoded = stored_parts(f"{quote(above, safe=SDK_SAFE)}{slash}{last}")
+    quoted = tuple(part.replace("%22", '"') for part in parts)
+    return list(dict.fromkeys((parts, encoded, quoted)))
+
+
 class Folder:
     """The stored files of one server."""
 
@@ -120,22 +137,12 @@ class Folder:
             return False
 
     def _find(self, name: str) -> Path:
-        """Return where a name is stored; of one that is not, where it lies in another spelling, if it does.
-
-        The SDK stores a task's files below the encoded names of project and task, and tells some of their addresses
-        (those of models) without encoding them once more, so that they are asked for by the plain names. And data
-        folders of earlier versions have quotes in names.
-        """
-        parts = stored_parts(name)
-        path = self._at(parts, name)
-        above, slash, last = name.rpartition("/")
-        encoded = f"{quote(above, safe=SDK_SAFE)}{slash}{last}"
-        quoted = tuple(part.replace("%22", '"') for part in parts)
-        others = [stored_parts(encoded)] if encoded != name else []
-        others += [quoted] if quoted != parts else []
+        """Return where a name is stored; if it is not, where it is stored in another spelling."""
+        exact, *others = spellings(name)
+        path = self._at(exact, name)
         if not others or os.path.lexists(path):
             return path
-        spelt = (self._at(other, name) for other in others)
+        spelt = (self._at(parts, name) for parts in others)
         return next((other for other in spelt if os.path.lexists(other)), path)
 
     def open(self, name: str) -> BinaryIO:

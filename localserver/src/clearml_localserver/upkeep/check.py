@@ -259,7 +259,7 @@ def _files(data: Path, tx: Tx) -> Iterator[Finding]:
     named: set[str] = set()
     # Files are looked for after their names were read: a client uploads a file before it stores its name.
     for item in all_named(tx):
-        name = stored_name(item.url)
+        name = stored_name(item.url, root)
         if name is None or name in named:
             continue
         if (root / name).is_file():

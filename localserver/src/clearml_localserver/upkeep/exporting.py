@@ -127,7 +127,7 @@ def _export_files(data: Path, tx: Tx, work: Path, made: Export, tell: Tell) -> l
     copier = Copier(work, True, tell)
     hosts: set[str] = set()
     for item in all_named(tx):
-        name = stored_name(item.url)
+        name = stored_name(item.url, data / FILES)
         if name is None:
             continue
         stored = f"{FILES}/{name}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import orjson
@@ -12,7 +14,7 @@ from clearml_localserver.errors import ApiError
 from clearml_localserver.events.store import NOBODY
 from clearml_localserver.rules.events import IMAGE, PLOT
 from clearml_localserver.store import Document, Tx
-from clearml_localserver.stored_files import require_storable, stored_parts
+from clearml_localserver.stored_files import require_storable, spellings
 
 PAGE = 500
 """Documents read at a time: a database may hold more than fits into memory."""
@@ -79,17 +81,23 @@ def all_named(tx: Tx) -> Iterator[Named]:
     yield from named_by_events(tx)
 
 
-def stored_name(url: str) -> str | None:
-    """Return the stored file that an address means on a file server; None for any other address."""
+def stored_name(url: str, files: Path) -> str | None:
+    """Return the stored file that an address means on a file server; None for any other address.
+
+    Args:
+        url: The address.
+        files: The folder of the stored files, in which the address may have another spelling.
+    """
     try:
         address = urlsplit(url)
         if address.scheme not in ("http", "https") or not address.netloc:
             return None
         name = unquote(address.path)
         require_storable(name)
-        return "/".join(stored_parts(name))
+        names = ["/".join(parts) for parts in spellings(name)]
     except (ValueError, ApiError):  # no address, or no file's name
         return None
+    return next((name for name in names if os.path.lexists(files / name)), names[0])
 
 
 def host_of(url: str) -> str:

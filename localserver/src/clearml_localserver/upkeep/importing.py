@@ -278,7 +278,7 @@ class Importer:
     def _moved(self, url: str, content: bytes | None = None) -> str:
         """Return the new address of a file, uploaded there if it is part of the export."""
         new = self._rewrite.value(url)
-        name = stored_name(url)
+        name = stored_name(url, self._folder / FILES)
         source = self._folder / FILES / (name or "")
         if name is None or not source.is_file() or new in self._uploaded:
             return new
@@ -304,7 +304,7 @@ class Importer:
 
     def _dataset_state(self, task: dict[str, Any], artifact: dict[str, Any]) -> bytes | None:
         """Return a dataset's list of files and parents with the new ids; None for other artifacts."""
-        name = stored_name(artifact["uri"])
+        name = stored_name(artifact["uri"], self._folder / FILES)
         if "dataset" not in task["system_tags"] or artifact["key"] != "state" or name is None:
             return None
         source = self._folder / FILES / name

@@ -106,7 +106,7 @@ def clean(data: Path, rule: Rule, tell: Tell, *, really: bool) -> Cleanup:
     database = require_data_folder(data)
     cleanup = Cleanup()
     with reading_database(database) as tx:
-        plan = _plan(tx, rule)
+        plan = _plan(tx, rule, data / FILES)
         for id in plan.ids:
             _measure(tx, id, rule, cleanup)
     cleanup.tasks = len(plan.ids)
@@ -126,7 +126,7 @@ def clean(data: Path, rule: Rule, tell: Tell, *, really: bool) -> Cleanup:
     return cleanup
 
 
-def _plan(tx: Tx, rule: Rule) -> _Plan:
+def _plan(tx: Tx, rule: Rule, files: Path) -> _Plan:
     """Select tasks, and the files that these alone name."""
     names = _project_names(tx)
     for wanted in rule.projects:
@@ -141,7 +141,7 @@ def _plan(tx: Tx, rule: Rule) -> _Plan:
     doomed: dict[str, set[str]] = {}
     kept: set[str] = set()
     for item in all_named(tx):
-        name = stored_name(item.url)
+        name = stored_name(item.url, files)
         if name is None:
             continue
         goes = item.id in selected and item.part in parts and (item.part != ARTIFACT or selected[item.id])
@@ -228,7 +228,7 @@ def _remove_files(database: Path, root: Path, names: list[str], *, folders: bool
     if not names:
         return
     with reading_database(database) as tx:  # again: meanwhile something else may have come to name one
-        kept = {stored_name(item.url) for item in all_named(tx)}
+        kept = {stored_name(item.url, root) for item in all_named(tx)}
     for name in names:
         if name not in kept and (root / name).is_file():
             (root / name).unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from clearml_localserver.cli import main
 from clearml_localserver.errors import OperatorError
 from clearml_localserver.store import Store
 from clearml_localserver.upkeep.check import DAMAGE, Finding, check
+from clearml_localserver.upkeep.exporting import export
 from clearml_localserver.upkeep.repair import repair
 from click.testing import CliRunner
 
@@ -80,6 +81,21 @@ def test_files_that_are_missing_stray_or_elsewhere(data: Path, ids: dict[str, st
     assert findings["files-elsewhere"].count == 1
     assert CliRunner().invoke(main, ["check", str(data)]).exit_code == 1
     assert CliRunner().invoke(main, ["check", "--quick", str(data)]).exit_code == 0
+
+
+def test_weights_are_found_below_the_encoded_name_of_their_task(data: Path) -> None:
+    """The SDK stores a model of the task `a: b` below `a%3A b`, and gives that as its address, not encoded again."""
+    weights = data / "files" / "World" / "a%3A b.0123" / "models" / "model.json"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"{}")
+    address = "http://127.0.0.1:8081/World/a%3A b.0123/models/model.json"
+    change(data, f"UPDATE model SET doc = json_set(doc, '$.uri', '{address}')")
+    findings = found(data)
+    assert not {"missing-files", "files-elsewhere"} & findings.keys()
+    assert not any("model.json" in name for name in findings["stray-files"].examples)
+    made = export(data, data.parent / "exported", silent)
+    assert (data.parent / "exported" / "files" / weights.relative_to(data / "files")).read_bytes() == b"{}"
+    assert made.missing == []
 
 
 def test_a_file_that_was_emptied_is_damage(data: Path, ids: dict[str, str]) -> None:
