@@ -7,7 +7,6 @@ one with a living node process is completed, anything else is removed and made a
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import platform
 import shutil
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import psutil
 
+from clearml_access import locks
 from cluster import cgroups, image_archive, kube, network, pki, programs, shell
 from cluster.components import API_PORT, PAUSE_IMAGE, components, write_configuration
 from cluster.errors import CannotHostError, ClusterError, NotRunningError, StartError
@@ -245,18 +245,7 @@ def _server(facts: Facts) -> str:
 def _locked(layout: Layout) -> Iterator[None]:
     """Let one `up` or `down` of a cluster work at a time; the lock is the folder above the state folder's entry."""
     layout.state.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(layout.state.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        if not processes.wait_until(lambda: _try_lock(descriptor), LOCK_TIMEOUT_S, poll_s=0.2):
+    with locks.within(layout.state.parent, LOCK_TIMEOUT_S) as held:
+        if not held:
             raise ClusterError(f"another `up` or `down` is at work in {layout.state.parent}", hint="try again later")
         yield
-    finally:
-        os.close(descriptor)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -9,7 +9,6 @@ Outside systems: apt, the Go module proxy, the package index (for Go itself, whe
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import re
@@ -21,6 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from clearml_access import locks
 from cluster import shell
 from cluster.errors import BuildError
 from deploy import tools
@@ -127,9 +127,7 @@ def ensure_built(cache: Path, say: Say) -> Path:
     folder = built(cache)
     if folder.is_dir():
         return folder
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "build.lock").open("w", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # a second caller waits for the first one's build
+    with locks.alone(cache / "build.lock", lambda: say("waiting: another process builds Kubernetes")):
         if not folder.is_dir():
             say(f"building Kubernetes {KUBERNETES}, etcd and CoreDNS from source, once (5 to 10 minutes on 2 cores)")
             _build(folder, _go(cache, say))

@@ -70,7 +70,8 @@ def run(
             for line in error.evidence:
                 click.echo(f"  {line}", err=True)
             _say(error.message, error.hint)
-            code = exit_code_of(type(error))
+            # One error may have the code of another kind: that of the error in a task's own process.
+            code = vars(error).get("exit_code") or exit_code_of(type(error))
             body = {"error": error.message, "hint": error.hint, "exit_code": code}
             evidence = {"evidence": error.evidence} if error.evidence else {}
             _print_json(as_json, {**error.document, **body, **evidence})

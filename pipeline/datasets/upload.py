@@ -20,6 +20,7 @@ from typing import Protocol
 
 import polars as pl
 
+from clearml_access import locks
 from pipeline import provenance
 from pipeline.amazon_reviews.reviews import frames, plots
 from pipeline.amazon_reviews.reviews.review_files import ReviewFile
@@ -27,7 +28,7 @@ from pipeline.clearml_server import ClearmlServer, DatasetVersion
 from pipeline.datasets import datasets
 from pipeline.datasets.datasets import DatasetStateError
 from pipeline.errors import OutputFileError
-from pipeline.step_runtime import locks, scratch
+from pipeline.step_runtime import scratch
 from pipeline.versions import ROOT, next_batch_version
 
 CONTENT_FACT = "Upload/content_sha256"

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from clearml_access import locks
 from clearml_access.api import WORKER_SEEN_S, Api, Worker
 from clearml_access.errors import ServerError
 from clearml_access.http import pings
-from pipeline.local_stack import processes, server, workers
+from pipeline.local_stack import server, workers
 from pipeline.local_stack.configuration import read_access
 from pipeline.local_stack.errors import StartError
 from pipeline.local_stack.settings import MachineSettings
+
+LOCK_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -169,20 +171,9 @@ def status(settings: MachineSettings) -> Status:
 def _lock(settings: MachineSettings) -> Iterator[None]:
     """Let one `up` or `down` run at a time: two would start everything twice."""
     settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (settings.state / "machine.lock").open("w", encoding="ascii") as file:
-        if not _try_lock(file.fileno()):
+    with locks.within(settings.state / "machine.lock", LOCK_TIMEOUT_S) as held:
+        if not held:
             raise StartError(
                 f"another `server up` or `server down` is at work in {settings.state}", hint="try again in a minute"
             )
         yield
-
-
-def _try_lock(descriptor: int) -> bool:
-    def locked() -> bool:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    return processes.wait_until(locked, 60.0, poll_s=0.2)

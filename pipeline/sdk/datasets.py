@@ -20,8 +20,9 @@ from clearml import Dataset
 from clearml.config import get_cache_dir
 from clearml.utilities import parallel
 
+from clearml_access import locks
 from pipeline.sdk.steps import hide_progress_bars
-from pipeline.step_runtime import locks, scratch
+from pipeline.step_runtime import scratch
 
 LINEAGE = "Dataset Struct"
 """The configuration object in which the SDK keeps a version's lineage, for the web page."""

@@ -1,1 +1,1 @@
-"""What the process of a step needs on its machine: times of its phases, scratch files, locks, a clean environment."""
+"""What the process of a step needs on its machine: times of its phases, scratch files, a clean environment."""

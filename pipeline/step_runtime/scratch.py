@@ -14,7 +14,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from pipeline.step_runtime import locks
+from clearml_access import locks
 
 PREFIX = "clearml-pods-scratch-"
 """Nothing else may be called so: whatever is, and is not locked, is removed."""

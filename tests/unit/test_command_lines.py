@@ -64,6 +64,14 @@ def test_a_user_error_is_an_error_a_hint_and_its_own_code(root, path, command, m
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.parametrize(("root", "path", "command"), LEAVES[:1], ids=name)
+def test_an_error_that_has_another_ones_code_keeps_it(root, path, command, monkeypatch, capfd, temporary):
+    error = type(root.user_error)("no")
+    error.exit_code = 28
+    failing(monkeypatch, command, error)
+    assert root.main(path) == 28
+
+
 @pytest.mark.parametrize("module", ["kubernetes", "pyhelm3"])
 def test_deploy_without_its_packages_says_what_to_install(module, monkeypatch, tmp_path):
     """As in an environment made without the extra `deploy`."""

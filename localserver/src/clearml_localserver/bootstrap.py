@@ -7,7 +7,6 @@ are corrected at each start, because other programs may have made, copied or res
 
 from __future__ import annotations
 
-import fcntl
 import itertools
 import json
 import os
@@ -22,6 +21,7 @@ from typing import IO
 from clearml_localserver.auth import Auth, Key, hash_secret, identity, new_credentials
 from clearml_localserver.database import FILE_NAME
 from clearml_localserver.errors import StartError
+from clearml_localserver.file_locks import try_lock
 from clearml_localserver.ids import new_id
 from clearml_localserver.settings import Settings
 from clearml_localserver.store import Store, Tx
@@ -85,16 +85,14 @@ def prepare_folder(data: Path) -> IO[str]:
         raise StartError(
             f"data folder {data} cannot be used: {error.strerror}\nHint: choose another one with --data"
         ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    if not try_lock(lock.fileno()):
         lock.seek(0)
         owner = lock.read().strip() or "unknown"
         raise StartError(
             f"data folder {data} is in use by another localserver (pid {owner})\n"
             f"Hint: stop that one (kill {owner}; task server-down, if task server-up started it) "
             "or choose another folder with --data"
-        ) from error
+        )
     for name in PRIVATE:
         if (data / name).exists():
             _make_private(data / name)

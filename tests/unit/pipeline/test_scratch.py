@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pipeline.step_runtime import locks
+from clearml_access import locks
 
 SCRIPT = """
 import os, sys

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from clearml_localserver.database import FILE_NAME, connect_read_only, reading
 from clearml_localserver.errors import OperatorError
+from clearml_localserver.file_locks import try_lock
 from clearml_localserver.store import Tx
 from clearml_localserver.stored_files import PARTIAL
 
@@ -55,12 +55,11 @@ def running_pid(data: Path) -> str | None:
     except OSError:  # no server ever ran here
         return None
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
+        if try_lock(handle, shared=True):
+            return None
         return os.read(handle, 32).decode("ascii", "replace").strip() or "unknown"
     finally:
         os.close(handle)
-    return None
 
 
 @contextmanager
@@ -102,10 +101,8 @@ def work_folder(target: Path) -> Iterator[Path]:
     work.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle = os.open(work, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UpkeepError(f"another process writes {target} now\nHint: wait for it") from error
+        if not try_lock(handle):
+            raise UpkeepError(f"another process writes {target} now\nHint: wait for it")
         for path in work.iterdir():  # left by an interrupted process
             if path.is_dir():
                 shutil.rmtree(path)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ATTEMPTS = 3
+POLL_S = 0.2
 
 
 def take(path: Path) -> int | None:
@@ -68,18 +70,51 @@ def alone(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
         path: The lock file; it and its folder are made.
         on_wait: Called if somebody else has the lock, before waiting for it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with _opened(path) as descriptor:
+        if not _try(descriptor):
             on_wait()
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except OSError:
-            pass
         yield
+
+
+@contextlib.contextmanager
+def within(path: Path, timeout_s: float) -> Iterator[bool]:
+    """Hold the lock on a file or a folder for the length of the block, as soon as it can be had.
+
+    On a file system without locks it can be had at once.
+
+    Args:
+        path: The lock file, which is made and stays; or a folder that exists.
+        timeout_s: The longest wait for somebody else who has it.
+
+    Returns:
+        Whether it could be had in time.
+    """
+    give_up = time.monotonic() + timeout_s
+    with _opened(path) as descriptor:
+        while not (held := _try(descriptor)) and time.monotonic() < give_up:
+            time.sleep(POLL_S)
+        yield held
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDONLY | (0 if path.is_dir() else os.O_CREAT), 0o666)
+    try:
+        yield descriptor
     finally:
         with contextlib.suppress(OSError):  # told to, since a process forked meanwhile has the descriptor too
             fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
+
+
+def _try(descriptor: int) -> bool:
+    """Return whether the lock is held now, or there are none on this file system."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from pipeline.step_runtime import locks
+from clearml_access import locks
 
 
 def test_only_one_is_in_the_block(tmp_path):
@@ -41,3 +41,15 @@ def test_a_file_system_without_locks_does_not_keep_the_block_from_running(tmp_pa
     with locks.alone(tmp_path / "lock", lambda: ran.append("waited")):
         ran.append("block")
     assert ran == ["block"]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_wait_for_a_lock_ends_with_it_or_in_time(tmp_path, kind):
+    path = tmp_path / kind
+    if kind == "folder":
+        path.mkdir()
+    with locks.within(path, 0.0) as first, locks.within(path, 0.0) as second:
+        assert (first, second) == (True, False)
+    with locks.within(path, 0.0) as third:
+        assert third
+    assert path.exists()
