@@ -1,4 +1,4 @@
-"""`python -m bench`, behind `task bench`: runs benchmarks, keeps their results, writes docs/benchmarks.md of them."""
+"""`python -m bench`, behind `./task bench`: runs benchmarks, keeps their results, writes docs/benchmarks.md of them."""
 
 from __future__ import annotations
 

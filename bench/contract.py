@@ -34,7 +34,7 @@ class Benchmark:
     measure: Callable[[argparse.Namespace, Say], Iterator[Row]]
     """Yields each row as soon as it is measured; removes what was made, also when closed early."""
     by_default: bool = True
-    """Whether `task bench` runs it unasked. A literal: the harness reads it without importing the module."""
+    """Whether `./task bench` runs it unasked. A literal: the harness reads it without importing the module."""
     page_order: int = 100
     """Its place on the page, smallest first. A literal, too."""
     intro: str = ""

@@ -115,7 +115,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the size, and how it is spread."""
     parser.add_argument("--rows", type=int, default=ROWS, help=f"reviews (default {ROWS})")
     parser.add_argument("--shards", type=int, default=1, help="shards of the preprocessing (default 1)")
-    parser.add_argument("--workers", type=int, help="agents for steps (default: as `task server-up` has)")
+    parser.add_argument("--workers", type=int, help="agents for steps (default: as `./task server-up` has)")
 
 
 BENCHMARK = Benchmark(
@@ -123,10 +123,10 @@ BENCHMARK = Benchmark(
     page_order=60,
     by_default=False,
     intro="""
-The commands that a user types, on a new local server with its agents: `task upload-dataset -- reviews.csv`, then
-`task run-full-pipeline`, with nothing in the cache. The baseline is the preprocessing alone, row by row with NLTK: 302
-rows/s (nltk 3.9.1, noted). The time of a step is from its enqueueing to its end. *Peak* is the peak memory of a process
-(`VmHWM`); of several processes of one kind, it is the highest.
+The commands that a user types, on a new local server with its agents: `./task upload-dataset -- reviews.csv`, then
+`./task run-full-pipeline`, with nothing in the cache. The baseline is the preprocessing alone, row by row with NLTK:
+302 rows/s (nltk 3.9.1, noted). The time of a step is from its enqueueing to its end. *Peak* is the peak memory of a
+process (`VmHWM`); of several processes of one kind, it is the highest.
 """,
     tables=(
         Table(

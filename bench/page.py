@@ -23,10 +23,10 @@ TEMPLATE = Environment(autoescape=False, trim_blocks=True, lstrip_blocks=True, k
     """\
 # Benchmarks
 
-<!-- Written by `task bench` of docs/benchmarks/*.json and bench/*.py (only the page: `task bench -- --page-only`). -->
+<!-- Written by `./task bench` from docs/benchmarks/*.json and bench/*.py (the page: `./task bench -- --page-only`). -->
 
 This page compares this project with its baselines. Each figure and its baseline were measured in the same run on the
-same machine. `task bench` measures all of it again; each section has the command for its part.
+same machine. `./task bench` measures all of it again; each section has the command for its part.
 
 A cell is the median, with the minimum and the maximum if there are several samples. The machines were shared with other
 work (see the load of each section), so compare the ratios within one table rather than the seconds. *Noted* figures

@@ -2,7 +2,7 @@
 
 The genuine server cannot run here (eight containers); its figures were measured once on a machine of this kind and are
 marked as noted. Everything else is measured in this run, against servers of its own. `--beside PYTHON` measures another
-version in the same run, call by call in turns: the interpreter of a checkout of it, in which `task setup` has run.
+version in the same run, call by call in turns: the interpreter of a checkout of it, in which `./task setup` has run.
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ def command_of(python: str, folder: Path) -> tuple[str, ...]:
         asked = subprocess.run([path, "-c", HAS_MODULE, module], cwd=folder, capture_output=True, check=False)
         if asked.returncode == 0:
             return (path, "-m", module)
-    raise BenchmarkError(f"--beside {python}: it has none of the modules {', '.join(MODULES)}: run `task setup` there")
+    raise BenchmarkError(
+        f"--beside {python}: it has none of the modules {', '.join(MODULES)}: run `./task setup` there"
+    )
 
 
 def starts(folder: Path, count: int) -> tuple[float, ...]:

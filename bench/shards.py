@@ -213,7 +213,7 @@ CONFIGURED = replace(
     page_order=51,
     intro="""
 The same on the configured server (`CLEARML_API_HOST` and keys, or `clearml.conf`) and its agents. Here, that is a local
-server, and every step is a pod of a one-node cluster (`task cluster-up`, `task deploy-agent`). All pods share two
+server, and every step is a pod of a one-node cluster (`./task cluster-up`, `./task deploy-agent`). All pods share two
 cores, so shards cannot save time; the table shows what each shard costs. The dataset stays on that server.
 """,
     add_arguments=add_arguments,

@@ -102,7 +102,7 @@ def find(environ: Mapping[str, str]) -> Server:
     if missing:
         raise NoCredentialsError(
             f"the ClearML server is not known: {', '.join(missing)} not set, and not in {path}",
-            hint="clearml-init; or export CLEARML_CONFIG_FILE=…/clearml.conf (task server-up prints one)",
+            hint="clearml-init; or export CLEARML_CONFIG_FILE=…/clearml.conf (./task server-up prints one)",
         )
     return Server(
         api=found["api"].rstrip("/"),

@@ -148,7 +148,7 @@ class HttpSender:
             f"ClearML server {self.url} does not answer: {cause}",
             hint="REQUESTS_CA_BUNDLE=<your company's certificates>, or CLEARML_API_HOST_VERIFY_CERT=0"
             if certificate
-            else f"curl {self.url}/debug.ping; without a server of your own: task server-up",
+            else f"curl {self.url}/debug.ping; without a server of your own: ./task server-up",
         )
 
     def _refused(self, answer: dict[str, Any]) -> CredentialsError:

@@ -112,7 +112,7 @@ def _show(state: Status, as_json: bool) -> None:
         "API server": f"{state.api_server} {state.kubernetes}".strip(),
         "this machine, as pods see it": state.host_address,
         "a server that pods reach": state.host_address
-        and f"task server-up -- --host {state.host_address} --no-workers",
+        and f"./task server-up -- --host {state.host_address} --no-workers",
     }
     for title, text in rows.items():
         if text:

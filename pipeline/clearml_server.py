@@ -173,7 +173,7 @@ class _SdkSender:
             return reply.status_code, dict(reply.json())
         except (requests.RequestException, ValueError) as error:
             raise ServerUnreachableError(
-                f"ClearML server {self.url} does not answer {endpoint}: {cause(error)}", hint="task server-status"
+                f"ClearML server {self.url} does not answer {endpoint}: {cause(error)}", hint="./task server-status"
             ) from error
 
 

@@ -122,13 +122,13 @@ def require_queue(server: ClearmlServer, queue: str) -> None:
     if queue not in queues:
         raise QueueError(
             f"queue {queue!r} does not exist on {server.api_url}; queues: {', '.join(sorted(queues)) or 'none'}",
-            hint=f"choose one with --queue, or serve it, on a cluster: task deploy-agent; on a machine: "
+            hint=f"choose one with --queue, or serve it, on a cluster: ./task deploy-agent; on a machine: "
             f"clearml-agent daemon --queue {queue} --create-queue",
         )
     if not server.workers_of(queue):
         raise QueueError(
             f"queue {queue!r} has no live worker: a task in it would wait for ever",
-            hint=f"on a cluster: task deploy-agent; on this machine: task server-up; elsewhere: "
+            hint=f"on a cluster: ./task deploy-agent; on this machine: ./task server-up; elsewhere: "
             f"clearml-agent daemon --queue {queue}; "
             "or run without agents: --mode in-process",
         )

@@ -1,9 +1,9 @@
-"""`task test`: pytest, and what it leaves out on this machine.
+"""`./task test`: pytest, and what it leaves out on this machine.
 
 Without arguments, or with `--thorough` alone, it runs the files in several processes. Most tests wait more than they
 compute (an agent looks at its queue every 5 s), so there are more processes than cores. With arguments it is pytest in
 one process, as one expects when a single test is looked at. A marker expression of one's own
-(`task test -- -m browser`) is left as it is.
+(`./task test -- -m browser`) is left as it is.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 
 WITHOUT_CHROMIUM = (
     f"the browser tests (tests/browser): there is no {CHROMIUM}. With it: apt-get install chromium (or "
-    "CHROMIUM=/path/to/chromium) and task test -- -m browser"
+    "CHROMIUM=/path/to/chromium) and ./task test -- -m browser"
 )
 END_TO_END = (
     "the end-to-end tests (marker e2e), which take many minutes and root on Linux, or Docker. "
-    "Run them: task test -- -m e2e"
+    "Run them: ./task test -- -m e2e"
 )
 
 THOROUGH = (

@@ -1,4 +1,4 @@
-"""`task test-durability`: kill the server under load, again and again; what it had answered must be there.
+"""`./task test-durability`: kill the server under load, again and again; what it had answered must be there.
 
 Clients make tasks, report events, upload files, enqueue and take, start and complete. Each notes what was answered.
 After every SIGKILL the server starts again on the same folder and is asked for all of it; `check` must find no damage.

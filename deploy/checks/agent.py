@@ -19,7 +19,7 @@ from deploy.kubernetes.pods import State, classify_pod, task_id
 from deploy.session import Session
 from deploy.verification import prove, rollout
 
-AGAIN = "task deploy-agent"
+AGAIN = "./task deploy-agent"
 LOG_FRESH_S = 90
 
 

@@ -150,9 +150,9 @@ def python(session: Session) -> Finding:
     sdk = versions.parse(importlib.metadata.version("clearml"))
     if here != versions.TASK_PYTHON:
         wanted = ".".join(map(str, versions.TASK_PYTHON))
-        return warn(f"this is Python {here[0]}.{here[1]}, task pods run {wanted}", f"use Python {wanted}: task setup")
+        return warn(f"this is Python {here[0]}.{here[1]}, task pods run {wanted}", f"use Python {wanted}: ./task setup")
     if sdk is None or sdk < versions.OLDEST_SDK:
-        return fail(f"clearml SDK {sdk} is too old", "task setup", VersionError.exit_code)
+        return fail(f"clearml SDK {sdk} is too old", "./task setup", VersionError.exit_code)
     return ok(f"Python {here[0]}.{here[1]}, clearml SDK {'.'.join(map(str, sdk))}")
 
 
@@ -163,7 +163,7 @@ def server_address(session: Session) -> Finding:
         return fail(
             f"a pod cannot reach a loopback address: {', '.join(bad)}",
             "run the server on an address that pods reach (clearml-localserver --host ADDRESS, address: "
-            "task cluster-status), or set agentk8sglue.{api,file,web}ServerUrlReference",
+            "./task cluster-status), or set agentk8sglue.{api,file,web}ServerUrlReference",
             SettingsError.exit_code,
         )
     return ok(", ".join(session.plan.urls.values()))

@@ -86,7 +86,7 @@ def rollback(session: Session, to: int | None) -> dict[str, Any]:
     history = session.helm.history()
     if not history:
         raise ReleaseNotFoundError(
-            f"there is no release {settings.release} in {settings.namespace}", hint="task deploy-agent"
+            f"there is no release {settings.release} in {settings.namespace}", hint="./task deploy-agent"
         )
     good = [item.number for item in history[:-1] if item.status in ("superseded", "deployed")]
     target = to if to is not None else (good[-1] if good else None)

@@ -118,7 +118,7 @@ class KubernetesApi:
         except (urllib3.exceptions.HTTPError, ApiException, OSError) as error:
             raise ClusterUnreachableError(
                 f"Kubernetes API {self.access.server} (context {self.access.context}) does not answer: {_short(error)}",
-                hint="kubectl cluster-info; is the cluster up (task cluster-status), is it the right context?",
+                hint="kubectl cluster-info; is the cluster up (./task cluster-status), is it the right context?",
             ) from error
         if answer.status >= 400:
             raise self._refused(method, path, answer.status, answer.data)
@@ -157,7 +157,7 @@ def _connect(settings: Settings) -> tuple[Access, client.ApiClient]:
         where = settings.kubeconfig or "~/.kube/config"
         raise KubeconfigError(
             f"no kubeconfig: {where} {_short(error)}",
-            hint="export KUBECONFIG=…; task cluster-up makes a cluster and prints the line",
+            hint="export KUBECONFIG=…; ./task cluster-up makes a cluster and prints the line",
         ) from error
     except Exception as error:  # yaml's errors, permissions
         raise KubeconfigError(f"kubeconfig {settings.kubeconfig} cannot be read: {_short(error)}") from error

@@ -48,8 +48,8 @@ class Cause:
 
 _DESCRIBE = "kubectl -n {namespace} describe pod {pod}"
 _LOGS = "kubectl -n {namespace} logs {pod} -c {container} --previous"
-_IMAGE = "give the node image {image} (task build-image, or a registry it can pull from), or name another one"
-_SECRET = f"make the Secret or ConfigMap that the message names (task deploy-agent makes ours); {_DESCRIBE}"
+_IMAGE = "give the node image {image} (./task build-image, or a registry it can pull from), or name another one"
+_SECRET = f"make the Secret or ConfigMap that the message names (./task deploy-agent makes ours); {_DESCRIBE}"
 _MEMORY = "raise the memory limit (agentk8sglue.basePodTemplate.resources or agentk8sglue.resources)"
 
 CAUSES = {

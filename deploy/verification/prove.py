@@ -40,12 +40,12 @@ MARK = "CANARY "
 ROUND_END = "sleeping for"
 
 LOG_CAUSES = (
-    ("Invalid queue id", "its queue was deleted", "task deploy-agent (makes the queue again and restarts the agent)"),
-    ("Unauthorized", "the server refuses its keys", "make new keys, put them into clearml.conf, task deploy-agent"),
-    (r"\b401\b", "the server refuses its keys", "make new keys, put them into clearml.conf, task deploy-agent"),
-    ("Could not find queue", "its queue does not exist", "task deploy-agent makes it"),
+    ("Invalid queue id", "its queue was deleted", "./task deploy-agent (makes the queue again and restarts the agent)"),
+    ("Unauthorized", "the server refuses its keys", "make new keys, put them into clearml.conf, ./task deploy-agent"),
+    (r"\b401\b", "the server refuses its keys", "make new keys, put them into clearml.conf, ./task deploy-agent"),
+    ("Could not find queue", "its queue does not exist", "./task deploy-agent makes it"),
     ("unrecognized arguments", "its image is older than the chart", "take the image of helm/values-agent.yaml"),
-    ("Connection refused", "the server does not answer it", "task server-status; python -m deploy doctor"),
+    ("Connection refused", "the server does not answer it", "./task server-status; python -m deploy doctor"),
     ("Name or service not known", "it cannot resolve the server's name", "python -m deploy doctor"),
     ("Max retries exceeded", "the server does not answer it", "python -m deploy doctor"),
 )
@@ -144,7 +144,7 @@ def canary(session: Session) -> Canary:
     queue_name = session.plan.queues[0]
     queue = session.api.queue(queue_name)
     if queue is None:
-        raise WorkerError(f"queue {queue_name} is gone", hint="task deploy-agent makes it")
+        raise WorkerError(f"queue {queue_name} is gone", hint="./task deploy-agent makes it")
     code = CODE.format(nonce=nonce)
     task = session.api.create_task(f"canary {nonce[:6]}", PROJECT, code, ["clearml-pods-canary"])
     try:

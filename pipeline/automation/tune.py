@@ -111,7 +111,7 @@ def with_versions(server: ClearmlServer, values: Mapping[str, ParameterValue]) -
         if not pairs:
             raise NothingPreparedError(
                 f"dataset {name!r} in project {project!r} has no processed training and test set",
-                hint="make them: task run-full-pipeline",
+                hint="make them: ./task run-full-pipeline",
             )
         train = pairs[-1]
     return dict(values) | {

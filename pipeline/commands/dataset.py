@@ -77,7 +77,7 @@ def upload(
     and repeated: versions that are complete are recognised by their content and kept.
     """
     if sample is (source is not None):
-        raise UsageError("what to upload: a CSV file, or --sample", hint="task upload-dataset -- train.csv")
+        raise UsageError("what to upload: a CSV file, or --sample", hint="./task upload-dataset -- train.csv")
     for label, value in (("--name", name), ("--project", project)):
         if any(len(part.strip()) < 3 for part in value.split("/")):
             raise SettingsError(f"{label} {value!r} is too short: ClearML wants 3 characters or more")

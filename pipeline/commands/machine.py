@@ -45,9 +45,11 @@ def server_up(host: str | None, no_workers: bool, as_json: bool) -> None:
     if machine.host not in LOOPBACK:
         click.echo(f"It listens beyond this machine, so all three ask for the key in {machine.configuration}.")
     if not machine.has_workers:
-        click.echo(f"No agents run here: one of a cluster is to serve queue {machine.steps_queue} (task deploy-agent).")
+        click.echo(
+            f"No agents run here: one in a cluster must serve queue {machine.steps_queue} (./task deploy-agent)."
+        )
     click.echo(f"Any ClearML client: export CLEARML_CONFIG_FILE={machine.configuration}")
-    click.echo("Stop all of it: task server-down")
+    click.echo("Stop all of it: ./task server-down")
 
 
 @server.command("down")
@@ -77,7 +79,7 @@ def server_status(as_json: bool) -> int:
 
 def _text(found: Status) -> str:
     if found.server_pid is None:
-        lines = ["Server:      not running (start it: task server-up)"]
+        lines = ["Server:      not running (start it: ./task server-up)"]
     else:
         state = "answers" if found.answers else f"does not answer (log: {found.log})"
         lines = [

@@ -90,7 +90,7 @@ def _addresses(connection: Connection, state: RunState, report: Path | None, con
     if report:
         console.print(f"Report: {report.resolve()}", soft_wrap=True)
     if connection.machine is not None:
-        console.print(f"The server stays up: {connection.machine.web} (stop it: task server-down)", soft_wrap=True)
+        console.print(f"The server stays up: {connection.machine.web} (stop it: ./task server-down)", soft_wrap=True)
 
 
 def say_interrupted(connection: Connection, interrupted: RunInterrupted, console: Console) -> int:

@@ -15,7 +15,7 @@ AFTER_S = 90.0
 LOOK_EVERY_S = 10.0
 REASON = "worker lost"
 SIGNS = (REASON, "no sign of life", "non-responsive", "had died")
-"""How we, the server's watchdog and `task server-up` say that a step's worker is gone, in its reason or message."""
+"""How we, the server's watchdog and `./task server-up` say that a step's worker is gone, in its reason or message."""
 
 
 def is_lost(why: str) -> bool:

@@ -98,7 +98,7 @@ def require_version(server: ClearmlServer, project: str, name: str, version: str
         raise DatasetNotFoundError(
             f"dataset {name!r} does not exist in project {project!r}"
             + (f"; datasets there: {', '.join(others)}" if others else ", which has no datasets"),
-            hint="task upload-dataset -- train.csv (or, to try it: task upload-dataset -- --sample); "
+            hint="./task upload-dataset -- train.csv (or, to try it: ./task upload-dataset -- --sample); "
             "another one: --set dataset_name=... --set dataset_project=...",
         )
     found = [item for item in versions if item.version == version]
@@ -109,7 +109,7 @@ def require_version(server: ClearmlServer, project: str, name: str, version: str
     if found:
         raise DatasetStateError(
             f"version {version} of dataset {name!r} was never finished; finished versions: {existing}",
-            hint="run its upload again: task upload-dataset",
+            hint="run its upload again: ./task upload-dataset",
         )
     raise DatasetNotFoundError(
         f"dataset {name!r} in project {project!r} has no version {version}; versions: {existing}",
@@ -235,7 +235,7 @@ def new_version(
         if refusal:
             raise DatasetStateError(
                 f"version {version} of dataset {name!r} could not be stored: {refusal}",
-                hint="look at the server's free space: task server-status; then run the same command again",
+                hint="look at the server's free space: ./task server-status; then run the same command again",
             ) from error
         raise
 

@@ -123,7 +123,7 @@ def require_whole(part: str, shards: Sequence[Shard], rows: Sequence[int]) -> No
     def refuse(problem: str) -> DataError:
         return DataError(
             f"the shards of the {part} set cannot be joined: {problem}",
-            hint="run the shards again: task run-pipeline -- --no-cache",
+            hint="run the shards again: ./task run-pipeline -- --no-cache",
         )
 
     if not shards:

@@ -1,6 +1,6 @@
 """What an unmodified agent is told, so that steps start and end fast: its `clearml.conf` and its environment.
 
-Pure: builds values, writes nothing. Each setting names what it saves; `task bench-startup` shows the sum.
+Pure: builds values, writes nothing. Each setting names what it saves; `./task bench-startup` shows the sum.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ def read_access(configuration: Path) -> Server:
     try:
         text = configuration.read_text(encoding="utf-8")
     except OSError as error:
-        raise ServerError(f"{configuration} cannot be read: {error.strerror}", hint="task server-up") from error
+        raise ServerError(f"{configuration} cannot be read: {error.strerror}", hint="./task server-up") from error
     names = ("api_server", "web_server", "files_server", "access_key", "secret_key")
     found = {name: re.search(rf'^\s*{name}\s*[:=]\s*"?([^"\s]+)', text, re.MULTILINE) for name in names}
     missing = [name for name, match in found.items() if match is None]
     if missing:
-        raise ServerError(f"{configuration} lacks {', '.join(missing)}", hint="task server-down && task server-up")
+        raise ServerError(f"{configuration} lacks {', '.join(missing)}", hint="./task server-down && ./task server-up")
     api, web, files, key, secret = (match[1] for match in found.values() if match is not None)
     return Server(api, web, files, Secret(key), Secret(secret), str(configuration))
 

@@ -80,14 +80,14 @@ def ensure(settings: MachineSettings) -> tuple[Server, bool]:
     if running.host != settings.host:
         raise StartError(
             f"the server runs already and listens on {running.host}, not on {settings.host}",
-            hint=f"task server-down && task server-up -- --host {settings.host}",
+            hint=f"./task server-down && ./task server-up -- --host {settings.host}",
         )
     access = read_access(settings.configuration)
     if not processes.wait_until(lambda: pings(access.api), ADOPT_TIMEOUT_S):
         raise StartError(
             f"the server runs but does not answer at {access.api}; its log {log_file(settings)} ends with\n"
             f"{processes.tail(log_file(settings))}",
-            hint="task server-down && task server-up",
+            hint="./task server-down && ./task server-up",
         )
     return access, False
 
@@ -132,10 +132,10 @@ def _start(settings: MachineSettings) -> Server:
     if taken:
         raise StartError(
             f"the server cannot start: {'; '.join(taken)}",
-            hint=f"end what listens there, or move all three ports: {PORT_BASE_VARIABLE}=9000 task server-up",
+            hint=f"end what listens there, or move all three ports: {PORT_BASE_VARIABLE}=9000 ./task server-up",
         )
     outcome = f"ended with exit code {ended}" if ended is not None else f"was not ready after {START_TIMEOUT_S:.0f} s"
-    raise StartError(f"the server {outcome}; its log {log} ends with\n{processes.tail(log)}", hint="task server-up")
+    raise StartError(f"the server {outcome}; its log {log} ends with\n{processes.tail(log)}", hint="./task server-up")
 
 
 def _taken(settings: MachineSettings) -> list[str]:

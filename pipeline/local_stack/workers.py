@@ -76,7 +76,7 @@ def ensure(settings: MachineSettings, access: Server) -> list[Worker]:
     for worker in planned(settings):
         if worker.process() is None:
             processes.end(worker.family())
-            _fail_running_tasks(api, worker.id, f"its worker {worker.id} had died; found by task server-up")
+            _fail_running_tasks(api, worker.id, f"its worker {worker.id} had died; found by ./task server-up")
             started[worker] = _start(settings, access, worker)
     _wait_until_registered(api, started)
     return list(started)
@@ -106,7 +106,7 @@ def _retire(settings: MachineSettings, access: Server, api: Api) -> None:
     """End workers that are of no use any more.
 
     These are the ones that are no longer planned or serve another address, and, where they are idle, those whose
-    environment was copied from one that has changed since (`task setup` after a `git pull`).
+    environment was copied from one that has changed since (`./task setup` after a `git pull`).
     """
     wanted = {worker.folder: worker.id for worker in planned(settings)}
     busy = {worker.id for worker in api.workers(seen_s=WORKER_SEEN_S) if worker.task}
@@ -152,13 +152,13 @@ def check(settings: MachineSettings) -> None:
     if not settings.agent_python.exists():
         raise StartError(
             f"there is no clearml-agent: {settings.agent_python} does not exist",
-            hint=f"task setup installs it (or {AGENT_VARIABLE}=<python of an environment with clearml-agent==1.9.2>); "
-            "--mode in-process needs none: task server-up -- --no-workers, then repeat the command",
+            hint=f"./task setup installs it (or {AGENT_VARIABLE}=<python of an environment with clearml-agent==1.9.2>)"
+            "; --mode in-process needs none: ./task server-up -- --no-workers, then repeat the command",
         )
     if any(character.isspace() for character in str(settings.state)):
         raise StartError(
             f"clearml-agent refuses folders with a space in their name: {settings.state}",
-            hint="CLEARML_PODS_STATE=/tmp/clearml-pods task server-up",
+            hint="CLEARML_PODS_STATE=/tmp/clearml-pods ./task server-up",
         )
 
 
@@ -202,5 +202,5 @@ def _wait_until_registered(api: Api, started: dict[Worker, psutil.Popen]) -> Non
             worker.pid_file.unlink(missing_ok=True)
             raise StartError(
                 f"worker {worker.plan.name} {outcome}; its log {worker.log} ends with\n{processes.tail(worker.log)}",
-                hint="task server-down && task server-up",
+                hint="./task server-down && ./task server-up",
             )

@@ -121,7 +121,7 @@ def run(
         _stop(server, task)
         raise RunTimeoutError(
             f"task {task} took longer than {timeout_s:g} s and was stopped",
-            hint="give it more time: --timeout SECONDS; or look at the queue: task server-status",
+            hint="give it more time: --timeout SECONDS; or look at the queue: ./task server-status",
         ) from None
     return result_of(server, task)
 

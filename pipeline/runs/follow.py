@@ -188,7 +188,7 @@ class Follower:
         return True
 
     def _labelled(self, followed: _Followed, line: str) -> Text:
-        """Return the line after its step's name: aligned and in colours on a terminal, as `task logs` has it else."""
+        """Return the line after its step's name: aligned and in colours on a terminal, as `./task logs` has it else."""
         text = Text.from_ansi(line)  # of a progress bar only its last state
         if self._console.is_terminal:
             return Text.assemble((followed.label.ljust(self._width), followed.style), (" │ ", "dim"), text)

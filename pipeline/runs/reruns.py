@@ -22,7 +22,7 @@ from pipeline.run_options import MODE_PROPERTY, QUEUE, SECTION, RunOptions
 from pipeline.runs.run import fetch
 from pipeline.settings import Settings
 
-NEVER_MIND = "to run every step again: task run-pipeline -- --no-cache"
+NEVER_MIND = "to run every step again: ./task run-pipeline -- --no-cache"
 
 
 @dataclass(frozen=True)

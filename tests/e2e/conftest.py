@@ -53,7 +53,7 @@ def image_archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     _ensure_builder()
     folder = tmp_path_factory.mktemp("images")
     argv = [go_task(), "--silent", "build-image", "--", "--debian-base", "--archives", str(folder), "--json"]
-    with stage("task build-image"):
+    with stage("./task build-image"):
         done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     LOG.info("%s", done.stdout.rstrip())

@@ -22,7 +22,7 @@ from tests.ports import free_port_base
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2_400)]
 
 NAMESPACE = "clearml"
-"""Where `task deploy-agent` puts the agent unless told otherwise."""
+"""Where `./task deploy-agent` puts the agent unless told otherwise."""
 
 TASK_TIMEOUT_S = 900
 STEPS = ("train_test_split", "train_processing", "test_processing")
@@ -84,7 +84,7 @@ def test_from_a_cluster_to_a_pipeline_in_pods_and_back(cluster_with_images: Clus
         assert Path(person.environ["CLEARML_CONFIG_FILE"]).is_relative_to(state)
 
         # Before there is an agent, a run says what is missing.
-        assert "task deploy-agent" in person.types("run-pipeline", code=33)
+        assert "./task deploy-agent" in person.types("run-pipeline", code=33)
 
         assert "canary task went through" in person.types("deploy-agent")
         assert "serves pods" in person.types("agent-status")

@@ -1,4 +1,4 @@
-"""`task test-fuzz -- --requests N --seed S`."""
+"""`./task test-fuzz -- --requests N --seed S`."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ Factory = Callable[[], ClearmlServer]
 
 
 def test_nothing_answered_is_lost_by_kills_under_load(tmp_path: Path) -> None:
-    """`task test-durability` does this more often. Tasks, events, uploads, queues; and a backup made under load."""
+    """`./task test-durability` does this more often. Tasks, events, uploads, queues; and a backup made under load."""
     written, problems = durability.run(tmp_path / "data", kills=2, seed=10)
     assert problems == []
     assert written > 0

@@ -1,4 +1,4 @@
-"""Requests made of the schemas, and spoilt: `task test-fuzz` sends more of them."""
+"""Requests made of the schemas, and spoilt: `./task test-fuzz` sends more of them."""
 
 from __future__ import annotations
 

@@ -205,7 +205,7 @@ def test_a_missing_agent_is_named_with_the_command_that_mends_it(server, tmp_pat
     done = server("up", CLEARML_PODS_AGENT_PYTHON=str(tmp_path / "no/python"), **changes)
     assert done.returncode == 35
     assert "there is no clearml-agent" in done.stderr
-    assert "task setup" in done.stderr
+    assert "./task setup" in done.stderr
     assert server("down", **changes).stdout == "Nothing was running.\n"
 
 
@@ -238,7 +238,7 @@ def test_a_server_for_pods_listens_where_told_and_has_no_workers_here(server, se
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith("Started: server.\n")
         assert "It listens beyond this machine, so all three ask for the key" in done.stdout
-        assert f"queue {settings.steps_queue} (task deploy-agent)" in done.stdout
+        assert f"queue {settings.steps_queue} (./task deploy-agent)" in done.stdout
         assert f"export CLEARML_CONFIG_FILE={settings.configuration}" in done.stdout
         access = read_access(settings.configuration)
         for url in (f"{access.api}/queues.get_all", f"{access.files}/x", f"{access.web}/projects"):
@@ -249,7 +249,7 @@ def test_a_server_for_pods_listens_where_told_and_has_no_workers_here(server, se
         done = server("up", "--no-workers", "--host", "127.0.0.1")
         assert done.returncode == 35
         assert "listens on 0.0.0.0, not on 127.0.0.1" in done.stderr
-        assert "task server-down" in done.stderr
+        assert "./task server-down" in done.stderr
         assert report(server("up", "--json"))["started"] == [plan.name for plan in settings.workers]
     finally:
         server("down")

@@ -203,3 +203,15 @@ def test_hooks_before_a_commit_use_the_locked_tools():
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
     assert [repository["repo"] for repository in hooks] == ["local"]
     assert all(hook["entry"].startswith(".venv/bin/") for hook in hooks[0]["hooks"])
+
+
+def test_tasks_are_named_as_people_type_them_and_exist():
+    """`./task NAME`: that works without go-task on PATH; what a hint names must be there."""
+    bare = re.compile(rf"(?<![./\w-])task (?:{'|'.join(sorted(TASKS))})(?![\w-])")
+    typed = re.compile(r"\./task ([a-z][a-z-]*[a-z])\b")
+    paths = tracked("*.py", "*.md", "*.html", "*.yaml", "*.yml", ":!CHANGELOG.md", ":!tests/unit/test_repository.py")
+    for path in paths:
+        text = path.read_text(encoding="utf-8")
+        assert bare.findall(text) == [], path
+        unknown = [name for name in typed.findall(text) if name not in TASKS]
+        assert unknown == [], path

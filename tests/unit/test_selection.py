@@ -1,4 +1,4 @@
-"""What `task test` runs, and what it says it does not."""
+"""What `./task test` runs, and what it says it does not."""
 
 from __future__ import annotations
 

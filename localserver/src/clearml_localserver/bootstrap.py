@@ -90,7 +90,7 @@ def prepare_folder(data: Path) -> IO[str]:
         owner = lock.read().strip() or "unknown"
         raise StartError(
             f"data folder {data} is in use by another localserver (pid {owner})\n"
-            f"Hint: stop that one (kill {owner}; task server-down, if task server-up started it) "
+            f"Hint: stop that one (kill {owner}; ./task server-down, if ./task server-up started it) "
             "or choose another folder with --data"
         )
     for name in PRIVATE:

@@ -32,7 +32,7 @@ class Settings:
 
     poll_wait_s: float = 20.0
     """How long `queues.get_next_task` waits for a task. The k8s glue checks its pods between two polls, so this
-    is no longer than that can wait; on one machine `task server-up` sets ten minutes."""
+    is no longer than that can wait; on one machine `./task server-up` sets ten minutes."""
 
     sign_of_life_s: float = 10.0
     """How often a waiting request is sent white space. Below the agent's 30 s read timeout."""

@@ -85,7 +85,7 @@ def test_an_interrupted_search_stops_its_trials(cli, client, queue_run):
     ("arguments", "code", "words"),
     [
         (["tune", "--set", "metric=speed"], 10, "none of accuracy, f1, auc"),
-        (["tune", "--set", "dataset_name=Nothing"], 26, "task run-full-pipeline"),
+        (["tune", "--set", "dataset_name=Nothing"], 26, "./task run-full-pipeline"),
         (["tune", "--set", "train_dataset_version=9.9.2"], 26, "9.9.2"),
         (["tune", "--queue", "nowhere"], 33, "queue 'nowhere' does not exist"),
         (["schedule", "--cron", "0 3 31 2 *"], 10, "cannot be kept"),

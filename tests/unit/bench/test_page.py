@@ -20,7 +20,7 @@ def made(*rows: Row, table: Table = TABLE, targets: tuple[Target, ...] = ()) -> 
 
 def test_the_page_is_what_the_kept_results_give():
     text, charts = page.made(RESULTS)
-    assert page.PAGE.read_text(encoding="utf-8") == text, "run: task bench -- --page-only"
+    assert page.PAGE.read_text(encoding="utf-8") == text, "run: ./task bench -- --page-only"
     assert {path.name: path.read_text(encoding="utf-8") for path in harness.KEPT.glob("*.svg")} == charts
 
 
@@ -28,7 +28,7 @@ def test_the_page_is_what_the_kept_results_give():
 def test_a_kept_result_says_where_it_is_from(result):
     assert result.facts["date"]
     assert result.facts["commit"]
-    assert result.facts["command"].startswith("task bench-")
+    assert result.facts["command"].startswith("./task bench-")
     assert {"cpu_model_name", "cpu_count", "load_avg_1min", "python_version", "memory_gib"} <= set(
         result.facts["machine"]
     )
@@ -38,7 +38,7 @@ def test_a_kept_result_says_where_it_is_from(result):
 @pytest.mark.parametrize("result", RESULTS, ids=lambda result: result.name)
 def test_a_kept_result_repeats_the_tables_and_targets_that_its_benchmark_has(result):
     text = (harness.KEPT / f"{result.name}.json").read_text(encoding="utf-8")
-    assert text == harness.as_text(result), "run: task bench -- --page-only"
+    assert text == harness.as_text(result), "run: ./task bench -- --page-only"
 
 
 @pytest.mark.parametrize("result", RESULTS, ids=lambda result: result.name)

@@ -40,7 +40,7 @@ def test_a_run_in_this_process_without_an_agent_says_how_to_do_without_one(
     assert main(["run", "--mode", "in-process"]) == 35
     said = capfd.readouterr().err
     assert said.startswith("Error: there is no clearml-agent: ")
-    assert "Hint: task setup installs it" in said
-    assert "--mode in-process needs none: task server-up -- --no-workers" in said
+    assert "Hint: ./task setup installs it" in said
+    assert "--mode in-process needs none: ./task server-up -- --no-workers" in said
     assert "Traceback" not in said
     assert not (tmp_path / "state").exists()
