@@ -10,7 +10,7 @@ from typing import Any
 from bench.result import Row, Table, Target
 
 Say = Callable[[str], None]
-"""Tells what goes on."""
+"""Reports progress."""
 
 
 class BenchmarkError(Exception):

@@ -39,7 +39,7 @@ def own_machine(say: Say, *, step_workers: int | None = None) -> Iterator[Machin
     """Start a server and workers, and make them this process's and its children's; all are gone afterwards.
 
     Args:
-        say: Told what goes on.
+        say: Reports progress.
         step_workers: Agents for steps; default: as many as the product starts.
     """
     parent = ROOT / ".local"  # on the disk of the clone: a temporary folder may be in memory

@@ -75,7 +75,7 @@ def _measure(answer: Connection, prepare: Callable[..., Prepared], arguments: tu
 def peak_mib() -> float:
     """Return the most memory that this process ever held, in MiB.
 
-    The kernel's `VmHWM` begins anew with each program; `ru_maxrss` is handed on to children.
+    The kernel's `VmHWM` starts again with each program; `ru_maxrss` is handed on to children.
     """
     if STATUS.exists():
         line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:"))

@@ -90,7 +90,7 @@ def run(name: str, words: list[str], say: Say, *, quick: bool = False) -> Result
     Args:
         name: One of `BENCHMARKS`.
         words: Options of its own.
-        say: Told what goes on.
+        say: Reports progress.
         quick: Take small sizes.
 
     Raises:
@@ -179,5 +179,5 @@ def show(result: Result, console: Console) -> None:
 
 
 def say_on_stderr(text: str) -> None:
-    """Tell what goes on, where it mixes with no result."""
+    """Report progress on stderr, apart from the results."""
     print(text, file=sys.stderr, flush=True)

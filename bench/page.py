@@ -72,7 +72,7 @@ were measured earlier, and could not be measured again in this run.
 def write(folder: Path = harness.KEPT, page: Path = PAGE) -> Path:
     """Write the page and its charts of the kept results; charts of no result are removed.
 
-    The results' files are written anew too: they repeat titles and targets, which may have changed since.
+    The results' files are written again too: they repeat titles and targets, which may have changed since.
     """
     results = harness.kept(folder)
     for result in results:

@@ -29,7 +29,7 @@ def take(path: Path) -> int | None:
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # It may have been removed by its last holder, and made anew by the next, since it was opened.
+        # It may have been removed by its last holder, and made again by the next, since it was opened.
         if os.path.samestat(os.fstat(descriptor), os.stat(path)):
             return descriptor
     except OSError:

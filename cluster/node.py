@@ -31,7 +31,7 @@ PAUSES_S = (0.5, 1.0, 2.0, 5.0)
 """Before a program that ended is started again."""
 
 STEADY_S = 60.0
-"""After so long, an end is a new trouble: the pauses begin anew."""
+"""After so long, an end is a new failure: the pauses start again."""
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

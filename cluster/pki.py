@@ -1,6 +1,6 @@
 """Certificates and keys of one cluster: its own authority, one server and one client certificate a speaker.
 
-Made anew by every `up`, valid for a month, kept below the state folder with mode 0600.
+Made again by every `up`, valid for a month, kept below the state folder with mode 0600.
 Outside system: the openssl program.
 """
 

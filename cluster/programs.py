@@ -1,7 +1,7 @@
 """What a node is made of: Debian's container programs, and Kubernetes, etcd and CoreDNS built once from source.
 
 `go.mod` beside this file pins every source by version and hash. The programs go into a cache folder named by those
-pins, so that a change of a pin builds anew and nothing is ever half replaced.
+pins, so that a change of a pin builds again and nothing is ever half replaced.
 
 Outside systems: apt, the Go module proxy, the package index (for Go itself, where it is missing).
 """

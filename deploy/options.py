@@ -83,5 +83,5 @@ def session(**settings: Any) -> Session:
 
 
 def say(text: str) -> None:
-    """Tell the person what is going on, apart from the result."""
+    """Report progress on stderr, apart from the result."""
     click.echo(text, err=True)

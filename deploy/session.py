@@ -38,7 +38,7 @@ class Session:
     settings: Settings
     environ: Mapping[str, str]
     say: Callable[[str], None] = field(default=_silent)
-    """Tells the person what is going on."""
+    """Reports progress to the person."""
 
     @cached_property
     def server(self) -> Server:

@@ -40,12 +40,12 @@ DEBIAN_OPTIONS = (
     "--dpkgopt=path-exclude=/usr/share/doc/*",
     "--dpkgopt=path-exclude=/usr/share/man/*",
     "--dpkgopt=path-exclude=/usr/share/locale/*",
-    # 90 MB that `apt-get update` would fetch anew anyway.
+    # 90 MB that `apt-get update` would fetch again anyway.
     '--customize-hook=rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/*.bin "$1"/var/log/*',
     f"--include={','.join(DEBIAN_PACKAGES)}",
 )
 BASE_AGE_S = 7 * 24 * 3600
-"""A base older than this is made anew, for Debian's security updates."""
+"""A base older than this is made again, for Debian's security updates."""
 
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False, readable=True)
 FOLDER = click.Path(path_type=Path, file_okay=False)

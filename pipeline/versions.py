@@ -67,7 +67,7 @@ def next_batch_version(versions: Iterable[str], root: str = ROOT) -> str:
     """Return the version of the next batch: "1.1" where there is the root only, "1.3" behind "1.2".
 
     Args:
-        versions: Every version that exists; those that are not a batch of this root are passed over.
+        versions: Every version that exists; those that are not a batch of this root are ignored.
         root: The version of the empty root.
 
     Raises:

@@ -1,1 +1,1 @@
-"""Full runs and searches that go on by themselves: hyperparameter search, triggers on new data, the clock."""
+"""Full runs and searches without a person: hyperparameter search, triggers on new data, the clock."""

@@ -215,13 +215,13 @@ def _kill(process: subprocess.Popen[str]) -> None:
 
 
 def stop(server: ClearmlServer, task_id: str) -> None:
-    """Stop the task, then the tasks that it has started and that go on."""
+    """Stop the task, then the tasks that it has started and that still run."""
     _ask(server, "tasks.stopped", task_id, force=True)
     stop_children(server, task_id)
 
 
 def stop_children(server: ClearmlServer, task_id: str) -> None:
-    """Stop the tasks that a task has started and that go on."""
+    """Stop the tasks that a task has started and that still run."""
     give_up = time.monotonic() + STOP_CHILDREN_S
     patience = time.monotonic() + STOP_CHILDREN_S / 2
     while children := server.tasks(["status"], parent=[task_id], status=list(ALIVE)):

@@ -107,7 +107,7 @@ def _from_failed(
     timeout_s: float,
     changes: Mapping[str, Any],
 ) -> Settings:
-    """Return the settings of a run that goes on from a failure, and say what that means."""
+    """Return the settings of a run that continues a failed one, and say what that means."""
     from pipeline.runs import reruns
 
     rerun = reruns.find(connection.server, definition, run_id or None)

@@ -83,7 +83,7 @@ def _click_option(option: Option) -> Callable[[Command], Command]:
 
 
 def refuse_changes(assignments: tuple[str, ...], told: Mapping[str, Any]) -> None:
-    """Refuse what would make a run that goes on from its failure another run.
+    """Refuse what would make a run that continues a failed one another run.
 
     Args:
         assignments: What `--set` says.

@@ -180,7 +180,7 @@ class Controller(PatchedController):
         )
 
     def add_pipeline(self, name: str, definition: Definition, *, parameters: Mapping[str, str]) -> None:
-        """Add a step that is a pipeline: its controller runs anew every time, and finds its own steps in the cache.
+        """Add a step that is a pipeline: its controller runs again every time, and finds its own steps in the cache.
 
         Args:
             name: The step; its parents are the definition's.
@@ -216,7 +216,7 @@ class Controller(PatchedController):
         return frozenset(found)
 
     def _forget_other_definition(self, name: str, function: str, inputs: Mapping[str, Any]) -> None:
-        """Let the SDK make a step's definition anew where the one on a cloned controller is of another graph.
+        """Let the SDK make a step's definition again where the one on a cloned controller is of another graph.
 
         Under an agent it takes what is stored; with another number of shards the same step does something else.
         """

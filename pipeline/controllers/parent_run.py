@@ -1,7 +1,7 @@
 """What a pipeline inside a pipeline knows of the one around it: whether that one still waits for it.
 
 A run that is aborted from the web page loses its controller and nobody else: without this, a pipeline inside it would
-go on and publish versions that no one asked for any more. Outside system: the ClearML server, through its adapter.
+continue and publish versions that nobody needs any more. Outside system: the ClearML server, through its adapter.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Outside system: the file system; `uv` is only named, the agent runs it. Three things are made per worker:
 
 - `env/`, a copy of the environment by hard links (0.5 s, no disk space). No task changes it for good: what a
-  task installs there is found by the folder's time of change before the next task, and it is made anew.
+  task installs there is found by the folder's time of change before the next task, and it is made again.
 - `task-env/`, a copy of that one, made when a task asks for something else than what is there, and its own: it gets
   what it asks for, and neither the next task nor another worker is affected.
 - `python`, the interpreter that the agent is told to use. The agent runs `pip` five times a task (upgrade pip, list,

@@ -1,4 +1,4 @@
-"""What a worker's interpreter has done in Python: its environment made anew, or an environment of its own for a task.
+"""What a worker's interpreter has done in Python: its environment made again, or an environment of its own for a task.
 
 Run by the script that `pipeline.local_stack.environment` writes, and only when a task asks for other packages or has
 changed the environment of all.

@@ -1,6 +1,6 @@
 """Plots as numbers: from the plotly figures that tasks have reported to what a report without plotly can draw. Pure.
 
-A figure of an unknown kind is passed over: a report must come out whatever other tools have reported.
+A figure of an unknown kind is skipped: a report must come out whatever other tools have reported.
 """
 
 from __future__ import annotations

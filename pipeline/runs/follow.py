@@ -1,4 +1,4 @@
-"""The consoles of a run while it goes on: the controller's and every step's, line by line, each after its step's name.
+"""The consoles of a run while it runs: the controller's and every step's, line by line, each after its step's name.
 
 Read from the server's events, so it is all the same whether a process or a pod wrote them, and on which machine. A
 line is never lost and never repeated: writers use clocks of their own, and a console's events may reach the server

@@ -31,7 +31,7 @@ STYLE = {
 
 
 class Progress:
-    """Shows a run while it goes on; use it as a context manager."""
+    """Shows a run while it runs; use it as a context manager."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -95,7 +95,7 @@ class Progress:
 
 
 def step_table(run: RunState, now: float | None = None) -> Table:
-    """Return the steps as a table; with `now`, phases that go on are counted up to it."""
+    """Return the steps as a table; with `now`, phases that have not ended are counted up to it."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("step", min_width=18)
     table.add_column("status")

@@ -103,7 +103,7 @@ def run(
     Raises:
         LaunchError: The controller could not be started.
         RunTimeoutError: The run did not end in time; it has been aborted.
-        RunInterrupted: Ctrl-C. The run goes on in queue mode; in the other modes it has been aborted.
+        RunInterrupted: Ctrl-C. The run continues in queue mode; in the other modes it has been aborted.
         ServerUnreachableError: The server did not come back within three minutes.
     """
     settings = plan.settings
@@ -146,7 +146,7 @@ class RunInterrupted(KeyboardInterrupt):
 
     Attributes:
         run_id: The run, if it had begun.
-        goes_on: Whether it goes on without this process.
+        goes_on: Whether it continues without this process.
     """
 
     def __init__(self, run_id: str | None, *, goes_on: bool) -> None:
@@ -250,7 +250,7 @@ def abort(
         failed: End the controller as failed, for this reason, instead of as aborted.
 
     Raises:
-        RunError: It is still going on after a minute.
+        RunError: It is still running after a minute.
     """
     if process is not None:
         process.kill()

@@ -33,6 +33,9 @@ IDIOMS = {
     r"\bbecomes? of\b": "happens to",
     r"\bstands? (?:in|on|there|here|under|below|above)\b|\bstands? still\b": "is in, hangs",
     r"\bgo(?:es|ing)? on (?:on this|by its|with what that run)\b": "continues",
+    r"\banew\b": "again",
+    r"\bpass(?:es|ed)? over (?!the\b)": "ignores, skips",
+    r"\b(?:what|whatever) (?:goes|is going) on\b": "progress",
     r"\bnot so after\b": "not ready after",
     r"\bbegan to work on release\b": "is changing the release",
 }

@@ -116,7 +116,7 @@ def load(
         project: Its project.
         name: Its name.
         tags: Tags that it all has.
-        only_published: Pass over models that are not published.
+        only_published: Ignore models that are not published.
 
     Raises:
         ModelError: There is none, or its file is not one that this version reads.

@@ -212,7 +212,7 @@ class GuardedConnection(HttpToolsProtocol):
             self._excess = (431, f"a request with more than {self._limits.max_header_bytes} bytes of headers")
 
     def _refuse(self, code: int, what: str) -> None:
-        """Answer, and pass over what still comes until the client has read it: a closed socket would reset it."""
+        """Answer, and ignore what still comes until the client has read it: a closed socket would reset it."""
         self._refused = True
         self.manager.refused[f"status {code}"] += 1
         if self.cycle is not None and not self.cycle.response_complete:  # in the midst of another answer

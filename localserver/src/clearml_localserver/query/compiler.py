@@ -1,7 +1,7 @@
 """From the body of a `get_all` to one SELECT.
 
 Pure: no transaction, no clock. Every condition is one small function from a key of the body to a `Clause`; all are
-joined by AND. Keys that are neither a filter of this kind of document nor a parameter are passed over, as the genuine
+joined by AND. Keys that are neither a filter of this kind of document nor a parameter are ignored, as the genuine
 server does: clients send more than it knows.
 """
 
@@ -202,7 +202,7 @@ def _leaf(kind: Kind, key: str, data: Data) -> Callable[[Sequence[Any]], Clause]
 
 
 def _nested(kind: Kind, key: str, value: Any, data: Data) -> Clause:
-    """Filter by a path into an object with keys of the users' making; other nested keys are passed over."""
+    """Filter by a path into an object with keys of the users' making; other nested keys are ignored."""
     root, _, rest = key.partition(".")
     if root == "last_metrics" and root in kind.fields and isinstance(value, list) and len(value) == 2:
         return _range(field_of(kind, key), value, Scale.NUMBER)

@@ -124,7 +124,7 @@ def find_all_ex(tx: Tx, kind: str, call: Query, *, where: Clause = TRUE) -> Page
 
 
 def find_by_ids_ex(tx: Tx, kind: str, call: Query) -> Page:
-    """Answer `get_by_id_ex`: `find_all_ex` that needs a list `id`; unknown ids are passed over.
+    """Answer `get_by_id_ex`: `find_all_ex` that needs a list `id`; unknown ids are ignored.
 
     Raises:
         ApiError: 400/11 without `id`.

@@ -41,7 +41,7 @@ MAX_NAME = 4096
 """Longest name of a metric or variant: each is in its task's document, which is written with every batch."""
 
 OURS = frozenset({"@timestamp", "plot_len", "source_urls"})
-"""Fields that the server adds; a sender's own are passed over."""
+"""Fields that the server adds; a sender's own are ignored."""
 
 KNOWN = {
     type_: OURS

@@ -22,7 +22,7 @@ EDITABLE = (
 """What `models.edit` sets, and `models.create` too."""
 
 UPDATABLE = ("name", "comment", "tags", "system_tags", "uri", "project", "metadata")
-"""What `models.update` sets; all else in its request is passed over."""
+"""What `models.update` sets; all else in its request is ignored."""
 
 
 def new_model(id: str, request: Mapping[str, Any], *, company: str, user: str, now: str) -> Model:

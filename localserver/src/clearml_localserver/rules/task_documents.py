@@ -123,7 +123,7 @@ def edited(task: Task, request: Mapping[str, Any], now: str) -> Fields:
 
 
 def updated(request: Mapping[str, Any]) -> Fields:
-    """Return the fields that `tasks.update` sets for `request`; what it does not know it passes over.
+    """Return the fields that `tasks.update` sets for `request`; it ignores unknown ones.
 
     Raises:
         ApiError: 400/800, the name is too short.
