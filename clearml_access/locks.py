@@ -79,9 +79,9 @@ def alone(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def within(path: Path, timeout_s: float) -> Iterator[bool]:
-    """Hold the lock on a file or a folder for the length of the block, as soon as it can be had.
+    """Hold the lock on a file or a folder for the length of the block, as soon as it is free.
 
-    On a file system without locks it can be had at once.
+    On a file system without locks it is always free.
 
     Args:
         path: The lock file, which is made and stays; or a folder that exists.
