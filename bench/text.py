@@ -51,7 +51,7 @@ def original(file: Path, rows: int) -> Result:
     from nltk.corpus import stopwords
     from nltk.stem import WordNetLemmatizer
 
-    from tests.unit.pipeline.nltk_reference import reference
+    from bench.nltk_reference import reference
 
     class Asked:
         def __contains__(self, word: object) -> bool:
@@ -68,7 +68,7 @@ def plain(file: Path, rows: int) -> Result:
     from nltk.corpus import stopwords
     from nltk.stem import WordNetLemmatizer
 
-    from tests.unit.pipeline.nltk_reference import reference
+    from bench.nltk_reference import reference
 
     with _nltk_data():
         row = reference(frozenset(stopwords.words("english")), functools.cache(WordNetLemmatizer().lemmatize))

@@ -60,6 +60,10 @@ class CredentialsError(ServerError):
     """The server refuses the access key."""
 
 
+class StopError(UserFacingError):
+    """A process outlived SIGKILL, or belongs to another user."""
+
+
 def exit_code_of(kind: type[BaseException], codes: Mapping[type[BaseException], int]) -> int:
     """Return the exit code of a kind of error: of its nearest class that is in `codes` or has one of its own."""
     for base in kind.__mro__:

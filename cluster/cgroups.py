@@ -9,8 +9,8 @@ import contextlib
 import os
 from pathlib import Path
 
+from clearml_access import processes
 from cluster.errors import CannotHostError, ClusterError
-from pipeline.local_stack import processes
 
 REMOVE_TIMEOUT_S = 10.0
 MOUNTS = Path("/proc/self/mounts")

@@ -18,14 +18,13 @@ from pathlib import Path
 
 import psutil
 
-from clearml_access import locks
+from clearml_access import locks, processes
 from cluster import cgroups, image_archive, kube, network, pki, programs, shell
 from cluster.components import API_PORT, PAUSE_IMAGE, components, write_configuration
 from cluster.errors import CannotHostError, ClusterError, NotRunningError, StartError
 from cluster.facts import Facts
 from cluster.layout import Layout
 from cluster.status import ComponentStatus, Status
-from pipeline.local_stack import processes
 
 PROVIDER = "native"
 CLUSTER_VARIABLE = "CLEARML_PODS_CLUSTER"

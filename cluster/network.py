@@ -11,10 +11,10 @@ import json
 from ipaddress import IPv4Network
 from pathlib import Path
 
+from clearml_access import processes
 from cluster import shell
 from cluster.errors import CannotHostError, ClusterError
 from cluster.layout import LINK_PREFIX, Addresses, Layout
-from pipeline.local_stack import processes
 
 CANDIDATES = [IPv4Network(f"10.{second}.0.0/16") for second in range(201, 217)]
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")

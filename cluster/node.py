@@ -18,12 +18,12 @@ from pathlib import Path
 
 import psutil
 
+from clearml_access import processes
 from cluster import kube, network, shell
 from cluster.components import Component, components
 from cluster.errors import StartError
 from cluster.facts import Facts
 from cluster.layout import Layout
-from pipeline.local_stack import processes
 
 LINK_TIMEOUT_S = 30.0
 TICK_S = 0.2

@@ -83,6 +83,7 @@ _CODES: dict[type[BaseException], int] = {
     access.NoCredentialsError: 30,
     access.ServerUnreachableError: 31,
     access.CallRefusedError: 32,
+    access.StopError: 36,
 }
 
 

@@ -16,7 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "pipeline"
 
 _STEP_CODE = (
-    "clearml_access/*.py",
+    *(f"clearml_access/{name}.py" for name in ("__init__", "agent_values", "api", "credentials", "errors", "http")),
+    *(f"clearml_access/{name}.py" for name in ("locks", "run_records", "tasks")),
     *(f"pipeline/{name}.py" for name in ("clearml_server", "errors", "files", "provenance")),
     *(
         f"pipeline/{name}.py"

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import psutil
 
-from pipeline.local_stack.processes import BOOT_ID, START_TICKS, start_of
+from clearml_access.processes import BOOT_ID, START_TICKS, start_of
 
 SITE = "lib/python*/site-packages"
 

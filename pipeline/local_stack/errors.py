@@ -9,9 +9,3 @@ class StartError(ServerError):
     """The server or a worker did not start, or ended at once."""
 
     exit_code = 35
-
-
-class StopError(ServerError):
-    """A process outlived SIGKILL, or belongs to somebody else."""
-
-    exit_code = 36

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import psutil
 
+from clearml_access import processes
 from clearml_access.credentials import Server
 from clearml_access.http import pings
-from pipeline.local_stack import processes
 from pipeline.local_stack.configuration import SERVER_VARIABLE, read_access, server_environment
 from pipeline.local_stack.errors import StartError
 from pipeline.local_stack.settings import LOOPBACK, PORT_BASE_VARIABLE, MachineSettings

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import psutil
 
+from clearml_access import processes
 from clearml_access.api import WORKER_SEEN_S, Api
 from clearml_access.credentials import Server
-from pipeline.local_stack import processes
 from pipeline.local_stack.configuration import WORKER_VARIABLE, agent_configuration, agent_environment
 from pipeline.local_stack.environment import WorkerEnvironment, fingerprint
 from pipeline.local_stack.errors import StartError

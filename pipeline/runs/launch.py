@@ -21,10 +21,10 @@ from pathlib import Path
 
 import psutil
 
+from clearml_access import processes
 from command_line import interrupts
 from pipeline.controllers.options import Launch
 from pipeline.errors import RunError
-from pipeline.local_stack import processes
 from pipeline.preflight import Plan
 from pipeline.step_runtime.inherited import without_task
 

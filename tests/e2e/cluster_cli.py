@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from clearml_access import processes
 from cluster import clusters
 from cluster.layout import STATE_VARIABLE, Layout
 from deploy import tools
-from pipeline.local_stack import processes
 
 LOG = logging.getLogger("e2e")
 

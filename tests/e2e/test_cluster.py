@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from clearml_access import processes
 from cluster import clusters, image_archive
-from pipeline.local_stack import processes
 from tests.e2e import machine
 from tests.e2e.cluster_cli import ClusterCli, stage, until
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.local_stack import LOOPBACK, MachineSettings, processes
+from clearml_access import processes
+from pipeline.local_stack import LOOPBACK, MachineSettings
 from pipeline.local_stack.configuration import SERVER_VARIABLE
 from tests.e2e.cluster_cli import ClusterCli, go_task, stage, until
 from tests.e2e.deployer import CHART, ROOT

@@ -20,7 +20,8 @@ import psutil
 import pytest
 from clearml_localserver.pytest_plugin import ClearmlServer
 
-from pipeline.local_stack import MachineSettings, processes, workers
+from clearml_access import processes
+from pipeline.local_stack import MachineSettings, workers
 from pipeline.local_stack.configuration import read_access
 from pipeline.local_stack.environment import copy_environment, fingerprint
 from tests.api_client import ApiClient

@@ -19,8 +19,9 @@ import httpx
 import psutil
 import pytest
 
+from clearml_access import processes
 from clearml_access.api import Api
-from pipeline.local_stack import MachineSettings, processes, workers
+from pipeline.local_stack import MachineSettings, workers
 from pipeline.local_stack.configuration import SERVER_VARIABLE, read_access
 from tests.ports import free_port_base
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.nltk_reference import REFERENCE, reference
 from pipeline.amazon_reviews.reviews.nltk_data import write_nltk_data
-from tests.unit.pipeline.nltk_reference import REFERENCE, reference
 
 
 @pytest.fixture(scope="session")

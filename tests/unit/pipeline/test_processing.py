@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bench.nltk_reference import REFERENCE
 from pipeline.amazon_reviews.reviews import tables
 from pipeline.amazon_reviews.reviews.generate import generate
 from pipeline.amazon_reviews.reviews.pace import Pace
@@ -18,7 +19,6 @@ from pipeline.amazon_reviews.reviews.processing import preprocess_file
 from pipeline.amazon_reviews.reviews.review_files import SCHEMA
 from pipeline.amazon_reviews.reviews.text import preprocess
 from pipeline.errors import BadRowsError, DataError, InputFileError, OutputFileError
-from tests.unit.pipeline.nltk_reference import REFERENCE
 from tests.unit.pipeline.test_text import hostile_texts
 
 ROWS = 1_000

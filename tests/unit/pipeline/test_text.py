@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.nltk_reference import REFERENCE
 from pipeline.amazon_reviews.reviews import text
 from pipeline.amazon_reviews.reviews.text import encode, preprocess
 from pipeline.errors import DataError
-from tests.unit.pipeline.nltk_reference import REFERENCE
 
 GOLDEN = Path(__file__).parents[2] / "data" / "preprocess_golden.parquet"
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.local_stack import processes
-from pipeline.local_stack.processes import Record
+from clearml_access import processes
+from clearml_access.processes import Record
 
 PYTHON = sys.executable
 SLEEP = [PYTHON, "-S", "-c", "import time; time.sleep(60)"]

@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from pipeline.local_stack.errors import StopError
+from clearml_access.errors import StopError
 
 TERM_GRACE_S = 10.0
 KILL_GRACE_S = 5.0
