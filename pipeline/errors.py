@@ -77,6 +77,18 @@ class RunError(PipelineError):
     exit_code = 40
 
 
+class ServiceError(RunError):
+    """A search or a scheduler failed."""
+
+    exit_code = 45
+
+
+class RunTimeoutError(RunError):
+    """A run, or a task, took longer than allowed, and was stopped."""
+
+    exit_code = 42
+
+
 _CODES: dict[type[BaseException], int] = {
     access.ConfigurationError: SettingsError.exit_code,
     access.ServerError: 30,

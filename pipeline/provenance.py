@@ -21,7 +21,10 @@ _STEP_CODE = (
     *(f"pipeline/{name}.py" for name in ("clearml_server", "errors", "files", "provenance")),
     *(
         f"pipeline/{name}.py"
-        for name in ("run_options", "settings", "versions", "amazon_reviews/__init__", "amazon_reviews/step_work")
+        for name in (
+            *("versions", "amazon_reviews/__init__", "amazon_reviews/step_work"),
+            *("module_tasks/__init__", "module_tasks/declaration"),
+        )
     ),
     *(f"pipeline/{folder}/*.py" for folder in ("datasets", "graph", "step_runtime")),
     *(f"pipeline/sdk/{name}.py" for name in ("__init__", "datasets", "models", "steps")),

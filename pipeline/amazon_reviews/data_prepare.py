@@ -1,4 +1,4 @@
-"""The controller's process of the DataPrepare pipeline: its script is `DATA_PREPARE.entry_script`.
+"""The controller's process of the DataPrepare pipeline: its script is that of `controller_task`.
 
 Which steps there are and what goes from step to step, `DATA_PREPARE` declares; how the pipeline runs,
 `pipeline.controllers.controller` says; what the steps do, `pipeline.amazon_reviews.step_work`.

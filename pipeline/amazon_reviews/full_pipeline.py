@@ -1,6 +1,6 @@
 """FullPipeline: the DataPrepare pipeline, then the task TF-IDF on what it has made. Existing tasks, cloned.
 
-The controller's process runs `main` (its script is `FULL_PIPELINE.entry_script`). Which versions the model learns from,
+The controller's process runs `main` (its script: `controller_task`). Which versions the model learns from,
 DataPrepare's controller says on its own task, and this pipeline refers to that: a run that found everything in the
 cache hands on the versions of the run that made them. How it runs, `pipeline.controllers.controller` says.
 """
@@ -15,6 +15,8 @@ from pipeline.amazon_reviews.pipelines import FULL_PIPELINE
 from pipeline.controllers.controller import Controller, run_controller
 from pipeline.controllers.options import Launch
 from pipeline.graph.definitions import DATA_PREPARE
+from pipeline.module_tasks.declaration import SECTION
+from pipeline.module_tasks.drafts import ensure_draft
 
 PREPARED = ("train", "test")
 MODEL = "model"
@@ -37,8 +39,8 @@ def build(launch: Launch) -> Controller:
     own = {parameter.name for parameter in FULL_PIPELINE.parameters} - {"dataset_version"}
     pipe.add_task(
         "fit_model",
-        fit_model.ensure_template(pipe.server),
-        section=fit_model.SECTION,
+        ensure_draft(pipe.server, fit_model.FIT_MODEL),
+        section=SECTION,
         parameters={
             **{
                 parameter.name: f"${{pipeline.{parameter.name}}}"
@@ -52,13 +54,13 @@ def build(launch: Launch) -> Controller:
         },
         before=_name_features,
         metrics=[(fit_model.METRICS_TITLE, name) for name in fit_model.METRICS],
-        models=[(MODEL, fit_model.TASK_NAME)],
+        models=[(MODEL, fit_model.FIT_MODEL.name)],
     )
     return pipe
 
 
 def _name_features(pipe: Any, node: Any, parameters: dict[str, Any]) -> bool:
     """Number the features after the training set that they are made of, run included: 1.2.2.post2 gives 1.2.4.post2."""
-    train = str(parameters[f"{fit_model.SECTION}/train_dataset_version"])
-    parameters[f"{fit_model.SECTION}/dataset_version"] = versions.sibling_version(train, "features")
+    train = str(parameters[f"{SECTION}/train_dataset_version"])
+    parameters[f"{SECTION}/dataset_version"] = versions.sibling_version(train, "features")
     return True

@@ -12,12 +12,13 @@ from datetime import UTC, datetime
 
 from cronsim import CronSim, CronSimError
 
-from pipeline.automation.services import Service
 from pipeline.clearml_server import ClearmlServer, DatasetVersion
-from pipeline.controllers.drafts import ensure_draft
-from pipeline.errors import SettingsError
+from pipeline.controllers.controller_task import controller_task
+from pipeline.errors import ServiceError, SettingsError
 from pipeline.graph.definitions import PROJECT, Definition
-from pipeline.graph.parameters import Parameter, ParameterValue, not_blank
+from pipeline.graph.parameters import Parameter, ParameterValue, at_least, not_blank
+from pipeline.module_tasks.declaration import ModuleTask
+from pipeline.module_tasks.drafts import clone
 from pipeline.run_options import SECTION, RunOptions
 from pipeline.versions import ROOT
 
@@ -30,14 +31,6 @@ CRON_HELP = (
     "3:00, '*/15 * * * *' every 15 minutes, '30 8 * * MON-FRI' on working days, '0 4 L * *' on the last day of the "
     "month. Times are UTC, so daylight saving time changes nothing."
 )
-
-
-def _not_negative(value: ParameterValue) -> str | None:
-    return None if float(value) >= 0 else f"{value} is less than 0"
-
-
-def _a_second(value: ParameterValue) -> str | None:
-    return None if float(value) >= 1 else f"{value} is less than 1"
 
 
 def _a_cron_line(value: ParameterValue) -> str | None:
@@ -54,23 +47,28 @@ _SHARED = (
     Parameter("set", "", "Parameters of the full runs: NAME=VALUE lines"),
     Parameter("queue", "", "Queue of the steps"),
     Parameter("controllers_queue", "", "Queue of the controllers"),
-    Parameter("runs", 0, "End after so many runs; 0: never", _not_negative),
+    Parameter("runs", 0, "End after so many runs; 0: never", at_least(0)),
 )
-RETRAIN = Service(
-    "Retrain on new data",
-    "monitor",
-    "pipeline.automation.scheduling",
-    (*_SHARED, Parameter("every_s", 10.0, "Seconds between two looks at the dataset", _a_second)),
+_PROCESS = "pipeline.automation.scheduling"
+RETRAIN = ModuleTask(
+    name="Retrain on new data",
+    project=PROJECT,
+    task_type="monitor",
+    module=_PROCESS,
+    parameters=(*_SHARED, Parameter("every_s", 10.0, "Seconds between two looks at the dataset", at_least(1))),
+    failure=ServiceError,
 )
-SCHEDULE = Service(
-    "Schedule FullPipeline",
-    "service",
-    "pipeline.automation.scheduling",
-    (
+SCHEDULE = ModuleTask(
+    name="Schedule FullPipeline",
+    project=PROJECT,
+    task_type="service",
+    module=_PROCESS,
+    parameters=(
         *_SHARED,
         Parameter("cron", "0 3 * * *", "When: a cron line, in UTC", _a_cron_line),
         Parameter("now", False, "Start a run at once, too"),
     ),
+    failure=ServiceError,
 )
 SERVICES = {service.name: service for service in (RETRAIN, SCHEDULE)}
 
@@ -158,19 +156,7 @@ def start_full_run(
         queue: Queue of the steps.
         controllers_queue: Queue of the controllers, its own among them.
     """
-    run = str(server.call("tasks.clone", task=ensure_draft(server, definition), new_task_name=name)["id"])
     options = RunOptions(queue=queue, controllers_queue=controllers_queue).texts(definition.all_steps)
-    server.call(
-        "tasks.edit_hyper_params",
-        task=run,
-        hyperparams=[
-            *(
-                {"section": "Args", "name": parameter.name, "value": str(parameters[parameter.name])}
-                for parameter in definition.parameters
-                if parameter.name in parameters
-            ),
-            *({"section": SECTION, "name": option, "value": text} for option, text in options.items()),
-        ],
-    )
+    run = clone(server, controller_task(definition), parameters, name=name, sections={SECTION: options})
     server.call("tasks.enqueue", task=run, queue_name=controllers_queue)
     return run

@@ -20,11 +20,12 @@ from clearml import Task
 from clearml_access.agent_values import AgentValues
 from clearml_access.errors import CallRefusedError, UserFacingError
 from pipeline.amazon_reviews.pipelines import FULL_PIPELINE
-from pipeline.automation import schedule, services
+from pipeline.automation import schedule
 from pipeline.automation.schedule import RETRAIN, SCHEDULE, SERVICES, Timetable, is_source, newest_source
-from pipeline.automation.services import ServiceError, tell
 from pipeline.clearml_server import ClearmlServer
+from pipeline.errors import ServiceError
 from pipeline.graph.parameters import ParameterValue, parse_assignments
+from pipeline.module_tasks.process import tell
 from pipeline.preflight import queue_for_controllers, require_queue
 
 LOOK_EVERY_S = 2.0
@@ -48,7 +49,7 @@ def main() -> None:
         auto_resource_monitoring=False,
     )
     service = SERVICES.get(task.name) or (SCHEDULE if "Args/cron" in task.get_parameters() else RETRAIN)
-    values = services.read_values(service, task.get_parameters())
+    values = service.read(task.get_parameters())
     runs = Runs(ClearmlServer.of_task(task), str(task.id), values)
     look = by_clock(runs, values, _now()) if service is SCHEDULE else on_new_data(runs, values)
     went_on = keep(look, runs)

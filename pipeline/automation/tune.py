@@ -12,11 +12,11 @@ from typing import Any
 from clearml_access.tasks import moment
 from pipeline.amazon_reviews.model import fit_model
 from pipeline.amazon_reviews.model.trained import read_metrics
-from pipeline.automation.services import Service
 from pipeline.clearml_server import ClearmlServer, DatasetVersion
-from pipeline.errors import DataError, SettingsError
+from pipeline.errors import DataError, ServiceError, SettingsError
 from pipeline.graph.definitions import PROJECT
-from pipeline.graph.parameters import Parameter, ParameterValue, a_version, not_blank
+from pipeline.graph.parameters import Parameter, ParameterValue, a_version, at_least, not_blank, one_of, positive
+from pipeline.module_tasks.declaration import SECTION, ModuleTask
 from pipeline.versions import sibling_version
 
 STRATEGIES = ("grid", "random")
@@ -36,22 +36,6 @@ NEWEST = "newest"
 
 def _or_newest(value: ParameterValue) -> str | None:
     return None if value == NEWEST else a_version(value)
-
-
-def _one_of(*names: str) -> Callable[[ParameterValue], str | None]:
-    return lambda value: None if value in names else f"{value!r} is none of {', '.join(names)}"
-
-
-def _from_one(value: ParameterValue) -> str | None:
-    return None if float(value) >= 1 else f"{value} is less than 1"
-
-
-def _not_negative(value: ParameterValue) -> str | None:
-    return None if float(value) >= 0 else f"{value} is less than 0"
-
-
-def _positive(value: ParameterValue) -> str | None:
-    return None if 0 < float(value) < float("inf") else f"{value} is not a number above 0"
 
 
 def _values_of(name: str) -> Callable[[ParameterValue], str | None]:
@@ -74,15 +58,22 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("max_features", "250, 500, 1000, 2000, 4000", "Numbers of features to try", _values_of("max_features")),
     Parameter("ngram_max", "1, 2", "Longest terms to try, in words", _values_of("ngram_max")),
     Parameter("alpha", "0.1, 0.5, 1.0, 2.0", "Strengths of smoothing to try", _values_of("alpha")),
-    Parameter("metric", "accuracy", f"What is best: {', '.join(OBJECTIVES)}", _one_of(*OBJECTIVES)),
-    Parameter("strategy", "random", f"Which combinations: {' or '.join(STRATEGIES)}", _one_of(*STRATEGIES)),
-    Parameter("jobs", 6, "Most combinations that are tried", _from_one),
-    Parameter("minutes", 10.0, "Longest time of the whole search", _positive),
-    Parameter("parallel", 0, "Trials at once; 0: as many as there are workers on the queue", _not_negative),
+    Parameter("metric", "accuracy", f"What is best: {', '.join(OBJECTIVES)}", one_of(*OBJECTIVES)),
+    Parameter("strategy", "random", f"Which combinations: {' or '.join(STRATEGIES)}", one_of(*STRATEGIES)),
+    Parameter("jobs", 6, "Most combinations that are tried", at_least(1)),
+    Parameter("minutes", 10.0, "Longest time of the whole search", positive),
+    Parameter("parallel", 0, "Trials at once; 0: as many as there are workers on the queue", at_least(0)),
     Parameter("queue", "", "Queue of the trials"),
 )
 
-TUNE = Service("Tune TF-IDF", "optimizer", "pipeline.automation.tuning", PARAMETERS)
+TUNE = ModuleTask(
+    name="Tune TF-IDF",
+    project=PROJECT,
+    task_type="optimizer",
+    module="pipeline.automation.tuning",
+    parameters=PARAMETERS,
+    failure=ServiceError,
+)
 
 
 def choices(name: str, text: str) -> list[ParameterValue]:
@@ -179,7 +170,7 @@ def best_models(server: ClearmlServer, project: str, name: str) -> dict[str, lis
 
 
 def _dataset_of(task: Mapping[str, Any]) -> tuple[str, ...]:
-    arguments = (task.get("hyperparams") or {}).get(fit_model.SECTION) or {}
+    arguments = (task.get("hyperparams") or {}).get(SECTION) or {}
     return tuple(str((arguments.get(part) or {}).get("value")) for part in ("dataset_project", "dataset_name"))
 
 
@@ -195,7 +186,7 @@ def rank(trials: Sequence[Trial], metric: str) -> list[Trial]:
 
 def read_trial(task: Mapping[str, Any]) -> Trial:
     """Read a trial from its task's document."""
-    arguments = (task.get("hyperparams") or {}).get(fit_model.SECTION) or {}
+    arguments = (task.get("hyperparams") or {}).get(SECTION) or {}
     done = task["status"] in ("completed", "published", "closed")
     models = (task.get("models") or {}).get("output") or []
     started, completed = moment(task.get("started")), moment(task.get("completed"))

@@ -17,11 +17,14 @@ from clearml.backend_interface.session import SendError
 
 from clearml_access.agent_values import AgentValues
 from pipeline.amazon_reviews.model import fit_model
-from pipeline.automation import services, tune
-from pipeline.automation.services import ServiceError, tell
+from pipeline.automation import tune
 from pipeline.clearml_server import ClearmlServer
 from pipeline.datasets.datasets import require_version
+from pipeline.errors import ServiceError
 from pipeline.graph.parameters import ParameterValue
+from pipeline.module_tasks.declaration import SECTION
+from pipeline.module_tasks.drafts import clone
+from pipeline.module_tasks.process import tell
 from pipeline.preflight import require_queue
 
 POLL_MINUTES = 1.0 / 60
@@ -39,7 +42,7 @@ def main() -> None:
         auto_connect_arg_parser=False,
         auto_resource_monitoring=False,
     )
-    run(task, services.read_values(tune.TUNE, task.get_parameters()))
+    run(task, tune.TUNE.read(task.get_parameters()))
     task.flush(wait_for_uploads=True)
     task.close()
     task.mark_completed()
@@ -77,16 +80,9 @@ def run(task: Any, values: Mapping[str, ParameterValue]) -> None:
 
 def _base_task(server: ClearmlServer, values: Mapping[str, ParameterValue]) -> str:
     """Return a draft of the task TF-IDF with what all trials have in common."""
-    base = str(server.call("tasks.clone", task=fit_model.ensure_template(server), new_task_name="TF-IDF trial")["id"])
     shared = {name: values[name] for name in ("dataset_name", "dataset_project", "model")}
     shared |= {f"{part}_dataset_version": values[f"{part}_dataset_version"] for part in ("train", "test")}
-    server.call(
-        "tasks.edit_hyper_params",
-        task=base,
-        hyperparams=fit_model.arguments(shared | {"publish": False}),
-        replace_hyperparams="section",
-    )
-    return base
+    return clone(server, fit_model.FIT_MODEL, shared | {"publish": False}, name="TF-IDF trial")
 
 
 def _search(task: Any, base: str, values: Mapping[str, ParameterValue], queue: str, parallel: int) -> None:
@@ -99,7 +95,7 @@ def _search(task: Any, base: str, values: Mapping[str, ParameterValue], queue: s
     optimizer = HyperParameterOptimizer(
         base_task_id=base,
         hyper_parameters=[
-            DiscreteParameterRange(f"{fit_model.SECTION}/{name}", values=options) for name, options in space.items()
+            DiscreteParameterRange(f"{SECTION}/{name}", values=options) for name, options in space.items()
         ],
         objective_metric_title=fit_model.METRICS_TITLE,
         objective_metric_series=str(values["metric"]),

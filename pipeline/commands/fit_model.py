@@ -9,7 +9,7 @@ import click
 
 from clearml_access.agent_values import AgentValues
 from command_line.options import as_json, examples
-from pipeline.amazon_reviews.model.fit_model import METRICS, PARAMETERS
+from pipeline.amazon_reviews.model.fit_model import FIT_MODEL, METRICS, PARAMETERS
 from pipeline.commands.connection import connect
 from pipeline.graph.parameters import help_text, parse_assignments
 from pipeline.run_options import IN_PROCESS, QUEUE
@@ -48,15 +48,14 @@ def fit_model(mode: str, assignments: tuple[str, ...], queue: str | None, timeou
         click.echo(text, err=as_json)
 
     parameters = parse_assignments(PARAMETERS, assignments)
-    queue = queue or AgentValues.load().queue
+    queue = "" if mode == IN_PROCESS else queue or AgentValues.load().queue
     connection = connect(say)
+    from pipeline.module_tasks.drafts import clone
     from pipeline.runs import fit_run
 
-    fit_run.check(connection.server, parameters, mode, queue)
-    task = fit_run.create(connection.server, parameters)
-    result = fit_run.run(
-        connection.server, task, mode=mode, queue=queue, timeout_s=timeout_s, environ=os.environ, say=say
-    )
+    fit_run.check(connection.server, parameters, queue)
+    task = clone(connection.server, FIT_MODEL, parameters)
+    result = fit_run.run(connection.server, task, queue=queue, timeout_s=timeout_s, environ=os.environ, say=say)
     say(", ".join(f"{name} {result['metrics'][name]:.4f}" for name in METRICS))
     published = result.get("dataset_version")
     say(f"Model {result['model_id']}" + (f", published; features: dataset version {published}" if published else ""))

@@ -15,10 +15,10 @@ from command_line import interrupts
 from command_line.options import as_json, examples
 from pipeline.amazon_reviews.pipelines import FULL_PIPELINE
 from pipeline.automation.schedule import CRON_HELP, DAYS, RETRAIN, SCHEDULE, workers_for_runs
-from pipeline.automation.services import Service
 from pipeline.commands.connection import connect
 from pipeline.errors import SettingsError
 from pipeline.graph.parameters import help_text, parse_assignments
+from pipeline.module_tasks.declaration import ModuleTask
 
 _OPTIONS = (
     click.option(
@@ -102,7 +102,7 @@ def _cron(at: str, days: tuple[str, ...]) -> str:
 
 
 def _run(
-    service: Service,
+    service: ModuleTask,
     own: dict[str, object],
     *,
     dataset_name: str | None,
@@ -138,7 +138,7 @@ def _run(
     connection = connect(say)
     server = connection.server
     from pipeline import preflight
-    from pipeline.automation import services
+    from pipeline.module_tasks import drafts, execution
 
     values["controllers_queue"] = values["controllers_queue"] or preflight.queue_for_controllers(
         server, str(values["queue"])
@@ -153,10 +153,10 @@ def _run(
             hint="leave --detach out; or add a worker: clearml-agent daemon --queue "
             + str(values["controllers_queue"]),
         )
-    task = services.create(server, service, values)
+    task = drafts.create(server, service, values)
     page = server.task_page("*", task)
     if detach:
-        services.enqueue(server, task, str(values["controllers_queue"]))
+        execution.enqueue(server, task, str(values["controllers_queue"]))
         say(f"{service.name} is in queue {values['controllers_queue']}: {page}")
         say("Stop it there: abort the task")
         if as_json:
@@ -164,7 +164,7 @@ def _run(
         return 0
     say(f"{service.name}, until Ctrl-C: {page}")
     try:
-        services.run_here(server, service, task, environ=os.environ, say=say)
+        execution.run(server, service, task, environ=os.environ, say=say)
     except KeyboardInterrupt:
         say(f"{service.name} was stopped; runs that it has started continue.")
         return interrupts.exit_code()

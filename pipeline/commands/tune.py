@@ -77,9 +77,9 @@ def tune(
     connection = connect(say)
     server = connection.server
     from pipeline import preflight
-    from pipeline.automation import services
     from pipeline.automation.tune import trials_of, with_versions
     from pipeline.datasets.datasets import require_version
+    from pipeline.module_tasks import drafts, execution
 
     preflight.require_queue(server, str(values["queue"]))
     values = with_versions(server, values)
@@ -90,19 +90,19 @@ def tune(
             str(values["dataset_name"]),
             str(values[f"{part}_dataset_version"]),
         )
-    search = services.create(server, TUNE, values)
+    search = drafts.create(server, TUNE, values)
     page = server.task_page("*", search)
     if detach:
         controllers = preflight.queue_for_controllers(server, str(values["queue"]))
         preflight.require_queue(server, controllers)
-        services.enqueue(server, search, controllers)
+        execution.enqueue(server, search, controllers)
         say(f"Search {search} is in queue {controllers}: {page}")
         if as_json:
             click.echo(json.dumps({"status": "queued", "task_id": search}))
         return 0
     say(f"Search {search}: {page}")
     try:
-        services.run_here(server, TUNE, search, environ=os.environ, say=say)
+        execution.run(server, TUNE, search, environ=os.environ, say=say)
     except KeyboardInterrupt:
         say(f"Interrupted. Search {search} and its trials were stopped.")
         return interrupts.exit_code()

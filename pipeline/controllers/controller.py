@@ -2,8 +2,8 @@
 
 `python -m pipeline run` starts it as a process of its own, in every mode: the SDK ends the process that enqueues a
 pipeline, keeps one main task per process and reports on exit, none of which the command line can use. What that
-process runs is `Definition.entry_script`, five lines stored on the controller's task, so an agent needs no repository
-to run it again: only an interpreter in which this package is installed.
+process runs is the script of `controller_task`, five lines stored on the controller's task, so an agent needs no
+repository to run it again: only an interpreter in which this package is installed.
 
 What it adds to the SDK's controller (`pipeline.sdk.controller` says how the SDK itself is patched):
 
@@ -37,7 +37,7 @@ from clearml_access import run_records
 from clearml_access.tasks import CONTROLLER_TYPE
 from pipeline import provenance
 from pipeline.clearml_server import ClearmlServer
-from pipeline.controllers import drafts
+from pipeline.controllers.controller_task import controller_task
 from pipeline.controllers.lost_workers import LostWorkers, is_lost
 from pipeline.controllers.options import Launch, connect
 from pipeline.controllers.parent_run import Outer
@@ -45,6 +45,7 @@ from pipeline.controllers.shard_scheduling import FanOut
 from pipeline.controllers.step_scripts import STEP_BEGINNING, finish_step_definition
 from pipeline.graph import sharding
 from pipeline.graph.definitions import Definition
+from pipeline.module_tasks.drafts import ensure_draft
 from pipeline.run_options import IN_PROCESS, MODE_PROPERTY, QUEUE, SECTION
 from pipeline.sdk.controller import PatchedController, Placement
 from pipeline.sdk.jobs import StepJob
@@ -187,7 +188,7 @@ class Controller(PatchedController):
             definition: The pipeline; its draft is cloned.
             parameters: Its parameters → values or references.
         """
-        draft = drafts.ensure_draft(self.server, definition)
+        draft = ensure_draft(self.server, controller_task(definition))
         self._parts[name] = self.server.tasks(["project"], id=[draft])[0]["project"]
         own = self.options.of_part(name).texts(definition.all_steps)
         self.add_step(
@@ -237,16 +238,7 @@ class Controller(PatchedController):
             "tasks.edit_hyper_params",
             task=self.id,
             force=True,
-            hyperparams=[
-                {
-                    "section": self.args_section,
-                    "name": parameter.name,
-                    "value": str(values[parameter.name]),
-                    "type": parameter.type.__name__,
-                    "description": parameter.description,
-                }
-                for parameter in self.definition.parameters
-            ],
+            hyperparams=controller_task(self.definition).arguments(values),
         )
 
     def finish_step_definition(self, definition: dict[str, Any]) -> None:

@@ -132,19 +132,6 @@ class Definition:
         """Every parameter's default."""
         return defaults_of(self.parameters)
 
-    @property
-    def entry_name(self) -> str:
-        """Name of the controller's script."""
-        return f"{self.module.rpartition('.')[2]}.py"
-
-    @property
-    def entry_script(self) -> str:
-        """The controller's script, stored on its task: an agent needs no repository to run it again."""
-        return (
-            f'"""The controller of the {self.name} pipeline. Its graph is in the installed package `pipeline`."""\n\n'
-            f"from {self.module} import main\n\nmain()\n"
-        )
-
 
 _PARAMETERS = (
     Parameter("dataset_name", "Amazon reviews dataset", "Name of the input dataset", not_blank),

@@ -108,6 +108,26 @@ def a_seed(value: ParameterValue) -> str | None:
     return None if 0 <= int(value) < 2**32 else f"{value} is not between 0 and {2**32 - 1}"
 
 
+def one_of(*names: str) -> Callable[[ParameterValue], str | None]:
+    """Refuse what is not one of these texts."""
+    return lambda value: None if value in names else f"{value!r} is none of {', '.join(names)}"
+
+
+def at_least(least: int) -> Callable[[ParameterValue], str | None]:
+    """Refuse a smaller number."""
+    return lambda value: None if float(value) >= least else f"{value} is less than {least}"
+
+
+def between(least: int, most: int) -> Callable[[ParameterValue], str | None]:
+    """Refuse a number outside these bounds, which are allowed themselves."""
+    return lambda value: None if least <= float(value) <= most else f"{value} is not between {least} and {most}"
+
+
+def positive(value: ParameterValue) -> str | None:
+    """Refuse what is not a finite number above 0."""
+    return None if 0 < float(value) < float("inf") else f"{value} is not a number above 0"
+
+
 def defaults_of(parameters: Iterable[Parameter]) -> dict[str, ParameterValue]:
     """Return every parameter's default."""
     return {parameter.name: parameter.default for parameter in parameters}

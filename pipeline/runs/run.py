@@ -19,11 +19,12 @@ from clearml_access.run_records import RunState
 from clearml_access.tasks import CONTROLLER_TYPE, FINAL
 from command_line import interrupts
 from pipeline.clearml_server import DATASET_TAG, ClearmlServer
-from pipeline.errors import RunError
+from pipeline.errors import RunError, RunTimeoutError
 from pipeline.graph.definitions import DATA_PREPARE, Definition
+from pipeline.module_tasks.process import LEAVE_TIMEOUT_S
 from pipeline.preflight import Plan
 from pipeline.run_options import QUEUE
-from pipeline.runs.launch import LEAVE_TIMEOUT_S, ControllerProcess, LaunchError, started_controller
+from pipeline.runs.launch import ControllerProcess, LaunchError
 from pipeline.settings import Settings
 
 LOOK_EVERY_S = 0.4
@@ -38,12 +39,6 @@ LEFT_BEHIND_S = 30.0
 """How long a pipeline inside a failed run may take to notice; it looks every few seconds, and stops its steps then."""
 
 ABORT_REASON = "user aborted"
-
-
-class RunTimeoutError(RunError):
-    """The run took longer than allowed, and was aborted."""
-
-    exit_code = 42
 
 
 class Observer(Protocol):
@@ -108,14 +103,12 @@ def run(
     """
     settings = plan.settings
     deadline = (time.monotonic() if began is None else began) + settings.timeout_s
-    with started_controller(plan, environ) as process:
+    with ControllerProcess(plan, environ) as process:
         run_id = None
         try:
             run_id = process.run_id(min(deadline, time.monotonic() + LAUNCH_TIMEOUT_S))
             if settings.options.mode == QUEUE:
-                code = process.wait(min(deadline, time.monotonic() + LAUNCH_TIMEOUT_S))
-                if code:
-                    raise LaunchError(f"the controller could not be enqueued (exit code {code}):\n{process.tail()}")
+                process.enqueued(min(deadline, time.monotonic() + LAUNCH_TIMEOUT_S))
             return _watch(server, run_id, process, observer, deadline, settings)
         except KeyboardInterrupt:
             if settings.options.mode == QUEUE and run_id is not None and not process.alive:
@@ -221,7 +214,7 @@ def _leaves_pipeline_behind(state: RunState) -> bool:
 def _settled(server: ClearmlServer, state: RunState, process: ControllerProcess, observer: Observer) -> RunState:
     """Wait for the local process to leave, and look once more: a controller may fail after its steps."""
     if process.alive:
-        with contextlib.suppress(LaunchError):
+        with contextlib.suppress(TimeoutError):
             process.wait(time.monotonic() + LEAVE_TIMEOUT_S)
     state = fetch(server, state.run_id)
     observer.update(state)

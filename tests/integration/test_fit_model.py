@@ -236,21 +236,22 @@ def test_there_is_one_draft_however_often_it_is_asked_for(in_process, client, fi
 
 
 def ask_for_the_draft() -> str:
-    from pipeline.amazon_reviews.model.fit_model import ensure_template
+    from pipeline.amazon_reviews.model.fit_model import FIT_MODEL
     from pipeline.clearml_server import ClearmlServer
+    from pipeline.module_tasks.drafts import ensure_draft
 
-    return ensure_template(ClearmlServer.connect())
+    return ensure_draft(ClearmlServer.connect(), FIT_MODEL)
 
 
 def work(**parameters: str) -> dict[str, Any]:
     """Do a task's work, without a process of its own."""
     from clearml import Task
 
-    from pipeline.amazon_reviews.model import fitting
+    from pipeline.amazon_reviews.model import fit_model, fitting
     from pipeline.clearml_server import ClearmlServer
-    from pipeline.runs import fit_run
+    from pipeline.module_tasks.drafts import clone
 
-    task = Task.get_task(fit_run.create(ClearmlServer.connect(), parameters))
+    task = Task.get_task(clone(ClearmlServer.connect(), fit_model.FIT_MODEL, parameters))
     task.mark_started()
     try:
         return fitting.run(task)

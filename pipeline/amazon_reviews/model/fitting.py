@@ -41,8 +41,8 @@ def main() -> None:
     mark("function")
     prepare()
     task = Task.init(
-        project_name=fit_model.TASK_PROJECT,
-        task_name=fit_model.TASK_NAME,
+        project_name=fit_model.FIT_MODEL.project,
+        task_name=fit_model.FIT_MODEL.name,
         task_type=Task.TaskTypes.training,
         auto_connect_frameworks=False,
         auto_connect_arg_parser=False,
@@ -62,7 +62,7 @@ def run(task: Any) -> dict[str, Any]:
         TrainingDataError: A version is not of processed reviews, or nothing can be learnt from it.
         ModelError: The model cannot be stored or published.
     """
-    values = read_parameters(task)
+    values = fit_model.FIT_MODEL.read(task.get_parameters())
     server = ClearmlServer.of_task(task)
     project, name = str(values["dataset_project"]), str(values["dataset_name"])
     folder = scratch_folder()
@@ -100,16 +100,6 @@ def run(task: Any) -> dict[str, Any]:
     scores = ", ".join(f"{key} {result['metrics'][key]:.4f}" for key in ("accuracy", "f1", "auc"))
     print(f"{trained.model.kind} of {len(trained.model.terms)} terms: {scores}")
     return result
-
-
-def read_parameters(task: Any) -> dict[str, ParameterValue]:
-    """Return the task's parameters, checked; one that it does not have is at its default."""
-    given = task.get_parameters()
-    return {
-        parameter.name: parameter.parse(str(given[key])) if key in given else parameter.default
-        for parameter in fit_model.PARAMETERS
-        for key in [f"{fit_model.SECTION}/{parameter.name}"]
-    }
 
 
 def _processed(part: str, version: DatasetVersion, folder: Path) -> Processed:
@@ -160,7 +150,7 @@ def _store(
         with registry.new_model(
             task,
             file,
-            name=f"{fit_model.TASK_NAME} {model.kind}",
+            name=f"{fit_model.FIT_MODEL.name} {model.kind}",
             labels={label: number for number, label in CLASSES.items()},
             design={key: value for key, value in model.facts.items() if key != "metrics"},
             metadata={

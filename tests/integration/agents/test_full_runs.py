@@ -109,7 +109,7 @@ def test_a_full_run_goes_on_from_the_step_that_failed(cli, client, settings, que
     before = newest_run(client)
     process = cli.start("run-full", "--no-cache", "--json", "--set", "max_features=60")
     run = wait_for(lambda: next((run for run in [newest_run(client)] if run != before), None), "the run")
-    wait_for(lambda: kill_script("fit_model.py", settings), "the last step")
+    wait_for(lambda: kill_script("fitting.py", settings), "the last step")
     stdout, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 40, stderr
     failed = json.loads(stdout.splitlines()[-1])

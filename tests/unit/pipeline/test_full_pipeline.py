@@ -10,6 +10,7 @@ from pipeline.amazon_reviews import full_pipeline
 from pipeline.amazon_reviews.model import fit_model
 from pipeline.amazon_reviews.model.trained import read_metrics
 from pipeline.amazon_reviews.pipelines import FULL_PIPELINE, PIPELINES
+from pipeline.controllers.controller_task import controller_task
 from pipeline.graph.definitions import DATA_PREPARE
 from pipeline.runs.report import flatten, lay_out
 
@@ -58,8 +59,9 @@ def test_every_parameter_reaches_a_step():
 
 @pytest.mark.parametrize("definition", PIPELINES.values(), ids=list(PIPELINES))
 def test_a_controllers_script_compiles_and_names_its_module(definition):
-    ast.parse(definition.entry_script)
-    assert f"from {definition.module} import main" in definition.entry_script
+    script = controller_task(definition).entry_script
+    ast.parse(script)
+    assert f"from {definition.module} import main" in script
 
 
 def test_steps_inside_are_named_by_their_path():

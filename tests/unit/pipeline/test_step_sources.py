@@ -15,6 +15,7 @@ from pipeline.amazon_reviews.steps.shard_processing import shard_processing
 from pipeline.amazon_reviews.steps.test_processing import test_processing as processing_of_test
 from pipeline.amazon_reviews.steps.train_processing import train_processing
 from pipeline.amazon_reviews.steps.train_test_split import train_test_split
+from pipeline.controllers.controller_task import controller_task
 from pipeline.controllers.step_scripts import STEP_BEGINNING, STEP_ENDING, finish_step_definition
 from pipeline.graph.definitions import DATA_PREPARE
 from pipeline.provenance import source_digest
@@ -109,7 +110,8 @@ def test_the_split_takes_exactly_the_pipelines_parameters():
 
 
 def test_the_controllers_script_compiles():
-    compile(DATA_PREPARE.entry_script, DATA_PREPARE.entry_name, "exec")
+    task = controller_task(DATA_PREPARE)
+    compile(task.entry_script, task.entry_name, "exec")
 
 
 RACE = """
