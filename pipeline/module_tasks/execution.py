@@ -178,7 +178,7 @@ def _raised(server: ClearmlServer, task: ModuleTask, task_id: str, lines: Sequen
 
 
 def stop(server: ClearmlServer, task_id: str) -> None:
-    """Stop a task and wait until no worker has it in hand, then stop the tasks that it has started and that still run."""
+    """Stop a task, wait until no worker has it in hand, then stop the tasks that it has started and that still run."""
     give_up = time.monotonic() + STOP_PATIENCE_S
     while True:
         # An agent that is just starting the task declares it started again, so that once is not always enough.
