@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from deploy.errors import SettingsError
 from deploy.helm import values
 from deploy.plan import Plan
 from deploy.settings import Settings
+from deploy.waiting import POLL_S, Clock, Wait, system_clock
 
 if TYPE_CHECKING:
     from deploy.clearml.api import ClearmlApi
@@ -39,6 +40,8 @@ class Session:
     environ: Mapping[str, str]
     say: Callable[[str], None] = field(default=_silent)
     """Reports progress to the person."""
+
+    clock: Clock = field(default_factory=system_clock)
 
     @cached_property
     def server(self) -> Server:
@@ -101,7 +104,11 @@ class Session:
 
     def now(self) -> datetime:
         """Return the time."""
-        return datetime.now(UTC)
+        return self.clock.now()
+
+    def wait(self, deadline_s: float, poll_s: float = POLL_S) -> Wait:
+        """Begin a wait of at most `deadline_s`."""
+        return Wait(deadline_s, self.clock, poll_s)
 
     def redact(self, text: str) -> str:
         """Return a text without the secret key, wherever it came from."""

@@ -14,7 +14,7 @@ from clearml_access.tasks import PODS_QUEUE
 from deploy.checks import environment
 from deploy.checks.check import Check, Finding, fail, ok, warn
 from deploy.clearml.api import ClearmlApi
-from deploy.errors import PodError, ReleaseNotFoundError, SettingsError, WorkerError
+from deploy.errors import PodError, ReleaseNotFoundError, SettingsError, WorkerError, exit_code_of
 from deploy.kubernetes.pods import State, classify_pod, task_id
 from deploy.session import Session
 from deploy.verification import prove, rollout
@@ -89,7 +89,8 @@ def secret(session: Session) -> Finding:
     try:
         ClearmlApi(own).login()
     except CredentialsError as error:
-        return fail(error.message, f"put good keys into clearml.conf, then: {AGAIN}", error.exit_code)
+        fix = f"put good keys into clearml.conf, then: {AGAIN}"
+        return fail(error.message, fix, exit_code_of(type(error)))
     if own.secret_key != session.server.secret_key:
         return warn(f"Secret {plan.keys_secret} holds other keys than {session.server.source}", AGAIN)
     return ok(f"the server takes the keys in Secret {plan.keys_secret}")

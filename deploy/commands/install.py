@@ -13,7 +13,6 @@ from typing import Any
 
 from clearml_access.errors import UserFacingError
 from deploy.checks import preflight
-from deploy.checks.check import Level, Result
 from deploy.errors import HelmError, ReleaseNotFoundError
 from deploy.helm.release import Revision
 from deploy.helm.values import digest
@@ -135,7 +134,7 @@ def _do(session: Session, outcome: Outcome, before: _Before, must: bool) -> None
     if must:
         # Before: the old pod of a release that was made without us. After: the chart's own default on a first install.
         session.cluster.recreate_on_change(settings.fullname)
-        wait = rollout.Wait(settings.deadlines.helm)
+        wait = session.wait(settings.deadlines.helm)
         revision = session.helm.upgrade(session.chart, plan.values, f"deploy {outcome.result}")
         outcome.revision, outcome.seconds["helm"] = revision.number, round(wait.seconds, 1)
         session.cluster.recreate_on_change(settings.fullname)
@@ -227,8 +226,3 @@ def _undo(session: Session, before: _Before) -> tuple[str, ...]:
         with suppress(HelmError):
             done.append(f"release is at {session.helm.revision()}")
     return tuple(f"undo: {line}" for line in done)
-
-
-def failed(results: list[Result]) -> list[Result]:
-    """Return the results that stop an install."""
-    return [result for result in results if result.level == Level.FAIL]

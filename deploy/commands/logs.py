@@ -17,7 +17,6 @@ from deploy.errors import ClusterError, ClusterUnreachableError, TaskNotFoundErr
 from deploy.kubernetes.pods import TASK_POD_PREFIX, State, classify_pod
 from deploy.session import Session
 from deploy.verification import records
-from deploy.verification.rollout import Wait
 
 TASK_ID = re.compile(r"[0-9a-f]{32}")
 FIELDS = ("name", "status", "type", "runtime", "system_tags")
@@ -74,7 +73,7 @@ def _pipeline(session: Session, controller: dict[str, Any], emit: Emit, *, follo
         threads[task].start()
 
     begin(str(controller["id"]), "controller")
-    looked = Wait(float("inf"), poll_s=1.0)
+    looked = session.wait(float("inf"))
     next_look = 0.0
     while True:
         with suppress(queue.Empty):
@@ -110,18 +109,18 @@ class _Console:
             self._rest()
             return str(self._record().get("status"))
         said = ""
-        silence = Wait(PATIENCE_S, poll_s=0.5)
+        silence = self._session.wait(PATIENCE_S, poll_s=0.5)
         while True:
             try:
                 said = self._turn(said)
-                silence = Wait(PATIENCE_S, poll_s=0.5)
+                silence = self._session.wait(PATIENCE_S, poll_s=0.5)
                 if said in ENDED:
                     return said
             except (ClusterUnreachableError, ServerUnreachableError) as error:
                 if not silence.again():
                     raise
                 self._note(f"waiting: {error.message}")
-            silence.sleep(0.5)
+            silence.sleep()
 
     def _turn(self, said: str) -> str:
         """Take what there is; return the status, once it is final and everything was emitted."""

@@ -64,7 +64,7 @@ def uninstall(session: Session, leaving: Leaving, *, queue: bool = False, namesp
     _forget(session, leaving, queues)
     _wait_until_gone(session, cluster)
     if namespace and cluster.delete_namespace_if_ours():
-        wait = rollout.Wait(60.0)
+        wait = session.wait(60.0)
         while cluster.is_namespace_ending():
             if not wait.again():
                 raise DeadlineError(
@@ -80,7 +80,7 @@ def _stop_agent(session: Session, leaving: Leaving) -> None:
     if session.cluster.deployment(session.settings.fullname) is None:
         return
     session.cluster.scale(session.settings.fullname, 0)
-    wait = rollout.Wait(session.settings.deadlines.old_agent)
+    wait = session.wait(session.settings.deadlines.old_agent)
     while rollout.agent_pods(session.cluster, session.settings.fullname):
         if not wait.again():
             for pod in rollout.agent_pods(session.cluster, session.settings.fullname):
@@ -122,7 +122,7 @@ def _forget(session: Session, leaving: Leaving, queues: tuple[str, ...]) -> None
 
 
 def _wait_until_gone(session: Session, cluster: Cluster) -> None:
-    wait = rollout.Wait(60.0)
+    wait = session.wait(60.0)
     while left := cluster.leftovers(session.settings.release, session.settings.fullname):
         if not wait.again():
             raise DeadlineError(

@@ -16,7 +16,7 @@ from deploy.errors import ClusterError, DeadlineError
 from deploy.kubernetes.cluster import MANAGED
 from deploy.kubernetes.pods import Json, State, classify_pod
 from deploy.session import Session
-from deploy.verification.rollout import Patience, Wait, pod_error
+from deploy.verification.rollout import Patience, pod_error
 
 # Runs in any Python 3.6: the chart's own image has no newer one. curl's order: proxies of the pod's environment count.
 SCRIPT = """
@@ -84,7 +84,7 @@ def start(session: Session, name: str, image: str) -> None:
     }
     metadata = {"name": name, "labels": MANAGED}
     body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
-    wait = Wait(session.settings.deadlines.probe)
+    wait = session.wait(session.settings.deadlines.probe)
     while True:
         try:
             session.cluster.create_pod(body)
@@ -101,7 +101,7 @@ def finish(session: Session, name: str, image: str) -> Seen:
         PodError: The image cannot be pulled, or the pod cannot run.
         DeadlineError: No answer in time.
     """
-    wait = Wait(session.settings.deadlines.probe, poll_s=0.4)
+    wait = session.wait(session.settings.deadlines.probe, poll_s=0.4)
     patience = Patience(wait)
     while True:
         pod: Json = session.cluster.pod(name) or {"metadata": {"name": name}}

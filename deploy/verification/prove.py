@@ -20,7 +20,7 @@ from deploy.errors import CanaryError, ClusterError, ClusterUnreachableError, Wo
 from deploy.kubernetes.pods import TASK_POD_PREFIX, State, classify_pod
 from deploy.session import Session
 from deploy.verification import rollout
-from deploy.verification.rollout import Patience, Wait, agent_pods, evidence, pod_error
+from deploy.verification.rollout import Patience, agent_pods, evidence, pod_error
 
 PROJECT = "clearml-pods/canary"
 ALIVE_S = 60.0
@@ -98,7 +98,7 @@ def wait_for_worker(session: Session, since: datetime) -> tuple[float, float]:
         WorkerError: It does not, in time; the evidence is the agent's log.
         PodError: Its pod fails meanwhile.
     """
-    wait = Wait(session.settings.deadlines.worker)
+    wait = session.wait(session.settings.deadlines.worker)
     patience = Patience(wait)
     wanted = set(session.plan.queues)
     registered = None
@@ -158,7 +158,7 @@ def canary(session: Session) -> Canary:
 
 
 def _follow(session: Session, task: str, nonce: str) -> Canary:
-    wait = Wait(session.settings.deadlines.canary, poll_s=0.4)
+    wait = session.wait(session.settings.deadlines.canary, poll_s=0.4)
     patience = Patience(wait)
     pod_s = started_s = 0.0
     pod: dict[str, Any] | None = None
@@ -202,7 +202,7 @@ def _pod(session: Session, task: str) -> dict[str, Any] | None:
 
 def _python(session: Session, task: str, nonce: str) -> str:
     """Return the Python that the canary ran in, from its console, which may come a moment after its end."""
-    wait = Wait(10.0)
+    wait = session.wait(10.0)
     while True:
         for line in session.api.console(task):
             if MARK in line and nonce in line:
@@ -218,7 +218,8 @@ def _drop(session: Session, task: str, *, keep_record: bool) -> None:
     """Leave no canary behind: not in the queue, not as a pod; a failed one's record stays to be read."""
     with suppress(UserFacingError):
         if keep_record:
-            session.api.call("tasks.stop", task=task, force=True, status_reason="canary given up")
+            if not has_ended(session.api.task(task, ("status",)) or {}):
+                session.api.call("tasks.stop", task=task, force=True, status_reason="canary given up")
             session.cluster.delete("pods", TASK_POD_PREFIX + task, grace_s=0)
         else:
             session.api.delete_task(task)

@@ -6,44 +6,16 @@ cause, events, last log lines.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 from deploy.errors import ClusterUnreachableError, DeadlineError, PodError
 from deploy.kubernetes.cluster import Cluster
 from deploy.kubernetes.pods import Json, State, Verdict, classify_pod
 from deploy.session import Session
+from deploy.waiting import Wait
 
-POLL_S = 0.7
 EVENTS = 4
-
-
-@dataclass
-class Wait:
-    """A bounded wait."""
-
-    deadline_s: float
-    clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
-    poll_s: float = POLL_S
-    began: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.began = self.clock()
-
-    @property
-    def seconds(self) -> float:
-        """Time since it began."""
-        return self.clock() - self.began
-
-    def again(self) -> bool:
-        """Sleep, unless time is up; return whether there is any left."""
-        if self.seconds >= self.deadline_s:
-            return False
-        self.sleep(self.poll_s)
-        return True
 
 
 class Patience:
@@ -80,7 +52,7 @@ def wait_until_ready(session: Session, wait: Wait | None = None) -> float:
         PodError: The pod cannot become ready; the message has cause, evidence and command.
         DeadlineError: It did not become ready in time.
     """
-    wait = wait or Wait(session.settings.deadlines.pods)
+    wait = wait or session.wait(session.settings.deadlines.pods)
     patience = Patience(wait)
     name = session.settings.fullname
     last = "nothing was seen yet"

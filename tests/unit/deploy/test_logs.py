@@ -11,6 +11,7 @@ import pytest
 from clearml_access.api import Api
 from clearml_access.tasks import MOVE_S
 from deploy.commands import logs
+from deploy.waiting import Wait
 
 TASK = "0" * 32
 
@@ -45,6 +46,7 @@ def follow():
             cluster=SimpleNamespace(pod=lambda _: None),
             redact=str,
             now=lambda: datetime.now(UTC),
+            wait=lambda deadline_s, poll_s: Wait(deadline_s, poll_s=poll_s),
         )
         shown: list[str] = []
         return logs.show(session, {"id": TASK}, shown.append, follow=True), shown

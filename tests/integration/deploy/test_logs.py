@@ -1,0 +1,127 @@
+"""`logs`: from the pod while it lives, from the server afterwards; one line once, in order, without secrets."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.deploy.deployer import HELD, NAMESPACE
+
+pytestmark = pytest.mark.integration
+
+COUNT = "import sys\nfor i in range(5): print('number', i)"
+NUMBERS = [f"number {i}" for i in range(5)]
+
+
+def numbers(text):
+    return [line for line in text.splitlines() if line.startswith("number ")]
+
+
+def test_logs_follow_a_task_to_its_end_without_a_gap(installed):
+    installed.cluster.faults.cordoned = True  # it waits until somebody follows it
+    task = installed.enqueue(COUNT)
+    installed.clock.on_sleep = lambda _: setattr(installed.cluster.faults, "cordoned", False)
+    out, _ = installed.run("logs", task, "--follow")
+    assert numbers(out) == NUMBERS
+    assert "-- task is queued, its pod is Unschedulable" in out
+    assert out.split("\n-- ")[-1].strip() == "task is completed"
+    installed.cluster.settle()
+    assert installed.cluster.pods(NAMESPACE) == [installed.cluster.agent_pod(NAMESPACE)["metadata"]["name"]]
+    assert numbers(installed("logs", task)) == NUMBERS  # from the server
+    assert not installed.task(task).get("runtime", {}).get("pod")
+
+
+def test_a_pod_that_is_gone_right_after_its_task_completed_was_not_deleted_by_anybody(installed):
+    """The agent deletes ended pods within seconds: `logs -f` may come too late to see it end."""
+    task = installed.enqueue(tags=HELD)
+    container = installed.cluster.container(NAMESPACE, f"clearml-id-{task}")
+    container.say("number 0")
+
+    def end_and_clean(method, path):
+        if path.endswith("/log"):
+            installed.cluster.faults.before = None
+            installed.api("tasks.completed", task=task, force=True)
+            installed.cluster.vanish(NAMESPACE, f"clearml-id-{task}")
+
+    installed.cluster.faults.before = end_and_clean
+    out, _ = installed.run("logs", task, "--follow")
+    assert "Deleted" not in out
+    assert installed.task(task)["status"] == "completed"
+    assert not installed.task(task).get("runtime", {}).get("pod")
+
+
+def test_logs_of_a_failed_task_end_with_one(installed):
+    task = installed.enqueue("print('number 0'); raise SystemExit(3)")
+    out, _ = installed.run("logs", task, "--follow", code=1)
+    assert "-- task is failed: exit code 3" in out
+    assert installed.json("logs", task)["status"] == "failed"
+
+
+def test_a_connection_that_breaks_is_taken_up_where_it_broke(installed):
+    task = installed.enqueue(tags=HELD)
+    container = installed.cluster.container(NAMESPACE, f"clearml-id-{task}")
+    container.say("number 0", "number 1")
+    installed.cluster.faults.break_logs_after = 2
+
+    def the_rest(_seconds):
+        installed.clock.on_sleep = lambda _: None
+        container.say("number 2", "number 3", "number 4")
+        installed.api("tasks.completed", task=task, force=True)
+        installed.cluster.end_task_pod(NAMESPACE, task, "Completed")
+
+    installed.clock.on_sleep = the_rest
+    out, _ = installed.run("logs", task, "-f")
+    assert numbers(out) == NUMBERS
+    assert "waiting: " in out
+
+
+def test_a_server_that_does_not_come_back_ends_the_wait(installed):
+    task = installed.enqueue(tags=HELD)
+    installed.cluster.end_task_pod(NAMESPACE, task, "Completed")
+    installed.cluster.fail("GET", "/pods/clearml-id", status=503)
+    assert "answered 503" in installed("logs", task, "-f", code=32)
+
+
+def test_logs_without_rights_on_pods_come_from_the_server(installed):
+    task = installed.enqueue(COUNT)
+    installed.cluster.faults.forbidden = {("get", "pods")}
+    assert numbers(installed("logs", task)) == NUMBERS
+
+
+def test_logs_of_a_pipeline_name_the_step_of_each_line(installed):
+    controller = installed.enqueue("print('number 0')", name="my pipeline", type="controller")
+    step = installed.enqueue("print('number 1')", name="step one", parent=controller)
+    out, _ = installed.run("logs", "my pipeline", "--follow")
+    assert "[controller] number 0" in out.splitlines()
+    assert "[step one] number 1" in out.splitlines()
+    assert installed.task(step)["status"] == "completed"
+    assert "[step one] number 1" in installed.json("logs", controller)["lines"]
+
+
+def test_the_newest_task_of_a_name_is_shown(installed):
+    installed.enqueue("print('number 0')", name="twice")
+    installed.enqueue("print('number 1')", name="twice")
+    assert numbers(installed("logs", "twice")) == ["number 1"]
+
+
+@pytest.mark.parametrize("name", ["no such task", "0" * 32])
+def test_a_task_that_does_not_exist_is_said_so(deploy, name):
+    assert "no task or pipeline is called" in deploy("logs", name, code=45)
+
+
+def test_a_task_that_is_deleted_while_it_is_followed_ends_the_wait(installed):
+    task = installed.enqueue(tags=HELD)
+    installed.cluster.vanish(NAMESPACE, f"clearml-id-{task}")
+
+    def delete(_seconds):
+        installed.clock.on_sleep = lambda _: None
+        installed.api("tasks.delete", task=task, force=True)
+
+    installed.clock.on_sleep = delete
+    assert f"task {task} is gone" in installed("logs", task, "-f", code=45)
+
+
+def test_the_secret_key_is_not_shown(installed):
+    secret = installed.api.credentials[1]
+    task = installed.enqueue(f"print('number', {secret!r})")
+    assert numbers(installed("logs", task)) == ["number ***"]
+    assert secret not in installed("logs", task, "--follow")
