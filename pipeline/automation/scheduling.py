@@ -20,8 +20,8 @@ from clearml import Task
 from clearml_access.agent_values import AgentValues
 from clearml_access.errors import CallRefusedError, UserFacingError
 from pipeline.amazon_reviews.pipelines import FULL_PIPELINE
-from pipeline.automation import schedule
-from pipeline.automation.schedule import RETRAIN, SCHEDULE, SERVICES, Timetable, is_source, newest_source
+from pipeline.automation import triggers
+from pipeline.automation.triggers import RETRAIN, SCHEDULE, SERVICES, Timetable, is_source, newest_source
 from pipeline.clearml_server import ClearmlServer
 from pipeline.errors import ServiceError
 from pipeline.graph.parameters import ParameterValue, parse_assignments
@@ -104,7 +104,7 @@ class Runs:
             *self._assignments,
         ]
         try:
-            run = schedule.start_full_run(
+            run = triggers.start_full_run(
                 self.server,
                 FULL_PIPELINE,
                 parse_assignments(FULL_PIPELINE.parameters, given),

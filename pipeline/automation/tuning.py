@@ -17,7 +17,7 @@ from clearml.backend_interface.session import SendError
 
 from clearml_access.agent_values import AgentValues
 from pipeline.amazon_reviews.model import fit_model
-from pipeline.automation import tune
+from pipeline.automation import search
 from pipeline.clearml_server import ClearmlServer
 from pipeline.datasets.datasets import require_version
 from pipeline.errors import ServiceError
@@ -35,14 +35,14 @@ STRATEGIES = {"grid": GridSearch, "random": RandomSearch}
 def main() -> None:
     """Run the search that this process belongs to."""
     task = Task.init(
-        project_name=tune.TUNE.project,
-        task_name=tune.TUNE.name,
+        project_name=search.TUNE.project,
+        task_name=search.TUNE.name,
         task_type=Task.TaskTypes.optimizer,
         auto_connect_frameworks=False,
         auto_connect_arg_parser=False,
         auto_resource_monitoring=False,
     )
-    run(task, tune.TUNE.read(task.get_parameters()))
+    run(task, search.TUNE.read(task.get_parameters()))
     task.flush(wait_for_uploads=True)
     task.close()
     task.mark_completed()
@@ -68,12 +68,12 @@ def run(task: Any, values: Mapping[str, ParameterValue]) -> None:
         _search(task, base, values, queue, parallel)
     finally:
         server.call("tasks.delete", task=base, force=True)
-    trials = tune.trials_of(server, task.id, str(values["metric"]))
+    trials = search.trials_of(server, task.id, str(values["metric"]))
     best = trials[0] if trials and trials[0].model_id else None
     if best is None or best.model_id is None:
         states = ", ".join(f"{trial.task_id} {trial.status}" for trial in trials) or "none was started"
         raise ServiceError(f"no trial gave a model ({states})", hint="look at their consoles; more time: --minutes")
-    _choose(server, best.model_id, tune.best_models(server, project, name))
+    _choose(server, best.model_id, search.best_models(server, project, name))
     task.set_user_properties(best_task=best.task_id, best_model=best.model_id)
     tell(f"Best: {_described(best.parameters)}, {values['metric']} {best.metrics[str(values['metric'])]:.4f}")
 
@@ -86,7 +86,7 @@ def _base_task(server: ClearmlServer, values: Mapping[str, ParameterValue]) -> s
 
 
 def _search(task: Any, base: str, values: Mapping[str, ParameterValue], queue: str, parallel: int) -> None:
-    space = {name: tune.choices(name, str(values[name])) for name in tune.SPACE}
+    space = {name: search.choices(name, str(values[name])) for name in search.SPACE}
     combinations = 1
     for options in space.values():
         combinations *= len(options)
@@ -132,11 +132,11 @@ def _choose(server: ClearmlServer, model_id: str, before: Mapping[str, list[str]
     """Publish the model and tag it, in place of those that were the best before (id → tags)."""
     model = InputModel(model_id=model_id)
     try:
-        model.tags = sorted({*(model.tags or []), tune.BEST_TAG})
+        model.tags = sorted({*(model.tags or []), search.BEST_TAG})
         if not model.published:
             model.publish()
     except (ValueError, SendError) as error:
         raise ServiceError(f"model {model_id} could not be tagged and published: {error}") from error
     for earlier, tags in before.items():  # through the API: the SDK takes an empty list of tags for none given
         if earlier != model_id:
-            server.call("models.edit", model=earlier, tags=[tag for tag in tags if tag != tune.BEST_TAG])
+            server.call("models.edit", model=earlier, tags=[tag for tag in tags if tag != search.BEST_TAG])

@@ -14,7 +14,7 @@ from clearml_access.tasks import PODS_QUEUE
 from command_line import interrupts
 from command_line.options import as_json, examples
 from pipeline.amazon_reviews.pipelines import FULL_PIPELINE
-from pipeline.automation.schedule import CRON_HELP, DAYS, RETRAIN, SCHEDULE, workers_for_runs
+from pipeline.automation.triggers import CRON_HELP, DAYS, RETRAIN, SCHEDULE, workers_for_runs
 from pipeline.commands.connection import connect
 from pipeline.errors import SettingsError
 from pipeline.graph.parameters import help_text, parse_assignments

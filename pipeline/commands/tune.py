@@ -14,12 +14,12 @@ from rich.table import Table
 from clearml_access.agent_values import AgentValues
 from command_line import interrupts
 from command_line.options import as_json, examples
-from pipeline.automation.tune import PARAMETERS, SPACE, STRATEGIES, TUNE
+from pipeline.automation.search import PARAMETERS, SPACE, STRATEGIES, TUNE
 from pipeline.commands.connection import connect
 from pipeline.graph.parameters import help_text, parse_assignments
 
 if TYPE_CHECKING:
-    from pipeline.automation.tune import Trial
+    from pipeline.automation.search import Trial
     from pipeline.graph.parameters import ParameterValue
 
 OWN_OPTIONS = ("jobs", "minutes", "strategy", "parallel", "queue")
@@ -77,7 +77,7 @@ def tune(
     connection = connect(say)
     server = connection.server
     from pipeline import preflight
-    from pipeline.automation.tune import trials_of, with_versions
+    from pipeline.automation.search import trials_of, with_versions
     from pipeline.datasets.datasets import require_version
     from pipeline.module_tasks import drafts, execution
 

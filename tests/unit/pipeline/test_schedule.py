@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from clearml_access.errors import ServerUnreachableError
-from pipeline.automation.schedule import SERVICES, Timetable, is_source, newest_source, read_cron
 from pipeline.automation.scheduling import LOOK_EVERY_S, by_clock, keep, on_new_data
-from pipeline.automation.tune import TUNE
+from pipeline.automation.search import TUNE
+from pipeline.automation.triggers import SERVICES, Timetable, is_source, newest_source, read_cron
 from pipeline.clearml_server import DatasetVersion
 from pipeline.commands.schedule import _cron
 from pipeline.errors import SettingsError

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.automation.tune import PARAMETERS, choices, prepared_versions, rank, read_trial
+from pipeline.automation.search import PARAMETERS, choices, prepared_versions, rank, read_trial
 from pipeline.clearml_server import DatasetVersion
 from pipeline.errors import SettingsError
 from pipeline.graph.parameters import parse_assignments
