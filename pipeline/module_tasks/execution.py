@@ -31,7 +31,7 @@ STOP_PATIENCE_S = 20.0
 
 STOP_REASON = "user aborted"
 ALIVE = ("queued", "in_progress")
-_RAISED = re.compile(r"(?P<module>pipeline(?:\.\w+)*)\.(?P<kind>\w+): (?P<text>.+)")
+_RAISED = re.compile(r"(?P<module>(?:pipeline|clearml_access)(?:\.\w+)*)\.(?P<kind>\w+): (?P<text>.+)")
 
 
 def enqueue(server: ClearmlServer, task_id: str, queue: str) -> None:

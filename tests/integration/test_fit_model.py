@@ -25,6 +25,7 @@ from sklearn.naive_bayes import BernoulliNB
 from clearml_access.errors import UserFacingError
 from pipeline.amazon_reviews.reviews.generate import generate
 from pipeline.amazon_reviews.reviews.text import preprocess
+from pipeline.errors import exit_code_of
 from tests.api_client import ApiClient
 from tests.integration.pipeline_cli import NAME, PROJECT, Done, PipelineCli
 
@@ -260,11 +261,9 @@ def work(**parameters: str) -> dict[str, Any]:
 
 
 def refused_work(**parameters: str) -> tuple[int, str]:
-    from pipeline.errors import PipelineError
-
-    with pytest.raises(PipelineError) as caught:
+    with pytest.raises(UserFacingError) as caught:
         work(**parameters)
-    return caught.value.exit_code, caught.value.message
+    return exit_code_of(type(caught.value)), caught.value.message
 
 
 def test_a_trial_registers_a_model_and_publishes_nothing(in_process, client, fitted):
@@ -332,7 +331,7 @@ def load(wanted: Mapping[str, str]) -> int:
     try:
         registry.load(**wanted)
     except UserFacingError as error:
-        return error.exit_code
+        return exit_code_of(type(error))
     return 0
 
 

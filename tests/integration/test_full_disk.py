@@ -22,9 +22,9 @@ MIB = 2**20
 STORE = """
 import sys
 from pathlib import Path
+from clearml_access.errors import UserFacingError
 from pipeline.clearml_server import ClearmlServer
 from pipeline.datasets.datasets import new_version
-from pipeline.errors import PipelineError
 
 try:
     with new_version(ClearmlServer.connect(), project="full", name="disk", version="1.0.0") as draft:

@@ -166,7 +166,7 @@ def test_shards_follow_the_options_of_the_run():
         ("pipeline.errors.InputFileError: x cannot be read as parquet: y", False),
         ("pipeline.datasets.datasets.DatasetNotFoundError: dataset version 1 cannot be opened", False),
         ("pipeline.errors.OutputFileError: cannot write x: No space left on device", True),
-        ("pipeline.clearml_server.ServerUnreachableError: no answer", True),
+        ("clearml_access.errors.ServerUnreachableError: no answer", True),
         ("MemoryError: out of memory", True),
         ("Killed", True),
     ],
