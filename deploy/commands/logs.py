@@ -10,9 +10,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from clearml_access import console
 from clearml_access.errors import ServerUnreachableError, UserFacingError
 from clearml_access.tasks import CONTROLLER_TYPE, ENDED, has_ended, reason_of
-from deploy.clearml import console
 from deploy.errors import ClusterError, ClusterUnreachableError, TaskNotFoundError
 from deploy.kubernetes.pods import TASK_POD_PREFIX, State, classify_pod
 from deploy.session import Session

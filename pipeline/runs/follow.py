@@ -10,24 +10,20 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Protocol
 
 from rich.console import Console
 from rich.text import Text
 
+from clearml_access.console import Events, Source
 from clearml_access.errors import CallRefusedError, ServerUnreachableError
 from clearml_access.run_records import ENDED, RunState
 from pipeline.errors import RunError
 from pipeline.runs.run import Observer
 
 LOOK_EVERY_S = 1.0
-OVERLAP_MS = 30_000
-"""How far back each look goes: what came late by less is found at once, anything else by the server's count."""
-
 LAST_WORDS_S = 20.0
 """An agent looks at its task's output every 5 s, and a step completes itself before that: its last lines come after its
 end. This is how long they are waited for at most."""
@@ -36,63 +32,11 @@ CONTROLLER = "controller"
 STYLES = ("cyan", "green", "magenta", "yellow", "blue")
 
 
-class Events(Protocol):
+class Server(Events, Protocol):
     """What is asked of the server."""
-
-    def console_events(self, task_id: str, after: float | None = None) -> tuple[list[dict[str, Any]], int]:
-        """Return a task's console events after a moment, oldest first, and how many there are in all."""
 
     def tasks_in_hand(self) -> set[str]:
         """Return the tasks that live workers have not let go of."""
-
-
-class Source:
-    """One task's console, as far as it was taken."""
-
-    def __init__(self, server: Events, task_id: str) -> None:
-        self._server = server
-        self._task_id = task_id
-        self._taken: Counter[tuple[float, int]] = Counter()
-        self._newest: float | None = None
-        self._known = 0
-        """How many of the events that the server has were taken."""
-        self._explained = 0
-        """The server's last count that differed from that, after all of the console was read again."""
-
-    def lines(self, *, all_of_it: bool = False) -> list[str]:
-        """Return the lines that have come since the last call.
-
-        Args:
-            all_of_it: Read the console from its beginning, whatever the server counts.
-        """
-        start = None if self._newest is None or all_of_it else self._newest - OVERLAP_MS
-        events, total = self._server.console_events(self._task_id, start)
-        fresh = self._fresh(events)
-        self._known = len(events) if start is None else self._known + len(fresh)
-        if total not in (self._known, self._explained):
-            events, total = self._server.console_events(self._task_id)
-            fresh += self._fresh(events)
-            self._known = len(events)  # less than before if somebody has reset the task
-            self._explained = total
-        return [line for event in fresh for line in _lines(str(event.get("msg") or ""))]
-
-    def _fresh(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return those that were not taken yet, and take them. Equal ones of one moment are told apart by number."""
-        here: Counter[tuple[float, int]] = Counter()
-        fresh = []
-        for event in events:
-            moment = float(event.get("timestamp") or 0)
-            key = (moment, hash((event.get("worker"), event.get("msg"))))
-            here[key] += 1
-            if here[key] > self._taken[key]:
-                self._taken[key] += 1
-                fresh.append(event)
-            self._newest = max(moment, self._newest or moment)
-        return fresh
-
-
-def _lines(message: str) -> Iterator[str]:
-    return (line.rstrip() for line in message.split("\n") if line.strip())
 
 
 @dataclass
@@ -112,7 +56,7 @@ class Follower:
     Use it as a context manager: at its end it prints the rest.
     """
 
-    def __init__(self, server: Events, console: Console, observer: Observer) -> None:
+    def __init__(self, server: Server, console: Console, observer: Observer) -> None:
         self._server = server
         self._console = console
         self._observer = observer

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from clearml_access.console import Source
 from clearml_access.errors import CallRefusedError, ServerUnreachableError
 from clearml_access.run_records import RunState, StepState
 from pipeline.runs import follow
-from pipeline.runs.follow import Follower, Source
+from pipeline.runs.follow import Follower
 
 MINUTE = 60_000
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.clearml.console import after, plain
+from clearml_access.console import after, plain
 
 
 @pytest.mark.parametrize(
