@@ -24,6 +24,7 @@ import psutil
 from clearml_access import processes
 from command_line import interrupts
 from pipeline.module_tasks.declaration import ModuleTask
+from pipeline.sdk.processes import variables_of
 from pipeline.step_runtime.inherited import without_task
 
 MARK = "» "
@@ -56,12 +57,7 @@ class ModuleProcess:
         script.write_text(task.entry_script, encoding="utf-8")
         variables = {"TMPDIR": str(self.folder)}
         if task_id:
-            variables |= {
-                "CLEARML_TASK_ID": task_id,
-                "TRAINS_TASK_ID": task_id,
-                "CLEARML_LOG_TASK_TO_BACKEND": "1",
-                "CLEARML_SIMULATE_REMOTE_TASK": "1",
-            }
+            variables |= variables_of(task_id)
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, str(script), *arguments],

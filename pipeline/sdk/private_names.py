@@ -180,6 +180,15 @@ TABLE = (
         "(self)",
         "Says whether a model exists; the public attributes fail with a message about None.",
     ),
+    # pipeline.sdk.processes
+    *(
+        PrivateName(
+            "clearml.config.defs",
+            f"{TEXT} {variable}",
+            "Lets a process of this machine join a task with its parameters; without it the task gets no console.",
+        )
+        for variable in ("TRAINS_TASK_ID", "CLEARML_LOG_TASK_TO_BACKEND", "CLEARML_SIMULATE_REMOTE_TASK")
+    ),
     # pipeline.sdk.steps
     PrivateName(
         "clearml.backend_interface.task.task.Task._edit_lock",
