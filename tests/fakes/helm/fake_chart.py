@@ -7,6 +7,7 @@ tests compare the result with the real helm's for other values; the unit tests s
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,16 @@ def rendered(release: str, namespace: str, values: Json) -> list[Json]:
     checksum = hashlib.sha256(yaml.safe_dump(base).encode()).hexdigest()
     template["annotations"] = {"checksum/template": checksum, **glue["annotations"]}
     return list(objects.values())
+
+
+def comparable(item: Json) -> Json:
+    """Return an object without the checksum, which is helm's own, and with the template inside it as an object."""
+    item = copy.deepcopy(item)
+    if item["kind"] == "Deployment":
+        item["spec"]["template"]["metadata"]["annotations"].pop("checksum/template")
+    if item["kind"] == "ConfigMap":
+        item["data"] = yaml.safe_load(item["data"]["template.yaml"])
+    return item
 
 
 def _agent(spec: Json, glue: Json, secret: str) -> None:

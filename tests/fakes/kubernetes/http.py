@@ -7,6 +7,7 @@ import re
 import socket
 import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
@@ -64,13 +65,16 @@ class _Handler(BaseHTTPRequestHandler):
     world: World
     closing: threading.Event
 
-    def _serve(self) -> None:
-        try:
-            self._serve_one()
-        except (BrokenPipeError, ConnectionResetError):  # the client has hung up
-            self.close_connection = True
+    def handle(self) -> None:
+        """Serve the requests of one connection until the client hangs up."""
+        with suppress(BrokenPipeError, ConnectionResetError):
+            super().handle()
 
-    def _serve_one(self) -> None:
+    def finish(self) -> None:
+        with suppress(BrokenPipeError, ConnectionResetError):
+            super().finish()
+
+    def _serve(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         raw = self.rfile.read(length)
         url = urlsplit(self.path)
