@@ -100,7 +100,7 @@ def facts_of(server: ClearmlServer, run_id: str, shards: int) -> Facts:
         run_id: A run that completed.
         shards: How many shards each set had.
     """
-    from pipeline.graph.definitions import DATA_PREPARE
+    from pipeline.amazon_reviews.definitions import DATA_PREPARE
     from pipeline.runs.run import fetch
 
     run = fetch(server, run_id, DATA_PREPARE.with_shards(shards))

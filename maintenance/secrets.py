@@ -20,7 +20,7 @@ PLUGINS = (
 NOT_WRITTEN_BY_HAND = re.compile(r"(^|/)(uv\.lock|go\.sum|build-tools\.txt)$|^docs/benchmarks/|^tests/data/")
 MADE_UP = (
     *("the secret", "SECRETKEY", "wrong", "clearml-credentials", "canary-secret", "SK", "a-secret", "hush"),
-    *("another", "signing key", "no key", "agentk8sglue_secret", "CLEARML_API_SECRET_KEY", "SEC", "anything"),
+    *("another", "signing key", "agentk8sglue_secret", "CLEARML_API_SECRET_KEY", "mine", "wrong-secret", "keys"),
 )
 """What stands for a secret in tests, and names of fields that hold one."""
 

@@ -22,7 +22,7 @@ _STEP_CODE = (
     *(
         f"pipeline/{name}.py"
         for name in (
-            *("versions", "amazon_reviews/__init__", "amazon_reviews/step_work"),
+            *("versions", "amazon_reviews/__init__", "amazon_reviews/definitions", "amazon_reviews/step_work"),
             *("module_tasks/__init__", "module_tasks/declaration"),
         )
     ),

@@ -13,7 +13,7 @@ from typing import Any
 
 from clearml_access import credentials
 from pipeline.errors import SettingsError
-from pipeline.graph.definitions import DATA_PREPARE, Definition
+from pipeline.graph.definitions import Definition
 from pipeline.graph.parameters import ParameterValue, parse_assignments
 from pipeline.run_options import RunOptions
 
@@ -27,11 +27,11 @@ STEP_PACKAGES = ("clearml", "polars", "scikit-learn", "pyarrow", "plotly", "pyya
 class Settings:
     """One run, as asked for."""
 
-    options: RunOptions = field(default_factory=RunOptions)
-    definition: Definition = DATA_PREPARE
+    definition: Definition
     """The pipeline, split into the shards that the options say."""
 
-    parameters: Mapping[str, ParameterValue] = field(default_factory=lambda: DATA_PREPARE.defaults)
+    parameters: Mapping[str, ParameterValue]
+    options: RunOptions = field(default_factory=RunOptions)
     timeout_s: float = DEFAULT_TIMEOUT_S
     """Longest duration of the whole run, waits in queues included."""
 
@@ -43,7 +43,7 @@ class Settings:
         cls,
         environ: Mapping[str, str],
         *,
-        definition: Definition = DATA_PREPARE,
+        definition: Definition,
         assignments: Iterable[str] = (),
         timeout_s: float = DEFAULT_TIMEOUT_S,
         base: RunOptions | None = None,

@@ -6,10 +6,10 @@ Which steps there are and what goes from step to step, `DATA_PREPARE` declares; 
 
 from __future__ import annotations
 
+from pipeline.amazon_reviews.definitions import DATA_PREPARE
 from pipeline.controllers.controller import Controller, run_controller
 from pipeline.controllers.function_steps import add_function_steps
 from pipeline.controllers.options import Launch
-from pipeline.graph.definitions import DATA_PREPARE
 
 
 def main(arguments: list[str] | None = None) -> None:

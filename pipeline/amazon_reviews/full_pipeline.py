@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline import versions
+from pipeline.amazon_reviews.definitions import DATA_PREPARE
 from pipeline.amazon_reviews.model import fit_model
 from pipeline.amazon_reviews.pipelines import FULL_PIPELINE
 from pipeline.controllers.controller import Controller, run_controller
 from pipeline.controllers.options import Launch
-from pipeline.graph.definitions import DATA_PREPARE
 from pipeline.module_tasks.declaration import SECTION
 from pipeline.module_tasks.drafts import ensure_draft
 

@@ -6,8 +6,9 @@ Apart from `pipeline.graph.definitions` because the parameters of its last step 
 
 from __future__ import annotations
 
+from pipeline.amazon_reviews.definitions import DATA_PREPARE, PROJECT
 from pipeline.amazon_reviews.model import fit_model
-from pipeline.graph.definitions import DATA_PREPARE, PROJECT, Definition
+from pipeline.graph.definitions import Definition
 
 _CHOSEN_HERE = {parameter.name for parameter in DATA_PREPARE.parameters} | {
     "train_dataset_version",

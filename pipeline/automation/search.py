@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from clearml_access.tasks import moment
+from pipeline.amazon_reviews.definitions import PROJECT
 from pipeline.amazon_reviews.model import fit_model
 from pipeline.amazon_reviews.model.trained import read_metrics
 from pipeline.clearml_server import ClearmlServer, DatasetVersion
 from pipeline.errors import DataError, ServiceError, SettingsError
-from pipeline.graph.definitions import PROJECT
 from pipeline.graph.parameters import Parameter, ParameterValue, a_version, at_least, not_blank, one_of, positive
 from pipeline.module_tasks.declaration import SECTION, ModuleTask
 from pipeline.versions import sibling_version

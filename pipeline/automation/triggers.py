@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 
 from cronsim import CronSim, CronSimError
 
+from pipeline.amazon_reviews.definitions import PROJECT
 from pipeline.clearml_server import ClearmlServer, DatasetVersion
 from pipeline.controllers.controller_task import controller_task
 from pipeline.errors import ServiceError, SettingsError
-from pipeline.graph.definitions import PROJECT, Definition
+from pipeline.graph.definitions import Definition
 from pipeline.graph.parameters import Parameter, ParameterValue, at_least, not_blank
 from pipeline.module_tasks.declaration import ModuleTask
 from pipeline.module_tasks.drafts import clone

@@ -1,4 +1,4 @@
-"""`python -m pipeline dataset upload`: reviews as dataset versions. Prints; see `pipeline.datasets.upload`."""
+"""`python -m pipeline dataset upload`: reviews as dataset versions. Prints; see `pipeline.amazon_reviews.upload`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import click
 
 from command_line.options import Group, as_json, examples
+from pipeline.amazon_reviews.definitions import DATA_PREPARE
 from pipeline.commands.connection import connect
 from pipeline.commands.progress import progress_bar
 from pipeline.errors import SettingsError, UsageError
-from pipeline.graph.definitions import DATA_PREPARE
 from pipeline.local_stack import MachineSettings
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def upload(
         sampled = fetch_sample(connection.settings, say)
         reviews = _reviews(sampled, quarantine or sampled.with_name("quarantine.jsonl"), max_bad)
     rows = batch_size or (SAMPLE_BATCH_ROWS if sample else BATCH_ROWS)
-    from pipeline.datasets.upload import upload as upload_reviews
+    from pipeline.amazon_reviews.upload import upload as upload_reviews
 
     with Bars(say) as bars:
         result = upload_reviews(connection.server, reviews, bars, project=project, name=name, batch_rows=rows)

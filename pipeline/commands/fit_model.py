@@ -50,8 +50,8 @@ def fit_model(mode: str, assignments: tuple[str, ...], queue: str | None, timeou
     parameters = parse_assignments(PARAMETERS, assignments)
     queue = "" if mode == IN_PROCESS else queue or AgentValues.load().queue
     connection = connect(say)
+    from pipeline.amazon_reviews import fit_run
     from pipeline.module_tasks.drafts import clone
-    from pipeline.runs import fit_run
 
     fit_run.check(connection.server, parameters, queue)
     task = clone(connection.server, FIT_MODEL, parameters)

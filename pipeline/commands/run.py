@@ -17,12 +17,13 @@ from rich.markup import escape
 
 from clearml_access.errors import UserFacingError
 from command_line.options import examples
+from pipeline.amazon_reviews.definitions import DATA_PREPARE
 from pipeline.commands.connection import Connection, connect
 from pipeline.commands.dataset import SAMPLE_BATCH_ROWS, SAMPLE_FILE, Bars, fetch_sample
 from pipeline.commands.dry_run import dry_run_of
 from pipeline.commands.outcome import explain, say_interrupted, summarise, write_report
 from pipeline.commands.run_options import epilog_of, refuse_changes, run_options
-from pipeline.graph.definitions import DATA_PREPARE, Definition
+from pipeline.graph.definitions import Definition
 from pipeline.run_options import QUEUE
 from pipeline.settings import Settings
 
@@ -192,7 +193,7 @@ def _sample_for(connection: Connection, settings: Settings, say: Callable[[str],
     if any(version.facts.get("Upload/source", SAMPLE_FILE) != SAMPLE_FILE for version in versions):
         return  # somebody's own dataset; it has its own versions
     from pipeline.amazon_reviews.reviews.review_files import ReviewFile
-    from pipeline.datasets.upload import upload
+    from pipeline.amazon_reviews.upload import upload
 
     sample = fetch_sample(connection.settings, say)
     reviews = ReviewFile(sample, quarantine=sample.with_name("quarantine.jsonl"))

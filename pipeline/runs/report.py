@@ -22,7 +22,7 @@ from clearml_access.run_records import RunState, StepState
 from pipeline import provenance
 from pipeline.amazon_reviews.model.trained import TrainedModel
 from pipeline.clearml_server import ClearmlServer
-from pipeline.graph.definitions import DATA_PREPARE, Definition
+from pipeline.graph.definitions import Definition
 from pipeline.runs.figures import Bars, Curves, Grid, Matrix, read_distributions, read_figures
 
 CONSOLE_LINES = 40
@@ -44,7 +44,7 @@ def write_report(
     datasets: Mapping[str, str],
     file: Path,
     *,
-    definition: Definition = DATA_PREPARE,
+    definition: Definition,
     models: Sequence[TrainedModel] = (),
 ) -> Path:
     """Write the report of a run and return its file.
@@ -137,7 +137,7 @@ def render(
     run_page: str,
     pages: Mapping[str, str],
     server: str,
-    definition: Definition = DATA_PREPARE,
+    definition: Definition,
     models: Sequence[TrainedModel] = (),
     figures: Sequence[Matrix | Curves | Grid] = (),
 ) -> str:

@@ -20,7 +20,7 @@ from clearml_access.tasks import CONTROLLER_TYPE, FINAL
 from command_line import interrupts
 from pipeline.clearml_server import DATASET_TAG, ClearmlServer
 from pipeline.errors import RunError, RunTimeoutError
-from pipeline.graph.definitions import DATA_PREPARE, Definition
+from pipeline.graph.definitions import Definition
 from pipeline.module_tasks.process import LEAVE_TIMEOUT_S
 from pipeline.preflight import Plan
 from pipeline.run_options import QUEUE
@@ -51,13 +51,13 @@ class Observer(Protocol):
         """Take notice of the run's state."""
 
 
-def fetch(server: ClearmlServer, run_id: str, definition: Definition = DATA_PREPARE) -> RunState:
+def fetch(server: ClearmlServer, run_id: str, definition: Definition | None = None) -> RunState:
     """Return the state of a run.
 
     Args:
         server: The server.
         run_id: The controller's task.
-        definition: Which steps there are while the controller has not written them down.
+        definition: Which steps there are while the controller has not written them down; without it, none.
 
     Raises:
         RunError: There is no such run.
@@ -156,13 +156,14 @@ def _watch(
     deadline: float,
     settings: Settings,
 ) -> RunState:
+    definition = settings.definition
     away_since: float | None = None
     left_since: float | None = None
     behind_since: float | None = None
     while True:
         interrupts.raise_if_asked()
         try:
-            state = fetch(server, run_id, settings.definition)
+            state = fetch(server, run_id, definition)
         except ServerUnreachableError as error:
             away_since = away_since or time.monotonic()
             if time.monotonic() - away_since > OUTAGE_S or time.monotonic() > deadline:
@@ -175,26 +176,28 @@ def _watch(
             away_since = None
         observer.update(state)
         if state.ended:
-            return _settled(server, state, process, observer)
+            return _settled(server, state, process, observer, definition)
         if state.status == run_records.ABORTED and settings.options.mode != QUEUE:
             # On the page; the SDK looks at its task every 30 s, and would start more steps until then.
             observer.note("the run was stopped: ending its processes and steps")
-            return _settled(server, abort(server, run_id, process), process, observer)
+            return _settled(server, abort(server, run_id, process, definition), process, observer, definition)
         if _leaves_pipeline_behind(state):
             # An agent ends a controller by SIGKILL, and with it a pipeline that runs beside it: nobody else would tell.
             behind_since = behind_since or time.monotonic()
             if state.status == run_records.ABORTED or time.monotonic() - behind_since > LEFT_BEHIND_S:
                 observer.note(f"the controller has ended ({state.status}): aborting the pipeline inside it")
-                return _settled(server, abort(server, run_id), process, observer)
+                return _settled(server, abort(server, run_id, None, definition), process, observer, definition)
         if settings.options.mode != QUEUE and not process.alive:
             # The process is gone and the server still shows a running controller: it was killed, or died reporting.
             left_since = left_since or time.monotonic()
             if time.monotonic() - left_since > LEAVE_TIMEOUT_S:
                 observer.note("the controller's process is gone: aborting what it left")
-                return abort(server, run_id, process, failed="the controller's process ended and left no reason")
+                return abort(
+                    server, run_id, process, definition, failed="the controller's process ended and left no reason"
+                )
         if time.monotonic() > deadline:
             observer.note(f"no end after {settings.timeout_s:g} s: aborting the run")
-            state = abort(server, run_id, process)
+            state = abort(server, run_id, process, definition)
             observer.update(state)
             raise RunTimeoutError(
                 f"run {run_id} took longer than {settings.timeout_s:g} s and was aborted; {_where(state)}",
@@ -211,12 +214,14 @@ def _leaves_pipeline_behind(state: RunState) -> bool:
     )
 
 
-def _settled(server: ClearmlServer, state: RunState, process: ControllerProcess, observer: Observer) -> RunState:
+def _settled(
+    server: ClearmlServer, state: RunState, process: ControllerProcess, observer: Observer, definition: Definition
+) -> RunState:
     """Wait for the local process to leave, and look once more: a controller may fail after its steps."""
     if process.alive:
         with contextlib.suppress(TimeoutError):
             process.wait(time.monotonic() + LEAVE_TIMEOUT_S)
-    state = fetch(server, state.run_id)
+    state = fetch(server, state.run_id, definition)
     observer.update(state)
     return state
 
@@ -229,7 +234,12 @@ def _where(state: RunState) -> str:
 
 
 def abort(
-    server: ClearmlServer, run_id: str, process: ControllerProcess | None = None, *, failed: str | None = None
+    server: ClearmlServer,
+    run_id: str,
+    process: ControllerProcess | None = None,
+    definition: Definition | None = None,
+    *,
+    failed: str | None = None,
 ) -> RunState:
     """Stop a run: the controller first, so that it starts nothing more, then its steps, then what they left unfinished.
 
@@ -240,6 +250,7 @@ def abort(
         server: The server.
         run_id: The controller's task.
         process: The controller's process, where it is on this machine.
+        definition: The pipeline, where it is known; see `fetch`.
         failed: End the controller as failed, for this reason, instead of as aborted.
 
     Raises:
@@ -253,7 +264,7 @@ def abort(
     asked: dict[str, float] = {}
     quiet_since = time.monotonic()
     while True:
-        state = fetch(server, run_id)
+        state = fetch(server, run_id, definition)
         if state.ended:
             if not _by_agents(state) or time.monotonic() - quiet_since > REVIVAL_S:
                 break

@@ -7,7 +7,7 @@ import os
 import pytest
 from clearml_localserver.pytest_plugin import ClearmlServer
 
-from pipeline.graph.definitions import DATA_PREPARE
+from pipeline.amazon_reviews.definitions import DATA_PREPARE
 from tests.api_client import ApiClient
 from tests.integration.pipeline_cli import BATCH_ROWS, PipelineCli, review_file
 from tests.integration.test_pipeline import versions

@@ -80,7 +80,7 @@ def test_who_follows_a_run_aborts_the_pipeline_that_its_controller_left_behind(
     monkeypatch.setattr(run, "REVIVAL_S", 0.5)
     api(f"tasks.{end}", task=family["outer"])
     notes = Notes()
-    settings = Settings(RunOptions(queue="default", mode=QUEUE), FULL_PIPELINE)
+    settings = Settings(FULL_PIPELINE, FULL_PIPELINE.defaults, RunOptions(queue="default", mode=QUEUE))
     state = run._watch(
         adapter.ClearmlServer.connect(), family["outer"], GoneProcess(), notes, time.monotonic() + 20, settings
     )

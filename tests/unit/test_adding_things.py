@@ -50,7 +50,7 @@ DECLARED = """        "word_counts": FunctionStep(
 """
 CHECKED = """
 from pipeline.controllers.function_steps import add_function_steps
-from pipeline.graph.definitions import DATA_PREPARE
+from pipeline.amazon_reviews.definitions import DATA_PREPARE
 
 class Recorder:
     def add_function(self, name, function, *, inputs, outputs):

@@ -7,8 +7,8 @@ and the search clone its draft. Pure.
 
 from __future__ import annotations
 
+from pipeline.amazon_reviews.definitions import PROJECT
 from pipeline.errors import RunError
-from pipeline.graph.definitions import PROJECT
 from pipeline.graph.parameters import (
     Parameter,
     a_seed,

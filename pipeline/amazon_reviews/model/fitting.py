@@ -2,7 +2,7 @@
 
 Nothing is published before everything is there, and what was begun is removed when something fails: the model's file is
 uploaded, the features become a dataset version, then the model is published. It must not know how the task was started
-(`pipeline.runs.fit_run`) nor what training is (`pipeline.amazon_reviews.training`). Outside systems: the ClearML
+(`amazon_reviews.fit_run`) nor what training is (`amazon_reviews.training`). Outside systems: the ClearML
 server, through its adapters and the running task's logger.
 """
 

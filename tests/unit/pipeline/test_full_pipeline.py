@@ -7,11 +7,11 @@ import pytest
 
 from clearml_access.run_records import as_json, read_run
 from pipeline.amazon_reviews import full_pipeline
+from pipeline.amazon_reviews.definitions import DATA_PREPARE
 from pipeline.amazon_reviews.model import fit_model
 from pipeline.amazon_reviews.model.trained import read_metrics
 from pipeline.amazon_reviews.pipelines import FULL_PIPELINE, PIPELINES
 from pipeline.controllers.controller_task import controller_task
-from pipeline.graph.definitions import DATA_PREPARE
 from pipeline.runs.report import flatten, lay_out
 
 SPLIT, TRAIN, TEST = DATA_PREPARE.steps

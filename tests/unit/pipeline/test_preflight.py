@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.amazon_reviews.definitions import DATA_PREPARE
 from pipeline.preflight import deadlock
 from pipeline.settings import Settings
 
@@ -34,7 +35,7 @@ class Server:
     ],
 )
 def test_a_controller_that_may_hold_the_last_slot(environment, controllers, workers, queues, warned):
-    settings = Settings.from_environ({}, **{"queue": "pods", **environment})
+    settings = Settings.from_environ({}, definition=DATA_PREPARE, **{"queue": "pods", **environment})
     found = deadlock(Server(workers, queues), settings, controllers)
     assert bool(found) is warned
     assert all("one task at a time" in text and "--mode controller" in text for text in found)

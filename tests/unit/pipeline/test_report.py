@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 import pytest
 
 from clearml_access.run_records import RunState, StepState
+from pipeline.amazon_reviews.definitions import DATA_PREPARE
 from pipeline.runs.figures import read_distributions
 from pipeline.runs.report import Version, lay_out, render
 
@@ -25,6 +26,7 @@ def page(run=RUN, **changes):
         "run_page": "http://web/run1",
         "pages": {"train_test_split": "http://web/t1"},
         "server": "http://web",
+        "definition": DATA_PREPARE,
     }
     return render(run, **(values | changes))
 

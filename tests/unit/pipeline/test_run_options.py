@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import click
 import pytest
 
+from pipeline.amazon_reviews.definitions import DATA_PREPARE
 from pipeline.amazon_reviews.pipelines import FULL_PIPELINE
 from pipeline.commands.run_options import refuse_changes, run_options
 from pipeline.controllers.options import Launch, connect
 from pipeline.errors import PipelineError, SettingsError, UsageError
-from pipeline.graph.definitions import DATA_PREPARE
 from pipeline.run_options import IN_PROCESS, QUEUE, RunOptions, option
 
 OPTIONS = {item.name: item for item in RunOptions.declared()}

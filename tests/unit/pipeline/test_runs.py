@@ -9,7 +9,7 @@ import pytest
 from clearml_access import run_records
 from clearml_access.run_records import as_json, cause, read_run, step_task_ids
 from clearml_access.tasks import as_seen
-from pipeline.graph.definitions import DATA_PREPARE
+from pipeline.amazon_reviews.definitions import DATA_PREPARE
 
 SPLIT, TRAIN, TEST = "train_test_split", "train_processing", "test_processing"
 

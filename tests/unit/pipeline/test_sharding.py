@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.amazon_reviews.definitions import DATA_PREPARE
 from pipeline.amazon_reviews.reviews import processing, tables
 from pipeline.amazon_reviews.reviews.text import CORPUS
 from pipeline.controllers.shard_scheduling import FanOut, refuses_its_data
 from pipeline.errors import DataError
 from pipeline.graph import sharding
-from pipeline.graph.definitions import DATA_PREPARE
 from pipeline.graph.sharding import Shard, require_whole
 from pipeline.run_options import IN_PROCESS, RunOptions
 

@@ -10,6 +10,7 @@ from clearml import Task
 from clearml.backend_interface.task.populate import CreateFromFunction
 from clearml.storage.callbacks import DownloadProgressReport, ProgressReport
 
+from pipeline.amazon_reviews.definitions import DATA_PREPARE
 from pipeline.amazon_reviews.steps.shard_joining import shard_joining
 from pipeline.amazon_reviews.steps.shard_processing import shard_processing
 from pipeline.amazon_reviews.steps.test_processing import test_processing as processing_of_test
@@ -17,7 +18,6 @@ from pipeline.amazon_reviews.steps.train_processing import train_processing
 from pipeline.amazon_reviews.steps.train_test_split import train_test_split
 from pipeline.controllers.controller_task import controller_task
 from pipeline.controllers.step_scripts import STEP_BEGINNING, STEP_ENDING, finish_step_definition
-from pipeline.graph.definitions import DATA_PREPARE
 from pipeline.provenance import source_digest
 from pipeline.settings import step_requirements
 

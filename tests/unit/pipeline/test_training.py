@@ -257,7 +257,7 @@ def test_only_training_imports_scikit_learn(tmp_path, fitted):
     file = tmp_path / FILE_NAME
     fitted(kind="linear").model.save(file)
     code = (
-        "import sys, pathlib, pipeline.amazon_reviews.model.registry, pipeline.runs.fit_run;"
+        "import sys, pathlib, pipeline.amazon_reviews.model.registry, pipeline.amazon_reviews.fit_run;"
         "import pipeline.amazon_reviews.reviews.processing;"
         "from pipeline.amazon_reviews.training import predictor as it;"
         "print(it.Predictor.load(pathlib.Path(sys.argv[1])).predict(['bad book'])[0].label, 'sklearn' in sys.modules)"
