@@ -48,7 +48,7 @@ class Benchmark:
 
     def parser(self, name: str = "") -> argparse.ArgumentParser:
         """Return the parser of its own options."""
-        parser = argparse.ArgumentParser(prog=f"task bench-{name} --" if name else None, add_help=False)
+        parser = argparse.ArgumentParser(prog=f"./task bench-{name} --" if name else None, add_help=False)
         self.add_arguments(parser)
         return parser
 

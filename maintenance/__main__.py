@@ -45,7 +45,7 @@ def update_pins_command(names: tuple[str, ...], check: bool) -> int:
     if unknown:
         click.echo(
             f"Error: {len(unknown)} could not be looked up: {', '.join(unknown)}\n"
-            "Hint: run it again on a machine that reaches those sources: ./task update-pins -- "
+            "Hint: the lines above say why; run it again where those sources are reachable: ./task update-pins -- "
             + " ".join(f"--only {name}" for name in unknown),
             err=True,
         )

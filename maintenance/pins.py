@@ -121,6 +121,8 @@ def newest_patch(module: str) -> Callable[[Mapping[str, str]], Mapping[str, str]
                 ["go", "list", "-m", "-versions", module],
                 cwd=ROOT / "cluster", capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
             )  # fmt: skip
+        except FileNotFoundError as error:
+            raise SourceError("Go is not on PATH: install it to ask the Go module proxy") from error
         except (OSError, subprocess.TimeoutExpired) as error:
             raise SourceError(f"go list -m -versions {module}: {error}") from error
         if done.returncode:

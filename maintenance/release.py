@@ -58,10 +58,10 @@ def _version(path: Path) -> str:
 def _changelog(path: Path, version: str) -> str:
     text = path.read_text(encoding="utf-8")
     if not re.search(rf"(?m)^## {re.escape(version)} \(\d{{4}}-\d{{2}}-\d{{2}}\)$", text):
-        return f"{path.name} has no line `## {version} (YYYY-MM-DD)`: rename the section Unreleased"
+        return f"{path} has no line `## {version} (YYYY-MM-DD)`: rename the section Unreleased"
     unreleased = re.search(r"(?ms)^## Unreleased$(.*?)(?=^## |\Z)", text)
     if unreleased and unreleased[1].strip():
-        return f"{path.name} still has entries under Unreleased"
+        return f"{path} still has entries under Unreleased"
     return ""
 
 
