@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from bench import harness, page
 from bench.contract import BenchmarkError
@@ -18,6 +17,7 @@ from bench.harness import BENCHMARKS, InterruptedBenchmarkError
 from bench.machine import ROOT
 from bench.result import Result
 from command_line import interrupts
+from command_line.console import Console
 from command_line.main import run
 from command_line.options import examples, verbose
 

@@ -19,12 +19,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table as Shown
 
 from bench import machine, wording
 from bench.contract import Benchmark, Say
 from bench.result import Result, Row
+from command_line.console import Console
 
 KEPT = machine.ROOT / "docs/benchmarks"
 """Results that the page is made of."""

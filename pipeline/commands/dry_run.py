@@ -6,8 +6,8 @@ import json
 from dataclasses import asdict
 
 import click
-from rich.console import Console
 
+from command_line.console import Console
 from pipeline.graph.sharding import value_of
 from pipeline.run_options import IN_PROCESS, MODES
 from pipeline.settings import Settings, step_requirements

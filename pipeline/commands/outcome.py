@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.markup import escape
 
 from clearml_access.errors import UserFacingError
 from command_line import interrupts
+from command_line.console import Console
 from pipeline.commands.connection import Connection
 from pipeline.graph.definitions import Definition
 

@@ -25,8 +25,9 @@ def progress_bar(label: str) -> Iterator[Show]:
     if not sys.stderr.isatty():
         yield lambda share, note="": None
         return
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    from command_line.console import Console
 
     columns = (
         *(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()),

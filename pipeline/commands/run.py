@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 from rich.markup import escape
 
 from clearml_access.errors import UserFacingError
+from command_line.console import Console
 from command_line.options import examples
 from pipeline.amazon_reviews.definitions import DATA_PREPARE
 from pipeline.commands.connection import Connection, connect

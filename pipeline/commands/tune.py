@@ -7,12 +7,12 @@ import os
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from clearml_access.agent_values import AgentValues
 from command_line import interrupts
+from command_line.console import Console
 from command_line.options import as_json, examples
 from pipeline.automation.search import PARAMETERS, SPACE, STRATEGIES, TUNE
 from pipeline.commands.connection import connect

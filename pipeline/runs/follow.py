@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol
 
-from rich.console import Console
 from rich.text import Text
 
 from clearml_access.console import Events, Source
 from clearml_access.errors import CallRefusedError, ServerUnreachableError
 from clearml_access.run_records import ENDED, RunState
+from command_line.console import Console
 from pipeline.errors import RunError
 from pipeline.runs.run import Observer
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from types import TracebackType
 
-from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 from rich.spinner import Spinner
@@ -17,6 +16,7 @@ from rich.text import Text
 
 from clearml_access import run_records
 from clearml_access.run_records import RunState, StepState
+from command_line.console import Console
 
 STYLE = {
     run_records.PENDING: ("·", "dim"),

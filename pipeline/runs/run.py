@@ -100,6 +100,7 @@ def run(
         RunTimeoutError: The run did not end in time; it has been aborted.
         RunInterrupted: Ctrl-C. The run continues in queue mode; in the other modes it has been aborted.
         ServerUnreachableError: The server did not come back within three minutes.
+        BrokenPipeError: The observer cannot print any more. As for Ctrl-C.
     """
     settings = plan.settings
     deadline = (time.monotonic() if began is None else began) + settings.timeout_s
@@ -122,6 +123,12 @@ def run(
                     f"no run could be started within {settings.timeout_s:g} s: {error.message}",
                     hint="give it more time: --timeout SECONDS",
                 ) from error
+            raise
+        except RunTimeoutError:
+            raise  # it has been aborted
+        except BaseException:  # whatever ends this command (stdout's reader has gone): nobody else runs the run
+            if settings.options.mode != QUEUE or process.alive:
+                _undo_launch(server, process)
             raise
 
 

@@ -265,6 +265,15 @@ def test_an_interrupted_run_leaves_nothing_behind(cli, client, uploaded, seconds
     assert [task["name"] for task in alive] == []
 
 
+def test_a_run_whose_reader_has_gone_is_aborted(cli, client, uploaded):
+    process = cli.start("run", "--mode", "in-process", "--no-cache")
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(60) == 141, process.stderr.read()
+    alive = client("tasks.get_all", status=["in_progress", "queued"], search_hidden=True)["tasks"]
+    assert [task["name"] for task in alive] == []
+
+
 def test_a_run_that_takes_too_long_is_aborted(cli, client, uploaded):
     done = cli("run", "--mode", "in-process", "--no-cache", "--timeout", "5", "--json")
     assert done.code == 42

@@ -8,11 +8,11 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
 from clearml_access.console import Source
 from clearml_access.errors import CallRefusedError, ServerUnreachableError
 from clearml_access.run_records import RunState, StepState
+from command_line.console import Console
 from pipeline.runs import follow
 from pipeline.runs.follow import Follower
 

@@ -2,9 +2,9 @@ import io
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
 
 from clearml_access.run_records import RunState, StepState
+from command_line.console import Console
 from pipeline.runs.progress import STYLE, Progress
 
 
