@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from clearml_access.errors import ConfigurationError
+from clearml_access.errors import ConfigurationError, parse_error
 
 PACKAGE = Path(__file__).resolve().parent
 IN_CLONE = PACKAGE.parent / "helm" / "values-agent.yaml"
@@ -82,7 +82,7 @@ class AgentValues:
         except OSError as error:
             raise ConfigurationError(f"{path} cannot be read: {error.strerror}", hint="git checkout helm") from error
         except yaml.YAMLError as error:
-            raise ConfigurationError(f"{path} is not YAML: {error}", hint="git diff helm") from error
+            raise ConfigurationError(f"{path} is not YAML: {parse_error(error)}", hint="git diff helm") from None
         return cls.from_document(document, str(path))
 
     @classmethod

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from clearml_access.errors import ConfigurationError, NoCredentialsError
+from clearml_access.errors import ConfigurationError, NoCredentialsError, parse_error
 
 FILE = "~/clearml.conf"
 
@@ -144,8 +144,8 @@ def _section(path: Path) -> Mapping[str, Any]:
         return dict(ConfigFactory.parse_file(str(path)).get("api", {}))
     except Exception as error:  # the parser's errors differ by the version of pyparsing
         raise ConfigurationError(
-            f"{path} cannot be read: {str(error)[:200]}", hint="clearml-init writes a good one"
-        ) from error
+            f"{path} cannot be read: {parse_error(error)}", hint="correct that place, or: clearml-init"
+        ) from None
 
 
 def _text(section: Mapping[str, Any], key: str) -> str:

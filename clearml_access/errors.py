@@ -5,6 +5,7 @@ Exit codes belong to the command lines: `pipeline.errors` and `deploy.errors` ha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 
@@ -62,6 +63,22 @@ class CredentialsError(ServerError):
 
 class StopError(UserFacingError):
     """A process outlived SIGKILL, or belongs to another user."""
+
+
+def parse_error(error: Exception) -> str:
+    """Return what a parser's error says without the file's content, which may hold keys: its type, line and column.
+
+    Raise what is made of it `from None`: a traceback would show the parser's own message.
+    """
+    name = type(error).__name__
+    mark = getattr(error, "problem_mark", None)  # PyYAML, counting from 0
+    if mark is not None:
+        return f"{name} in line {mark.line + 1}, column {mark.column + 1}"
+    line, column = getattr(error, "lineno", None), getattr(error, "column", None)  # pyparsing
+    if line is None:
+        found = re.search(r"\(line: (\d+), col: (\d+)\)", str(error))  # pyhocon
+        line, column = found.groups() if found else (None, None)
+    return f"{name} in line {line}, column {column}" if line else name
 
 
 def exit_code_of(kind: type[BaseException], codes: Mapping[type[BaseException], int]) -> int:

@@ -29,6 +29,7 @@ from typing import Any, TypeVar
 import yaml
 from pyhelm3 import Command, errors
 
+from clearml_access.errors import parse_error
 from deploy import tools, versions
 from deploy.errors import (
     ChartError,
@@ -316,14 +317,15 @@ class _Index:
 
 
 def _read(folder: Path, digest: str, source: str) -> Chart:
+    hint = "--chart with a folder that holds Chart.yaml"
     try:
         about = yaml.safe_load((folder / "Chart.yaml").read_text(encoding="utf-8"))
         values = folder / "values.yaml"
         defaults = yaml.safe_load(values.read_text(encoding="utf-8")) if values.is_file() else {}
-    except (OSError, yaml.YAMLError) as error:
-        raise ChartError(
-            f"{folder} is not a chart: {error}", hint="--chart with a folder that holds Chart.yaml"
-        ) from error
+    except OSError as error:
+        raise ChartError(f"{folder} is not a chart: {error}", hint=hint) from error
+    except yaml.YAMLError as error:
+        raise ChartError(f"{folder} is not a chart: {parse_error(error)}", hint=hint) from None
     if not isinstance(about, dict) or not {"name", "version"} <= about.keys():
         raise ChartError(f"{folder}/Chart.yaml has no name and version", hint="helm lint FOLDER")
     return Chart(

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from clearml_access.errors import parse_error
 from deploy.errors import ValuesError
 
 Values = dict[str, Any]
@@ -62,7 +63,7 @@ def parse(text: str, source: str) -> Values:
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ValuesError(f"{source} is not YAML: {error}") from error
+        raise ValuesError(f"{source} is not YAML: {parse_error(error)}") from None
     if document is None:
         return {}
     if not isinstance(document, dict):
@@ -84,16 +85,16 @@ def parse_set(text: str) -> Values:
     path, equals, raw = text.partition("=")
     steps = [step.replace("\0", ".") for step in path.replace("\\.", "\0").split(".")]
     if not equals or not all(steps):
-        raise ValuesError(f"--set {text!r} is not path=value", hint="--set agentk8sglue.queue=pods")
+        raise ValuesError(f"--set {path!r} is not path=value", hint="--set agentk8sglue.queue=pods")
     try:
         value: Any = yaml.safe_load(raw)
     except yaml.YAMLError as error:
-        raise ValuesError(f"--set {path}: {raw!r} is not YAML: {error}") from error
+        raise ValuesError(f"--set {path}: the value is not YAML: {parse_error(error)}") from None
     for step in reversed(steps):
         match = _STEP.fullmatch(step)
         if match and match[2]:
             raise ValuesError(
-                f"--set {text!r}: helm replaces lists as a whole", hint=f"--set '{step.partition('[')[0]}=[…]'"
+                f"--set {path!r}: helm replaces lists as a whole", hint=f"--set '{step.partition('[')[0]}=[…]'"
             )
         value = {step: value}
     assert isinstance(value, dict)  # noqa: S101  # there is at least one step

@@ -19,6 +19,7 @@ from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 
+from clearml_access.errors import parse_error
 from deploy.errors import ClusterError, ClusterUnreachableError, KubeconfigError, RightsError
 from deploy.settings import Settings
 
@@ -159,8 +160,10 @@ def _connect(settings: Settings) -> tuple[Access, client.ApiClient]:
             f"no kubeconfig: {where} {_short(error)}",
             hint="export KUBECONFIG=…; ./task cluster-up makes a cluster and prints the line",
         ) from error
-    except Exception as error:  # yaml's errors, permissions
+    except OSError as error:
         raise KubeconfigError(f"kubeconfig {settings.kubeconfig} cannot be read: {_short(error)}") from error
+    except Exception as error:  # yaml's, and what the client meets in a file of another form
+        raise KubeconfigError(f"kubeconfig {settings.kubeconfig} cannot be read: {parse_error(error)}") from None
     names = [context["name"] for context in contexts]
     if settings.context and settings.context not in names:
         raise KubeconfigError(

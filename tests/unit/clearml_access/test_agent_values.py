@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 import pytest
 
 from clearml_access.agent_values import AgentValues, queue_names
@@ -54,6 +56,13 @@ def test_a_file_that_is_missing_or_no_yaml_is_named(tmp_path):
     (tmp_path / "v.yaml").write_text("a: [")
     with pytest.raises(ConfigurationError, match=r"v\.yaml is not YAML"):
         AgentValues.load(tmp_path / "v.yaml")
+
+
+def test_a_malformed_file_does_not_show_its_values(tmp_path):
+    (tmp_path / "v.yaml").write_text('clearml:\n  agentk8sglueSecret: "MYSECRET" MYSECRET\n')
+    with pytest.raises(ConfigurationError, match=r"in line 2, column 34") as refused:
+        AgentValues.load(tmp_path / "v.yaml")
+    assert "MYSECRET" not in "".join(traceback.format_exception(refused.value))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 import pytest
 
 from clearml_access import credentials
@@ -49,6 +51,24 @@ def test_a_file_that_is_none_is_named(tmp_path, content):
         path.write_text(content)
     with pytest.raises(ConfigurationError, match=r"c\.conf"):
         credentials.find({"CLEARML_CONFIG_FILE": str(path)})
+
+
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        ("api {\n credentials: prod { access_key: AK, secret_key: MYSECRET }\n}", "in line 2, column"),
+        ("api {\n web_server: http://a credentials { access_key: AK, secret_key: MYSECRET }\n}", "in line 2, column"),
+        ("api { secret_key: MYSECRET\n} } MYSECRET", "in line 2, column 3"),
+        ("api { secret_key: ${MYSECRET} }", "in line 1, column"),
+        ("api: MYSECRET", "ValueError"),
+    ],
+)
+def test_a_malformed_file_does_not_show_its_keys(tmp_path, content, place):
+    path = tmp_path / "c.conf"
+    path.write_text(content)
+    with pytest.raises(ConfigurationError, match=place) as refused:
+        credentials.find({"CLEARML_CONFIG_FILE": str(path)})
+    assert "MYSECRET" not in "".join(traceback.format_exception(refused.value))  # what --verbose prints
 
 
 KEYS = {"CLEARML_API_ACCESS_KEY": "AK", "CLEARML_API_SECRET_KEY": "SK", "HOME": "/nowhere"}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
+from functools import partial
+
 import pytest
 import yaml
 
@@ -67,6 +70,22 @@ def test_a_set_that_is_none_is_refused(text):
 def test_a_values_file_must_be_a_mapping(text):
     with pytest.raises(ValuesError, match=r"values\.yaml"):
         values.parse(text, "values.yaml")
+
+
+@pytest.mark.parametrize(
+    ("read", "text"),
+    [
+        (partial(values.parse, source="values.yaml"), "a: 'MYSECRET' MYSECRET"),
+        (partial(values.parse, source="values.yaml"), "a: *MYSECRET"),
+        (values.parse_set, "a='MYSECRET' MYSECRET"),
+        (values.parse_set, "a[0].b=MYSECRET"),
+        (values.parse_set, "a..b=MYSECRET"),
+    ],
+)
+def test_malformed_values_are_not_shown(read, text):
+    with pytest.raises(ValuesError) as refused:
+        read(text)
+    assert "MYSECRET" not in "".join(traceback.format_exception(refused.value))
 
 
 def test_an_empty_values_file_is_no_values():

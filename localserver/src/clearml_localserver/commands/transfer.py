@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -126,11 +127,14 @@ def read_access(config: Path, files_host: str | None = None) -> Access:
     except (ConfigException, KeyError, TypeError, UnicodeDecodeError, ParseBaseException) as error:
         raise UpkeepError(
             f"{config} cannot be used: {_reason(error)}\nHint: it needs api_server, files_server and credentials"
-        ) from error
+        ) from None  # a traceback would show the parser's message
     return found
 
 
 def _reason(error: Exception) -> str:
-    """Return what is wrong in one line: the parser's own message is its whole grammar."""
-    line = getattr(error, "lineno", None)
-    return str(error) if line is None else f"line {line} is not as a clearml.conf has it"
+    """Return the missing entry, or the place of the error: the parser's own message shows the file's keys."""
+    if isinstance(error, KeyError):  # pyhocon's names the entry
+        return str(error)
+    found = re.search(r"\(line: (\d+), col: \d+\)", str(error))  # pyhocon's; pyparsing's have `lineno`
+    line = getattr(error, "lineno", found and found[1])
+    return f"line {line} is not as a clearml.conf has it" if line else type(error).__name__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -138,6 +139,22 @@ def test_a_configuration_is_read_as_the_sdk_reads_it(tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match=r"clearml.conf cannot be used: line 1 is not") as refused:
         read_access(path)
     assert len(str(refused.value)) < 300, "not the parser's whole grammar"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "api {\n credentials: prod { access_key: AK, secret_key: MYSECRET }\n}",
+        "api {\n web_server: http://a credentials { access_key: AK, secret_key: MYSECRET }\n}",
+    ],
+)
+def test_a_malformed_configuration_does_not_show_its_keys(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "clearml.conf"
+    path.write_text(content)
+    with pytest.raises(OperatorError, match="line 2 is not") as refused:
+        read_access(path)
+    error = refused.value
+    assert "MYSECRET" not in "".join(traceback.format_exception(type(error), error, error.__traceback__))
 
 
 def test_without_the_sdk_a_configuration_cannot_be_read_and_the_message_says_what_to_install(
