@@ -68,8 +68,11 @@ class Server:
 
 
 def is_configured(environ: Mapping[str, str]) -> bool:
-    """Return whether a server is configured, by the SDK's own names and places."""
-    if any(_variable(environ, VARIABLES[field][0]) for field in ("api", "access_key")):
+    """Return whether a server is configured, by the SDK's own names and places.
+
+    A variable that names a missing file counts: `find` refuses it, where another server would be a surprise.
+    """
+    if any(_variable(environ, name) for name in ("CONFIG_FILE", VARIABLES["api"][0], VARIABLES["access_key"][0])):
         return True
     return configuration_file(environ).is_file()
 
@@ -85,7 +88,7 @@ def find(environ: Mapping[str, str]) -> Server:
     """Return the server and the key.
 
     Raises:
-        ConfigurationError: The named file is missing or cannot be read.
+        ConfigurationError: The named file is missing or cannot be read, or an address is not one.
         NoCredentialsError: An address or a key is found nowhere; the message names all that are missing.
     """
     path = configuration_file(environ)
@@ -94,14 +97,20 @@ def find(environ: Mapping[str, str]) -> Server:
         raise ConfigurationError(f"CLEARML_CONFIG_FILE={named} is not a file", hint="unset it, or: clearml-init")
     section = _section(path) if path.is_file() else {}
     found = {field: _variable(environ, name) or _text(section, key) for field, (name, key) in VARIABLES.items()}
+    for part in ("api", "web", "files"):
+        variable, key = VARIABLES[part]
+        _check_address(f"CLEARML_{variable}" if _variable(environ, variable) else f"{path}: {key}", found[part])
     token = _variable(environ, "AUTH_TOKEN")
     if token or (found["access_key"] and found["secret_key"]):
         found |= {field: url for field, url in _implied(found["api"]).items() if not found[field]}
     needed = ("api", "web", "files") if token else ("api", "web", "files", "access_key", "secret_key")
     missing = [f"CLEARML_{VARIABLES[field][0]}" for field in needed if not found[field]]
     if missing:
+        # With only the API's address and keys, the SDK derives the other two.
+        stuck = found["api"] and not {"CLEARML_WEB_HOST", "CLEARML_FILES_HOST"}.isdisjoint(missing)
+        why = f"; they cannot be derived from {found['api']}, only from port 8008 or https://api.…" if stuck else ""
         raise NoCredentialsError(
-            f"the ClearML server is not known: {', '.join(missing)} not set, and not in {path}",
+            f"the ClearML server is not known: {', '.join(missing)} not set, and not in {path}{why}",
             hint="clearml-init; or export CLEARML_CONFIG_FILE=…/clearml.conf (./task server-up prints one)",
         )
     return Server(
@@ -124,6 +133,13 @@ def is_loopback(url: str) -> bool:
 
 def _variable(environ: Mapping[str, str], name: str) -> str:
     return next((text for prefix in PREFIXES if (text := environ.get(prefix + name, "").strip())), "")
+
+
+def _check_address(name: str, url: str) -> None:
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        raise ConfigurationError(f"{name} {url} is not an address", hint="http://server:8008, for example") from None
 
 
 def _implied(api: str) -> dict[str, str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 
 import pytest
 
 from clearml_access import credentials
-from clearml_access.errors import ConfigurationError
+from clearml_access.errors import ConfigurationError, NoCredentialsError
 
 CONF = """
 api {
@@ -85,6 +86,27 @@ KEYS = {"CLEARML_API_ACCESS_KEY": "AK", "CLEARML_API_SECRET_KEY": "SK", "HOME": 
 def test_addresses_follow_from_the_apis_as_in_the_sdk(host, web, files):
     server = credentials.find({**KEYS, "CLEARML_API_HOST": host})
     assert (server.web, server.files) == (web, files)
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:port", "http://127.0.0.1:99999", "http://[::1"])
+def test_what_is_not_an_address_is_named(conf, address):
+    with pytest.raises(ConfigurationError, match=re.escape(f"CLEARML_API_HOST {address} is not an address")):
+        credentials.find({**KEYS, "CLEARML_API_HOST": address})
+    conf.write_text(CONF.replace("http://conf:8081", f'"{address}"'))
+    with pytest.raises(ConfigurationError, match=re.escape(f"clearml.conf: files_server {address} is not an address")):
+        credentials.find({"CLEARML_CONFIG_FILE": str(conf)})
+
+
+def test_an_address_that_the_others_do_not_follow_from_is_named():
+    with pytest.raises(NoCredentialsError, match=r"CLEARML_WEB_HOST, CLEARML_FILES_HOST not set.*http://server:9008"):
+        credentials.find({**KEYS, "CLEARML_API_HOST": "http://server:9008"})
+
+
+def test_a_variable_that_names_no_file_is_an_error_and_no_other_server(tmp_path):
+    environ = {"HOME": str(tmp_path), "CLEARML_CONFIG_FILE": "/nowhere/c.conf"}
+    assert credentials.is_configured(environ)
+    with pytest.raises(ConfigurationError, match=r"CLEARML_CONFIG_FILE=/nowhere/c\.conf is not a file"):
+        credentials.find(environ)
 
 
 def test_the_sdks_old_names_count_and_a_token_needs_no_keys():

@@ -110,7 +110,7 @@ def test_a_server_is_configured_by_the_sdks_own_names_and_places(tmp_path):
     assert is_configured({"HOME": str(tmp_path), "CLEARML_API_HOST": "http://api:8008"})
     assert is_configured({"HOME": str(tmp_path), "CLEARML_API_ACCESS_KEY": "key"})
     configuration = tmp_path / "clearml.conf"
-    assert not is_configured({"HOME": "/nowhere", "CLEARML_CONFIG_FILE": str(configuration)})
+    assert is_configured({"HOME": "/nowhere", "CLEARML_CONFIG_FILE": str(configuration)}), "a misspelt name is an error"
     configuration.touch()
     assert is_configured({"HOME": str(tmp_path)})
     assert is_configured({"HOME": "/nowhere", "CLEARML_CONFIG_FILE": str(configuration)})
