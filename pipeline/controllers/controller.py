@@ -232,7 +232,12 @@ class Controller(PatchedController):
             del self.task.data.configuration[name]
 
     def parameters_are_read(self) -> None:
-        """Put types and descriptions back, which the SDK drops when an agent's controller reads its parameters."""
+        """Put back what the SDK drops when an agent's controller reads its task.
+
+        Its stored queue of the steps is that of the run that was cloned, not the one set in the clone's options.
+        Parameters lose their types and descriptions.
+        """
+        self.set_default_execution_queue(self.options.queue)
         values = self.get_parameters()
         self.server.call(
             "tasks.edit_hyper_params",

@@ -114,6 +114,13 @@ def test_an_option_that_is_no_number_ends_the_run_with_its_reason(client, queue_
     assert "shards many: expected a whole number from 1 to 64" in console
 
 
+def test_the_queue_that_is_set_on_the_page_is_the_one_that_steps_go_to(client, queue_run):
+    run = run_a_clone(client, queue_run["run_id"], queue="nowhere", cache="False")
+    assert run["status"] == "failed"
+    console = "".join(event["msg"] for event in client("events.get_task_log", task=run["id"])["events"])
+    assert "nowhere" in console
+
+
 def test_killing_the_server_in_the_middle_loses_nothing(cli, client, settings, queue_run):
     before = newest_run(client)
     process = cli.start("run", "--no-cache", "--json")
