@@ -77,6 +77,10 @@ class RunError(PipelineError):
     exit_code = 40
 
 
+class TaskDeletedError(RunError):
+    """A task was deleted while somebody waited for it."""
+
+
 class ServiceError(RunError):
     """A search or a scheduler failed."""
 

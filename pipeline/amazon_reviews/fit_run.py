@@ -63,6 +63,7 @@ def run(
     Raises:
         FitError: It failed.
         RunTimeoutError: It did not end in time and was stopped.
+        TaskDeletedError: Somebody has deleted it.
         KeyboardInterrupt: Ctrl-C; it was stopped.
     """
     try:
@@ -78,8 +79,10 @@ def result_of(server: ClearmlServer, task: str) -> dict[str, Any]:
 
     Raises:
         FitError: It says nothing of it.
+        TaskDeletedError: Somebody has deleted it.
     """
-    artifacts = (server.tasks(["execution.artifacts"], id=[task])[0].get("execution") or {}).get("artifacts") or []
+    document = execution.document(server, task, ["execution.artifacts"])
+    artifacts = (document.get("execution") or {}).get("artifacts") or []
     for artifact in artifacts:
         if artifact["key"] == RESULT:
             found: dict[str, Any] = json.loads((artifact.get("type_data") or {}).get("preview") or "{}")
@@ -89,10 +92,11 @@ def result_of(server: ClearmlServer, task: str) -> dict[str, Any]:
 
 def _discard(server: ClearmlServer, task: str) -> None:
     """Remove what a stopped task had begun: its models and its dataset version."""
-    found = server.tasks(["hyperparams"], id=[task])[0]["hyperparams"][SECTION]
     from pipeline.amazon_reviews.model import registry
     from pipeline.datasets import datasets
 
     for model in registry.unpublished_of(server, task):
         registry.discard(model)
-    datasets.discard_unfinished(server, found["dataset_project"]["value"], found["dataset_name"]["value"], {task})
+    for document in server.tasks(["hyperparams"], id=[task]):  # none, if somebody has deleted it
+        found = document["hyperparams"][SECTION]
+        datasets.discard_unfinished(server, found["dataset_project"]["value"], found["dataset_name"]["value"], {task})

@@ -73,6 +73,7 @@ TUNE = ModuleTask(
     module="pipeline.automation.tuning",
     parameters=PARAMETERS,
     failure=ServiceError,
+    starts=fit_model.FIT_MODEL.task_type,
 )
 
 

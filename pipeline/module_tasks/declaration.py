@@ -39,6 +39,9 @@ class ModuleTask:
     failure: type[RunError] = RunError
     """The error of a command that runs it, if it fails."""
 
+    starts: str = ""
+    """ClearML's type of the tasks that it starts, which end with it; nothing if it starts none, or none that do."""
+
     draft_suffix: str = ""
     """Behind the name of the draft that is cloned."""
 

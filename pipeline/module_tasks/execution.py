@@ -12,12 +12,13 @@ import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from clearml_access.errors import CallRefusedError, UserFacingError
 from clearml_access.tasks import FINAL
 from command_line import interrupts
-from pipeline.clearml_server import DATASET_TAG, ClearmlServer
-from pipeline.errors import RunError, RunTimeoutError, exit_code_of
+from pipeline.clearml_server import ClearmlServer
+from pipeline.errors import RunError, RunTimeoutError, TaskDeletedError, exit_code_of
 from pipeline.module_tasks.declaration import ModuleTask
 from pipeline.module_tasks.process import ModuleProcess, tail
 
@@ -71,6 +72,7 @@ def run(
     Raises:
         RunError: It failed (`ModuleTask.failure`); the exit code is that of the error in it, where that is known.
         RunTimeoutError: It did not end in time and was stopped, with what it had started.
+        TaskDeletedError: Somebody has deleted it.
         KeyboardInterrupt: Ctrl-C; it was stopped likewise.
     """
     deadline = time.monotonic() + timeout_s
@@ -83,14 +85,30 @@ def run(
         else:
             _run_here(server, task, task_id, deadline, environ, say)
     except KeyboardInterrupt:
-        stop(server, task_id)
+        stop(server, task, task_id)
         raise
     except TimeoutError:
-        stop(server, task_id)
+        stop(server, task, task_id)
         raise RunTimeoutError(
             f"task {task_id} took longer than {timeout_s:g} s and was stopped",
             hint="give it more time: --timeout SECONDS; or look at the queue: ./task server-status",
         ) from None
+
+
+def document(server: ClearmlServer, task_id: str, fields: Sequence[str]) -> dict[str, Any]:
+    """Return what the server has of a task.
+
+    Raises:
+        TaskDeletedError: It has nothing.
+    """
+    found = server.tasks(fields, id=[task_id])
+    if not found:
+        raise _deleted(task_id)
+    return found[0]
+
+
+def _deleted(task_id: str) -> TaskDeletedError:
+    return TaskDeletedError(f"task {task_id} was deleted", hint="run the command again: it makes a new task")
 
 
 def _run_here(
@@ -108,9 +126,11 @@ def _run_here(
     if not code:
         # Not `server.tasks`, for which a task that has just been stopped may be on its way to a pod: this one is not.
         found = server.call("tasks.get_all", id=[task_id], only_fields=["status"], search_hidden=True)["tasks"]
-        if not found or found[0]["status"] == "stopped":
+        if not found:
+            raise _deleted(task_id)
+        if found[0]["status"] == "stopped":
             raise _aborted(server, task, task_id)
-        stop_children(server, task_id)
+        stop_children(server, task, task_id)
         return
     error = _raised(server, task, task_id, lines) or task.failure(
         f"{task.name} failed: its process ended with exit code {code}:\n{tail(lines)}",
@@ -128,7 +148,7 @@ def _await_end(
     status = ""
     while True:
         interrupts.raise_if_asked()
-        found = server.tasks(["status", "status_reason"], id=[task_id])[0]
+        found = document(server, task_id, ["status", "status_reason"])
         if found["status"] != status:
             status = found["status"]
             say(f"Task {task_id}: {status.replace('_', ' ')}")
@@ -156,7 +176,7 @@ def _await_end(
 
 def _aborted(server: ClearmlServer, task: ModuleTask, task_id: str) -> RunError:
     """Stop what a task has started that somebody has aborted, and return the error."""
-    stop_children(server, task_id)
+    stop_children(server, task, task_id)
     return task.failure(f"{task.name} was aborted", hint=f"look at {server.task_page('*', task_id)}")
 
 
@@ -177,7 +197,7 @@ def _raised(server: ClearmlServer, task: ModuleTask, task_id: str, lines: Sequen
     return error
 
 
-def stop(server: ClearmlServer, task_id: str) -> None:
+def stop(server: ClearmlServer, task: ModuleTask, task_id: str) -> None:
     """Stop a task, wait until no worker has it in hand, then stop the tasks that it has started and that still run."""
     give_up = time.monotonic() + STOP_PATIENCE_S
     while True:
@@ -186,24 +206,26 @@ def stop(server: ClearmlServer, task_id: str) -> None:
         if task_id not in server.tasks_in_hand() or time.monotonic() > give_up:
             break
         time.sleep(LOOK_EVERY_S)
-    stop_children(server, task_id)
+    stop_children(server, task, task_id)
 
 
-def stop_children(server: ClearmlServer, task_id: str) -> None:
-    """Stop the tasks that a task has started and that still run."""
+def stop_children(server: ClearmlServer, task: ModuleTask, task_id: str) -> None:
+    """Stop the tasks that a task has started and that still run.
+
+    Its parent alone does not say so of a task: a copy that somebody makes on the page has the original as its parent.
+    """
+    if not task.starts:
+        return
     patience = time.monotonic() + STOP_PATIENCE_S
     give_up = patience + STOP_PATIENCE_S
-    while (children := _children(server, task_id)) and time.monotonic() < give_up:
+    while time.monotonic() < give_up:
+        children = server.tasks(["status"], parent=[task_id], type=[task.starts], status=list(ALIVE))
+        if not children:
+            return
         for child in children:
             told = child["status"] == "queued" or time.monotonic() > patience
             _ask(server, "tasks.stopped" if told else "tasks.stop", child["id"], **({"force": True} if told else {}))
         time.sleep(LOOK_EVERY_S)
-
-
-def _children(server: ClearmlServer, task_id: str) -> list[dict[str, str]]:
-    """Return the tasks that a task has started and that still run; a dataset version that it writes is not one."""
-    found = server.tasks(["status", "system_tags"], parent=[task_id], status=list(ALIVE))
-    return [child for child in found if DATASET_TAG not in (child.get("system_tags") or [])]
 
 
 def _ask(server: ClearmlServer, endpoint: str, task_id: str, **options: bool) -> None:

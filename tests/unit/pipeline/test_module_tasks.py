@@ -7,7 +7,9 @@ import os
 import pytest
 
 from clearml_access.errors import CallRefusedError
-from pipeline.errors import RunError, RunTimeoutError, SettingsError
+from pipeline.amazon_reviews import fit_run
+from pipeline.automation.triggers import SCHEDULE
+from pipeline.errors import RunError, RunTimeoutError, SettingsError, TaskDeletedError
 from pipeline.graph.parameters import Parameter, at_least
 from pipeline.module_tasks import drafts, execution
 from pipeline.module_tasks.declaration import ModuleTask
@@ -24,6 +26,7 @@ TASK = ModuleTask(
     module="installed.work",
     parameters=(Parameter("rows", 3, "How many", at_least(1)), Parameter("loud", False, "Say more")),
     failure=WorkError,
+    starts="training",
 )
 
 
@@ -35,7 +38,10 @@ class Server:
 
     def call(self, endpoint, **data):
         self.calls.append((endpoint, data))
-        return getattr(self, endpoint.replace(".", "_"), self._status)(endpoint, **data)
+        answer = getattr(self, endpoint.replace(".", "_"), self._status)
+        if data.get("task", "new") not in (*self.documents, "new"):
+            raise CallRefusedError("no such task")
+        return answer(endpoint, **data)
 
     def _status(self, endpoint, task="", **data):
         status = {"started": "in_progress", "stop": "stopped"}.get(endpoint.removeprefix("tasks."))
@@ -71,13 +77,14 @@ class Server:
     def tasks_get_all(self, _, id, **data):
         return {"tasks": self.tasks([], id=id)}
 
-    def tasks(self, fields, *, id=None, parent=None, status=None, name="", **query):
+    def tasks(self, fields, *, id=None, parent=None, status=None, type=None, name="", **query):
         return [
             {"system_tags": [], "status_reason": "", "parent": "", **task}
             for task in self.documents.values()
             if (id is None or task["id"] in id)
             and (parent is None or task.get("parent") in parent)
             and (status is None or task["status"] in status)
+            and (type is None or task["type"] in type)
             and (not name or task["name"] == name.strip("^$"))
         ]
 
@@ -171,18 +178,43 @@ def test_a_process_that_ends_without_an_error_of_ours_shows_its_last_lines(serve
 
 
 def test_a_task_that_takes_too_long_is_stopped_with_what_it_has_started(server, work):
-    server.documents["trial"] = {"id": "trial", "status": "queued", "parent": "task-2", "name": ""}
-    server.documents["dataset"] = {
-        "id": "dataset",
-        "status": "in_progress",
-        "parent": "task-2",
-        "name": "",
-        "system_tags": ["dataset"],
-    }
+    child = {"parent": "task-3", "name": "", "status": "queued"}
+    server.documents["trial"] = {**child, "id": "trial", "type": "training"}
+    server.documents["copy"] = {**child, "id": "copy", "type": "optimizer"}
+    server.documents["dataset"] = {**child, "id": "dataset", "type": "data_processing", "status": "in_progress"}
     with pytest.raises(RunTimeoutError, match="took longer than"):
         work("import time; time.sleep(600)", timeout_s=0.5)
     states = {task["id"]: task["status"] for task in server.documents.values()}
-    assert states == {"task-2": "stopped", "trial": "stopped", "dataset": "in_progress"}
+    assert states == {"task-3": "stopped", "trial": "stopped", "copy": "queued", "dataset": "in_progress"}
+
+
+def test_a_copy_of_a_task_that_starts_none_outlives_it(server):
+    server.documents["original"] = {"id": "original", "status": "in_progress", "type": "service"}
+    server.documents["copy"] = {"id": "copy", "status": "queued", "type": "service", "parent": "original"}
+    execution.stop(server, SCHEDULE, "original")
+    assert {task["id"]: task["status"] for task in server.documents.values()} == {
+        "original": "stopped",
+        "copy": "queued",
+    }
+
+
+@pytest.mark.parametrize("queue", ["pods", ""])
+def test_a_task_that_was_deleted_meanwhile_is_an_error_of_its_own(server, work, queue):
+    def delete(_, task, **data):
+        del server.documents[task]
+
+    server.tasks_enqueue = server.tasks_started = delete
+    with pytest.raises(TaskDeletedError, match="task task-0 was deleted"):
+        work("pass", queue=queue)
+
+
+def test_what_a_deleted_task_has_made_cannot_be_known(server, monkeypatch):
+    monkeypatch.setattr("pipeline.amazon_reviews.model.registry.unpublished_of", lambda *_: [])
+    with pytest.raises(TaskDeletedError, match="task gone was deleted"):
+        fit_run.result_of(server, "gone")
+    monkeypatch.setattr(execution, "run", lambda *_, **options: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        fit_run.run(server, "gone", queue="pods", timeout_s=1.0, environ={}, say=print)
 
 
 def test_a_task_that_somebody_aborts_is_no_success(server, work):
