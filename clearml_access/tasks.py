@@ -64,6 +64,11 @@ def as_seen(task: Mapping[str, Any], now: float) -> dict[str, Any]:
     return {**task, "status": "queued", ON_ITS_WAY: True} if is_on_its_way(task, now) else dict(task)
 
 
+def is_pipeline(task: Mapping[str, Any]) -> bool:
+    """Return whether a task is a pipeline's controller."""
+    return task.get("type") == CONTROLLER_TYPE or "pipeline" in (task.get("system_tags") or [])
+
+
 def has_ended(task: Mapping[str, Any]) -> bool:
     """Return whether a task, as it is seen, has ended."""
     return task.get("status") in ENDED

@@ -12,6 +12,8 @@ from typing import Any
 from clearml_access.api import Api, claims, literal
 from clearml_access.credentials import Server
 from clearml_access.http import HttpSender
+from clearml_access.run_records import RUN_FIELDS, step_task_ids
+from clearml_access.tasks import is_pipeline
 
 
 class ClearmlApi(Api):
@@ -53,9 +55,17 @@ class ClearmlApi(Api):
 
     # -- tasks
 
-    def children(self, task_id: str) -> list[dict[str, Any]]:
-        """Return the tasks of a pipeline: those whose parent it is, oldest first."""
-        return self.tasks(("name", "status", "created", "type"), parent=task_id, order_by=["created"])
+    def steps(self, controller_id: str) -> list[dict[str, Any]]:
+        """Return the tasks of a pipeline's steps, oldest first.
+
+        Copies of the pipeline (*New run*, the SDK's clones) have it as their parent, too, and are left out: a step that
+        is a pipeline itself stands in the graph of its controller.
+        """
+        controller = self.task(controller_id, RUN_FIELDS)
+        own = step_task_ids(controller) if controller else []
+        fields = ("name", "status", "created", "type", "system_tags")
+        found = self.tasks(fields, parent=controller_id, order_by=["created"])
+        return [task for task in found if not is_pipeline(task) or task["id"] in own]
 
     def find_tasks(self, text: str) -> list[dict[str, Any]]:
         """Return tasks and pipelines by name, newest first; the SDK numbers a pipeline's later runs: `name #2`."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from clearml_access import console
 from clearml_access.errors import ServerUnreachableError, UserFacingError
-from clearml_access.tasks import CONTROLLER_TYPE, ENDED, has_ended, reason_of
+from clearml_access.tasks import ENDED, has_ended, is_pipeline, reason_of
 from deploy.errors import ClusterError, ClusterUnreachableError, TaskNotFoundError
 from deploy.kubernetes.pods import TASK_POD_PREFIX, State, classify_pod
 from deploy.session import Session
@@ -41,11 +41,6 @@ def resolve(session: Session, text: str) -> dict[str, Any]:
         if named:
             return session.api.task(str(named[0]["id"]), FIELDS) or named[0]
     raise TaskNotFoundError(f"no task or pipeline is called {text!r}", hint="use the id in the task's page")
-
-
-def is_pipeline(task: dict[str, Any]) -> bool:
-    """Return whether a task is a pipeline's controller."""
-    return task.get("type") == CONTROLLER_TYPE or "pipeline" in (task.get("system_tags") or [])
 
 
 def show(session: Session, task: dict[str, Any], emit: Emit, *, follow: bool) -> str:
@@ -83,7 +78,7 @@ def _pipeline(session: Session, controller: dict[str, Any], emit: Emit, *, follo
         if looked.seconds >= next_look:
             next_look = looked.seconds + 1.5
             with suppress(ServerUnreachableError):
-                for child in session.api.children(str(controller["id"])):
+                for child in session.api.steps(str(controller["id"])):
                     if child["id"] not in threads:
                         begin(str(child["id"]), str(child.get("name") or child["id"]))
         if not any(thread.is_alive() for thread in threads.values()) and lines.empty():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.integration.deploy.deployer import HELD, NAMESPACE
@@ -95,6 +97,24 @@ def test_logs_of_a_pipeline_name_the_step_of_each_line(installed):
     assert "[step one] number 1" in out.splitlines()
     assert installed.task(step)["status"] == "completed"
     assert "[step one] number 1" in installed.json("logs", controller)["lines"]
+
+
+def test_logs_of_a_pipeline_leave_out_its_copies_and_end_without_them(installed):
+    """*New run* and the SDK's clones make the run that they copy the parent of the new one."""
+    inner = installed.enqueue("print('number 1')", name="inner", type="controller")
+    graph = {"name": "Pipeline", "value": json.dumps({"inner": {"job_id": inner, "parents": []}})}
+    controller = installed.enqueue(
+        "print('number 0')", name="my pipeline", type="controller", configuration={"Pipeline": graph}
+    )
+    installed.api("tasks.edit", task=inner, parent=controller, force=True)
+    copy = installed.enqueue(
+        "print('number 2')", name="my pipeline #2", type="controller", parent=controller, tags=HELD
+    )
+    installed.cluster.container(NAMESPACE, f"clearml-id-{copy}").say("number 2")
+    lines = installed.json("logs", controller, "--follow")["lines"]
+    assert "[controller] number 0" in lines
+    assert "[inner] number 1" in lines
+    assert [line for line in lines if "my pipeline #2" in line] == []
 
 
 def test_the_newest_task_of_a_name_is_shown(installed):
