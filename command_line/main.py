@@ -27,6 +27,9 @@ DEFECT = 70
 
 INSTALL_HINT = "`./task setup` installs all packages into the clone's .venv; then use .venv/bin/python, or ./task"
 
+OUTPUT_FAILED = 74
+"""Exit code where stdout cannot be written, as on a full disk: EX_IOERR of BSD's sysexits.h."""
+
 BROKEN_PIPE = 141
 """Exit code where the reader of stdout has gone (`… | head`): 128 + SIGPIPE, as of other programs."""
 
@@ -48,52 +51,71 @@ def run(
         exit_code_of: Gives the exit code of a kind of error.
         interrupted_hint: What to do after Ctrl-C.
     """
+    _open_closed_streams()
     arguments = list(sys.argv[1:] if words is None else words)
-    # Wherever it stands: people add it at the end of the line that failed.
-    verbose = "--verbose" in arguments
-    arguments = [word for word in arguments if word != "--verbose"]
-    as_json = "--json" in arguments
     with interrupts.listening():
         try:
-            code = _invoke(command, arguments, program)
+            code = _run(command, arguments, program, exit_code_of, interrupted_hint)
             sys.stdout.flush()
         except BrokenPipeError:
             _discard_output()
             return BROKEN_PIPE
-        except click.ClickException as error:
-            error.show()
-            _print_json(as_json, {"error": error.format_message(), "hint": None, "exit_code": error.exit_code})
-            return error.exit_code
-        except UserFacingError as error:
-            if verbose:
-                traceback.print_exc()
-            for line in error.evidence:
-                click.echo(f"  {line}", err=True)
-            _say(error.message, error.hint)
-            # One error may have the code of another kind: that of the error in a task's own process.
-            code = vars(error).get("exit_code") or exit_code_of(type(error))
-            body = {"error": error.message, "hint": error.hint, "exit_code": code}
-            evidence = {"evidence": error.evidence} if error.evidence else {}
-            _print_json(as_json, {**error.document, **body, **evidence})
-            return code
-        except (click.Abort, KeyboardInterrupt):
-            code = interrupts.exit_code()
-            message = "interrupted" if code == 130 else f"ended by {interrupts.last_signal().name}"
-            _say(message, interrupted_hint)
-            _print_json(as_json, {"error": message, "hint": interrupted_hint, "exit_code": code})
-            return code
-        except Exception as error:  # the last guard: a defect of ours is a message, too
-            if package := _missing_package(error):
-                message = f"`{program}` needs the package {package}, which is not installed in {sys.prefix}"
-                _say(message, INSTALL_HINT)
-                _print_json(as_json, {"error": message, "hint": INSTALL_HINT, "exit_code": NOT_INSTALLED})
-                return NOT_INSTALLED
-            message = f"internal error in `{_path(command, arguments, program)}`: {type(error).__name__}: {error}"
-            hint = _traceback_hint(verbose=verbose)
-            _say(message, hint)
-            _print_json(as_json, {"error": message, "hint": hint, "exit_code": DEFECT})
-            return DEFECT
+        except OSError as error:  # of stdout: `_run` makes a message of any other
+            _discard_output()
+            _say(f"stdout cannot be written: {error.strerror}", "free some space, or send the output elsewhere")
+            return OUTPUT_FAILED
     return code
+
+
+def _run(
+    command: click.Command,
+    arguments: list[str],
+    program: str,
+    exit_code_of: Callable[[type[UserFacingError]], int],
+    interrupted_hint: str | None,
+) -> int:
+    """Run a command and make a message of each error but those of stdout."""
+    # Wherever it stands: people add it at the end of the line that failed.
+    verbose = "--verbose" in arguments
+    arguments = [word for word in arguments if word != "--verbose"]
+    as_json = "--json" in arguments
+    try:
+        return _invoke(command, arguments, program)
+    except click.ClickException as error:
+        error.show()
+        _print_json(as_json, {"error": error.format_message(), "hint": None, "exit_code": error.exit_code})
+        return error.exit_code
+    except UserFacingError as error:
+        if verbose:
+            traceback.print_exc()
+        for line in error.evidence:
+            click.echo(f"  {line}", err=True)
+        _say(error.message, error.hint)
+        # One error may have the code of another kind: that of the error in a task's own process.
+        code = vars(error).get("exit_code") or exit_code_of(type(error))
+        body = {"error": error.message, "hint": error.hint, "exit_code": code}
+        evidence = {"evidence": error.evidence} if error.evidence else {}
+        _print_json(as_json, {**error.document, **body, **evidence})
+        return code
+    except (click.Abort, KeyboardInterrupt):
+        code = interrupts.exit_code()
+        message = "interrupted" if code == 130 else f"ended by {interrupts.last_signal().name}"
+        _say(message, interrupted_hint)
+        _print_json(as_json, {"error": message, "hint": interrupted_hint, "exit_code": code})
+        return code
+    except Exception as error:  # the last guard: a defect of ours is a message, too
+        if isinstance(error, BrokenPipeError) or (isinstance(error, OSError) and _stdout_fails()):
+            raise
+        if package := _missing_package(error):
+            message = f"`{program}` needs the package {package}, which is not installed in {sys.prefix}"
+            _say(message, INSTALL_HINT)
+            _print_json(as_json, {"error": message, "hint": INSTALL_HINT, "exit_code": NOT_INSTALLED})
+            return NOT_INSTALLED
+        message = f"internal error in `{_path(command, arguments, program)}`: {type(error).__name__}: {error}"
+        hint = _traceback_hint(verbose=verbose)
+        _say(message, hint)
+        _print_json(as_json, {"error": message, "hint": hint, "exit_code": DEFECT})
+        return DEFECT
 
 
 def _invoke(command: click.Command, arguments: list[str], program: str) -> int:
@@ -141,7 +163,29 @@ def _traceback_hint(*, verbose: bool) -> str:
     return f"this is a defect of the program; report it with the traceback in {path}"
 
 
+def _open_closed_streams() -> None:
+    """Give a process whose stdout or stderr was closed (`>&-`) one that takes everything.
+
+    Otherwise the next file that is opened gets the number of the closed one, and whatever a child process prints.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # as long as the process
+
+
+def _stdout_fails() -> bool:
+    """Return whether stdout is what could not be written, since an error does not say which file it is about.
+
+    An empty line is printed: only that tells, as a stream drops a long text that it cannot write.
+    """
+    try:
+        print(flush=True)
+    except OSError:
+        return True
+    return False
+
+
 def _discard_output() -> None:
-    """Let nobody write into the pipe that has gone, also at the end of the process."""
+    """Let nobody write into a stdout that takes nothing, also at the end of the process."""
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())

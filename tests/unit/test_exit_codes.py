@@ -27,7 +27,7 @@ PROGRAMS = {
     "images": "`images.build`",
     "localserver": "`clearml-localserver`",
 }
-COMMON = (0, 1, 2, 3, main.NOT_INSTALLED, main.DEFECT, 130, main.BROKEN_PIPE, 143)
+COMMON = (0, 1, 2, 3, main.NOT_INSTALLED, main.DEFECT, main.OUTPUT_FAILED, 130, main.BROKEN_PIPE, 143)
 """Rows that are written by hand: they stand for no class of errors."""
 
 
@@ -83,6 +83,7 @@ def test_the_codes_that_all_programs_share_are_documented_first():
     ("ours", "shared"),
     [
         (localserver.DEFECT, main.DEFECT),
+        (localserver.OUTPUT_FAILED, main.OUTPUT_FAILED),
         (localserver.BROKEN_PIPE, main.BROKEN_PIPE),
         ((localserver.INTERRUPTED, localserver.TERMINATED), (130, 143)),
         ((DAMAGED, INCOMPLETE), (1, 1)),

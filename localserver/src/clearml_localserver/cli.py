@@ -27,8 +27,8 @@ API_OFFSET, WEB_OFFSET, FILES_OFFSET = 8, 80, 81
 """A port base of 8000 gives ClearML's own ports: API 8008, web 8080, files 8081."""
 
 PROGRAM = "clearml-localserver"
-DEFECT, INTERRUPTED, BROKEN_PIPE, TERMINATED = 70, 130, 141, 143
-"""Exit codes beside 0, a usage error (2) and an operator error (10): a defect (BSD's EX_SOFTWARE); 128 + signal."""
+DEFECT, OUTPUT_FAILED, INTERRUPTED, BROKEN_PIPE, TERMINATED = 70, 74, 130, 141, 143
+"""Exit codes beside 0, a usage error (2) and an operator error (10): BSD's EX_SOFTWARE and EX_IOERR; 128 + signal."""
 
 HELP_NAMES = ["-h", "--help"]
 GROUP_OPTIONS = [*HELP_NAMES, "--version"]
@@ -78,6 +78,7 @@ class ServeByDefault(click.Group):
         self, args: Sequence[str] | None = None, prog_name: str | None = None
     ) -> NoReturn:
         """Run the command line and end the process: an error is a message and an exit code, never a traceback."""
+        _open_closed_streams()
         arguments = list(sys.argv[1:] if args is None else args)
         # Wherever it stands: people add it at the end of the line that failed.
         verbose = "--verbose" in arguments
@@ -94,16 +95,21 @@ class ServeByDefault(click.Group):
             error.show()
             code = error.exit_code
         except BrokenPipeError:
-            with open(os.devnull, "w") as nowhere:  # nothing is written into the closed pipe at the end of the process
-                os.dup2(nowhere.fileno(), sys.stdout.fileno())
+            _discard_output()
             code = BROKEN_PIPE
         except (click.Abort, KeyboardInterrupt) as signalled:
             code = TERMINATED if "SIGTERM" in signalled.args else INTERRUPTED
             click.echo(f"Error: {'ended by SIGTERM' if code == TERMINATED else 'interrupted'}", err=True)
         except Exception as error:  # the last guard: a defect of ours is a message, too
-            click.echo(f"Error: internal error: {type(error).__name__}: {error}", err=True)
-            click.echo(f"Hint: this is a defect of the program; {_traceback_hint(verbose)}", err=True)
-            code = DEFECT
+            if isinstance(error, OSError) and _stdout_fails():
+                _discard_output()
+                click.echo(f"Error: stdout cannot be written: {error.strerror}", err=True)
+                click.echo("Hint: free some space, or send the output elsewhere", err=True)
+                code = OUTPUT_FAILED
+            else:
+                click.echo(f"Error: internal error: {type(error).__name__}: {error}", err=True)
+                click.echo(f"Hint: this is a defect of the program; {_traceback_hint(verbose)}", err=True)
+                code = DEFECT
         finally:
             if before is not None:
                 signal.signal(signal.SIGTERM, before)
@@ -117,6 +123,34 @@ class ServeByDefault(click.Group):
         except click.exceptions.Exit as end:
             return end.exit_code
         return result if isinstance(result, int) else 0
+
+
+def _open_closed_streams() -> None:
+    """Give a process whose stdout or stderr was closed (`>&-`) one that takes everything.
+
+    Otherwise the next file that is opened, such as the database, gets the number of the closed one.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # as long as the process
+
+
+def _stdout_fails() -> bool:
+    """Return whether stdout is what could not be written, since an error does not say which file it is about.
+
+    An empty line is printed: only that tells, as a stream drops a long text that it cannot write.
+    """
+    try:
+        print(flush=True)
+    except OSError:
+        return True
+    return False
+
+
+def _discard_output() -> None:
+    """Let nobody write into a stdout that takes nothing, also at the end of the process."""
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _in_main_thread() -> bool:
@@ -150,6 +184,8 @@ def _disk_errors_explained() -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
+        if error.filename is None and _stdout_fails():
+            raise
         if error.errno not in FULL_DISK:
             if error.filename is None:  # not about a file: a fault of ours
                 raise
