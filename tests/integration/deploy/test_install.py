@@ -44,7 +44,8 @@ def test_an_upgrade_makes_a_revision_and_never_has_two_agents(installed):
     assert installed.cluster.agent_pod(NAMESPACE)["metadata"]["name"] != before  # one, and a new one
     history = [entry for entry in installed.cluster.store.history if entry[2] == "pods"]
     old_gone = next(i for i, entry in enumerate(history) if entry[1] == "DELETED" and before in str(entry[4]))
-    new_made = next(i for i, entry in enumerate(history) if entry[1] == "ADDED" and "k8s-glue" in str(entry[4]))
+    made = [i for i, entry in enumerate(history) if entry[1] == "ADDED" and "k8s-glue" in str(entry[4])]
+    new_made = next(i for i in made if before not in str(history[i][4]))
     assert old_gone < new_made
 
 
