@@ -34,9 +34,9 @@ USER_NAME = "localserver"
 CLEARML_CONF = """\
 # Written by localserver at each start. Use it by CLEARML_CONFIG_FILE={path}
 api {{
-    web_server: {web}
-    api_server: {api}
-    files_server: {files}
+    web_server: "{web}"
+    api_server: "{api}"
+    files_server: "{files}"
     credentials {{
         access_key: "{access_key}"
         secret_key: "{secret_key}"
@@ -210,14 +210,16 @@ def write_client_configuration(settings: Settings, credentials: Credentials) -> 
     return path
 
 
-def api_address(data: Path) -> str | None:
-    """Return the API's address as the server of this folder wrote it at its last start; None where none has."""
+def last_addresses(data: Path) -> dict[str, str]:
+    """Return `api_server`, `web_server` and `files_server` of the folder's last start; nothing where none was.
+
+    Older servers wrote them without quotes.
+    """
     try:
         text = (data / "clearml.conf").read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-    found = re.search(r"^\s*api_server: (\S+)$", text, re.MULTILINE)
-    return found[1] if found else None
+    except OSError:
+        return {}
+    return dict(re.findall(r'^\s*(api_server|web_server|files_server):\s*"?([^"\s]+)', text, re.MULTILINE))
 
 
 async def load_auth(store: Store, credentials: Credentials) -> Auth:

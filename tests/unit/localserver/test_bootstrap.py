@@ -10,8 +10,18 @@ import stat
 from pathlib import Path
 
 import pytest
-from clearml_localserver.bootstrap import PRIVATE, load_auth, load_credentials, prepare_folder
+from clearml.utilities.pyhocon import ConfigFactory
+from clearml_localserver.bootstrap import (
+    PRIVATE,
+    Credentials,
+    last_addresses,
+    load_auth,
+    load_credentials,
+    prepare_folder,
+    write_client_configuration,
+)
 from clearml_localserver.errors import StartError
+from clearml_localserver.settings import Settings
 from clearml_localserver.store import Store
 
 
@@ -118,3 +128,19 @@ def test_nobody_is_told_to_delete_a_key_that_is_another_users(tmp_path: Path, mo
     monkeypatch.setattr(Path, "read_text", refuse)
     with pytest.raises(StartError, match=r"cannot be read: Permission denied\nHint: do this as the user that runs"):
         load_credentials(tmp_path)
+
+
+@pytest.mark.parametrize(("host", "shown"), [("::1", "[::1]"), ("127.0.0.1", "127.0.0.1")])
+def test_clearml_conf_is_what_the_sdk_reads(tmp_path: Path, host: str, shown: str) -> None:
+    settings = Settings(data=tmp_path, host=host)
+    written = ConfigFactory.parse_file(str(write_client_configuration(settings, Credentials("AK", "SK"))))["api"]
+    names = ("api_server", "web_server", "files_server")
+    addresses = {name: f"http://{shown}:{port}" for name, port in zip(names, (8008, 8080, 8081), strict=True)}
+    assert {name: written[name] for name in names} == addresses
+    assert last_addresses(tmp_path) == addresses
+
+
+def test_the_addresses_of_an_older_server_are_read_too(tmp_path: Path) -> None:
+    assert last_addresses(tmp_path) == {}
+    (tmp_path / "clearml.conf").write_text("api {\n    web_server: http://[::1]:8080\n    api_server: http://h:8008\n}")
+    assert last_addresses(tmp_path) == {"web_server": "http://[::1]:8080", "api_server": "http://h:8008"}

@@ -81,11 +81,11 @@ def test_a_bad_variable_is_named(name, value):
 def test_access_is_read_from_the_servers_configuration(tmp_path):
     conf = tmp_path / "clearml.conf"
     conf.write_text(
-        "# comment\napi {\n  web_server: http://h:8080\n  api_server: http://h:8008\n  files_server: http://h:8081\n"
+        '# comment\napi {\n  web_server: "http://[::1]:8080"\n  api_server: http://h:8008\n  files_server: http://h:8081\n'
         '  credentials {\n    access_key: "A"\n    secret_key: "B"\n  }\n}\n'
     )
     assert read_access(conf) == Server(
-        "http://h:8008", "http://h:8080", "http://h:8081", Secret("A"), Secret("B"), str(conf)
+        "http://h:8008", "http://[::1]:8080", "http://h:8081", Secret("A"), Secret("B"), str(conf)
     )
 
 

@@ -12,7 +12,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 import click
 
-from clearml_localserver.bootstrap import api_address, read_credentials
+from clearml_localserver.bootstrap import last_addresses, read_credentials
 from clearml_localserver.commands.progress import printable
 from clearml_localserver.errors import OperatorError
 from clearml_localserver.rules import roles
@@ -98,7 +98,7 @@ def _call(data: Path, name: str, body: dict[str, Any]) -> dict[str, Any]:
     Raises:
         OperatorError: It does not run, or refuses.
     """
-    credentials, address = read_credentials(data), api_address(data)
+    credentials, address = read_credentials(data), last_addresses(data).get("api_server")
     if credentials is None or address is None:
         raise OperatorError(f"no server has run on {data} yet\nHint: start it: clearml-localserver --data {data}")
     if running_pid(data) is None:  # what listens at its address now may be anybody, and the key is an admin's

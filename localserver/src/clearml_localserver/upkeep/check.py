@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
@@ -13,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from clearml_localserver.bootstrap import read_credentials, refuse_lost_database
+from clearml_localserver.bootstrap import last_addresses, read_credentials, refuse_lost_database
 from clearml_localserver.database import (
     Connection,
     LockedError,
@@ -247,7 +246,7 @@ def _events(tx: Tx, connection: Connection) -> Iterator[Finding]:
 
 
 def _files(data: Path, tx: Tx) -> Iterator[Finding]:
-    root, own = data / FILES, own_hosts(data)
+    root, own = data / FILES, last_addresses(data).get("files_server")
     missing = Finding(
         DAMAGE, "missing-files", f"files are referred to but missing in {data / FILES}; a backup may have them"
     )
@@ -266,7 +265,7 @@ def _files(data: Path, tx: Tx) -> Iterator[Finding]:
             named.add(name)
             if item.size and not (root / name).stat().st_size:
                 emptied.add(f"{item.owner}: {name}")
-        elif host_of(item.url) in own:
+        elif host_of(item.url) == own:
             missing.add(f"{item.owner}: {name}")
         else:
             elsewhere.add(f"{item.owner}: {item.url}")
@@ -277,15 +276,6 @@ def _files(data: Path, tx: Tx) -> Iterator[Finding]:
     for name in sorted(stray):
         finding.add(name)
     yield finding
-
-
-def own_hosts(data: Path) -> set[str]:
-    """Return the address of the file server that clients were given at the last start."""
-    try:
-        text = (data / "clearml.conf").read_text(encoding="utf-8")
-    except OSError:
-        return set()
-    return set(re.findall(r'^\s*files_server:\s*"?([^"\s]+)', text, re.MULTILINE))
 
 
 def as_json(findings: list[Finding]) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from clearml_localserver.bootstrap import last_addresses
 from clearml_localserver.events.store import NOBODY, find_series, read_events
 from clearml_localserver.rules.events import LOG, SCALAR
 from clearml_localserver.store import Tx
@@ -87,7 +87,7 @@ def export(data: Path, target: Path, tell: Tell) -> Export:
         made.counts["events"] = _export_events(tx, work / EVENTS, tell)
         hosts = _export_files(data, tx, work, made, tell)
         about = {"format": FORMAT, "made": iso(utcnow()), "of": str(data.resolve()), "counts": made.counts}
-        about |= {"servers": _servers(data), "file_hosts": hosts, "missing_files": made.missing}
+        about |= {"servers": last_addresses(data), "file_hosts": hosts, "missing_files": made.missing}
         (work / INFO).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
         (work / "README.md").write_text(README.format(folder=target), encoding="utf-8")
         os.sync()
@@ -143,12 +143,3 @@ def _export_files(data: Path, tx: Tx, work: Path, made: Export, tell: Tell) -> l
     copier.verify()
     made.counts["files"], made.counts["bytes"] = copier.count, copier.size
     return sorted(hosts)
-
-
-def _servers(data: Path) -> dict[str, str]:
-    """Return the addresses of the last start."""
-    try:
-        text = (data / "clearml.conf").read_text(encoding="utf-8")
-    except OSError:
-        return {}
-    return dict(re.findall(r'^\s*(api_server|web_server|files_server):\s*"?([^"\s]+)', text, re.MULTILINE))
