@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -27,6 +28,17 @@ class Group(click.Group):
 def summary(command: click.Command) -> str:
     """Return the first paragraph of a command's help."""
     return " ".join(inspect.cleandoc(command.help or "").partition("\n\n")[0].split())
+
+
+class Number(click.FloatRange):
+    """A number within bounds; click's own range takes NaN, which no comparison refuses."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number that a text spells."""
+        found = super().convert(value, param, ctx)
+        if math.isnan(found):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return found
 
 
 verbose = click.option("--verbose", is_flag=True, expose_value=False, help="Show the traceback of an error.")

@@ -63,7 +63,7 @@ class Settings:
             UsageError: The command line makes no sense.
             SettingsError: A parameter, an option, a step or a time is not possible.
         """
-        if timeout_s <= 0:
+        if not timeout_s > 0:  # NaN is not, either
             raise SettingsError(f"--timeout {timeout_s:g}: a run needs more than 0 seconds", hint="--timeout 3600")
         options = (base or RunOptions()).told(given, definition)
         return cls(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from command_line.options import Group, as_json, examples
+from command_line.options import Group, Number, as_json, examples
 from pipeline.amazon_reviews.definitions import DATA_PREPARE
 from pipeline.commands.connection import connect
 from pipeline.commands.progress import progress_bar
@@ -46,7 +46,7 @@ def dataset() -> None:
 )
 @click.option(
     "--max-bad",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     default=0.01,
     show_default=True,
     help="Largest share of bad rows with which CSV is uploaded.",

@@ -8,7 +8,7 @@ import os
 import click
 
 from clearml_access.agent_values import AgentValues
-from command_line.options import as_json, examples
+from command_line.options import Number, as_json, examples
 from pipeline.amazon_reviews.model.fit_model import FIT_MODEL, METRICS, PARAMETERS
 from pipeline.commands.connection import connect
 from pipeline.graph.parameters import help_text, parse_assignments
@@ -29,7 +29,7 @@ from pipeline.settings import DEFAULT_TIMEOUT_S
 @click.option(
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     default=DEFAULT_TIMEOUT_S,
     show_default=True,
     metavar="SECONDS",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 from rich.markup import escape
 
 from clearml_access.errors import UserFacingError
@@ -93,7 +95,7 @@ def _addresses(connection: Connection, state: RunState, report: Path | None, con
         console.print(f"The server stays up: {connection.machine.web} (stop it: ./task server-down)", soft_wrap=True)
 
 
-def say_interrupted(connection: Connection, interrupted: RunInterrupted, console: Console) -> int:
+def say_interrupted(connection: Connection, interrupted: RunInterrupted, console: Console, *, as_json: bool) -> int:
     """Say what happened to a run that somebody interrupted; return the exit code."""
     if interrupted.goes_on:
         console.print(f"Interrupted. Run {interrupted.run_id} continues on its agents:", soft_wrap=True)
@@ -103,4 +105,17 @@ def say_interrupted(connection: Connection, interrupted: RunInterrupted, console
         console.print(f"Interrupted. Run {interrupted.run_id} was aborted, and what it had begun removed.")
     else:
         console.print("Interrupted before anything was started.")
-    return interrupts.exit_code()
+    return end_interrupted(as_json=as_json, run_id=interrupted.run_id)
+
+
+def end_interrupted(*, as_json: bool, **subject: str | None) -> int:
+    """Return the exit code of a command that was interrupted; print its JSON object, if that is asked for.
+
+    Args:
+        as_json: Whether `--json` is among the arguments.
+        subject: What it was about: `run_id` or `task_id`.
+    """
+    code = interrupts.exit_code()
+    if as_json:
+        click.echo(json.dumps({"status": "interrupted", **subject, "exit_code": code}))
+    return code

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from command_line.options import as_json, examples
+from command_line.options import Number, as_json, examples
 from pipeline.commands.progress import progress_bar
 
 
@@ -18,7 +18,7 @@ from pipeline.commands.progress import progress_bar
 @click.option("--column", default="Review", show_default=True, help="Column that holds the texts.")
 @click.option(
     "--max-bad",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     default=0.01,
     show_default=True,
     help="Largest share of bad CSV rows with which OUTPUT is written.",

@@ -158,7 +158,7 @@ def _run(
                 observer = stack.enter_context(Follower(server, console, observer))
             state = use_case.run(server, plan, observer, os.environ, began=began)
     except use_case.RunInterrupted as interrupted:
-        return say_interrupted(connection, interrupted, console)
+        return say_interrupted(connection, interrupted, console, as_json=as_json)
     datasets = use_case.datasets_of(server, state)
     models = models_of(server, state)
     written = write_report(connection, state, datasets, models, report, console, plan.settings.definition)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from command_line.options import as_json
+from command_line.options import Number, as_json
 from pipeline.errors import UsageError
 from pipeline.graph.definitions import Definition
 from pipeline.graph.parameters import help_text
@@ -30,7 +30,7 @@ _OPTIONS = (
     click.option(
         "--timeout",
         "timeout_s",
-        type=float,
+        type=Number(),
         default=DEFAULT_TIMEOUT_S,
         show_default=True,
         metavar="SECONDS",

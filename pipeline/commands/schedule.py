@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
 
 from clearml_access.agent_values import AgentValues
 from clearml_access.tasks import PODS_QUEUE
-from command_line import interrupts
 from command_line.options import as_json, examples
 from pipeline.amazon_reviews.pipelines import FULL_PIPELINE
 from pipeline.automation.triggers import CRON_HELP, DAYS, RETRAIN, SCHEDULE, workers_for_runs
 from pipeline.commands.connection import connect
+from pipeline.commands.outcome import end_interrupted
 from pipeline.errors import SettingsError
 from pipeline.graph.parameters import help_text, parse_assignments
 from pipeline.module_tasks.declaration import ModuleTask
@@ -70,7 +71,7 @@ def retrain(every_s: float | None, **options: Any) -> int:
 
     The command stays in the foreground until Ctrl-C. Runs that it has started continue.
     """
-    return _run(RETRAIN, {"every_s": every_s}, **options)
+    return _run(RETRAIN, {"every_s": ("--every", every_s)}, **options)
 
 
 @click.command(epilog=_EPILOG)
@@ -90,20 +91,21 @@ def schedule(cron: str | None, at: str | None, days: tuple[str, ...], now: bool,
     """
     if (cron and at) or (days and not at):
         raise SettingsError("--cron and --at exclude each other, and --on needs --at", hint="--at 03:00 --on monday")
-    return _run(SCHEDULE, {"cron": _cron(at, days) if at else cron, "now": True if now else None}, **options)
+    own = {"cron": ("--cron", _cron(at, days) if at else cron), "now": ("--now", now or None)}
+    return _run(SCHEDULE, own, **options)
 
 
 def _cron(at: str, days: tuple[str, ...]) -> str:
     """Return the cron line of a time of day."""
-    hour, colon, minute = at.partition(":")
-    if not (colon and hour.isdecimal() and minute.isdecimal()):
-        raise SettingsError(f"--at {at}: expected hours and minutes", hint="--at 03:00")
-    return f"{int(minute)} {int(hour)} * * {','.join(days) or '*'}"
+    found = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]?\d)", at, re.ASCII)
+    if not found:
+        raise SettingsError(f"--at {at}: expected hours and minutes, from 00:00 to 23:59", hint="--at 03:00")
+    return f"{int(found[2])} {int(found[1])} * * {','.join(days) or '*'}"
 
 
 def _run(
     service: ModuleTask,
-    own: dict[str, object],
+    own: Mapping[str, tuple[str, object]],
     *,
     dataset_name: str | None,
     dataset_project: str | None,
@@ -121,15 +123,13 @@ def _run(
     parse_assignments(FULL_PIPELINE.parameters, assignments)
     given = {
         **own,
-        "dataset_name": dataset_name,
-        "dataset_project": dataset_project,
-        "queue": queue or AgentValues.load().queue,
-        "controllers_queue": controllers_queue,
-        "runs": runs,
+        "dataset_name": ("--dataset-name", dataset_name),
+        "dataset_project": ("--dataset-project", dataset_project),
+        "queue": ("--queue", queue or AgentValues.load().queue),
+        "controllers_queue": ("--controllers-queue", controllers_queue),
+        "runs": ("--runs", runs),
     }
-    values = parse_assignments(
-        service.parameters, [f"{name}={value}" for name, value in given.items() if value is not None]
-    )
+    values = parse_assignments(service.parameters, (), given)
     values["set"] = "\n".join(assignments)
 
     def say(text: str) -> None:
@@ -167,7 +167,7 @@ def _run(
         execution.run(server, service, task, environ=os.environ, say=say)
     except KeyboardInterrupt:
         say(f"{service.name} was stopped; runs that it has started continue.")
-        return interrupts.exit_code()
+        return end_interrupted(as_json=as_json, task_id=task)
     if as_json:
         click.echo(json.dumps({"status": "completed", "task_id": task}))
     return 0

@@ -11,11 +11,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from clearml_access.agent_values import AgentValues
-from command_line import interrupts
 from command_line.console import Console
 from command_line.options import as_json, examples
 from pipeline.automation.search import PARAMETERS, SPACE, STRATEGIES, TUNE
 from pipeline.commands.connection import connect
+from pipeline.commands.outcome import end_interrupted
 from pipeline.graph.parameters import help_text, parse_assignments
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ def tune(
     dataset loses it. The search's page compares all trials. Ctrl-C stops the search and its trials.
     """
     options = {"jobs": jobs, "minutes": minutes, "strategy": strategy, "parallel": parallel, "queue": queue}
-    given = [f"{name}={value}" for name, value in options.items() if value is not None]
-    values = parse_assignments(PARAMETERS, [*assignments, *given])
+    given = {name: (f"--{name}", value) for name, value in options.items()}
+    values = parse_assignments(PARAMETERS, assignments, given)
     values["queue"] = values["queue"] or AgentValues.load().queue
     console = Console(stderr=as_json, highlight=False)
 
@@ -105,7 +105,7 @@ def tune(
         execution.run(server, TUNE, search, environ=os.environ, say=say)
     except KeyboardInterrupt:
         say(f"Interrupted. Search {search} and its trials were stopped.")
-        return interrupts.exit_code()
+        return end_interrupted(as_json=as_json, task_id=search)
     trials = trials_of(server, search, str(values["metric"]))
     console.print(_table(trials, str(values["metric"])))
     best = str(trials[0].model_id)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable
+import shlex
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from pipeline.errors import SettingsError, UsageError
@@ -34,22 +35,26 @@ class Parameter:
         """The type of its values."""
         return type(self.default)
 
-    def parse(self, text: str) -> ParameterValue:
+    def parse(self, text: str, flag: str = "") -> ParameterValue:
         """Return the value that `text` spells.
+
+        Args:
+            text: What was given.
+            flag: The command line's option that it was given with, where that is not `--set`.
 
         Raises:
             SettingsError: It spells no value of this parameter's type, or one out of range.
         """
+        called = flag or f"parameter {self.name}"
+        default = str(self.default)
+        hint = f"{flag} {shlex.quote(default)}" if flag else f"--set {shlex.quote(f'{self.name}={default}')}"
         try:
             value = parse_as(self.type, text)
         except ValueError:
-            raise SettingsError(
-                f"parameter {self.name}: {text!r} is not a {type_names[self.type]}",
-                hint=f"--set {self.name}={self.default}",
-            ) from None
+            raise SettingsError(f"{called}: {text!r} is not a {type_names[self.type]}", hint=hint) from None
         problem = self.check(value)
         if problem:
-            raise SettingsError(f"parameter {self.name}: {problem}", hint=f"--set {self.name}={self.default}")
+            raise SettingsError(f"{called}: {problem}", hint=hint)
         return value
 
 
@@ -133,8 +138,15 @@ def defaults_of(parameters: Iterable[Parameter]) -> dict[str, ParameterValue]:
     return {parameter.name: parameter.default for parameter in parameters}
 
 
-def parse_assignments(parameters: Iterable[Parameter], assignments: Iterable[str]) -> dict[str, ParameterValue]:
-    """Return every parameter's value, with `name=value` assignments applied to the defaults.
+def parse_assignments(
+    parameters: Iterable[Parameter], assignments: Iterable[str], given: Mapping[str, tuple[str, object]] | None = None
+) -> dict[str, ParameterValue]:
+    """Return every parameter's value, with what was given applied to the defaults.
+
+    Args:
+        parameters: All that there are.
+        assignments: `name=value` texts, from `--set`.
+        given: Name → the option of its own, and its value there; `None` where it was not given.
 
     Raises:
         UsageError: An assignment has no `=`.
@@ -148,6 +160,9 @@ def parse_assignments(parameters: Iterable[Parameter], assignments: Iterable[str
         if not equals:
             raise UsageError(f"--set {assignment}: expected name=value", hint="--set dataset_version=1.1")
         values[name] = known[require_known(name, known, "parameter")].parse(text)
+    for name, (flag, value) in (given or {}).items():
+        if value is not None:
+            values[name] = known[name].parse(str(value), flag)
     return values
 
 

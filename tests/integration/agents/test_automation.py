@@ -90,7 +90,7 @@ def test_an_interrupted_search_stops_its_trials(cli, client, queue_run):
         (["tune", "--queue", "nowhere"], 33, "queue 'nowhere' does not exist"),
         (["schedule", "--cron", "0 3 31 2 *"], 10, "cannot be kept"),
         (["schedule", "--at", "3"], 10, "--at 03:00"),
-        (["schedule", "--at", "25:00"], 10, "cannot be kept"),
+        (["schedule", "--at", "25:00"], 10, "from 00:00 to 23:59"),
         (["retrain", "--set", "max_feature=3"], 10, "did you mean max_features"),
         (["retrain", "--queue", "nowhere"], 33, "queue 'nowhere' does not exist"),
     ],

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import polars as pl
@@ -166,3 +167,82 @@ def test_exit_codes_stay_in_their_bands() -> None:
     kinds = (access.NoCredentialsError, access.ServerUnreachableError, access.CallRefusedError)
     assert [errors.exit_code_of(kind) for kind in kinds] == [30, 31, 32]
     assert errors.exit_code_of(access.ConfigurationError) == 10
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message", "hint"),
+    [
+        (["schedule", "--at", "25:00"], 10, "--at 25:00: expected", "--at 03:00"),
+        (["schedule", "--at", "3"], 10, "--at 3: expected", "--at 03:00"),
+        (["schedule", "--cron", "0 3 * *"], 10, "--cron: cron line '0 3 * *' has 4", "--cron '0 3 * * *'"),
+        (["retrain", "--every", "0"], 10, "--every: 0.0 is less than 1", "--every 10.0"),
+        (["retrain", "--every", "nan"], 10, "--every: nan is less than 1", "--every 10.0"),
+        (["tune", "--jobs", "0"], 10, "--jobs: 0 is less than 1", "--jobs 6"),
+        (
+            ["tune", "--set", "max_features=x"],
+            10,
+            "parameter max_features",
+            "'max_features=250, 500, 1000, 2000, 4000'",
+        ),
+        (["run", "--dry-run", "--timeout", "0"], 10, "--timeout 0", "--timeout 3600"),
+    ],
+)
+def test_a_hint_is_what_can_be_typed(
+    words: list[str], code: int, message: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*words) == code
+    said = capsys.readouterr().err
+    assert message in said.splitlines()[0]
+    assert said.splitlines()[1].startswith("Hint: ")
+    assert hint in said.splitlines()[1]
+
+
+@pytest.mark.parametrize(
+    "words", [["run", "--dry-run", "--timeout"], ["fit-model", "--timeout"], ["preprocess", "a", "b", "--max-bad"]]
+)
+def test_not_a_number_is_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*words, "nan") == 2
+    assert "'nan' is not a number" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["schedule", "--json"], ["tune", "--json"]])
+def test_an_interrupted_command_prints_one_object(
+    words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline import preflight
+    from pipeline.automation import search
+    from pipeline.datasets import datasets
+    from pipeline.module_tasks import drafts, execution
+
+    def interrupted(*_: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    server = SimpleNamespace(task_page=lambda *_: "", workers=list, tasks=lambda *_, **query: [])
+    for module in ("schedule", "tune"):
+        monkeypatch.setattr(f"pipeline.commands.{module}.connect", lambda say: SimpleNamespace(server=server))
+    monkeypatch.setattr("pipeline.commands.schedule.workers_for_runs", lambda *_: 2)
+    monkeypatch.setattr(preflight, "require_queue", lambda *_: None)
+    monkeypatch.setattr(preflight, "queue_for_controllers", lambda *_: "services")
+    monkeypatch.setattr(search, "with_versions", lambda server, values: {**values})
+    monkeypatch.setattr(datasets, "require_version", lambda *_, **options: None)
+    monkeypatch.setattr(drafts, "create", lambda *_: "task-1")
+    monkeypatch.setattr(execution, "run", interrupted)
+    assert run(*words) == 130
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line) == {"status": "interrupted", "task_id": "task-1", "exit_code": 130}
+
+
+@pytest.mark.parametrize("run_id", ["run-1", None])
+def test_an_interrupted_run_prints_one_object(
+    run_id: str | None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.runs import run as use_case
+
+    def interrupted(*_: object, **options: object) -> None:
+        raise use_case.RunInterrupted(run_id, goes_on=False)
+
+    monkeypatch.setattr("pipeline.commands.run.connect", lambda say: SimpleNamespace(server=None))
+    monkeypatch.setattr("pipeline.preflight.preflight", lambda *_, **options: SimpleNamespace(warnings=()))
+    monkeypatch.setattr(use_case, "run", interrupted)
+    assert run("run", "--json") == 130
+    assert json.loads(capsys.readouterr().out) == {"status": "interrupted", "run_id": run_id, "exit_code": 130}
