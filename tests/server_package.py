@@ -1,6 +1,6 @@
 """`clearml-localserver` as its users get it: built, installed on its own, used as its README says.
 
-    python -m tests.server_package bare     installs the wheel with pip; its size; the README's test
+    python -m tests.server_package bare     installs the wheel with pip; its size; the README's test; old SDKs beside it
     python -m tests.server_package uvx      `uvx clearml-localserver --data DIR` and the README's script
     python -m tests.server_package pythons  a start, the README's test and the unit tests on every other Python here
 
@@ -45,6 +45,9 @@ CONTENTS = {
 
 TEST_PACKAGES = ("clearml>=2.1.12,<2.2", "hypothesis", "pytest", "pytest-timeout", "pytest-xdist", "tinyhtml5")
 """What the unit tests of the server import beside it."""
+
+OLD_SDKS = {"clearml-localserver @ {wheel}": "clearml==1.16.5", "clearml-pods[server] @ {project}": "clearml==1.18.0"}
+"""What must be installable together: the server and this project, each with the oldest SDK that it says it allows."""
 
 PYTEST = ("pytest", "-q", "--disable-warnings", "test_training.py")
 """The README's command, which a test compares."""
@@ -119,9 +122,27 @@ def run_readme_test(python: Path, folder: Path) -> None:
     print(run(python, "-m", "pytest", *PYTEST[1:], "-p", "no:cacheprovider", cwd=folder), end="")
 
 
+def resolve_with_old_sdks(wheel: Path, folder: Path) -> None:
+    """Resolve the server and this project beside their oldest SDKs; install nothing.
+
+    Raises:
+        SystemExit: There is no set of versions that all accept.
+    """
+    for package, sdk in OLD_SDKS.items():
+        wanted = folder / "requirements.in"
+        line = package.format(wheel=wheel.as_uri(), project=PROJECT.as_uri())
+        wanted.write_text(f"{line}\n{sdk}\n", encoding="utf-8")
+        # In the folder, because users do not have this project's uv settings.
+        resolved = run("uv", "pip", "compile", "--quiet", "--python", sys.executable, wanted, cwd=folder)
+        if sdk not in resolved.splitlines():
+            sys.exit(f"{sdk} is not in what was resolved:\n{resolved}")
+        print(f"{package.partition(' ')[0]} and {sdk}: resolved")
+
+
 def check_bare(folder: Path) -> None:
     """Install the wheel alone with pip, then what the README's test needs; run that."""
     wheel = build(folder / "dist")
+    resolve_with_old_sdks(wheel, folder)
     python = folder / "bare/bin/python"
     run(sys.executable, "-m", "venv", folder / "bare")
     run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel)
