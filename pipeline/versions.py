@@ -63,6 +63,24 @@ def sibling_version(version: str, stage: str) -> str:
     return _text((*numbers[:-1], STAGES[stage]), run)
 
 
+def is_of_stage(version: str, stage: str) -> bool:
+    """Return whether a version is what a stage has derived from a batch.
+
+    Args:
+        version: A version, or a text of another form, which is none.
+        stage: One of `STAGES`; nothing for the batches themselves.
+    """
+    if not _VERSION.fullmatch(version):
+        return False
+    numbers, _ = version_key(version)
+    return len(numbers) > 2 and numbers[-1] == STAGES[stage] if stage else len(numbers) == 2
+
+
+def in_order(versions: Iterable[str]) -> list[str]:
+    """Return versions in their order; texts of another form come first."""
+    return sorted(versions, key=lambda version: version_key(version) if _VERSION.fullmatch(version) else ((), 0))
+
+
 def next_batch_version(versions: Iterable[str], root: str = ROOT) -> str:
     """Return the version of the next batch: "1.1" where there is the root only, "1.3" behind "1.2".
 

@@ -38,7 +38,7 @@ def check(server: ClearmlServer, parameters: Mapping[str, ParameterValue], queue
 
     project, name = str(parameters["dataset_project"]), str(parameters["dataset_name"])
     for part in ("train", "test"):
-        require_version(server, project, name, str(parameters[f"{part}_dataset_version"]))
+        require_version(server, project, name, str(parameters[f"{part}_dataset_version"]), stage=part)
 
 
 def run(

@@ -61,7 +61,7 @@ def run(task: Any, values: Mapping[str, ParameterValue]) -> None:
     require_queue(server, queue)
     project, name = str(values["dataset_project"]), str(values["dataset_name"])
     for part in ("train", "test"):
-        require_version(server, project, name, str(values[f"{part}_dataset_version"]))
+        require_version(server, project, name, str(values[f"{part}_dataset_version"]), stage=part)
     base = _base_task(server, values)
     try:
         parallel = int(values["parallel"]) or len(server.workers_of(queue))

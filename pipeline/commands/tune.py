@@ -89,6 +89,7 @@ def tune(
             str(values["dataset_project"]),
             str(values["dataset_name"]),
             str(values[f"{part}_dataset_version"]),
+            stage=part,
         )
     search = drafts.create(server, TUNE, values)
     page = server.task_page("*", search)

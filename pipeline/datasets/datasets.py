@@ -26,7 +26,10 @@ from pipeline.clearml_server import ClearmlServer, DatasetVersion
 from pipeline.errors import DataError
 from pipeline.sdk import datasets as sdk_datasets
 from pipeline.sdk.datasets import COMPRESSED, FastDataset, cache_alone
-from pipeline.versions import unique_version
+from pipeline.versions import in_order, is_of_stage, unique_version
+
+FEW = 8
+"""How many of a dataset's versions a message lists."""
 
 NAMELESS_S = 3.0
 """A version without maker and number that has neither after these seconds was left by a process that was killed."""
@@ -85,8 +88,15 @@ class DatasetSource:
         return files
 
 
-def require_version(server: ClearmlServer, project: str, name: str, version: str) -> DatasetVersion:
+def require_version(server: ClearmlServer, project: str, name: str, version: str, *, stage: str = "") -> DatasetVersion:
     """Return the finished version, without reading it.
+
+    Args:
+        server: The server.
+        project: The dataset's project.
+        name: The dataset.
+        version: The version.
+        stage: The stage of a run that has made it, where the parameter that names it is `<stage>_dataset_version`.
 
     Raises:
         DatasetNotFoundError: It does not exist; the message lists what does.
@@ -105,7 +115,9 @@ def require_version(server: ClearmlServer, project: str, name: str, version: str
     final = [item for item in found if item.final]
     if final:
         return final[-1]
-    existing = ", ".join(item.version for item in versions if item.final) or "none is finished"
+    finished = [item.version for item in versions if item.final]
+    existing = ", ".join(in_order(finished[-FEW:])) or "none is finished"
+    existing += f" (the newest {FEW} of {len(finished)})" if len(finished) > FEW else ""
     if found:
         raise DatasetStateError(
             f"version {version} of dataset {name!r} was never finished; finished versions: {existing}",
@@ -113,16 +125,15 @@ def require_version(server: ClearmlServer, project: str, name: str, version: str
         )
     raise DatasetNotFoundError(
         f"dataset {name!r} in project {project!r} has no version {version}; versions: {existing}",
-        hint=f"--set dataset_version={_nearest(version, versions)}",
+        hint=f"--set {f'{stage}_' if stage else ''}dataset_version={_nearest(version, finished, stage)}",
     )
 
 
-def _nearest(wanted: str, versions: Sequence[DatasetVersion]) -> str:
-    """Return the last version of the same depth: who asks for batch 1.7 does not want a split of batch 1.2."""
-    final = [item.version for item in versions if item.final]
-    return next(
-        (item for item in reversed(final) if item.count(".") == wanted.count(".")), final[-1] if final else "1.0"
-    )
+def _nearest(wanted: str, finished: Sequence[str], stage: str) -> str:
+    """Return the newest version of the same depth: who asks for batch 1.7 does not want a split of batch 1.2."""
+    alike = [item for item in finished if item.count(".") == wanted.count(".") and not stage]
+    fitting = alike or [item for item in finished if is_of_stage(item, stage)] or finished
+    return fitting[-1] if fitting else "1.0"
 
 
 def open_version(*, dataset_id: str, alias: str) -> DatasetSource:

@@ -67,7 +67,7 @@ def run(task: Any) -> dict[str, Any]:
     project, name = str(values["dataset_project"]), str(values["dataset_name"])
     folder = scratch_folder()
     sources = [
-        datasets.require_version(server, project, name, str(values[f"{part}_dataset_version"]))
+        datasets.require_version(server, project, name, str(values[f"{part}_dataset_version"]), stage=part)
         for part in ("train", "test")
     ]
     train_set, test_set = (
