@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -38,6 +39,27 @@ class Number(click.FloatRange):
         found = super().convert(value, param, ctx)
         if math.isnan(found):
             self.fail(f"{value!r} is not a number", param, ctx)
+        return found
+
+
+TASK_ID = re.compile(r"[0-9a-f]{32}")
+
+
+class TaskId(click.types.StringParamType):
+    """The id of a task or a run. ClearML takes an id with a leading `-` in a filter as "all but this one".
+
+    Args:
+        or_none: Whether an empty text is accepted, for an option whose value may be left out.
+    """
+
+    def __init__(self, *, or_none: bool = False) -> None:
+        self._or_none = or_none
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the id."""
+        found = super().convert(value, param, ctx)
+        if not TASK_ID.fullmatch(found) and not (self._or_none and found == ""):
+            self.fail(f"{value!r} is not an id: 32 characters out of 0-9 and a-f", param, ctx)
         return found
 
 

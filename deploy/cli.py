@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from command_line.main import run
-from command_line.options import CONTEXT, Group, as_json, examples, verbose
+from command_line.options import CONTEXT, Group, TaskId, as_json, examples, verbose
 from deploy import options, report
 from deploy.checks.check import Level, Result, exit_code
 from deploy.errors import UsageError, exit_code_of
@@ -104,7 +104,7 @@ def check(as_json: bool, **settings: Any) -> int:
 @options.release
 @options.cluster
 @options.wanted
-@click.option("--task", metavar="ID", help="Also check why this task does not start.")
+@click.option("--task", type=TaskId(), metavar="ID", help="Also check why this task does not start.")
 @as_json
 @examples("python -m deploy doctor", "python -m deploy doctor --task 0a1b2c3d4e5f60718293a4b5c6d7e8f9")
 def doctor(as_json: bool, task: str | None, **settings: Any) -> int:

@@ -59,7 +59,7 @@ class ClearmlApi(Api):
         """Return the tasks of a pipeline's steps, oldest first.
 
         Copies of the pipeline (*New run*, the SDK's clones) have it as their parent, too, and are left out: a step that
-        is a pipeline itself stands in the graph of its controller.
+        is a pipeline itself is in the graph of its controller.
         """
         controller = self.task(controller_id, RUN_FIELDS)
         own = step_task_ids(controller) if controller else []

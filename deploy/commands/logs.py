@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import re
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -13,12 +12,12 @@ from typing import Any
 from clearml_access import console
 from clearml_access.errors import ServerUnreachableError, UserFacingError
 from clearml_access.tasks import ENDED, has_ended, is_pipeline, reason_of
+from command_line.options import TASK_ID
 from deploy.errors import ClusterError, ClusterUnreachableError, TaskNotFoundError
 from deploy.kubernetes.pods import TASK_POD_PREFIX, State, classify_pod
 from deploy.session import Session
 from deploy.verification import records
 
-TASK_ID = re.compile(r"[0-9a-f]{32}")
 FIELDS = ("name", "status", "type", "runtime", "system_tags")
 PATIENCE_S = 120.0
 """How long server or cluster may be away while a task is followed."""

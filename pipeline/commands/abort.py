@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from command_line.options import examples
+from command_line.options import TaskId, examples
 from pipeline.commands.connection import connect
 
 
 @click.command()
-@click.argument("run_id")
+@click.argument("run_id", type=TaskId())
 @examples("python -m pipeline abort 0a1b2c3d4e5f60718293a4b5c6d7e8f9")
 def abort(run_id: str) -> int:
     """Stop run RUN_ID: its controller and its steps; remove the dataset versions that they have not finished.

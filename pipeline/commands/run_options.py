@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from command_line.options import Number, as_json
+from command_line.options import Number, TaskId, as_json
 from pipeline.errors import UsageError
 from pipeline.graph.definitions import Definition
 from pipeline.graph.parameters import help_text
@@ -23,6 +23,7 @@ _OPTIONS = (
         "--from-failed",
         is_flag=False,
         flag_value="",
+        type=TaskId(or_none=True),
         metavar="[RUN_ID]",
         help="Run the missing steps of a run that failed or was aborted, with its parameters, shards and options; "
         "reuse its completed steps.  [default without RUN_ID: the last such run that no later run has completed]",

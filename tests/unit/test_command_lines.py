@@ -15,6 +15,8 @@ from pathlib import Path
 import click
 import pytest
 
+import deploy.cli
+import pipeline.cli
 from clearml_access.errors import UserFacingError
 from command_line.main import run
 from tests.unit.command_lines import LEAVES, ROOTS, Root, name
@@ -172,3 +174,20 @@ def test_without_room_for_the_traceback_the_message_says_how_to_see_it(monkeypat
     monkeypatch.setattr(tempfile, "mkstemp", full)
     assert run(command(RuntimeError("boom")), [], program="it") == 70
     assert "run the command again with --verbose" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["-" + "0a" * 16, "0a" * 15, "0a" * 16 + "\n", "0A" * 16, "__$not"])
+@pytest.mark.parametrize(
+    ("main", "words", "said"),
+    [
+        (pipeline.cli.main, ("abort", "--", "{}"), "{!r} is not an id: 32 characters"),
+        # Where the value may be left out, click takes a leading `-` for an option.
+        (pipeline.cli.main, ("run", "--from-failed={}"), "{!r} is not an id: 32 characters|No such option '-0'"),
+        (deploy.cli.main, ("doctor", "--task={}"), "{!r} is not an id: 32 characters"),
+    ],
+)
+def test_what_is_not_an_id_is_refused(main, words, said, text, capfd, monkeypatch):
+    monkeypatch.setenv("CLEARML_CONFIG_FILE", "/nowhere/clearml.conf")
+    assert main([word.format(text) for word in words]) == 2
+    err = capfd.readouterr().err
+    assert any(part.format(text) in err for part in said.split("|"))
