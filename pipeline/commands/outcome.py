@@ -13,6 +13,7 @@ from clearml_access.errors import UserFacingError
 from command_line import interrupts
 from command_line.console import Console
 from pipeline.commands.connection import Connection
+from pipeline.errors import RunError
 from pipeline.graph.definitions import Definition
 
 if TYPE_CHECKING:
@@ -66,25 +67,45 @@ def summarise(
     _addresses(connection, state, report, console)
 
 
-def explain(connection: Connection, state: RunState, report: Path | None, console: Console, *, tails: bool) -> None:
-    """Say which step failed, why, and (unless they are above) show the last lines that it printed."""
+def explain(
+    connection: Connection, state: RunState, report: Path | None, console: Console, *, tails: bool, command: str
+) -> RunError:
+    """Say which steps failed, why, and (unless they are above) show the last lines that they printed.
+
+    Args:
+        connection: The server.
+        state: The run.
+        report: Its report, if there is one.
+        console: Where that is said.
+        tails: Whether the last lines are shown.
+        command: What started the run, for the hint.
+
+    Returns:
+        The command's error.
+    """
     from clearml_access.run_records import cause
 
     parts = [(step.name, step.status, step.reason, step.task_id) for step in state.failed_steps]
+    causes = []
     for name, status, reason, task_id in parts or [("the controller", state.status, state.reason, state.run_id)]:
         try:
             lines = connection.server.console(task_id, CONSOLE_LINES) if task_id else []
         except UserFacingError as error:
             lines = [f"(its console cannot be read: {error.message})"]
         why = cause(lines) or reason or "no reason given"
+        causes.append(f"{f'step {name}' if parts else name}: {why}")
         console.print(f"[bold red]{name} {status}[/]: {escape(why)}", soft_wrap=True)
         if not task_id:
             continue
         for line in lines if tails else []:
             console.print(f"    {escape(line)}", soft_wrap=True)
         console.print(f"All of it: {connection.server.task_page(state.project, task_id)}", soft_wrap=True)
-    console.print(f"[bold red]Run {state.run_id} {state.outcome}[/]", soft_wrap=True)
     _addresses(connection, state, report, console)
+    others = f"; {len(causes) - 1} more failed, see above" if causes[1:] else ""
+    return RunError(
+        f"run {state.run_id} {state.outcome}: {causes[0]}{others}",
+        hint=f"run its missing steps again: {command} --from-failed {state.run_id}",
+    )
 
 
 def _addresses(connection: Connection, state: RunState, report: Path | None, console: Console) -> None:

@@ -30,8 +30,6 @@ from pipeline.settings import Settings
 if TYPE_CHECKING:
     from pipeline.preflight import Plan
 
-FAILED = 40
-
 
 @click.command(epilog=epilog_of(DATA_PREPARE))
 @run_options
@@ -88,7 +86,7 @@ def start(
         return _checked_run(settings_for, console, follow=follow, report=report, as_json=as_json)
     except UserFacingError as error:
         # Scripts get the same fields in any case.
-        error.document = {
+        error.document = error.document or {
             "status": "error",
             "run_id": None,
             "mode": told["mode"] or QUEUE,
@@ -162,22 +160,23 @@ def _run(
     datasets = use_case.datasets_of(server, state)
     models = models_of(server, state)
     written = write_report(connection, state, datasets, models, report, console, plan.settings.definition)
-    good = state.outcome == COMPLETED
-    if good:
-        summarise(connection, state, datasets, models, written, console)
-    else:
-        explain(connection, state, written, console, tails=not follow)
+    document = as_document(
+        state,
+        mode=plan.settings.options.mode,
+        outcome=state.outcome,
+        datasets=datasets,
+        report=str(written.resolve()) if written else None,
+    )
+    document |= {"models": [model.as_json() for model in models]} if plan.settings.definition.parts else {}
+    if state.outcome != COMPLETED:
+        command = click.get_current_context().command_path
+        error = explain(connection, state, written, console, tails=not follow, command=command)
+        error.document = document
+        raise error
+    summarise(connection, state, datasets, models, written, console)
     if as_json:
-        document = as_document(
-            state,
-            mode=plan.settings.options.mode,
-            outcome=state.outcome,
-            datasets=datasets,
-            report=str(written.resolve()) if written else None,
-        )
-        document |= {"models": [model.as_json() for model in models]} if plan.settings.definition.parts else {}
         click.echo(json.dumps(document))
-    return 0 if good else FAILED
+    return 0
 
 
 def _sample_for(connection: Connection, settings: Settings, say: Callable[[str], None]) -> None:

@@ -249,6 +249,12 @@ def test_a_failing_step_fails_the_run_with_its_reason(cli, client, uploaded):
     assert done.document["status"] == "failed"
     assert [step["status"] for step in done.document["steps"]] == ["failed", "skipped", "skipped"]
     assert "cannot split 500 reviews with test_size 0.0001" in done.stderr
+    run = done.document["run_id"]
+    error, hint = done.stderr.splitlines()[-2:]
+    assert error.startswith(f"Error: run {run} failed: step train_test_split: cannot split 500 reviews")
+    assert hint == f"Hint: run its missing steps again: python -m pipeline run --from-failed {run}"
+    assert (f"Error: {done.document['error']}", f"Hint: {done.document['hint']}") == (error, hint)
+    assert done.document["exit_code"] == 40
     assert "cannot split 500 reviews" in (cli.folder / "failed.html").read_text()
     assert set(versions(client, only_final=False)) == before
 
