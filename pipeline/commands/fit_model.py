@@ -11,6 +11,7 @@ from clearml_access.agent_values import AgentValues
 from command_line.options import Number, as_json, examples
 from pipeline.amazon_reviews.model.fit_model import FIT_MODEL, METRICS, PARAMETERS
 from pipeline.commands.connection import connect
+from pipeline.commands.outcome import end_interrupted
 from pipeline.graph.parameters import help_text, parse_assignments
 from pipeline.run_options import IN_PROCESS, QUEUE
 from pipeline.settings import DEFAULT_TIMEOUT_S
@@ -37,7 +38,7 @@ from pipeline.settings import DEFAULT_TIMEOUT_S
 )
 @as_json
 @examples("./task fit-model", "python -m pipeline fit-model --set model=linear --mode in-process")
-def fit_model(mode: str, assignments: tuple[str, ...], queue: str | None, timeout_s: float, as_json: bool) -> None:
+def fit_model(mode: str, assignments: tuple[str, ...], queue: str | None, timeout_s: float, as_json: bool) -> int:
     """Run the task TF-IDF: train a model on a processed dataset version, and measure it on another.
 
     The task's page shows the classification report, the confusion matrix and the ROC curve. The model and a dataset
@@ -55,10 +56,15 @@ def fit_model(mode: str, assignments: tuple[str, ...], queue: str | None, timeou
 
     fit_run.check(connection.server, parameters, queue)
     task = clone(connection.server, FIT_MODEL, parameters)
-    result = fit_run.run(connection.server, task, queue=queue, timeout_s=timeout_s, environ=os.environ, say=say)
+    try:
+        result = fit_run.run(connection.server, task, queue=queue, timeout_s=timeout_s, environ=os.environ, say=say)
+    except KeyboardInterrupt:
+        say(f"Interrupted. Task {task} was stopped, and what it had begun removed.")
+        return end_interrupted(as_json=as_json, task_id=task)
     say(", ".join(f"{name} {result['metrics'][name]:.4f}" for name in METRICS))
     published = result.get("dataset_version")
     say(f"Model {result['model_id']}" + (f", published; features: dataset version {published}" if published else ""))
     say(f"On the server: {connection.server.task_page('*', task)}")
     if as_json:
         click.echo(json.dumps({"status": "completed", "task_id": task, "mode": mode, **result}))
+    return 0

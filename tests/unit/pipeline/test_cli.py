@@ -205,11 +205,13 @@ def test_not_a_number_is_refused(words: list[str], capsys: pytest.CaptureFixture
     assert "'nan' is not a number" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["schedule", "--json"], ["tune", "--json"]])
+@pytest.mark.parametrize("words", [["schedule", "--json"], ["tune", "--json"], ["fit-model", "--json"]])
 def test_an_interrupted_command_prints_one_object(
     words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pipeline import preflight
+    from pipeline.amazon_reviews import fit_run
+    from pipeline.amazon_reviews.model import registry
     from pipeline.automation import search
     from pipeline.datasets import datasets
     from pipeline.module_tasks import drafts, execution
@@ -218,7 +220,7 @@ def test_an_interrupted_command_prints_one_object(
         raise KeyboardInterrupt
 
     server = SimpleNamespace(task_page=lambda *_: "", workers=list, tasks=lambda *_, **query: [])
-    for module in ("schedule", "tune"):
+    for module in ("schedule", "tune", "fit_model"):
         monkeypatch.setattr(f"pipeline.commands.{module}.connect", lambda say: SimpleNamespace(server=server))
     monkeypatch.setattr("pipeline.commands.schedule.workers_for_runs", lambda *_: 2)
     monkeypatch.setattr(preflight, "require_queue", lambda *_: None)
@@ -226,6 +228,9 @@ def test_an_interrupted_command_prints_one_object(
     monkeypatch.setattr(search, "with_versions", lambda server, values: {**values})
     monkeypatch.setattr(datasets, "require_version", lambda *_, **options: None)
     monkeypatch.setattr(drafts, "create", lambda *_: "task-1")
+    monkeypatch.setattr(drafts, "clone", lambda *_: "task-1")
+    monkeypatch.setattr(fit_run, "check", lambda *_: None)
+    monkeypatch.setattr(registry, "unpublished_of", lambda *_: [])
     monkeypatch.setattr(execution, "run", interrupted)
     assert run(*words) == 130
     (line,) = capsys.readouterr().out.splitlines()
