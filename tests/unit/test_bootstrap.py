@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 SCRIPT = Path(__file__).parents[2] / "task"
 NEEDED = ("sh", "dirname", "uname", "mkdir", "mktemp", "rm", "mv", "cp")
@@ -40,9 +41,9 @@ def program(folder: Path, name: str, text: str) -> None:
     file.chmod(0o755)
 
 
-def run(clone: Path, path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(clone: Path, path: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [clone / "task", *arguments], env={"PATH": str(path)}, capture_output=True, text=True, timeout=20
+        [clone / "task", *arguments], env={"PATH": str(path), **environ}, capture_output=True, text=True, timeout=20
     )
 
 
@@ -75,6 +76,28 @@ def test_a_failed_fetch_names_the_index_settings_and_leaves_nothing(clone: Path,
     assert "could not be fetched" in ended.stderr
     assert "PIP_INDEX_URL" in ended.stderr
     assert list((clone / ".tools").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"PIP_CERT": "/ca.pem", "PIP_INDEX_URL": "http://index"}, "/ca.pem http://index"),
+        ({"PIP_CERT": "/ca.pem", "SSL_CERT_FILE": "/own.pem", "UV_DEFAULT_INDEX": "http://own"}, "/own.pem http://own"),
+        ({}, " "),
+    ],
+)
+def test_uv_is_given_pips_settings(clone: Path, path: Path, environ: dict[str, str], said: str) -> None:
+    program(path, "python3", "exit 1")
+    program(path, "uv", 'echo "[$SSL_CERT_FILE $UV_DEFAULT_INDEX]"; exit 1')
+    ended = run(clone, path, **environ)
+    assert ended.stdout == f"[{said}]\n"
+
+
+def test_the_environments_are_fetched_with_pips_certificates() -> None:
+    tasks = yaml.safe_load((SCRIPT.parent / "Taskfile.yml").read_text(encoding="utf-8"))["tasks"]
+    syncing = {name for name, task in tasks.items() if "uv sync" in str(task)}
+    assert {"environment", "agent-environment"} <= syncing
+    assert {name for name in syncing if tasks[name].get("env") == {"SSL_CERT_FILE": "{{.PIP_CERT}}"}} == syncing
 
 
 def test_programs_that_do_not_run_here_are_not_kept(clone: Path, path: Path) -> None:
