@@ -49,7 +49,7 @@ class Plan:
     def of(
         cls,
         settings: Settings,
-        server: Server,
+        server: Server | None,
         base: Values,
         layers: Sequence[Values],
         *,
@@ -57,7 +57,7 @@ class Plan:
         chart_version: str = "",
         chart_kube_version: str = "",
     ) -> Plan:
-        """Merge the layers and check them.
+        """Merge the layers and check them; without a server, leave out what it determines.
 
         Raises:
             ValuesError: A key that the chart would ignore, or a value of the wrong type.
@@ -65,7 +65,7 @@ class Plan:
         own = [*layers, *(v.parse_set(text) for text in settings.sets)]
         for layer in (base, *own):
             values_schema.require(layer, chart_defaults)
-        values = _with_keys_by_reference(v.merge(base, connection(settings, server), *own))
+        values = _with_keys_by_reference(v.merge(base, connection(settings, server) if server else {}, *own))
         values = _with_plain_queues(values)
         return cls(settings, values, v.computed(chart_defaults, values), chart_version, chart_kube_version)
 

@@ -68,6 +68,14 @@ class Session:
 
         return Cluster(self.settings)
 
+    def require_kubeconfig(self) -> None:
+        """Read the kubeconfig before helm does, which falls back to localhost:8080 where there is none.
+
+        Raises:
+            KubeconfigError: It is missing or cannot be used.
+        """
+        _ = self.cluster
+
     @cached_property
     def helm(self) -> Helm:
         """Helm."""
@@ -83,9 +91,17 @@ class Session:
     @cached_property
     def plan(self) -> Plan:
         """The release as it should be."""
+        return self._plan(self.server)
+
+    @cached_property
+    def plan_without_server(self) -> Plan:
+        """The release as it should be, but for what the server determines: it need not be known."""
+        return self._plan(None)
+
+    def _plan(self, server: Server | None) -> Plan:
         return Plan.of(
             self.settings,
-            self.server,
+            server,
             values.parse(_read(values_file()), str(values_file())),
             [values.parse(_read(path), str(path)) for path in self.settings.values_files],
             chart_defaults=self.chart.defaults,

@@ -223,9 +223,10 @@ def live(session: Session) -> list[Check]:
         Check("kubernetes", "Kubernetes API answers", lambda: environment.kubernetes(session), ("kubeconfig",)),
         Check("release", "release", lambda: release(session), ("kubernetes",)),
         Check("agent-pod", "agent pod is ready", lambda: pod(session), ("release",)),
-        Check("server", "ClearML server answers from here", lambda: environment.server(session)),
+        Check("server-known", "ClearML server is known", lambda: environment.server_known(session)),
+        Check("server", "ClearML server answers from here", lambda: environment.server(session), ("server-known",)),
         Check("agent-keys", "agent's keys are good", lambda: secret(session), ("kubernetes", "server")),
-        Check("queue", "queue exists", lambda: queue(session), ("server",)),
+        Check("queue", "queue exists", lambda: queue(session), ("kubernetes", "server")),
         Check("agent-log", "agent's log", lambda: log(session), ("agent-pod",)),
         Check("worker", "worker is registered and alive", lambda: worker(session), ("server",)),
         Check("serves", "worker serves the queue", lambda: serves(session), ("worker", "queue")),
@@ -236,7 +237,7 @@ def more(session: Session) -> list[Check]:
     """Return what `doctor` asks beside these."""
     return [
         Check("strategy", "upgrades end the old agent first", lambda: strategy(session), ("release",)),
-        Check("alone", "no other worker on the queue", lambda: alone(session), ("server",)),
+        Check("alone", "no other worker on the queue", lambda: alone(session), ("kubernetes", "server")),
         Check("task-pods", "task pods", lambda: task_pods(session), ("kubernetes",)),
         Check("lost-tasks", "no task is lost on its way", lambda: lost_tasks(session), ("kubernetes", "server")),
         Check("nodes", "nodes", lambda: node(session), ("kubernetes",)),

@@ -90,13 +90,14 @@ class Result:
 
 def run(checks: Iterable[Check], clock: Callable[[], float] = time.monotonic) -> Iterator[Result]:
     """Run checks in order; one whose needs failed is reported as skipped."""
-    bad: set[str] = set()
+    bad: dict[str, str] = {}
+    """Ids and titles."""
     for check in checks:
         began = clock()
-        missing = [need for need in check.needs if need in bad]
-        finding = Finding(Level.SKIP, f"needs {', '.join(missing)}") if missing else _ask(check)
+        missing = [bad[need] for need in check.needs if need in bad]
+        finding = Finding(Level.SKIP, f"needs: {', '.join(missing)}") if missing else _ask(check)
         if finding.level in (Level.FAIL, Level.SKIP):
-            bad.add(check.id)
+            bad[check.id] = check.title
         yield Result(check.id, check.title, finding, clock() - began)
 
 

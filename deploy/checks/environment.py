@@ -106,7 +106,7 @@ def chart(session: Session) -> Finding:
 
 def values(session: Session) -> Finding:
     """Do we and the chart know all keys of the values."""
-    plan = session.plan
+    plan = session.plan_without_server
     return ok(f"queue {', '.join(plan.queues)}, agent {plan.agent_image}, tasks {plan.task_image}")
 
 
@@ -167,6 +167,12 @@ def server_address(session: Session) -> Finding:
             SettingsError.exit_code,
         )
     return ok(", ".join(session.plan.urls.values()))
+
+
+def server_known(session: Session) -> Finding:
+    """Are a server and keys configured."""
+    found = session.server
+    return ok(f"{found.api}, by {found.source}")
 
 
 def server(session: Session) -> Finding:
@@ -236,11 +242,12 @@ def preflight(session: Session) -> list[Check]:
         check("values", "values are known to the chart", values, "chart"),
         check("chart-kubernetes", "chart allows this Kubernetes", kube_version, "chart", "kubernetes"),
         check("python", "Python and SDK", python),
-        check("server-address", "server has an address for pods", server_address, "values"),
-        check("server", "ClearML server answers from here", server),
+        check("server-known", "ClearML server is known", server_known),
+        check("server-address", "server has an address for pods", server_address, "values", "server-known"),
+        check("server", "ClearML server answers from here", server, "server-known"),
         check("keys", "ClearML server takes the keys", keys, "server"),
         check("agent-version", "agent works with this server", pins, "values", "keys"),
-        check("secret", "Secret with the keys", given_secret, "values", "namespace"),
+        check("secret", "Secret with the keys", given_secret, "values", "server-known", "namespace"),
         check("queue", "queue", queues, "values", "keys"),
     ]
 

@@ -161,7 +161,7 @@ def checks(session: Session, task: str) -> list[Check]:
         Check("task-slot", "a slot is free", lambda: slot(session, task), ("task", "values", "kubernetes")),
         Check("task-deadlock", "no controller deadlock", lambda: deadlock(session, task), ("task-slot",)),
         Check("task-pod", "its pod", lambda: pod(session, task), ("task", "kubernetes")),
-        Check("task-image", "its image", lambda: image(session, task), ("task", "values")),
+        Check("task-image", "its image", lambda: image(session, task), ("task", "values", "kubernetes")),
     ]
 
 

@@ -66,6 +66,7 @@ def render(session: Session) -> str:
 
 def diff(session: Session) -> str:
     """Return what an upgrade would change in the release's objects; empty if nothing."""
+    session.require_kubeconfig()
     before = session.helm.manifest() if session.helm.revision() else []
     wanted = session.helm.render(session.chart, session.plan.values)
     lines: list[str] = []
@@ -83,6 +84,7 @@ def rollback(session: Session, to: int | None) -> dict[str, Any]:
         ReleaseNotFoundError: There is no such revision.
     """
     settings = session.settings
+    session.require_kubeconfig()
     history = session.helm.history()
     if not history:
         raise ReleaseNotFoundError(

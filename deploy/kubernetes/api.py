@@ -9,9 +9,11 @@ Outside systems: the kubeconfig, the Kubernetes API server.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import urllib3
@@ -24,6 +26,9 @@ from deploy.errors import ClusterError, ClusterUnreachableError, KubeconfigError
 from deploy.settings import Settings
 
 TIMEOUT_S = 15.0
+
+DEFAULT = "~/.kube/config"
+"""The kubeconfig where none is named."""
 
 Json = dict[str, Any]
 
@@ -155,9 +160,8 @@ def _connect(settings: Settings) -> tuple[Access, client.ApiClient]:
             with suppress(ConfigException):
                 config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
                 return Access("in-cluster", configuration.host, "service account", ""), client.ApiClient(configuration)
-        where = settings.kubeconfig or "~/.kube/config"
         raise KubeconfigError(
-            f"no kubeconfig: {where} {_short(error)}",
+            _unusable(settings.kubeconfig, error),
             hint="export KUBECONFIG=…; ./task cluster-up makes a cluster and prints the line",
         ) from error
     except OSError as error:
@@ -167,7 +171,7 @@ def _connect(settings: Settings) -> tuple[Access, client.ApiClient]:
     names = [context["name"] for context in contexts]
     if settings.context and settings.context not in names:
         raise KubeconfigError(
-            f"kubeconfig {settings.kubeconfig or '~/.kube/config'} has no context {settings.context}",
+            f"kubeconfig {settings.kubeconfig or DEFAULT} has no context {settings.context}",
             hint=f"--context {' or '.join(names)}",
         )
     chosen = next((context for context in contexts if context["name"] == settings.context), current)
@@ -179,10 +183,19 @@ def _connect(settings: Settings) -> tuple[Access, client.ApiClient]:
     access = Access(
         context=str(chosen["name"]),
         server=str(configuration.host),
-        source=str(settings.kubeconfig or "~/.kube/config"),
+        source=str(settings.kubeconfig or DEFAULT),
         user=str(chosen["context"].get("user", "")),
     )
     return access, client.ApiClient(configuration)
+
+
+def _unusable(kubeconfig: str | None, error: ConfigException) -> str:
+    """Return what is wrong: the client says the same of a file that is missing and of one that is empty."""
+    if kubeconfig is None and not Path(DEFAULT).expanduser().is_file():
+        return f"there is no kubeconfig: KUBECONFIG is not set, and {DEFAULT} does not exist"
+    if kubeconfig and not any(Path(name).expanduser().is_file() for name in kubeconfig.split(os.pathsep) if name):
+        return f"kubeconfig {kubeconfig} does not exist"
+    return f"kubeconfig {kubeconfig or DEFAULT} cannot be used: {_short(error)}"
 
 
 def _short(error: object) -> str:

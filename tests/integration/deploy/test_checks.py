@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from clearml_access.credentials import VARIABLES
 from tests.integration.deploy.deployer import HELD, NAMESPACE, QUEUE, Deployer
 
 pytestmark = pytest.mark.integration
@@ -188,6 +189,7 @@ def test_a_check_that_has_not_been_broken_here_is_tested_elsewhere(installed):
         "helm",
         "namespace",
         "python",
+        "server-known",
         "server",
         "keys",
         "server-version",
@@ -208,6 +210,36 @@ def test_check_asks_what_a_live_agent_answers_and_ends_with_the_code_of_what_is_
 def test_doctor_on_an_empty_cluster_says_what_to_install(deploy):
     results = deploy.results("doctor", code=43)
     assert results["release"]["fix"] and results["namespace"]["evidence"] == "namespace clearml will be made"
+
+
+def test_without_a_kubeconfig_only_that_fails_and_what_needs_it_is_left_out(installed):
+    env = {"KUBECONFIG": "/nowhere"}
+    body = installed.json("doctor", code=31, **env)
+    assert {check["id"] for check in body["checks"] if check["result"] == "fail"} == {"kubeconfig"}
+    left_out = {check["id"]: check["evidence"] for check in body["checks"] if check["result"] == "skip"}
+    assert left_out["queue"] == left_out["alone"] == "needs: Kubernetes API answers"
+    body = installed.json("doctor", "--task", "0" * 32, code=31, **env)
+    assert {check["id"] for check in body["checks"] if check["result"] == "fail"} == {"kubeconfig", "task"}
+
+
+@pytest.mark.parametrize("command", ["diff", "rollback", "status", "install", "uninstall"])
+def test_without_a_kubeconfig_every_command_says_so(deploy, command):
+    assert "kubeconfig /nowhere does not exist" in deploy(command, code=31, KUBECONFIG="/nowhere")
+
+
+def without_server(tmp_path):
+    """The environment of somebody who has not configured a server."""
+    unset = [f"CLEARML_{name}" for name, _ in VARIABLES.values()]
+    return dict.fromkeys((*unset, "CLEARML_CONFIG_FILE"), "") | {"HOME": str(tmp_path)}
+
+
+def test_without_a_server_one_check_says_so_and_the_values_are_still_checked(installed, tmp_path):
+    env = without_server(tmp_path)
+    body = installed.json("doctor", code=10, **env)
+    assert [check["title"] for check in body["checks"] if check["result"] == "fail"] == ["ClearML server is known"]
+    said = installed("install", "--set", "agentk8sglue.queu=x", code=11, **env)
+    assert "✗ values are known to the chart" in said and "did you mean" in said
+    assert "the ClearML server is not known" in said
 
 
 # -- doctor --task

@@ -25,10 +25,13 @@ def test_an_error_is_a_finding_with_its_exit_code_and_evidence():
 
 def test_what_needs_a_failed_check_is_left_out_aloud_and_so_is_what_needs_that():
     found = results(
-        Check("a", "A", broken), Check("b", "B", lambda: ok("fine"), ("a",)), Check("c", "C", lambda: ok(""), ("b",))
+        Check("a", "API answers", broken),
+        Check("b", "B", lambda: ok("fine"), ("a",)),
+        Check("c", "C", lambda: ok(""), ("a", "b")),
     )
     assert [result.level for result in found] == [Level.FAIL, Level.SKIP, Level.SKIP]
-    assert found[1].finding.evidence == "needs a"
+    assert found[1].finding.evidence == "needs: API answers"
+    assert found[2].finding.evidence == "needs: API answers, B"
 
 
 @pytest.mark.parametrize(

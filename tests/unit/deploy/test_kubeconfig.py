@@ -6,6 +6,7 @@ import traceback
 from pathlib import Path
 
 import pytest
+from kubernetes.config import kube_config
 
 from deploy.errors import KubeconfigError
 from deploy.kubernetes.api import KubernetesApi
@@ -19,3 +20,28 @@ def test_a_malformed_kubeconfig_does_not_show_its_token(tmp_path: Path, content:
     with pytest.raises(KubeconfigError, match=r"kubeconfig cannot be read: \w+ in line 2, column") as refused:
         KubernetesApi(Settings(kubeconfig=str(path)))
     assert "MYSECRET" not in "".join(traceback.format_exception(refused.value))
+
+
+def test_a_kubeconfig_that_is_named_and_missing_is_said_to_be_missing(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere"
+    with pytest.raises(KubeconfigError) as refused:
+        KubernetesApi(Settings(kubeconfig=str(path)))
+    assert refused.value.message == f"kubeconfig {path} does not exist"
+
+
+def test_an_empty_kubeconfig_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    path = tmp_path / "kubeconfig"
+    path.write_text("")
+    with pytest.raises(KubeconfigError) as refused:
+        KubernetesApi(Settings(kubeconfig=str(path)))
+    assert refused.value.message.startswith(f"kubeconfig {path} cannot be used: ")
+
+
+def test_without_any_kubeconfig_the_message_names_both_ways_to_have_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / ".kube/config"))
+    with pytest.raises(KubeconfigError) as refused:
+        KubernetesApi(Settings())
+    assert refused.value.message == "there is no kubeconfig: KUBECONFIG is not set, and ~/.kube/config does not exist"
