@@ -95,7 +95,7 @@ class Api:
             raise CallRefusedError(
                 f"{endpoint} was refused by {self.api_url}: {meta.get('result_msg') or status}",
                 subcode=int(meta.get("result_subcode") or 0),
-                hint="python -m deploy doctor",
+                hint="./task doctor",
             )
         return dict(answer.get("data") or {})
 

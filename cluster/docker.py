@@ -118,7 +118,7 @@ def load_image(layout: Layout, maker: str, archive: Path) -> list[str]:
         NotRunningError: There is no such cluster.
     """
     if layout.name not in _names(layout, maker):
-        raise NotRunningError(f"{maker} has no cluster {layout.name}", hint="python -m cluster up")
+        raise NotRunningError(f"{maker} has no cluster {layout.name}", hint="./task cluster-up")
     _call(layout, maker, MAKERS[maker].load, archive=archive, timeout_s=LOAD_TIMEOUT_S)
     return [archive.name]
 

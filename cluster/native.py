@@ -129,7 +129,7 @@ def load_image(layout: Layout, archive: Path) -> list[str]:
         ClusterError: The archive is not an image archive.
     """
     if processes.running(layout.node_record) is None:
-        raise NotRunningError(f"cluster {layout.name} does not run", hint="python -m cluster up")
+        raise NotRunningError(f"cluster {layout.name} does not run", hint="./task cluster-up")
     said = _ctr(layout, "images", "import", str(archive), timeout_s=IMPORT_TIMEOUT_S)
     return [line.split()[1] for line in said.splitlines() if line.startswith("unpacking ")]
 
@@ -199,12 +199,12 @@ def _wait_ready(layout: Layout, facts: Facts, node: psutil.Process, say: Say, be
         if not processes.wait_until(lambda holds=holds: holds() or not _alive(node), READY_TIMEOUT_S, poll_s=POLL_S):  # type: ignore[misc]
             raise StartError(
                 f"not ready after {READY_TIMEOUT_S:.0f} s: {what}; last lines of {program}:\n{processes.tail(log)}",
-                hint=f"less {log}; then: python -m cluster down",
+                hint=f"less {log}; then: ./task cluster-down",
             )
         if not _alive(node):
             raise StartError(
                 f"the node process ended:\n{processes.tail(layout.logs / 'node.log')}",
-                hint="python -m cluster up",
+                hint="./task cluster-up",
             )
         say(f"{time.monotonic() - begun:5.1f} s  {what}")
 

@@ -64,13 +64,13 @@ def main(state: Path) -> None:
     """Be the node of the cluster in `state`."""
     facts = Facts.read(state / "cluster.json")
     if facts is None:
-        raise StartError(f"{state}/cluster.json is missing or damaged", hint="python -m cluster up")
+        raise StartError(f"{state}/cluster.json is missing or damaged", hint="./task cluster-up")
     layout = Layout(facts.name, state, state)
     os.umask(0o022)  # containerd makes images' folders by it; the state folder itself is private
     _record(layout.node_record)
     _make_private(layout)
     if not processes.wait_until((Path("/sys/class/net") / network.UPLINK).exists, LINK_TIMEOUT_S):
-        raise StartError(f"no link to the machine after {LINK_TIMEOUT_S:.0f} s", hint="python -m cluster up")
+        raise StartError(f"no link to the machine after {LINK_TIMEOUT_S:.0f} s", hint="./task cluster-up")
     network.join(facts.addresses)
     os.environ.clear()
     os.environ.update({"PATH": SEARCH_PATH, "HOME": str(state)})

@@ -249,5 +249,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows `python -m deploy`; default: the process's own.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    hint = "python -m deploy install completes what was interrupted" if CHANGING & set(words[:1]) else None
+    hint = "./task deploy-agent completes what was interrupted" if CHANGING & set(words[:1]) else None
     return run(cli, words, program="python -m deploy", exit_code_of=exit_code_of, interrupted_hint=hint)

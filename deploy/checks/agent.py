@@ -181,7 +181,7 @@ def task_pods(session: Session) -> Finding:
         if verdict.state == State.FAILED:
             bad.append(f"{found['metadata']['name']}: {verdict.reason} {verdict.message}"[:200])
     if bad:
-        return fail("; ".join(bad), "python -m deploy doctor --task ID for each", PodError.exit_code)
+        return fail("; ".join(bad), "./task doctor -- --task ID for each", PodError.exit_code)
     return ok(f"{count} task pods, none in trouble")
 
 
@@ -193,7 +193,7 @@ def lost_tasks(session: Session) -> Finding:
     if lost:
         return warn(
             f"taken by the agent, but without a pod here: {', '.join(lost)}",
-            f"python -m deploy doctor --task {lost[0]}",
+            f"./task doctor -- --task {lost[0]}",
         )
     return ok("every task that the agent took has a pod")
 

@@ -105,7 +105,7 @@ def _ask(check: Check) -> Finding:
     try:
         return check.run()
     except UserFacingError as error:
-        fix = error.hint or "python -m deploy doctor --verbose"
+        fix = error.hint or "./task doctor -- --verbose"
         return Finding(Level.FAIL, error.message, fix, exit_code_of(type(error)), error.evidence)
 
 

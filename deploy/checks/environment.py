@@ -94,7 +94,9 @@ def kubectl(session: Session) -> Finding:
     """Is there a kubectl for the hints that we print."""
     found = shutil.which("kubectl", path=session.environ.get("PATH"))
     return (
-        ok(found) if found else warn("kubectl is not on PATH", "ln -s $(python -m deploy.tools kubectl) ~/bin/kubectl")
+        ok(found)
+        if found
+        else warn("kubectl is not on PATH", "ln -s $(.venv/bin/python -m deploy.tools kubectl) ~/bin/kubectl")
     )
 
 
@@ -162,8 +164,8 @@ def server_address(session: Session) -> Finding:
     if bad:
         return fail(
             f"a pod cannot reach a loopback address: {', '.join(bad)}",
-            "run the server on an address that pods reach (clearml-localserver --host ADDRESS, address: "
-            "./task cluster-status), or set agentk8sglue.{api,file,web}ServerUrlReference",
+            "run the server on an address that pods reach (./task server-up -- --host ADDRESS --no-workers; "
+            "./task cluster-status shows the address), or set agentk8sglue.{api,file,web}ServerUrlReference",
             SettingsError.exit_code,
         )
     return ok(", ".join(session.plan.urls.values()))

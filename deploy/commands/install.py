@@ -68,7 +68,7 @@ def install(session: Session, report: preflight.Report, *, must_exist: bool = Fa
         return outcome
     if must_exist and not (session.cluster.has_namespace() and session.helm.revision()):
         raise ReleaseNotFoundError(
-            f"there is no release {settings.release} in namespace {settings.namespace}", hint="python -m deploy install"
+            f"there is no release {settings.release} in namespace {settings.namespace}", hint="./task deploy-agent"
         )
     if not session.cluster.has_namespace():
         session.say(f"namespace {settings.namespace} is made")

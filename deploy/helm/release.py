@@ -53,18 +53,18 @@ PENDING = ("pending-install", "pending-upgrade", "pending-rollback", "uninstalli
 T = TypeVar("T")
 
 STDERR: tuple[tuple[str, type[HelmError] | type[ClusterUnreachableError] | type[RightsError], str], ...] = (
-    (r"another operation .* is in progress", ReleaseBusyError, "wait for it, or: python -m deploy install"),
+    (r"another operation .* is in progress", ReleaseBusyError, "wait for it, or: ./task deploy-agent"),
     (
         r"release: not found|release not loaded|has no deployed releases",
         ReleaseNotFoundError,
-        "python -m deploy status",
+        "./task agent-status",
     ),
     (
         r"cluster unreachable|connection refused|i/o timeout|no route to host|no such host|TLS handshake",
         ClusterUnreachableError,
         "kubectl cluster-info",
     ),
-    (r"forbidden|unauthorized", RightsError, "python -m deploy doctor"),
+    (r"forbidden|unauthorized", RightsError, "./task doctor"),
     (r"chart requires kubeVersion", ChartError, "--chart-version with a chart that allows this cluster"),
     (
         r"chart .* not found|no cached repo|not a valid chart repository|failed to (?:fetch|perform)|"
@@ -76,7 +76,7 @@ STDERR: tuple[tuple[str, type[HelmError] | type[ClusterUnreachableError] | type[
         r"execution error|failed to render|parse error|YAML parse|error converting YAML|"
         r"unable to build kubernetes objects|is invalid|error validating",
         ChartError,
-        "python -m deploy render",
+        ".venv/bin/python -m deploy render",
     ),
 )
 """What helm says on stderr → what that is. Its exit code is 1 for all of them."""
@@ -375,4 +375,4 @@ def classify(stderr: str) -> HelmError | ClusterUnreachableError | RightsError |
     for pattern, kind, hint in STDERR:
         if re.search(pattern, text, re.IGNORECASE):
             return kind(f"helm: {text}", hint=hint)
-    return HelmError(f"helm: {text}", hint="python -m deploy render shows what helm was given")
+    return HelmError(f"helm: {text}", hint=".venv/bin/python -m deploy render shows what helm was given")

@@ -129,7 +129,7 @@ def require(values: Mapping[str, Any], chart_defaults: Mapping[str, Any] | None 
     if found:
         raise ValuesError(
             "the values would be ignored or misread by the chart: " + "; ".join(map(str, found)),
-            hint="python -m deploy render --values FILE shows what the chart makes of them",
+            hint=".venv/bin/python -m deploy render --values FILE shows what the chart makes of them",
         )
 
 

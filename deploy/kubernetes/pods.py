@@ -71,7 +71,7 @@ CAUSES = {
         Cause("Preempted", 0.0, "give the pod a priority class, or the cluster more room"),
         Cause("NodeLost", 20.0, "kubectl describe node {node}"),
         Cause("DeadlineExceeded", 0.0, "raise the pod's activeDeadlineSeconds"),
-        Cause("InitStuck", 0.0, "python -m deploy doctor; kubectl -n {namespace} logs {pod} -c {container}"),
+        Cause("InitStuck", 0.0, "./task doctor; kubectl -n {namespace} logs {pod} -c {container}"),
         Cause("FailedMount", 12.0, _SECRET),
         Cause("Deleted", 0.0, "somebody deleted the pod: kubectl -n {namespace} get events; enqueue the task again"),
     )

@@ -45,9 +45,9 @@ LOG_CAUSES = (
     (r"\b401\b", "the server refuses its keys", "make new keys, put them into clearml.conf, ./task deploy-agent"),
     ("Could not find queue", "its queue does not exist", "./task deploy-agent makes it"),
     ("unrecognized arguments", "its image is older than the chart", "take the image of helm/values-agent.yaml"),
-    ("Connection refused", "the server does not answer it", "./task server-status; python -m deploy doctor"),
-    ("Name or service not known", "it cannot resolve the server's name", "python -m deploy doctor"),
-    ("Max retries exceeded", "the server does not answer it", "python -m deploy doctor"),
+    ("Connection refused", "the server does not answer it", "./task server-status; ./task doctor"),
+    ("Name or service not known", "it cannot resolve the server's name", "./task doctor"),
+    ("Max retries exceeded", "the server does not answer it", "./task doctor"),
 )
 """What a glue that works for nobody writes (a regular expression: an id may hold "401") → what that means → what fixes
 it. The most telling ones come first."""
@@ -128,7 +128,7 @@ def worker_error(session: Session, seen: str) -> WorkerError:
     queues = ", ".join(session.plan.queues)
     return WorkerError(
         f"agent {session.settings.fullname} does not serve queue {queues} {seen}" + (f"; {cause[1]}" if cause else ""),
-        hint=cause[2] if cause else "python -m deploy doctor",
+        hint=cause[2] if cause else "./task doctor",
         evidence=tuple(session.redact(f"log: {line}") for line in lines[-10:]),
     )
 
@@ -181,7 +181,7 @@ def _follow(session: Session, task: str, nonce: str) -> Canary:
         if has_ended(record):
             raise CanaryError(
                 f"canary task {task} ended as {status}: {reason_of(record)}",
-                hint=f"python -m deploy logs {task}",
+                hint=f"./task logs -- {task}",
                 evidence=traces or tuple(session.redact(line) for line in session.api.console(task)[-12:]),
             )
         if not wait.again():
@@ -189,7 +189,7 @@ def _follow(session: Session, task: str, nonce: str) -> Canary:
     where = f"its pod is {classify_pod(pod, session.now()).reason}" if pod else "no pod was made for it"
     raise CanaryError(
         f"canary task {task} is {status} after {wait.seconds:.0f} s, {where}",
-        hint=f"python -m deploy doctor --task {task}",
+        hint=f"./task doctor -- --task {task}",
         evidence=evidence(session, pod) if pod else worker_error(session, "").evidence,
     )
 
@@ -210,7 +210,7 @@ def _python(session: Session, task: str, nonce: str) -> str:
         if not wait.again():
             raise CanaryError(
                 f"canary task {task} completed, but its console does not hold what it printed",
-                hint=f"python -m deploy logs {task}",
+                hint=f"./task logs -- {task}",
             )
 
 

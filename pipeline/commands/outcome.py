@@ -121,7 +121,7 @@ def say_interrupted(connection: Connection, interrupted: RunInterrupted, console
     if interrupted.goes_on:
         console.print(f"Interrupted. Run {interrupted.run_id} continues on its agents:", soft_wrap=True)
         console.print(f"  look:  {connection.server.task_page('*', str(interrupted.run_id))}", soft_wrap=True)
-        console.print(f"  abort: python -m pipeline abort {interrupted.run_id}", soft_wrap=True)
+        console.print(f"  abort: .venv/bin/python -m pipeline abort {interrupted.run_id}", soft_wrap=True)
     elif interrupted.run_id:
         console.print(f"Interrupted. Run {interrupted.run_id} was aborted, and what it had begun removed.")
     else:

@@ -78,9 +78,10 @@ def ensure(settings: MachineSettings) -> tuple[Server, bool]:
         return _start(settings), True
     running = as_running(settings)
     if running.host != settings.host:
+        workers = "" if settings.has_workers else " --no-workers"
         raise StartError(
             f"the server runs already and listens on {running.host}, not on {settings.host}",
-            hint=f"./task server-down && ./task server-up -- --host {settings.host}",
+            hint=f"./task server-down && ./task server-up -- --host {settings.host}{workers}",
         )
     access = read_access(settings.configuration)
     if not processes.wait_until(lambda: pings(access.api), ADOPT_TIMEOUT_S):

@@ -102,7 +102,7 @@ def find(server: ClearmlServer, definition: Definition, run_id: str | None = Non
         )
     if not run.ended:
         raise SettingsError(
-            f"run {run_id} is still running", hint=f"wait for it, or: python -m pipeline abort {run_id}"
+            f"run {run_id} is still running", hint=f"wait for it, or: .venv/bin/python -m pipeline abort {run_id}"
         )
     if run.outcome == run_records.COMPLETED:
         raise SettingsError(f"run {run_id} did not fail: nothing of it is missing", hint=NEVER_MIND)

@@ -250,7 +250,7 @@ def test_a_server_for_pods_listens_where_told_and_has_no_workers_here(server, se
         done = server("up", "--no-workers", "--host", "127.0.0.1")
         assert done.returncode == 35
         assert "listens on 0.0.0.0, not on 127.0.0.1" in done.stderr
-        assert "./task server-down" in done.stderr
+        assert "./task server-down && ./task server-up -- --host 127.0.0.1 --no-workers" in done.stderr
         assert report(server("up", "--json"))["started"] == [plan.name for plan in settings.workers]
     finally:
         server("down")

@@ -216,3 +216,31 @@ def test_tasks_are_named_as_people_type_them_and_exist():
         assert bare.findall(text) == [], path
         unknown = [name for name in typed.findall(text) if name not in TASKS]
         assert unknown == [], path
+
+
+def test_messages_name_commands_as_they_can_be_pasted():
+    """`./task NAME`, or the clone's own Python where there is no such task: the `python` on PATH lacks the packages.
+
+    Docstrings and examples name a program as its usage line does.
+    """
+    bare = re.compile(r"(?<!\.venv/bin/)\bpython -m (?:pipeline|deploy|cluster|images)\b")
+    found = []
+    for path in tracked("pipeline/*.py", "deploy/*.py", "cluster/*.py", "clearml_access/*.py", "command_line/*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        names = {id(word.value) for word in ast.walk(tree) if isinstance(word, ast.keyword) and word.arg in PROGRAM}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "examples":
+                names |= {id(word) for word in node.args}
+            if isinstance(node, ast.Expr):  # a docstring
+                names.add(id(node.value))
+        found += [
+            f"{path.relative_to(ROOT)}:{node.lineno}: {node.value}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+            if id(node) not in names and bare.search(node.value)
+        ]
+    assert found == []
+
+
+PROGRAM = {"program", "prog"}
+"""Arguments that name a program in its usage line."""

@@ -125,7 +125,7 @@ def load(
         model_id = _newest(project, name, tags, only_published)
     model = Model(model_id=model_id)
     if not sdk_models.exists(model):
-        raise ModelError(f"model {model_id} does not exist", hint="train one: python -m pipeline fit-model")
+        raise ModelError(f"model {model_id} does not exist", hint="train one: ./task fit-model")
     try:
         path = model.get_local_copy(extract_archive=False, raise_on_error=True)
     except (ValueError, SendError) as error:
@@ -149,7 +149,7 @@ def _newest(project: str | None, name: str | None, tags: Sequence[str], only_pub
         kind = "published model" if only_published else "model"
         raise ModelError(
             f"there is no {kind} of {', '.join(filter(None, wanted)) or 'any kind'}",
-            hint="train one: python -m pipeline fit-model",
+            hint="train one: ./task fit-model",
         )
     return str(found[0].id)
 

@@ -135,7 +135,7 @@ def _cause(stderr: str) -> str:
 
 _HINT = (
     "pip needs a package index: PIP_INDEX_URL names one, PIP_CERT its certificate authority; "
-    "without one, `python -m pipeline generate` makes reviews"
+    "without one, `.venv/bin/python -m pipeline generate` makes reviews"
 )
 
 

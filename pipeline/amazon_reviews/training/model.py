@@ -108,7 +108,7 @@ class Model:
         if document.get("format_version") != FORMAT_VERSION:
             raise ModelError(
                 f"{path} is of format version {document.get('format_version')}, this package reads {FORMAT_VERSION}",
-                hint="use the version of clearml-pods that made it, or train again: python -m pipeline fit-model",
+                hint="use the version of clearml-pods that made it, or train again: ./task fit-model",
             )
         try:
             model = cls(

@@ -187,7 +187,7 @@ def test_a_canary_that_is_never_taken_ends_at_its_deadline(installed):
     cluster.faults.agent_takes_nothing = True
     said = installed("install", code=44)
     assert "no pod was made for it" in said
-    assert "doctor --task" in said
+    assert "Hint: ./task doctor -- --task " in said
 
 
 def test_a_canary_whose_image_is_gone_is_named_by_its_cause(installed):
