@@ -19,10 +19,10 @@ from pathlib import Path
 
 from bench.contract import BenchmarkError, Say
 from bench.machine import ROOT
+from clearml_access.own_server import STATE_VARIABLE
 from pipeline.local_stack.settings import (
     AGENT_VARIABLE,
     PORT_BASE_VARIABLE,
-    STATE_VARIABLE,
     WORKERS_VARIABLE,
     MachineSettings,
 )

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from clearml_access import own_server
 from clearml_access.errors import ConfigurationError, NoCredentialsError, parse_error
 
 FILE = "~/clearml.conf"
@@ -111,7 +113,7 @@ def find(environ: Mapping[str, str]) -> Server:
         why = f"; they cannot be derived from {found['api']}, only from port 8008 or https://api.…" if stuck else ""
         raise NoCredentialsError(
             f"the ClearML server is not known: {', '.join(missing)} not set, and not in {path}{why}",
-            hint="clearml-init; or export CLEARML_CONFIG_FILE=…/clearml.conf (./task server-up prints one)",
+            hint=_how_to_configure(environ),
         )
     return Server(
         api=found["api"].rstrip("/"),
@@ -123,6 +125,13 @@ def find(environ: Mapping[str, str]) -> Server:
         token=Secret(token),
         verify=found["verify"].lower() not in ("0", "false", "no", "n", "off", "f"),
     )
+
+
+def _how_to_configure(environ: Mapping[str, str]) -> str:
+    own = own_server.configuration(own_server.state_folder(environ))
+    if own.is_file():
+        return f"for this machine's own server: export CLEARML_CONFIG_FILE={shlex.quote(str(own))}"
+    return "clearml-init; or export CLEARML_CONFIG_FILE=…/clearml.conf (./task server-up prints one)"
 
 
 def is_loopback(url: str) -> bool:

@@ -114,6 +114,9 @@ def _show(state: Status, as_json: bool) -> None:
         "a server that pods reach": state.host_address
         and f"./task server-up -- --host {state.host_address} --no-workers",
     }
+    if state.state != "running":
+        named = "" if state.name == DEFAULT_NAME else f" -- --name {state.name}"
+        rows["start it"] = f"./task cluster-up{named}"
     for title, text in rows.items():
         if text:
             click.echo(f"{title}: {text}")

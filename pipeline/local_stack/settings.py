@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from clearml_access import own_server
 from clearml_access.agent_values import AgentValues
+from clearml_access.own_server import PROJECT
 from pipeline.errors import SettingsError
-
-PROJECT = Path(__file__).resolve().parents[2]
-"""The project's folder in a clone; the site-packages folder of an installed wheel."""
 
 CONTROLLERS_QUEUE = "services"
 """Where `PipelineController.start()` puts controllers unless told otherwise."""
@@ -19,7 +18,6 @@ CONTROLLERS_QUEUE = "services"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Addresses at which only this machine reaches a server; the first is the default."""
 
-STATE_VARIABLE = "CLEARML_PODS_STATE"
 PORT_BASE_VARIABLE = "CLEARML_PODS_PORT_BASE"
 WORKERS_VARIABLE = "CLEARML_PODS_STEP_WORKERS"
 AGENT_VARIABLE = "CLEARML_PODS_AGENT_PYTHON"
@@ -79,10 +77,8 @@ class MachineSettings:
         Raises:
             SettingsError: A variable is not a number, or out of range.
         """
-        in_clone = (PROJECT / "pyproject.toml").is_file()
-        state = PROJECT / ".local" if in_clone else Path("~/.local/state/clearml-pods").expanduser()
         settings = cls(
-            state=Path(environ.get(STATE_VARIABLE) or state).expanduser().resolve(),
+            state=own_server.state_folder(environ),
             agent_python=Path(environ.get(AGENT_VARIABLE) or PROJECT / "images/agent/.venv/bin/python"),
             steps_queues=AgentValues.load().queues,
         )
@@ -95,12 +91,12 @@ class MachineSettings:
     @property
     def server_folder(self) -> Path:
         """Data, log and pid file of the server."""
-        return self.state / "server"
+        return self.configuration.parent
 
     @property
     def configuration(self) -> Path:
         """The `clearml.conf` that the server writes for its clients."""
-        return self.server_folder / "clearml.conf"
+        return own_server.configuration(self.state)
 
     @property
     def workers_folder(self) -> Path:

@@ -127,3 +127,16 @@ def test_the_home_of_the_environment_counts(conf):
 
 def test_no_key_shows_itself():
     assert "SK" not in repr(credentials.find({**KEYS, "CLEARML_AUTH_TOKEN": "SK token"}))
+
+
+def test_where_no_server_is_configured_the_hint_is_the_one_that_this_machine_runs(tmp_path):
+    environ = {"HOME": str(tmp_path), "CLEARML_PODS_STATE": str(tmp_path / "my state")}
+    with pytest.raises(NoCredentialsError) as refused:
+        credentials.find(environ)
+    assert refused.value.hint.startswith("clearml-init; or ")
+    own = tmp_path / "my state/server/clearml.conf"
+    own.parent.mkdir(parents=True)
+    own.write_text(CONF)
+    with pytest.raises(NoCredentialsError) as refused:
+        credentials.find(environ)
+    assert refused.value.hint == f"for this machine's own server: export CLEARML_CONFIG_FILE='{own}'"

@@ -12,6 +12,7 @@ import pytest
 from clearml_access.agent_values import AgentValues
 from clearml_access.credentials import Secret, Server
 from clearml_access.errors import ServerError
+from clearml_access.own_server import PROJECT
 from pipeline.errors import SettingsError
 from pipeline.local_stack.configuration import (
     WORKER_VARIABLE,
@@ -20,7 +21,7 @@ from pipeline.local_stack.configuration import (
     read_access,
     server_environment,
 )
-from pipeline.local_stack.settings import PROJECT, MachineSettings
+from pipeline.local_stack.settings import MachineSettings
 
 ACCESS = Server(
     *(f"http://127.0.0.1:{port}" for port in (8008, 8080, 8081)), Secret("KEY"), Secret("SECRET"), "the test"

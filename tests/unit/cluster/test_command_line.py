@@ -1,0 +1,18 @@
+"""What the command line of the test cluster prints."""
+
+from __future__ import annotations
+
+import pytest
+
+from cluster import clusters
+from cluster.__main__ import main
+from cluster.status import Status
+
+
+@pytest.mark.parametrize(
+    ("words", "command"), [([], "./task cluster-up"), (["--name", "second"], "./task cluster-up -- --name second")]
+)
+def test_the_status_of_a_cluster_that_is_absent_names_the_command_that_makes_it(monkeypatch, capsys, words, command):
+    monkeypatch.setattr(clusters, "status", lambda layout: Status(layout.name, "native", "absent"))
+    assert main(["status", *words]) == 3
+    assert capsys.readouterr().out.splitlines()[-1] == f"start it: {command}"
