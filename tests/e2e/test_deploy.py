@@ -122,7 +122,7 @@ def test_a_rollback_goes_back_and_proves_it(installed):
 @pytest.mark.parametrize(
     ("env", "words", "code", "said"),
     [
-        ({"KUBECONFIG": "/nowhere"}, [], 31, "no kubeconfig"),
+        ({"KUBECONFIG": "/nowhere"}, [], 31, "kubeconfig /nowhere does not exist"),
         ({}, ["--context", "nobody"], 31, "has no context nobody"),
         ({}, ["--chart", "/nowhere.tgz"], 22, "does not exist"),
         ({"CLEARML_API_HOST": "http://127.0.0.1:9"}, [], 10, "a pod cannot reach a loopback address"),

@@ -113,7 +113,7 @@ def test_a_dead_api_server_is_said_so_within_seconds_and_with_the_context(helm):
         (["render", "--set", "agentk8sglue.queu=x"], 11, "did you mean agentk8sglue.queue"),
         (["render", "--set", "x"], 11, "is not path=value"),
         (["render", "--values", "/nowhere.yaml"], 10, "cannot be read"),
-        (["status", "--kubeconfig", "/nowhere"], 31, "no kubeconfig"),
+        (["status", "--kubeconfig", "/nowhere"], 31, "kubeconfig /nowhere does not exist"),
         (["status", "--context", "other"], 31, "--context dead"),
         (["status", "--release", "Bad_Name"], 10, "is not a Kubernetes name"),
         (["install", "--nonsense"], 2, "No such option"),
