@@ -78,7 +78,7 @@ def find_secrets_command(names: tuple[str, ...]) -> int:
     if found:
         click.echo(
             "Error: this looks like a secret\n"
-            "Hint: remove it and revoke it; if it is made up, name it in maintenance/secrets.py (MADE_UP)",
+            "Hint: remove it and revoke it; if it is made up, mark its line: # pragma: allowlist secret",
             err=True,
         )
     return 1 if found else 0

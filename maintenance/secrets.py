@@ -18,11 +18,11 @@ PLUGINS = (
 """Those without entropy: hexadecimal digests of pinned files are everywhere."""
 
 NOT_WRITTEN_BY_HAND = re.compile(r"(^|/)(uv\.lock|go\.sum|build-tools\.txt)$|^docs/benchmarks/|^tests/data/")
-MADE_UP = (
-    *("the secret", "SECRETKEY", "wrong", "clearml-credentials", "canary-secret", "SK", "a-secret", "hush"),
-    *("another", "signing key", "agentk8sglue_secret", "CLEARML_API_SECRET_KEY", "mine", "wrong-secret", "keys"),
-)
-"""What stands for a secret in tests, and names of fields that hold one."""
+NAMES_OF_FIELDS = ("agentk8sglue_secret", "CLEARML_API_SECRET_KEY")
+"""What stands for a secret in code: names of fields that hold one."""
+
+SHORTEST_IN_TESTS = 20
+"""Tests make up secrets, all of them short words; a real key has 30 characters or more."""
 
 
 def tracked(root: Path) -> list[str]:
@@ -44,7 +44,7 @@ def find(names: Iterable[str], root: Path) -> list[str]:
             {"path": f"{filters}.heuristic.is_not_alphanumeric_string"},
             {"path": f"{filters}.heuristic.is_sequential_string"},
             {"path": f"{filters}.heuristic.is_potential_uuid"},
-            {"path": f"{filters}.regex.should_exclude_secret", "pattern": [f"^({'|'.join(MADE_UP)})$"]},
+            {"path": f"{filters}.regex.should_exclude_secret", "pattern": [f"^({'|'.join(NAMES_OF_FIELDS)})$"]},
         ],
     }
     with transient_settings(settings):
@@ -52,4 +52,9 @@ def find(names: Iterable[str], root: Path) -> list[str]:
         for name in names:
             if not NOT_WRITTEN_BY_HAND.search(name):
                 secrets.scan_file(name)
-        return [f"{file}:{secret.line_number}: {secret.type}" for file, secret in secrets]
+        return [
+            f"{file}:{secret.line_number}: {secret.type}"
+            for file, secret in secrets
+            if not (file.startswith("tests/") and len(secret.secret_value or "") < SHORTEST_IN_TESTS)
+            or secret.type == "Private Key"
+        ]

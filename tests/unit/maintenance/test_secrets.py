@@ -18,9 +18,13 @@ def test_keys_are_found_by_file_and_line(tmp_path: Path) -> None:
     assert found == ["clearml.conf:2: Secret Keyword", "id:1: Private Key"]
 
 
-def test_a_made_up_one_is_not(tmp_path: Path) -> None:
-    (tmp_path / "test.py").write_text('SECRET = "the secret"\nPASSWORD = "{{ password }}"\n')
-    assert secrets.find(["test.py"], tmp_path) == []
+def test_short_ones_are_made_up_in_tests_and_nowhere_else(tmp_path: Path) -> None:
+    (tmp_path / "tests").mkdir()
+    for name in ("tests/test_it.py", "it.py"):
+        (tmp_path / name).write_text('SECRET = "the secret"\nPASSWORD = "{{ password }}"\n')
+    (tmp_path / "tests/key.py").write_text(f'SECRET = "{KEY}"\n')
+    found = secrets.find(["tests/test_it.py", "it.py", "tests/key.py"], tmp_path)
+    assert found == ["it.py:1: Secret Keyword", "tests/key.py:1: Secret Keyword"]
 
 
 def test_the_command_fails_and_shows_no_secret(tmp_path: Path, monkeypatch, capsys) -> None:
