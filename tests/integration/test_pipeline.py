@@ -316,7 +316,7 @@ def test_a_run_of_this_machine_that_is_stopped_on_the_server_ends_with_its_steps
         (["--set", "tset_size=0.3"], 10, "did you mean test_size"),
         (["--set", "test_size=2"], 10, "between 0 and 1"),
         (["--mode", "remote"], 10, "unknown mode 'remote'"),
-        (["--set", "dataset_version=7.7", "--mode", "in-process"], 26, "versions: 1.0, 1.1, 1.2"),
+        (["--set", "dataset_version=7.7", "--mode", "in-process"], 26, "has no version 7.7; versions: "),
         (["--set", "dataset_name=Nothing", "--mode", "in-process"], 26, f"datasets there: {NAME}"),
         (["--set", "dataset_project=No project", "--mode", "in-process"], 26, "has no datasets"),
         (["--queue", "nowhere"], 33, "queue 'nowhere' does not exist"),
