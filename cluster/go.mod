@@ -1,4 +1,4 @@
-// Programs of the one-node test cluster, built once into a cache by `python -m tests.cluster up`.
+// Programs of the one-node test cluster, built once into a cache by `python -m cluster up`.
 // Kubernetes is released as source through the Go module proxy; its go.mod points its own staging modules at
 // folders of its repository, so each is replaced here by the release of the same number.
 module clearml-pods/cluster
