@@ -25,6 +25,8 @@ from clearml_access.errors import StopError
 TERM_GRACE_S = 10.0
 KILL_GRACE_S = 5.0
 POLL_S = 0.05
+LOADING_S = 2.0
+LOADING_POLL_S = 0.001
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 START_TICKS = 19
 """Where the start stands behind the name in `/proc/PID/stat`: field 22 of proc(5), counted from the state, field 3."""
@@ -99,7 +101,22 @@ def _leads(process: psutil.Process, folder: Path) -> bool:
 
     For pid files of versions that kept the time of day: after a step of the clock it says nothing.
     """
-    return os.getsid(process.pid) == process.pid and str(folder) in process.environ().values()
+    return os.getsid(process.pid) == process.pid and str(folder) in _environment(process).values()
+
+
+def _environment(process: psutil.Process) -> dict[str, str]:
+    """Return a process's environment, waiting for a program that is just being loaded: it has none for a moment.
+
+    Right after `Popen` that is so in every second case on a busy Linux machine. Kernel threads have no program.
+
+    Raises:
+        psutil.Error: The process has ended, or is another user's.
+    """
+    deadline = time.monotonic() + LOADING_S
+    while process.exe() and not process.cmdline() and time.monotonic() < deadline:
+        time.sleep(LOADING_POLL_S)
+    found: dict[str, str] = process.environ()
+    return found
 
 
 def running(pid_file: Path) -> psutil.Process | None:
@@ -140,7 +157,7 @@ def families(variable: str) -> dict[str, list[psutil.Process]]:
     found: dict[str, list[psutil.Process]] = defaultdict(list)
     for process in psutil.process_iter():
         try:
-            value = process.environ().get(variable)
+            value = _environment(process).get(variable)
         except psutil.Error:  # ended meanwhile, or another user's
             continue
         if value is not None and process.pid != os.getpid():

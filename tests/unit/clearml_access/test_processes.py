@@ -104,6 +104,15 @@ def test_children_of_a_killed_parent_are_family(started, tmp_path):
     assert processes.family("TEST_FAMILY", str(tmp_path)) == []
 
 
+def test_a_process_is_found_by_its_environment_from_its_first_moment_on(tmp_path, monkeypatch):
+    """The kernel shows no environment while a program is loaded: after half of all starts on a busy machine."""
+    monkeypatch.setattr(psutil, "process_iter", lambda: [child])
+    for number in range(30):
+        child = psutil.Popen(SLEEP, env={"TEST_FAMILY": str(number)})
+        assert processes.family("TEST_FAMILY", str(number)) == [child]
+        processes.end([child], term_s=0.0)
+
+
 def test_who_ignores_sigterm_is_killed(started, tmp_path):
     ignore = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True)"
     process = started([PYTHON, "-S", "-c", f"{ignore}; time.sleep(60)"])
