@@ -77,7 +77,7 @@ BENCHMARKS = benchmarks_in(Path(__file__).parent, "bench")
 
 
 class InterruptedBenchmarkError(Exception):
-    """Somebody pressed Ctrl-C; what was measured until then is in `result`."""
+    """The user pressed Ctrl-C; what was measured until then is in `result`."""
 
     def __init__(self, result: Result) -> None:
         super().__init__("interrupted")

@@ -188,7 +188,7 @@ def _environment(own: dict[str, str]) -> Iterator[None]:
 
 
 def stock_values(image: str) -> dict[str, Any]:
-    """Return values under which a task pod is made as an agent makes it that nobody configured: image, root, pip.
+    """Return values under which a task pod is made as a default agent makes it: image, root, pip.
 
     The pin stays, since a newer agent would not run with an open-source server at all.
     """

@@ -1,4 +1,4 @@
-"""The most memory that each process of a set-up ever held, whoever started it: sampled while the block runs.
+"""The most memory that each process of a set-up ever held, whichever process started it: sampled while the block runs.
 
 A process belongs to a set-up if its environment names the set-up's folder: agents, controllers and steps are no
 children of the benchmark. Linux only, where the kernel keeps the peak (`VmHWM`) itself, so that nothing between two
@@ -24,7 +24,7 @@ class Peaks:
     """Watches the processes whose environment names `folder`.
 
     Attributes:
-        mib: Role → the greatest peak of any process that had it, in MiB. A process that goes on with another program
+        mib: Role → the greatest peak of any process that had it, in MiB. A process that executes another program
             has another role from then on, and a new peak.
     """
 

@@ -1,4 +1,4 @@
-"""A task's console: lines as they come to the server, and lines from two places, where one goes on behind the other."""
+"""A task's console: lines as they come to the server, and lines from two places, where one continues the other."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Source:
         if total not in (self._known, self._explained):
             events, total = self._server.console_events(self._task_id)
             fresh += self._fresh(events)
-            self._known = len(events)  # less than before if somebody has reset the task
+            self._known = len(events)  # less than before if the task was reset
             self._explained = total
         return [line for event in fresh for line in _lines(str(event.get("msg") or ""))]
 

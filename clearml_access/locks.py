@@ -21,7 +21,7 @@ def take(path: Path) -> int | None:
     """Lock a file or a folder for this process.
 
     Returns:
-        A descriptor, to be closed; None if somebody else has it, or has just removed it.
+        A descriptor, to be closed; None if another process has it, or has just removed it.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY)
@@ -68,7 +68,7 @@ def alone(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
 
     Args:
         path: The lock file; it and its folder are made.
-        on_wait: Called if somebody else has the lock, before waiting for it.
+        on_wait: Called if another process has the lock, before waiting for it.
     """
     with _opened(path) as descriptor:
         if not _try(descriptor):
@@ -85,7 +85,7 @@ def within(path: Path, timeout_s: float) -> Iterator[bool]:
 
     Args:
         path: The lock file, which is made and stays; or a folder that exists.
-        timeout_s: The longest wait for somebody else who has it.
+        timeout_s: The longest wait for another process that has it.
 
     Returns:
         Whether it could be had in time.

@@ -1,6 +1,6 @@
 """A run as data: from the server's documents to the state of every step, its times, and the JSON that scripts read.
 
-Pure: it asks nobody. `clearml_access.api` fetches the documents, `pipeline.runs` shows the state. A step's truth is its
+Pure. `clearml_access.api` fetches the documents, `pipeline.runs` shows the state. A step's truth is its
 task's status; the controller's own view is used only to know which task a step became, and what became of a step whose
 task was deleted since. A cloned controller carries the view of the run that it was cloned from, which counts only once
 the copy itself has started.

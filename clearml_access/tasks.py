@@ -1,4 +1,4 @@
-"""A task's document as state: its status, when it changed, and why. Pure: it asks nobody.
+"""A task's document as state: its status, when it changed, and why. Pure: it makes no calls.
 
 On Kubernetes the agent's glue stops each task for a moment, while it moves it from its queue to the one for pods that
 start. A task seen in that moment counts as queued. One that stays there has been dropped by its agent: it has ended.
@@ -75,7 +75,7 @@ def has_ended(task: Mapping[str, Any]) -> bool:
 
 
 def reason_of(task: Mapping[str, Any]) -> str:
-    """Return why a task has its status, in the words of whoever changed it; of a dropped one, what happened."""
+    """Return why a task has its status, in the words of what changed it; of a dropped one, what happened."""
     texts = [str(task.get(key) or "").strip() for key in ("status_reason", "status_message")]
     if _is_moved(task):
         texts.append(_DROPPED)

@@ -69,7 +69,7 @@ def is_connected(layout: Layout) -> bool:
 def connect(layout: Layout, addresses: Addresses, node_pid: int, mtu: int) -> None:
     """Lay the link into the network namespace of process `node_pid`, and let its traffic out; safe to repeat."""
     link, range_ = layout.link, str(addresses.range)
-    # Replies must find their way back: beyond this machine nobody knows the node's addresses.
+    # Replies must find their way back: no other machine knows the node's addresses.
     rules = f"""\
 table ip {layout.table}
 flush table ip {layout.table}

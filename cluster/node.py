@@ -89,7 +89,7 @@ def _make_private(layout: Layout) -> None:
     shell.run("mount", "-t", "proc", "proc", "/proc")
     cgroups = layout.state / "mnt"
     cgroups.mkdir(exist_ok=True)
-    # /sys shows the network of whoever mounted it; the cgroups below it are kept.
+    # /sys shows the network of the process that mounted it; the cgroups below it are kept.
     shell.run("mount", "--rbind", "/sys/fs/cgroup", cgroups)
     shell.run("mount", "-t", "sysfs", "sysfs", "/sys")
     shell.run("mount", "--rbind", cgroups, "/sys/fs/cgroup")

@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM: received once, and not lost.
 
 Python delivers a signal as an exception wherever the program happens to be. Where that is inside another library's
-`except:` or a destructor, the exception is swallowed and the command goes on as if there had been no signal. So the
+`except:` or a destructor, the exception is swallowed and the command continues as if there had been no signal. So the
 handler also remembers the signal, and every loop that waits for a run calls `raise_if_asked`.
 """
 

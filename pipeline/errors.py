@@ -78,7 +78,7 @@ class RunError(PipelineError):
 
 
 class TaskDeletedError(RunError):
-    """A task was deleted while somebody waited for it."""
+    """A task was deleted while a command waited for it."""
 
 
 class ServiceError(RunError):

@@ -21,7 +21,7 @@ ROWS_FACT = "Upload/rows"
 
 
 class QueueError(ServerError):
-    """A queue does not exist, or nobody takes tasks from it."""
+    """A queue does not exist, or no worker takes tasks from it."""
 
     exit_code = 33
 
@@ -108,7 +108,7 @@ def uploaded_rows(versions: Iterable[DatasetVersion], version: str) -> int | Non
 
 
 def queue_for_controllers(server: ClearmlServer, queue: str) -> str:
-    """Return the queue for controllers: `services` where somebody serves it, else the steps' own."""
+    """Return the queue for controllers: `services` where a worker serves it, else the steps' own."""
     return SERVICES_QUEUE if server.workers_of(SERVICES_QUEUE) else queue
 
 

@@ -2,7 +2,7 @@
 
 From a field follow the command line's option (`pipeline.commands.run_options`), what the controller's process is told
 (`pipeline.controllers.options`), the entry in the section `Options` of the controller's task, where an agent reads it
-and whoever clones the run edits it, what a pipeline inside the pipeline is told, and what a rerun takes over from the
+and who clones the run edits it, what a pipeline inside the pipeline is told, and what a rerun takes over from the
 run that failed (`pipeline.runs.reruns`). Texts are read in one way, wherever they come from. Pure.
 """
 

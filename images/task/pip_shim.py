@@ -1,4 +1,4 @@
-"""Answers the agent's pip calls in a task pod where nothing has to be installed, and hands on the others.
+"""Answers the agent's pip calls in a task pod where nothing has to be installed, and passes the others to pip.
 
 Before every step the agent runs pip six times: upgrade pip, list, install Cython, install the step's requirements, list
 again, twice. Each costs 0.5 s and more, and the first asks the package index. In an image that already holds what a

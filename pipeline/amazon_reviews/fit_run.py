@@ -63,7 +63,7 @@ def run(
     Raises:
         FitError: It failed.
         RunTimeoutError: It did not end in time and was stopped.
-        TaskDeletedError: Somebody has deleted it.
+        TaskDeletedError: It was deleted.
         KeyboardInterrupt: Ctrl-C; it was stopped.
     """
     try:
@@ -79,7 +79,7 @@ def result_of(server: ClearmlServer, task: str) -> dict[str, Any]:
 
     Raises:
         FitError: It says nothing of it.
-        TaskDeletedError: Somebody has deleted it.
+        TaskDeletedError: It was deleted.
     """
     document = execution.document(server, task, ["execution.artifacts"])
     artifacts = (document.get("execution") or {}).get("artifacts") or []
@@ -97,6 +97,6 @@ def _discard(server: ClearmlServer, task: str) -> None:
 
     for model in registry.unpublished_of(server, task):
         registry.discard(model)
-    for document in server.tasks(["hyperparams"], id=[task]):  # none, if somebody has deleted it
+    for document in server.tasks(["hyperparams"], id=[task]):  # none, if it was deleted
         found = document["hyperparams"][SECTION]
         datasets.discard_unfinished(server, found["dataset_project"]["value"], found["dataset_name"]["value"], {task})

@@ -2,7 +2,7 @@
 
 The controller's process runs `main` (its script: `controller_task`). Which versions the model learns from,
 DataPrepare's controller says on its own task, and this pipeline refers to that: a run that found everything in the
-cache hands on the versions of the run that made them. How it runs, `pipeline.controllers.controller` says.
+cache passes on the versions of the run that made them. How it runs, `pipeline.controllers.controller` says.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ CONTENT_FACT = "Upload/content_sha256"
 
 
 class Observer(Protocol):
-    """Somebody who is told how far an upload is."""
+    """Is told how far an upload is."""
 
     def begin(self, text: str) -> None:
         """Take notice of the part of the work that begins."""

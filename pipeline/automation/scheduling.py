@@ -1,6 +1,6 @@
 """The schedulers in their own process: a loop that starts full runs when they are due, and follows them to their end.
 
-Only data that somebody has uploaded makes a run due, not the versions that a full run makes itself; of several new
+Only uploaded data makes a run due, not the versions that a full run makes itself; of several new
 versions only the newest counts. A scheduled run is skipped while the last one runs. The loop ends after the last
 run where their number is limited, and when the scheduler's own task is aborted. Outside system: the ClearML server,
 through the SDK and its adapter.

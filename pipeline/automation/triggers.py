@@ -1,4 +1,4 @@
-"""Full runs that nobody starts by hand: what the two schedulers take, cron lines, and which dataset versions count.
+"""Full runs that are not started by hand: what the two schedulers take, cron lines, and which dataset versions count.
 
 Light, since `--help` reads the parameters here. The schedulers themselves are in `pipeline.automation.scheduling`.
 Outside system: the ClearML server, through its adapter.
@@ -122,7 +122,7 @@ class Timetable:
 
 
 def is_source(version: DatasetVersion) -> bool:
-    """Return whether a version is finished data that somebody has brought: not derived by a pipeline, not the root."""
+    """Return whether a version is finished data that was uploaded: not derived by a pipeline, not the root."""
     return version.final and version.version != ROOT and not any(fact in version.facts for fact in MADE_HERE)
 
 

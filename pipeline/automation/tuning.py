@@ -53,7 +53,7 @@ def run(task: Any, values: Mapping[str, ParameterValue]) -> None:
 
     Raises:
         ServiceError: No trial has given a model.
-        QueueError: Nobody takes trials from the queue.
+        QueueError: No worker takes trials from the queue.
         DatasetNotFoundError: A version does not exist.
     """
     server = ClearmlServer.of_task(task)

@@ -36,7 +36,7 @@ class Connection:
 
     @property
     def is_ours(self) -> bool:
-        """Whether the server is this machine's own, whoever named it."""
+        """Whether the server is this machine's own, however it was named."""
         named = os.environ.get("CLEARML_CONFIG_FILE")
         elsewhere = os.environ.get("CLEARML_API_HOST") or os.environ.get("CLEARML_API_ACCESS_KEY")
         return bool(named) and not elsewhere and Path(str(named)).expanduser().resolve() == self.settings.configuration

@@ -117,7 +117,7 @@ def _addresses(connection: Connection, state: RunState, report: Path | None, con
 
 
 def say_interrupted(connection: Connection, interrupted: RunInterrupted, console: Console, *, as_json: bool) -> int:
-    """Say what happened to a run that somebody interrupted; return the exit code."""
+    """Say what happened to a run that was interrupted; return the exit code."""
     if interrupted.goes_on:
         console.print(f"Interrupted. Run {interrupted.run_id} continues on its agents:", soft_wrap=True)
         console.print(f"  look:  {connection.server.task_page('*', str(interrupted.run_id))}", soft_wrap=True)

@@ -190,7 +190,7 @@ def _sample_for(connection: Connection, settings: Settings, say: Callable[[str],
     if any(version.final and version.version == defaults["dataset_version"] for version in versions):
         return
     if any(version.facts.get("Upload/source", SAMPLE_FILE) != SAMPLE_FILE for version in versions):
-        return  # somebody's own dataset; it has its own versions
+        return  # another dataset; it has its own versions
     from pipeline.amazon_reviews.reviews.review_files import ReviewFile
     from pipeline.amazon_reviews.upload import upload
 

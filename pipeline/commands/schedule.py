@@ -149,7 +149,7 @@ def _run(
     if detach and free < 2 and PODS_QUEUE not in server.queue_names():
         raise preflight.QueueError(
             f"queue {values['controllers_queue']!r} has {free} worker(s) that no scheduler keeps: "
-            f"{service.name!r} would keep one, and nobody would take the runs that it starts",
+            f"{service.name!r} would occupy it, and no worker would take the runs that it starts",
             hint="leave --detach out; or add a worker: clearml-agent daemon --queue "
             + str(values["controllers_queue"]),
         )

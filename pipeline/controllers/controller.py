@@ -12,11 +12,11 @@ What it adds to the SDK's controller (`pipeline.sdk.controller` says how the SDK
 - generated steps carry a digest of this package, so that a cached step is reused only for the same code, and end with
   `pipeline.step_runtime.timeline.complete` (`step_scripts`);
 - what a run is told besides its parameters is on the controller's task, to be read by an agent and edited by
-  whoever clones it (`pipeline.run_options`, `options`);
+  a person who clones it (`pipeline.run_options`, `options`);
 - a pipeline that is a step of another one goes to the controllers' queue only while a worker is idle there, else it
   runs beside the outer controller: two controllers never wait for each other's worker;
 - a pipeline inside one that has been aborted stops too (`parent_run`);
-- a controller leaves what it hands on (`Definition.results`) on its own task before it is completed.
+- a controller leaves what it passes on (`Definition.results`) on its own task before it is completed.
 
 Outside system: the ClearML server, through the SDK. Nothing here prints for a person; `pipeline.runs.progress` does,
 from what the server says.
@@ -264,7 +264,7 @@ class Controller(PatchedController):
         return Placement(project=self._parts[step], beside=beside)
 
     def stop(self, *args: Any, **kwargs: Any) -> None:
-        """End the run; what it hands on is on its task before that is closed."""
+        """End the run; what it passes on is on its task before that is closed."""
         if not self.has_failed:
             self._leave_results()
         super().stop(*args, **kwargs)

@@ -36,7 +36,7 @@ class LostWorkers:
         self._silent_since: dict[str, tuple[str, float]] = {}
 
     def end_silent(self, task_ids: list[str]) -> None:
-        """Mark those of the running tasks as failed that nobody runs any more."""
+        """Mark those of the running tasks as failed that no process runs any more."""
         if not task_ids or time.monotonic() - self._looked < LOOK_EVERY_S:
             return
         self._looked = time.monotonic()

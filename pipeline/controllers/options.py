@@ -1,7 +1,7 @@
 """How the controller's process learns what the run is told (`pipeline.run_options`).
 
 The command line tells it as its argument (`Launch`). The controller's task keeps the options in a section of its own,
-where an agent reads them, and whoever clones the run edits them. Outside system: that task, through the SDK.
+where an agent reads them, and a person who clones the run edits them. Outside system: that task, through the SDK.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def connect(task: Any, options: RunOptions, steps: Collection[str]) -> RunOption
     local = task.running_locally()
     stored = {} if local else task.get_parameters() or {}
     # The mode is what an agent does with the task, however this run was started. All are texts, since the SDK would
-    # silently take the default for a number or a bool that somebody misspelt on the page. What is stored may name
+    # silently take the default for a number or a bool that was misspelt on the page. What is stored may name
     # shards that this run does not have, and options of another version: they stay.
     entries = replace(options, mode=QUEUE).texts(steps) | {
         name.removeprefix(prefix): value for name, value in stored.items() if name.startswith(prefix)

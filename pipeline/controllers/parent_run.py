@@ -1,7 +1,7 @@
 """What a pipeline inside a pipeline knows of the one around it: whether that one still waits for it.
 
-A run that is aborted from the web page loses its controller and nobody else: without this, a pipeline inside it would
-continue and publish versions that nobody needs any more. Outside system: the ClearML server, through its adapter.
+A run that is aborted from the web page loses its controller and nothing else: without this, a pipeline inside it would
+continue and publish versions that are not needed any more. Outside system: the ClearML server, through its adapter.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ GIVEN_UP = ("stopped", "failed")
 class Outer:
     """The pipeline around this one, if it is part of one.
 
-    A clone of an inner run has the same parent, but nobody there waits for it: only an outer run that was under way
+    A clone of an inner run has the same parent, but no run there waits for it: only an outer run that was under way
     when this one began is heeded.
     """
 

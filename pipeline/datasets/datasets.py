@@ -316,7 +316,7 @@ def discard(dataset_id: str) -> None:
 
 
 def discard_unfinished(server: ClearmlServer, project: str, name: str, makers: set[str] | None = None) -> list[str]:
-    """Remove the versions that nobody is making any more; return their numbers.
+    """Remove the versions that no process is making any more; return their numbers.
 
     Args:
         server: The server.

@@ -76,7 +76,7 @@ class Definition:
     """Step → the steps that it waits for. Made of `functions` where it is not given."""
 
     results: Mapping[str, str] = field(default_factory=dict)
-    """What it hands on to a pipeline around it: name → the step whose `dataset_id` it is. The controller leaves them
+    """What it passes on to a pipeline around it: name → the step whose `dataset_id` it is. The controller leaves them
     on its own task as `return/<name>_dataset_id` and `return/<name>_dataset_version`."""
 
     parts: Mapping[str, Definition] = field(default_factory=dict)

@@ -77,7 +77,7 @@ def require_rows(part: str, rows: int, shards: int) -> None:
 
 @dataclass(frozen=True)
 class Shard:
-    """What a shard says of the frame that it hands on."""
+    """What a shard says of the frame that it passes on."""
 
     part: str
     split: str

@@ -56,7 +56,7 @@ own_environment() {{
     [ "$real" = {task_python} ] || helper own "$PPID" || exit 1
     real={task_python}
 }}
-{pip}# A step must not outlive its agent: nobody would be left to report how it ended.
+{pip}# A step must not outlive its agent: no process would be left to report how it ended.
 exec {guard}"$real" "$@"
 """
 
@@ -70,7 +70,7 @@ if [ "$1 $2" = "-m pip" ]; then
     [ "$1" = --disable-pip-version-check ] && shift
     case "$1" in
     freeze)
-        # Without the project itself: it is on no index, so nobody could install it from this list.
+        # Without the project itself: it is on no index, so it could not be installed from this list.
         exec {uv} pip freeze --exclude-editable --python "$real" ;;
     install)
         # Wanted for old source distributions; with build isolation they bring their own.

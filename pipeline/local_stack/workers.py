@@ -131,7 +131,7 @@ def _registered(api: Api) -> set[str]:
 def _fail_running_tasks(api: Api, worker: str, reason: str) -> None:
     """Mark the tasks that `worker` was running as failed.
 
-    Its process is gone: nobody else would tell the server before its watchdog does.
+    Its process is gone: the server would not know before its watchdog looks.
     """
     running = api.tasks(["status", "last_worker"], status=["in_progress"])
     for task in (task["id"] for task in running if task.get("last_worker") == worker):

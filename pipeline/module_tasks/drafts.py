@@ -2,7 +2,7 @@
 
 A draft is found by project, name, the package's version and a digest of its content, never by a known id. It is made
 through the API, as the SDK would leave a task that has not run yet: no process has to start for it. A draft that
-somebody enqueues is no longer a draft, and the next call makes another. Version and digest are runtime properties of
+a person enqueues is no longer a draft, and the next call makes another. Version and digest are runtime properties of
 the draft, which clones do not inherit. Outside system: the ClearML server, through its adapter.
 """
 

@@ -72,7 +72,7 @@ def run(
     Raises:
         RunError: It failed (`ModuleTask.failure`); the exit code is that of the error in it, where that is known.
         RunTimeoutError: It did not end in time and was stopped, with what it had started.
-        TaskDeletedError: Somebody has deleted it.
+        TaskDeletedError: It was deleted.
         KeyboardInterrupt: Ctrl-C; it was stopped likewise.
     """
     deadline = time.monotonic() + timeout_s
@@ -175,7 +175,7 @@ def _await_end(
 
 
 def _aborted(server: ClearmlServer, task: ModuleTask, task_id: str) -> RunError:
-    """Stop what a task has started that somebody has aborted, and return the error."""
+    """Stop what an aborted task has started, and return the error."""
     stop_children(server, task, task_id)
     return task.failure(f"{task.name} was aborted", hint=f"look at {server.task_page('*', task_id)}")
 
@@ -212,7 +212,7 @@ def stop(server: ClearmlServer, task: ModuleTask, task_id: str) -> None:
 def stop_children(server: ClearmlServer, task: ModuleTask, task_id: str) -> None:
     """Stop the tasks that a task has started and that still run.
 
-    Its parent alone does not say so of a task: a copy that somebody makes on the page has the original as its parent.
+    Its parent alone does not say so of a task: a copy that is made on the page has the original as its parent.
     """
     if not task.starts:
         return

@@ -94,7 +94,7 @@ class ModuleProcess:
 
         Raises:
             TimeoutError: The deadline (monotonic) passed.
-            KeyboardInterrupt: Somebody asked for the end of this process.
+            KeyboardInterrupt: This process was asked to end.
         """
         rest = ""
         with self._log.open(encoding="utf-8", errors="replace") as log:

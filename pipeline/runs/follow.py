@@ -71,7 +71,7 @@ class Follower:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None or issubclass(kind, RunError):
-            with contextlib.suppress(KeyboardInterrupt):  # the run has ended; somebody has read enough
+            with contextlib.suppress(KeyboardInterrupt):  # the run has ended; the reader has seen enough
                 self.finish()
 
     def note(self, text: str) -> None:

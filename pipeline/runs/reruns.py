@@ -22,7 +22,7 @@ from pipeline.run_options import MODE_PROPERTY, QUEUE, SECTION, RunOptions
 from pipeline.runs.run import fetch
 from pipeline.settings import Settings
 
-NEVER_MIND = "to run every step again: ./task run-pipeline -- --no-cache"
+RUN_AGAIN_WITHOUT_CACHE = "to run every step again: ./task run-pipeline -- --no-cache"
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def find(server: ClearmlServer, definition: Definition, run_id: str | None = Non
             f"run {run_id} is still running", hint=f"wait for it, or: .venv/bin/python -m pipeline abort {run_id}"
         )
     if run.outcome == run_records.COMPLETED:
-        raise SettingsError(f"run {run_id} did not fail: nothing of it is missing", hint=NEVER_MIND)
+        raise SettingsError(f"run {run_id} did not fail: nothing of it is missing", hint=RUN_AGAIN_WITHOUT_CACHE)
     sections = controller.get("hyperparams") or {}
     texts = {name: str(item.get("value") or "") for name, item in (sections.get(SECTION) or {}).items()}
     started = str(((sections.get("properties") or {}).get(MODE_PROPERTY) or {}).get("value") or QUEUE)
@@ -113,7 +113,7 @@ def find(server: ClearmlServer, definition: Definition, run_id: str | None = Non
         options = RunOptions.read(texts | {"mode": started})
     except SettingsError as error:
         raise SettingsError(
-            f"run {run_id} has an option that is not possible: {error.message}", hint=NEVER_MIND
+            f"run {run_id} has an option that is not possible: {error.message}", hint=RUN_AGAIN_WITHOUT_CACHE
         ) from error
     return Rerun(run, options, same_code=_is_same_code(server, run))
 
@@ -132,11 +132,11 @@ def _last_failed(server: ClearmlServer, definition: Definition) -> str:
         status=["failed", "stopped", "completed"],
         order_by=["-created"],
     )
-    made_good: set[str] = set()
+    repaired: set[str] = set()
     for task in found:
         options = (task.get("hyperparams") or {}).get(SECTION) or {}
-        if task["status"] == run_records.COMPLETED or task["id"] in made_good:
-            made_good.add(str((options.get("from_run") or {}).get("value") or ""))
+        if task["status"] == run_records.COMPLETED or task["id"] in repaired:
+            repaired.add(str((options.get("from_run") or {}).get("value") or ""))
         elif fetch(server, task["id"], definition).outcome in (run_records.FAILED, run_records.ABORTED):
             return str(task["id"])
     raise SettingsError(

@@ -42,7 +42,7 @@ ABORT_REASON = "user aborted"
 
 
 class Observer(Protocol):
-    """Somebody who is told what happens."""
+    """Is told what happens."""
 
     def note(self, text: str) -> None:
         """Take notice of one thing in words."""
@@ -126,7 +126,7 @@ def run(
             raise
         except RunTimeoutError:
             raise  # it has been aborted
-        except BaseException:  # whatever ends this command (stdout's reader has gone): nobody else runs the run
+        except BaseException:  # whatever ends this command (stdout's reader has gone): no other process runs the run
             if settings.options.mode != QUEUE or process.alive:
                 _undo_launch(server, process)
             raise
@@ -189,7 +189,7 @@ def _watch(
             observer.note("the run was stopped: ending its processes and steps")
             return _settled(server, abort(server, run_id, process, definition), process, observer, definition)
         if _leaves_pipeline_behind(state):
-            # An agent ends a controller by SIGKILL, and with it a pipeline that runs beside it: nobody else would tell.
+            # An agent ends a controller by SIGKILL, and with it a pipeline that runs beside it: no other process tells.
             behind_since = behind_since or time.monotonic()
             if state.status == run_records.ABORTED or time.monotonic() - behind_since > LEFT_BEHIND_S:
                 observer.note(f"the controller has ended ({state.status}): aborting the pipeline inside it")
@@ -214,7 +214,7 @@ def _watch(
 
 
 def _leaves_pipeline_behind(state: RunState) -> bool:
-    """Return whether the controller has ended while a pipeline inside it, or a step of that one, goes on."""
+    """Return whether the controller has ended while a pipeline inside it, or a step of that one, continues."""
     members = [member for step in state.steps if step.inner for member in step.family()]
     return state.status in run_records.ENDED and any(
         member.status in (run_records.QUEUED, run_records.RUNNING) for member in members
@@ -287,7 +287,7 @@ def abort(
 
 
 def _stop(server: ClearmlServer, task_id: str, asked: dict[str, float], *, at_once: bool) -> None:
-    """Ask a task to stop; its agent ends it. Tell it, when nobody is there to be asked or nobody listens."""
+    """Ask a task to stop; its agent ends it. Tell it, when no agent is there or none answers."""
     now = time.monotonic()
     with contextlib.suppress(CallRefusedError):  # it has ended by itself in the meantime
         if at_once or now - asked.setdefault(task_id, now) > STOP_PATIENCE_S:

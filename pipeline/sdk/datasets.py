@@ -28,7 +28,7 @@ LINEAGE = "Dataset Struct"
 """The configuration object in which the SDK keeps a version's lineage, for the web page."""
 
 GENEALOGY_VERSIONS = 30
-"""The plot of a version's ancestors costs a call for each, and nobody can read a longer one."""
+"""The plot of a version's ancestors costs a call for each, and a longer one cannot be read."""
 
 
 COMPRESSED = {".parquet", ".gz", ".zip", ".zst"}

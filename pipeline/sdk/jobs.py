@@ -21,7 +21,7 @@ from pipeline.clearml_server import ClearmlServer
 class StepJob:
     """A step's task: carries the moment at which it was launched, and may be found in the cache by later runs.
 
-    Without caching the SDK would give it another hash (of its parameters as texts), under which nobody looks.
+    Without caching the SDK would give it another hash (of its parameters as texts), under which it would not be found.
     """
 
     server: ClassVar[ClearmlServer | None] = None

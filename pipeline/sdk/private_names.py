@@ -148,7 +148,7 @@ TABLE = (
     PrivateName(
         f"{_DATASET}._report_dataset_genealogy",
         "(self)",
-        "Draws the ancestors, by a call for each; left out where nobody could read the drawing.",
+        "Draws the ancestors, by a call for each; left out where the drawing would be too long to read.",
     ),
     PrivateName(f"{_DATASET}._ds_total_size", ATTRIBUTE, "The size that the lineage shows."),
     PrivateName(f"{_DATASET}._task", ATTRIBUTE, "The version's task, on which the lineage is written."),

@@ -55,9 +55,9 @@ def _make() -> tuple[Path, int | None]:
         descriptor = locks.take(path)
         if descriptor is not None or attempt == ATTEMPTS - 1:
             break
-        with contextlib.suppress(OSError):  # somebody who cleared up was faster than we
+        with contextlib.suppress(OSError):  # another process has removed it first
             path.rmdir()
-    return path, descriptor  # without a lock where the file system has none: there nobody can clear up either
+    return path, descriptor  # without a lock where the file system has none: there no process clears up either
 
 
 def _clear_up_after_the_dead() -> None:

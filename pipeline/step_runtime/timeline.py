@@ -31,6 +31,6 @@ def complete(task: Any) -> None:
     task.flush(wait_for_uploads=True)
     mark("stored")
     task.set_user_properties(**{TIMELINE_PROPERTY: json.dumps({name: round(at, 3) for name, at in _marks.items()})})
-    task.close()  # else the SDK takes the change of status for somebody else's, and says "user aborted"
+    task.close()  # else the SDK takes the change of status for another process's, and says "user aborted"
     task.mark_completed()
     scratch.clear()

@@ -70,3 +70,10 @@ def review_file(path: Path, rows: int = ROWS, seed: int = 7) -> Path:
     """Write a review file in the shape of the Kaggle set."""
     path.write_bytes(b"".join(generate(rows, seed)))
     return path
+
+
+def upload(cli: PipelineCli) -> None:
+    """Make the dataset that runs use by default."""
+    csv = review_file(cli.folder / "train.csv")
+    done = cli("dataset", "upload", str(csv), "--batch-size", str(BATCH_ROWS))
+    assert done.code == 0, done.stderr

@@ -18,7 +18,6 @@ from typing import Any
 
 import polars as pl
 import pytest
-from clearml_localserver.pytest_plugin import ClearmlServer
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.naive_bayes import BernoulliNB
 
@@ -26,7 +25,6 @@ from clearml_access.errors import UserFacingError
 from pipeline.amazon_reviews.reviews.generate import generate
 from pipeline.amazon_reviews.reviews.text import preprocess
 from pipeline.errors import exit_code_of
-from tests.api_client import ApiClient
 from tests.integration.pipeline_cli import NAME, PROJECT, Done, PipelineCli
 
 pytestmark = pytest.mark.integration
@@ -35,18 +33,6 @@ TRAIN_ROWS, TEST_ROWS = 400, 100
 
 InProcess = Callable[..., Any]
 """Calls a function of this module in a process whose SDK knows this module's server."""
-
-
-@pytest.fixture(scope="module")
-def server(clearml_server_factory) -> ClearmlServer:
-    return clearml_server_factory()
-
-
-@pytest.fixture(scope="module")
-def client(server):
-    client = ApiClient(server.api_url, server.credentials)
-    yield client
-    client.close()
 
 
 @pytest.fixture(scope="module")

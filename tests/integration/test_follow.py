@@ -6,41 +6,15 @@ import os
 from collections import Counter
 
 import pytest
-from clearml_localserver.pytest_plugin import ClearmlServer
 
 from pipeline.local_stack.configuration import read_access
 from tests.api_client import ApiClient
-from tests.integration.pipeline_cli import BATCH_ROWS, Done, PipelineCli, review_file
+from tests.integration.pipeline_cli import Done, PipelineCli, upload
 from tests.ports import free_port_base
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 STEPS = ("train_test_split", "train_processing", "test_processing")
-
-
-@pytest.fixture(scope="module")
-def server(clearml_server_factory) -> ClearmlServer:
-    return clearml_server_factory()
-
-
-@pytest.fixture(scope="module")
-def client(server):
-    client = ApiClient(server.api_url, server.credentials)
-    yield client
-    client.close()
-
-
-@pytest.fixture(scope="module")
-def cli(server, tmp_path_factory) -> PipelineCli:
-    cli = PipelineCli({**os.environ, **server.environment}, tmp_path_factory.mktemp("cli"))
-    upload(cli)
-    return cli
-
-
-def upload(cli: PipelineCli) -> None:
-    csv = review_file(cli.folder / "train.csv")
-    done = cli("dataset", "upload", str(csv), "--batch-size", str(BATCH_ROWS))
-    assert done.code == 0, done.stderr
 
 
 def written(client, task):

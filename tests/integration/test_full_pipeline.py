@@ -2,41 +2,15 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
-from clearml_localserver.pytest_plugin import ClearmlServer
 
 from pipeline.amazon_reviews.definitions import DATA_PREPARE
-from tests.api_client import ApiClient
-from tests.integration.pipeline_cli import BATCH_ROWS, PipelineCli, review_file
 from tests.integration.test_pipeline import versions
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 INNER = list(DATA_PREPARE.steps)
 METRICS = ["accuracy", "f1", "auc", "precision", "recall", "log loss"]
-
-
-@pytest.fixture(scope="module")
-def server(clearml_server_factory) -> ClearmlServer:
-    return clearml_server_factory()
-
-
-@pytest.fixture(scope="module")
-def client(server):
-    client = ApiClient(server.api_url, server.credentials)
-    yield client
-    client.close()
-
-
-@pytest.fixture(scope="module")
-def cli(server, tmp_path_factory) -> PipelineCli:
-    cli = PipelineCli({**os.environ, **server.environment}, tmp_path_factory.mktemp("cli"))
-    csv = review_file(cli.folder / "train.csv")
-    done = cli("dataset", "upload", str(csv), "--batch-size", str(BATCH_ROWS))
-    assert done.code == 0, done.stderr
-    return cli
 
 
 @pytest.fixture(scope="module")

@@ -10,29 +10,16 @@ import time
 
 import polars as pl
 import pytest
-from clearml_localserver.pytest_plugin import ClearmlServer
 
 from pipeline.amazon_reviews.reviews.text import preprocess
-from tests.api_client import ApiClient
 from tests.integration.pipeline_cli import BATCH_ROWS, NAME, PROJECT, ROWS, PipelineCli, review_file
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def server(clearml_server_factory) -> ClearmlServer:
-    return clearml_server_factory()
-
-
-@pytest.fixture(scope="module")
-def client(server):
-    client = ApiClient(server.api_url, server.credentials)
-    yield client
-    client.close()
-
-
-@pytest.fixture(scope="module")
 def cli(server, tmp_path_factory) -> PipelineCli:
+    """The command line, with nothing uploaded yet."""
     return PipelineCli({**os.environ, **server.environment}, tmp_path_factory.mktemp("cli"))
 
 

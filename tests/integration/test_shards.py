@@ -4,41 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 
 import psutil
 import pytest
-from clearml_localserver.pytest_plugin import ClearmlServer
-
-from tests.api_client import ApiClient
-from tests.integration.pipeline_cli import BATCH_ROWS, PipelineCli, review_file
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 PATIENCE_S = 120
 BOTH = ("train", "test")
-
-
-@pytest.fixture(scope="module")
-def server(clearml_server_factory) -> ClearmlServer:
-    return clearml_server_factory()
-
-
-@pytest.fixture(scope="module")
-def client(server):
-    client = ApiClient(server.api_url, server.credentials)
-    yield client
-    client.close()
-
-
-@pytest.fixture(scope="module")
-def cli(server, tmp_path_factory) -> PipelineCli:
-    cli = PipelineCli({**os.environ, **server.environment}, tmp_path_factory.mktemp("cli"))
-    csv = review_file(cli.folder / "train.csv")
-    done = cli("dataset", "upload", str(csv), "--batch-size", str(BATCH_ROWS))
-    assert done.code == 0, done.stderr
-    return cli
 
 
 @pytest.fixture(scope="module")

@@ -256,7 +256,7 @@ def _load_auth(credentials: Credentials) -> Callable[[Tx], Auth]:
 def _keep_own_key(tx: Tx, credentials: Credentials, user: str) -> None:
     """Store the server's own key; where `credentials.json` was made again, refuse the old one and all its tokens.
 
-    The key that signs tokens goes too: who deletes that file does so because somebody may have read the folder.
+    The key that signs tokens goes too: a person deletes that file because others may have read the folder.
     """
     previous = _setting(tx, "own_key", lambda: credentials.access_key)
     if previous != credentials.access_key:

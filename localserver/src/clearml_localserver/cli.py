@@ -148,7 +148,7 @@ def _stdout_fails() -> bool:
 
 
 def _discard_output() -> None:
-    """Let nobody write into a stdout that takes nothing, also at the end of the process."""
+    """Send what is still printed, also at the end of the process, to /dev/null: stdout takes nothing more."""
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
 

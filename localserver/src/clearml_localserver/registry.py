@@ -186,7 +186,7 @@ def endpoint(
         writes: Whether it changes the store; one that does not say so cannot.
         json_lines: Whether its body may be many JSON objects, one a line.
         needs_auth: Whether a caller has to say who they are.
-        role: Who may call it. Left out, whoever reads may read, and whoever changes things may change.
+        role: Who may call it. By default readers may call what reads, and writers what writes.
         schema: Of the body, where the SDK has none or a wrong one.
         since: Oldest API version that has it.
         waits: Whether it may answer `WaitFor`.

@@ -272,7 +272,7 @@ class Store:
             for write in group:
                 self._run(connection, write)
             connection.execute("COMMIT")
-        except sqlite3.Error as error:  # the commit itself failed (disk full, I/O): nobody's write has happened
+        except sqlite3.Error as error:  # the commit itself failed (disk full, I/O): no write has happened
             # The writer must keep running, whatever the disk does: without it every write would wait forever.
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")

@@ -1,6 +1,6 @@
 """The adapter for ClearML models: register, publish, remove, load. The only importer of the SDK's model classes.
 
-A model is on the server whole or not at all: its file is uploaded before the block of `new_model` goes on, it is
+A model is on the server whole or not at all: its file is uploaded before the block of `new_model` runs, it is
 published only when that block succeeds, and it is gone if not. Outside system: the ClearML server and its file server,
 through the SDK.
 """
@@ -155,6 +155,6 @@ def _newest(project: str | None, name: str | None, tags: Sequence[str], only_pub
 
 
 def unpublished_of(server: ClearmlServer, task_id: str) -> list[str]:
-    """Return the ids of the models of a task that nobody has published."""
+    """Return the ids of the models of a task that are not published."""
     found = server.call("models.get_all", task=[task_id], ready=False, only_fields=["id"])["models"]
     return [str(model["id"]) for model in found]

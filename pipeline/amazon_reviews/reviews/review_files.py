@@ -298,9 +298,9 @@ def _plain_rows(block: bytes, columns: list[str]) -> list[_Row]:
 def _records(block: bytes, blocks: _Blocks, columns: int) -> Iterator[tuple[int, bytes, _Row | _Bad]]:
     """Yield each record of a block with the number of its first line.
 
-    A record goes on over line ends while its number of quotes is odd, if need be into the next blocks. Where that leads
-    to nonsense, the first line is a record of its own and the others start afresh: an unfinished quote must not take
-    good rows along.
+    A record continues over line ends while its number of quotes is odd, if need be into the next blocks. Where that
+    leads to nonsense, the first line is a record of its own and the others start afresh: an unfinished quote must not
+    take good rows along.
     """
     lines = deque(io.BytesIO(block))
     while lines:

@@ -111,7 +111,7 @@ def get_entities_count(call: Call, tx: Tx) -> Data:
 
 
 MAX_PREPARED_CHARACTERS = 2**18
-"""Longest description of a download as JSON: some are kept in memory, and whoever may read may prepare them."""
+"""Longest description of a download as JSON: some are kept in memory, and every reader may prepare them."""
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,7 @@ def get_next_task(call: Call, tx: Tx) -> Reply:
     """Hand out the oldest entry; wait for one where there is none.
 
     A worker of several queues asks them in turn. It waits on the first one only, and not while another of its queues
-    has work: then the empty answer comes at once and the worker goes on to that queue.
+    has work: then the empty answer comes at once and the worker asks that queue next.
     """
     queue = by_id(tx, "queue", call.data["queue"], call.company)
     worker = of_session(tx, call.identity.session)

@@ -120,8 +120,8 @@ def report_stats_option(call: Call, tx: Tx) -> Data:
     """Answer that this server sends no statistics, and refuse to enable it."""
     if call.data.get("enabled"):
         raise validation_error("this server sends no statistics, and this cannot be changed")
-    nobody = dict.fromkeys(("enabled_time", "enabled_version", "enabled_user"))
-    return {"current_version": SERVER_VERSION, "supported": False, "enabled": False, **nobody}
+    no_one = dict.fromkeys(("enabled_time", "enabled_version", "enabled_user"))
+    return {"current_version": SERVER_VERSION, "supported": False, "enabled": False, **no_one}
 
 
 class Meter:

@@ -62,7 +62,7 @@ class RequestCounters:
 
 
 class AccessLog:
-    """A line of JSON for each request; written on a thread of its own, so that a slow disk stops nobody.
+    """A line of JSON for each request; written on a thread of its own, so that a slow disk delays no request.
 
     Args:
         target: A file, reopened after it was moved away (log rotation), or `-` for standard output.

@@ -94,7 +94,7 @@ class Status:
 
     async def metrics(self, request: Request) -> Response:
         """Answer the figures in Prometheus' text format."""
-        # On a loopback address whoever connects is trusted, but not a page whose name was pointed here.
+        # On a loopback address every client is trusted, but not a page whose name was pointed here.
         if not self.settings.is_loopback or not is_own_host(request.headers.get("Host", ""), self.settings):
             address = request.client.host if request.client else ""
             try:

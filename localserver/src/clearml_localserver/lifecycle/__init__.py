@@ -1,6 +1,6 @@
 """Operations on stored tasks: status changes, queues, clones, resets, deletions, with what depends on them.
 
-Below the endpoints, above the rules: `tasks.*` and whoever else starts, queues or removes tasks (pipelines, queues,
+Below the endpoints, above the rules: `tasks.*` and all else that starts, queues or removes tasks (pipelines, queues,
 projects, the watchdog) call these functions. They talk to the store alone. Each checks everything before it writes.
 """
 

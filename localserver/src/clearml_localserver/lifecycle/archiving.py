@@ -25,7 +25,7 @@ def archive_task(tx: Tx, task: Document, actor: Actor, *, note: bool = False) ->
     if task["status"] == rules.QUEUED and queues_with(tx, task["id"]):
         dequeue_task(tx, task, actor)
     elif task["status"] in (rules.QUEUED, rules.IN_PROGRESS):
-        # At once, as on the genuine server: nobody waits for the agent of an archived task.
+        # At once, as on the genuine server: no one waits for the agent of an archived task.
         stop_task(tx, task, actor, force=True, worker_lost_s=0)
     elif not note:
         said = {}

@@ -21,7 +21,7 @@ STEP = timedelta(seconds=5)
 
 @dataclass
 class Watch:
-    """Remembers since when the server has been listening without a gap, by a clock that nobody has set.
+    """Remembers since when the server has been listening without a gap, by a clock that cannot be set.
 
     Silence counts from then on only: after a start, when the machine has slept, or when its clock was set forward,
     every task seems to have been silent.

@@ -58,7 +58,7 @@ def non_responsive(
         now: The time.
         threshold_s: Silence that no running task keeps.
         worker_lost_s: Silence that no agent's task keeps.
-        listening_since: When the server began to listen: nobody can be heard before.
+        listening_since: When the server began to listen: no task can be heard before.
         left_behind: What `is_left_behind` says of it.
     """
     heard = [parse(task.get(name) or "") for name in SIGNS_OF_LIFE]

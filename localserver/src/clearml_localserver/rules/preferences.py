@@ -15,7 +15,7 @@ from clearml_localserver.errors import validation_error
 Preferences = dict[str, Any]
 
 MAX_BYTES = 2**20
-"""Most of one user's preferences. Whoever may read may set them: they must not fill the disk, nor be slow to read."""
+"""Most of one user's preferences. Every reader may set them: they must not fill the disk, nor be slow to read."""
 
 MAX_PARTS = 50
 """Most parts of a key with dots: each is a level of the document."""

@@ -83,7 +83,7 @@ def check(data: Path, tell: Tell, *, quick: bool = False) -> list[Finding]:
         return [_counted(Finding(DAMAGE, "database-lost", str(error)))]
     database = require_data_folder(data)
     if not all(os.access(path, os.R_OK | os.W_OK) for path in (data, database)):  # else that would pass for damage
-        raise UpkeepError(f"{data} belongs to somebody else\nHint: check it as the user that runs its server")
+        raise UpkeepError(f"{data} belongs to another user\nHint: check it as the user that runs its server")
     findings = [*_folder(data)]
     tell("reading the whole database")
     findings += _guarded(database, lambda: _pages(database, full=not quick))

@@ -54,7 +54,7 @@ function lasting(html) {
 }
 
 function busy(element) {
-  // Somebody is using the part: a menu is open, text is being selected or typed.
+  // The part is in use: a menu is open, text is being selected or typed.
   const selection = getSelection();
   return (
     element.querySelector("details.menu[open], input:focus, select:focus, textarea:focus") !== null ||
