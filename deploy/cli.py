@@ -150,11 +150,16 @@ def logs(as_json: bool, task: str, follow: bool, **settings: Any) -> int:
 
 @cli.command()
 @options.release
+@options.cluster
 @options.wanted
 @as_json
 @examples("python -m deploy render --values my-values.yaml")
 def render(as_json: bool, **settings: Any) -> int:
-    """Print the objects that the chart makes from the values, as YAML."""
+    """Print the objects that the chart makes from the values, as YAML.
+
+    The chart is told the version and the APIs of the cluster. No cluster is needed: without one, it is told what helm
+    assumes.
+    """
     from deploy.commands import operations
 
     text = operations.render(options.session(**settings))
@@ -179,13 +184,12 @@ def diff(as_json: bool, **settings: Any) -> int:
 @click.argument("revision", type=int, required=False)
 @options.release
 @options.cluster
-@options.wanted
 @options.dry_run
 @options.canary
 @as_json
 @examples("python -m deploy rollback", "python -m deploy rollback 3 --dry-run")
 def rollback(as_json: bool, revision: int | None, **settings: Any) -> int:
-    """Roll the release back to REVISION, and verify that the agent runs tasks.
+    """Roll the release back to REVISION, and verify that the agent runs tasks by the values of that revision.
 
     Without REVISION it is the last one that was deployed before the current one.
     """

@@ -24,7 +24,7 @@ from deploy.waiting import POLL_S, Clock, Wait, system_clock
 
 if TYPE_CHECKING:
     from deploy.clearml.api import ClearmlApi
-    from deploy.helm.release import Chart, Helm
+    from deploy.helm.release import Capabilities, Chart, Helm, Revision
     from deploy.kubernetes.cluster import Cluster
 
 
@@ -89,6 +89,13 @@ class Session:
         return self.helm.chart()
 
     @cached_property
+    def capabilities(self) -> Capabilities:
+        """What the chart's templates see of the cluster."""
+        from deploy.helm.release import Capabilities
+
+        return Capabilities(self.cluster.version(), tuple(self.cluster.api_versions()))
+
+    @cached_property
     def plan(self) -> Plan:
         """The release as it should be."""
         return self._plan(self.server)
@@ -113,10 +120,13 @@ class Session:
     def installed(self) -> Plan:
         """The release as it is, for which its chart need not be reachable; as it should be, where there is none."""
         revision = self.helm.revision()
-        if revision is None:
-            return self.plan
+        return self.plan if revision is None else self.plan_of(revision)
+
+    def plan_of(self, revision: Revision) -> Plan:
+        """Return the release as a revision of it was."""
+        given = revision.values or self.helm.values_of(revision.number)
         computed = self.helm.values_of(revision.number, computed=True)
-        return Plan(self.settings, revision.values, computed, revision.chart, chart_kube_version="")
+        return Plan(self.settings, given, computed, revision.chart, chart_kube_version="")
 
     def now(self) -> datetime:
         """Return the time."""

@@ -156,18 +156,18 @@ def _is_dead(session: Session) -> bool:
 
 
 def prove_agent(session: Session, outcome: Outcome) -> None:
-    """Wait for pod, worker and queue, send a canary; note the seconds of each."""
+    """Wait for pod and worker, until it serves the outcome's queues; send a canary; note the seconds of each."""
     seconds = outcome.seconds
     seconds["pod ready"] = round(rollout.wait_until_ready(session), 1)
     session.say(f"agent pod is ready after {seconds['pod ready']} s")
     pods = rollout.agent_pods(session.cluster, session.settings.fullname)
     since = max(prove.parse_start(pod) for pod in pods)
-    registered, serves = prove.wait_for_worker(session, since)
+    registered, serves = prove.wait_for_worker(session, since, outcome.queues)
     seconds["worker registered"], seconds["serves the queue"] = round(registered, 1), round(serves, 1)
-    queues = ", ".join(session.plan.queues)
+    queues = ", ".join(outcome.queues)
     session.say(f"worker is registered after {registered:.1f} s and serves {queues} after {serves:.1f} s")
     if session.settings.canary:
-        seen = prove.canary(session)
+        seen = prove.canary(session, outcome.queues[0])
         outcome.canary = {"python": seen.python, "task": seen.task}
         seconds["canary pod"], seconds["canary"] = round(seen.pod_s, 1), round(seen.completed_s, 1)
         session.say(

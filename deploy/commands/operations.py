@@ -9,7 +9,8 @@ import yaml
 
 from clearml_access.errors import UserFacingError
 from deploy.commands import install
-from deploy.errors import ReleaseNotFoundError
+from deploy.errors import ClusterError, ReleaseNotFoundError
+from deploy.helm.release import Capabilities
 from deploy.kubernetes.pods import classify_pod, task_id
 from deploy.session import Session
 from deploy.verification import prove, rollout
@@ -60,25 +61,30 @@ def _pod(session: Session, pod: dict[str, Any]) -> dict[str, Any]:
 
 
 def render(session: Session) -> str:
-    """Return what the chart makes of the values, as YAML."""
-    return _yaml(session.helm.render(session.chart, session.plan.values))
+    """Return what the chart makes of the values for the cluster, or for what helm assumes where none answers."""
+    cluster: Capabilities | None = None
+    try:
+        cluster = session.capabilities
+    except ClusterError as error:
+        session.say(f"rendered without a cluster, for the Kubernetes version that helm assumes ({error.message})")
+    return _yaml(session.helm.render(session.chart, session.plan.values, cluster))
 
 
 def diff(session: Session) -> str:
     """Return what an upgrade would change in the release's objects; empty if nothing."""
     session.require_kubeconfig()
     before = session.helm.manifest() if session.helm.revision() else []
-    wanted = session.helm.render(session.chart, session.plan.values)
+    wanted = session.helm.render(session.chart, session.plan.values, session.capabilities)
     lines: list[str] = []
     old, new = ({_name(item): item for item in items} for items in (before, wanted))
     for name in sorted(old.keys() | new.keys()):
-        now, then = ([*_yaml([item[name]]).splitlines()] if name in item else [] for item in (old, new))
+        now, then = (_yaml([_trimmed(item[name])]).splitlines() if name in item else [] for item in (old, new))
         lines += difflib.unified_diff(now, then, f"now/{name}", f"wanted/{name}", lineterm="", n=2)
     return "\n".join(lines)
 
 
 def rollback(session: Session, to: int | None) -> dict[str, Any]:
-    """Go back to an earlier revision and prove that it works.
+    """Go back to an earlier revision, and prove that it works: by that revision's own values.
 
     Raises:
         ReleaseNotFoundError: There is no such revision.
@@ -91,25 +97,57 @@ def rollback(session: Session, to: int | None) -> dict[str, Any]:
             f"there is no release {settings.release} in {settings.namespace}", hint="./task deploy-agent"
         )
     good = [item.number for item in history[:-1] if item.status in ("superseded", "deployed")]
-    target = to if to is not None else (good[-1] if good else None)
-    if target is None or target not in [item.number for item in history]:
+    wanted = to if to is not None else (good[-1] if good else None)
+    target = next((item for item in history if item.number == wanted), None)
+    if target is None:
         known = ", ".join(f"{item.number} ({item.status})" for item in history)
-        raise ReleaseNotFoundError(f"there is no revision {target or 'to go back to'}; there are {known}")
+        raise ReleaseNotFoundError(f"there is no revision {wanted or 'to go back to'}; there are {known}")
     if settings.dry_run:
-        return {"release": settings.release, "from": history[-1].number, "would_go_back_to": target}
+        return {"release": settings.release, "from": history[-1].number, "would_go_back_to": target.number}
+    outcome = install.Outcome(
+        "rolled back", settings.release, settings.namespace, queues=session.plan_of(target).queues
+    )
     with session.cluster.exclusive(settings.fullname):
         session.cluster.recreate_on_change(settings.fullname)
-        session.helm.rollback(target)
-        outcome = install.Outcome("rolled back", settings.release, settings.namespace, queues=session.plan.queues)
-        install.prove_agent(session, outcome)
+        for name in outcome.queues:
+            if session.api.ensure_queue(name):
+                session.say(f"queue {name} is made")
+        session.helm.rollback(target.number)
+        try:
+            install.prove_agent(session, outcome)
+        except UserFacingError as error:
+            done = f"release {settings.release} was rolled back to revision {target.number}; its agent was not proved"
+            error.evidence = (*error.evidence, done)
+            raise
     current = session.helm.revision()
     outcome.revision = current.number if current else None
-    return outcome.as_json() | {"from": history[-1].number, "to": target}
+    return outcome.as_json() | {"from": history[-1].number, "to": target.number}
 
 
 def _name(item: dict[str, Any]) -> str:
     return f"{item.get('kind')}/{(item.get('metadata') or {}).get('name')}"
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes a text of several lines as these lines: the chart keeps the pod template as YAML in a ConfigMap."""
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
+
+
 def _yaml(items: list[dict[str, Any]]) -> str:
-    return yaml.safe_dump_all(items, sort_keys=False, allow_unicode=True, width=110)
+    return yaml.dump_all(items, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+def _trimmed(item: Any) -> Any:
+    """Return an object whose texts have no blanks at their lines' ends, with which YAML cannot show them as lines."""
+    if isinstance(item, dict):
+        return {key: _trimmed(value) for key, value in item.items()}
+    if isinstance(item, list):
+        return [_trimmed(value) for value in item]
+    if isinstance(item, str) and "\n" in item:
+        return "\n".join(line.rstrip() for line in item.split("\n"))
+    return item

@@ -98,6 +98,14 @@ class Chart:
 
 
 @dataclass(frozen=True)
+class Capabilities:
+    """What a chart's templates see of a cluster."""
+
+    version: str
+    api_versions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Revision:
     """One revision of a release."""
 
@@ -214,14 +222,21 @@ class Helm:
 
     # -- releases
 
-    def render(self, chart: Chart, values: Values) -> list[dict[str, Any]]:
-        """Return the objects that the chart makes of the values."""
-        documents = _run(
-            self._command.template(
-                self._settings.release, chart.folder, values, is_upgrade=False, namespace=self._settings.namespace
-            )
-        )
-        return [document for document in documents if document]
+    def render(self, chart: Chart, values: Values, cluster: Capabilities | None) -> list[dict[str, Any]]:
+        """Return the objects that the chart makes of the values.
+
+        Args:
+            chart: The chart.
+            values: What it is given.
+            cluster: What its templates see of the cluster; None: what this helm assumes.
+        """
+        settings = self._settings
+        argv: list[Any] = ["template", settings.release, chart.folder, "--skip-crds", "--values", "-"]
+        argv += ["--namespace", settings.namespace]
+        if cluster is not None:
+            argv += ["--kube-version", cluster.version, "--api-versions", ",".join(cluster.api_versions)]
+        text = _run(self._command.run(argv, json.dumps(values).encode()))
+        return [document for document in yaml.safe_load_all(text) if document]
 
     def revision(self) -> Revision | None:
         """Return the release's current revision, whatever became of it; None if there is none."""

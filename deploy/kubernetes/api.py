@@ -8,8 +8,10 @@ Outside systems: the kubeconfig, the Kubernetes API server.
 
 from __future__ import annotations
 
+import binascii
 import json
 import os
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,6 +31,9 @@ TIMEOUT_S = 15.0
 
 DEFAULT = "~/.kube/config"
 """The kubeconfig where none is named."""
+
+ANY = "application/json, */*"
+"""What an answer may be where nothing else is asked for."""
 
 Json = dict[str, Any]
 
@@ -70,7 +75,15 @@ class KubernetesApi:
         except NotFoundError:
             return None
 
-    def call(self, method: str, path: str, body: Json | None = None, query: Mapping[str, str] | None = None) -> Json:
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        query: Mapping[str, str] | None = None,
+        *,
+        accept: str = ANY,
+    ) -> Json:
         """Make one call; return its answer.
 
         Raises:
@@ -80,7 +93,7 @@ class KubernetesApi:
             ConflictError: It is there already, or changed meanwhile.
             ClusterError: Refused for any other reason.
         """
-        response = self._send(method, path, body, query, stream=False, timeout=TIMEOUT_S)
+        response = self._send(method, path, body, query, stream=False, timeout=TIMEOUT_S, accept=accept)
         return cast("Json", json.loads(response.data or b"{}"))
 
     def date(self) -> str:
@@ -109,12 +122,20 @@ class KubernetesApi:
             response.close()
 
     def _send(
-        self, method: str, path: str, body: Json | None, query: Mapping[str, str] | None, *, stream: bool, timeout: Any
+        self,
+        method: str,
+        path: str,
+        body: Json | None,
+        query: Mapping[str, str] | None,
+        *,
+        stream: bool,
+        timeout: Any,
+        accept: str = ANY,
     ) -> Any:
         kind = "application/strategic-merge-patch+json" if method == "PATCH" else "application/json"
         if method == "PATCH" and "/leases/" in path:
             kind = "application/merge-patch+json"
-        headers = {"Accept": "application/json, */*", "Content-Type": kind}
+        headers = {"Accept": accept, "Content-Type": kind}
         auth = ["BearerToken"]
         method, url, headers, sent, _ = self._client.param_serialize(
             method, path, query_params=list((query or {}).items()), header_params=headers, body=body, auth_settings=auth
@@ -177,8 +198,16 @@ def _connect(settings: Settings) -> tuple[Access, client.ApiClient]:
     chosen = next((context for context in contexts if context["name"] == settings.context), current)
     try:
         config.load_kube_config(settings.kubeconfig, chosen["name"], configuration, persist_config=False)  # type: ignore[no-untyped-call]
-    except (ConfigException, OSError) as error:
-        raise KubeconfigError(f"context {chosen['name']} cannot be used: {_short(error)}") from error
+        _require_certificates(configuration)
+    except (binascii.Error, ssl.SSLError) as error:
+        what = "not PEM" if isinstance(error, ssl.SSLError) else "not base64"
+        raise KubeconfigError(
+            f"context {chosen['name']} cannot be used: a certificate or key of it is {what} ({_short(error)})",
+            hint=f"kubectl config view --minify --context {chosen['name']}; write its …-data entries again",
+        ) from None
+    # The client takes a kubeconfig's form for granted.
+    except (ConfigException, OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+        raise KubeconfigError(f"context {chosen['name']} cannot be used: {_short(error)}") from None
     configuration.retries = False
     access = Access(
         context=str(chosen["name"]),
@@ -187,6 +216,15 @@ def _connect(settings: Settings) -> tuple[Access, client.ApiClient]:
         user=str(chosen["context"].get("user", "")),
     )
     return access, client.ApiClient(configuration)
+
+
+def _require_certificates(configuration: client.Configuration) -> None:
+    """Read the certificates now: a call would report a spoilt one as a server that does not answer."""
+    context = ssl.create_default_context()
+    if configuration.ssl_ca_cert:
+        context.load_verify_locations(configuration.ssl_ca_cert)
+    if configuration.cert_file:
+        context.load_cert_chain(configuration.cert_file, configuration.key_file)
 
 
 def _unusable(kubeconfig: str | None, error: ConfigException) -> str:

@@ -20,6 +20,9 @@ from deploy.settings import Settings
 STREAM_TIMEOUT_S = 30.0
 LOG_TAIL = 20
 
+DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
+"""Asks for the kinds of all groups in one answer."""
+
 MANAGED = {"app.kubernetes.io/managed-by": "clearml-pods"}
 """On every object that we make outside the release."""
 
@@ -51,6 +54,26 @@ class Cluster:
     def version(self) -> str:
         """Return the API server's version, e.g. `v1.34.2`."""
         return str(self._api.call("GET", "/version")["gitVersion"])
+
+    def api_versions(self) -> list[str]:
+        """Return the APIs that the cluster serves: `apps/v1`, and `apps/v1/Deployment` where it says the kinds.
+
+        Kubernetes tells the kinds of all groups in two answers since 1.30.
+        """
+        found: set[str] = set()
+        for path in ("/api", "/apis"):
+            answer = self._api.call("GET", path, accept=DISCOVERY)
+            if answer.get("kind") == "APIVersions":
+                found.update(answer["versions"])
+            for group in answer.get("groups") or []:
+                found.update(str(version["groupVersion"]) for version in group["versions"])
+            for group in answer.get("items") or []:
+                name = group["metadata"].get("name")
+                for version in group["versions"]:
+                    served = f"{name}/{version['version']}" if name else str(version["version"])
+                    kinds = (item.get("responseKind") or {} for item in version.get("resources") or [])
+                    found |= {served, *(f"{served}/{kind['kind']}" for kind in kinds if kind.get("kind"))}
+        return sorted(found)
 
     def date(self) -> str:
         """Return the API server's clock, as its answers carry it."""

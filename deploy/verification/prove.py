@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -91,8 +92,8 @@ def log_cause(lines: list[str]) -> tuple[str, str, str] | None:
     return None
 
 
-def wait_for_worker(session: Session, since: datetime) -> tuple[float, float]:
-    """Wait until the agent's worker is registered, and until it serves every wanted queue; return the seconds of both.
+def wait_for_worker(session: Session, since: datetime, queues: Sequence[str]) -> tuple[float, float]:
+    """Wait until the agent's worker is registered, and until it serves all of `queues`; return the seconds of both.
 
     Raises:
         WorkerError: It does not, in time; the evidence is the agent's log.
@@ -100,7 +101,7 @@ def wait_for_worker(session: Session, since: datetime) -> tuple[float, float]:
     """
     wait = session.wait(session.settings.deadlines.worker)
     patience = Patience(wait)
-    wanted = set(session.plan.queues)
+    wanted = set(queues)
     registered = None
     seen = "no worker of that name"
     while True:
@@ -117,31 +118,30 @@ def wait_for_worker(session: Session, since: datetime) -> tuple[float, float]:
             rollout.require_alive(session, patience)
         if not wait.again():
             break
-    raise worker_error(session, f"after {wait.seconds:.0f} s: {seen}")
+    raise worker_error(session, queues, f"after {wait.seconds:.0f} s: {seen}")
 
 
-def worker_error(session: Session, seen: str) -> WorkerError:
+def worker_error(session: Session, queues: Sequence[str], seen: str) -> WorkerError:
     """Return the error of an agent that does not serve its queues, with what its log says."""
     pods = agent_pods(session.cluster, session.settings.fullname)
     lines = session.cluster.log(pods[0]["metadata"]["name"], "k8s-glue", tail=40) if pods else []
     cause = log_cause(lines)
-    queues = ", ".join(session.plan.queues)
+    message = f"agent {session.settings.fullname} does not serve queue {', '.join(queues)} {seen}"
     return WorkerError(
-        f"agent {session.settings.fullname} does not serve queue {queues} {seen}" + (f"; {cause[1]}" if cause else ""),
+        message + (f"; {cause[1]}" if cause else ""),
         hint=cause[2] if cause else "./task doctor",
         evidence=tuple(session.redact(f"log: {line}") for line in lines[-10:]),
     )
 
 
-def canary(session: Session) -> Canary:
-    """Send a task through the queue and wait until it has come through as a pod.
+def canary(session: Session, queue_name: str) -> Canary:
+    """Send a task through a queue and wait until it has come through as a pod.
 
     Raises:
         CanaryError: It failed, or took too long.
         PodError: Its pod cannot run.
     """
     nonce = secrets.token_hex(8)
-    queue_name = session.plan.queues[0]
     queue = session.api.queue(queue_name)
     if queue is None:
         raise WorkerError(f"queue {queue_name} is gone", hint="./task deploy-agent makes it")
@@ -149,7 +149,7 @@ def canary(session: Session) -> Canary:
     task = session.api.create_task(f"canary {nonce[:6]}", PROJECT, code, ["clearml-pods-canary"])
     try:
         session.api.enqueue(task, queue.id)
-        seen = _follow(session, task, nonce)
+        seen = _follow(session, task, nonce, queue_name)
     except BaseException:
         _drop(session, task, keep_record=True)
         raise
@@ -157,7 +157,7 @@ def canary(session: Session) -> Canary:
     return seen
 
 
-def _follow(session: Session, task: str, nonce: str) -> Canary:
+def _follow(session: Session, task: str, nonce: str, queue_name: str) -> Canary:
     wait = session.wait(session.settings.deadlines.canary, poll_s=0.4)
     patience = Patience(wait)
     pod_s = started_s = 0.0
@@ -190,7 +190,7 @@ def _follow(session: Session, task: str, nonce: str) -> Canary:
     raise CanaryError(
         f"canary task {task} is {status} after {wait.seconds:.0f} s, {where}",
         hint=f"./task doctor -- --task {task}",
-        evidence=evidence(session, pod) if pod else worker_error(session, "").evidence,
+        evidence=evidence(session, pod) if pod else worker_error(session, (queue_name,), "").evidence,
     )
 
 

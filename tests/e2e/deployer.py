@@ -39,7 +39,7 @@ class Deployer:
 
     def argv(self, command: str, *words: str) -> list[str]:
         options = ["--namespace", NAMESPACE]
-        if command not in ("status", "logs"):  # they ask the cluster and the server alone
+        if command not in ("status", "logs", "rollback"):  # they take the release as it is
             options += ["--set", f"agentk8sglue.queue={QUEUE}"]
         return [sys.executable, "-m", "deploy", command, *options, *words]
 

@@ -24,6 +24,13 @@ GROUPS = {
 PATH = re.compile(
     r"/apis?/(?P<group>v1|[\w.]+/v1)(?:/namespaces/(?P<namespace>[^/]+))?/(?P<kind>\w+)(?:/(?P<rest>.+))?"
 )
+KINDS = {
+    kind.lower() + "s": kind
+    for kind in (
+        *("Namespace", "Node", "Pod", "Secret", "ConfigMap", "ServiceAccount", "Service", "Event"),
+        *("Deployment", "Role", "RoleBinding", "Lease"),
+    )
+}
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 PATCHES = ("application/merge-patch+json", "application/strategic-merge-patch+json")
 STREAM_S = 20.0
@@ -40,6 +47,18 @@ class World(Protocol):
     def tick(self) -> None: ...
     def log(self, namespace: str, pod: str, query: Json) -> list[str]: ...
     def helm(self, argv: list[str], stdin: str) -> tuple[int, str, str]: ...
+
+
+def discovery(path: str) -> Json:
+    """Return what is served, as Kubernetes tells it since 1.30."""
+    items = []
+    for served, plurals in GROUPS.items():
+        group, _, version = served.rpartition("/")
+        if bool(group) == (path == "/apis"):
+            resources = [{"resource": plural, "responseKind": {"kind": KINDS[plural]}} for plural in sorted(plurals)]
+            versions = [{"version": version, "resources": resources}]
+            items.append({"metadata": {"name": group} if group else {}, "versions": versions})
+    return {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}
 
 
 class FakeApiServer:
@@ -101,6 +120,8 @@ class _Handler(BaseHTTPRequestHandler):
             asked = body["spec"]["resourceAttributes"]
             allowed = world.faults.may(asked["verb"], asked["resource"])
             return self._answer(201, {**body, "status": {"allowed": allowed}})
+        if path in ("/api", "/apis"):
+            return self._answer(200, discovery(path))
         found = PATH.fullmatch(path)
         if found is None or found["kind"] not in GROUPS.get(found["group"], ()):
             raise Refusal(404, "NotFound", f"the fake does not serve {path}")

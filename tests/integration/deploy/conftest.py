@@ -63,7 +63,7 @@ def deploy(
     for worker in api("workers.get_all")["workers"]:
         api("workers.unregister", worker=worker["id"])
     for queue in api("queues.get_all", search_hidden=True)["queues"]:
-        if queue["name"] in (QUEUE, "k8s_scheduler"):
+        if queue["name"] == "k8s_scheduler" or queue["name"].startswith(QUEUE):
             api("queues.delete", queue=queue["id"], force=True)
 
 

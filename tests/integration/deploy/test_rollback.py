@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
 from tests.integration.deploy.deployer import HELD, NAMESPACE, QUEUE
 from tests.integration.deploy.test_install import MEMORY, memory, other_settings
@@ -21,6 +22,27 @@ def test_a_rollback_goes_back_and_proves_it(installed):
     assert outcome["canary"]["python"].startswith("3.")
     assert memory(installed) == "512Mi"
     assert installed.json("check")["ok"]
+
+
+def test_a_rollback_proves_the_values_of_the_revision_and_not_todays(installed):
+    """The values on this machine say another queue than the revision that the release goes back to."""
+    installed("install", "--set", "agentk8sglue.queue=fake-pods-later", "--no-canary")
+    queue = installed.api("queues.get_all", name=f"^{QUEUE}$")["queues"][0]["id"]
+    installed.api("queues.delete", queue=queue, force=True)
+    values = yaml.safe_load(installed.values.read_text())
+    values["agentk8sglue"]["queue"] = "fake-pods-later"
+    installed.values.write_text(yaml.safe_dump(values))
+    outcome = installed.json("rollback")
+    assert (outcome["revision"], outcome["queues"]) == (3, [QUEUE])
+    assert outcome["canary"]["python"].startswith("3.")
+    assert installed.json("status")["worker"]["serves"] == [QUEUE]
+
+
+def test_a_rollback_whose_agent_fails_says_that_the_release_went_back(installed):
+    installed("install", *other_settings("650Mi"))
+    installed.cluster.faults.cordoned = True
+    said = installed("rollback", code=34)
+    assert "release clearml-agent was rolled back to revision 1; its agent was not proved" in said
 
 
 def test_a_rollback_to_a_named_revision(installed):
@@ -61,6 +83,36 @@ def test_diff_and_render_show_what_an_upgrade_would_send(installed):
     assert "-            memory: 512Mi" in changed and "+            memory: 777Mi" in changed
     assert "memory: 777Mi" in installed("render", "--set", f"{MEMORY}=777Mi")
     assert "kind: Deployment" in installed.json("render")["manifest"]
+
+
+def test_diff_shows_the_pod_template_line_by_line(installed):
+    changed = installed("diff", "--set", "agentk8sglue.basePodTemplate.priorityClassName=high")
+    lines = [line for line in changed.splitlines() if line.startswith(("+", "-")) and "checksum" not in line]
+    assert [line.split() for line in lines if not line.startswith(("+++", "---"))] == [
+        ["+", "priorityClassName:", "high"]
+    ]
+
+
+def test_render_tells_the_chart_the_clusters_version_and_its_apis(installed):
+    installed("render")
+    argv, _ = installed.cluster.fake_helm.calls[-1]
+    assert argv[argv.index("--kube-version") + 1] == installed.cluster.version
+    apis = argv[argv.index("--api-versions") + 1].split(",")
+    assert {"v1", "v1/Pod", "apps/v1", "apps/v1/Deployment"} <= set(apis)
+
+
+def test_render_without_a_cluster_says_so(deploy, tmp_path):
+    out, err = deploy.run("render", KUBECONFIG=str(tmp_path / "nowhere"))
+    assert "kind: Deployment" in out
+    assert "rendered without a cluster, for the Kubernetes version that helm assumes (kubeconfig" in err
+    assert "--kube-version" not in deploy.cluster.fake_helm.calls[-1][0]
+
+
+@pytest.mark.parametrize("command", ["rollback", "diff"])
+def test_without_a_kubeconfig_helm_is_not_asked(deploy, tmp_path, command):
+    said = deploy(command, code=31, KUBECONFIG=str(tmp_path / "nowhere"))
+    assert "nowhere does not exist" in said and "localhost" not in said
+    assert deploy.cluster.fake_helm.calls == []
 
 
 def test_diff_before_an_install_shows_all_of_it(deploy):

@@ -6,6 +6,7 @@ import traceback
 from pathlib import Path
 
 import pytest
+import yaml
 from kubernetes.config import kube_config
 
 from deploy.errors import KubeconfigError
@@ -35,6 +36,37 @@ def test_an_empty_kubeconfig_is_not_said_to_be_missing(tmp_path: Path) -> None:
     with pytest.raises(KubeconfigError) as refused:
         KubernetesApi(Settings(kubeconfig=str(path)))
     assert refused.value.message.startswith(f"kubeconfig {path} cannot be used: ")
+
+
+def kubeconfig(path: Path, **user: object) -> str:
+    cluster = {"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}
+    context = {"name": "x", "context": {"cluster": "c", "user": "u"}}
+    document = {"clusters": [cluster], "contexts": [context], "current-context": "x"}
+    path.write_text(yaml.safe_dump(document | {"users": [{"name": "u", "user": user}]}), encoding="utf-8")
+    return str(path)
+
+
+def test_data_that_is_not_base64_is_an_error_of_the_kubeconfig(tmp_path: Path) -> None:
+    path = kubeconfig(tmp_path / "config", **{"client-certificate-data": "MYSECRETx", "client-key-data": "MYSECRETx"})
+    with pytest.raises(KubeconfigError, match=r"context x cannot be used: .* is not base64") as refused:
+        KubernetesApi(Settings(kubeconfig=path))
+    assert "config view" in str(refused.value.hint)
+    assert "MYSECRET" not in "".join(traceback.format_exception(refused.value))
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        {"client-certificate-data": 7, "client-key-data": 7},
+        {"client-certificate-data": "QUJD", "client-key-data": "QUJD"},
+        {"client-certificate": "/nowhere/client.crt", "client-key": "/nowhere/client.key"},
+    ],
+    ids=str,
+)
+def test_a_user_of_another_form_is_an_error_of_the_kubeconfig(tmp_path: Path, user: dict[str, object]) -> None:
+    path = kubeconfig(tmp_path / "config", **user)
+    with pytest.raises(KubeconfigError, match="context x cannot be used"):
+        KubernetesApi(Settings(kubeconfig=path))
 
 
 def test_without_any_kubeconfig_the_message_names_both_ways_to_have_one(
