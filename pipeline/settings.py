@@ -1,7 +1,7 @@
 """One run as asked for: its pipeline, its parameters, its options (`pipeline.run_options`), its time. All checked.
 
-Pure: it must not read the environment by itself, import the SDK or talk to a server; `Settings.from_environ` gets the
-environment as an argument. Which parameters and steps there are: `pipeline.graph.definitions`.
+Pure: it must not read the environment, import the SDK or talk to a server. Which parameters and steps there are:
+`pipeline.graph.definitions`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from clearml_access import credentials
 from pipeline.errors import SettingsError
 from pipeline.graph.definitions import Definition
 from pipeline.graph.parameters import ParameterValue, parse_assignments
@@ -35,13 +34,9 @@ class Settings:
     timeout_s: float = DEFAULT_TIMEOUT_S
     """Longest duration of the whole run, waits in queues included."""
 
-    server_configured: bool = False
-    """Whether a ClearML server is configured; otherwise the run brings its own."""
-
     @classmethod
-    def from_environ(
+    def of(
         cls,
-        environ: Mapping[str, str],
         *,
         definition: Definition,
         assignments: Iterable[str] = (),
@@ -49,10 +44,9 @@ class Settings:
         base: RunOptions | None = None,
         **given: Any,
     ) -> Settings:
-        """Build the settings of a run from the environment and the command line.
+        """Build the settings of a run from what the command line says.
 
         Args:
-            environ: The environment.
             definition: The pipeline, without shards.
             assignments: `name=value` texts for its parameters.
             timeout_s: Longest duration.
@@ -71,7 +65,6 @@ class Settings:
             definition=definition.with_shards(options.shards),
             parameters=parse_assignments(definition.parameters, assignments),
             timeout_s=timeout_s,
-            server_configured=credentials.is_configured(environ),
         )
 
 

@@ -65,8 +65,7 @@ def start(
     console = Console(stderr=as_json, highlight=False)
     settings_for: Callable[[Connection], Settings]
     if from_failed is None:
-        settings = Settings.from_environ(
-            os.environ,
+        settings = Settings.of(
             definition=definition,
             assignments=assignments,
             timeout_s=timeout_s,
@@ -110,7 +109,7 @@ def _from_failed(
     from pipeline.runs import reruns
 
     rerun = reruns.find(connection.server, definition, run_id or None)
-    settings = rerun.settings(os.environ, definition, timeout_s=timeout_s, changes=changes)
+    settings = rerun.settings(definition, timeout_s=timeout_s, changes=changes)
     console.print(f"Again, from run {rerun.run.run_id} ({rerun.run.name}, {rerun.run.outcome})", soft_wrap=True)
     if not rerun.same_code:
         console.print("  the code has changed since: no step of that run can be reused")

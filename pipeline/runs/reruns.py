@@ -52,7 +52,6 @@ class Rerun:
 
     def settings(
         self,
-        environ: Mapping[str, str],
         definition: Definition,
         *,
         timeout_s: float,
@@ -61,7 +60,6 @@ class Rerun:
         """Return the settings of the new run: that run's, where nothing else is said.
 
         Args:
-            environ: The environment.
             definition: The pipeline, without shards.
             timeout_s: Longest duration.
             changes: Options that are other ones, as the command line has them.
@@ -70,8 +68,7 @@ class Rerun:
             SettingsError: That run had a parameter that no longer exists, or a change is not possible.
         """
         queue = self.options.controllers_queue if self.options.mode == QUEUE else ""
-        return Settings.from_environ(
-            environ,
+        return Settings.of(
             definition=definition,
             assignments=[f"{name}={value}" for name, value in self.run.parameters.items()],
             timeout_s=timeout_s,

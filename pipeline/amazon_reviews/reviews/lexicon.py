@@ -28,9 +28,6 @@ STOP_WORD_COUNT = 198  # NLTK's list since 2025 (nltk_data#228); 179 before
 NOUN_COUNT = 117_798  # WordNet 3.0, index.noun
 EXCEPTION_COUNT = 2_050  # WordNet 3.0, noun.exc: 2,054 lines, four forms are there twice and the last line counts
 
-# A word that matches may have another lemma than itself; one that neither matches nor is an exception has none.
-INFLECTED = r"(?:s|men)$"
-
 # WordNet's detachment rules for nouns, morphy(7WN), by a word's last three letters: what goes, what comes instead.
 # The two others, "s" → "" and "men" → "man", are in `Lexicon.lemma`.
 _ENDINGS = {

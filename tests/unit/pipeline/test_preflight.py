@@ -35,7 +35,7 @@ class Server:
     ],
 )
 def test_a_controller_that_may_hold_the_last_slot(environment, controllers, workers, queues, warned):
-    settings = Settings.from_environ({}, definition=DATA_PREPARE, **{"queue": "pods", **environment})
+    settings = Settings.of(definition=DATA_PREPARE, **{"queue": "pods", **environment})
     found = deadlock(Server(workers, queues), settings, controllers)
     assert bool(found) is warned
     assert all("one task at a time" in text and "--mode controller" in text for text in found)

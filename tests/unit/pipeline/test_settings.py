@@ -92,13 +92,11 @@ def test_an_unknown_parameter_gets_the_nearest_name():
 )
 def test_impossible_runs_are_refused(options):
     with pytest.raises(PipelineError):
-        Settings.from_environ({}, definition=DATA_PREPARE, **options)
+        Settings.of(definition=DATA_PREPARE, **options)
 
 
 def test_settings_are_frozen_and_take_the_queue_of_the_values_file():
-    settings = Settings.from_environ(
-        {"HOME": "/nowhere"}, definition=DATA_PREPARE, step_queues=["train_processing=fast"]
-    )
+    settings = Settings.of(definition=DATA_PREPARE, step_queues=["train_processing=fast"])
     assert settings.options.queue == "pods"
     assert settings.options.step_queues == {"train_processing": "fast"}
     with pytest.raises(FrozenInstanceError):
@@ -123,5 +121,5 @@ def test_every_requirement_of_a_step_is_pinned():
 def test_of_several_queues_in_the_values_file_a_run_must_name_one(monkeypatch):
     monkeypatch.setattr(AgentValues, "load", lambda: AgentValues(("pods", "gpu"), "==1", "task", "agent"))
     with pytest.raises(ConfigurationError, match="'pods, gpu'"):
-        Settings.from_environ({}, definition=DATA_PREPARE)
-    assert Settings.from_environ({}, definition=DATA_PREPARE, queue="gpu").options.queue == "gpu"
+        Settings.of(definition=DATA_PREPARE)
+    assert Settings.of(definition=DATA_PREPARE, queue="gpu").options.queue == "gpu"

@@ -24,7 +24,7 @@ from clearml_localserver.upkeep.journal import Journal
 from clearml_localserver.upkeep.remote_server import RefusedError, RemoteServer, UnansweredError, exactly
 from clearml_localserver.upkeep.rewriting import Rewriter, without
 
-TAKEN, NOT_FOUND = 801, 404
+TAKEN = 801
 REPORT, REPORTS_PROJECT = "report", ".reports"
 BATCH_EVENTS, BATCH_BYTES = 500, 2**20
 SERVER_FIELDS = ("@timestamp", "_id", "plot_len", "event_id")
