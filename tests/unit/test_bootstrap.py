@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 SCRIPT = Path(__file__).parents[2] / "task"
-NEEDED = ("sh", "dirname", "uname", "mkdir", "mktemp", "rm", "mv", "cp")
+NEEDED = ("sh", "dirname", "readlink", "uname", "mkdir", "mktemp", "rm", "mv", "cp")
 
 
 @pytest.fixture
@@ -130,6 +130,8 @@ def test_arguments_and_the_fetched_programs_are_handed_on(clone: Path, path: Pat
         (["run-pipeline", "--", "--set", "x=1"], ["run-pipeline", "--", "--set", "x=1"]),
         (["logs", "-f", "--", "-x"], ["logs", "--", "-f", "--", "-x"]),
         (["-x", "run-pipeline", "--json"], ["-x", "run-pipeline", "--", "--json"]),
+        (["-v", "run-pipeline", "--json"], ["-v", "run-pipeline", "--", "--json"]),
+        (["--force", "-s", "setup", "-q"], ["--force", "-s", "setup", "--", "-q"]),
         (["undeploy-agent", "--yes"], ["undeploy-agent", "--", "--yes"]),
         (["lint", "test"], ["lint", "test"]),
         (["test", "NAME=value", "-v"], ["test", "NAME=value", "--", "-v"]),
@@ -147,3 +149,22 @@ def test_options_after_a_task_are_for_its_command(
     program(tools, "task", 'for argument; do echo "[$argument]"; done')
     ended = run(clone, path, *typed)
     assert ended.stdout.splitlines() == ["[--dir]", f"[{clone}]", *(f"[{argument}]" for argument in handed_on)]
+
+
+def test_a_link_to_the_script_finds_the_repository(clone: Path, path: Path, tmp_path: Path) -> None:
+    tools = clone / ".tools" / tools_folder() / "bin"
+    program(tools, "uv", "exit 0")
+    program(tools, "task", 'echo "$2"')
+    link = tmp_path / "link"
+    link.symlink_to(clone / "task")
+    ended = subprocess.run([link], env={"PATH": str(path)}, capture_output=True, text=True, timeout=20)
+    assert ended.stdout == f"{clone}\n"
+
+
+def test_a_folder_that_cannot_be_written_is_named(clone: Path, path: Path) -> None:
+    program(path, "python3", "exit 0")
+    (clone / ".tools").write_text("a file in its place: root may write everywhere else", encoding="utf-8")
+    ended = run(clone, path)
+    assert ended.returncode == 1
+    assert f"Error: {clone} cannot be written" in ended.stderr
+    assert ended.stderr.count("\n") == 3  # what is fetched, the error, the hint
