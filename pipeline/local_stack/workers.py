@@ -158,7 +158,7 @@ def check(settings: MachineSettings) -> None:
     if any(character.isspace() for character in str(settings.state)):
         raise StartError(
             f"clearml-agent refuses folders with a space in their name: {settings.state}",
-            hint="CLEARML_PODS_STATE=/tmp/clearml-pods ./task server-up",
+            hint="export CLEARML_PODS_STATE=/tmp/clearml-pods, then repeat the command",
         )
 
 
