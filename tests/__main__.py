@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,6 +44,7 @@ LONGEST = (
 )
 """Started first: a long file that began last would keep one process busy while the others have nothing to do."""
 
+SLOWEST = 12
 SUITES = ("tests/integration", "tests/browser", "tests/unit")
 
 
@@ -64,20 +66,24 @@ def selection(arguments: Sequence[str], *, chromium: bool) -> tuple[list[str], l
 
 
 class SuiteTimes:
-    """Says how long the tests of each suite took, all processes together."""
+    """Says how long the tests of each suite and of the slowest files took, all processes together."""
 
     def __init__(self) -> None:
-        self._seconds: dict[str, float] = {}
+        self._seconds: dict[str, float] = defaultdict(float)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Add the time of a test's set-up, call or tear-down."""
-        suite = "/".join(report.nodeid.split("/")[:2])
-        self._seconds[suite] = self._seconds.get(suite, 0.0) + report.duration
+        """Add the time of a test's set-up, call or tear-down to its file's."""
+        self._seconds[report.nodeid.partition("::")[0]] += report.duration
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Print one line."""
-        times = ", ".join(f"{suite} {seconds:.0f} s" for suite, seconds in self._seconds.items())
-        terminalreporter.write_line(f"Time of all processes together: {times}")
+        """Print two lines."""
+        suites: dict[str, float] = defaultdict(float)
+        for file, seconds in self._seconds.items():
+            suites["/".join(file.split("/")[:2])] += seconds
+        for title, times in (("suites", suites), ("slowest files", self._seconds)):
+            slowest = sorted(times.items(), key=lambda item: item[1], reverse=True)[:SLOWEST]
+            listed = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in slowest)
+            terminalreporter.write_line(f"Time of the {title}, all processes together: {listed}")
 
 
 def main(arguments: Sequence[str]) -> int:
