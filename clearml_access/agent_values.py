@@ -7,6 +7,7 @@ the same file with a user's values, and reads the result with the functions here
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,12 @@ def queue_names(text: str) -> tuple[str, ...]:
     a queue called `" gpu"`. So the blanks are dropped here, and `deploy` hands the chart `"pods,gpu"`.
     """
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def python_of(image: str) -> str | None:
+    """Return the Python that an image's tag promises (`task:0.1.0-py3.11`); None where it does not say."""
+    found = re.search(r":[^/]*-py(\d+\.\d+)$", image)
+    return found[1] if found else None
 
 
 @dataclass(frozen=True)

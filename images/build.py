@@ -23,7 +23,7 @@ from pathlib import Path
 
 import click
 
-from clearml_access.agent_values import AgentValues
+from clearml_access.agent_values import AgentValues, python_of
 from clearml_access.errors import UserFacingError
 from command_line.main import run
 from command_line.options import CONTEXT, as_json, examples, verbose
@@ -145,7 +145,8 @@ def build(
         ImageError: The build fails; the message ends with its last lines.
     """
     arguments = {"VERSION": image.rpartition(":")[2], "REVISION": _revision(), "CA_DIGEST": _digest(ca)}
-    arguments |= {name: value for name, value in (("BASE", base), ("INDEX_URL", index)) if value}
+    given = (("BASE", base), ("INDEX_URL", index), ("PYTHON", python_of(image)))
+    arguments |= {name: value for name, value in given if value}
     options = [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
     with tempfile.NamedTemporaryFile(suffix=".pem") as secret:
         secret.write(ca)

@@ -28,13 +28,14 @@ def check(root: Path) -> Iterable[Finding]:
     """Yield one finding a check, in an order in which a maintainer repairs them."""
     version = _version(root / "pyproject.toml")
     server = _version(root / "localserver/pyproject.toml")
+    tag = f"{version}-py{_python(root / 'pyproject.toml')}"
     for title, problem in (
         (f"CHANGELOG.md has a dated section {version}", lambda: _changelog(root / "CHANGELOG.md", version)),
         (
             f"localserver/CHANGELOG.md has a dated section {server}",
             lambda: _changelog(root / "localserver/CHANGELOG.md", server),
         ),
-        (f"the task image of helm/values-agent.yaml is tagged {version}", lambda: _image_tag(root, version)),
+        (f"the task image of helm/values-agent.yaml is tagged {tag}", lambda: _image_tag(root, tag)),
         ("every pin is the same in all its places", lambda: _pins(root)),
         ("lock files match their projects", lambda: _locks(root)),
         ("nothing is uncommitted", lambda: _git(root, "status", "--porcelain")),
@@ -55,6 +56,12 @@ def _version(path: Path) -> str:
     return version
 
 
+def _python(path: Path) -> str:
+    """Return the one minor version of Python that the project allows: `requires-python = "==3.11.*"`."""
+    wanted: str = tomllib.loads(path.read_text(encoding="utf-8"))["project"]["requires-python"]
+    return wanted.removeprefix("==").removesuffix(".*")
+
+
 def _changelog(path: Path, version: str) -> str:
     text = path.read_text(encoding="utf-8")
     if not re.search(rf"(?m)^## {re.escape(version)} \(\d{{4}}-\d{{2}}-\d{{2}}\)$", text):
@@ -65,10 +72,10 @@ def _changelog(path: Path, version: str) -> str:
     return ""
 
 
-def _image_tag(root: Path, version: str) -> str:
+def _image_tag(root: Path, wanted: str) -> str:
     text = (root / "helm/values-agent.yaml").read_text(encoding="utf-8")
     tags = set(re.findall(r"(?m)^\s*[^#\n]*clearml-pods-task:([\w.-]+)", text))
-    return "" if tags == {version} else f"it is tagged {', '.join(sorted(tags)) or 'nothing'}"
+    return "" if tags == {wanted} else f"it is tagged {', '.join(sorted(tags)) or 'nothing'}"
 
 
 def _pins(root: Path) -> str:

@@ -10,6 +10,7 @@ import time
 import pytest
 import yaml
 
+from clearml_access.agent_values import AgentValues, python_of
 from deploy import tools
 from deploy.helm import values
 from tests.e2e.cluster_cli import until
@@ -28,7 +29,7 @@ def test_an_install_proves_itself_and_a_second_one_changes_nothing(deploy):
     first = deploy.json("install")
     assert (first["result"], first["revision"]) == ("installed", 1)
     assert first["seconds"].keys() >= {"pod ready", "worker registered", "serves the queue", "canary pod", "canary"}
-    assert first["canary"]["python"].startswith("3.11")
+    assert first["canary"]["python"].startswith(f"{python_of(AgentValues.load().default_image)}.")
     second = deploy.json("install")
     assert (second["result"], second["revision"]) == ("unchanged", 1)
     assert deploy.json("check")["ok"]

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from clearml_access.agent_values import AgentValues, python_of
 from tests.e2e.cluster_cli import until
 from tests.e2e.deployer import COMMAND_TIMEOUT_S, Deployer, run_task, status
 
@@ -89,7 +90,7 @@ def test_an_agent_outlives_its_server(installed, api):
     until("the agent works again, by itself", installed.works, timeout_s=120)
     again = installed.json("install")
     assert again["result"] == "unchanged"
-    assert again["canary"]["python"].startswith("3.11")
+    assert again["canary"]["python"].startswith(f"{python_of(AgentValues.load().default_image)}.")
 
 
 # -- pods that die

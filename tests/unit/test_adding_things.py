@@ -136,8 +136,8 @@ def test_a_second_queue_with_another_image_is_a_values_file() -> None:
     server = Server("https://api", "https://web", "https://files", Secret("AK"), Secret("the secret"), "test")
     settings = Settings(release="clearml-agent-gpu", namespace="clearml-gpu")
     found = Plan.of(settings, server, shared, [yaml.safe_load(text)], chart_defaults={})
-    assert (found.queues, found.task_image) == (("gpu",), "registry.example.com/clearml-pods-task-gpu:0.1.0")
-    assert found.agent_image.endswith("clearml-pods-agent:0.1.0")
+    assert (found.queues, found.task_image) == (("gpu",), "registry.example.com/clearml-pods-task-gpu:0.1.0-py3.11")
+    assert found.agent_image.endswith("clearml-pods-agent:0.1.0-py3.11")
     pod = found.values["agentk8sglue"]["basePodTemplate"]
     assert pod["nodeSelector"] == {"accelerator": "nvidia"}
     assert pod["resources"]["limits"] == {"memory": "4Gi", "nvidia.com/gpu": 1}

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from clearml_access.agent_values import IN_CLONE, AgentValues
+from clearml_access.agent_values import IN_CLONE, AgentValues, python_of
 from pipeline.local_stack.settings import MachineSettings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,8 +67,11 @@ def test_the_agents_lock_file_has_the_pinned_agent():
     assert f"=={locked['clearml-agent']}" == pin
 
 
-def test_the_task_image_carries_the_projects_version():
-    assert AgentValues.load().default_image.rpartition(":")[2] == toml("pyproject.toml")["project"]["version"]
+def test_both_images_are_tagged_with_the_version_and_the_python_of_the_project():
+    project, values = toml("pyproject.toml")["project"], AgentValues.load()
+    for image in (values.default_image, values.agent_image):
+        assert image.rpartition(":")[2] == f"{project['version']}-py{python_of(image)}"
+        assert f"=={python_of(image)}.*" == project["requires-python"]
 
 
 def test_steps_run_on_the_queue_of_the_values_file():

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from clearml_access.agent_values import AgentValues
 from clearml_access.credentials import VARIABLES
 from tests.integration.deploy.deployer import HELD, NAMESPACE, QUEUE, Deployer
 
@@ -284,7 +285,7 @@ def test_a_task_that_was_taken_and_got_no_pod_is_explained(installed):
 
 
 def test_a_task_whose_pod_vanished_is_explained(installed):
-    task = installed.enqueue(tags=HELD, container={"image": "clearml-pods-task:0.1.0"})
+    task = installed.enqueue(tags=HELD, container={"image": AgentValues.load().default_image})
     installed.cluster.vanish(NAMESPACE, f"clearml-id-{task}")
     results = installed.results("doctor", "--task", task, code=34)
     assert "says in_progress, but has no pod here" in results["task-pod"]["evidence"]

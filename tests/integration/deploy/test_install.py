@@ -7,12 +7,13 @@ import signal
 
 import pytest
 
+from clearml_access.agent_values import AgentValues
 from tests.integration.deploy.deployer import NAMESPACE, QUEUE
 
 pytestmark = pytest.mark.integration
 
 MEMORY = "agentk8sglue.resources.limits.memory"
-AGENT_IMAGE, TASK_IMAGE = "docker.io/library/clearml-pods-agent:0.1.0", "clearml-pods-task:0.1.0"
+AGENT_IMAGE, TASK_IMAGE = AgentValues.load().agent_image, AgentValues.load().default_image
 
 
 def memory(deploy):

@@ -6,7 +6,7 @@ import traceback
 
 import pytest
 
-from clearml_access.agent_values import AgentValues, queue_names
+from clearml_access.agent_values import AgentValues, python_of, queue_names
 from clearml_access.errors import ConfigurationError
 
 GOOD = {
@@ -84,3 +84,17 @@ def test_where_one_queue_is_needed_several_are_refused_by_name():
 def test_a_value_without_a_name_is_refused():
     with pytest.raises(ConfigurationError, match=r"queue is ' , ' and names no queue"):
         AgentValues.from_document(changed(queue=" , "), "values.yaml")
+
+
+@pytest.mark.parametrize(
+    ("image", "python"),
+    [
+        ("task:0.1.0-py3.11", "3.11"),
+        ("registry:5000/me/task:2-py3.9", "3.9"),
+        ("task:0.1.0", None),
+        ("me-py3.11/task:0.1.0", None),
+        ("registry-py3:5000/task-py3.11", None),
+    ],
+)
+def test_a_tag_says_which_python_is_in_the_image(image, python):
+    assert python_of(image) == python

@@ -75,6 +75,15 @@ def test_the_build_may_read_all_that_the_dockerfile_copies():
     assert [name for name in copied if not (build.PROJECT / name).exists()] == []
 
 
+@pytest.mark.parametrize(("image", "told"), [("task:1-py3.12", ["PYTHON=3.12"]), ("task:1", [])])
+def test_the_build_is_told_which_python_the_tag_promises(tmp_path, image, told):
+    program, seen = tmp_path / "builder", tmp_path / "argv"
+    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {seen}\n')
+    program.chmod(0o755)
+    build.build("task", image, build.Builder("fake", (str(program),), (), (), ()), base=None, index=None, ca=b"")
+    assert [word for word in seen.read_text().splitlines() if word.startswith("PYTHON=")] == told
+
+
 def test_the_task_image_has_every_package_that_a_step_loads():
     """`deploy` is in the wheel's list, but a step does not load it."""
     wheel = tomllib.loads((build.PROJECT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]

@@ -10,9 +10,9 @@ import pytest
 from maintenance import release
 from maintenance.update_pins import Lock
 
-VALUES = "agentk8sglue:\n  defaultContainerImage: registry.test/clearml-pods-task:1.2.0\n"
+VALUES = "agentk8sglue:\n  defaultContainerImage: registry.test/clearml-pods-task:1.2.0-py3.11\n"
 READY = {
-    "pyproject.toml": '[project]\nversion = "1.2.0"\n',
+    "pyproject.toml": '[project]\nversion = "1.2.0"\nrequires-python = "==3.11.*"\n',
     "CHANGELOG.md": "# Changelog\n\n## Unreleased\n\n## 1.2.0 (2026-11-27)\n\n- New.\n",
     "localserver/pyproject.toml": '[project]\nversion = "0.3.0"\n',
     "localserver/CHANGELOG.md": "# Changelog\n\n## 0.3.0 (2026-11-20)\n\n- New.\n",
@@ -56,7 +56,8 @@ def test_a_clone_that_is_ready(clone: Path) -> None:
         ("CHANGELOG.md", "## 1.2.0 (2026-11-27)", "## 1.2.0", "no line `## 1.2.0 (YYYY-MM-DD)`"),
         ("CHANGELOG.md", "## Unreleased\n", "## Unreleased\n\n- More.\n", "still has entries under Unreleased"),
         ("localserver/CHANGELOG.md", "0.3.0", "0.2.0", "no line `## 0.3.0 (YYYY-MM-DD)`"),
-        ("helm/values-agent.yaml", "1.2.0", "1.1.0", "it is tagged 1.1.0"),
+        ("helm/values-agent.yaml", "1.2.0", "1.1.0", "it is tagged 1.1.0-py3.11"),
+        ("helm/values-agent.yaml", "py3.11", "py3.12", "it is tagged 1.2.0-py3.12"),
     ],
 )
 def test_what_is_missing_is_named(clone: Path, name: str, old: str, new: str, said: str) -> None:
