@@ -29,6 +29,7 @@ from cluster import cgroups, clusters, docker, native
 from cluster.errors import CannotHostError
 from cluster.layout import Layout
 from deploy.kubernetes.cluster import Cluster
+from deploy.session import Session
 from deploy.settings import Settings
 from images import build
 
@@ -153,7 +154,8 @@ def deployed(place: Place, values: dict[str, Any], poll_wait_s: float | None, sa
                 begun = time.monotonic()
                 _deploy(environ, "install", "--chart", str(CHART), "--values", str(layer), "--no-canary")
                 say(f"  server and agent are up after {time.monotonic() - begun:.0f} s")
-                yield Agent(server, Cluster(Settings(namespace=NAMESPACE, kubeconfig=place.kubeconfig)))
+                settings = Settings(namespace=NAMESPACE, kubeconfig=place.kubeconfig)
+                yield Agent(server, Session(settings, environ).cluster)
             finally:
                 _deploy(environ, "uninstall", "--yes", "--delete-namespace")
 

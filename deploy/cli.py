@@ -18,7 +18,7 @@ from command_line.main import run
 from command_line.options import CONTEXT, Group, TaskId, as_json, examples, verbose
 from deploy import options, report
 from deploy.checks.check import Level, Result, exit_code
-from deploy.errors import UsageError, exit_code_of
+from deploy.errors import ConfirmationError, UsageError, exit_code_of
 from deploy.options import say
 
 NOT_INSTALLED = 3
@@ -213,7 +213,10 @@ def rollback(as_json: bool, revision: int | None, **settings: Any) -> int:
 @as_json
 @examples("python -m deploy uninstall --dry-run", "python -m deploy uninstall --yes --delete-queue")
 def uninstall(as_json: bool, yes: bool, delete_queue: bool, delete_namespace: bool, **settings: Any) -> int:
-    """Remove the agent and everything that its install created; ask first on a terminal."""
+    """Remove the agent and everything that its install created; ask first.
+
+    Other releases in the namespace, their pods and their tasks stay. Without a terminal, --yes is needed.
+    """
     from deploy.commands import uninstall
 
     session = options.session(**settings)
@@ -225,7 +228,12 @@ def uninstall(as_json: bool, yes: bool, delete_queue: bool, delete_namespace: bo
         say(line)
     if session.settings.dry_run:
         return _result(as_json, asdict(leaving), ["nothing was removed"])
-    if not yes and sys.stdin.isatty() and not click.confirm("Remove all of this?", err=True):
+    if not yes and not sys.stdin.isatty():
+        raise ConfirmationError(
+            f"release {leaving.release} in namespace {leaving.namespace} is not removed: no terminal to ask on",
+            hint="add --yes; --dry-run shows what would be removed",
+        )
+    if not yes and not click.confirm("Remove all of this?", err=True):
         raise UsageError("nothing was removed")
     done = uninstall.uninstall(session, leaving, queue=delete_queue, namespace=delete_namespace)
     return _result(as_json, asdict(done), [f"removed: {', '.join(done.removed)}"])

@@ -3,7 +3,7 @@
 The base classes stand for bands, so that a script can tell "your values" from "the cluster" by the exit code alone:
 
     1       checks: `check` or `doctor` found something broken
-    2       usage: the command line itself
+    2, 4    usage: the command line itself; a question that nobody is there to answer
     10-19   settings and values
     20-29   helm and the chart
     30-39   the cluster, its pods, its rights
@@ -33,6 +33,12 @@ class UsageError(DeployError):
     """The command line asks for something that makes no sense, or the person said no."""
 
     exit_code = 2
+
+
+class ConfirmationError(UsageError):
+    """The command asks before it removes anything, and there is no terminal to ask on."""
+
+    exit_code = 4
 
 
 class SettingsError(DeployError):

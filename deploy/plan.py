@@ -17,6 +17,7 @@ from deploy import versions
 from deploy.helm import values as v
 from deploy.helm import values_schema
 from deploy.helm.values import Values
+from deploy.kubernetes.ownership import RELEASE
 from deploy.settings import Settings
 
 MAX_PODS = "K8S_GLUE_MAX_PODS"
@@ -66,7 +67,7 @@ class Plan:
         for layer in (base, *own):
             values_schema.require(layer, chart_defaults)
         values = _with_keys_by_reference(v.merge(base, connection(settings, server) if server else {}, *own))
-        values = _with_plain_queues(values)
+        values = v.merge(_with_plain_queues(values), v.nest(POD_LABELS, {RELEASE: settings.release}))
         return cls(settings, values, v.computed(chart_defaults, values), chart_version, chart_kube_version)
 
     def _get(self, path: str) -> str:
@@ -141,6 +142,7 @@ POD_KEYS = {"CLEARML_API_ACCESS_KEY": "agentk8sglue_key", "CLEARML_API_SECRET_KE
 """What a task pod reads from the Secret: its variable and the Secret's key."""
 
 POD_ENV = "agentk8sglue.basePodTemplate.env"
+POD_LABELS = "agentk8sglue.basePodTemplate.labels"
 
 
 def _with_keys_by_reference(values: Values) -> Values:

@@ -18,6 +18,7 @@ from clearml_access.credentials import Server
 from clearml_access.errors import ConfigurationError, NoCredentialsError
 from deploy.errors import SettingsError
 from deploy.helm import values
+from deploy.kubernetes.ownership import Owner
 from deploy.plan import Plan
 from deploy.settings import Settings
 from deploy.waiting import POLL_S, Clock, Wait, system_clock
@@ -66,7 +67,12 @@ class Session:
         """The cluster."""
         from deploy.kubernetes.cluster import Cluster
 
-        return Cluster(self.settings)
+        return Cluster(self.settings, self.owner)
+
+    @cached_property
+    def owner(self) -> Owner:
+        """What tells the release's objects from those of others."""
+        return Owner(self.settings.release, self.settings.fullname)
 
     def require_kubeconfig(self) -> None:
         """Read the kubeconfig before helm does, which falls back to localhost:8080 where there is none.

@@ -13,6 +13,7 @@ from clearml_access.errors import CredentialsError
 from clearml_access.tasks import PODS_QUEUE
 from deploy.checks import environment
 from deploy.checks.check import Check, Finding, fail, ok, warn
+from deploy.checks.task import taken_elsewhere
 from deploy.clearml.api import ClearmlApi
 from deploy.errors import PodError, ReleaseNotFoundError, SettingsError, WorkerError, exit_code_of
 from deploy.kubernetes.pods import State, classify_pod, task_id
@@ -111,7 +112,7 @@ def queue(session: Session) -> Finding:
 
 def worker(session: Session) -> Finding:
     """Is the agent known to the server, and alive."""
-    found = prove.find_worker(session.api.workers(), session.settings.fullname)
+    found = prove.find_worker(session)
     if found is None:
         return fail(f"no worker {session.settings.fullname} is registered", AGAIN, WorkerError.exit_code)
     age = found.age_s(session.now())
@@ -122,7 +123,7 @@ def worker(session: Session) -> Finding:
 
 def serves(session: Session) -> Finding:
     """Does the agent ask for tasks of the wanted queues."""
-    found = prove.find_worker(session.api.workers(), session.settings.fullname)
+    found = prove.find_worker(session)
     wanted, served = session.installed.queues, found.queues if found else ()
     missing = [name for name in wanted if name not in served]
     if missing:
@@ -153,16 +154,12 @@ def log(session: Session) -> Finding:
 
 def alone(session: Session) -> Finding:
     """Does anybody else take tasks from the same queues."""
-    own = prove.find_worker(session.api.workers(), session.settings.fullname)
     others = [
         item.id
         for item in session.api.workers()
         if set(item.queues) & set(session.installed.queues)
-        and (own is None or item.id != own.id)
-        # A pod of this release that has ended is forgotten by the server only after a while.
         and item.age_s(session.now()) < prove.ALIVE_S
-        and not item.id.startswith(f"{session.settings.fullname}-")
-        and ":" not in item.id.removeprefix(session.settings.fullname)[:1]
+        and not session.owner.is_worker(item.id)
     ]
     if others:
         names = ", ".join(others)
@@ -173,9 +170,7 @@ def alone(session: Session) -> Finding:
 def task_pods(session: Session) -> Finding:
     """Does any task pod wait for something that will not come."""
     bad, count = [], 0
-    for found in session.cluster.pods():
-        if task_id(found) is None:
-            continue
+    for found in session.cluster.task_pods():
         count += 1
         verdict = classify_pod(found, session.now())
         if verdict.state == State.FAILED:
@@ -189,7 +184,9 @@ def lost_tasks(session: Session) -> Finding:
     """Was a task taken from its queue by an agent that died before it made the pod."""
     pending = session.api.queue(PODS_QUEUE)
     pods = {task_id(found) for found in session.cluster.pods()}
-    lost = [task for task in (pending.tasks if pending else ()) if task not in pods]
+    lost = [
+        task for task in (pending.tasks if pending else ()) if task not in pods and not taken_elsewhere(session, task)
+    ]
     if lost:
         return warn(
             f"taken by the agent, but without a pod here: {', '.join(lost)}",

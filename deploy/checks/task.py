@@ -119,6 +119,8 @@ def pod(session: Session, task: str) -> Finding:
     status = record(session, task).get("status")
     if found is None:
         if status == "queued" and _is_taken(session, task):
+            if other := taken_elsewhere(session, task):
+                return ok(f"no pod here: agent {other}, which is not of this release, has taken the task")
             return fail(
                 "an agent took the task and made no pod (it died in between, or kubectl failed)",
                 "reset the task and enqueue it again; kubectl logs of the agent tells why",
@@ -173,6 +175,12 @@ def _queue(session: Session, found: dict[str, Any]) -> Any:
     return next((item for item in session.api.queues() if item.id == wanted or found["id"] in item.tasks), None)
 
 
+def taken_elsewhere(session: Session, task: str) -> str:
+    """Return the agent that took a task, if it is another release's: all agents of a server share one pending queue."""
+    worker = session.api.taken_by(task)
+    return "" if not worker or session.owner.is_worker(worker) else worker
+
+
 def _is_taken(session: Session, task: str) -> bool:
     pending = session.api.queue(PODS_QUEUE)
     return pending is not None and task in pending.tasks
@@ -180,6 +188,6 @@ def _is_taken(session: Session, task: str) -> bool:
 
 def _running(session: Session) -> list[str]:
     """Return the tasks whose pods take a slot."""
-    pods = session.cluster.pods()
+    pods = session.cluster.task_pods()
     live = [item for item in pods if item["status"].get("phase") in ("Pending", "Running")]
     return [task for task in map(task_id, live) if task]

@@ -6,6 +6,7 @@ Outside system: a ClearML server, genuine or `localserver`.
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -77,6 +78,11 @@ class ClearmlApi(Api):
             body.pop("system_tags")
             found = self.call("tasks.get_all", **body).get("tasks") or []
         return [dict(task) for task in found]
+
+    def taken_by(self, task_id: str) -> str:
+        """Return the agent that took a task last, as it wrote on the task's console; empty if none did."""
+        found = re.findall(rf"task {task_id} pulled from \S+ by worker (\S+)", "\n".join(self.console(task_id)))
+        return found[-1] if found else ""
 
     def create_task(self, name: str, project: str, code: str, tags: list[str]) -> str:
         """Make a task that runs `code`, a Python script that needs nothing."""

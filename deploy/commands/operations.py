@@ -11,7 +11,7 @@ from clearml_access.errors import UserFacingError
 from deploy.commands import install
 from deploy.errors import ClusterError, ReleaseNotFoundError
 from deploy.helm.release import Capabilities
-from deploy.kubernetes.pods import classify_pod, task_id
+from deploy.kubernetes.pods import classify_pod
 from deploy.session import Session
 from deploy.verification import prove, rollout
 
@@ -30,7 +30,7 @@ def status(session: Session) -> dict[str, Any]:
         body["revision"] = known | {"updated": revision.updated}
     agents = rollout.agent_pods(session.cluster, settings.fullname)
     body["agent_pods"] = [_pod(session, pod) for pod in agents]
-    body["task_pods"] = [_pod(session, pod) for pod in session.cluster.pods() if task_id(pod)]
+    body["task_pods"] = [_pod(session, pod) for pod in session.cluster.task_pods()]
     try:
         _from_server(session, body, set(session.installed.queues) if revision else set())
     except UserFacingError as error:
@@ -39,7 +39,7 @@ def status(session: Session) -> dict[str, Any]:
 
 
 def _from_server(session: Session, body: dict[str, Any], queues: set[str]) -> None:
-    worker = prove.find_worker(session.api.workers(), session.settings.fullname)
+    worker = prove.find_worker(session)
     body["server"] = session.api.api_url
     if worker:
         seen = round(worker.age_s(session.now()), 1)

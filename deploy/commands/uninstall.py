@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from clearml_access.errors import UserFacingError
 from deploy.errors import DeadlineError
 from deploy.kubernetes.cluster import Cluster
-from deploy.kubernetes.pods import task_id
+from deploy.kubernetes.pods import Json, task_id
 from deploy.session import Session
 from deploy.verification import prove, rollout
 
@@ -36,8 +36,8 @@ def look(session: Session) -> Leaving:
     if not session.cluster.has_namespace():
         return Leaving(settings.release, settings.namespace, None, [])
     revision = session.helm.revision()
-    pods = [str(pod["metadata"]["name"]) for pod in session.cluster.pods() if task_id(pod)]
-    objects = session.cluster.leftovers(settings.release, settings.fullname)
+    pods = [str(pod["metadata"]["name"]) for pod in session.cluster.task_pods()]
+    objects = session.cluster.leftovers()
     return Leaving(settings.release, settings.namespace, revision.number if revision else None, pods, objects)
 
 
@@ -58,12 +58,12 @@ def uninstall(session: Session, leaving: Leaving, *, queue: bool = False, namesp
         for name in (settings.keys_secret, settings.config_secret):
             if cluster.delete("secrets", name):
                 leaving.removed.append(f"Secret {name}")
-        for name in leaving.task_pods:
-            _stop_task(session, name)
-            leaving.removed.append(f"pod {name}")
+        for pod in cluster.task_pods():
+            _stop_task(session, pod)
+            leaving.removed.append(f"pod {pod['metadata']['name']}")
     _forget(session, leaving, queues)
     _wait_until_gone(session, cluster)
-    if namespace and cluster.delete_namespace_if_ours():
+    if namespace and not _is_shared(session) and cluster.delete_namespace_if_ours():
         wait = session.wait(60.0)
         while cluster.is_namespace_ending():
             if not wait.again():
@@ -89,14 +89,14 @@ def _stop_agent(session: Session, leaving: Leaving) -> None:
     leaving.removed.append(f"agent pod (ended after {wait.seconds:.1f} s)")
 
 
-def _stop_task(session: Session, pod: str) -> None:
+def _stop_task(session: Session, pod: Json) -> None:
     """Stop a task before its pod goes, so that its record does not say `in progress` for ever."""
-    task = task_id({"metadata": {"name": pod}})
+    task = task_id(pod)
     with suppress(UserFacingError):
         record = session.api.task(str(task), ("status",)) or {}
         if record.get("status") in ("queued", "in_progress"):
             session.api.call("tasks.stop", task=task, force=True, status_reason="the agent was uninstalled")
-    session.cluster.delete("pods", pod, grace_s=5)
+    session.cluster.delete("pods", str(pod["metadata"]["name"]), grace_s=5)
 
 
 def _queues(session: Session) -> tuple[str, ...]:
@@ -110,20 +110,38 @@ def _queues(session: Session) -> tuple[str, ...]:
 def _forget(session: Session, leaving: Leaving, queues: tuple[str, ...]) -> None:
     """Tell the server, if it is there: it need not wait for a worker that will not return."""
     try:
-        worker = prove.find_worker(session.api.workers(), session.settings.fullname)
+        worker = prove.find_worker(session)
         if worker:
             session.api.call("workers.unregister", worker=worker.id)
             leaving.removed.append(f"worker {worker.id}")
         for name in queues:
-            if session.api.delete_queue(name):
+            others = [item.id for item in session.api.workers() if name in item.queues]
+            if others:
+                session.say(f"queue {name} stays: {', '.join(others)} takes tasks from it")
+            elif session.api.delete_queue(name):
                 leaving.removed.append(f"queue {name}")
     except UserFacingError as error:
         session.say(f"the ClearML server was not told: {error.message}")
 
 
+def _is_shared(session: Session) -> bool:
+    """Return whether the namespace holds something of others, and say so."""
+    others = session.cluster.objects_of_others()
+    if others:
+        session.say(
+            f"namespace {session.settings.namespace} stays, it holds what is not this release's: {_few(others)}"
+        )
+    return bool(others)
+
+
+def _few(names: list[str], limit: int = 5) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
 def _wait_until_gone(session: Session, cluster: Cluster) -> None:
     wait = session.wait(60.0)
-    while left := cluster.leftovers(session.settings.release, session.settings.fullname):
+    while left := cluster.leftovers():
         if not wait.again():
             raise DeadlineError(
                 f"still there {wait.seconds:.0f} s after the uninstall: {', '.join(left)}",

@@ -15,16 +15,27 @@ from dataclasses import dataclass
 from deploy.errors import ClusterError, RightsError
 from deploy.kubernetes import lease
 from deploy.kubernetes.api import Json, KubernetesApi, NotFoundError
+from deploy.kubernetes.ownership import MANAGED, Owner, is_built_in
 from deploy.settings import Settings
+
+KINDS = (
+    ("pods", ""),
+    ("secrets", ""),
+    ("configmaps", ""),
+    ("serviceaccounts", ""),
+    ("services", ""),
+    ("deployments", "apps/v1"),
+    ("roles", "rbac.authorization.k8s.io/v1"),
+    ("rolebindings", "rbac.authorization.k8s.io/v1"),
+    ("leases", "coordination.k8s.io/v1"),
+)
+"""What a release is made of: kinds and their groups, as in paths."""
 
 STREAM_TIMEOUT_S = 30.0
 LOG_TAIL = 20
 
 DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
 """Asks for the kinds of all groups in one answer."""
-
-MANAGED = {"app.kubernetes.io/managed-by": "clearml-pods"}
-"""On every object that we make outside the release."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +55,9 @@ class Right:
 class Cluster:
     """One namespace of the cluster of one kubeconfig context."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, owner: Owner) -> None:
         self.namespace = settings.namespace
+        self._owner = owner
         self._api = KubernetesApi(settings)
         self.access = self._api.access
 
@@ -142,7 +154,7 @@ class Cluster:
         if before == dict(content):
             return False
         data = {key: base64.b64encode(value.encode()).decode() for key, value in content.items()}
-        metadata = {"name": name, "labels": MANAGED}
+        metadata = {"name": name, "labels": self._owner.labels}
         body = {"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": metadata, "data": data}
         if before is None:
             self._api.call("POST", self._api.path("secrets"), body)
@@ -248,27 +260,27 @@ class Cluster:
         with suppress(NotFoundError):
             yield from self._api.stream(self._api.path("pods", pod) + "/log", query, None)
 
-    def leftovers(self, release: str, fullname: str) -> list[str]:
-        """Return what is still there of a release, as kind/name."""
-        kinds = (
-            ("pods", ""),
-            ("secrets", ""),
-            ("configmaps", ""),
-            ("serviceaccounts", ""),
-            ("services", ""),
-            ("deployments", "apps/v1"),
-            ("roles", "rbac.authorization.k8s.io/v1"),
-            ("rolebindings", "rbac.authorization.k8s.io/v1"),
-            ("leases", "coordination.k8s.io/v1"),
-        )
-        found = []
+    def task_pods(self) -> list[Json]:
+        """Return the pods of the release's tasks; those of another agent are left out."""
+        return [pod for pod in self.pods() if self._owner.is_task_pod(pod)]
+
+    def leftovers(self) -> list[str]:
+        """Return what is still there of the release, as kind/name."""
+        return [_called(kind, item) for kind, item in self._objects(KINDS) if self._owner.has(kind, item)]
+
+    def objects_of_others(self) -> list[str]:
+        """Return what in the namespace is neither the release's nor Kubernetes' own, as kind/name."""
+        items = self._objects((*KINDS, ("persistentvolumeclaims", "")))
+        return [
+            _called(kind, item)
+            for kind, item in items
+            if not self._owner.has(kind, item) and not is_built_in(kind, item)
+        ]
+
+    def _objects(self, kinds: tuple[tuple[str, str], ...]) -> Iterator[tuple[str, Json]]:
         for kind, group in kinds:
             for item in self._api.call("GET", self._api.path(kind, group=group)).get("items") or []:
-                name = str(item["metadata"]["name"])
-                ours = name == fullname or name.startswith((f"{fullname}-", f"sh.helm.release.v1.{release}.v"))
-                if ours or name.startswith("clearml-id-"):
-                    found.append(f"{kind.removesuffix('s')}/{name}")
-        return found
+                yield kind, item
 
     def exclusive(self, name: str) -> AbstractContextManager[None]:
         """Return a context in which nobody else may change the release `name`.
@@ -276,4 +288,8 @@ class Cluster:
         Raises:
             ReleaseBusyError: Somebody else does; the message names them.
         """
-        return lease.held(self._api, name, lease.this_process(), MANAGED)
+        return lease.held(self._api, name, lease.this_process(), self._owner.labels)
+
+
+def _called(kind: str, item: Json) -> str:
+    return f"{kind.removesuffix('s')}/{item['metadata']['name']}"

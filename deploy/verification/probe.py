@@ -13,7 +13,6 @@ from typing import Any
 
 from clearml_access.errors import ServerUnreachableError, UserFacingError
 from deploy.errors import ClusterError, DeadlineError
-from deploy.kubernetes.cluster import MANAGED
 from deploy.kubernetes.pods import Json, State, classify_pod
 from deploy.session import Session
 from deploy.verification.rollout import Patience, pod_error
@@ -82,7 +81,7 @@ def start(session: Session, name: str, image: str) -> None:
         "imagePullSecrets": secrets,
         "containers": [container],
     }
-    metadata = {"name": name, "labels": MANAGED}
+    metadata = {"name": name, "labels": session.owner.labels}
     body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
     wait = session.wait(session.settings.deadlines.probe)
     while True:

@@ -67,14 +67,9 @@ class Canary:
     python: str
 
 
-def find_worker(workers: list[Worker], fullname: str) -> Worker | None:
-    """Return the release's worker that was seen last.
-
-    An agent calls itself by `CLEARML_WORKER_ID` (the chart sets the release's name), or else by its pod's name and a
-    number; workers inside its task pods add the task's id.
-    """
-    own = re.compile(rf"{re.escape(fullname)}(-[a-z0-9]+-[a-z0-9]+)?(:\d+)?")
-    found = [worker for worker in workers if own.fullmatch(worker.id)]
+def find_worker(session: Session) -> Worker | None:
+    """Return the release's agent among the server's workers: the one that was seen last."""
+    found = [worker for worker in session.api.workers() if session.owner.is_agent(worker.id)]
     return max(found, key=lambda worker: worker.last_seen.timestamp() if worker.last_seen else 0.0, default=None)
 
 
@@ -105,7 +100,7 @@ def wait_for_worker(session: Session, since: datetime, queues: Sequence[str]) ->
     registered = None
     seen = "no worker of that name"
     while True:
-        worker = find_worker(session.api.workers(), session.settings.fullname)
+        worker = find_worker(session)
         fresh = worker is not None and worker.last_seen is not None and worker.last_seen >= since
         if worker is not None and fresh:
             registered = wait.seconds if registered is None else registered

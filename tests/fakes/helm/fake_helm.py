@@ -172,7 +172,7 @@ class FakeHelm:
         after = {key(item): item for item in yaml.safe_load_all(record["manifest"])}
         try:
             for kind, name in after:
-                self._put(kind, namespace, name, before.get((kind, name)), after[kind, name])
+                self._put(kind, namespace, record["name"], before.get((kind, name)), after[kind, name])
             for kind, name in before.keys() - after.keys():
                 self._store.delete(kind, namespace, name)
         except Refusal as refusal:
@@ -186,7 +186,10 @@ class FakeHelm:
         record["info"]["status"] = "deployed"
         self.write(record)
 
-    def _put(self, kind: str, namespace: str, name: str, before: Json | None, wanted: Json) -> None:
+    def _put(self, kind: str, namespace: str, release: str, before: Json | None, wanted: Json) -> None:
+        name = wanted["metadata"]["name"]
+        for item in filter(None, (before, wanted)):
+            _mark(item, release)
         live = self._store.find(kind, namespace, name)
         if not self._faults.may("update" if live else "create", kind):
             raise Refusal(403, "Forbidden", f'{kind} "{name}" is forbidden: User "fake" cannot create')
@@ -257,6 +260,13 @@ def three_way(before: Any, wanted: Any, live: Any) -> Any:
     before = before if isinstance(before, dict) else {}
     kept = {name: value for name, value in live.items() if name in wanted or name not in before}
     return kept | {name: three_way(before.get(name), value, live.get(name)) for name, value in wanted.items()}
+
+
+def _mark(item: Json, release: str) -> None:
+    """Note on an object whose it is, as helm does."""
+    metadata = item["metadata"]
+    metadata["annotations"] = {**(metadata.get("annotations") or {}), "meta.helm.sh/release-name": release}
+    metadata["labels"] = {**(metadata.get("labels") or {}), "app.kubernetes.io/managed-by": "Helm"}
 
 
 def _entry(record: Json) -> Json:

@@ -6,6 +6,7 @@ and reports its console and its end. The recorder is the agent image's own (imag
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import time
 from collections.abc import Callable
@@ -50,6 +51,8 @@ class FakeAgent:
         template = store.find("configmaps", self._namespace, f"{self._env['CLEARML_WORKER_ID']}-pt")
         self._template = yaml.safe_load(template["data"]["template.yaml"]) if template else {}
         self._ended: set[str] = set()
+        digest = hashlib.md5(self._env["CLEARML_WORKER_ID"].encode()).hexdigest()
+        self._label = {"CLEARML": f"agent-{digest[:8]}"}
 
     def run(self) -> None:
         """Do one round."""
@@ -101,18 +104,22 @@ class FakeAgent:
     def _make_pod(self, api: ApiClient, task: str) -> None:
         found = api("queues.get_all", name=f"^{PENDING_QUEUE}$", search_hidden=True)["queues"]
         queue = found[0]["id"] if found else api("queues.create", name=PENDING_QUEUE, system_tags=["k8s-glue"])["id"]
+        worker = self._env["CLEARML_WORKER_ID"]
+        line = f"task {task} pulled from {queue} by worker {worker}"
+        api("events.add", type="log", task=task, worker=worker, timestamp=int(time.time() * 1000), msg=line)
         api("tasks.enqueue", task=task, queue=queue, status_reason="k8s pending scheduler")
         record = api("tasks.get_by_id", task=task)["task"]
         image = (record.get("container") or {}).get("image") or self._env["CLEARML_DOCKER_IMAGE"]
         template = (self._template.get("spec", {}).get("containers") or [{}])[0]
         container = {**template, "name": TASK_POD + task, "image": image}
         host = {"name": "CLEARML_API_HOST", "value": self._env["CLEARML_API_HOST"]}
-        container["env"] = [*(template.get("env") or []), host]
+        own = {"name": "CLEARML_WORKER_ID", "value": f"{worker}:{task}"}
+        container["env"] = [*(template.get("env") or []), host, own]
         code = record["script"]["diff"]
         if self._faults.task_exit_code is not None:
             code = f"raise SystemExit({self._faults.task_exit_code})"
         container["command"] = ["python3", "-c", code]
-        labels = {**(self._template.get("metadata", {}).get("labels") or {}), "CLEARML": "agent"}
+        labels = {**(self._template.get("metadata", {}).get("labels") or {}), **self._label}
         spec = {**self._template.get("spec", {}), "restartPolicy": "Never", "containers": [container]}
         pod = {"metadata": {"name": TASK_POD + task, "labels": labels}, "spec": spec}
         made = self._store.create("pods", self._namespace, pod)
@@ -126,7 +133,8 @@ class FakeAgent:
 
     def _task_pods(self) -> list[Json]:
         pods = self._store.select("pods", self._namespace)
-        return [pod for pod in pods if pod["metadata"]["name"].startswith(TASK_POD)]
+        ours = self._label.items()
+        return [pod for pod in pods if ours <= (pod["metadata"].get("labels") or {}).items()]
 
     def _clean(self) -> None:
         """Delete the task pods that had ended when the last round came by."""
@@ -162,8 +170,8 @@ class FakeTaskPods:
 
     def _tell(self, pod: Json, what: str) -> None:
         name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
-        if (uid, what) in self._told:
-            return
+        if (uid, what) in self._told or "CLEARML_API_HOST" not in self._kubelet.environment(pod):
+            return  # or somebody else's pod
         self._told.add((uid, what))
         env = self._kubelet.environment(pod)
         host, *keys = (env[name] for name in ("CLEARML_API_HOST", "CLEARML_API_ACCESS_KEY", "CLEARML_API_SECRET_KEY"))

@@ -16,7 +16,17 @@ from tests.fakes.kubernetes.faults import RESET, Faults
 from tests.fakes.kubernetes.store import FakeStore, Json, Refusal
 
 GROUPS = {
-    "v1": {"namespaces", "nodes", "pods", "secrets", "configmaps", "serviceaccounts", "services", "events"},
+    "v1": {
+        "namespaces",
+        "nodes",
+        "pods",
+        "secrets",
+        "configmaps",
+        "serviceaccounts",
+        "services",
+        "events",
+        "persistentvolumeclaims",
+    },
     "apps/v1": {"deployments"},
     "rbac.authorization.k8s.io/v1": {"roles", "rolebindings"},
     "coordination.k8s.io/v1": {"leases"},

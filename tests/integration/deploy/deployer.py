@@ -65,15 +65,15 @@ class Deployer:
     def make_queue(self) -> str:
         return str(self.api("queues.create", name=QUEUE)["id"])
 
-    def enqueue(self, code: str = "print('done')", **fields: Any) -> str:
-        """Make a task that runs `code` and put it into the agent's queue."""
+    def enqueue(self, code: str = "print('done')", queue: str = QUEUE, **fields: Any) -> str:
+        """Make a task that runs `code` and put it into a queue, by default the agent's."""
         script = {"entry_point": "main.py", "working_dir": ".", "diff": code, "requirements": {"pip": ""}}
         project = self.api("projects.get_all", name="^deploy tests$")["projects"]
         made = project or [self.api("projects.create", name="deploy tests", description="")]
         body = {"name": "task", "type": "testing", **fields}
         task = str(self.api("tasks.create", script=script, project=made[0]["id"], **body)["id"])
-        queue = self.api("queues.get_all", name=f"^{QUEUE}$")["queues"][0]["id"]
-        self.api("tasks.enqueue", task=task, queue=queue)
+        wanted = self.api("queues.get_all", name=f"^{queue}$")["queues"][0]["id"]
+        self.api("tasks.enqueue", task=task, queue=wanted)
         self.cluster.settle()
         return task
 
