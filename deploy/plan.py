@@ -6,7 +6,7 @@ Secrets), `--values` files, `--set`. helm applies the first of them, the rest is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,8 @@ from deploy.kubernetes.ownership import RELEASE
 from deploy.settings import Settings
 
 MAX_PODS = "K8S_GLUE_MAX_PODS"
+
+IMAGE = "agentk8sglue.image.repository"
 
 KEYS_ANNOTATION = "clearml-pods/keys"
 """Changes with the keys, so that a new key starts a new agent pod; a running one keeps the old in its environment."""
@@ -55,17 +57,21 @@ class Plan:
         layers: Sequence[Values],
         *,
         chart_defaults: Values,
+        chart_words: Set[str] = frozenset(),
         chart_version: str = "",
         chart_kube_version: str = "",
     ) -> Plan:
         """Merge the layers and check them; without a server, leave out what it determines.
 
         Raises:
-            ValuesError: A key that the chart would ignore, or a value of the wrong type.
+            ValuesError: A key that the chart would ignore, a value of the wrong type, or one that cannot work here.
         """
         own = [*layers, *(v.parse_set(text) for text in settings.sets)]
-        for layer in (base, *own):
-            values_schema.require(layer, chart_defaults)
+        values_schema.require(base, chart_defaults)
+        for layer in own:
+            values_schema.require(layer, chart_defaults, chart_words)
+        given = v.merge(base, *own)
+        values_schema.require_served(given, is_own_image=v.get(given, IMAGE) == v.get(base, IMAGE))
         values = _with_keys_by_reference(v.merge(base, connection(settings, server) if server else {}, *own))
         values = v.merge(_with_plain_queues(values), v.nest(POD_LABELS, {RELEASE: settings.release}))
         return cls(settings, values, v.computed(chart_defaults, values), chart_version, chart_kube_version)
@@ -115,6 +121,12 @@ class Plan:
     def makes_config_secret(self) -> bool:
         """Whether the Secret with `clearml.conf` is ours."""
         return self._get("clearml.existingClearmlConfigSecret") == self.settings.config_secret
+
+    @property
+    def configuration(self) -> str:
+        """The `clearml.conf` of agent and task pods, for the Secret that is ours: what the values add comes last."""
+        own = str(v.get(self.values, values_schema.CONFIG) or "")
+        return CONFIGURATION + (f"{own.rstrip()}\n" if own else "")
 
     @property
     def pins(self) -> dict[str, versions.Pin]:

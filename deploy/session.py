@@ -118,6 +118,7 @@ class Session:
             values.parse(_read(values_file()), str(values_file())),
             [values.parse(_read(path), str(path)) for path in self.settings.values_files],
             chart_defaults=self.chart.defaults,
+            chart_words=self.chart.words,
             chart_version=f"{self.chart.name}-{self.chart.version}",
             chart_kube_version=self.chart.kube_version,
         )

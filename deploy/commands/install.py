@@ -16,7 +16,6 @@ from deploy.checks import preflight
 from deploy.errors import HelmError, ReleaseNotFoundError
 from deploy.helm.release import Revision
 from deploy.helm.values import digest
-from deploy.plan import CONFIGURATION
 from deploy.session import Session
 from deploy.verification import prove, rollout
 
@@ -112,7 +111,7 @@ def _wanted(session: Session) -> dict[str, dict[str, str]]:
     server, plan, settings = session.server, session.plan, session.settings
     keys = {"agentk8sglue_key": str(server.access_key), "agentk8sglue_secret": str(server.secret_key)}
     wanted = {settings.keys_secret: keys} if plan.makes_keys_secret else {}
-    return wanted | ({settings.config_secret: {"clearml.conf": CONFIGURATION}} if plan.makes_config_secret else {})
+    return wanted | ({settings.config_secret: {"clearml.conf": plan.configuration}} if plan.makes_config_secret else {})
 
 
 def _secrets(session: Session) -> dict[str, dict[str, str] | None]:

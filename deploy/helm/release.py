@@ -93,6 +93,8 @@ class Chart:
 
     folder: Path
     defaults: Values
+    words: frozenset[str]
+    """All words of its templates: what none of them names is not read."""
     digest: str
     source: str
 
@@ -349,9 +351,15 @@ def _read(folder: Path, digest: str, source: str) -> Chart:
         kube_version=str(about.get("kubeVersion") or ""),
         folder=folder,
         defaults=defaults or {},
+        words=_words(folder),
         digest=digest,
         source=source,
     )
+
+
+def _words(folder: Path) -> frozenset[str]:
+    templates = (path for path in folder.glob("**/templates/**/*") if path.is_file())
+    return frozenset(word for path in templates for word in re.findall(r"\w+", path.read_text("utf-8", "replace")))
 
 
 def _folder_digest(folder: Path) -> str:

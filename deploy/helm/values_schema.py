@@ -10,7 +10,8 @@ Pure.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,8 +37,6 @@ _POD = {
 }
 
 SCHEMA: dict[str, Any] = {
-    "nameOverride": TEXT,
-    "fullnameOverride": TEXT,
     "global": {"imageRegistry": TEXT},
     "imageCredentials": {
         "enabled": FLAG,
@@ -68,7 +67,6 @@ SCHEMA: dict[str, Any] = {
         "defaultContainerImage": TEXT,
         "queue": TEXT,
         "createQueueIfNotExists": FLAG,
-        "taskAsJob": FLAG,
         "extraEnvs": LIST,
         "additionalClusterRoleBindings": LIST,
         "additionalRoleBindings": LIST,
@@ -91,8 +89,14 @@ SCHEMA: dict[str, Any] = {
     },
 }
 
+CONFIG = "clearml.clearmlConfig"
+"""Text of a `clearml.conf` for agent and task pods; `deploy` puts it into the Secret that it makes."""
+
 PLAIN_SECRETS = ("clearml.agentk8sglueKey", "clearml.agentk8sglueSecret", "imageCredentials.password")
 """Values that would put a secret into the release, where everybody who may read it finds it."""
+
+SECRET_IN_CONFIG = re.compile(r"\b(access_key|secret_key|git_pass|password|token)\b[\"']?\s*[:=]", re.IGNORECASE)
+"""A secret in a `clearml.conf`."""
 
 
 @dataclass(frozen=True)
@@ -107,25 +111,47 @@ class Problem:
         return f"{self.path}: {self.message}" + (f"; did you mean {self.suggestion}?" if self.suggestion else "")
 
 
-def problems(values: Mapping[str, Any], chart_defaults: Mapping[str, Any] | None = None) -> list[Problem]:
+def problems(
+    values: Mapping[str, Any], chart_defaults: Mapping[str, Any] | None = None, chart_words: Set[str] | None = None
+) -> list[Problem]:
     """Return what is wrong with the given values.
 
     Args:
-        values: The layers merged, without the chart's defaults.
+        values: One layer, or several merged, without the chart's defaults.
         chart_defaults: The chart's own values: keys that a newer or forked chart has beside the known ones.
+        chart_words: The words of the chart's templates, to find the keys that this chart does not read.
     """
     defaults = chart_defaults or {}
     paths = sorted({*_paths(SCHEMA), *_paths(defaults)})
-    return [*_check(values, SCHEMA, defaults, "", paths), *_plain_secrets(values), *_extra_envs(values)]
+    found = [*_check(values, SCHEMA, defaults, "", paths), *_plain_secrets(values), *_extra_envs(values)]
+    return found or [*_unread(values, SCHEMA, defaults, "", chart_words or frozenset())]
 
 
-def require(values: Mapping[str, Any], chart_defaults: Mapping[str, Any] | None = None) -> None:
+def require(
+    values: Mapping[str, Any], chart_defaults: Mapping[str, Any] | None = None, chart_words: Set[str] | None = None
+) -> None:
     """Refuse values with problems.
 
     Raises:
         ValuesError: It names all of them, each with the nearest right name.
     """
-    found = problems(values, chart_defaults)
+    _refuse(problems(values, chart_defaults, chart_words))
+
+
+def require_served(values: Mapping[str, Any], *, is_own_image: bool) -> None:
+    """Refuse values that the chart reads and that cannot work here.
+
+    Args:
+        values: All layers merged, without the chart's defaults.
+        is_own_image: Whether the agent's image is the one of this project.
+
+    Raises:
+        ValuesError: It names all of them, each with what to do instead.
+    """
+    _refuse([*_unserved(values, is_own_image)])
+
+
+def _refuse(found: list[Problem]) -> None:
     if found:
         raise ValuesError(
             "the values would be ignored or misread by the chart: " + "; ".join(map(str, found)),
@@ -156,6 +182,51 @@ def _check(
             yield from _check(value, expected or {}, below if isinstance(below, Mapping) else {}, path + ".", paths)
 
 
+def _unread(
+    values: Mapping[str, Any], known: Mapping[str, Any], defaults: Mapping[str, Any], prefix: str, words: Set[str]
+) -> Iterator[Problem]:
+    """Find keys of the chart that this copy of it neither lists among its values nor names in a template."""
+    for key, value in values.items():
+        below = defaults.get(key)
+        if words and key not in defaults and key not in words:
+            yield Problem(f"{prefix}{key}", "this chart does not read it; an upstream chart 5.3.x does")
+        elif isinstance(known.get(key), Mapping) and isinstance(value, Mapping):
+            yield from _unread(value, known[key], below if isinstance(below, Mapping) else {}, f"{prefix}{key}.", words)
+
+
+def _unserved(values: Mapping[str, Any], is_own_image: bool) -> Iterator[Problem]:
+    def given(section: str) -> Mapping[str, Any]:
+        return values.get(section) or {}
+
+    for key in ("nameOverride", "fullnameOverride"):
+        if values.get(key):
+            yield Problem(key, "deploy finds the objects by the release's name; --release sets it")
+    replicas = given("agentk8sglue").get("replicaCount")
+    if replicas not in (None, 1):
+        yield Problem("agentk8sglue.replicaCount", f"{replicas}: agents of one release race for its tasks; use 1")
+    credentials = given("imageCredentials")
+    if credentials.get("enabled") and not credentials.get("existingSecret"):
+        yield Problem(
+            "imageCredentials.enabled",
+            "the chart would write a Secret with a password out of the values; make one with `kubectl create secret "
+            "docker-registry`, and name it in imageCredentials.existingSecret",
+        )
+    if credentials.get("existingSecret") and not credentials.get("enabled"):
+        yield Problem("imageCredentials.existingSecret", "no effect without imageCredentials.enabled: true")
+    for key in ("registry", "username", "email"):
+        if credentials.get(key):
+            yield Problem(f"imageCredentials.{key}", "imageCredentials.existingSecret holds this too")
+    sessions = given("sessions")
+    if sessions.get("portModeEnabled") and is_own_image:
+        yield Problem("sessions.portModeEnabled", "this project's agent image has no port mode; the chart's image has")
+    for key in sessions if not sessions.get("portModeEnabled") else ():
+        if key != "portModeEnabled":
+            yield Problem(f"sessions.{key}", "no effect without sessions.portModeEnabled: true")
+    text = given("clearml").get("clearmlConfig")
+    if text and given("clearml").get("existingClearmlConfigSecret"):
+        yield Problem(CONFIG, "clearml.existingClearmlConfigSecret holds the configuration; remove one of the two")
+
+
 def _paths(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     for key, below in tree.items():
         yield f"{prefix}{key}"
@@ -181,6 +252,8 @@ def _plain_secrets(values: Mapping[str, Any]) -> Iterator[Problem]:
         section, _, key = path.rpartition(".")
         if (values.get(section) or {}).get(key):
             yield Problem(path, "a secret does not belong into values; deploy makes a Secret from the environment")
+    if found := SECRET_IN_CONFIG.search(str((values.get("clearml") or {}).get("clearmlConfig") or "")):
+        yield Problem(CONFIG, f"{found[1]}: a secret does not belong into values; name a Secret of your own")
 
 
 def _extra_envs(values: Mapping[str, Any]) -> Iterator[Problem]:
