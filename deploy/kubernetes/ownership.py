@@ -1,6 +1,6 @@
 """Whose an object of the namespace is: this release's, or that of another release or person.
 
-Names are no proof: `clearml-agent-gpu` is another release than `clearml-agent`, and every agent calls its task pods
+Names prove nothing: `clearml-agent-gpu` is another release than `clearml-agent`, and every agent calls its task pods
 `clearml-id-<task>`. So labels, helm's annotations and the agent's own marks are read. What cannot be told is another's.
 
 Pure: objects come as the JSON that Kubernetes serves.
