@@ -223,12 +223,12 @@ def wait_until(condition: Callable[[], bool], timeout_s: float, *, poll_s: float
     return True
 
 
-def tail(log: Path, lines: int = 15) -> str:
-    """Return the last lines of a log file, indented, for an error message."""
+def tail(log: Path, lines: int = 15) -> tuple[str, ...]:
+    """Return the name and the last lines of a log file, as the evidence of an error."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 16_384))
             text = file.read().decode(errors="replace")
     except OSError as error:
-        return f"    (no log: {error.strerror})"
-    return "\n".join(f"    {line}" for line in text.splitlines()[-lines:]) or "    (the log is empty)"
+        return (f"{log} cannot be read: {error.strerror}",)
+    return (f"the last lines of {log}:", *text.splitlines()[-lines:])

@@ -24,7 +24,7 @@ class BuildError(ClusterError):
 
 
 class StartError(ClusterError):
-    """A part of the cluster did not become ready in time; the message ends with its log."""
+    """A part of the cluster did not become ready in time; its evidence is the end of its log."""
 
     exit_code = 53
 

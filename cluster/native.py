@@ -173,7 +173,7 @@ def _start_node(layout: Layout) -> psutil.Process:
     processes.wait_until(settled, NODE_TIMEOUT_S)
     node = processes.running(layout.node_record)
     if node is None:
-        raise StartError(f"the node process did not start:\n{processes.tail(log)}", hint=f"less {log}")
+        raise StartError("the node process did not start", hint=f"less {log}", evidence=processes.tail(log))
     return node
 
 
@@ -198,13 +198,15 @@ def _wait_ready(layout: Layout, facts: Facts, node: psutil.Process, say: Say, be
         log = layout.logs / f"{program}.log"
         if not processes.wait_until(lambda holds=holds: holds() or not _alive(node), READY_TIMEOUT_S, poll_s=POLL_S):  # type: ignore[misc]
             raise StartError(
-                f"not ready after {READY_TIMEOUT_S:.0f} s: {what}; last lines of {program}:\n{processes.tail(log)}",
+                f"not ready after {READY_TIMEOUT_S:.0f} s: {what}",
                 hint=f"less {log}; then: ./task cluster-down",
+                evidence=processes.tail(log),
             )
         if not _alive(node):
             raise StartError(
-                f"the node process ended:\n{processes.tail(layout.logs / 'node.log')}",
+                "the node process ended",
                 hint="./task cluster-up",
+                evidence=processes.tail(layout.logs / "node.log"),
             )
         say(f"{time.monotonic() - begun:5.1f} s  {what}")
 

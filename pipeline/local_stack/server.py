@@ -86,9 +86,9 @@ def ensure(settings: MachineSettings) -> tuple[Server, bool]:
     access = read_access(settings.configuration)
     if not processes.wait_until(lambda: pings(access.api), ADOPT_TIMEOUT_S):
         raise StartError(
-            f"the server runs but does not answer at {access.api}; its log {log_file(settings)} ends with\n"
-            f"{processes.tail(log_file(settings))}",
+            f"the server runs but does not answer at {access.api}",
             hint="./task server-down && ./task server-up",
+            evidence=processes.tail(log_file(settings)),
         )
     return access, False
 
@@ -136,7 +136,7 @@ def _start(settings: MachineSettings) -> Server:
             hint=f"end what listens there, or move all three ports: {PORT_BASE_VARIABLE}=9000 ./task server-up",
         )
     outcome = f"ended with exit code {ended}" if ended is not None else f"was not ready after {START_TIMEOUT_S:.0f} s"
-    raise StartError(f"the server {outcome}; its log {log} ends with\n{processes.tail(log)}", hint="./task server-up")
+    raise StartError(f"the server {outcome}", hint="./task server-up", evidence=processes.tail(log))
 
 
 def _taken(settings: MachineSettings) -> list[str]:

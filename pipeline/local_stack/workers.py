@@ -201,6 +201,7 @@ def _wait_until_registered(api: Api, started: dict[Worker, psutil.Popen]) -> Non
             processes.end(worker.family())
             worker.pid_file.unlink(missing_ok=True)
             raise StartError(
-                f"worker {worker.plan.name} {outcome}; its log {worker.log} ends with\n{processes.tail(worker.log)}",
+                f"worker {worker.plan.name} {outcome}",
                 hint="./task server-down && ./task server-up",
+                evidence=processes.tail(worker.log),
             )

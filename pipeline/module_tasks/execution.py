@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from clearml_access.errors import CallRefusedError, UserFacingError
+from clearml_access.run_records import cause
 from clearml_access.tasks import FINAL
 from command_line import interrupts
 from pipeline.clearml_server import ClearmlServer
@@ -133,8 +134,9 @@ def _run_here(
         stop_children(server, task, task_id)
         return
     error = _raised(server, task, task_id, lines) or task.failure(
-        f"{task.name} failed: its process ended with exit code {code}:\n{tail(lines)}",
+        f"{task.name} failed: {cause(lines) or f'its process ended with exit code {code}'}",
         hint=f"look at {server.task_page('*', task_id)}",
+        evidence=tail(lines),
     )
     reason = error.message.removeprefix(f"{task.name} failed: ").splitlines()[0]
     with contextlib.suppress(CallRefusedError):
@@ -170,7 +172,7 @@ def _await_end(
         time.sleep(LOOK_EVERY_S)
     reason = found.get("status_reason") or "no reason given"
     raise error or task.failure(
-        f"{task.name} failed: {reason}\n{tail(lines)}", hint=f"look at {server.task_page('*', task_id)}"
+        f"{task.name} failed: {reason}", hint=f"look at {server.task_page('*', task_id)}", evidence=tail(lines)
     )
 
 

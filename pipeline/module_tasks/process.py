@@ -132,6 +132,6 @@ class ModuleProcess:
             self._process.wait(LEAVE_TIMEOUT_S)
 
 
-def tail(lines: Sequence[str], most: int = 15) -> str:
-    """Return the last lines that a process printed, for a message."""
-    return "\n".join(f"    {line}" for line in lines[-most:])
+def tail(lines: Sequence[str], most: int = 15) -> tuple[str, ...]:
+    """Return the last lines that a process printed, as the evidence of an error."""
+    return tuple(lines[-most:])

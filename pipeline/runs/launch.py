@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
+from clearml_access.run_records import cause
 from command_line import interrupts
 from pipeline.controllers.controller_task import controller_task
 from pipeline.controllers.options import Launch
@@ -78,4 +79,6 @@ class ControllerProcess(ModuleProcess):
         return found[1] if found else None
 
     def _error(self, problem: str) -> LaunchError:
-        return LaunchError(f"{problem}:\n{tail(self.lines())}")
+        lines = self.lines()
+        reason = cause(lines)
+        return LaunchError(f"{problem}: {reason}" if reason else problem, evidence=tail(lines))

@@ -117,7 +117,11 @@ def run(
             observer.note("Interrupted: aborting the run")
             raise RunInterrupted(_undo_launch(server, process), goes_on=False) from None
         except LaunchError as error:
+            run_id = process.known_run_id()
+            stopped = run_id is not None and fetch(server, run_id).status == run_records.ABORTED
             _undo_launch(server, process)
+            if stopped:
+                raise RunError(f"run {run_id} was aborted while it started") from error
             if time.monotonic() > deadline:
                 raise RunTimeoutError(
                     f"no run could be started within {settings.timeout_s:g} s: {error.message}",

@@ -294,6 +294,23 @@ def test_a_run_of_this_machine_that_is_stopped_on_the_server_ends_with_its_steps
     assert ([task["id"] for task in made], {task["status"] for task in made}) == (steps, {"stopped"})
 
 
+def test_a_run_that_is_stopped_while_it_starts_says_so(cli, client, uploaded):
+    running = {"type": ["controller"], "status": ["in_progress"]}
+    before = {task["id"] for task in client("tasks.get_all", **running)["tasks"]}
+    process = cli.start("run", "--mode", "in-process", "--no-cache", "--json")
+    deadline = time.monotonic() + 60
+    while not (new := {task["id"] for task in client("tasks.get_all", **running)["tasks"]} - before):
+        assert time.monotonic() < deadline, "the controller has not begun"
+        time.sleep(0.05)
+    (run,) = new
+    client("tasks.stop", task=run, force=True)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 40
+    (error,) = (line for line in stderr.splitlines() if line.startswith("Error: "))
+    assert error.startswith(f"Error: run {run} aborted") or error == f"Error: run {run} was aborted while it started"
+    assert client("tasks.get_by_id", task=run)["task"]["status"] == "stopped"
+
+
 # What is wrong before anything starts
 
 

@@ -124,6 +124,7 @@ def test_who_ignores_sigterm_is_killed(started, tmp_path):
 def test_a_log_is_appended_to_and_its_tail_shown(started, tmp_path):
     for word in ("first", "second"):
         started([PYTHON, "-S", "-c", f"print({word!r})"]).wait(20)
-    assert processes.tail(tmp_path / "one.log") == "    first\n    second"
-    assert processes.tail(tmp_path / "one.log", lines=1) == "    second"
-    assert "no log" in processes.tail(Path("/nowhere/at.all"))
+    title = f"the last lines of {tmp_path / 'one.log'}:"
+    assert processes.tail(tmp_path / "one.log") == (title, "first", "second")
+    assert processes.tail(tmp_path / "one.log", lines=1) == (title, "second")
+    assert "cannot be read: No such file" in processes.tail(Path("/nowhere/at.all"))[0]

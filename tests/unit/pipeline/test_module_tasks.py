@@ -171,10 +171,18 @@ def test_the_error_that_ended_the_process_is_the_commands(server, work):
 
 
 def test_a_process_that_ends_without_an_error_of_ours_shows_its_last_lines(server, work):
-    with pytest.raises(WorkError, match=r"Work failed: its process ended with exit code 7:\n    last words") as failed:
+    with pytest.raises(WorkError, match=r"Work failed: its process ended with exit code 7$") as failed:
         work("print('last words', flush=True); import os; os._exit(7)")
     assert failed.value.exit_code == 45
-    assert server.documents["task-0"]["status_reason"] == "its process ended with exit code 7:"
+    assert failed.value.evidence[-1] == "last words"
+    assert server.documents["task-0"]["status_reason"] == "its process ended with exit code 7"
+
+
+def test_an_error_of_a_library_is_the_reason_and_its_traceback_the_evidence(server, work):
+    with pytest.raises(WorkError, match=r"Work failed: KeyError: 'rows'$") as failed:
+        work("{}['rows']")
+    assert failed.value.evidence[0].startswith("Traceback")
+    assert server.documents["task-0"]["status_reason"] == "KeyError: 'rows'"
 
 
 def test_a_task_that_takes_too_long_is_stopped_with_what_it_has_started(server, work):
