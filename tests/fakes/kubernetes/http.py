@@ -15,32 +15,18 @@ from urllib.parse import parse_qsl, urlsplit
 from tests.fakes.kubernetes.faults import RESET, Faults
 from tests.fakes.kubernetes.store import FakeStore, Json, Refusal
 
-GROUPS = {
-    "v1": {
-        "namespaces",
-        "nodes",
-        "pods",
-        "secrets",
-        "configmaps",
-        "serviceaccounts",
-        "services",
-        "events",
-        "persistentvolumeclaims",
-    },
-    "apps/v1": {"deployments"},
-    "rbac.authorization.k8s.io/v1": {"roles", "rolebindings"},
-    "coordination.k8s.io/v1": {"leases"},
+CORE = "Namespace Node Pod Secret ConfigMap ServiceAccount Service Event PersistentVolumeClaim"
+KINDS_OF_GROUPS = {
+    "v1": CORE.split(),
+    "apps/v1": ["Deployment"],
+    "rbac.authorization.k8s.io/v1": ["Role", "RoleBinding"],
+    "coordination.k8s.io/v1": ["Lease"],
 }
+KINDS = {f"{kind.lower()}s": kind for kinds in KINDS_OF_GROUPS.values() for kind in kinds}
+GROUPS = {group: {f"{kind.lower()}s" for kind in kinds} for group, kinds in KINDS_OF_GROUPS.items()}
 PATH = re.compile(
     r"/apis?/(?P<group>v1|[\w.]+/v1)(?:/namespaces/(?P<namespace>[^/]+))?/(?P<kind>\w+)(?:/(?P<rest>.+))?"
 )
-KINDS = {
-    kind.lower() + "s": kind
-    for kind in (
-        *("Namespace", "Node", "Pod", "Secret", "ConfigMap", "ServiceAccount", "Service", "Event"),
-        *("Deployment", "Role", "RoleBinding", "Lease"),
-    )
-}
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 PATCHES = ("application/merge-patch+json", "application/strategic-merge-patch+json")
 STREAM_S = 20.0
