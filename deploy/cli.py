@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -81,7 +82,9 @@ def status(as_json: bool, **settings: Any) -> int:
     from deploy.commands import operations
 
     body = operations.status(options.session(**settings))
-    return _result(as_json, body, report.status_lines(body), 0 if body["revision"] else NOT_INSTALLED)
+    return _result(
+        as_json, body, report.status_lines(body), 0 if body["revision"] or body["applied"] else NOT_INSTALLED
+    )
 
 
 @cli.command()
@@ -152,17 +155,28 @@ def logs(as_json: bool, task: str, follow: bool, **settings: Any) -> int:
 @options.release
 @options.cluster
 @options.wanted
+@click.option(
+    "--gitops",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write values, objects and a kustomization into this folder for Argo CD or Flux, without any key.",
+)
 @as_json
-@examples("python -m deploy render --values my-values.yaml")
-def render(as_json: bool, **settings: Any) -> int:
+@examples("python -m deploy render --values my-values.yaml", "python -m deploy render --gitops clusters/prod/clearml")
+def render(as_json: bool, gitops: Path | None, **settings: Any) -> int:
     """Print the objects that the chart makes from the values, as YAML.
 
     The chart is told the version and the APIs of the cluster. No cluster is needed: without one, it is told what helm
     assumes.
     """
+    from deploy.commands import gitops as git
     from deploy.commands import operations
 
-    text = operations.render(options.session(**settings))
+    session = options.session(**settings)
+    if gitops:
+        written = git.write(session, gitops)
+        return _result(as_json, {"files": written}, [f"written: {path}" for path in written])
+    text = operations.render(session, session.plan)
     return _result(as_json, {"manifest": text}, [text.rstrip()])
 
 

@@ -22,6 +22,13 @@ from deploy.settings import Settings
 
 MAX_PODS = "K8S_GLUE_MAX_PODS"
 
+URLS = {
+    "api": "agentk8sglue.apiServerUrlReference",
+    "web": "agentk8sglue.webServerUrlReference",
+    "files": "agentk8sglue.fileServerUrlReference",
+}
+"""Each of the server's addresses, and its value."""
+
 IMAGE = "agentk8sglue.image.repository"
 
 KEYS_ANNOTATION = "clearml-pods/keys"
@@ -56,12 +63,24 @@ class Plan:
         base: Values,
         layers: Sequence[Values],
         *,
+        by_git: bool = False,
         chart_defaults: Values,
         chart_words: Set[str] = frozenset(),
         chart_version: str = "",
         chart_kube_version: str = "",
     ) -> Plan:
         """Merge the layers and check them; without a server, leave out what it determines.
+
+        Args:
+            settings: What the command was told.
+            server: The ClearML server, if it is known.
+            base: The project's own values.
+            layers: Those of the person, lowest first.
+            by_git: Whether the release is applied out of git, without this tool.
+            chart_defaults: The chart's own values.
+            chart_words: The words of the chart's templates.
+            chart_version: The chart's name and version.
+            chart_kube_version: helm's range of Kubernetes versions.
 
         Raises:
             ValuesError: A key that the chart would ignore, a value of the wrong type, or one that cannot work here.
@@ -72,7 +91,7 @@ class Plan:
             values_schema.require(layer, chart_defaults, chart_words)
         given = v.merge(base, *own)
         values_schema.require_served(given, is_own_image=v.get(given, IMAGE) == v.get(base, IMAGE))
-        values = _with_keys_by_reference(v.merge(base, connection(settings, server) if server else {}, *own))
+        values = _with_keys_by_reference(v.merge(base, connection(settings, server, by_git=by_git), *own))
         values = v.merge(_with_plain_queues(values), v.nest(POD_LABELS, {RELEASE: settings.release}))
         return cls(settings, values, v.computed(chart_defaults, values), chart_version, chart_kube_version)
 
@@ -92,8 +111,7 @@ class Plan:
     @property
     def urls(self) -> dict[str, str]:
         """The three addresses as pods use them."""
-        names = {"api": "apiServer", "web": "webServer", "files": "fileServer"}
-        return {kind: self._get(f"agentk8sglue.{name}UrlReference").rstrip("/") for kind, name in names.items()}
+        return {kind: self._get(path).rstrip("/") for kind, path in URLS.items()}
 
     @property
     def task_image(self) -> str:
@@ -183,18 +201,26 @@ def _with_plain_queues(values: Values) -> Values:
     return v.merge(values, v.nest(agent_values.QUEUE, ",".join(agent_values.queue_names(text))))
 
 
-def connection(settings: Settings, server: Server) -> Values:
-    """Return the layer that settings and server determine."""
-    return {
-        "clearml": {
-            # With only one of the two the chart still writes a Secret with placeholder keys.
-            "existingAgentk8sglueSecret": settings.keys_secret,
-            "existingClearmlConfigSecret": settings.config_secret,
-        },
-        "agentk8sglue": {
-            "apiServerUrlReference": server.api,
-            "fileServerUrlReference": server.files,
-            "webServerUrlReference": server.web,
-            "annotations": {KEYS_ANNOTATION: server.fingerprint(settings.release)},
-        },
+def connection(settings: Settings, server: Server | None, *, by_git: bool = False) -> Values:
+    """Return the layer that settings and server determine.
+
+    Args:
+        settings: What the command was told.
+        server: The ClearML server, if it is known.
+        by_git: Whether the release is applied out of git. Then nobody makes the queue before it, and another Secret
+            may hold the keys than those of this machine.
+    """
+    if server is None and not by_git:
+        return {}
+    secrets = {
+        # With only one of the two the chart still writes a Secret with placeholder keys.
+        "existingAgentk8sglueSecret": settings.keys_secret,
+        "existingClearmlConfigSecret": settings.config_secret,
     }
+    if by_git:
+        glue: Values = {"createQueueIfNotExists": True}
+    else:
+        glue = {"annotations": {KEYS_ANNOTATION: server.fingerprint(settings.release)}} if server else {}
+    layer: Values = {"clearml": secrets, "agentk8sglue": glue}
+    urls = {"api": server.api, "web": server.web, "files": server.files} if server else {}
+    return v.merge(layer, *(v.nest(URLS[kind], url) for kind, url in urls.items()))

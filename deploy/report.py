@@ -37,9 +37,14 @@ def status_lines(body: Mapping[str, Any]) -> list[str]:
     """Return a release's status."""
     revision = body["revision"]
     lines = [f"cluster: {body['context']} ({body['kubernetes']}), namespace {body['namespace']}"]
-    if not revision:
+    applied = body["applied"]
+    if revision:
+        known = f"revision {revision['number']} ({revision['chart']}) {revision['status']}"
+    elif applied:
+        known = f"applied by {applied['by']} ({applied['chart']}), helm knows no release"
+    else:
         return [*lines, f"release: {body['release']} is not installed"]
-    lines.append(f"release: {body['release']} revision {revision['number']} ({revision['chart']}) {revision['status']}")
+    lines.append(f"release: {body['release']} {known}")
     for kind in ("agent_pods", "task_pods"):
         for pod in body[kind]:
             words = " ".join(filter(None, (pod["state"], pod["reason"], pod["message"])))

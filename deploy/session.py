@@ -111,12 +111,22 @@ class Session:
         """The release as it should be, but for what the server determines: it need not be known."""
         return self._plan(None)
 
-    def _plan(self, server: Server | None) -> Plan:
+    @cached_property
+    def plan_for_git(self) -> Plan:
+        """The release as files in git say it: without anything of the keys, which need not be known here."""
+        try:
+            server: Server | None = self.server
+        except NoCredentialsError:
+            server = None
+        return self._plan(server, by_git=True)
+
+    def _plan(self, server: Server | None, *, by_git: bool = False) -> Plan:
         return Plan.of(
             self.settings,
             server,
             values.parse(_read(values_file()), str(values_file())),
             [values.parse(_read(path), str(path)) for path in self.settings.values_files],
+            by_git=by_git,
             chart_defaults=self.chart.defaults,
             chart_words=self.chart.words,
             chart_version=f"{self.chart.name}-{self.chart.version}",
@@ -126,8 +136,13 @@ class Session:
     @cached_property
     def installed(self) -> Plan:
         """The release as it is, for which its chart need not be reachable; as it should be, where there is none."""
+        from deploy import applied
+
         revision = self.helm.revision()
-        return self.plan if revision is None else self.plan_of(revision)
+        if revision is not None:
+            return self.plan_of(revision)
+        deployment = self.cluster.deployment(self.settings.fullname)
+        return applied.plan_of(self.settings, deployment) if deployment else self.plan
 
     def plan_of(self, revision: Revision) -> Plan:
         """Return the release as a revision of it was."""

@@ -11,6 +11,7 @@ from dataclasses import replace
 from clearml_access.credentials import Secret
 from clearml_access.errors import CredentialsError
 from clearml_access.tasks import PODS_QUEUE
+from deploy import applied
 from deploy.checks import environment
 from deploy.checks.check import Check, Finding, fail, ok, warn
 from deploy.checks.task import taken_elsewhere
@@ -28,6 +29,9 @@ def release(session: Session) -> Finding:
     """Is there a release, and did its last operation end well."""
     revision = session.helm.revision()
     name = session.settings.release
+    deployment = session.cluster.deployment(session.settings.fullname) if revision is None else None
+    if deployment:
+        return ok(f"{applied.applied_by(deployment)} applied {applied.chart_of(deployment)}; helm knows no release")
     if revision is None:
         where = f"namespace {session.settings.namespace}"
         return fail(f"there is no release {name} in {where}", AGAIN, ReleaseNotFoundError.exit_code)

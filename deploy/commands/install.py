@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from clearml_access.errors import UserFacingError
+from deploy import applied
 from deploy.checks import preflight
-from deploy.errors import HelmError, ReleaseNotFoundError
+from deploy.errors import HelmError, ReleaseBusyError, ReleaseNotFoundError
 from deploy.helm.release import Revision
 from deploy.helm.values import digest
 from deploy.session import Session
@@ -61,14 +62,13 @@ def install(session: Session, report: preflight.Report, *, must_exist: bool = Fa
     """
     settings = session.settings
     preflight.require(session, report)
+    _require_not_applied(session)
     outcome = Outcome(PLANNED, settings.release, settings.namespace, queues=session.plan.queues)
     if settings.dry_run:
         outcome.changes = changes(session)
         return outcome
     if must_exist and not (session.cluster.has_namespace() and session.helm.revision()):
-        raise ReleaseNotFoundError(
-            f"there is no release {settings.release} in namespace {settings.namespace}", hint="./task deploy-agent"
-        )
+        raise no_release(session)
     if not session.cluster.has_namespace():
         session.say(f"namespace {settings.namespace} is made")
         session.cluster.create_namespace()
@@ -82,6 +82,28 @@ def install(session: Session, report: preflight.Report, *, must_exist: bool = Fa
             _do(session, outcome, before, must)
             prove_agent(session, outcome)
     return outcome
+
+
+def no_release(session: Session) -> ReleaseNotFoundError:
+    """Return the error of a command that needs a release of helm's."""
+    settings = session.settings
+    deployment = session.cluster.deployment(settings.fullname)
+    by = f": {applied.applied_by(deployment)} applied Deployment {settings.fullname}" if deployment else ""
+    return ReleaseNotFoundError(
+        f"there is no release {settings.release} in namespace {settings.namespace}{by}",
+        hint="change it in git (docs/gitops.md)" if deployment else "./task deploy-agent",
+    )
+
+
+def _require_not_applied(session: Session) -> None:
+    """Refuse an agent that something else applies: helm does not take it over, and both would undo each other."""
+    name = session.settings.fullname
+    deployment = session.cluster.deployment(name) if session.cluster.has_namespace() else None
+    if deployment and session.helm.revision() is None:
+        raise ReleaseBusyError(
+            f"Deployment {name} belongs to no release of helm: {applied.applied_by(deployment)} applied it",
+            hint="change it in git (docs/gitops.md), or install beside it with --release NAME",
+        )
 
 
 def needs_revision(session: Session, current: Revision | None) -> bool:

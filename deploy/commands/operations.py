@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
-import yaml
-
 from clearml_access.errors import UserFacingError
+from deploy import applied
 from deploy.commands import install
 from deploy.errors import ClusterError, ReleaseNotFoundError
+from deploy.helm import documents
 from deploy.helm.release import Capabilities
 from deploy.kubernetes.pods import classify_pod
+from deploy.plan import Plan
 from deploy.session import Session
 from deploy.verification import prove, rollout
 
@@ -21,6 +21,7 @@ def status(session: Session) -> dict[str, Any]:
     settings = session.settings
     body: dict[str, Any] = {"release": settings.release, "namespace": settings.namespace, "revision": None}
     body |= {"context": session.cluster.access.context, "kubernetes": session.cluster.version()}
+    body["applied"] = None
     body |= {"agent_pods": [], "task_pods": [], "worker": None, "queues": {}, "server": None, "unknown": []}
     if not session.cluster.has_namespace():
         return body
@@ -28,11 +29,13 @@ def status(session: Session) -> dict[str, Any]:
     if revision:
         known = {"number": revision.number, "status": revision.status, "chart": revision.chart}
         body["revision"] = known | {"updated": revision.updated}
+    elif deployment := session.cluster.deployment(settings.fullname):
+        body["applied"] = {"by": applied.applied_by(deployment), "chart": applied.chart_of(deployment)}
     agents = rollout.agent_pods(session.cluster, settings.fullname)
     body["agent_pods"] = [_pod(session, pod) for pod in agents]
     body["task_pods"] = [_pod(session, pod) for pod in session.cluster.task_pods()]
     try:
-        _from_server(session, body, set(session.installed.queues) if revision else set())
+        _from_server(session, body, set(session.installed.queues) if revision or body["applied"] else set())
     except UserFacingError as error:
         body["unknown"].append(error.message)
     return body
@@ -60,27 +63,21 @@ def _pod(session: Session, pod: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def render(session: Session) -> str:
-    """Return what the chart makes of the values for the cluster, or for what helm assumes where none answers."""
+def render(session: Session, plan: Plan) -> str:
+    """Return what the chart makes of a plan for the cluster, or for what helm assumes where none answers."""
     cluster: Capabilities | None = None
     try:
         cluster = session.capabilities
     except ClusterError as error:
         session.say(f"rendered without a cluster, for the Kubernetes version that helm assumes ({error.message})")
-    return _yaml(session.helm.render(session.chart, session.plan.values, cluster))
+    return documents.text(session.helm.render(session.chart, plan.values, cluster))
 
 
 def diff(session: Session) -> str:
     """Return what an upgrade would change in the release's objects; empty if nothing."""
     session.require_kubeconfig()
     before = session.helm.manifest() if session.helm.revision() else []
-    wanted = session.helm.render(session.chart, session.plan.values, session.capabilities)
-    lines: list[str] = []
-    old, new = ({_name(item): item for item in items} for items in (before, wanted))
-    for name in sorted(old.keys() | new.keys()):
-        now, then = (_yaml([_trimmed(item[name])]).splitlines() if name in item else [] for item in (old, new))
-        lines += difflib.unified_diff(now, then, f"now/{name}", f"wanted/{name}", lineterm="", n=2)
-    return "\n".join(lines)
+    return documents.difference(before, session.helm.render(session.chart, session.plan.values, session.capabilities))
 
 
 def rollback(session: Session, to: int | None) -> dict[str, Any]:
@@ -93,9 +90,7 @@ def rollback(session: Session, to: int | None) -> dict[str, Any]:
     session.require_kubeconfig()
     history = session.helm.history()
     if not history:
-        raise ReleaseNotFoundError(
-            f"there is no release {settings.release} in {settings.namespace}", hint="./task deploy-agent"
-        )
+        raise install.no_release(session)
     good = [item.number for item in history[:-1] if item.status in ("superseded", "deployed")]
     wanted = to if to is not None else (good[-1] if good else None)
     target = next((item for item in history if item.number == wanted), None)
@@ -122,32 +117,3 @@ def rollback(session: Session, to: int | None) -> dict[str, Any]:
     current = session.helm.revision()
     outcome.revision = current.number if current else None
     return outcome.as_json() | {"from": history[-1].number, "to": target.number}
-
-
-def _name(item: dict[str, Any]) -> str:
-    return f"{item.get('kind')}/{(item.get('metadata') or {}).get('name')}"
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes a text of several lines as these lines: the chart keeps the pod template as YAML in a ConfigMap."""
-
-    def represent_text(self, text: str) -> yaml.ScalarNode:
-        return self.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
-
-
-_Dumper.add_representer(str, _Dumper.represent_text)
-
-
-def _yaml(items: list[dict[str, Any]]) -> str:
-    return yaml.dump_all(items, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
-
-
-def _trimmed(item: Any) -> Any:
-    """Return an object whose texts have no blanks at their lines' ends, with which YAML cannot show them as lines."""
-    if isinstance(item, dict):
-        return {key: _trimmed(value) for key, value in item.items()}
-    if isinstance(item, list):
-        return [_trimmed(value) for value in item]
-    if isinstance(item, str) and "\n" in item:
-        return "\n".join(line.rstrip() for line in item.split("\n"))
-    return item

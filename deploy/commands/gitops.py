@@ -1,0 +1,149 @@
+"""The release as files for a git repository: Argo CD, Flux or kubectl apply them, without this tool.
+
+No file holds a key. The agent reads its keys from a Secret, which is made by External Secrets, by sealed-secrets or by
+hand; an example of each is written too. The addresses of the server come from its configuration or from the values, so
+that a CI job without keys can write the same files.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from clearml_access.credentials import is_loopback
+from clearml_access.errors import ConfigurationError
+from deploy.commands.operations import render
+from deploy.errors import SettingsError, ValuesError
+from deploy.helm import documents
+from deploy.helm import values as v
+from deploy.plan import POD_KEYS, URLS, Plan
+from deploy.session import Session
+
+HEAD = """\
+# Written by `deploy render --gitops`: change the values and write it again. Holds no keys.
+"""
+
+SEALED = """\
+# Write agentk8sglue_key=… and agentk8sglue_secret=… into keys.env, outside the repository. Then:
+#   kubectl create secret generic {secret} --namespace {namespace} --from-env-file=keys.env --dry-run=client -o yaml \\
+#     | kubeseal --format yaml > sealed-secret.yaml
+# The result looks like this:
+"""
+
+EXTERNAL = """\
+# Set the store, and the names that the keys have in it.
+"""
+
+
+def write(session: Session, folder: Path) -> list[str]:
+    """Write the files; return their paths.
+
+    Raises:
+        SettingsError: The server's addresses are not known, mean this machine, or the folder cannot be written.
+        ValuesError: A file would hold a key.
+    """
+    content = files(session)
+    written = []
+    try:
+        for name, text in content.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            written.append(str(path))
+    except OSError as error:
+        raise SettingsError(f"{folder} cannot be written: {error.strerror}", hint="--gitops FOLDER") from error
+    return written
+
+
+def files(session: Session) -> dict[str, str]:
+    """Return the text of each file.
+
+    Raises:
+        SettingsError: The server's addresses are not known, or mean this machine.
+        ValuesError: A file would hold a key.
+    """
+    plan = session.plan_for_git
+    _require_addresses(plan)
+    namespace, resources = session.settings.namespace, ["agent.yaml"]
+    helm = f"helm template {session.settings.release} CHART --namespace {namespace} --values values.yaml"
+    found = {
+        "values.yaml": HEAD
+        + f"# Chart {plan.chart_version}: `{helm}` makes agent.yaml.\n"
+        + documents.text([plan.values]),
+        "agent.yaml": HEAD + render(session, plan),
+    }
+    if plan.makes_config_secret:
+        resources.append("configuration.yaml")
+        content = {"clearml.conf": plan.configuration}
+        found["configuration.yaml"] = HEAD + documents.text([_secret(session.settings.config_secret, content)])
+    found["kustomization.yaml"] = HEAD + documents.text([_kustomization(session, resources)])
+    if plan.makes_keys_secret:
+        found["examples/external-secret.yaml"] = EXTERNAL + documents.text([_external(plan.keys_secret)])
+        head = SEALED.format(secret=plan.keys_secret, namespace=namespace)
+        found["examples/sealed-secret.yaml"] = head + documents.text([_sealed(plan.keys_secret, namespace)])
+    _require_no_key(session, found)
+    return found
+
+
+def _require_addresses(plan: Plan) -> None:
+    for kind, path in URLS.items():
+        url = str(v.get(plan.values, path) or "")
+        if not url:
+            raise SettingsError(f"the address of the {kind} server is not known", hint=f"--set {path}=http://…")
+        if is_loopback(url):
+            raise SettingsError(f"a pod cannot reach a loopback address: {url}", hint=f"--set {path}=http://…")
+
+
+def _require_no_key(session: Session, found: dict[str, str]) -> None:
+    try:
+        server = session.server
+    except ConfigurationError:
+        return
+    keys = [key for key in (server.access_key, server.secret_key) if key]
+    for name, text in found.items():
+        if any(key in text for key in keys):
+            raise ValuesError(
+                f"{name} would hold the access key of {server.source}",
+                hint="name a Secret in the values: valueFrom.secretKeyRef in place of value",
+            )
+
+
+def _kustomization(session: Session, resources: list[str]) -> dict[str, Any]:
+    # The chart names no strategy, and with a rolling update the old agent keeps taking tasks beside the new one.
+    patch = documents.text([[{"op": "add", "path": "/spec/strategy", "value": {"type": "Recreate"}}]])
+    target = {"kind": "Deployment", "name": session.settings.fullname}
+    return {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "namespace": session.settings.namespace,
+        "resources": resources,
+        "patches": [{"target": target, "patch": patch}],
+    }
+
+
+def _secret(name: str, content: dict[str, str]) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": content}
+
+
+def _external(name: str) -> dict[str, Any]:
+    data = [
+        {"secretKey": key, "remoteRef": {"key": "clearml-agent", "property": variable.lower()}}
+        for variable, key in POD_KEYS.items()
+    ]
+    return {
+        "apiVersion": "external-secrets.io/v1",
+        "kind": "ExternalSecret",
+        "metadata": {"name": name},
+        "spec": {
+            "refreshInterval": "1h",
+            "secretStoreRef": {"kind": "ClusterSecretStore", "name": "my-store"},
+            "target": {"name": name},
+            "data": data,
+        },
+    }
+
+
+def _sealed(name: str, namespace: str) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": namespace}
+    spec = {"encryptedData": dict.fromkeys(POD_KEYS.values(), "AgB…"), "template": {"metadata": metadata}}
+    return {"apiVersion": "bitnami.com/v1alpha1", "kind": "SealedSecret", "metadata": metadata, "spec": spec}
