@@ -97,7 +97,7 @@ def find(environ: Mapping[str, str]) -> Server:
     named = _variable(environ, "CONFIG_FILE")
     if named and not path.is_file():
         raise ConfigurationError(f"CLEARML_CONFIG_FILE={named} is not a file", hint="unset it, or: clearml-init")
-    section = _section(path) if path.is_file() else {}
+    section = read_section(path, "api") if path.is_file() else {}
     found = {field: _variable(environ, name) or _text(section, key) for field, (name, key) in VARIABLES.items()}
     for part in ("api", "web", "files"):
         variable, key = VARIABLES[part]
@@ -162,11 +162,17 @@ def _implied(api: str) -> dict[str, str]:
     return {}
 
 
-def _section(path: Path) -> Mapping[str, Any]:
+def read_section(path: Path, name: str) -> dict[str, Any]:
+    """Return a section of a `clearml.conf`, empty where it has none.
+
+    Raises:
+        ConfigurationError: The file cannot be read.
+    """
     from clearml.utilities.pyhocon import ConfigFactory  # the SDK takes half a second to import
 
     try:
-        return dict(ConfigFactory.parse_file(str(path)).get("api", {}))
+        found = ConfigFactory.parse_file(str(path)).get(name, {})
+        return dict(found.as_plain_ordered_dict() if hasattr(found, "as_plain_ordered_dict") else found)
     except Exception as error:  # the parser's errors differ by the version of pyparsing
         raise ConfigurationError(
             f"{path} cannot be read: {parse_error(error)}", hint="correct that place, or: clearml-init"

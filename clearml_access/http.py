@@ -1,20 +1,24 @@
 """Calls to a ClearML server by plain HTTP, without the SDK: quick to import, and it reads no configuration by itself.
 
 Every call ends: 3 s to connect, 30 s to answer. What certainly did not reach the server is sent again, twice; an
-answer that was lost is asked for again only where the call changes nothing. Certificates and proxies are those of the
-SDK: `requests` reads the same variables. Outside system: a ClearML server's HTTP API.
+answer that was lost, or is that of another call, is asked for again only where the call changes nothing. Connections
+are this process's own: a forked process opens others, since two that read from one get each other's answers.
+Certificates and proxies are those of the SDK: `requests` reads the same variables. Outside system: a ClearML server's
+HTTP API.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import threading
 import time
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 
+from clearml_access import own_server
 from clearml_access.credentials import Server
 from clearml_access.errors import CredentialsError, ServerUnreachableError
 
@@ -27,6 +31,9 @@ TIMEOUT_S = (3.05, 30.0)
 PAUSES_S = (0.3, 0.6)
 """Before the second and the third try."""
 
+PATIENT_PAUSES_S = (*PAUSES_S, 1.2, 2.4, *(5.0,) * 35)
+"""Those of a task's process: it outlives a restart of its server, as the SDK in it does."""
+
 AWAY = (502, 503, 504)
 """What a proxy says for a server that is away."""
 
@@ -38,18 +45,21 @@ _READS = re.compile(r"\w+\.(get_|ping$|info$|login$)\w*")
 class HttpSender:
     """Sends calls to one server with one access key."""
 
-    def __init__(self, server: Server, *, direct: bool = False) -> None:
+    def __init__(self, server: Server, *, direct: bool = False, patient: bool = False) -> None:
         """Take a server.
 
         Args:
             server: The server and the key.
             direct: It is on this machine: proxies are for the internet.
+            patient: Try again for minutes, not for a second.
         """
         self._server = server
         self._direct = direct
+        self._pauses = PATIENT_PAUSES_S if patient else PAUSES_S
         self._token = server.token
         self._lock = threading.Lock()
-        self._session: requests.Session | None = None
+        self._sessions: dict[int, requests.Session] = {}
+        """By process."""
 
     @property
     def url(self) -> str:
@@ -96,7 +106,7 @@ class HttpSender:
         if authorization:
             headers["Authorization"] = authorization
         url = f"{self._server.api}/{endpoint}"
-        for pause in (*PAUSES_S, None):
+        for pause in (*self._pauses, None):
             try:
                 reply = self._opened().post(
                     url, data=json.dumps(body), headers=headers, timeout=TIMEOUT_S, verify=self._server.verify
@@ -110,7 +120,14 @@ class HttpSender:
                 raise self._silent(cause(error)) from error
             away = reply.status_code in AWAY or reply.status_code == BUSY
             if not away:
-                return reply.status_code, self._parsed(reply)
+                try:
+                    return reply.status_code, self._parsed(endpoint, reply)
+                except ServerUnreachableError:
+                    self._forget_connections()
+                    if pause is None or not _READS.fullmatch(endpoint):
+                        raise
+                    time.sleep(pause)
+                    continue
             if pause is None or not (_READS.fullmatch(endpoint) or reply.status_code in (BUSY, 503)):
                 raise self._silent(f"{reply.status_code} {reply.reason}")
             time.sleep(pause)
@@ -121,21 +138,32 @@ class HttpSender:
         import urllib3
 
         with self._lock:
-            if self._session is None:
-                self._session = requests.Session()
-                self._session.trust_env = not self._direct
+            session = self._sessions.get(os.getpid())
+            if session is None:
+                session = self._sessions[os.getpid()] = requests.Session()
+                session.trust_env = not self._direct
                 if not self._server.verify:
                     urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # it would come with each call
                 # A login sets a cookie, which a server could take for the authorization of a later call.
-                self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-            return self._session
+                session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+            return session
 
-    def _parsed(self, reply: requests.Response) -> dict[str, Any]:
+    def _forget_connections(self) -> None:
+        """Use none of the connections again: the next answer on one may be another call's too."""
+        with self._lock:
+            self._sessions.pop(os.getpid(), None)
+
+    def _parsed(self, endpoint: str, reply: requests.Response) -> dict[str, Any]:
         try:
             body = reply.json()
-            if not isinstance(body.get("meta"), dict):
-                raise ValueError
-        except (ValueError, AttributeError):
+            answered = body["meta"].get("endpoint")
+            named = answered.get("name") if isinstance(answered, dict) else None
+            if named and named != endpoint:
+                raise ServerUnreachableError(
+                    f"{self.url} answers {endpoint} with what {named} was asked for",
+                    hint="look at the proxy in front of it, then run the command again",
+                )
+        except (ValueError, AttributeError, TypeError, KeyError):
             raise ServerUnreachableError(
                 f"{self.url} is not a ClearML API server: it answers {reply.status_code} and no document of one",
                 hint="name the API's address (port 8008, or https://api.…), not the web page's",
@@ -148,8 +176,12 @@ class HttpSender:
             f"ClearML server {self.url} does not answer: {cause}",
             hint="REQUESTS_CA_BUNDLE=<your company's certificates>, or CLEARML_API_HOST_VERIFY_CERT=0"
             if certificate
-            else f"curl {self.url}/debug.ping; without a server of your own: ./task server-up",
+            else self._how_to_answer(),
         )
+
+    def _how_to_answer(self) -> str:
+        own = own_server.configuration(own_server.state_folder(os.environ))
+        return "./task server-up" if self._server.source == str(own) else f"curl {self.url}/debug.ping"
 
     def _refused(self, answer: dict[str, Any]) -> CredentialsError:
         key = f"the access key {self._server.access_key[:4]}…" if self._server.access_key else "the token"

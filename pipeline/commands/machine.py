@@ -89,12 +89,4 @@ def _text(found: Status) -> str:
             f"Files:       {found.files}",
             f"Client conf: {found.configuration}",
         ]
-    for worker in found.workers:
-        if worker.pid is None:
-            state = "not running"
-        elif not worker.registered:
-            state = f"pid {worker.pid}, not known to the server (log: {worker.log})"
-        else:
-            state = f"pid {worker.pid}, {'runs task ' + worker.task if worker.task else 'idle'}"
-        lines.append(f"Worker:      {worker.name:<12} queue {worker.queue:<10} {state}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *(worker.as_text() for worker in found.workers)])

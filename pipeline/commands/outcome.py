@@ -84,6 +84,7 @@ def explain(
         The command's error.
     """
     from clearml_access.run_records import cause
+    from pipeline.preflight import NO_PACKAGE
 
     parts = [(step.name, step.status, step.reason, step.task_id) for step in state.failed_steps]
     causes = []
@@ -102,10 +103,10 @@ def explain(
         console.print(f"All of it: {connection.server.task_page(state.project, task_id)}", soft_wrap=True)
     _addresses(connection, state, report, console)
     others = f"; {len(causes) - 1} more failed, see above" if causes[1:] else ""
-    return RunError(
-        f"run {state.run_id} {state.outcome}: {causes[0]}{others}",
-        hint=f"run its missing steps again: {command} --from-failed {state.run_id}",
-    )
+    hint = f"run its missing steps again: {command} --from-failed {state.run_id}"
+    if any(NO_PACKAGE in cause for cause in causes):
+        hint = f"stop the plain agent that ran it; start workers that have this package: ./task workers-up; then {hint}"
+    return RunError(f"run {state.run_id} {state.outcome}: {causes[0]}{others}", hint=hint)
 
 
 def _addresses(connection: Connection, state: RunState, report: Path | None, console: Console) -> None:

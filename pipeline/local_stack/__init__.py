@@ -8,13 +8,29 @@ when the task before it has started (a 5 s look), so two parallel steps would st
 pay for one more agent process. Why controllers have a worker of their own: a controller on the steps' queue holds a
 slot while it waits for its steps, and with one slot both wait for ever.
 
+`workers up` starts the same workers on another server, the configured one (`configured`).
+
 The agents are unmodified; everything is said to them by their own settings (`pipeline.local_stack.configuration`).
 This package starts processes and asks the server's API; it must not know what a pipeline or a dataset is.
 """
 
 from __future__ import annotations
 
+from pipeline.local_stack.configured import Started, WorkersStatus, workers_down, workers_status, workers_up
 from pipeline.local_stack.lifecycle import Machine, Status, down, status, up
 from pipeline.local_stack.settings import LOOPBACK, MachineSettings
 
-__all__ = ["LOOPBACK", "Machine", "MachineSettings", "Status", "down", "status", "up"]
+__all__ = [
+    "LOOPBACK",
+    "Machine",
+    "MachineSettings",
+    "Started",
+    "Status",
+    "WorkersStatus",
+    "down",
+    "status",
+    "up",
+    "workers_down",
+    "workers_status",
+    "workers_up",
+]

@@ -48,14 +48,24 @@ def read_access(configuration: Path) -> Server:
     return Server(api, web, files, Secret(key), Secret(secret), str(configuration))
 
 
-def agent_configuration(access: Server, folder: Path, cache: Path) -> dict[str, Any]:
-    """Return the `clearml.conf` of a worker with its own `folder`, and `cache` shared with the other workers."""
-    return {
+def agent_configuration(
+    access: Server, folder: Path, cache: Path, sdk: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the `clearml.conf` of a worker.
+
+    Args:
+        access: Its server.
+        folder: The worker's own.
+        cache: Shared with the other workers.
+        sdk: That section of the caller's `clearml.conf`: tasks reach the same object storage.
+    """
+    ours = {
         "api": {
             "api_server": access.api,
             "web_server": access.web,
             "files_server": access.files,
             "credentials": {"access_key": access.access_key, "secret_key": access.secret_key},
+            "verify_certificate": access.verify,
             # The default pauses grow to two minutes: a worker would notice only then that the server is back.
             "http": {"retries": {"backoff_max": 2.0}},
         },
@@ -71,6 +81,17 @@ def agent_configuration(access: Server, folder: Path, cache: Path) -> dict[str, 
             "storage": {"cache": {"default_base_dir": str(cache / "storage")}},
         },
     }
+    return _merged({"sdk": sdk or {}}, ours)
+
+
+def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return two configurations as one; `over` wins."""
+    nested = {
+        key: _merged(under[key], value)
+        for key, value in over.items()
+        if isinstance(value, Mapping) and isinstance(under.get(key), Mapping)
+    }
+    return {**under, **over, **nested}
 
 
 def agent_environment(environ: Mapping[str, str], *, worker: str, folder: Path, interpreter: Path) -> dict[str, str]:

@@ -32,7 +32,7 @@ TASK_ENVIRONMENT, OWNER, UNCHANGED = "task-env", "task-env.owner", "env.unchange
 
 INTERPRETER = """\
 #!/bin/sh
-# The interpreter of worker {name}, written by `./task server-up`; pipeline/local_stack/environment.py says why.
+# The interpreter of worker {name}; pipeline/local_stack/environment.py says why.
 real={python}
 helper() {{ {helper} "$@"; }}
 start_of() {{

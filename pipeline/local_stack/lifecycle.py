@@ -40,24 +40,6 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class WorkerStatus:
-    """One worker: what this machine and what the server know of it."""
-
-    name: str
-    id: str
-    queue: str
-    pid: int | None
-    registered: bool
-    task: str | None
-    log: str
-
-    @property
-    def live(self) -> bool:
-        """Whether it takes tasks."""
-        return self.pid is not None and self.registered
-
-
-@dataclass(frozen=True)
 class Status:
     """The set-up as it is now."""
 
@@ -68,7 +50,7 @@ class Status:
     files: str | None
     configuration: str | None
     log: str
-    workers: tuple[WorkerStatus, ...]
+    workers: tuple[workers.WorkerStatus, ...]
 
     @property
     def complete(self) -> bool:
@@ -77,7 +59,7 @@ class Status:
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON types."""
-        rows = [asdict(worker) | {"live": worker.live} for worker in self.workers]
+        rows = [worker.as_json() for worker in self.workers]
         return asdict(self) | {"workers": rows, "complete": self.complete}
 
 
@@ -101,7 +83,7 @@ def up(settings: MachineSettings, *, host: str | None = None, has_workers: bool 
     server.check(settings)
     if settings.has_workers:
         workers.check(settings)
-    with _lock(settings):
+    with lock(settings):
         access, started = server.ensure(settings)
         server.remember(settings)
         names = [worker.plan.name for worker in workers.ensure(settings, access)]
@@ -126,7 +108,7 @@ def down(settings: MachineSettings) -> list[str]:
     """
     if not settings.state.exists() and not workers.families(settings) and not server.family(settings):
         return []
-    with _lock(settings):
+    with lock(settings):
         stopped = workers.stop(settings)
         return stopped + (["server"] if server.stop(settings) else [])
 
@@ -141,20 +123,6 @@ def status(settings: MachineSettings) -> Status:
     if answers and access is not None:
         with contextlib.suppress(ServerError):  # a server that just ends: the rows say "not registered"
             known = {worker.id: worker for worker in Api.of(access, direct=True).workers(seen_s=WORKER_SEEN_S)}
-    rows = []
-    for worker in workers.planned(settings):
-        daemon, entry = worker.process(), known.get(worker.id)
-        rows.append(
-            WorkerStatus(
-                worker.plan.name,
-                worker.id,
-                worker.plan.queue,
-                daemon.pid if daemon else None,
-                entry is not None,
-                entry.task if entry else None,
-                str(worker.log),
-            )
-        )
     return Status(
         process.pid if process else None,
         answers,
@@ -163,17 +131,18 @@ def status(settings: MachineSettings) -> Status:
         access.files if access else None,
         str(settings.configuration) if access else None,
         str(server.log_file(settings)),
-        tuple(rows),
+        workers.statuses(workers.planned(settings), known),
     )
 
 
 @contextlib.contextmanager
-def _lock(settings: MachineSettings) -> Iterator[None]:
-    """Let one `up` or `down` run at a time: two would start everything twice."""
+def lock(settings: MachineSettings) -> Iterator[None]:
+    """Let one command that starts or ends something run at a time: two would start everything twice."""
     settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     with locks.within(settings.state / "machine.lock", LOCK_TIMEOUT_S) as held:
         if not held:
             raise StartError(
-                f"another `server up` or `server down` is at work in {settings.state}", hint="try again in a minute"
+                f"another command starts or ends the server or its workers in {settings.state}",
+                hint="try again in a minute",
             )
         yield

@@ -1,4 +1,4 @@
-"""Where the one-machine set-up lives and how large it is: one frozen value, built from the environment once."""
+"""Where this machine's server and workers live and how many there are: one frozen value, built from the environment."""
 
 from __future__ import annotations
 
@@ -37,6 +37,37 @@ class WorkerPlan:
 
 
 @dataclass(frozen=True)
+class WorkerSet:
+    """The workers of this machine on one server: those of `server up`, or those of `workers up`."""
+
+    folder: str
+    """Where they are in the state folder."""
+
+    task: str
+    """The first word of their tasks in the Taskfile."""
+
+    suffix: str = ""
+    """Behind each worker's name in its id: on a server that others use too, a host name is not enough."""
+
+    direct: bool = False
+    """Whether the server is on this machine: proxies are for the internet."""
+
+    @property
+    def up_command(self) -> str:
+        """What starts them."""
+        return f"./task {self.task}-up"
+
+    @property
+    def restart_command(self) -> str:
+        """What ends them and starts them again."""
+        return f"./task {self.task}-down && {self.up_command}"
+
+
+OWN_WORKERS = WorkerSet("workers", "server", direct=True)
+"""Those of `server up`, on this machine's own server."""
+
+
+@dataclass(frozen=True)
 class MachineSettings:
     """Folders, ports and workers of the one-machine set-up."""
 
@@ -65,6 +96,9 @@ class MachineSettings:
 
     port_base: int = 8000
     """API at +8, web at +80, files at +81: 8000 gives ClearML's own ports."""
+
+    worker_set: WorkerSet = OWN_WORKERS
+    """Whose workers the settings are about."""
 
     server_command: tuple[str, ...] = (sys.executable, "-m", "clearml_localserver")
     environment: Path = Path(sys.prefix)
@@ -101,7 +135,7 @@ class MachineSettings:
     @property
     def workers_folder(self) -> Path:
         """One folder per worker."""
-        return self.state / "workers"
+        return self.state / self.worker_set.folder
 
     @property
     def api_url(self) -> str:
@@ -119,8 +153,9 @@ class MachineSettings:
         if not self.has_workers:
             return []
         steps = [WorkerPlan(f"steps-{number}", self.steps_queues) for number in range(1, self.step_workers + 1)]
-        more = [f"controllers-{number}" for number in range(2, self.controller_workers + 1)]
-        return [*(WorkerPlan(name, (self.controllers_queue,)) for name in ("controllers", *more)), *steps]
+        names = ["controllers", *(f"controllers-{number}" for number in range(2, self.controller_workers + 1))]
+        controllers = [WorkerPlan(name, (self.controllers_queue,)) for name in names[: self.controller_workers]]
+        return [*controllers, *steps]
 
 
 def _number(environ: Mapping[str, str], name: str, default: int, allowed: range) -> int:

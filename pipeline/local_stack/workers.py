@@ -9,18 +9,21 @@ import json
 import os
 import shutil
 import socket
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
+from clearml_access import api as access_api
 from clearml_access import processes
 from clearml_access.api import WORKER_SEEN_S, Api
 from clearml_access.credentials import Server
 from pipeline.local_stack.configuration import WORKER_VARIABLE, agent_configuration, agent_environment
 from pipeline.local_stack.environment import WorkerEnvironment, fingerprint
 from pipeline.local_stack.errors import StartError
-from pipeline.local_stack.settings import AGENT_VARIABLE, MachineSettings, WorkerPlan
+from pipeline.local_stack.settings import AGENT_VARIABLE, OWN_WORKERS, MachineSettings, WorkerPlan
 
 REGISTER_TIMEOUT_S = 30.0
 PID_FILE = "agent.pid"
@@ -32,11 +35,13 @@ class Worker:
 
     plan: WorkerPlan
     folder: Path
+    suffix: str = ""
+    """Behind its name in its id."""
 
     @property
     def id(self) -> str:
         """The id that the server knows it by."""
-        return f"{socket.gethostname()}:{self.plan.name}"
+        return f"{socket.gethostname()}:{self.plan.name}{self.suffix}"
 
     @property
     def log(self) -> Path:
@@ -59,27 +64,88 @@ class Worker:
 
 def planned(settings: MachineSettings) -> list[Worker]:
     """Return the workers of this set-up."""
-    return [Worker(plan, settings.workers_folder / plan.name) for plan in settings.workers]
+    suffix = settings.worker_set.suffix
+    return [Worker(plan, settings.workers_folder / plan.name, suffix) for plan in settings.workers]
 
 
-def ensure(settings: MachineSettings, access: Server) -> list[Worker]:
+@dataclass(frozen=True)
+class WorkerStatus:
+    """One worker: what this machine and what the server know of it."""
+
+    name: str
+    id: str
+    queue: str
+    pid: int | None
+    registered: bool
+    task: str | None
+    log: str
+
+    @property
+    def live(self) -> bool:
+        """Whether it takes tasks."""
+        return self.pid is not None and self.registered
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        return asdict(self) | {"live": self.live}
+
+    def as_text(self) -> str:
+        """Return it as a line."""
+        if self.pid is None:
+            state = "not running"
+        elif not self.registered:
+            state = f"pid {self.pid}, not known to the server (log: {self.log})"
+        else:
+            state = f"pid {self.pid}, {'runs task ' + self.task if self.task else 'idle'}"
+        return f"Worker:      {self.name:<12} queue {self.queue:<10} {state}"
+
+
+def statuses(workers: Sequence[Worker], known: Mapping[str, access_api.Worker]) -> tuple[WorkerStatus, ...]:
+    """Return the state of workers.
+
+    Args:
+        workers: The workers.
+        known: What the server knows, by worker id.
+    """
+    rows = []
+    for worker in workers:
+        daemon, entry = worker.process(), known.get(worker.id)
+        pid, task = (daemon.pid if daemon else None), (entry.task if entry else None)
+        rows.append(
+            WorkerStatus(worker.plan.name, worker.id, worker.plan.queue, pid, entry is not None, task, str(worker.log))
+        )
+    return tuple(rows)
+
+
+def ensure(settings: MachineSettings, access: Server, sdk: Mapping[str, Any] | None = None) -> list[Worker]:
     """Start the workers that do not run, wait until the server knows them, and return them.
+
+    Args:
+        settings: Which workers there are to be.
+        access: Their server.
+        sdk: What they take over of the caller's `clearml.conf`: see `agent_configuration`.
 
     Raises:
         StartError: A worker ended, or did not register in time.
     """
-    api = Api.of(access, direct=True)
-    for queue in sorted({queue for plan in settings.workers for queue in plan.queues}):
-        api.ensure_queue(queue)
+    api = Api.of(access, direct=settings.worker_set.direct)
+    ensure_queues(settings, api)
     _retire(settings, access, api)
     started = {}
     for worker in planned(settings):
         if worker.process() is None:
             processes.end(worker.family())
-            _fail_running_tasks(api, worker.id, f"its worker {worker.id} had died; found by ./task server-up")
-            started[worker] = _start(settings, access, worker)
-    _wait_until_registered(api, started)
+            found_by = settings.worker_set.up_command
+            _fail_running_tasks(api, worker.id, f"its worker {worker.id} had died; found by {found_by}")
+            started[worker] = _start(settings, access, worker, sdk)
+    _wait_until_registered(settings, api, started)
     return list(started)
+
+
+def ensure_queues(settings: MachineSettings, api: Api) -> list[str]:
+    """Make the queues that do not exist, and return them."""
+    queues = sorted({queue for plan in settings.workers for queue in plan.queues})
+    return [queue for queue in queues if api.ensure_queue(queue)]
 
 
 def stop(settings: MachineSettings) -> list[str]:
@@ -105,18 +171,18 @@ def families(settings: MachineSettings) -> dict[Path, list[psutil.Process]]:
 def _retire(settings: MachineSettings, access: Server, api: Api) -> None:
     """End workers that are of no use any more.
 
-    These are the ones that are no longer planned or serve another address, and, where they are idle, those whose
-    environment was copied from one that has changed since (`./task setup` after a `git pull`).
+    These are the ones that are no longer planned or serve another address, and, where they are idle, those with another
+    key or other queues, and those whose environment was copied from one that has changed since (`./task setup` after a
+    `git pull`).
     """
-    wanted = {worker.folder: worker.id for worker in planned(settings)}
+    wanted = {worker.folder: worker for worker in planned(settings)}
     busy = {worker.id for worker in api.workers(seen_s=WORKER_SEEN_S) if worker.task}
-    now = _facts(settings, access)
 
     def of_use(folder: Path) -> bool:
         record = processes.Record.read(folder / PID_FILE)
         if record is None or folder not in wanted or record.facts.get("api") != access.api:
             return False
-        return record.facts == now or wanted[folder] in busy
+        return record.facts == _facts(settings, access, wanted[folder]) or wanted[folder].id in busy
 
     for folder, family in families(settings).items():
         if not of_use(folder):
@@ -138,9 +204,14 @@ def _fail_running_tasks(api: Api, worker: str, reason: str) -> None:
         api.call("tasks.failed", task=task, status_reason=reason, status_message=reason)
 
 
-def _facts(settings: MachineSettings, access: Server) -> dict[str, str]:
+def _facts(settings: MachineSettings, access: Server, worker: Worker) -> dict[str, Any]:
     """Return what a worker is started with, remembered to see later whether it still holds."""
-    return {"api": access.api, "environment": fingerprint(settings.environment)}
+    return {
+        "api": access.api,
+        "key": access.fingerprint(""),
+        "queues": list(worker.plan.queues),
+        "environment": fingerprint(settings.environment),
+    }
 
 
 def check(settings: MachineSettings) -> None:
@@ -150,10 +221,12 @@ def check(settings: MachineSettings) -> None:
         StartError: The agent is not installed, or its folder has a name that it refuses.
     """
     if not settings.agent_python.exists():
+        own = settings.worker_set is OWN_WORKERS
+        without = ": ./task server-up -- --no-workers, then repeat the command" if own else ""
         raise StartError(
             f"there is no clearml-agent: {settings.agent_python} does not exist",
             hint=f"./task setup installs it (or {AGENT_VARIABLE}=<python of an environment with clearml-agent==1.9.2>)"
-            "; --mode in-process needs none: ./task server-up -- --no-workers, then repeat the command",
+            f"; --mode in-process needs none{without}",
         )
     if any(character.isspace() for character in str(settings.state)):
         raise StartError(
@@ -162,7 +235,7 @@ def check(settings: MachineSettings) -> None:
         )
 
 
-def _start(settings: MachineSettings, access: Server, worker: Worker) -> psutil.Popen:
+def _start(settings: MachineSettings, access: Server, worker: Worker, sdk: Mapping[str, Any] | None) -> psutil.Popen:
     folder = worker.folder
     shutil.rmtree(folder / "tmp", ignore_errors=True)  # what a killed agent left
     (folder / "tmp").mkdir(mode=0o700, parents=True)
@@ -170,7 +243,7 @@ def _start(settings: MachineSettings, access: Server, worker: Worker) -> psutil.
     environment.forget_task()
     interpreter = environment.write_interpreter(environment.restore(), worker.plan.name)
     configuration = folder / "clearml.conf"
-    text = json.dumps(agent_configuration(access, folder, settings.state / "cache"), indent=2)
+    text = json.dumps(agent_configuration(access, folder, settings.state / "cache", sdk), indent=2, default=str)
     configuration.touch(mode=0o600)
     configuration.write_text(text, encoding="utf-8")
     process = processes.start(
@@ -183,11 +256,11 @@ def _start(settings: MachineSettings, access: Server, worker: Worker) -> psutil.
         log=worker.log,
         pid_file=worker.pid_file,
     )
-    processes.remember(worker.pid_file, **_facts(settings, access))
+    processes.remember(worker.pid_file, **_facts(settings, access, worker))
     return process
 
 
-def _wait_until_registered(api: Api, started: dict[Worker, psutil.Popen]) -> None:
+def _wait_until_registered(settings: MachineSettings, api: Api, started: dict[Worker, psutil.Popen]) -> None:
     def settled() -> bool:
         if any(process.poll() is not None for process in started.values()):
             return True
@@ -202,6 +275,6 @@ def _wait_until_registered(api: Api, started: dict[Worker, psutil.Popen]) -> Non
             worker.pid_file.unlink(missing_ok=True)
             raise StartError(
                 f"worker {worker.plan.name} {outcome}",
-                hint="./task server-down && ./task server-up",
+                hint=settings.worker_set.restart_command,
                 evidence=processes.tail(worker.log),
             )

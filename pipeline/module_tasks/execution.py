@@ -92,7 +92,7 @@ def run(
         stop(server, task, task_id)
         raise RunTimeoutError(
             f"task {task_id} took longer than {timeout_s:g} s and was stopped",
-            hint="give it more time: --timeout SECONDS; or look at the queue: ./task server-status",
+            hint="give it more time: --timeout SECONDS; or look at the queue: ./task workers-status",
         ) from None
 
 

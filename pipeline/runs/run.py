@@ -212,7 +212,7 @@ def _watch(
             observer.update(state)
             raise RunTimeoutError(
                 f"run {run_id} took longer than {settings.timeout_s:g} s and was aborted; {_where(state)}",
-                hint="give it more time: --timeout SECONDS; or look at the queue: ./task server-status",
+                hint="give it more time: --timeout SECONDS; or look at the queue: ./task workers-status",
             )
         time.sleep(LOOK_EVERY_S)
 

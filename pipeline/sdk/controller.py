@@ -26,6 +26,7 @@ from typing import Any
 from clearml.automation import PipelineController
 from clearml.automation.job import LocalClearmlJob
 
+from pipeline.sdk import steps
 from pipeline.sdk.jobs import LocalStep, QueuedStep
 
 POLL_MINUTES = 0.3 / 60
@@ -66,6 +67,7 @@ class PatchedController(PipelineController):  # type: ignore[misc]
         step_beginning: str,
         is_run_again: Callable[[Any, Any, int], bool],
     ) -> None:
+        steps.prepare()
         self._launches = threading.Lock()
         self._placement = Placement()
         self._task_template_header = step_beginning + PipelineController._task_template_header

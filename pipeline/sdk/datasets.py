@@ -21,7 +21,7 @@ from clearml.config import get_cache_dir
 from clearml.utilities import parallel
 
 from clearml_access import locks
-from pipeline.sdk.steps import hide_progress_bars
+from pipeline.sdk import steps
 from pipeline.step_runtime import scratch
 
 LINEAGE = "Dataset Struct"
@@ -51,7 +51,7 @@ def prepare() -> None:
     """Patch the SDK for reading and writing datasets; a second call changes nothing."""
     parallel.ZipFile = _FastZipFile
     parallel.mkstemp = _zip_in_scratch
-    hide_progress_bars()
+    steps.prepare()
 
 
 class FastDataset(Dataset):  # type: ignore[misc]

@@ -61,7 +61,8 @@ class QueuedStep(StepJob, ClearmlJob):  # type: ignore[misc]
             return found
         if self._checked[0] != self._last_status_ts:
             try:
-                tasks = ClearmlServer.of_task(self.task).tasks(["status"], id=[self.task_id()])
+                server = self.server or ClearmlServer.of_task(self.task)
+                tasks = server.tasks(["status"], id=[self.task_id()])
                 self._checked = (self._last_status_ts, str(tasks[0]["status"]) if tasks else found)
             except UserFacingError as error:
                 print(f"Could not check step {self.task_id()}: {error}")

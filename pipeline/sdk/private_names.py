@@ -196,6 +196,11 @@ TABLE = (
         "A task's lock, which two threads may make at once: then a step now and then hangs for ever.",
     ),
     PrivateName(
+        "clearml.backend_interface.task.task.Task._report_subprocess_enabled",
+        "(*args, **kwargs)",
+        "Whether reports are sent by a forked process. Ours are sent by a thread: a fork shares the connection.",
+    ),
+    PrivateName(
         "clearml.storage.callbacks.ProgressReport._report",
         "(self, total_mb, current_mb, speed_mbps)",
         "Draws a bar for a download or an upload: in a stored console it is one long line for each.",

@@ -1,4 +1,4 @@
-"""What the SDK needs before a step's `Task.init`: a step calls `prepare` first. Outside system: none."""
+"""What the SDK needs before `Task.init`: each process of ours calls `prepare` first. Outside system: none."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import threading
 
 
 def prepare() -> None:
-    """Patch the SDK for a process that an agent runs; a second call changes nothing."""
+    """Patch the SDK for a process of ours, whatever its `clearml.conf` says; a second call changes nothing."""
     hide_progress_bars()
     share_edit_lock()
+    report_in_thread()
 
 
 def hide_progress_bars() -> None:
@@ -16,6 +17,17 @@ def hide_progress_bars() -> None:
     from clearml.storage.callbacks import ProgressReport  # here: the moment at which a step began is noted before
 
     ProgressReport._report = lambda *_: None
+
+
+def report_in_thread() -> None:
+    """Let the SDK send what a task reports from a thread, as `sdk.development.report_use_subprocess: false` does.
+
+    Its default on Linux is a forked process. That one shares the connection to the server with this process, so that
+    each may read the other's answers, and it is looked at every 5 s, twice: 10 s more at the end of each process.
+    """
+    from clearml.backend_interface.task.task import Task
+
+    Task._report_subprocess_enabled = False
 
 
 def share_edit_lock() -> None:

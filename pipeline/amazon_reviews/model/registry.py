@@ -77,7 +77,10 @@ def new_model(
             facts = {key: {"value": value, "type": type(value).__name__} for key, value in metadata.items()}
             model.set_all_metadata(facts)
         except (ValueError, SendError, OSError) as error:
-            raise ModelError(f"model {name!r} could not be stored: {error}", hint="./task server-status") from error
+            raise ModelError(
+                f"model {name!r} could not be stored: {error}",
+                hint="look at the free space of the server, then run the same command again",
+            ) from error
         yield str(model.id)
         if publish:
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import traceback
 
@@ -140,3 +141,15 @@ def test_where_no_server_is_configured_the_hint_is_the_one_that_this_machine_run
     with pytest.raises(NoCredentialsError) as refused:
         credentials.find(environ)
     assert refused.value.hint == f"for this machine's own server: export CLEARML_CONFIG_FILE='{own}'"
+
+
+def test_a_section_is_plain_also_where_the_file_nests_and_refers(tmp_path):
+    conf = tmp_path / "clearml.conf"
+    conf.write_text(
+        'key: "K"\nsdk.aws.s3 { key: ${key}, region: null, credentials: [ {bucket: "b"} ] }\n', encoding="utf-8"
+    )
+    found = credentials.read_section(conf, "sdk")
+    assert json.loads(json.dumps(found)) == {
+        "aws": {"s3": {"key": "K", "region": None, "credentials": [{"bucket": "b"}]}}
+    }
+    assert credentials.read_section(conf, "agent") == {}

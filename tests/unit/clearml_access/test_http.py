@@ -133,9 +133,58 @@ def test_a_server_that_comes_back_is_reached(server):
 
 
 def test_a_web_page_is_not_an_api(server):
-    server.answers["auth.login"] = [(200, "<html>")]
+    server.answers["auth.login"] = [(200, "<html>")] * 3
     with pytest.raises(ServerUnreachableError, match="is not a ClearML API server"):
         api(server.url).call("tasks.get_all")
+
+
+def answer_of(endpoint: str, **found: object) -> dict[str, object]:
+    return {"meta": {"result_code": 200, "endpoint": {"name": endpoint}}, "data": found}
+
+
+@pytest.mark.parametrize("other", [answer_of("queues.get_all", queues=[]), "<html>", {"data": {}}, []])
+def test_the_answer_of_another_call_is_asked_for_again(server, other):
+    server.answers["tasks.get_all"] = [(200, other), (200, answer_of("tasks.get_all", tasks=[1]))]
+    assert api(server.url).call("tasks.get_all") == {"tasks": [1]}
+
+
+def test_the_answer_of_another_call_is_an_error_where_the_call_may_have_been_done(server):
+    server.answers["tasks.create"] = [(200, answer_of("queues.get_all", queues=[]))] * 2
+    with pytest.raises(ServerUnreachableError, match=r"answers tasks\.create with what queues\.get_all was asked for"):
+        api(server.url).call("tasks.create")
+    assert server.named("tasks.create") == 1
+
+
+def test_a_forked_process_has_connections_of_its_own(server, monkeypatch):
+    server.answers["tasks.get_all"] = [(200, data(tasks=[]))] * 2
+    sender = http.HttpSender(Server(server.url, "", "", Secret("A"), Secret("B"), "the test"), direct=True)
+    sender.send("tasks.get_all", {})
+    before = sender._opened()
+    assert sender._opened() is before
+    monkeypatch.setattr(http.os, "getpid", lambda: -1)
+    sender.send("tasks.get_all", {})
+    assert sender._opened() is not before
+
+
+def test_a_task_waits_longer_for_its_server_than_a_command(server, monkeypatch):
+    monkeypatch.setattr(http, "PATIENT_PAUSES_S", (0.0,) * 5)
+    server.answers["tasks.get_all"] = [(0, "")] * 5 + [(200, data(tasks=[]))]
+    given = Server(server.url, "", "", Secret("A"), Secret("B"), "the test", token="T")
+    assert http.HttpSender(given, direct=True, patient=True).send("tasks.get_all", {})[0] == 200
+
+
+def test_only_this_machines_own_server_is_said_to_be_started(server, monkeypatch, tmp_path):
+    """Where another server is configured, the way to start ours is no help."""
+    server.close()
+    monkeypatch.setenv("CLEARML_PODS_STATE", str(tmp_path))
+    for source, hint in (
+        ("the test", f"curl {server.url}/debug.ping"),
+        (str(tmp_path / "server/clearml.conf"), "./task server-up"),
+    ):
+        given = Server(server.url, "", "", Secret("A"), Secret("B"), source)
+        with pytest.raises(ServerUnreachableError) as caught:
+            Api.of(given, direct=True).call("tasks.get_all")
+        assert caught.value.hint == hint
 
 
 def test_nobody_there(server):

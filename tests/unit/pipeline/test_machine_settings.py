@@ -111,6 +111,29 @@ def test_the_agents_configuration_reports_in_a_thread_and_stays_in_its_folder(tm
     assert all(folder.startswith(str(tmp_path)) for folder in folders)
 
 
+def test_an_agent_reaches_the_callers_object_storage_and_ours_wins(tmp_path):
+    theirs = {
+        "aws": {"s3": {"key": "K"}},
+        "development": {"report_use_subprocess": True, "worker": {"report_period_sec": 2}},
+        "storage": {"cache": {"default_base_dir": "/home/me/cache"}},
+    }
+    sdk = agent_configuration(ACCESS, tmp_path / "steps-1", tmp_path / "cache", theirs)["sdk"]
+    assert sdk["aws"] == {"s3": {"key": "K"}}
+    assert sdk["development"] == {"report_use_subprocess": False, "worker": {"report_period_sec": 2}}
+    assert sdk["storage"]["cache"]["default_base_dir"] == str(tmp_path / "cache/storage")
+
+
+def test_an_agent_checks_the_certificate_if_its_caller_does(tmp_path):
+    for verify in (True, False):
+        configuration = agent_configuration(replace(ACCESS, verify=verify), tmp_path, tmp_path)
+        assert configuration["api"]["verify_certificate"] is verify
+
+
+def test_no_workers_for_controllers_means_none(tmp_path):
+    settings = replace(MachineSettings.from_environ({}), controller_workers=0, step_workers=1)
+    assert [plan.name for plan in settings.workers] == ["steps-1"]
+
+
 def test_the_callers_clearml_and_python_variables_never_reach_an_agent(tmp_path):
     caller = {
         "PATH": "/bin",

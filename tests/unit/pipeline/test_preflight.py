@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.amazon_reviews.definitions import DATA_PREPARE
-from pipeline.preflight import deadlock
+from pipeline.preflight import NO_PACKAGE, QueueError, deadlock, require_queue, unfit_workers, workers_command
 from pipeline.settings import Settings
 
 
@@ -39,3 +39,59 @@ def test_a_controller_that_may_hold_the_last_slot(environment, controllers, work
     found = deadlock(Server(workers, queues), settings, controllers)
     assert bool(found) is warned
     assert all("one task at a time" in text and "--mode controller" in text for text in found)
+
+
+class Past:
+    """A server whose worker has ended a task."""
+
+    api_url = "http://server:8008"
+
+    def __init__(self, status: str, lines: list[str]) -> None:
+        self._task, self._lines = {"id": "f" * 32, "status": status}, lines
+
+    def workers_of(self, queue):
+        return ["host:0"] if queue == "pods" else []
+
+    def queue_names(self):
+        return {"pods", "empty"}
+
+    def last_tasks_of(self, workers):
+        return dict.fromkeys(workers, self._task)
+
+    def console(self, task, lines):
+        return self._lines
+
+
+@pytest.mark.parametrize(
+    ("status", "lines", "warned"),
+    [
+        ("failed", ["Traceback", f"ModuleNotFoundError: {NO_PACKAGE}"], True),
+        ("failed", ["ModuleNotFoundError: No module named 'pipeline.other'"], False),
+        ("failed", ["ValueError: broken"], False),
+        ("completed", [NO_PACKAGE], False),
+    ],
+)
+def test_a_worker_whose_last_task_found_no_package_is_warned_of(status, lines, warned):
+    found = unfit_workers(Past(status, lines), "pods")
+    assert bool(found) is warned
+    assert all("host:0" in text and "f" * 32 in text and "./task workers-up" in text for text in found)
+
+
+@pytest.mark.parametrize(
+    ("queue", "command"),
+    [
+        ("pods", "./task workers-up"),
+        ("services", "./task workers-up"),
+        ("two words", "./task workers-up -- --queue 'two words'"),
+    ],
+)
+def test_the_command_that_serves_a_queue_names_it_unless_it_is_served_by_default(queue, command):
+    assert workers_command(queue) == command
+
+
+@pytest.mark.parametrize("queue", ["empty", "none"])
+def test_a_queue_without_workers_is_refused_with_the_command_that_serves_it(queue):
+    with pytest.raises(QueueError) as caught:
+        require_queue(Past("completed", []), queue)
+    assert f"./task workers-up -- --queue {queue}" in caught.value.hint
+    assert "server-up" not in caught.value.hint

@@ -1,6 +1,9 @@
 """Names of the SDK that it may change: all in one table, as the installed SDK has them, used in one package only."""
 
 import ast
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -137,3 +140,40 @@ steps.prepare()
 assert Task._edit_lock is patched[0]
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_every_process_of_ours_prepares_the_sdk_before_it_joins_a_task():
+    """Without it a `clearml.conf` of default settings makes the SDK fork a reporter, which reads our answers."""
+    unprepared = []
+    for path in sorted((ROOT / "pipeline").rglob("*.py")):
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(function, ast.FunctionDef):
+                calls = [ast.unparse(node.func) for node in ast.walk(function) if isinstance(node, ast.Call)]
+                if "Task.init" in calls and "prepare" not in calls[: calls.index("Task.init")]:
+                    unprepared.append(f"{path.name}: {function.name}")
+    assert unprepared == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from pipeline.sdk import steps; steps.prepare()",
+        "from pipeline.sdk import datasets; datasets.prepare()",
+        "from pipeline.sdk.controller import PatchedController\n"
+        "try: PatchedController(name='', project='', version='', packages=[], step_beginning='', is_run_again=None)\n"
+        "except Exception: pass",
+    ],
+)
+def test_no_reporter_is_forked_whatever_the_configuration_says(line, tmp_path):
+    configuration = tmp_path / "clearml.conf"
+    configuration.write_text("sdk { development { report_use_subprocess: true } }\n", encoding="utf-8")
+    code = f"{line}\nfrom clearml import Task\nprint(bool(Task._report_subprocess_enabled))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "CLEARML_CONFIG_FILE": str(configuration)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.splitlines()[-1:] == ["False"], done.stderr
