@@ -9,7 +9,8 @@ from typing import Any
 
 from clearml_access import agent_values
 from deploy.helm import values as v
-from deploy.plan import POD_KEYS, Plan
+from deploy.plan import Plan
+from deploy.pod_values import POD_KEYS
 from deploy.settings import Settings
 
 Json = dict[str, Any]

@@ -13,11 +13,10 @@ from typing import Any
 from clearml_access import agent_values
 from clearml_access.agent_values import AGENT_POD_PIN, TASK_POD_PIN
 from clearml_access.credentials import Server
-from deploy import versions
+from deploy import pod_values, versions
 from deploy.helm import values as v
 from deploy.helm import values_schema
 from deploy.helm.values import Values
-from deploy.kubernetes.ownership import RELEASE
 from deploy.settings import Settings
 
 MAX_PODS = "K8S_GLUE_MAX_PODS"
@@ -39,6 +38,16 @@ CONFIGURATION = """\
 sdk.development.report_use_subprocess: false
 """
 """As a subprocess, the SDK's reporting is looked at every 5 s, twice: 10 s more at the end of every step."""
+
+
+POD_VERBS = ("get", "list", "watch", "create", "patch", "delete")
+
+AGENT_ROLE: tuple[dict[str, Any], ...] = (
+    {"apiGroups": [""], "resources": ["pods"], "verbs": [*POD_VERBS]},
+    {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
+)
+"""The glue makes, watches and deletes task pods, and reads the last lines of one whose task never started. The chart's
+Role also lets it read and write all Secrets, Services and events of the namespace."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +100,8 @@ class Plan:
             values_schema.require(layer, chart_defaults, chart_words)
         given = v.merge(base, *own)
         values_schema.require_served(given, is_own_image=v.get(given, IMAGE) == v.get(base, IMAGE))
-        values = _with_keys_by_reference(v.merge(base, connection(settings, server, by_git=by_git), *own))
-        values = v.merge(_with_plain_queues(values), v.nest(POD_LABELS, {RELEASE: settings.release}))
+        values = v.merge(base, connection(settings, server, by_git=by_git), *own)
+        values = pod_values.finished(_with_plain_queues(values), settings)
         return cls(settings, values, v.computed(chart_defaults, values), chart_version, chart_kube_version)
 
     def _get(self, path: str) -> str:
@@ -147,6 +156,23 @@ class Plan:
         return CONFIGURATION + (f"{own.rstrip()}\n" if own else "")
 
     @property
+    def task_account(self) -> str:
+        """ServiceAccount that task pods run as; empty: the agent's."""
+        return v.environment(self.computed).get(pod_values.TASK_ACCOUNT) or ""
+
+    @property
+    def makes_task_account(self) -> bool:
+        """Whether that account is ours."""
+        return self.task_account == self.settings.task_account
+
+    @property
+    def agent_role(self) -> list[dict[str, Any]]:
+        """What the agent may do in its namespace: what it does, and no more."""
+        jobs = {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": [*POD_VERBS]}
+        as_jobs = bool(v.get(self.computed, "agentk8sglue.taskAsJob"))
+        return [*AGENT_ROLE, *([jobs] if as_jobs else [])]
+
+    @property
     def pins(self) -> dict[str, versions.Pin]:
         """The agent's version in the agent pod and in task pods."""
         listed = v.environment(self.computed)
@@ -166,31 +192,6 @@ class Plan:
             **{name: template[name] for name in names if template.get(name)},
             "securityContext": template.get("podSecurityContext") or {},
         }
-
-
-POD_KEYS = {"CLEARML_API_ACCESS_KEY": "agentk8sglue_key", "CLEARML_API_SECRET_KEY": "agentk8sglue_secret"}
-"""What a task pod reads from the Secret: its variable and the Secret's key."""
-
-POD_ENV = "agentk8sglue.basePodTemplate.env"
-POD_LABELS = "agentk8sglue.basePodTemplate.labels"
-
-
-def _with_keys_by_reference(values: Values) -> Values:
-    """Return the values with the keys in the task pods' template by reference, whatever the chart does.
-
-    Where the template has none, the agent writes them into every task pod's arguments (base64), for all to read who
-    may list pods.
-    """
-    name = v.get(values, "clearml.existingAgentk8sglueSecret")
-    given = v.get(values, POD_ENV) or []
-    missing = [variable for variable in POD_KEYS if variable not in {item["name"] for item in given}]
-    if not name or not missing:
-        return values
-    references = [
-        {"name": variable, "valueFrom": {"secretKeyRef": {"name": name, "key": POD_KEYS[variable]}}}
-        for variable in missing
-    ]
-    return v.merge(values, v.nest(POD_ENV, [*given, *references]))
 
 
 def _with_plain_queues(values: Values) -> Values:

@@ -82,6 +82,16 @@ class Settings:
         return f"{self.fullname}-keys"
 
     @property
+    def task_account(self) -> str:
+        """Name of the ServiceAccount that task pods run as; it may do nothing."""
+        return f"{self.fullname}-tasks"
+
+    @property
+    def role(self) -> str:
+        """Name of the Role that the chart makes for the agent."""
+        return f"{self.fullname}-kpa"
+
+    @property
     def config_secret(self) -> str:
         """Name of the Secret with `clearml.conf`, which holds no keys."""
         return f"{self.fullname}-conf"

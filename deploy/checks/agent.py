@@ -199,6 +199,24 @@ def lost_tasks(session: Session) -> Finding:
     return ok("every task that the agent took has a pod")
 
 
+def access(session: Session) -> Finding:
+    """May the agent do what it does and no more, and task pods nothing."""
+    plan, settings = session.installed, session.settings
+    role = session.cluster.role(settings.role)
+    if role is not None and role.get("rules") != plan.agent_role:
+        kinds = {kind for rule in role.get("rules") or [] for kind in rule.get("resources") or []}
+        more = sorted(kinds - {kind for rule in plan.agent_role for kind in rule["resources"]})
+        what = f"gives the agent {', '.join(more)} too" if more else "is not what the agent needs"
+        return warn(f"Role {settings.role} {what}", AGAIN)
+    if not plan.makes_task_account:
+        return ok(f"task pods run as {plan.task_account or 'the account of the values'}")
+    if session.cluster.service_account(plan.task_account) is None:
+        return fail(
+            f"ServiceAccount {plan.task_account} is not there: no task pod can be made", AGAIN, PodError.exit_code
+        )
+    return ok(f"the agent may handle pods; task pods run as {plan.task_account}, without a token")
+
+
 def node(session: Session) -> Finding:
     """Can the nodes take pods."""
     nodes = session.cluster.nodes()
@@ -238,6 +256,7 @@ def more(session: Session) -> list[Check]:
     """Return what `doctor` asks beside these."""
     return [
         Check("strategy", "upgrades end the old agent first", lambda: strategy(session), ("release",)),
+        Check("access", "rights of agent and tasks", lambda: access(session), ("release",)),
         Check("alone", "no other worker on the queue", lambda: alone(session), ("kubernetes", "server")),
         Check("task-pods", "task pods", lambda: task_pods(session), ("kubernetes",)),
         Check("lost-tasks", "no task is lost on its way", lambda: lost_tasks(session), ("kubernetes", "server")),

@@ -16,7 +16,9 @@ from deploy.commands.operations import render
 from deploy.errors import SettingsError, ValuesError
 from deploy.helm import documents
 from deploy.helm import values as v
-from deploy.plan import POD_KEYS, URLS, Plan
+from deploy.kubernetes.cluster import service_account
+from deploy.plan import URLS, Plan
+from deploy.pod_values import POD_KEYS
 from deploy.session import Session
 
 HEAD = """\
@@ -76,7 +78,10 @@ def files(session: Session) -> dict[str, str]:
         resources.append("configuration.yaml")
         content = {"clearml.conf": plan.configuration}
         found["configuration.yaml"] = HEAD + documents.text([_secret(session.settings.config_secret, content)])
-    found["kustomization.yaml"] = HEAD + documents.text([_kustomization(session, resources)])
+    if plan.makes_task_account:
+        resources.append("account.yaml")
+        found["account.yaml"] = HEAD + documents.text([service_account(plan.task_account, session.owner.labels)])
+    found["kustomization.yaml"] = HEAD + documents.text([_kustomization(session, resources, plan)])
     if plan.makes_keys_secret:
         found["examples/external-secret.yaml"] = EXTERNAL + documents.text([_external(plan.keys_secret)])
         head = SEALED.format(secret=plan.keys_secret, namespace=namespace)
@@ -108,16 +113,26 @@ def _require_no_key(session: Session, found: dict[str, str]) -> None:
             )
 
 
-def _kustomization(session: Session, resources: list[str]) -> dict[str, Any]:
-    # The chart names no strategy, and with a rolling update the old agent keeps taking tasks beside the new one.
-    patch = documents.text([[{"op": "add", "path": "/spec/strategy", "value": {"type": "Recreate"}}]])
-    target = {"kind": "Deployment", "name": session.settings.fullname}
+def _kustomization(session: Session, resources: list[str], plan: Plan) -> dict[str, Any]:
+    # The chart names no strategy, and with a rolling update the old agent keeps taking tasks beside the new one. Its
+    # Role lets the agent read all Secrets.
+    changes = {
+        ("Deployment", session.settings.fullname): ("add", "/spec/strategy", {"type": "Recreate"}),
+        ("Role", session.settings.role): ("replace", "/rules", plan.agent_role),
+    }
+    patches = [
+        {
+            "target": {"kind": kind, "name": name},
+            "patch": documents.text([[{"op": verb, "path": path, "value": value}]]),
+        }
+        for (kind, name), (verb, path, value) in changes.items()
+    ]
     return {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "namespace": session.settings.namespace,
         "resources": resources,
-        "patches": [{"target": target, "patch": patch}],
+        "patches": patches,
     }
 
 

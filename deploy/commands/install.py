@@ -17,6 +17,7 @@ from deploy.checks import preflight
 from deploy.errors import HelmError, ReleaseBusyError, ReleaseNotFoundError
 from deploy.helm.release import Revision
 from deploy.helm.values import digest
+from deploy.plan import Plan
 from deploy.session import Session
 from deploy.verification import prove, rollout
 
@@ -117,11 +118,14 @@ def needs_revision(session: Session, current: Revision | None) -> bool:
 def changes(session: Session) -> list[str]:
     """Return what an install would do."""
     settings, plan = session.settings, session.plan
-    found = [] if session.cluster.has_namespace() else [f"make namespace {settings.namespace}"]
-    kept = _secrets(session) if not found else {}
+    is_new = not session.cluster.has_namespace()
+    found = [f"make namespace {settings.namespace}"] if is_new else []
+    kept = {} if is_new else _secrets(session)
     found += [f"write Secret {name}" for name, content in _wanted(session).items() if kept.get(name) != content]
+    if plan.makes_task_account and (is_new or session.cluster.service_account(plan.task_account) is None):
+        found.append(f"make ServiceAccount {plan.task_account}")
     found += [f"make queue {name}" for name in plan.queues if session.api.queue(name) is None]
-    current = session.helm.revision() if not found or session.cluster.has_namespace() else None
+    current = None if is_new else session.helm.revision()
     if needs_revision(session, current):
         verb = "upgrade" if current else "install"
         found.append(f"{verb} release {settings.release} to {plan.chart_version}")
@@ -152,21 +156,35 @@ def _do(session: Session, outcome: Outcome, before: _Before, must: bool) -> None
         if session.api.ensure_queue(name):
             session.say(f"queue {name} is made")
             stale = True
+    ensure_account(session, plan)
     if must:
         # Before: the old pod of a release that was made without us. After: the chart's own default on a first install.
         session.cluster.recreate_on_change(settings.fullname)
         wait = session.wait(settings.deadlines.helm)
         revision = session.helm.upgrade(session.chart, plan.values, f"deploy {outcome.result}")
         outcome.revision, outcome.seconds["helm"] = revision.number, round(wait.seconds, 1)
-        session.cluster.recreate_on_change(settings.fullname)
+        adjust(session, plan)
         session.say(f"release {settings.release} has revision {revision.number} after {wait.seconds:.1f} s")
     else:
         outcome.revision = before.revision.number if before.revision else None
         session.say(f"release {settings.release} is as wanted: revision {outcome.revision} stays")
-        session.cluster.recreate_on_change(settings.fullname)
+        adjust(session, plan)
         if stale or _is_dead(session):
             session.say("the agent pod is restarted")
             session.cluster.restart(settings.fullname, session.now().isoformat())
+
+
+def ensure_account(session: Session, plan: Plan) -> None:
+    """Make the ServiceAccount that task pods run as, if it is ours to make."""
+    if plan.makes_task_account and session.cluster.ensure_service_account(plan.task_account):
+        session.say(f"ServiceAccount {plan.task_account} is made: task pods run as it, without a token")
+
+
+def adjust(session: Session, plan: Plan) -> None:
+    """Give the chart's objects what none of its values can: helm has brought them back to what the chart says."""
+    session.cluster.recreate_on_change(session.settings.fullname)
+    if session.cluster.narrow_role(session.settings.role, plan.agent_role):
+        session.say(f"Role {session.settings.role} is narrowed to what the agent uses")
 
 
 def _is_dead(session: Session) -> bool:
@@ -231,6 +249,7 @@ def _undo(session: Session, before: _Before) -> tuple[str, ...]:
                 session.cluster.put_secret(name, content)
         if before.revision and before.revision.status in ("deployed", "superseded"):
             session.helm.rollback(before.revision.number)
+            adjust(session, session.plan)
             done.append(f"rolled back to revision {before.revision.number}")
             seconds = rollout.wait_until_ready(session)
             done.append(f"its agent pod is ready after {seconds:.1f} s")
@@ -239,6 +258,7 @@ def _undo(session: Session, before: _Before) -> tuple[str, ...]:
             for name, content in before.secrets.items():
                 if content is None:
                     session.cluster.delete("secrets", name)
+            session.cluster.delete("serviceaccounts", session.settings.task_account)
             done.append("nothing was installed before: release and Secrets are removed again")
         else:
             done.append(f"the revision before was {before.revision.status}: nothing to go back to")

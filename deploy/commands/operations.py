@@ -107,7 +107,9 @@ def rollback(session: Session, to: int | None) -> dict[str, Any]:
         for name in outcome.queues:
             if session.api.ensure_queue(name):
                 session.say(f"queue {name} is made")
+        install.ensure_account(session, session.plan_of(target))
         session.helm.rollback(target.number)
+        install.adjust(session, session.plan_of(target))
         try:
             install.prove_agent(session, outcome)
         except UserFacingError as error:

@@ -58,6 +58,8 @@ def uninstall(session: Session, leaving: Leaving, *, queue: bool = False, namesp
         for name in (settings.keys_secret, settings.config_secret):
             if cluster.delete("secrets", name):
                 leaving.removed.append(f"Secret {name}")
+        if cluster.delete("serviceaccounts", settings.task_account):
+            leaving.removed.append(f"ServiceAccount {settings.task_account}")
         for pod in cluster.task_pods():
             _stop_task(session, pod)
             leaving.removed.append(f"pod {pod['metadata']['name']}")

@@ -99,6 +99,10 @@ SECRET_IN_CONFIG = re.compile(r"\b(access_key|secret_key|git_pass|password|token
 """A secret in a `clearml.conf`."""
 
 
+SECRET_VARIABLES = ("CLEARML_AGENT_GIT_PASS", "CLEARML_API_SECRET_KEY")
+"""Environment variables that hold a secret."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing that is wrong with the values."""
@@ -269,5 +273,10 @@ def _extra_envs(values: Mapping[str, Any]) -> Iterator[Problem]:
             if item["name"] in names:
                 yield Problem(f"{path}[{index}]", f"{item['name']} is listed twice; the last one silently wins")
             names.add(item["name"])
+            if item["name"] in SECRET_VARIABLES and item.get("value"):
+                yield Problem(
+                    f"{path}[{index}]",
+                    f"{item['name']} is a secret and does not belong into values; give it by valueFrom.secretKeyRef",
+                )
             if "value" in item and not isinstance(item["value"], str):
                 yield Problem(f"{path}[{index}].value", f"{item['value']!r} is not a text; write it in quotes")

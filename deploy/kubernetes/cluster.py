@@ -18,6 +18,8 @@ from deploy.kubernetes.api import Json, KubernetesApi, NotFoundError
 from deploy.kubernetes.ownership import MANAGED, Owner, is_built_in
 from deploy.settings import Settings
 
+RBAC = "rbac.authorization.k8s.io/v1"
+
 KINDS = (
     ("pods", ""),
     ("secrets", ""),
@@ -25,8 +27,8 @@ KINDS = (
     ("serviceaccounts", ""),
     ("services", ""),
     ("deployments", "apps/v1"),
-    ("roles", "rbac.authorization.k8s.io/v1"),
-    ("rolebindings", "rbac.authorization.k8s.io/v1"),
+    ("roles", RBAC),
+    ("rolebindings", RBAC),
     ("leases", "coordination.k8s.io/v1"),
 )
 """What a release is made of: kinds and their groups, as in paths."""
@@ -190,6 +192,29 @@ class Cluster:
         self._api.call("PATCH", self._api.path("deployments", name, group="apps/v1"), patch)
         return True
 
+    def narrow_role(self, name: str, rules: list[Json]) -> bool:
+        """Leave a Role these rights alone, whatever its chart gave it; return whether that was news."""
+        role = self.role(name)
+        if role is None or role.get("rules") == rules:
+            return False
+        self._api.call("PATCH", self._api.path("roles", name, group=RBAC), {"rules": rules})
+        return True
+
+    def role(self, name: str) -> Json | None:
+        """Return a Role."""
+        return self._api.get(self._api.path("roles", name, group=RBAC))
+
+    def service_account(self, name: str) -> Json | None:
+        """Return a ServiceAccount."""
+        return self._api.get(self._api.path("serviceaccounts", name))
+
+    def ensure_service_account(self, name: str) -> bool:
+        """Make a ServiceAccount whose token no pod gets, if there is none of that name; return whether it was made."""
+        if self.service_account(name) is not None:
+            return False
+        self._api.call("POST", self._api.path("serviceaccounts"), service_account(name, self._owner.labels))
+        return True
+
     def restart(self, name: str, mark: str) -> None:
         """Make a Deployment start a new pod by marking its template."""
         patch = {"spec": {"template": {"metadata": {"annotations": {"clearml-pods/restarted": mark}}}}}
@@ -289,6 +314,13 @@ class Cluster:
             ReleaseBusyError: Somebody else does; the message names them.
         """
         return lease.held(self._api, name, lease.this_process(), self._owner.labels)
+
+
+def service_account(name: str, labels: Mapping[str, str]) -> Json:
+    """Return a ServiceAccount whose token no pod gets."""
+    metadata = {"name": name, "labels": dict(labels)}
+    about = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
+    return {**about, "automountServiceAccountToken": False}
 
 
 def _called(kind: str, item: Json) -> str:

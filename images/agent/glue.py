@@ -1,9 +1,9 @@
 """Runs clearml-agent's Kubernetes glue in the agent pod, with what the chart hands over.
 
-It adds four things to the stock glue: no installation at start (the wanted agent version is compared with the one
+It adds these to the stock glue: no installation at start (the wanted agent version is compared with the one
 in this image), an end at SIGTERM that neither drops a task just taken nor takes another, task pods that read
-their credentials from a Secret when the pod template says so, in place of finding them in their own arguments, and
-the reasons of dead pods on their tasks' records (recorder.py).
+their credentials from a Secret when the pod template says so, in place of finding them in their own arguments, an
+account of their own for task pods, and the reasons of dead pods on their tasks' records (recorder.py).
 
 Outside systems: the ClearML server and, through kubectl, the cluster. Run by this image's entrypoint.sh only.
 """
@@ -19,6 +19,7 @@ import signal
 import sys
 import tempfile
 import threading
+from collections.abc import MutableMapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,18 @@ HOSTS = {
     "files_server": "CLEARML_FILES_HOST",
 }
 KEYS = {"access_key": "CLEARML_API_ACCESS_KEY", "secret_key": "CLEARML_API_SECRET_KEY"}
+
+GIT = ("CLEARML_AGENT_GIT_USER", "CLEARML_AGENT_GIT_PASS", "TRAINS_AGENT_GIT_USER", "TRAINS_AGENT_GIT_PASS")
+GIT_SETTINGS = ("agent.git_user", "agent.git_pass")
+
+CONF_FOLDER = "/etc/clearml-pods"
+"""Where task pods find a `clearml.conf` that the pod template mounts from a Secret."""
+
+TAKE_CONF = f"cat {CONF_FOLDER}/clearml.conf ~/clearml.conf > ~/.clearml.conf && mv ~/.clearml.conf ~/clearml.conf"
+"""Puts it before what the pod was given in its arguments: as in the agent, the server's addresses win."""
+
+TASK_ACCOUNT = "K8S_GLUE_TASK_ACCOUNT"
+"""Names the ServiceAccount that task pods run as; the chart knows only the agent's own."""
 
 
 class Glue(K8sIntegration):  # type: ignore[misc]
@@ -103,16 +116,18 @@ def check_version(wanted: str | None) -> None:
         )
 
 
-def configuration(environ: dict[str, str], template: Path | None, mounted: Path) -> str:
+def configuration(environ: dict[str, str], template: Template, mounted: Path) -> str:
     """Return the `clearml.conf` that every task pod gets in its arguments.
 
-    Credentials are part of it only where the pod template has none of its own: arguments can be read by everyone who
-    may list pods.
+    Arguments can be read by everyone who may list pods. So the agent's own file is part of it only where the pod
+    template does not mount it, and credentials only where the pod template has none of its own.
     """
-    lines = [mounted.read_text(encoding="utf-8")] if mounted.is_file() else []
+    lines = ["# From the agent."]  # never empty: the stock glue would take the agent's own file instead
+    if mounted.is_file() and not template.mounts_configuration:
+        lines.append(mounted.read_text(encoding="utf-8"))
     settings = {name: environ[variable] for name, variable in HOSTS.items() if environ.get(variable)}
     lines += [f"api.{name}: {json.dumps(value)}" for name, value in settings.items()]
-    if not _brings_credentials(template):
+    if not set(KEYS.values()) <= template.variables:
         print("Warning: task pods carry the API keys in their arguments; give them by secretKeyRef in the pod template")
         keys = {name: environ[variable] for name, variable in KEYS.items() if environ.get(variable)}
         lines += [f"api.credentials.{name}: {json.dumps(value)}" for name, value in keys.items()]
@@ -120,11 +135,25 @@ def configuration(environ: dict[str, str], template: Path | None, mounted: Path)
     return re.sub(r"[^\x00-\x7f]", lambda found: f"\\u{ord(found[0]):04x}", "\n".join(lines))
 
 
-def _brings_credentials(template: Path | None) -> bool:
-    pod = yaml.safe_load(template.read_text(encoding="utf-8")) if template else None
-    containers = ((pod or {}).get("spec") or {}).get("containers") or [{}]
-    names = {entry.get("name") for entry in containers[0].get("env") or []}
-    return set(KEYS.values()) <= names
+class Template:
+    """What task pods are made of, by the chart."""
+
+    def __init__(self, content: dict[str, Any] | None) -> None:
+        self.spec: dict[str, Any] = (content or {}).get("spec") or {}
+        self.spec = (self.spec.get("template") or {}).get("spec") or self.spec  # a job's
+        container = (self.spec.get("containers") or [{}])[0]
+        self.variables = {entry.get("name") for entry in container.get("env") or []}
+        self.mounts_configuration = CONF_FOLDER in {item["mountPath"] for item in container.get("volumeMounts") or []}
+
+
+def drop_git_credentials(environ: MutableMapping[str, str], template: Template) -> None:
+    """Take git's credentials out of the environment: the stock glue copies them into every task pod's arguments."""
+    dropped = [name for name in GIT if environ.pop(name, "")]
+    if dropped and not template.variables & set(GIT):
+        print(
+            f"Warning: {', '.join(dropped)} of the agent's environment does not reach task pods; "
+            "give it to them by secretKeyRef (agentk8sglue.basePodTemplate.env)"
+        )
 
 
 def main() -> None:
@@ -140,8 +169,11 @@ def main() -> None:
     asked = parser.parse_args()
     check_version(os.environ.get("CLEARML_AGENT_UPDATE_VERSION"))
     mounted = Path(os.environ.get("CLEARML_CONFIG_FILE") or Path.home() / "clearml.conf")
+    given = asked.template_yaml.read_text(encoding="utf-8") if asked.template_yaml else ""
+    template = Template(yaml.safe_load(given))
+    drop_git_credentials(os.environ, template)
     with tempfile.NamedTemporaryFile("w", encoding="ascii", suffix=".conf") as file:
-        file.write(configuration(dict(os.environ), asked.template_yaml, mounted))
+        file.write(configuration(dict(os.environ), template, mounted))
         file.flush()
         glue = Glue(
             namespace=asked.namespace,
@@ -149,7 +181,12 @@ def main() -> None:
             overrides_yaml=asked.overrides_yaml,
             max_pods_limit=asked.max_pods,
             clearml_conf_file=file.name,
+            extra_bash_init_script=TAKE_CONF if template.mounts_configuration else None,
         )
+    for name in GIT_SETTINGS:
+        glue._session.config.put(name, "")  # as its environment: task pods have their own
+    if account := os.environ.get(TASK_ACCOUNT):
+        Template(glue.template_dict).spec["serviceAccountName"] = account
     signal.signal(signal.SIGTERM, glue.stop)
     Recorder(glue._session, glue.worker_id or "agent", glue.namespace).start()
     try:

@@ -18,7 +18,7 @@ Json = dict[str, Any]
 
 CHART = Path(__file__).parents[2] / "charts/clearml-agent"
 RECORDED = Path(__file__).with_name("recorded.yaml")
-CHART_DIGEST = "733e36255282ee49"
+CHART_DIGEST = "b0f0d5872da5e818"
 """Of the chart that `recorded.yaml` was made of."""
 
 URLS = {
@@ -53,8 +53,17 @@ def rendered(release: str, namespace: str, values: Json) -> list[Json]:
     )
     objects = {item["kind"]: item for item in yaml.safe_load_all(text) if item}
     glue, base = values["agentk8sglue"], values["agentk8sglue"]["basePodTemplate"]
-    objects["ConfigMap"]["data"]["template.yaml"] = _pod_template(objects["ConfigMap"], base)
-    _agent(objects["Deployment"]["spec"], glue, values["clearml"]["existingAgentk8sglueSecret"])
+    account = glue["serviceExistingAccountName"] or f"{name}-sa"
+    pull = values["imageCredentials"]
+    secrets = [{"name": pull["existingSecret"]}] if pull["enabled"] and pull["existingSecret"] else []
+    access: Json = {"serviceAccountName": account} | ({"imagePullSecrets": secrets} if secrets else {})
+    objects["ConfigMap"]["data"]["template.yaml"] = _pod_template(objects["ConfigMap"], base, access)
+    _agent(objects["Deployment"]["spec"], glue, values["clearml"]["existingAgentk8sglueSecret"], access)
+    if conf := values["clearml"]["existingClearmlConfigSecret"]:
+        _mount_configuration(objects["Deployment"]["spec"]["template"]["spec"], conf)
+    objects["RoleBinding"]["subjects"][0]["name"] = account
+    if glue["serviceExistingAccountName"]:
+        del objects["ServiceAccount"]
     template = objects["Deployment"]["spec"]["template"]["metadata"]
     # helm hashes its own YAML of it; what counts is that it changes with the template.
     checksum = hashlib.sha256(yaml.safe_dump(base).encode()).hexdigest()
@@ -72,14 +81,15 @@ def comparable(item: Json) -> Json:
     return item
 
 
-def _agent(spec: Json, glue: Json, secret: str) -> None:
+def _agent(spec: Json, glue: Json, secret: str, access: Json) -> None:
     spec["replicas"] = glue["replicaCount"]
     pod = spec["template"]["spec"]
+    pod |= access
     pod |= {"securityContext": glue.get("podSecurityContext") or {}}
     pod |= {"nodeSelector": glue["nodeSelector"], "tolerations": glue["tolerations"]}
     (init,), (agent,) = pod["initContainers"], pod["containers"]
     image = "{registry}/{repository}:{tag}".format(**glue["image"])
-    agent["resources"] = glue["resources"]
+    agent["resources"], init["resources"] = glue["resources"], glue["initContainers"]["resources"]
     facts = {"K8S_GLUE_QUEUE": glue["queue"], "CLEARML_DOCKER_IMAGE": glue["defaultContainerImage"]}
     facts |= {variable: glue[key] for variable, key in URLS.items()}
     for container in (init, agent):
@@ -95,11 +105,19 @@ def _agent(spec: Json, glue: Json, secret: str) -> None:
     agent["env"] += glue["extraEnvs"]
 
 
-def _pod_template(config_map: Json, base: Json) -> str:
+def _mount_configuration(pod: Json, secret: str) -> None:
+    (agent,) = pod["containers"]
+    mount = {"name": "conf", "mountPath": "/root/clearml.conf", "subPath": "clearml.conf", "readOnly": True}
+    agent["volumeMounts"].append(mount)
+    agent["env"].insert(0, {"name": "CLEARML_CONFIG_FILE", "value": "/root/clearml.conf"})
+    pod["volumes"].append({"name": "conf", "secret": {"secretName": secret}})
+
+
+def _pod_template(config_map: Json, base: Json, access: Json) -> str:
     template = yaml.safe_load(config_map["data"]["template.yaml"])
     template["metadata"] |= {"labels": base["labels"], "annotations": base["annotations"]}
     spec, (container,) = template["spec"], template["spec"]["containers"]
-    spec |= {name: base[name] for name in ("priorityClassName", "schedulerName") if base[name]}
+    spec |= access | {name: base[name] for name in ("priorityClassName", "schedulerName") if base[name]}
     spec |= {"securityContext": base.get("podSecurityContext") or {}}
     spec |= {name: base[name] for name in ("nodeSelector", "tolerations", "volumes")}
     container |= {name: base[name] for name in ("env", "resources", "volumeMounts")}

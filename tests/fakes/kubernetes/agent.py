@@ -121,6 +121,7 @@ class FakeAgent:
         container["command"] = ["python3", "-c", code]
         labels = {**(self._template.get("metadata", {}).get("labels") or {}), **self._label}
         spec = {**self._template.get("spec", {}), "restartPolicy": "Never", "containers": [container]}
+        spec["serviceAccountName"] = self._env.get("K8S_GLUE_TASK_ACCOUNT") or spec.get("serviceAccountName")
         pod = {"metadata": {"name": TASK_POD + task, "labels": labels}, "spec": spec}
         made = self._store.create("pods", self._namespace, pod)
         held = self._kubelet.containers.setdefault(made["metadata"]["uid"], Container())

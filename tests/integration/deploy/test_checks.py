@@ -19,6 +19,7 @@ from tests.integration.deploy.deployer import HELD, NAMESPACE, QUEUE, Deployer
 pytestmark = pytest.mark.integration
 
 GLUE = "clearml-agent"
+SECRETS = {"apiGroups": [""], "resources": ["pods", "secrets"], "verbs": ["get", "list"]}
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,8 @@ CASES = [
         "strategy", change("deployments", GLUE, {"spec": {"strategy": {"type": "RollingUpdate"}}}), "warn", "two agents"
     ),
     Case("strategy", remove("deployments", GLUE), "fail", "is not there", 34),
+    Case("access", change("roles", f"{GLUE}-kpa", {"rules": [SECRETS]}), "warn", "gives the agent secrets too"),
+    Case("access", remove("serviceaccounts", f"{GLUE}-tasks"), "fail", "no task pod can be made", 34),
     Case("alone", other_worker, "warn", "also served by somebody:0"),
     Case("lost-tasks", lost_task, "warn", "without a pod here"),
     Case("nodes", cluster(node_conditions={"MemoryPressure": "True"}), "warn", "MemoryPressure=True"),

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.integration
 NAME = "clearml-agent"
 TRACKED = {"argocd.argoproj.io/tracking-id": f"agents:apps/Deployment:{NAMESPACE}/{NAME}"}
 FILES = {
-    *("values.yaml", "agent.yaml", "configuration.yaml", "kustomization.yaml"),
+    *("values.yaml", "agent.yaml", "configuration.yaml", "account.yaml", "kustomization.yaml"),
     *("examples/external-secret.yaml", "examples/sealed-secret.yaml"),
 }
 
@@ -38,12 +38,13 @@ def apply(deploy: Deployer, folder: Path) -> None:
     store.create("namespaces", "", {"metadata": {"name": NAMESPACE}, "status": {"phase": "Active"}})
     kustomization = documents(folder / "kustomization.yaml")[0]
     objects = [item for name in kustomization["resources"] for item in documents(folder / name)]
-    (patch,) = kustomization["patches"]
     for item in objects:
-        if (item["kind"], item["metadata"]["name"]) == (patch["target"]["kind"], patch["target"]["name"]):
-            (change,) = yaml.safe_load(patch["patch"])
-            item["spec"][change["path"].removeprefix("/spec/")] = change["value"]
-            item["metadata"]["annotations"] = TRACKED
+        item["metadata"]["annotations"] = TRACKED
+        for patch in kustomization["patches"]:
+            if (item["kind"], item["metadata"]["name"]) == (patch["target"]["kind"], patch["target"]["name"]):
+                (change,) = yaml.safe_load(patch["patch"])
+                *above, last = change["path"].strip("/").split("/")
+                (item[above[0]] if above else item)[last] = change["value"]
         kind = "secrets" if item["kind"] == "Secret" else fake_helm.key(item)[0]
         store.create(kind, kustomization["namespace"], item)
     access_key, secret_key = deploy.api.credentials
@@ -122,7 +123,8 @@ def test_check_proves_what_argo_cd_has_installed(deploy, rendered):
     assert (status["revision"], status["applied"]["by"]) == (None, "Argo CD (agents)")
     assert status["worker"]["serves"] == [QUEUE]
     assert "applied by Argo CD (agents)" in deploy("status")
-    assert deploy.results("doctor")["strategy"]["result"] == "ok"
+    results = deploy.results("doctor")
+    assert (results["strategy"]["result"], results["access"]["result"]) == ("ok", "ok")
 
 
 def test_check_finds_what_is_broken_in_it(deploy, rendered):

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from clearml_access.agent_values import AgentValues
-from tests.integration.deploy.deployer import NAMESPACE, QUEUE
+from tests.integration.deploy.deployer import HELD, NAMESPACE, QUEUE
 
 pytestmark = pytest.mark.integration
 
@@ -62,6 +62,7 @@ def test_a_dry_run_names_what_it_would_do_and_does_nothing(deploy):
         "make namespace clearml",
         "write Secret clearml-agent-keys",
         "write Secret clearml-agent-conf",
+        "make ServiceAccount clearml-agent-tasks",
         f"make queue {QUEUE}",
         "install release clearml-agent to clearml-agent-5.3.99",
     ]
@@ -85,6 +86,28 @@ def test_a_secret_of_ones_own_is_used_and_never_written(installed):
     env = installed.cluster.agent_pod(NAMESPACE)["spec"]["containers"][0]["env"]
     (reference,) = [item["valueFrom"]["secretKeyRef"] for item in env if item["name"] == "CLEARML_API_SECRET_KEY"]
     assert reference["name"] == "mine"
+    assert installed.json("check")["ok"]
+
+
+def test_task_pods_run_as_an_account_that_may_do_nothing(installed):
+    account = installed.cluster.store.get("serviceaccounts", NAMESPACE, "clearml-agent-tasks")
+    assert account["automountServiceAccountToken"] is False
+    task = installed.enqueue(tags=HELD)
+    spec = installed.cluster.store.get("pods", NAMESPACE, f"clearml-id-{task}")["spec"]
+    assert spec["serviceAccountName"] == "clearml-agent-tasks"
+    token = "/var/run/secrets/kubernetes.io/serviceaccount"
+    (mount,) = [item for item in spec["containers"][0]["volumeMounts"] if item["mountPath"] == token]
+    assert {"name": mount["name"], "emptyDir": {}} in spec["volumes"]
+
+
+@pytest.mark.parametrize("command", [("install", *other_settings("600Mi")), ("rollback", "--no-canary")])
+def test_the_agents_role_holds_what_it_uses_and_no_more_after_every_change(installed, command):
+    """The chart's own Role lets it read all Secrets, and helm brings that back each time."""
+    installed("install", *other_settings("601Mi"))
+    installed.cluster.change("roles", NAMESPACE, "clearml-agent-kpa", {"rules": []})
+    installed(*command)
+    rules = installed.cluster.store.get("roles", NAMESPACE, "clearml-agent-kpa")["rules"]
+    assert {(rule["apiGroups"][0], *rule["resources"]) for rule in rules} == {("", "pods"), ("", "pods/log")}
     assert installed.json("check")["ok"]
 
 

@@ -22,6 +22,18 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{ .Values.clearml.existingAgentk8sglueSecret | default (printf "%s-ac" (include "agent.fullname" .)) }}
 {{- end }}
 
+{{- define "agent.account" -}}
+{{ .Values.agentk8sglue.serviceExistingAccountName | default (printf "%s-sa" (include "agent.fullname" .)) }}
+{{- end }}
+
+{{- define "agent.pullSecrets" -}}
+{{- with .Values.imageCredentials }}
+{{- if and .enabled .existingSecret }}
+imagePullSecrets: [{name: {{ .existingSecret }}}]
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "agent.image" -}}
 {{ with .Values.agentk8sglue.image }}{{ .registry }}/{{ .repository }}:{{ .tag }}{{ end }}
 {{- end }}

@@ -1,0 +1,73 @@
+"""What the agent in its image hands to task pods: nothing secret in their arguments."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parents[3] / "images/agent/glue.py"
+
+
+@pytest.fixture
+def glue(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module, without the agent's package, which is in the image alone."""
+    stand_in = SimpleNamespace(K8sIntegration=object, Recorder=object, Glue=object)
+    for name in ("clearml_agent", "clearml_agent.glue", "clearml_agent.glue.k8s", "recorder", "pod_glue"):
+        monkeypatch.setitem(sys.modules, name, stand_in)
+    spec = importlib.util.spec_from_file_location("agent_glue", SOURCE)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+KEYS = ["CLEARML_API_ACCESS_KEY", "CLEARML_API_SECRET_KEY"]
+ENVIRON = {"CLEARML_API_HOST": "http://s:8008", "CLEARML_API_ACCESS_KEY": "AK", "CLEARML_API_SECRET_KEY": "hush"}
+
+
+def template(glue, *variables, mounts=()):
+    container = {
+        "env": [{"name": name} for name in variables],
+        "volumeMounts": [{"name": "x", "mountPath": path} for path in mounts],
+    }
+    return glue.Template({"spec": {"containers": [container]}})
+
+
+def test_keys_that_the_template_brings_are_not_in_the_arguments(glue, tmp_path):
+    text = glue.configuration(ENVIRON, template(glue, *KEYS), tmp_path / "none")
+    assert 'api.api_server: "http://s:8008"' in text and "hush" not in text
+    assert "hush" in glue.configuration(ENVIRON, template(glue, KEYS[0]), tmp_path / "none")
+    assert "hush" in glue.configuration(ENVIRON, glue.Template(None), tmp_path / "none")
+
+
+def test_a_configuration_that_the_template_mounts_is_not_in_the_arguments(glue, tmp_path):
+    (tmp_path / "clearml.conf").write_text("sdk.aws.s3.secret: quiet\n")
+    mounted = template(glue, *KEYS, mounts=["/etc/clearml-pods"])
+    assert "quiet" not in glue.configuration({}, mounted, tmp_path / "clearml.conf")
+    assert glue.configuration({}, mounted, tmp_path / "clearml.conf"), "or the stock glue takes the agent's own file"
+    assert "quiet" in glue.configuration({}, template(glue, *KEYS), tmp_path / "clearml.conf")
+
+
+@pytest.mark.parametrize("name", ["CLEARML_AGENT_GIT_PASS", "TRAINS_AGENT_GIT_PASS", "CLEARML_AGENT_GIT_USER"])
+def test_gits_credentials_leave_the_agents_environment(glue, capsys, name):
+    environ = {name: "hush", "HOME": "/root"}
+    glue.drop_git_credentials(environ, template(glue))
+    assert environ == {"HOME": "/root"}
+    said = capsys.readouterr().out
+    assert name in said and "secretKeyRef" in said and "hush" not in said
+
+
+def test_no_word_is_lost_where_task_pods_have_git_credentials(glue, capsys):
+    glue.drop_git_credentials({"CLEARML_AGENT_GIT_PASS": "hush"}, template(glue, "CLEARML_AGENT_GIT_PASS"))
+    glue.drop_git_credentials({}, template(glue))
+    assert capsys.readouterr().out == ""
+
+
+def test_the_account_of_a_jobs_pods_is_in_its_pod_template(glue):
+    job = {"spec": {"template": {"spec": {"containers": []}}}}
+    glue.Template(job).spec["serviceAccountName"] = "tasks"
+    assert job["spec"]["template"]["spec"]["serviceAccountName"] == "tasks"
