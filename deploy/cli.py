@@ -7,6 +7,7 @@ imported when called: `--help` must not wait for helm's and the cluster's librar
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
@@ -16,7 +17,7 @@ from typing import Any
 import click
 
 from command_line.main import run
-from command_line.options import CONTEXT, Group, TaskId, as_json, examples, verbose
+from command_line.options import CONTEXT, Group, Number, TaskId, as_json, examples, verbose
 from deploy import options, report
 from deploy.checks.check import Level, Result, exit_code
 from deploy.errors import ConfirmationError, UsageError, exit_code_of
@@ -132,21 +133,32 @@ def _checks(as_json: bool, results: Iterable[Result]) -> int:
 @cli.command()
 @click.argument("task")
 @click.option("--follow", "-f", is_flag=True, help="Follow the console until the task ends.")
+@click.option("--raw", is_flag=True, help="Show all lines, also those of the agent, the SDK and other libraries.")
+@click.option(
+    "--timeout",
+    "start_s",
+    type=Number(min=0),
+    default=math.inf,
+    metavar="SECONDS",
+    help="With --follow: end if the task has not started after this time.  [default: no limit]",
+)
 @options.release
 @options.cluster
 @as_json
 @examples("python -m deploy logs DataPrepare -f", "python -m deploy logs 0a1b2c3d4e5f60718293a4b5c6d7e8f9")
-def logs(as_json: bool, task: str, follow: bool, **settings: Any) -> int:
+def logs(as_json: bool, task: str, follow: bool, raw: bool, start_s: float, **settings: Any) -> int:
     """Show the console of TASK: from its pods while they run, from ClearML afterwards.
 
-    TASK is the id or the name of a task or a pipeline. With --follow the exit code is 1 unless the task completes.
+    TASK is the id or the name of a task or a pipeline. Lines of the agent, the SDK and other libraries are left out;
+    errors and tracebacks never are. With --follow the exit code is 1 unless the task completes.
     """
     from deploy.commands import logs
 
     session = options.session(**settings)
     record = logs.resolve(session, task)
     lines: list[str] = []
-    status = logs.show(session, record, lines.append if as_json else click.echo, follow=follow)
+    how = logs.Show(follow=follow, raw=raw, start_s=start_s)
+    status = logs.show(session, record, lines.append if as_json else click.echo, how)
     body = {"task": record["id"], "name": record.get("name"), "status": status, "lines": lines}
     return _result(as_json, body, [], int(follow and status != "completed"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from clearml_access.tasks import CONTROLLER_TYPE, ON_ITS_WAY, PODS_QUEUE, reason_of
-from deploy.checks.check import Check, Finding, fail, ok, warn
+from deploy.checks.check import Check, Finding, Level, fail, ok, warn
 from deploy.errors import PodError, TaskNotFoundError, WorkerError
 from deploy.kubernetes.pods import TASK_POD_PREFIX, State, classify_pod, task_id
 from deploy.session import Session
@@ -63,6 +63,16 @@ def queued(session: Session, task: str) -> Finding:
         return fail("task says queued, but is in no queue", "reset and enqueue it", WorkerError.exit_code)
     position = queue.tasks.index(task) + 1 if task in queue.tasks else 0
     return ok(f"task is number {position} of {len(queue.tasks)} in queue {queue.name}")
+
+
+def waits_for(session: Session, task: str) -> str:
+    """Return what a task that has not started waits for: its place in its queue, and who serves that."""
+    found, where = record(session, task), queued(session, task)
+    findings = [where]
+    if where.level == Level.OK and found.get("status") == "queued" and not found.get(ON_ITS_WAY):
+        findings.append(served(session, task))
+    texts = (f"{item.evidence} ({item.fix})" if item.level == Level.FAIL else item.evidence for item in findings)
+    return "; ".join(texts)
 
 
 def served(session: Session, task: str) -> Finding:

@@ -55,12 +55,14 @@ def start(
     from_failed: str | None,
     timeout_s: float,
     follow: bool,
+    raw: bool,
     dry_run: bool,
     report: Path,
     as_json: bool,
     **told: Any,
 ) -> int:
     """Run a pipeline as told by the command line; return the exit code."""
+    follow = follow or raw
     # With --json everything for people goes to stderr, so that stdout can be piped.
     console = Console(stderr=as_json, highlight=False)
     settings_for: Callable[[Connection], Settings]
@@ -82,7 +84,7 @@ def start(
         if dry_run:
             return dry_run_of(settings_for(connect(lambda _: None)), console, as_json=as_json)
     try:
-        return _checked_run(settings_for, console, follow=follow, report=report, as_json=as_json)
+        return _checked_run(settings_for, console, follow=follow, raw=raw, report=report, as_json=as_json)
     except UserFacingError as error:
         # Scripts get the same fields in any case.
         error.document = error.document or {
@@ -119,7 +121,13 @@ def _from_failed(
 
 
 def _checked_run(
-    settings_for: Callable[[Connection], Settings], console: Console, *, follow: bool, report: Path, as_json: bool
+    settings_for: Callable[[Connection], Settings],
+    console: Console,
+    *,
+    follow: bool,
+    raw: bool,
+    report: Path,
+    as_json: bool,
 ) -> int:
     """Connect, check, run, report."""
 
@@ -134,11 +142,19 @@ def _checked_run(
     plan = preflight(connection.server, settings, prepare=lambda: _sample_for(connection, settings, say))
     for warning in plan.warnings:
         console.print(f"[yellow]Warning:[/] {escape(warning)}", soft_wrap=True)
-    return _run(connection, plan, console, began=began, follow=follow, report=report, as_json=as_json)
+    return _run(connection, plan, console, began=began, follow=follow, raw=raw, report=report, as_json=as_json)
 
 
 def _run(
-    connection: Connection, plan: Plan, console: Console, *, began: float, follow: bool, report: Path, as_json: bool
+    connection: Connection,
+    plan: Plan,
+    console: Console,
+    *,
+    began: float,
+    follow: bool,
+    raw: bool,
+    report: Path,
+    as_json: bool,
 ) -> int:
     from clearml_access.run_records import COMPLETED
     from clearml_access.run_records import as_json as as_document
@@ -152,7 +168,7 @@ def _run(
         with contextlib.ExitStack() as stack:
             observer: use_case.Observer = stack.enter_context(Progress(console))
             if follow:
-                observer = stack.enter_context(Follower(server, console, observer))
+                observer = stack.enter_context(Follower(server, console, observer, raw=raw))
             state = use_case.run(server, plan, observer, os.environ, began=began)
     except use_case.RunInterrupted as interrupted:
         return say_interrupted(connection, interrupted, console, as_json=as_json)

@@ -38,8 +38,11 @@ _OPTIONS = (
         help="Time limit of the whole run, with the waits in queues; then it is aborted.",
     ),
     click.option(
-        "--follow", is_flag=True, help="Print the consoles of the controller and of all steps while they run."
+        "--follow",
+        is_flag=True,
+        help="Print what the controller and all steps write while they run, without the lines of agents and libraries.",
     ),
+    click.option("--raw", is_flag=True, help="With --follow: print all lines of the consoles."),
     click.option("--dry-run", is_flag=True, help="Print the graph and what would run where; change nothing."),
     click.option(
         "--report",

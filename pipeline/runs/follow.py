@@ -3,7 +3,8 @@
 Read from the server's events, so it is all the same whether a process or a pod wrote them, and on which machine. A
 line is never lost and never repeated: writers use clocks of their own, and a console's events may reach the server
 late and out of order, so what was taken is remembered, and what the server counts is compared with it. Blank lines are
-left out. Outside systems: the ClearML server, through its adapter, and the console that it prints on.
+left out, and unless all lines are asked for, those of agents and libraries. Outside systems: the ClearML server,
+through its adapter, and the console that it prints on.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from rich.text import Text
 
 from clearml_access.console import Events, Source
 from clearml_access.errors import CallRefusedError, ServerUnreachableError
+from clearml_access.own_lines import OwnLines
 from clearml_access.run_records import ENDED, RunState
 from command_line.console import Console
 from pipeline.errors import RunError
@@ -46,6 +48,7 @@ class _Followed:
     label: str
     style: str
     source: Source
+    own: OwnLines
     ended: float | None = field(default=None)
     """When it was first seen ended."""
 
@@ -54,9 +57,16 @@ class Follower:
     """Prints the consoles of a run, and hands everything on to the observer that shows its state.
 
     Use it as a context manager: at its end it prints the rest.
+
+    Args:
+        server: The ClearML server.
+        console: Where to print.
+        observer: Shows the run's state.
+        raw: Print all lines, also those of the agent, the SDK and other libraries.
     """
 
-    def __init__(self, server: Server, console: Console, observer: Observer) -> None:
+    def __init__(self, server: Server, console: Console, observer: Observer, *, raw: bool = False) -> None:
+        self._raw = raw
         self._server = server
         self._console = console
         self._observer = observer
@@ -93,6 +103,9 @@ class Follower:
             time.sleep(LOOK_EVERY_S / 2)
         if not self._print_new(all_of_it=True):
             self._observer.note("the server does not answer: the last lines of the consoles are missing here")
+        left_out = sum(followed.own.left_out for followed in self._followed.values())
+        if left_out:
+            self._observer.note(f"{left_out} lines of agents and libraries are not shown; --raw shows all")
 
     def _in_hand(self) -> bool:
         try:
@@ -108,7 +121,7 @@ class Follower:
         for label, task_id, status in tasks:
             if task_id not in self._followed:
                 style = STYLES[len(self._followed) % len(STYLES)]
-                self._followed[task_id] = _Followed(label, style, Source(self._server, task_id))
+                self._followed[task_id] = _Followed(label, style, Source(self._server, task_id), OwnLines())
             if status in ENDED:
                 followed = self._followed[task_id]
                 followed.ended = followed.ended or time.monotonic()
@@ -127,7 +140,7 @@ class Follower:
             except CallRefusedError as error:
                 self._observer.note(f"the console of {followed.label} cannot be read: {error.message}")
                 continue
-            for line in lines:
+            for line in lines if self._raw else followed.own.of(lines):
                 self._console.print(self._labelled(followed, line), soft_wrap=True, highlight=False)
         return True
 

@@ -34,7 +34,7 @@ def assert_all_followed(client, done: Done) -> None:
 
 
 def test_without_agents_every_line_is_printed_once(cli, client):
-    done = cli("run", "--mode", "in-process", "--no-cache", "--follow", "--json")
+    done = cli("run", "--mode", "in-process", "--no-cache", "--follow", "--raw", "--json")
     assert done.code == 0, done.stderr
     assert_all_followed(client, done)
     assert "[train_processing] 400 reviews of the train set preprocessed" in done.stderr
@@ -44,12 +44,13 @@ def test_without_agents_every_line_is_printed_once(cli, client):
 def test_reused_steps_have_nothing_to_say(cli, client):
     done = cli("run", "--mode", "in-process", "--follow", "--json")
     assert done.code == 0, done.stderr
+    assert "ClearML results page" not in done.stderr
     assert not any(line.startswith(f"[{step}]") for line in done.stderr.splitlines() for step in STEPS)
     assert "[controller]" in done.stderr
 
 
 def test_a_failing_steps_traceback_is_printed_once(cli, client):
-    done = cli("run", "--mode", "in-process", "--set", "test_size=0.0001", "--follow", "--json")
+    done = cli("run", "--mode", "in-process", "--set", "test_size=0.0001", "--raw", "--json")
     assert done.code == 40
     assert_all_followed(client, done)
     assert "[train_test_split] Traceback (most recent call last)" in done.stderr
@@ -68,7 +69,7 @@ def test_with_agents_the_lines_that_come_after_a_steps_end_are_waited_for(tmp_pa
     cli = PipelineCli(environ, tmp_path)
     try:
         upload(cli)
-        done = cli("run", "--follow", "--json")
+        done = cli("run", "--follow", "--raw", "--json")
         assert done.code == 0, done.stderr
         access = read_access(tmp_path / "state/server/clearml.conf")
         client = ApiClient(access.api, (access.access_key, access.secret_key))

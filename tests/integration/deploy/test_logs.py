@@ -51,6 +51,35 @@ def test_a_pod_that_is_gone_right_after_its_task_completed_was_not_deleted_by_an
     assert not installed.task(task).get("runtime", {}).get("pod")
 
 
+def test_a_task_that_stays_queued_is_told_of_until_the_deadline(installed):
+    queue = installed.api("queues.create", name="fake-pods-unserved")["id"]
+    project = installed.api("projects.create", name="unserved", description="")["id"]
+    task = installed.api("tasks.create", name="waits", type="testing", project=project)["id"]
+    installed.api("tasks.enqueue", task=task, queue=queue)
+    said = installed("logs", task, "-f", "--timeout", "150", code=35)
+    word = "task is number 1 of 1 in queue fake-pods-unserved; no live worker serves queue fake-pods-unserved"
+    assert said.count(f"-- {word}") == 1
+    assert f"s: {word}" in said, "it is said again each minute"
+    assert f"task {task} has not started after 15" in said and f"./task doctor -- --task {task}" in said
+
+
+def test_a_draft_is_said_to_be_in_no_queue(installed):
+    task = installed.enqueue()
+    installed.api("tasks.reset", task=task, force=True)
+    said = installed("logs", task, "-f", "--timeout", "10", code=35)
+    assert "task is created: it waits in no queue (enqueue it" in said
+
+
+def test_lines_of_the_agent_are_shown_with_raw_only(installed):
+    task = installed.enqueue("print('Starting Task Execution:'); print('number 0'); print('Launching step: x')")
+    out, _ = installed.run("logs", task)
+    assert "Starting Task Execution:" not in out and "number 0" in out
+    assert "-- 3 lines of the agent and of libraries are not shown; --raw shows all" in out
+    raw, _ = installed.run("logs", task, "--raw")
+    assert {"Starting Task Execution:", "number 0", "Launching step: x"} <= set(raw.splitlines())
+    assert "not shown" not in raw
+
+
 def test_logs_of_a_failed_task_end_with_one(installed):
     task = installed.enqueue("print('number 0'); raise SystemExit(3)")
     out, _ = installed.run("logs", task, "--follow", code=1)

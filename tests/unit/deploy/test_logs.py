@@ -49,7 +49,7 @@ def follow():
             wait=lambda deadline_s, poll_s: Wait(deadline_s, poll_s=poll_s),
         )
         shown: list[str] = []
-        return logs.show(session, {"id": TASK}, shown.append, follow=True), shown
+        return logs.show(session, {"id": TASK}, shown.append, logs.Show(follow=True)), shown
 
     return run
 
@@ -61,6 +61,6 @@ def test_a_task_that_its_agent_dropped_on_the_way_ends_and_is_explained(follow):
 
 
 def test_a_task_on_its_way_is_waited_for(follow):
-    status, shown = follow(moved(1), {"status": "completed"})
+    status, shown = follow(moved(1), moved(1), moved(1), {"status": "completed"})
     assert status == "completed"
-    assert shown == ["-- task is queued", "-- task is completed"]
+    assert shown == ["-- an agent has just taken the task, and is about to make its pod", "-- task is completed"]

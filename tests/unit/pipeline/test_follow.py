@@ -105,10 +105,10 @@ def run(*statuses, status="running", **fields):
     return RunState("run", status=status, steps=steps)
 
 
-def printed(server, *states, terminal=False, observer=None):
+def printed(server, *states, terminal=False, observer=None, raw=False):
     text = io.StringIO()
     console = Console(file=text, force_terminal=terminal, color_system="standard" if terminal else None, width=60)
-    with Follower(server, console, observer or Shown()) as follower:
+    with Follower(server, console, observer or Shown(), raw=raw) as follower:
         for state in states:
             follower.update(state)
     return text.getvalue()
@@ -130,6 +130,24 @@ def test_each_line_follows_its_steps_name():
         "[split] 100 %",
         "[split] red [not markup]",
     ]
+
+
+def test_lines_of_agents_and_libraries_are_counted_and_shown_with_raw():
+    server, observer = Server(), Shown()
+    server.arrive("run", event(1, "Starting Task Execution:\nmine\n"))
+    server.arrive("id-split", event(2, "Current configuration (clearml_agent v1.9.2):\n"))
+    server.arrive("id-split", event(3, "agent.worker_id = vm\nTraceback (most recent call last):\n  x\nE: no\n"))
+    state = run(("split", "running"))
+    assert printed(server, state, observer=observer).splitlines() == [
+        "[controller] mine",
+        "[split] Traceback (most recent call last):",
+        "[split]   x",
+        "[split] E: no",
+    ]
+    assert observer.notes == ["3 lines of agents and libraries are not shown; --raw shows all"]
+    observer = Shown()
+    assert len(printed(server, state, raw=True, observer=observer).splitlines()) == 7
+    assert observer.notes == []
 
 
 def test_on_a_terminal_names_are_aligned_and_colours_kept():
