@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
+from command_line.invocation import Context
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
@@ -17,7 +19,19 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
 
 class Group(click.Group):
-    """A group whose help shows the first sentence of each command as a whole; click cuts it at the terminal's width."""
+    """A group whose help shows the first sentence of each command as a whole; click cuts it at the terminal's width.
+
+    Its commands are named as the person called them (`command_line.invocation`).
+    """
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the arguments name."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None:
+            command.context_class = Context
+        return name, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands."""

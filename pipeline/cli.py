@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import click
 
 from command_line.main import run
-from command_line.options import CONTEXT, examples, verbose
+from command_line.options import CONTEXT, Group, examples, verbose
 from pipeline.errors import exit_code_of
 
 COMMANDS = {
@@ -37,7 +37,7 @@ COMMANDS = {
 """Name → where the command is, and its line in the help. In the order of the help."""
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     """A group that knows its commands' names and imports a command when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from command_line import invocation
+
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 """Where `tests/browser` looks for it, too."""
 
@@ -100,6 +102,7 @@ def main(arguments: Sequence[str]) -> int:
 
 if __name__ == "__main__":
     try:
+        invocation.taken_from_environment()  # what the tests run is not the task that runs the tests
         sys.exit(main(sys.argv[1:]))
     except BrokenPipeError:  # `./task test -- --help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

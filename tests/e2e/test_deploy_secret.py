@@ -117,7 +117,7 @@ def test_nobody_but_the_secret_itself_ever_holds_the_secret_key(deploy, api):
         for pod in deploy.pods():
             name = pod["metadata"]["name"]
             canary.look(f"log of {name}", deploy.kubectl("logs", name, "--all-containers"))
-        said("logs", task, "--follow")
+        said("logs", task, "--follow", "--raw")
         canary.look("helm get all", deploy.cluster.helm("get", "all", "clearml-agent", "--namespace", NAMESPACE))
         for command in ("status", "check", "doctor", "diff", "render"):
             said(command, "--json")

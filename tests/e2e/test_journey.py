@@ -91,7 +91,7 @@ def test_from_a_cluster_to_a_pipeline_in_pods_and_back(cluster_with_images: Clus
         assert "serves pods" in person.types("agent-status")
 
         # The sample of reviews comes by itself: the server is this machine's own, and empty.
-        said = person.types("run-pipeline", "--follow", "--report", str(tmp_path / "report.html"))
+        said = person.types("run-pipeline", "--follow", "--raw", "--report", str(tmp_path / "report.html"))
         assert "Uploaded 3,610 reviews" in said
         assert "Dataset versions: 1.2, 1.2.1, 1.2.2, 1.2.3" in said
         for label in ("controller", *STEPS):
@@ -105,7 +105,7 @@ def test_from_a_cluster_to_a_pipeline_in_pods_and_back(cluster_with_images: Clus
         assert run, said
 
         # By its name a pipeline is its newest run; its pods may be gone by now.
-        said = person.types("logs", "DataPrepare")
+        said = person.types("logs", "DataPrepare", "--raw")
         assert f"Executing task id [{run[1]}]" in said
         for label in STEPS:
             assert f"[{label}] Starting Task Execution:" in said

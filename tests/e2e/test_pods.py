@@ -112,7 +112,7 @@ def first_run(deployed: Deployer, pipeline: Pipeline, tmp_path_factory: pytest.T
     until_no_task_pods(deployed)
     file = tmp_path_factory.mktemp("watch") / "first.json"
     with stage("first run as pods"), watched(deployed.cluster.layout.kubeconfig, NAMESPACE, file) as watch:
-        document, said = pipeline("run", "--queue", QUEUE, "--no-cache", "--follow")
+        document, said = pipeline("run", "--queue", QUEUE, "--no-cache", "--raw")
         until_no_task_pods(deployed)
     yield Run(document, said, watch.lives())
 

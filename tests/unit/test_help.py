@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import click
@@ -11,6 +14,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from command_line.invocation import VARIABLE
 from tests.unit.command_lines import ALL, ROOTS, Root, name
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,7 +79,7 @@ def resolve(line: str) -> tuple[Root, list[str]]:
         for _ in range(2):  # a variable may hold another
             for key, value in variables.items():
                 line = line.replace(key, value)
-        line = line.replace(".venv/bin/python", "python")
+        line = line.replace(".venv/bin/python", "python").removeprefix("CLEARML_PODS_TASK=bench ")
     root = next(root for root in ROOTS if line == root.program or line.startswith(root.program + " "))
     words = shlex.split(line.removeprefix(root.program))
     if root.program == "clearml-localserver" and words and words[0].startswith("-"):
@@ -103,6 +107,54 @@ def check(line: str) -> None:
         below = command.get_command(context, rest[0])
         assert below is not None, line
         command, words = below, rest[1:]
+
+
+TASKFILE = yaml.safe_load((ROOT / "Taskfile.yml").read_text(encoding="utf-8"))
+TASKS = [
+    task
+    for task, facts in TASKFILE["tasks"].items()
+    if "{{.CLI_ARGS}}" in str(facts.get("cmd")) and " -m tests" not in facts["cmd"] and "{{.BENCH}}" not in facts["cmd"]
+]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_command_that_a_task_runs_is_named_by_the_task(task, monkeypatch, capsys):
+    root, words = resolve(f"./task {task}")
+    for more, code in (("--help",), 0), (("--nonsense",), 2):
+        monkeypatch.setenv(VARIABLE, task)
+        assert root.main([*words, *more]) == code
+        assert VARIABLE not in os.environ, "a process that the command starts is not this task"
+    shown = capsys.readouterr()
+    assert shown.out.startswith(f"Usage: ./task {task} ")
+    assert f"Usage: ./task {task} " in shown.err
+    assert f"Try './task {task} --help' for help." in shown.err or task == "bench"  # which says more
+    own = [line for line in examples(shown.out) if line.startswith(f"./task {task}")]
+    assert own and not any(line.startswith(root.program) and words == resolve(line)[1] for line in examples(shown.out))
+    for line in own:
+        check(line)
+
+
+def test_the_taskfile_hands_over_the_name_of_its_task():
+    assert TASKFILE["env"][VARIABLE] == "{{.TASK}}"
+    assert TASKFILE["vars"]["BENCH"].startswith(f"{VARIABLE}=bench ")
+
+
+@pytest.mark.parametrize(("words", "asks"), [((), True), (("--", "--yes"), False), (("--", "-y"), False)])
+def test_clean_asks_unless_it_is_told_not_to(tmp_path, words, asks):
+    """A copy of the task that deletes nothing, run by go-task without a terminal."""
+    prompt = TASKFILE["tasks"]["clean"]["prompt"]
+    document = {"version": "3", "tasks": {"clean": {"prompt": prompt, "cmd": "echo done"}}}
+    (tmp_path / "Taskfile.yml").write_text(yaml.safe_dump(document))
+    (program,) = list((ROOT / ".tools").glob("*/bin/task"))[:1] or [Path(shutil.which("task") or "task")]
+    done = subprocess.run(
+        [program, "--dir", tmp_path, "clean", *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ("has a prompt" in done.stderr) is asks and ("done" in done.stdout.split()) is not asks
 
 
 @pytest.mark.parametrize("line", ["python -m deploy status --nonsense", "./task deploy-agent -- more"])
