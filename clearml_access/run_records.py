@@ -17,7 +17,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from clearml_access.tasks import CONTROLLER_TYPE, LAUNCHED_PROPERTY, POD_PREFIX, TIMELINE_PROPERTY, moment, reason_of
+from clearml_access.tasks import (
+    ATTEMPTS_PROPERTY,
+    CONTROLLER_TYPE,
+    LAUNCHED_PROPERTY,
+    POD_PREFIX,
+    TIMELINE_PROPERTY,
+    USER_PROPERTIES,
+    moment,
+    reason_of,
+)
 
 PENDING, QUEUED, RUNNING, COMPLETED = "pending", "queued", "running", "completed"
 FAILED, ABORTED, CACHED, SKIPPED = "failed", "aborted", "cached", "skipped"
@@ -99,6 +108,9 @@ class StepState:
     """What it returned as values: names of dataset ids to ids."""
     inputs: Mapping[str, str] = field(default_factory=dict)
     """Datasets that it read: alias → id."""
+
+    earlier_attempts: tuple[str, ...] = ()
+    """Why each attempt before this one ended, where the controller ran it again."""
 
     inner: tuple[StepState, ...] = ()
     """Its own steps, where it is a pipeline."""
@@ -283,8 +295,10 @@ def step_task_ids(controller: Mapping[str, Any]) -> list[str]:
 
 
 def _read_step(state: StepState, task: Mapping[str, Any], *, cached: bool) -> StepState:
-    properties = _section(task, "properties")
-    timeline = _timeline(properties)
+    properties = _section(task, USER_PROPERTIES)
+    marks = _json_property(properties, TIMELINE_PROPERTY)
+    timeline = {name: float(at) for name, at in marks.items()} if isinstance(marks, dict) else {}
+    attempts = _json_property(properties, ATTEMPTS_PROPERTY)
     status = status_of(task)
     launched = str((properties.get(LAUNCHED_PROPERTY) or {}).get("value") or "")
     # The agent in a pod leaves no moment of its start: then the wait lasts until the script's first line.
@@ -307,15 +321,15 @@ def _read_step(state: StepState, task: Mapping[str, Any], *, cached: bool) -> St
         returned=timeline.get("returned"),
         results={name: str(item.get("value")) for name, item in _section(task, "return").items()},
         inputs={name: str(item.get("value")) for name, item in _section(task, "Datasets").items()},
+        earlier_attempts=tuple(map(str, attempts)) if isinstance(attempts, list) and not cached else (),
     )
 
 
-def _timeline(properties: Mapping[str, Any]) -> dict[str, float]:
+def _json_property(properties: Mapping[str, Any], name: str) -> Any:
     try:
-        marks = json.loads((properties.get(TIMELINE_PROPERTY) or {}).get("value") or "{}")
+        return json.loads((properties.get(name) or {}).get("value") or "null")
     except ValueError:
-        return {}
-    return {name: float(at) for name, at in marks.items()} if isinstance(marks, dict) else {}
+        return None
 
 
 def _section(task: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -363,6 +377,7 @@ def as_json(
             "queue_wait_s": None if step.cached else rounded(step.queue_wait_s),
             "startup_s": None if step.cached else rounded(step.startup_s),
             "run_s": None if step.cached else rounded(step.run_s),
+            **({"earlier_attempts": list(step.earlier_attempts)} if step.earlier_attempts else {}),
             **inner,
         }
 

@@ -27,9 +27,15 @@ MOVE_S = 120.0
 ON_ITS_WAY = "on_its_way"
 """Set in a document whose status is `queued` here, and `stopped` for a moment on the server."""
 
+USER_PROPERTIES = "properties"
+"""Section of a task's hyperparameters that holds its user properties."""
+
 TIMELINE_PROPERTY = "timeline"
 LAUNCHED_PROPERTY = "launched"
 """User properties of a step's task: the moments of its process, and when it was put into its queue."""
+
+ATTEMPTS_PROPERTY = "earlier_attempts"
+"""User property of a step's task that was run again: why each earlier attempt ended (a JSON list of texts)."""
 
 _MOVED = "k8s pending"
 """In the reason of the stop by which the glue moves a task."""

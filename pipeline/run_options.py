@@ -146,8 +146,16 @@ class RunOptions:
         flag="--retries",
         metavar="R",
         most=sharding.MOST_RETRIES,
-        help="Run a shard that failed again up to R times, unless it refuses its data. A step whose worker is lost is "
-        "run again once, whatever R is.",
+        help="Run a shard that failed again up to R times, unless it refuses its data. What can never start "
+        "(its image, its configuration) is not run again.",
+    )
+    lost_retries: int = option(
+        3,
+        flag="--lost-retries",
+        metavar="N",
+        most=20,
+        help="Run a step again up to N times that did nothing wrong: its pod was evicted, preempted or deleted, or its "
+        "node or worker was lost.",
     )
     from_run: str = option("", help="Run whose completed steps are taken before all others in the cache.")
     queue: str = option(

@@ -1,4 +1,4 @@
-"""Steps whose worker disappeared: found, and ended as failed; the controller runs them once more.
+"""Steps whose worker disappeared: found, and ended as failed; the controller runs them again.
 
 A machine that dies reports nothing: its step would stay "running" for ever. It must not run anything again itself
 (`pipeline.controllers.controller` does). Outside system: the ClearML server, through its adapter.
@@ -10,21 +10,10 @@ import time
 
 from clearml_access.errors import UserFacingError
 from pipeline.clearml_server import ClearmlServer
+from pipeline.controllers.failure_causes import WORKER_LOST
 
 AFTER_S = 90.0
 LOOK_EVERY_S = 10.0
-REASON = "worker lost"
-SIGNS = (REASON, "no sign of life", "non-responsive", "had died")
-"""How we, the server's watchdog and `./task server-up` say that a step's worker is gone, in its reason or message."""
-
-
-def is_lost(why: str) -> bool:
-    """Return whether a step ended because its worker is gone.
-
-    Args:
-        why: The reason and the message of its task's status.
-    """
-    return any(sign in why.lower() for sign in SIGNS)
 
 
 class LostWorkers:
@@ -53,6 +42,6 @@ class LostWorkers:
             if known != update or task.get("last_worker") in workers or task["status"] != "in_progress":
                 self._silent_since[task["id"]] = (update, time.monotonic())
             elif time.monotonic() - since > AFTER_S:
-                reason = f"{REASON}: no sign of life from {task.get('last_worker')} for {AFTER_S:.0f} s"
+                reason = f"{WORKER_LOST}: no sign of life from {task.get('last_worker')} for {AFTER_S:.0f} s"
                 print(f"Step {task['id']}: {reason}")
                 self._server.call("tasks.failed", task=task["id"], force=True, status_reason=reason)

@@ -131,7 +131,9 @@ def _cells(step: StepState, now: float | None) -> list[str]:
 
 def _times(step: StepState) -> str:
     if step.status not in (run_records.COMPLETED, run_records.FAILED):
-        return f" ({step.reason})" if step.reason else ""
+        before = step.earlier_attempts
+        again = f"attempt {len(before) + 1}; the one before: {before[-1]}" if before else ""
+        return f" ({step.reason or again})" if step.reason or again else ""
     parts = [
         f"{label} {seconds:.1f} s"
         for label, seconds in (("waited", step.queue_wait_s), ("start-up", step.startup_s), ("ran", step.run_s))

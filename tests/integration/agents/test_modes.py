@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -148,7 +149,10 @@ def test_a_step_whose_agent_was_killed_is_run_again(cli, client, settings, queue
     assert cli("server", "up").code == 0  # finds the dead worker, says so on its task, and starts it again
     stdout, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, stderr
-    assert '"status": "completed"' in stdout
+    document = json.loads(stdout.splitlines()[-1])
+    assert document["status"] == "completed"
+    (ended,) = document["steps"][0]["earlier_attempts"]
+    assert "had died" in ended
     console = client("events.get_task_log", task=run, batch_size=500)["events"]
     assert re.search("train_test_split' failed. Retrying", "".join(event["msg"] for event in console))
 

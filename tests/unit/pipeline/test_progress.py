@@ -43,6 +43,12 @@ def test_without_a_terminal_every_change_is_one_line():
     assert lines[-1] == "a [note]"
 
 
+def test_another_attempt_says_why_there_is_one():
+    step = StepState("train_test_split", "id", "queued", earlier_attempts=("pod: Evicted",))
+    lines = shown([replace(run(), steps=(step,))])
+    assert "… train_test_split: queued (attempt 2; the one before: pod: Evicted)" in lines
+
+
 def test_a_pod_is_named_while_it_runs():
     """So that `kubectl logs -f` can be used; its name is known once its agent has reported."""
     task = "id-train_test_split"

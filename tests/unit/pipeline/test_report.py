@@ -70,6 +70,14 @@ def test_everything_a_person_looks_for_is_there():
         assert word in text
 
 
+def test_steps_that_were_run_again_say_why():
+    assert "was run again" not in page()
+    again = replace(STEPS[0], earlier_attempts=("pod: Evicted <1>", "worker lost"))
+    shown = page(replace(RUN, steps=(again, *STEPS[1:])))
+    assert "train_test_split was run again" in shown
+    assert "<li>pod: Evicted &lt;1&gt;</li><li>worker lost</li>" in shown
+
+
 def test_texts_of_others_cannot_become_elements():
     text = page()
     assert "<script>" not in text

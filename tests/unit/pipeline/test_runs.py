@@ -120,6 +120,19 @@ def test_times_come_from_the_server_and_from_the_steps_own_notes():
     assert (step.results, step.inputs) == ({"split_dataset_id": "abc"}, {"input": "def"})
 
 
+@pytest.mark.parametrize(
+    ("value", "attempts"),
+    [('["pod: Evicted", "worker lost"]', ("pod: Evicted", "worker lost")), ("{}", ()), ("no json", ()), (None, ())],
+)
+def test_earlier_attempts_are_read_from_the_step(value, attempts):
+    again = timed()
+    again["hyperparams"]["properties"]["earlier_attempts"] = {"value": value}
+    run = read(controller("in_progress"), [again])
+    assert run.steps[0].earlier_attempts == attempts
+    document = as_json(run, mode="queue", outcome="running", datasets={}, report=None)["steps"][0]
+    assert document.get("earlier_attempts", []) == list(attempts)
+
+
 def test_a_pod_leaves_no_moment_of_its_start_so_its_wait_lasts_until_its_first_line():
     in_a_pod = timed() | {"started": None, "last_worker": f"clearml-agent-0:id-{SPLIT}"}
     step = read(controller("in_progress"), [in_a_pod]).steps[0]
