@@ -18,12 +18,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from clearml_access.tasks import (
-    ATTEMPTS_PROPERTY,
     CONTROLLER_TYPE,
     LAUNCHED_PROPERTY,
     POD_PREFIX,
     TIMELINE_PROPERTY,
     USER_PROPERTIES,
+    earlier_attempts,
+    json_property,
     moment,
     reason_of,
 )
@@ -296,9 +297,8 @@ def step_task_ids(controller: Mapping[str, Any]) -> list[str]:
 
 def _read_step(state: StepState, task: Mapping[str, Any], *, cached: bool) -> StepState:
     properties = _section(task, USER_PROPERTIES)
-    marks = _json_property(properties, TIMELINE_PROPERTY)
+    marks = json_property(task, TIMELINE_PROPERTY)
     timeline = {name: float(at) for name, at in marks.items()} if isinstance(marks, dict) else {}
-    attempts = _json_property(properties, ATTEMPTS_PROPERTY)
     status = status_of(task)
     launched = str((properties.get(LAUNCHED_PROPERTY) or {}).get("value") or "")
     # The agent in a pod leaves no moment of its start: then the wait lasts until the script's first line.
@@ -321,15 +321,8 @@ def _read_step(state: StepState, task: Mapping[str, Any], *, cached: bool) -> St
         returned=timeline.get("returned"),
         results={name: str(item.get("value")) for name, item in _section(task, "return").items()},
         inputs={name: str(item.get("value")) for name, item in _section(task, "Datasets").items()},
-        earlier_attempts=tuple(map(str, attempts)) if isinstance(attempts, list) and not cached else (),
+        earlier_attempts=() if cached else earlier_attempts(task),
     )
-
-
-def _json_property(properties: Mapping[str, Any], name: str) -> Any:
-    try:
-        return json.loads((properties.get(name) or {}).get("value") or "null")
-    except ValueError:
-        return None
 
 
 def _section(task: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -6,6 +6,7 @@ start. A task seen in that moment counts as queued. One that stays there has bee
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -86,6 +87,21 @@ def reason_of(task: Mapping[str, Any]) -> str:
     if _is_moved(task):
         texts.append(_DROPPED)
     return "; ".join(dict.fromkeys(text for text in texts if text))
+
+
+def json_property(task: Mapping[str, Any], name: str) -> Any:
+    """Return the value of a user property that holds JSON; nothing where there is none or it is damaged."""
+    properties = (task.get("hyperparams") or {}).get(USER_PROPERTIES) or {}
+    try:
+        return json.loads((properties.get(name) or {}).get("value") or "null")
+    except ValueError:
+        return None
+
+
+def earlier_attempts(task: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return why each attempt of a step before its present one ended; nothing for one that was run once."""
+    found = json_property(task, ATTEMPTS_PROPERTY)
+    return tuple(map(str, found)) if isinstance(found, list) else ()
 
 
 def moment(value: Any) -> float | None:

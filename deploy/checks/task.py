@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from clearml_access.tasks import CONTROLLER_TYPE, ON_ITS_WAY, PODS_QUEUE, reason_of
+from clearml_access.tasks import (
+    CONTROLLER_TYPE,
+    ON_ITS_WAY,
+    PODS_QUEUE,
+    USER_PROPERTIES,
+    earlier_attempts,
+    reason_of,
+)
 from deploy.checks.check import Check, Finding, Level, fail, ok, warn
 from deploy.errors import PodError, TaskNotFoundError, WorkerError
 from deploy.kubernetes.pods import TASK_POD_PREFIX, State, classify_pod, task_id
@@ -21,6 +28,7 @@ FIELDS = (
     "type",
     "container",
     "runtime",
+    f"hyperparams.{USER_PROPERTIES}",
 )
 
 
@@ -43,7 +51,8 @@ def exists(session: Session, task: str) -> Finding:
     found = record(session, task)
     text = f"task {task} ({found.get('name')}) is {found.get('status')}"
     said = reason_of(found)
-    return ok(text + (f": {said}" if said else ""))
+    before = "".join(f"; attempt {number}: {why}" for number, why in enumerate(earlier_attempts(found), 1))
+    return ok(text + (f": {said}" if said else "") + before)
 
 
 def queued(session: Session, task: str) -> Finding:

@@ -258,6 +258,14 @@ def test_a_task_in_its_queue_is_told_its_place(installed):
     assert results["task-served"]["evidence"] == f"queue {QUEUE} is served by clearml-agent"
 
 
+def test_a_task_that_was_run_again_says_how_its_earlier_attempts_ended(installed):
+    task = installed.enqueue()
+    noted = {"section": "properties", "name": "earlier_attempts", "value": '["pod: Evicted; low on memory"]'}
+    installed.api("tasks.edit_hyper_params", task=task, force=True, hyperparams=[noted])
+    text = installed("doctor", "--task", task)
+    assert "; attempt 1: pod: Evicted; low on memory" in text
+
+
 def test_a_draft_waits_in_no_queue(installed):
     task = installed.api("tasks.create", name="draft", type="testing")["id"]
     results = installed.results("doctor", "--task", task, code=43)
