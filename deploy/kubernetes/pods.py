@@ -21,6 +21,9 @@ QUEUE_LABEL = "clearml-agent-queue"
 INIT_GRACE_S = 40.0
 """An init container that runs longer waits for something that will not come."""
 
+KILLED = 137
+"""Exit code of a process that was killed by SIGKILL."""
+
 ALREADY_CRASHED = 2
 """Restarts after which a container is not just slow to find its server."""
 
@@ -237,7 +240,8 @@ def post_mortem(pod: Json, now: datetime, *, deleted: bool = False) -> PostMorte
     return PostMortem(
         pod=str(metadata.get("name", "")),
         reason="Deleted" if by_hand else verdict.reason,
-        exit_code=verdict.exit_code,
+        # The kernel may kill what the container's script runs, and not the script itself: that one ends with 0.
+        exit_code=KILLED if verdict.reason == "OOMKilled" else verdict.exit_code,
         message=verdict.message,
         node=str((pod.get("spec") or {}).get("nodeName") or ""),
         image=str(main.get("image") or ""),

@@ -1,9 +1,8 @@
 """Runs clearml-agent's Kubernetes glue in the agent pod, with what the chart hands over.
 
-It adds these to the stock glue: no installation at start (the wanted agent version is compared with the one
-in this image), an end at SIGTERM that neither drops a task just taken nor takes another, task pods that read
-their credentials from a Secret when the pod template says so, in place of finding them in their own arguments, an
-account of their own for task pods, and the reasons of dead pods on their tasks' records (recorder.py).
+Nothing is installed at start: the wanted agent version is compared with the one in this image. Task pods read their
+credentials from a Secret when the pod template says so, in place of finding them in their own arguments, and have an
+account of their own. pod_glue.py makes pods of tasks.
 
 Outside systems: the ClearML server and, through kubectl, the cluster. Run by this image's entrypoint.sh only.
 """
@@ -11,23 +10,20 @@ Outside systems: the ClearML server and, through kubectl, the cluster. Run by th
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import re
 import signal
 import sys
 import tempfile
-import threading
 from collections.abc import MutableMapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import yaml
-from clearml_agent.glue.k8s import K8sIntegration  # type: ignore[import-not-found]
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from recorder import Recorder  # type: ignore[import-not-found]
+from pod_glue import Glue  # type: ignore[import-not-found]
 
 HOSTS = {
     "api_server": "CLEARML_API_HOST",
@@ -47,59 +43,6 @@ TAKE_CONF = f"cat {CONF_FOLDER}/clearml.conf ~/clearml.conf > ~/.clearml.conf &&
 
 TASK_ACCOUNT = "K8S_GLUE_TASK_ACCOUNT"
 """Names the ServiceAccount that task pods run as; the chart knows only the agent's own."""
-
-
-class Glue(K8sIntegration):  # type: ignore[misc]
-    """The stock glue, able to stop between two tasks."""
-
-    def __init__(self, **options: Any) -> None:
-        self._in_hand = False
-        self._stopping = False
-        super().__init__(**options)
-
-    def stop(self, *_: object) -> None:
-        """End now, or once the task in hand has become a pod."""
-        self._stopping = True
-        if not self._in_hand:
-            raise SystemExit(0)
-        # A server that lets workers wait for a task (localserver does) answers one that is gone. To hang up instead
-        # could lose a task that is on its way here.
-        threading.Thread(target=self._say_goodbye, daemon=True).start()
-
-    def _say_goodbye(self) -> None:
-        with contextlib.suppress(Exception):  # only a head start: the glue waits for its answer in any case
-            self._session.send_request("workers", "unregister", json={"worker": self.worker_id}, method="post")
-
-    def _get_next_task(self, queue: str, get_task_info: bool) -> Any:
-        if self._stopping:  # the stock loop may have swallowed the first attempt to end
-            raise SystemExit(0)
-        self._in_hand = True
-        answer = super()._get_next_task(queue=queue, get_task_info=get_task_info)
-        task = ((answer or {}).get("entry") or {}).get("task")
-        if task and self._stopping:
-            self._put_back(task, queue)
-        if not task or self._stopping:
-            self._done()
-        return answer
-
-    def _put_back(self, task: str, queue: str) -> None:
-        """Leave a task that came while this agent was told to end to the next agent: it has the new settings."""
-        print(f"Putting task {task} back into queue {queue}: this agent is to end", flush=True)
-        tasks = self._session.api_client.tasks
-        tasks.stop(task, force=True, status_reason="agent is to end")  # taken, it still counts as queued
-        tasks.enqueue(task, queue=queue, status_reason="put back by an agent that is to end")
-
-    def run_one_task(self, *words: Any, **options: Any) -> Any:
-        """Make the task a pod."""
-        try:
-            return super().run_one_task(*words, **options)
-        finally:
-            self._done()
-
-    def _done(self) -> None:
-        self._in_hand = False
-        if self._stopping:
-            raise SystemExit(0)
 
 
 def check_version(wanted: str | None) -> None:
@@ -188,7 +131,6 @@ def main() -> None:
     if account := os.environ.get(TASK_ACCOUNT):
         Template(glue.template_dict).spec["serviceAccountName"] = account
     signal.signal(signal.SIGTERM, glue.stop)
-    Recorder(glue._session, glue.worker_id or "agent", glue.namespace).start()
     try:
         # As `clearml_access.agent_values.queue_names`, which is not in this image.
         queues = [name.strip() for name in asked.queue.split(",") if name.strip()]

@@ -1,95 +1,101 @@
-"""Writes why a task's pod died onto the task's record, while the pod can still be asked (helm-charts#319).
+"""Writes how a task's pod ended onto the task's record, while the pod can still be asked (helm-charts#319).
 
-The stock glue deletes ended pods within seconds and says the same of all of them; a pod that somebody else deletes it
-does not notice at all. This watches the pods and writes exit code, OOMKilled, evicted, image, node to the task's
-console, its runtime section and, if nobody runs it any more, its status.
-
-Outside systems: the cluster through kubectl, the ClearML server through the glue's session.
+It watches this agent's pods and writes exit code, OOMKilled, evicted, image, node to the task's console, its runtime
+section and, if nobody runs it any more, its status. Pods are deleted only after that (reconciler.py).
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from known_pods import KnownPods  # type: ignore[import-not-found]
+from kubectl import Kubectl  # type: ignore[import-not-found]
+from phases import as_text, phases, sandbox_time  # type: ignore[import-not-found]
+from task_records import (  # type: ignore[import-not-found]
+    PHASES_KEY,
+    RUNTIME_KEY,
+    UNFINISHED,
+    ServerError,
+    TaskRecords,
+    queue_of,
+)
+
 from deploy.kubernetes.pods import PostMortem, post_mortem, task_id
 
-RUNTIME_KEY = "pod"
+Json = dict[str, Any]
+
 AGAIN_S = 2.0
 
 
-class Recorder(threading.Thread):
-    """Watches one namespace's task pods for ever."""
+class Recorder:
+    """Knows this agent's pods and records their ends."""
 
-    def __init__(self, session: Any, worker: str, namespace: str) -> None:
-        super().__init__(daemon=True, name="recorder")
-        self._session = session
-        self._worker = worker
-        self._namespace = namespace
+    def __init__(self, records: TaskRecords, pods: KnownPods, pending_queue: Callable[[], str | None]) -> None:
+        self._records = records
+        self._pods = pods
+        self._pending_queue = pending_queue
+        self._lock = threading.Lock()
         self._written: set[str] = set()
+        self._sandboxes: dict[str, str] = {}
 
-    def run(self) -> None:
-        """Watch; begin again whenever the API server ends the watch."""
-        argv = ["kubectl", "get", "pods", "--namespace", self._namespace, "--watch", "--output-watch-events"]
+    def watch(self, cluster: Kubectl) -> None:
+        """Watch for ever; begin again whenever the API server ends the watch."""
         while True:
-            with subprocess.Popen([*argv, "--output", "json"], stdout=subprocess.PIPE, text=True) as watch:
-                for event in documents(watch.stdout or ()):
-                    try:
-                        self.look(event)
-                    except Exception as error:  # one pod's record must not end the others'
-                        print(f"Warning: a pod's end was not recorded: {error}", flush=True)
+            for event in cluster.events():
+                self.look(event)
             time.sleep(AGAIN_S)
 
-    def look(self, event: dict[str, Any]) -> None:
-        """Write down a pod's end, if this event is it."""
-        pod = event["object"]
-        task, uid = task_id(pod), str(pod["metadata"].get("uid"))
-        if task is None or uid in self._written:
+    def look(self, event: Json) -> None:
+        """Take in a pod's change; write down its end, if this event is it."""
+        pod, deleted = event["object"], event["type"] == "DELETED"
+        if task_id(pod) is None:
             return
-        found = post_mortem(pod, datetime.now(UTC), deleted=event["type"] == "DELETED")
-        if found:
+        (self._pods.forget if deleted else self._pods.see)(pod)
+        try:
+            self.record(pod, deleted=deleted)
+        except Exception as error:  # one pod's record must not end the others'
+            print(f"Warning: the end of pod {pod['metadata']['name']} was not recorded: {error}", flush=True)
+
+    def record(self, pod: Json, *, deleted: bool = False) -> bool:
+        """Write down a pod's end, once; return whether it has one."""
+        task, uid = str(task_id(pod)), str(pod["metadata"].get("uid"))
+        if moment := sandbox_time(pod):
+            self._sandboxes[uid] = moment
+        with self._lock:
+            ended = deleted or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+            if not ended or uid in self._written:
+                return ended
+            found = post_mortem(pod, datetime.now(UTC), deleted=deleted)
+            if found or not self._pods.was_ended_here(pod):
+                state = self._records.state(task)
+                if state and not self.is_of_another_run(state):
+                    self._write(pod, state, None if self._pods.was_ended_here(pod) else found)
             self._written.add(uid)
-            self._write(task, found)
+            self._sandboxes.pop(uid, None)
+            return True
 
-    def _write(self, task: str, found: PostMortem) -> None:
-        text = found.text()
-        fields = ["runtime", "status"]
-        records = self._call("tasks", "get_all", {"id": [task], "only_fields": fields}).get("tasks") or []
-        if not records:
-            return
-        runtime = records[0].get("runtime") or {}
-        if runtime.get(RUNTIME_KEY) == text:
-            return
-        now = int(time.time() * 1000)
-        log = {"type": "log", "task": task, "worker": self._worker, "level": "error", "msg": text, "timestamp": now}
-        self._call("events", "add", log)
-        self._call("tasks", "edit", {"task": task, "force": True, "runtime": {**runtime, RUNTIME_KEY: text}})
-        if records[0].get("status") in ("queued", "in_progress"):
-            reason = {"status_reason": f"pod: {found.reason}", "status_message": text}
-            self._call("tasks", "failed", {"task": task, "force": True, **reason})
-        print(f"Task {task}: {text}", flush=True)
+    def is_of_another_run(self, state: Json) -> bool:
+        """Return whether the task waits in a queue again: it was reset and enqueued while this pod still ended."""
+        pending = self._pending_queue()
+        return state.get("status") == "queued" and pending is not None and queue_of(state) not in (None, pending)
 
-    def _call(self, service: str, action: str, body: dict[str, Any]) -> dict[str, Any]:
-        answer = self._session.send_request(service, action, json=body, method="post")
-        if not answer.ok:
-            raise RuntimeError(f"{service}.{action} answered {answer.status_code}")
-        return dict(answer.json().get("data") or {})
-
-
-def documents(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Yield the JSON objects of a stream: each on a line of its own, or over several as some kubectl write them."""
-    text = ""
-    for line in lines:
-        text += line
-        if line.rstrip().endswith("}"):
+    def _write(self, pod: Json, state: Json, found: PostMortem | None) -> None:
+        notes = {}
+        took = phases(pod, self._sandboxes.get(str(pod["metadata"].get("uid"))), state.get("started"))
+        if took:
+            notes[PHASES_KEY] = as_text(took)
+        if found and (state.get("runtime") or {}).get(RUNTIME_KEY) != found.text():
+            self._records.say(state["id"], found.text(), "error")
+            notes[RUNTIME_KEY] = found.text()
+            print(f"Task {state['id']}: {found.text()}", flush=True)
+        if notes:
             try:
-                document = json.loads(text)
-            except json.JSONDecodeError:
-                continue  # an inner brace
-            yield document
-            text = ""
+                self._records.note(state, notes)
+            except ServerError as error:  # a published task's record takes no more notes
+                print(f"Warning: {error}", flush=True)
+        if found and state.get("status") in UNFINISHED:
+            self._records.fail(state["id"], f"pod: {found.reason}", found.text())

@@ -148,14 +148,14 @@ def test_a_task_that_finds_no_room_is_explained_and_starts_when_there_is_some(in
     until("the task completed", lambda: status(api, task) == "completed", TASK_TIMEOUT_S)
 
 
-def test_a_task_that_names_an_image_which_does_not_exist_is_explained(installed, api):
+def test_a_task_that_names_an_image_which_does_not_exist_fails_and_says_so(installed, api):
     task = run_task(api, "print('never')", container={"image": "clearml-pods-none:none"})
-    until("its pod waits", lambda: "ImagePull" in str(task_pod(installed, task)))
-    found = installed.json("doctor", "--task", task, code=34)
-    assert "task-pod" in installed.failed(found)
-    assert "clearml-pods-none:none" in str(found)
-    installed.kubectl("delete", "pod", f"clearml-id-{task}")
     until("the task failed", lambda: status(api, task) == "failed", TASK_TIMEOUT_S)
+    record = api("tasks.get_by_id", task=task)["task"]
+    assert "ImagePull" in record["status_reason"]
+    assert "clearml-pods-none:none" in record["status_message"]
+    until("its pod is gone", lambda: task_pod(installed, task) is None)
+    assert "clearml-pods-none:none" in str(installed.json("doctor", "--task", task, code=43))
 
 
 # -- an install that is disturbed

@@ -7,33 +7,20 @@ and reports its console and its end. The recorder is the agent image's own (imag
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import yaml
 
 from tests.api_client import ApiClient
+from tests.fakes import agent_image
 from tests.fakes.kubernetes.faults import Faults
 from tests.fakes.kubernetes.kubelet import TASK_POD, Container, FakeKubelet
 from tests.fakes.kubernetes.store import FakeStore, Json
 
 PENDING_QUEUE = "k8s_scheduler"
-RECORDER = Path(__file__).parents[3] / "images/agent/recorder.py"
-
-
-@cache
-def recorder_module() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("fake_agent_recorder", RECORDER)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 class FakeAgent:
@@ -148,8 +135,11 @@ class FakeAgent:
 
     def recorder(self) -> Any:
         """Return the agent image's recorder, writing by this agent's session."""
-        module = recorder_module()
-        return module.Recorder(_Session(self._connected), self._env["CLEARML_WORKER_ID"], self._namespace)
+        records = agent_image.module("task_records").TaskRecords
+        pods = agent_image.module("known_pods").KnownPods()
+        session = _Session(self._connected)
+        recorder = agent_image.module("recorder").Recorder
+        return recorder(records(session, self._env["CLEARML_WORKER_ID"]), pods, lambda: None)
 
 
 class FakeTaskPods:

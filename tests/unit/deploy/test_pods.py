@@ -123,7 +123,7 @@ def test_a_failure_has_a_hint_without_gaps(case):
         (pod("Running", conditions=READY, containerStatuses=[container({"running": {}})]), True, "Deleted", None),
         (pod("Failed", meta={"deletionTimestamp": SOON}, containerStatuses=[ended(137)]), False, "Deleted", 137),
         (pod("Failed", containerStatuses=[ended(137, "OOMKilled")]), True, "OOMKilled", 137),
-        (pod("Succeeded", containerStatuses=[ended(0, "OOMKilled")]), False, "OOMKilled", 0),
+        (pod("Succeeded", containerStatuses=[ended(0, "OOMKilled")]), False, "OOMKilled", 137),
         (pod("Failed", containerStatuses=[ended(3)]), False, "Error", 3),
         (pod("Failed", reason="Evicted", message="The node was low on resource"), False, "Evicted", None),
         (pod(containerStatuses=[waiting("ImagePullBackOff")]), False, None, None),  # may still be mended

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-SOURCE = Path(__file__).resolve().parents[3] / "images/agent/recorder.py"
+from tests.fakes import agent_image
+
+MODULES = ("recorder", "kubectl", "known_pods", "task_records")
 
 
 @pytest.fixture(scope="module")
-def recorder() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("agent_recorder", SOURCE)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["agent_recorder"] = module
-    spec.loader.exec_module(module)
-    return module
+def image() -> SimpleNamespace:
+    return SimpleNamespace(**{name: agent_image.module(name) for name in MODULES})
 
 
 class Session:
@@ -41,31 +35,36 @@ def event(kind: str, phase: str, state: dict[str, Any], name: str = "clearml-id-
     return {"type": kind, "object": {"metadata": {"name": name, "uid": "u1"}, "spec": {}, "status": status}}
 
 
+def made(image: SimpleNamespace, session: Session, pending_queue: str | None = None) -> Any:
+    records = image.task_records.TaskRecords(session, "agent")
+    return image.recorder.Recorder(records, image.known_pods.KnownPods(), lambda: pending_queue)
+
+
 OOM = {"terminated": {"exitCode": 0, "reason": "OOMKilled"}}
 
 
 @pytest.mark.parametrize("indent", [None, 4])
-def test_documents_of_a_stream(recorder, indent):
+def test_documents_of_a_stream(image, indent):
     objects = [{"a": {"b": "}"}}, {"c": [1, {}]}]
     lines = "".join(json.dumps(item, indent=indent) + "\n" for item in objects).splitlines(keepends=True)
-    assert list(recorder.documents(lines)) == objects
+    assert list(image.kubectl.documents(lines)) == objects
 
 
-def test_an_end_is_written_once_and_ends_a_task_that_nobody_runs(recorder):
+def test_an_end_is_written_once_and_ends_a_task_that_nobody_runs(image):
     session = Session()
-    watch = recorder.Recorder(session, "agent", "clearml")
+    watch = made(image, session)
     watch.look(event("MODIFIED", "Succeeded", OOM))
     watch.look(event("DELETED", "Succeeded", OOM))
     sent = dict(session.sent)
     assert [name for name, _ in session.sent] == ["tasks.get_all", "events.add", "tasks.edit", "tasks.failed"]
-    assert "OOMKilled" in sent["events.add"]["msg"]
+    assert "OOMKilled, exit code 137" in sent["events.add"]["msg"]
     assert sent["tasks.edit"]["runtime"].keys() == {"kept", "pod"}
     assert sent["tasks.failed"]["status_reason"] == "pod: OOMKilled"
 
 
-def test_a_task_that_its_own_agent_ended_is_left_as_it_is(recorder):
+def test_a_task_that_its_own_agent_ended_is_left_as_it_is(image):
     session = Session(status="failed")
-    recorder.Recorder(session, "agent", "clearml").look(event("MODIFIED", "Succeeded", OOM))
+    made(image, session).look(event("MODIFIED", "Succeeded", OOM))
     assert "tasks.failed" not in dict(session.sent)
 
 
@@ -77,7 +76,13 @@ def test_a_task_that_its_own_agent_ended_is_left_as_it_is(recorder):
         event("DELETED", "Running", {"running": {}}, name="clearml-agent-1"),
     ],
 )
-def test_nothing_is_written_for_pods_that_live_end_well_or_are_no_tasks(recorder, given):
+def test_nothing_is_written_for_pods_that_live_end_well_or_are_no_tasks(image, given):
     session = Session()
-    recorder.Recorder(session, "agent", "clearml").look(given)
-    assert session.sent == []
+    made(image, session).look(given)
+    assert {name for name, _ in session.sent} <= {"tasks.get_all"}
+
+
+def test_a_task_that_waits_in_a_queue_again_is_not_the_old_pods(image):
+    session = Session(status="queued", execution={"queue": "users"})
+    made(image, session, pending_queue="pending").look(event("DELETED", "Running", {"running": {}}))
+    assert [name for name, _ in session.sent] == ["tasks.get_all"]

@@ -1,0 +1,167 @@
+"""A task's container settings as fields of its pod: docker arguments, setup script, home folder. Pure."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = dict[str, Any]
+
+HOST_ACCESS = "CLEARML_PODS_ALLOW_HOST_ACCESS"
+"""Set in the agent's environment, it lets tasks ask for parts of the node: its folders (-v), its IPC namespace."""
+
+TAKE_A_VALUE = frozenset(
+    [
+        *("-e", "--env", "--env-file", "--shm-size", "--ipc", "-v", "--volume", "--mount", "--volumes-from", "--tmpfs"),
+        *("--network", "--net", "--name", "-h", "--hostname", "-p", "--publish", "--expose", "--add-host", "--dns"),
+        *("-m", "--memory", "--memory-swap", "--memory-reservation", "--cpus", "--cpuset-cpus", "--gpus", "--device"),
+        *("-u", "--user", "--group-add", "--userns", "-w", "--workdir", "--entrypoint", "--label", "-l", "--platform"),
+        *("--ulimit", "--sysctl", "--pids-limit", "--oom-score-adj", "--cap-add", "--cap-drop", "--security-opt"),
+        *("--runtime", "--restart", "--pid", "--pull", "--log-driver", "--log-opt", "--stop-signal", "--stop-timeout"),
+    ]
+)
+SHORT = {"-e": "--env", "-v": "--volume"}
+
+# An image whose user has no home of its own gets `/`, where nobody but root can write: the script would end there.
+# Without a name for the user, getpass and what uses it fail.
+PREAMBLE = (
+    '[ -d "$HOME" ] && [ -w "$HOME" ] || { export HOME="$(mktemp -d)" && '
+    'echo "HOME is not writable for user $(id -u) of this image: $HOME is used" ; } ; '
+    'id -un >/dev/null 2>&1 || export USER="${USER:-clearml}" LOGNAME="${LOGNAME:-clearml}"'
+)
+
+
+class ArgumentError(Exception):
+    """The docker arguments cannot be read; the text says why."""
+
+
+@dataclass
+class PodArguments:
+    """What docker arguments ask for, as fields of a pod."""
+
+    env: list[tuple[str, str]] = field(default_factory=list)
+    mounts: list[Json] = field(default_factory=list)
+    volumes: list[Json] = field(default_factory=list)
+    host_ipc: bool = False
+    dropped: list[str] = field(default_factory=list)
+    """Arguments with no counterpart here, each with the reason."""
+
+    def apply_to(self, pod: Json) -> None:
+        """Add the fields to a pod; a mount of the template at the same path makes way."""
+        spec = pod["spec"]
+        container = spec["containers"][0]
+        paths = {mount["mountPath"] for mount in self.mounts}
+        kept = [mount for mount in container.get("volumeMounts") or [] if mount.get("mountPath") not in paths]
+        if self.mounts:
+            container["volumeMounts"] = [*kept, *self.mounts]
+        if self.volumes:
+            spec["volumes"] = [*(spec.get("volumes") or []), *self.volumes]
+        if self.host_ipc:
+            spec["hostIPC"] = True
+
+
+def parse(arguments: list[str], template_volumes: frozenset[str], *, host_access: bool) -> PodArguments:
+    """Read docker arguments.
+
+    Args:
+        arguments: Words of a docker command line.
+        template_volumes: Names of the pod template's volumes: `-v NAME:/path` mounts one.
+        host_access: Tasks may ask for parts of the node.
+
+    Raises:
+        ArgumentError: An argument lacks its value.
+    """
+    found = PodArguments()
+    for name, value in _pairs(arguments):
+        if name == "--env" and value and "=" in value:
+            key, _, text = value.partition("=")
+            found.env.append((key, text))
+        elif name == "--env":
+            found.dropped.append(f"{name} {value} (no value; a pod has no caller's environment to take it from)")
+        elif name == "--shm-size" and value:
+            _add_shared_memory(found, value)
+        elif name == "--volume" and value:
+            _add_volume(found, value, template_volumes, host_access)
+        elif name == "--ipc" and value:
+            _add_ipc(found, value, host_access)
+        else:
+            found.dropped.append(f"{name} {value}" if value is not None else name)
+    return found
+
+
+def _pairs(arguments: list[str]) -> list[tuple[str, str | None]]:
+    found: list[tuple[str, str | None]] = []
+    words = [word.strip() for word in arguments if word.strip()]
+    while words:
+        word = words.pop(0)
+        if word.startswith("--") and "=" in word:
+            name, _, value = word.partition("=")
+            found.append((name, value))
+        elif word[:2] in SHORT and len(word) > 2 and not word.startswith("--"):  # -eKEY=value
+            found.append((SHORT[word[:2]], word[2:]))
+        elif word in TAKE_A_VALUE:
+            if not words:
+                raise ArgumentError(f"{word} lacks its value")
+            found.append((SHORT.get(word, word), words.pop(0)))
+        else:
+            found.append((word, None))
+    return found
+
+
+def _add_shared_memory(found: PodArguments, size: str) -> None:
+    digits, unit = size.rstrip("bBkKmMgG"), size[len(size.rstrip("bBkKmMgG")) :].lower()
+    units = {"": "", "b": "", "k": "Ki", "kb": "Ki", "m": "Mi", "mb": "Mi", "g": "Gi", "gb": "Gi"}
+    if not digits.replace(".", "", 1).isdigit() or unit not in units:
+        raise ArgumentError(f"--shm-size {size} is not a size such as 512m or 8g")
+    found.volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": digits + units[unit]}})
+    found.mounts.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108
+
+
+def _add_volume(found: PodArguments, value: str, template_volumes: frozenset[str], host_access: bool) -> None:
+    source, _, rest = value.partition(":")
+    path, _, mode = rest.partition(":")
+    if not path.startswith("/"):
+        found.dropped.append(f"--volume {value} (no path in the container)")
+        return
+    mount: Json = {"mountPath": path, **({"readOnly": True} if "ro" in mode.split(",") else {})}
+    if source in template_volumes:
+        found.mounts.append({"name": source, **mount})
+    elif not source.startswith("/"):
+        found.dropped.append(f"--volume {value} (the pod template has no volume of that name)")
+    elif not host_access:
+        found.dropped.append(f"--volume {value} (a folder of the node: {HOST_ACCESS} is not set for the agent)")
+    else:
+        name = f"host-{len(found.volumes)}"
+        found.volumes.append({"name": name, "hostPath": {"path": source}})
+        found.mounts.append({"name": name, **mount})
+
+
+def _add_ipc(found: PodArguments, value: str, host_access: bool) -> None:
+    if value in ("private", "shareable"):
+        return  # as every pod has it
+    if value != "host":
+        found.dropped.append(f"--ipc {value}")
+    elif not host_access:
+        found.dropped.append(f"--ipc host (the node's: {HOST_ACCESS} is not set for the agent; --shm-size works)")
+    else:
+        found.host_ipc = True
+
+
+def ascii_script(script: str | None) -> str | None:
+    """Return a setup script with the same effect in ASCII, which is all that the agent's encoding takes."""
+    if not script or script.isascii():
+        return script
+    return f"source <(echo '{base64.b64encode(script.encode()).decode()}' | base64 --decode)"
+
+
+def guarded(container: Json) -> None:
+    """Make a task's container end truthfully: a script that could not run the task is a failure, with its last lines.
+
+    The agent's command ends in `exit 0` whatever happened. The script's own exit code is 0 once the agent in the pod
+    has run the task, however the task ended.
+    """
+    container["terminationMessagePolicy"] = "FallbackToLogsOnError"
+    words = container.get("args") or []
+    if container.get("command") == ["/bin/bash"] and len(words) == 2 and words[0] == "-c":
+        container["args"] = ["-c", f"{PREAMBLE} ; {words[1].removesuffix(' ; exit 0')}"]

@@ -1,0 +1,337 @@
+"""Takes tasks from their queues and makes pods of them: the stock glue, with its faults corrected.
+
+It ends at SIGTERM, and then neither drops a task just taken nor takes another. A task that cannot become a pod now
+waits at the front of its queue; one that never can ends as failed, with the reason. reconciler.py watches the pods.
+
+Outside systems: the ClearML server through the glue's session; the cluster through kubectl.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import threading
+import time
+import uuid
+from typing import Any
+
+import yaml
+from clearml_agent.glue.k8s import K8sIntegration  # type: ignore[import-not-found]
+from known_pods import KnownPods  # type: ignore[import-not-found]
+from kubectl import (  # type: ignore[import-not-found]
+    AwayError,
+    ExistsError,
+    Kubectl,
+    NoRoomError,
+    RefusedError,
+)
+from pod_arguments import HOST_ACCESS, ArgumentError, ascii_script, guarded, parse  # type: ignore[import-not-found]
+from reconciler import LOST_S, Reconciler  # type: ignore[import-not-found]
+from recorder import Recorder  # type: ignore[import-not-found]
+from task_records import ServerError, TaskRecords  # type: ignore[import-not-found]
+
+TAKEN = "k8s pending scheduler, from queue "
+"""Begins the reason of a task that was taken; the queue and the agent follow."""
+
+ATTEMPT = "clearml-pods/attempt"
+"""Annotation of a pod: which call made it."""
+
+PATIENCE_S = 20
+"""The termination grace of the agent's own pod is 30 s."""
+
+AGAIN_S = 5.0
+"""A queue whose first task has to wait is left alone for this time."""
+
+OLD_POD_GRACE_S = 3
+
+
+class CannotStartError(Exception):
+    """The task's own settings keep it from becoming a pod; the text says which."""
+
+
+class TryLaterError(Exception):
+    """The task cannot become a pod now, for a reason that is not its fault; the text says which."""
+
+
+class Glue(K8sIntegration):  # type: ignore[misc]
+    """The stock glue, which ends between two tasks, loses none, and says why one does not start.
+
+    Every method below that has the name of one of the stock glue's takes its place; OVERRIDDEN lists them with the
+    reason, and a test compares them with the pinned agent.
+    """
+
+    KUBECTL_APPLY_CMD = "cat"  # the stock glue writes the pod's manifest to a file; here it is read back and finished
+
+    def __init__(self, **options: Any) -> None:
+        self._in_hand = False
+        self._stopping = False
+        self._current: str | None = None
+        self._made: str | None = None
+        self._unanswered: dict[str, str] = {}
+        self._held: dict[str, float] = {}
+        self._told: set[tuple[str, str]] = set()
+        self._missing: dict[str, tuple[str, float]] = {}
+        self._host_access = os.environ.get(HOST_ACCESS, "").lower() in ("1", "true", "yes")
+        super().__init__(**options)
+
+    def _create_daemon_instance(self, cls_: Any, **options: Any) -> Any:
+        self._records = TaskRecords(self._session, self.worker_id or "agent")
+        self._cluster = Kubectl(self.namespace, self._get_agent_label())
+        self._pods = KnownPods()
+        recorder = Recorder(self._records, self._pods, lambda: self.k8s_pending_queue_id)
+        threading.Thread(target=recorder.watch, args=[self._cluster], daemon=True, name="recorder").start()
+        reconciler = Reconciler(self._cluster, self._records, self._pods, recorder, self._find_lost)
+        reconciler.look()
+        return reconciler
+
+    def stop(self, *_: object) -> None:
+        """End now, or once the task in hand has become a pod."""
+        self._stopping = True
+        if not self._in_hand:
+            raise SystemExit(0)
+        # A server that lets workers wait for a task (localserver does) answers one that is gone. To hang up instead
+        # could lose a task that is on its way here.
+        threading.Thread(target=self._say_goodbye, daemon=True).start()
+
+    def _say_goodbye(self) -> None:
+        with contextlib.suppress(Exception):  # only a head start: the glue waits for its answer in any case
+            self._session.send_request("workers", "unregister", json={"worker": self.worker_id}, method="post")
+
+    # -- the loop: which tasks are taken
+
+    def _get_used_pods(self) -> tuple[int, set[str]]:
+        pods = self._pods.all()
+        return len(pods), {self.namespace} if pods else set()
+
+    def _get_pod_count(self, extra_labels: list[str] | None = None, msg: str | None = None) -> int:
+        return len(self._pods.all())
+
+    def _cleanup_old_pods(self, namespaces: Any, extra_msg: str | None = None) -> dict[str, list[str]]:
+        return {}
+
+    def _get_next_task(self, queue: str, get_task_info: bool) -> Any:
+        if self._stopping:  # the stock loop may have swallowed the first attempt to end
+            raise SystemExit(0)
+        if not self._pods.is_current or time.monotonic() < self._held.get(queue, 0.0):
+            return {}
+        self._in_hand = True
+        answer = super()._get_next_task(queue=queue, get_task_info=get_task_info)
+        task = ((answer or {}).get("entry") or {}).get("task")
+        if task and self._stopping:
+            self._hand_over(task, queue)
+            self._put_back(task, queue, "put back by an agent that is to end")
+        if not task or self._stopping:
+            self._done()
+        return answer
+
+    def _done(self) -> None:
+        self._in_hand = False
+        if self._stopping:
+            raise SystemExit(0)
+
+    # -- one task: from its queue to its pod, or back, or to its end
+
+    def run_one_task(
+        self, queue: str, task_id: str, worker_args: Any = None, task_session: Any = None, **options: Any
+    ) -> None:
+        """Make the task a pod; or put it back, or end it as failed, and say why."""
+        self._current = task_id
+        try:
+            self._make_pod(queue, task_id, worker_args, task_session, options)
+        except TryLaterError as error:
+            self._put_back(task_id, queue, str(error))
+            self._held[queue] = time.monotonic() + AGAIN_S
+        except Exception as error:  # whatever it is, this task must not wait for ever, and the next one not at all
+            reason = str(error) if isinstance(error, CannotStartError) else f"{type(error).__name__}: {error}"
+            self._give_up(task_id, reason)
+        finally:
+            self._current = None
+            self._done()
+
+    def _make_pod(self, queue: str, task: str, worker_args: Any, task_session: Any, options: dict[str, Any]) -> None:
+        self._made = None
+        self._hand_over(task, queue)
+        self._name_image(task)
+        super().run_one_task(queue, task, worker_args, task_session, **options)
+        if self._made != task:
+            raise CannotStartError("the agent made no pod of it; the agent's log says why")
+
+    def _hand_over(self, task: str, queue: str) -> None:
+        """Move the task to the queue of those that wait for their pod, where it is seen, and found again if we die."""
+        words = {
+            "task": task,
+            "queue": self.k8s_pending_queue_id,
+            "status_reason": f"{TAKEN}{queue} by {self.worker_id}",
+        }
+        with contextlib.suppress(ServerError):  # an entry that an agent which died has left
+            self._records.call("queues", "remove_task", {"task": task, "queue": self.k8s_pending_queue_id})
+        try:
+            self._records.call("tasks", "enqueue", words)
+        except ServerError:  # old servers move no task that counts as queued
+            self._records.call("tasks", "stop", {"task": task, "force": True, "status_reason": "k8s pending scheduler"})
+            self._records.call("tasks", "enqueue", words)
+
+    def _is_same_tenant(self, task_session: Any) -> bool:
+        return False
+
+    def _name_image(self, task: str) -> None:
+        """Write the default image into a task that names none, and leave its other container settings as they are."""
+        query = {"id": [task], "only_fields": ["container"], "search_hidden": True}
+        found = (self._records.call("tasks", "get_all", query).get("tasks") or [{}])[0].get("container") or {}
+        try:
+            shlex.split(found.get("arguments") or "")
+        except ValueError as error:
+            raise CannotStartError(f"docker arguments {found['arguments']!r} cannot be read: {error}") from error
+        if (found.get("image") or "").strip() or not (found.get("arguments") or found.get("setup_shell_script")):
+            return
+        default = self._session.config.get("agent.default_docker.image", None)
+        image = os.environ.get("CLEARML_DOCKER_IMAGE") or default
+        if image:
+            self._records.call("tasks", "edit", {"task": task, "force": True, "container": {**found, "image": image}})
+
+    def _create_template_container(
+        self,
+        pod_name: str,
+        task_id: str,
+        docker_image: str,
+        docker_args: list[str],
+        docker_bash: str,
+        clearml_conf_create_script: list[str],
+        task_worker_id: str,
+        task_token: str | None = None,
+    ) -> dict[str, Any]:
+        names = frozenset(
+            str(volume.get("name")) for volume in ((self.template_dict or {}).get("spec") or {}).get("volumes") or []
+        )
+        try:
+            self._asked = parse(list(docker_args or []), names, host_access=self._host_access)
+        except ArgumentError as error:
+            raise CannotStartError(f"docker arguments {shlex.join(docker_args)!r}: {error}") from error
+        container: dict[str, Any] = super()._create_template_container(
+            pod_name=pod_name,
+            task_id=task_id,
+            docker_image=docker_image,
+            docker_args=[word for name, value in self._asked.env for word in ("-e", f"{name}={value}")],
+            docker_bash=ascii_script(docker_bash),
+            clearml_conf_create_script=clearml_conf_create_script,
+            task_worker_id=task_worker_id,
+            task_token=task_token,
+        )
+        guarded(container)
+        return container
+
+    def _kubectl_apply(self, **options: Any) -> tuple[str, str, str]:
+        manifest, error, name = super()._kubectl_apply(**options)
+        if error or not name:
+            raise CannotStartError(error or "the agent made no manifest for its pod")
+        task = options["task_id"]
+        pod = yaml.safe_load(manifest)
+        if not self.using_jobs:
+            self._asked.apply_to(pod)
+        if self._asked.dropped:
+            self._say_once(task, "dropped", f"docker arguments with no effect here: {', '.join(self._asked.dropped)}")
+        attempt = self._unanswered.setdefault(task, uuid.uuid4().hex)
+        pod["metadata"].setdefault("annotations", {})[ATTEMPT] = attempt
+        for warning in self._create(task, pod):
+            self._say_once(task, warning, warning)
+        self._unanswered.pop(task)
+        self._made = task
+        return "", "", name
+
+    def _create(self, task: str, pod: dict[str, Any]) -> list[str]:
+        """Create the pod, with patience for what passes; return the API server's warnings."""
+        until = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                made, warnings = self._cluster.create(pod)
+                self._pods.see(made)
+                return list(warnings)
+            except RefusedError as error:
+                self._unanswered.pop(task)
+                raise CannotStartError(f"the cluster refuses its pod: {error}") from error
+            except NoRoomError as error:
+                self._unanswered.pop(task)
+                raise TryLaterError(f"waits for room: {error}") from error
+            except ExistsError as error:
+                waits_for = f"waits for the pod of its last run to end: {error}"
+                if self._is_made(pod):
+                    return []
+            except AwayError as error:
+                waits_for = f"waits for the cluster: {error}"
+            if self._stopping or time.monotonic() > until:
+                raise TryLaterError(waits_for)
+            time.sleep(1)
+
+    def _is_made(self, pod: dict[str, Any]) -> bool:
+        """Return whether the pod that is in the way is this one, made by a call that got no answer; else end it."""
+        with contextlib.suppress(AwayError):
+            other = self._cluster.pod(pod["metadata"]["name"])
+            if other and _attempt(other) == _attempt(pod):
+                self._pods.see(other)
+                return True
+            if other:
+                self._pods.will_end(other)
+                self._cluster.delete(other, OLD_POD_GRACE_S)
+        return False
+
+    def _put_back(self, task: str, queue: str, reason: str) -> None:
+        """Leave the task to the next round, or to the next agent: it is the first in its queue."""
+        print(f"Putting task {task} back into queue {queue}: {reason}", flush=True)
+        with contextlib.suppress(ServerError):  # it was aborted meanwhile: then there is nothing to put back
+            self._records.call("tasks", "enqueue", {"task": task, "queue": queue, "status_reason": reason})
+            self._records.call("queues", "move_task_to_front", {"task": task, "queue": queue})
+            self._say_once(task, reason.partition(":")[0], reason)
+
+    def _give_up(self, task: str, reason: str) -> None:
+        """End the task as failed."""
+        text = f"the task cannot start: {reason}"
+        print(f"Task {task}: {text}", flush=True)
+        with contextlib.suppress(ServerError):
+            self._records.call("queues", "remove_task", {"task": task, "queue": self.k8s_pending_queue_id})
+        with contextlib.suppress(ServerError):  # it was aborted or deleted meanwhile
+            self._records.say(task, text, "error")
+            self._records.fail(task, "cannot start", text)
+
+    def _say_once(self, task: str, kind: str, text: str) -> None:
+        if (task, kind) not in self._told:
+            self._told.add((task, kind))
+            self._records.say(task, text, "warning")
+
+    # -- tasks that an agent had in hand when it died
+
+    def _find_lost(self, with_pods: set[str]) -> None:
+        """Put tasks back into their queues that this agent took and that have had no pod for a time."""
+        if self.k8s_pending_queue_id is None:
+            return
+        queue = self._records.call("queues", "get_by_id", {"queue": self.k8s_pending_queue_id})["queue"]
+        waiting = {entry["task"] for entry in queue.get("entries") or []} - with_pods
+        states = self._records.states(waiting) if waiting else {}
+        now, missing = time.monotonic(), {}
+        for task, state in states.items():
+            source, _, worker = str(state.get("status_reason") or "").removeprefix(TAKEN).partition(" by ")
+            if state.get("status") != "queued" or worker != self.worker_id or task == self._current:
+                continue
+            mark, since = self._missing.get(task, ("", now))
+            changed = str(state.get("status_changed"))
+            missing[task] = (changed, since if mark == changed else now)
+            if now - missing[task][1] >= LOST_S:
+                self._put_back(task, source, "had no pod: its agent ended meanwhile")
+        self._missing = missing
+
+
+OVERRIDDEN = {
+    "_create_daemon_instance": "its thread enqueues tasks that run, and deletes pods before their end is recorded",
+    "_get_used_pods": "the watch knows them: no kubectl in each round",
+    "_get_pod_count": "likewise",
+    "_cleanup_old_pods": "ended pods are deleted by the reconciler, after their end is on record",
+    "_get_next_task": "takes nothing while the agent is to end, the cluster is away, or a quota is full",
+    "run_one_task": "an exception in it ended the agent and left the task queued for ever",
+    "_is_same_tenant": "False leaves out its move by way of `stopped`, which a controller may see; _hand_over moves",
+    "_create_template_container": "knows `-e` and `--env` only, encodes as ASCII, and hides every exit code",
+    "_kubectl_apply": "takes each line on stderr for a failure of the task, and patches a pod that is still ending",
+}
+
+
+def _attempt(pod: dict[str, Any]) -> str | None:
+    return (pod["metadata"].get("annotations") or {}).get(ATTEMPT)

@@ -1,0 +1,95 @@
+"""A task's record on the ClearML server, as the agent reads and writes it.
+
+Outside system: the ClearML server, through the glue's session.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+Json = dict[str, Any]
+
+RUNTIME_KEY = "pod"
+"""Key in a task's runtime section that holds its last pod's end."""
+
+PHASES_KEY = "pod_phases"
+"""Key in a task's runtime section that holds how long each phase of its last pod took."""
+
+UNFINISHED = ("queued", "in_progress")
+
+_FIELDS = ["id", "status", "status_reason", "status_message", "status_changed", "started", "runtime", "execution.queue"]
+_PAGE = 500
+
+
+class ServerError(Exception):
+    """The ClearML server refused a call."""
+
+
+class TaskRecords:
+    """The tasks of one agent."""
+
+    def __init__(self, session: Any, worker: str) -> None:
+        self._session = session
+        self._worker = worker
+
+    def call(self, service: str, action: str, body: Json) -> Json:
+        """Call the server.
+
+        Raises:
+            ServerError: It refused.
+        """
+        answer = self._session.send_request(service, action, json=body, method="post")
+        if not answer.ok:
+            raise ServerError(f"{service}.{action} answered {answer.status_code}: {answer.text[:500]}")
+        return dict(answer.json().get("data") or {})
+
+    def states(self, tasks: Iterable[str]) -> dict[str, Json]:
+        """Return what is recorded of tasks, by id; a deleted task is left out."""
+        ids, found = sorted(tasks), {}
+        for at in range(0, len(ids), _PAGE):
+            page = {"id": ids[at : at + _PAGE], "only_fields": _FIELDS, "search_hidden": True, "page_size": _PAGE}
+            found.update({task["id"]: task for task in self.call("tasks", "get_all", page).get("tasks") or []})
+        return found
+
+    def state(self, task: str) -> Json | None:
+        """Return what is recorded of one task."""
+        return self.states([task]).get(task)
+
+    def say(self, task: str, text: str, level: str = "info") -> None:
+        """Write to the task's console."""
+        now = int(time.time() * 1000)
+        log = {"type": "log", "task": task, "worker": self._worker, "level": level, "msg": text, "timestamp": now}
+        self.call("events", "add", log)
+
+    def note(self, state: Json, values: Json) -> None:
+        """Add to the task's runtime section."""
+        runtime = {**(state.get("runtime") or {}), **values}
+        state["runtime"] = runtime
+        self.call("tasks", "edit", {"task": state["id"], "force": True, "runtime": runtime})
+
+    def fail(self, task: str, reason: str, text: str) -> None:
+        """End a task that nobody runs as failed."""
+        words = {"status_reason": reason, "status_message": text}
+        self.call("tasks", "failed", {"task": task, "force": True, **words})
+
+
+def queue_of(state: Json) -> str | None:
+    """Return the queue that a task is in, or was taken from."""
+    queue = (state.get("execution") or {}).get("queue")
+    return queue.get("id") if isinstance(queue, dict) else queue
+
+
+def is_stopping(state: Json) -> bool:
+    """Return whether somebody has aborted a running task, and its agent has not stopped it yet."""
+    return state.get("status") == "in_progress" and state.get("status_message") == "stopping"
+
+
+def callback_s(state: Json) -> float:
+    """Return how long the task's own code may take to end, where it has asked for time (an abort callback)."""
+    runtime = state.get("runtime") or {}
+    try:
+        return sum(float(runtime.get(key) or 0.0) for key in ("_abort_callback_timeout", "_abort_poll_freq"))
+    except ValueError:
+        return 0.0

@@ -1,0 +1,421 @@
+"""The agent's glue as its image runs it, on a live server and a fake kubectl: none is lost, each end has its reason."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import yaml
+from clearml_localserver.pytest_plugin import ClearmlServer
+
+from tests.api_client import ApiClient
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[2]
+AGENT = ROOT / "images/agent"
+WAIT_S = 60
+TEMPLATE = {
+    "apiVersion": "v1",
+    "metadata": {"namespace": "clearml", "labels": {"team": "blue"}},
+    "spec": {
+        "restartPolicy": "Never",
+        "volumes": [{"name": "data", "emptyDir": {}}],
+        "containers": [
+            {
+                "env": [
+                    {"name": "CLEARML_API_ACCESS_KEY", "value": "from-the-template"},
+                    {"name": "CLEARML_API_SECRET_KEY", "value": "from-the-template"},
+                ]
+            }
+        ],
+    },
+}
+
+
+def until(what: str, holds: Callable[[], Any]) -> Any:
+    end = time.monotonic() + WAIT_S
+    while time.monotonic() < end:
+        if found := holds():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"not within {WAIT_S} s: {what}")
+
+
+class Cluster:
+    """The fake kubectl's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "pods").mkdir(parents=True)
+        (folder / "refusals").mkdir()
+        (folder / "bin").mkdir()
+        program = folder / "bin/kubectl"
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {ROOT}/tests/fakes/fake_kubectl.py "$@"\n')
+        program.chmod(0o755)
+
+    def _path(self, task: str) -> Path:
+        return self.folder / f"pods/clearml-id-{task}.json"
+
+    def pod(self, task: str) -> dict[str, Any] | None:
+        try:
+            return dict(json.loads(self._path(task).read_text()))
+        except FileNotFoundError:
+            return None
+
+    def set_status(self, task: str, **status: Any) -> None:
+        pod = self.pod(task)
+        assert pod
+        pod["status"] |= status
+        fresh = self._path(task).with_suffix(".test")
+        fresh.write_text(json.dumps(pod))
+        fresh.rename(self._path(task))
+
+    def remove(self, task: str) -> None:
+        self._path(task).unlink()
+
+    def refuse(self, verb: str, text: str) -> None:
+        (self.folder / "refusals" / verb).write_text(text)
+
+    def clear(self) -> None:
+        for path in [*self.folder.glob("refusals/*"), *self.folder.glob("pods/*"), *self.folder.glob("*")]:
+            if path.is_file():
+                path.unlink()
+
+    def accept(self, verb: str) -> None:
+        (self.folder / "refusals" / verb).unlink()
+
+
+class Glue:
+    """One agent with a queue of its own, and what a person sees of its tasks."""
+
+    def __init__(self, folder: Path, server: ClearmlServer, api: ApiClient) -> None:
+        self.cluster = Cluster(folder / "cluster")
+        self._api = api
+        self._tag = uuid4().hex[:8]
+        self.queue = str(api("queues.create", name=f"glue {self._tag}")["id"])
+        template = folder / "template.yaml"
+        template.write_text(yaml.safe_dump(TEMPLATE))
+        self._argv = [
+            *(str(AGENT / ".venv/bin/python"), "-u", str(AGENT / "glue.py"), "--queue", f"glue {self._tag}"),
+            *("--namespace", "clearml", "--template-yaml", str(template)),
+        ]
+        (folder / "home").mkdir()
+        self._env = {
+            "PATH": f"{self.cluster.folder}/bin:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "HOME": str(folder / "home"),
+            "TMPDIR": str(folder / "home"),
+            "FAKE_KUBECTL": str(self.cluster.folder),
+            "CLEARML_WORKER_ID": f"glue-{self._tag}",
+            "CLEARML_DOCKER_IMAGE": "the-default:1",
+            "CLEARML_API_HOST": server.api_url,
+            "CLEARML_WEB_HOST": server.api_url,
+            "CLEARML_FILES_HOST": server.api_url,
+            "CLEARML_API_ACCESS_KEY": server.credentials[0],
+            "CLEARML_API_SECRET_KEY": server.credentials[1],
+        }
+        self._log = (folder / "log.txt").open("w")
+        self._log_path = folder / "log.txt"
+        self._begun = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._argv, env=self._env, cwd=ROOT, stdout=self._log, stderr=self._log)
+
+    def kill(self) -> None:
+        assert self._process
+        self._process.kill()
+        self._process.wait()
+
+    def close(self) -> None:
+        if self._process and self._process.poll() is None:
+            self.kill()
+        self._log.close()
+
+    def begin(self) -> None:
+        self._begun = self._log_path.stat().st_size
+
+    def log(self) -> str:
+        """Return what the agent has written since the test began."""
+        return self._log_path.read_bytes()[self._begun :].decode()
+
+    def enqueue(self, task: str) -> None:
+        self._api("tasks.enqueue", task=task, queue=self.queue)
+
+    def task(self, **container: str) -> str:
+        fields = {"container": container} if container else {}
+        task = str(self._api("tasks.create", name="glued", type="testing", script={"diff": "pass"}, **fields)["id"])
+        self.enqueue(task)
+        return task
+
+    def record(self, task: str) -> dict[str, Any]:
+        return dict(self._api("tasks.get_by_id", task=task)["task"])
+
+    def status(self, task: str) -> str:
+        return str(self.record(task)["status"])
+
+    def console(self, task: str) -> list[str]:
+        return [str(event["msg"]) for event in self._api("events.get_task_log", task=task, order="asc")["events"]]
+
+    def pod(self, task: str) -> dict[str, Any]:
+        return dict(until("a pod", lambda: self.cluster.pod(task)))
+
+    def failed(self, task: str) -> str:
+        """Wait for the task's failure; return its reason."""
+        until("the task failed", lambda: self.status(task) == "failed")
+        record = self.record(task)
+        assert record["status_message"] in self.console(task)
+        assert self.console(task).count(record["status_message"]) == 1
+        return f"{record['status_reason']}; {record['status_message']}"
+
+    def run(self, task: str) -> None:
+        """Start the task's pod and the task, as the agent in the pod does."""
+        self.cluster.set_status(task, phase="Running", containerStatuses=[{"name": "main", "state": {"running": {}}}])
+        self._api("tasks.dequeue", task=task, new_status="in_progress")
+        self._api("tasks.started", task=task, force=True)
+
+
+@pytest.fixture(scope="module")
+def agent(tmp_path_factory: pytest.TempPathFactory, clearml_server: ClearmlServer) -> Iterator[Glue]:
+    with closing(ApiClient(clearml_server.api_url, clearml_server.credentials)) as client:
+        glue = Glue(tmp_path_factory.mktemp("glue"), clearml_server, client)
+        glue.start()
+        yield glue
+        glue.close()
+
+
+@pytest.fixture
+def glue(agent: Glue) -> Iterator[Glue]:
+    """An agent with no task in hand and a cluster that takes all."""
+    agent.begin()
+    yield agent
+    print(agent.log())
+    agent.cluster.clear()
+
+
+def script_of(pod: dict[str, Any]) -> str:
+    """Return what the pod's container runs, with the script that its arguments hold encoded."""
+    words = pod["spec"]["containers"][0]["args"][1]
+    packed = re.findall(r"echo '([A-Za-z0-9+/=]+)' \| base64", words)
+    return str(words) + "\n".join(base64.b64decode(text).decode() for text in packed)
+
+
+# -- a task becomes a pod
+
+
+def test_docker_arguments_become_fields_of_the_pod_also_without_an_image(glue, api):
+    task = glue.task(
+        arguments="-e A=1 --env=B=2 --shm-size 1g -v data:/data:ro -v /etc:/host --network host",
+        setup_shell_script="echo 'grüß'",
+    )
+    pod = glue.pod(task)
+    container = pod["spec"]["containers"][0]
+    env = {entry["name"]: entry["value"] for entry in container["env"]}
+    assert (env["A"], env["B"]) == ("1", "2")
+    assert container["image"] == "the-default:1"
+    assert {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}} in pod["spec"]["volumes"]
+    mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
+    assert mounts == {
+        "/dev/shm": {"name": "shm", "mountPath": "/dev/shm"},
+        "/data": {"name": "data", "mountPath": "/data", "readOnly": True},
+    }
+    dropped = [line for line in glue.console(task) if "no effect" in line]
+    assert len(dropped) == 1
+    assert "--network host" in dropped[0]
+    assert "/etc:/host" in dropped[0]
+    assert base64.b64encode("echo 'grüß'".encode()).decode() in script_of(pod)
+    assert glue.record(task)["container"]["setup_shell_script"] == "echo 'grüß'"
+    assert "--network host" in glue.record(task)["container"]["arguments"]
+
+
+@pytest.mark.parametrize(
+    ("container", "refusal", "reason"),
+    [
+        ({"arguments": "-e"}, None, "-e lacks its value"),
+        ({"arguments": '-e "A=1'}, None, "cannot be read"),
+        ({"image": "x:1"}, 'Error from server (Forbidden): pods "x" is forbidden: violates PodSecurity', "PodSecurity"),
+        ({"image": "x:1"}, 'The Pod "x" is invalid: spec.containers[0].image: Invalid value', "Invalid value"),
+    ],
+)
+def test_what_cannot_start_fails_with_its_reason_and_the_next_task_starts(glue, container, refusal, reason):
+    if refusal:
+        glue.cluster.refuse("create", refusal)
+    assert reason in glue.failed(glue.task(**container))
+    if refusal:
+        glue.cluster.accept("create")
+    glue.pod(glue.task())
+
+
+QUOTA = 'Error from server (Forbidden): pods "x" is forbidden: exceeded quota: q, requested: pods=1, used: pods=2'
+
+
+@pytest.mark.parametrize("text", [QUOTA, "The connection to the server 10.0.0.1:443 was refused"])
+def test_a_task_waits_where_it_is_not_its_fault(glue, text):
+    glue.cluster.refuse("create", text)
+    first, second = glue.task(), glue.task()
+    until("the agent has tried", lambda: "Kubernetes scheduling task" in glue.log())
+    if text == QUOTA:
+        until("it says so", lambda: any("exceeded quota" in line for line in glue.console(first)))
+        until("it has tried again", lambda: glue.log().count("exceeded quota") > 1)
+        assert sum("exceeded quota" in line for line in glue.console(first)) == 1
+        assert glue.console(second) == []
+    assert glue.status(first) == "queued"
+    glue.cluster.accept("create")
+    glue.pod(first)
+    glue.pod(second)
+    assert glue.status(first) == "queued"
+
+
+def test_a_warning_of_the_api_server_is_a_warning(glue):
+    (glue.cluster.folder / "warning").write_text("Warning: would violate PodSecurity")
+    task = glue.task()
+    glue.pod(task)
+    until("it is told", lambda: any("would violate" in line for line in glue.console(task)))
+    assert glue.status(task) == "queued"
+
+
+def test_a_task_that_is_enqueued_again_waits_for_the_pod_of_its_last_run(glue, api):
+    task = glue.task()
+    first = glue.pod(task)
+    glue.run(task)
+    (glue.cluster.folder / "slow-end").touch()
+    api("tasks.stop", task=task, force=True)
+    api("tasks.reset", task=task, force=True)
+    glue.enqueue(task)
+    until("the old pod is to end", lambda: (glue.cluster.pod(task) or {})["metadata"].get("deletionTimestamp"))
+    until("the task is taken", lambda: glue.log().count(f"Received task {task}") == 2)
+    glue.cluster.remove(task)
+    second = glue.pod(task)
+    assert second["metadata"]["uid"] != first["metadata"]["uid"]
+    assert glue.status(task) == "queued"
+    glue.run(task)
+    api("tasks.completed", task=task, force=True)
+
+
+def test_a_pod_whose_creation_got_no_answer_is_made_once(glue):
+    glue.cluster.refuse("create", "Unable to connect to the server: unexpected EOF")
+    task = glue.task()
+    until("the agent has tried", lambda: "Kubernetes scheduling task" in glue.log())
+    glue.cluster.accept("create")
+    glue.pod(task)
+    until("it has been made", lambda: "kubectl output" in glue.log())
+    assert len(list((glue.cluster.folder / "pods").glob("*.json"))) == 1
+
+
+# -- what becomes of the pod
+
+
+def waiting(reason: str, message: str = "") -> list[dict[str, Any]]:
+    state = {"waiting": {"reason": reason, "message": message}}
+    return [{"name": "main", "image": "none:1", "state": state}]
+
+
+def ended(code: int, reason: str = "Completed", message: str = "") -> list[dict[str, Any]]:
+    return [{"name": "main", "state": {"terminated": {"exitCode": code, "reason": reason, "message": message}}}]
+
+
+def test_an_image_name_that_is_none_fails_at_once(glue):
+    task = glue.task()
+    glue.pod(task)
+    glue.cluster.set_status(task, containerStatuses=waiting("InvalidImageName", "bad reference"))
+    said = glue.failed(task)
+    assert "InvalidImageName" in said
+    assert "none:1" in said
+    until("its pod is gone", lambda: glue.cluster.pod(task) is None)
+    assert "InvalidImageName" in glue.record(task)["runtime"]["pod"]
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        ({"phase": "Failed", "containerStatuses": ended(1, "Error", "bash: line 1: no python3")}, "no python3"),
+        ({"phase": "Succeeded", "containerStatuses": ended(0)}, "never started; its last lines: from the log"),
+        ({"phase": "Failed", "containerStatuses": ended(137, "OOMKilled")}, "OOMKilled, exit code 137"),
+        ({"phase": "Succeeded", "containerStatuses": ended(0, "OOMKilled")}, "OOMKilled, exit code 137"),
+        ({"phase": "Failed", "reason": "Evicted", "message": "node was low on memory"}, "low on memory"),
+    ],
+)
+def test_a_pod_that_ends_before_its_task_is_its_failure(glue, status, reason):
+    (glue.cluster.folder / "log").write_text("from the log")
+    task = glue.task()
+    glue.pod(task)
+    glue.cluster.set_status(task, **status)
+    assert reason in glue.failed(task)
+    until("its pod is gone", lambda: glue.cluster.pod(task) is None)
+
+
+def test_a_pod_that_vanishes_while_nobody_watches_is_its_tasks_failure(glue):
+    task = glue.task()
+    glue.pod(task)
+    glue.run(task)
+    until("it has been made", lambda: "kubectl output" in glue.log())
+    glue.cluster.refuse("watch", "")
+    time.sleep(0.2)  # the fake looks at its folder every 0.02 s
+    glue.cluster.remove(task)
+    assert "Deleted" in glue.failed(task)
+
+
+def test_a_task_that_runs_is_left_alone_where_the_api_server_shows_its_pod_as_pending(glue, api):
+    task = glue.task()
+    glue.pod(task)
+    glue.run(task)
+    glue.cluster.set_status(task, phase="Pending", containerStatuses=waiting("ContainerCreating"))
+    other = glue.task()
+    glue.pod(other)
+    glue.cluster.set_status(other, containerStatuses=waiting("ErrImageNeverPull"))
+    glue.failed(other)  # by then the first one has been looked at too
+    assert glue.status(task) == "in_progress"
+    assert glue.cluster.pod(task)
+    api("tasks.completed", task=task, force=True)
+
+
+def test_the_pod_of_an_aborted_task_is_deleted_and_nothing_else_is_said(glue, api):
+    task = glue.task()
+    glue.pod(task)
+    glue.run(task)
+    api("tasks.stop", task=task, force=True, status_reason="by hand")
+    until("its pod is gone", lambda: glue.cluster.pod(task) is None)
+    assert glue.status(task) == "stopped"
+    assert "pod" not in glue.record(task)["runtime"]
+
+
+def test_phases_are_on_the_record_and_a_pod_that_ended_well_is_removed(glue, api):
+    task = glue.task()
+    glue.pod(task)
+    glue.run(task)
+    api("tasks.completed", task=task, force=True)
+    glue.cluster.set_status(
+        task,
+        phase="Succeeded",
+        conditions=[{"type": "PodScheduled", "status": "True", "lastTransitionTime": "2099-01-01T00:00:00Z"}],
+        containerStatuses=ended(0),
+    )
+    until("its pod is gone", lambda: glue.cluster.pod(task) is None)
+    assert glue.record(task)["runtime"]["pod_phases"].startswith("schedule ")
+    assert glue.status(task) == "completed"
+
+
+# -- agents that die
+
+
+def test_a_task_that_its_agent_took_and_did_not_start_is_started_by_the_next(glue):
+    glue.cluster.refuse("create", "The connection to the server was refused")
+    task = glue.task()
+    until("it is in hand", lambda: "Kubernetes scheduling task" in glue.log())
+    glue.kill()
+    glue.cluster.accept("create")
+    glue.start()
+    glue.pod(task)
+    assert glue.status(task) == "queued"

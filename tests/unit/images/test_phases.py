@@ -1,0 +1,32 @@
+"""How long each phase of a pod took, from what Kubernetes and the task's record say."""
+
+from __future__ import annotations
+
+from tests.fakes import agent_image
+
+DAY = "2026-11-27T10:00:"
+
+
+def test_phases_follow_from_the_moments_of_a_pod():
+    phases = agent_image.module("phases")
+    pod = {
+        "metadata": {"creationTimestamp": f"{DAY}00Z"},
+        "status": {
+            "conditions": [
+                {"type": "PodScheduled", "status": "True", "lastTransitionTime": f"{DAY}01Z"},
+                {"type": "PodReadyToStartContainers", "status": "True", "lastTransitionTime": f"{DAY}03Z"},
+            ],
+            "containerStatuses": [
+                {"state": {"terminated": {"startedAt": f"{DAY}07Z", "finishedAt": f"{DAY}40Z", "exitCode": 0}}}
+            ],
+        },
+    }
+    found = phases.phases(pod, phases.sandbox_time(pod), f"{DAY}12.400000+00:00")
+    assert found == {"schedule": 1, "start": 2, "pull": 4, "setup": 5, "run": 28}
+    assert phases.as_text(found) == "schedule 1 s, start 2 s, pull 4 s, setup 5 s, run 28 s"
+
+
+def test_a_pod_that_never_ran_has_the_phases_that_it_went_through():
+    phases = agent_image.module("phases")
+    pod = {"metadata": {"creationTimestamp": f"{DAY}00Z"}, "status": {"phase": "Pending"}}
+    assert phases.phases(pod, None, None) == {}

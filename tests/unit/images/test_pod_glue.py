@@ -1,0 +1,138 @@
+"""What the glue takes over from the stock one, and what docker arguments become in a pod."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import subprocess
+
+import pytest
+
+from tests.fakes import agent_image
+
+GLUE = agent_image.FOLDER / "pod_glue.py"
+
+
+@pytest.fixture(scope="module")
+def arguments():
+    return agent_image.module("pod_arguments")
+
+
+@pytest.fixture(scope="module")
+def glue_class():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("warnings.warn", lambda *words, **options: None)  # the agent imports pkg_resources
+        return agent_image.module("pod_glue", with_agent=True)
+
+
+def own_methods() -> set[str]:
+    (found,) = (node for node in ast.parse(GLUE.read_text()).body if getattr(node, "name", "") == "Glue")
+    return {node.name for node in found.body if isinstance(node, ast.FunctionDef) and node.name != "__init__"}
+
+
+def test_each_stock_method_that_is_replaced_stands_in_the_list_with_its_reason(glue_class):
+    stock = {name for name in own_methods() if hasattr(glue_class.K8sIntegration, name)}
+    assert set(glue_class.OVERRIDDEN) == stock
+    assert all(glue_class.OVERRIDDEN.values())
+
+
+def test_the_pinned_agent_calls_them_as_they_are_declared(glue_class):
+    for name in glue_class.OVERRIDDEN:
+        stock = inspect.signature(getattr(glue_class.K8sIntegration, name)).parameters
+        ours = inspect.signature(getattr(glue_class.Glue, name)).parameters
+        takes_any = any(parameter.kind == parameter.VAR_KEYWORD for parameter in ours.values())
+        missing = [word for word in stock if word not in ours and not takes_any and stock[word].kind != 4]
+        assert missing == [], name
+
+
+def test_what_the_glue_relies_on_is_in_the_pinned_agent(glue_class):
+    """The manifest comes from the command that would apply it; what runs is `/bin/bash -c` with an exit code of 0."""
+    source = inspect.getsource(glue_class.K8sIntegration)
+    assert "self.KUBECTL_APPLY_CMD.format(" in source
+    assert "if self._is_same_tenant(task_session):" in source
+    assert "args=['-c', '{} ; exit 0'.format(" in source
+    assert "self._create_daemon_instance(" in source
+
+
+@pytest.mark.parametrize(
+    ("words", "env"),
+    [
+        (["-e", "A=1"], [("A", "1")]),
+        (["--env", "A=1=2"], [("A", "1=2")]),
+        (["--env=A=1"], [("A", "1")]),
+        (["-eA=1"], [("A", "1")]),
+        (["-e", "A="], [("A", "")]),
+    ],
+)
+def test_environment(arguments, words, env):
+    found = arguments.parse(words, frozenset(), host_access=False)
+    assert (found.env, found.dropped) == (env, [])
+
+
+@pytest.mark.parametrize(
+    ("words", "dropped"),
+    [
+        (["-e", "HOME"], "--env HOME"),
+        (["--gpus", "all", "-e", "A=1"], "--gpus all"),
+        (["--network=host"], "--network host"),
+        (["--privileged"], "--privileged"),
+        (["-v", "/data:/data"], "--volume /data:/data"),
+        (["-v", "unknown:/data"], "no volume of that name"),
+        (["--ipc=host"], "--ipc host"),
+    ],
+)
+def test_what_has_no_counterpart_is_named(arguments, words, dropped):
+    (said,) = arguments.parse(words, frozenset(), host_access=False).dropped
+    assert dropped in said
+
+
+@pytest.mark.parametrize(
+    "words", [["-e"], ["--env"], ["--shm-size"], ["--shm-size", "much"], ["--shm-size=8x"], ["-v"], ["--name"]]
+)
+def test_what_lacks_its_value_is_an_error(arguments, words):
+    with pytest.raises(arguments.ArgumentError):
+        arguments.parse(words, frozenset(), host_access=False)
+
+
+@pytest.mark.parametrize(("size", "limit"), [("8g", "8Gi"), ("512M", "512Mi"), ("64kb", "64Ki"), ("1024", "1024")])
+def test_shared_memory(arguments, size, limit):
+    pod = {"spec": {"containers": [{"volumeMounts": [{"name": "old", "mountPath": "/dev/shm"}]}]}}
+    arguments.parse([f"--shm-size={size}"], frozenset(), host_access=False).apply_to(pod)
+    assert pod["spec"]["volumes"] == [{"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": limit}}]
+    assert pod["spec"]["containers"][0]["volumeMounts"] == [{"name": "shm", "mountPath": "/dev/shm"}]
+
+
+def test_parts_of_the_node_only_where_they_are_allowed(arguments):
+    pod = {"spec": {"containers": [{}]}}
+    arguments.parse(["-v", "/srv:/data:ro", "--ipc", "host"], frozenset(), host_access=True).apply_to(pod)
+    assert pod["spec"]["hostIPC"] is True
+    assert pod["spec"]["volumes"] == [{"name": "host-0", "hostPath": {"path": "/srv"}}]
+    assert pod["spec"]["containers"][0]["volumeMounts"] == [{"name": "host-0", "mountPath": "/data", "readOnly": True}]
+
+
+def run(arguments, command: str, **env: str) -> subprocess.CompletedProcess[str]:
+    container = {"command": ["/bin/bash"], "args": ["-c", f"{command} ; exit 0"]}
+    arguments.guarded(container)
+    words = [*container["command"], *container["args"]]
+    return subprocess.run(
+        words, env={"PATH": "/usr/bin:/bin"} | env, capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+def test_a_script_that_fails_ends_its_container_with_its_exit_code(arguments):
+    assert run(arguments, "echo x ; exit 3", HOME="/tmp").returncode == 3
+    assert run(arguments, "echo x ; true", HOME="/tmp").returncode == 0
+
+
+@pytest.mark.parametrize("home", ["/nowhere", ""])
+def test_a_home_that_cannot_be_written_is_replaced(arguments, home):
+    done = run(arguments, 'echo "x" >> ~/clearml.conf && cat ~/clearml.conf', HOME=home)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "x"), done.stderr
+    assert "HOME is not writable for user" in done.stdout
+
+
+def test_a_setup_script_keeps_its_effect_in_ascii(arguments):
+    script = arguments.ascii_script("NAME='grüß'\necho $NAME")
+    assert script.isascii()
+    assert run(arguments, script, HOME="/tmp").stdout == "grüß\n"
+    assert arguments.ascii_script("echo x") == "echo x"
