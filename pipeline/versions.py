@@ -100,6 +100,8 @@ def next_batch_version(versions: Iterable[str], root: str = ROOT) -> str:
 def unique_version(wanted: str, taken: Iterable[str]) -> str:
     """Return the wanted version, or its next run where that exists: "1.2.1", "1.2.1.post2", "1.2.1.post3".
 
+    A split begins a run: the number that it gets is free for the stages behind it too, so that all have the same.
+
     Args:
         wanted: The version that a run would like.
         taken: Every version that exists.
@@ -107,10 +109,13 @@ def unique_version(wanted: str, taken: Iterable[str]) -> str:
     Raises:
         SettingsError: It is not a version.
     """
-    numbers, _ = version_key(wanted)
+    numbers, wanted_run = version_key(wanted)
+    same = {numbers}
+    if is_of_stage(wanted, "split"):
+        same = {(*numbers[:-1], number) for number in STAGES.values()}
     keys = (version_key(version) for version in taken if _VERSION.fullmatch(version))
-    runs = [max(run, 1) for others, run in keys if others == numbers]
-    return wanted if wanted not in set(taken) else _text(numbers, max(runs) + 1)
+    runs = [max(run, 1) for others, run in keys if others in same]
+    return wanted if max(wanted_run, 1) not in runs else _text(numbers, max(runs) + 1)
 
 
 def _text(numbers: Iterable[int], run: int) -> str:

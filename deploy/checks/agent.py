@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from clearml_access.agent_values import AgentValues
 from clearml_access.credentials import Secret
 from clearml_access.errors import CredentialsError
 from clearml_access.tasks import PODS_QUEUE
@@ -16,7 +17,7 @@ from deploy.checks import environment
 from deploy.checks.check import Check, Finding, fail, ok, warn
 from deploy.checks.task import taken_elsewhere
 from deploy.clearml.api import ClearmlApi
-from deploy.errors import PodError, ReleaseNotFoundError, SettingsError, WorkerError, exit_code_of
+from deploy.errors import ClusterError, PodError, ReleaseNotFoundError, SettingsError, WorkerError, exit_code_of
 from deploy.kubernetes.pods import State, classify_pod, task_id
 from deploy.session import Session
 from deploy.verification import prove, rollout
@@ -101,16 +102,25 @@ def secret(session: Session) -> Finding:
     return ok(f"the server takes the keys in Secret {plan.keys_secret}")
 
 
+def _queues(session: Session) -> tuple[str, ...]:
+    """Return the release's queues; where the cluster cannot be asked, those of the values file."""
+    try:
+        return session.installed.queues
+    except ClusterError:
+        return AgentValues.load().queues
+
+
 def queue(session: Session) -> Finding:
     """Are the agent's queues there."""
-    missing = [name for name in session.installed.queues if session.api.queue(name) is None]
+    queues = _queues(session)
+    missing = [name for name in queues if session.api.queue(name) is None]
     if missing:
         return fail(
             f"queue {', '.join(missing)} does not exist: an agent that served it is deaf",
             f"{AGAIN} (makes it and restarts the agent)",
             WorkerError.exit_code,
         )
-    waiting = {item.name: len(item.tasks) for item in session.api.queues() if item.name in session.installed.queues}
+    waiting = {item.name: len(item.tasks) for item in session.api.queues() if item.name in queues}
     return ok(", ".join(f"queue {name}: {count} waiting" for name, count in waiting.items()))
 
 
@@ -128,7 +138,7 @@ def worker(session: Session) -> Finding:
 def serves(session: Session) -> Finding:
     """Does the agent ask for tasks of the wanted queues."""
     found = prove.find_worker(session)
-    wanted, served = session.installed.queues, found.queues if found else ()
+    wanted, served = _queues(session), found.queues if found else ()
     missing = [name for name in wanted if name not in served]
     if missing:
         return fail(
@@ -245,7 +255,7 @@ def live(session: Session) -> list[Check]:
         Check("server-known", "ClearML server is known", lambda: environment.server_known(session)),
         Check("server", "ClearML server answers from here", lambda: environment.server(session), ("server-known",)),
         Check("agent-keys", "agent's keys are good", lambda: secret(session), ("kubernetes", "server")),
-        Check("queue", "queue exists", lambda: queue(session), ("kubernetes", "server")),
+        Check("queue", "queue exists", lambda: queue(session), ("server",)),
         Check("agent-log", "agent's log", lambda: log(session), ("agent-pod",)),
         Check("worker", "worker is registered and alive", lambda: worker(session), ("server",)),
         Check("serves", "worker serves the queue", lambda: serves(session), ("worker", "queue")),

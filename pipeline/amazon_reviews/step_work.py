@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 from clearml import Logger, Task
 
+from clearml_access.tasks import FINAL
 from pipeline import provenance, versions
 from pipeline.amazon_reviews.reviews import frames, plots, tables
 from pipeline.amazon_reviews.reviews.pace import Lines, Pace
@@ -173,18 +174,39 @@ def _publish(part: str, processed: Path, split_id: str, *, words: int) -> str:
         raise DataError(f"no word is left of the reviews of the {part} set: nothing can be learnt")
     server = ClearmlServer.of_task(Task.current_task())
     source = datasets.open_version(dataset_id=split_id, alias="split")
+    wanted = versions.sibling_version(source.version, part)
+    made_of = {"Preparation/split_dataset": split_id, "Preparation/source": provenance.source_digest()}
+    left = _left_by_failed_attempt(server, source.project, source.name, wanted, made_of)
+    if left:
+        print(f"Version {wanted} was finished by an attempt that failed after it: it is used")
+        return left
     with datasets.new_version(
         server,
         project=source.project,
         name=source.name,
-        version=versions.sibling_version(source.version, part),
+        version=wanted,
         parents=[split_id],
         description=f"Preprocessed {part} set of version {source.version}",
-        facts={"Preparation/split_dataset": split_id, "Preparation/split_version": source.version, **_made_by()},
+        facts={"Preparation/split_version": source.version, **_made_by(), **made_of},
     ) as draft:
         draft.add(processed)
         draft.report_table("Preview", processed.name, frames.preview(pl.read_parquet(processed, n_rows=10)))
     return draft.id
+
+
+def _left_by_failed_attempt(
+    server: ClearmlServer, project: str, name: str, wanted: str, made_of: Mapping[str, str]
+) -> str:
+    """Return the finished version of that number and content whose maker has not completed, if there is one.
+
+    Another one of the same content would have another number than the rest of the run.
+    """
+    for version in server.dataset_versions(project, name):
+        if version.final and version.version == wanted and made_of.items() <= version.facts.items():
+            maker = server.task(version.parent, ["status"]) if version.parent else None
+            if maker is None or maker["status"] not in FINAL:
+                return version.id
+    return ""
 
 
 def _made_by() -> dict[str, object]:

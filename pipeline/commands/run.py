@@ -87,13 +87,14 @@ def start(
         return _checked_run(settings_for, console, follow=follow, raw=raw, report=report, as_json=as_json)
     except UserFacingError as error:
         # Scripts get the same fields in any case.
-        error.document = error.document or {
+        error.document = {
             "status": "error",
             "run_id": None,
             "mode": told["mode"] or QUEUE,
             "steps": [],
             "datasets": {},
             "report": None,
+            **error.document,
         }
         raise
 

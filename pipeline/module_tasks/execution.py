@@ -71,29 +71,34 @@ def run(
         timeout_s: After that it is stopped.
 
     Raises:
-        RunError: It failed (`ModuleTask.failure`); the exit code is that of the error in it, where that is known.
+        RunError: It failed (`ModuleTask.failure`); the exit code is that of the error in it, where that is known. Each
+            error's document names the task.
         RunTimeoutError: It did not end in time and was stopped, with what it had started.
         TaskDeletedError: It was deleted.
         KeyboardInterrupt: Ctrl-C; it was stopped likewise.
     """
     deadline = time.monotonic() + timeout_s
     try:
-        interrupts.raise_if_asked()
-        if queue:
-            enqueue(server, task_id, queue)
-            say(f"Task {task_id} is in queue {queue}")
-            _await_end(server, task, task_id, deadline, say)
-        else:
-            _run_here(server, task, task_id, deadline, environ, say)
-    except KeyboardInterrupt:
-        stop(server, task, task_id)
+        try:
+            interrupts.raise_if_asked()
+            if queue:
+                enqueue(server, task_id, queue)
+                say(f"Task {task_id} is in queue {queue}")
+                _await_end(server, task, task_id, deadline, say)
+            else:
+                _run_here(server, task, task_id, deadline, environ, say)
+        except KeyboardInterrupt:
+            stop(server, task, task_id)
+            raise
+        except TimeoutError:
+            stop(server, task, task_id)
+            raise RunTimeoutError(
+                f"task {task_id} took longer than {timeout_s:g} s and was stopped",
+                hint="give it more time: --timeout SECONDS; or look at the queue: ./task workers-status",
+            ) from None
+    except UserFacingError as error:
+        error.document = {"task_id": task_id} | error.document
         raise
-    except TimeoutError:
-        stop(server, task, task_id)
-        raise RunTimeoutError(
-            f"task {task_id} took longer than {timeout_s:g} s and was stopped",
-            hint="give it more time: --timeout SECONDS; or look at the queue: ./task workers-status",
-        ) from None
 
 
 def document(server: ClearmlServer, task_id: str, fields: Sequence[str]) -> dict[str, Any]:

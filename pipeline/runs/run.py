@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from clearml_access import run_records
-from clearml_access.errors import CallRefusedError, ServerUnreachableError
+from clearml_access.errors import CallRefusedError, ServerUnreachableError, UserFacingError
 from clearml_access.run_records import RunState
 from clearml_access.tasks import CONTROLLER_TYPE, FINAL
 from command_line import interrupts
@@ -101,39 +101,50 @@ def run(
         RunInterrupted: Ctrl-C. The run continues in queue mode; in the other modes it has been aborted.
         ServerUnreachableError: The server did not come back within three minutes.
         BrokenPipeError: The observer cannot print any more. As for Ctrl-C.
+
+    The document of an error names the run, once there is one.
     """
-    settings = plan.settings
-    deadline = (time.monotonic() if began is None else began) + settings.timeout_s
+    deadline = (time.monotonic() if began is None else began) + plan.settings.timeout_s
     with ControllerProcess(plan, environ) as process:
-        run_id = None
         try:
-            run_id = process.run_id(min(deadline, time.monotonic() + LAUNCH_TIMEOUT_S))
-            if settings.options.mode == QUEUE:
-                process.enqueued(min(deadline, time.monotonic() + LAUNCH_TIMEOUT_S))
-            return _watch(server, run_id, process, observer, deadline, settings)
-        except KeyboardInterrupt:
-            if settings.options.mode == QUEUE and run_id is not None and not process.alive:
-                raise RunInterrupted(run_id, goes_on=True) from None
-            observer.note("Interrupted: aborting the run")
-            raise RunInterrupted(_undo_launch(server, process), goes_on=False) from None
-        except LaunchError as error:
-            run_id = process.known_run_id()
-            stopped = run_id is not None and fetch(server, run_id).status == run_records.ABORTED
+            return _run(server, plan.settings, process, observer, deadline)
+        except UserFacingError as error:
+            error.document = {"run_id": process.known_run_id()} | error.document
+            raise
+
+
+def _run(
+    server: ClearmlServer, settings: Settings, process: ControllerProcess, observer: Observer, deadline: float
+) -> RunState:
+    run_id = None
+    try:
+        run_id = process.run_id(min(deadline, time.monotonic() + LAUNCH_TIMEOUT_S))
+        if settings.options.mode == QUEUE:
+            process.enqueued(min(deadline, time.monotonic() + LAUNCH_TIMEOUT_S))
+        return _watch(server, run_id, process, observer, deadline, settings)
+    except KeyboardInterrupt:
+        if settings.options.mode == QUEUE and run_id is not None and not process.alive:
+            raise RunInterrupted(run_id, goes_on=True) from None
+        observer.note("Interrupted: aborting the run")
+        raise RunInterrupted(_undo_launch(server, process), goes_on=False) from None
+    except LaunchError as error:
+        run_id = process.known_run_id()
+        stopped = run_id is not None and fetch(server, run_id).status == run_records.ABORTED
+        _undo_launch(server, process)
+        if stopped:
+            raise RunError(f"run {run_id} was aborted while it started") from error
+        if time.monotonic() > deadline:
+            raise RunTimeoutError(
+                f"no run could be started within {settings.timeout_s:g} s: {error.message}",
+                hint="give it more time: --timeout SECONDS",
+            ) from error
+        raise
+    except RunTimeoutError:
+        raise  # it has been aborted
+    except BaseException:  # whatever ends this command (stdout's reader has gone): no other process runs the run
+        if settings.options.mode != QUEUE or process.alive:
             _undo_launch(server, process)
-            if stopped:
-                raise RunError(f"run {run_id} was aborted while it started") from error
-            if time.monotonic() > deadline:
-                raise RunTimeoutError(
-                    f"no run could be started within {settings.timeout_s:g} s: {error.message}",
-                    hint="give it more time: --timeout SECONDS",
-                ) from error
-            raise
-        except RunTimeoutError:
-            raise  # it has been aborted
-        except BaseException:  # whatever ends this command (stdout's reader has gone): no other process runs the run
-            if settings.options.mode != QUEUE or process.alive:
-                _undo_launch(server, process)
-            raise
+        raise
 
 
 def _undo_launch(server: ClearmlServer, process: ControllerProcess) -> str | None:
@@ -210,10 +221,13 @@ def _watch(
             observer.note(f"no end after {settings.timeout_s:g} s: aborting the run")
             state = abort(server, run_id, process, definition)
             observer.update(state)
-            raise RunTimeoutError(
+            late = RunTimeoutError(
                 f"run {run_id} took longer than {settings.timeout_s:g} s and was aborted; {_where(state)}",
                 hint="give it more time: --timeout SECONDS; or look at the queue: ./task workers-status",
             )
+            mode = settings.options.mode
+            late.document = run_records.as_json(state, mode=mode, outcome="error", datasets={}, report=None)
+            raise late
         time.sleep(LOOK_EVERY_S)
 
 

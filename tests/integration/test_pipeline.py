@@ -6,6 +6,8 @@ import io
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 
 import polars as pl
@@ -272,6 +274,12 @@ def test_a_run_that_takes_too_long_is_aborted(cli, client, uploaded):
     assert done.code == 42
     assert done.document["status"] == "error"
     assert "--timeout" in done.document["hint"]
+    if "no run could be started" in done.document["error"]:  # on a busy machine
+        assert done.document["run_id"] is None
+    else:
+        run = client("tasks.get_by_id", task=done.document["run_id"])["task"]
+        assert (run["name"], run["status"], done.document["mode"]) == ("DataPrepare", "stopped", "in-process")
+        assert [step["name"] for step in done.document["steps"]][:1] == ["train_test_split"]
     alive = client("tasks.get_all", status=["in_progress", "queued"], search_hidden=True)["tasks"]
     assert [task["name"] for task in alive] == []
 
@@ -368,3 +376,39 @@ def test_a_dry_run_shows_the_graph_and_asks_nobody(cli):
         ("test_processing", ["train_test_split"]),
     ]
     assert done.document["parameters"]["dataset_version"] == "1.1"
+
+
+AGAIN = """
+import sys
+from pathlib import Path
+from clearml import Task
+from pipeline.amazon_reviews.step_work import process_part
+from pipeline.sdk.steps import prepare
+
+prepare()
+task = Task.init(sys.argv[1], "second attempt", task_type="data_processing")
+print("<made>", process_part("train", Path(sys.argv[2]), sys.argv[3])[1])
+"""
+
+
+@pytest.mark.parametrize("completed", [False, True])
+def test_a_version_that_a_failed_attempt_has_finished_is_used_by_the_next(cli, client, first_run, completed):
+    """A version of the same content but of another number would stand beside the split's own."""
+    made = first_run["datasets"]["1.2.2"]
+    maker = client("tasks.get_by_id", task=made)["task"]["parent"]
+    if not completed:
+        client("tasks.failed", task=maker, force=True, status_reason="worker lost")
+    raw = cli.folder / "raw.parquet"
+    pl.DataFrame({"Polarity": [1, 2], "Title": ["a", "b"], "Review": ["a good book", "a bad film"]}).write_parquet(raw)
+    done = subprocess.run(
+        [sys.executable, "-c", AGAIN, PROJECT, str(raw), first_run["datasets"]["1.2.1"]],
+        env=cli.environ,
+        cwd=cli.folder,
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    if not completed:
+        client("tasks.completed", task=maker, force=True)
+    assert "<made>" in done.stdout, done.stderr
+    assert (done.stdout.split("<made> ")[1].split()[0] == made) is not completed
