@@ -10,13 +10,18 @@ import pytest
 from clearml_localserver.pytest_plugin import ClearmlServer
 
 from tests.api_client import ApiClient
-from tests.integration.pipeline_cli import PipelineCli, upload
+from tests.integration.pipeline_cli import KINDS_OF_SERVER, PipelineCli, upload
 
 
-@pytest.fixture(scope="module")
-def server(clearml_server_factory: Callable[[], ClearmlServer]) -> ClearmlServer:
-    """A server that no other file uses."""
-    return clearml_server_factory()
+@pytest.fixture(scope="module", params=KINDS_OF_SERVER)
+def server(
+    clearml_server_factory: Callable[[], ClearmlServer], request: pytest.FixtureRequest
+) -> Iterator[ClearmlServer]:
+    """A server that no other file uses: as it is, and with the waits and connections of a genuine one."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in request.param.items():
+            patch.setenv(name, value)
+        yield clearml_server_factory()
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pipeline.amazon_reviews.reviews.generate import generate
 
 COMMAND_TIMEOUT_S = 150
 ROWS = 500
 BATCH_ROWS = 250
 """Two batches: versions 1.0, 1.1 and 1.2."""
+
+KINDS_OF_SERVER = (
+    pytest.param({}, id="usual"),
+    pytest.param({"LOCALSERVER_LIKE_GENUINE": "1"}, id="like-genuine", marks=pytest.mark.thorough),
+)
+"""Variables of the servers against which the suites of the commands run."""
 
 PROJECT, NAME = "Amazon reviews", "Amazon reviews dataset"
 

@@ -10,12 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from clearml_localserver.pytest_plugin import ClearmlServer, running_server
+from clearml_localserver.pytest_plugin import COMMAND, ClearmlServer, running_server
 
 from tests.api_client import ApiClient
 
@@ -285,3 +286,21 @@ if __name__ == "__main__":
 def test_forked_processes_of_the_sdk_get_their_own_answers(clearml_server: ClearmlServer) -> None:
     ran = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=150, check=False)
     assert "wrong: 0 of 40" in ran.stdout, ran.stdout + ran.stderr
+
+
+def test_like_a_genuine_server_an_sdks_connection_is_kept_and_an_empty_queue_answered_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCALSERVER_SIGN_OF_LIFE_S", "0.05")
+    with running_server(tmp_path / "data", command=(*COMMAND, "--like-genuine")) as server:
+        head = b"GET /debug.ping HTTP/1.1\r\nHost: localhost\r\nX-ClearML-Client: clearml-2\r\n\r\n"
+        with connected(server.api_url) as link:
+            for _ in range(2):
+                link.sendall(head)
+                assert b"200 OK" in link.recv(65536)
+            assert answer(link) == b"", "it is closed once it is idle"
+        with closing(ApiClient(server.api_url, server.credentials)) as api:
+            queue = api("queues.create", name="empty")["id"]
+        poll = f"{server.api_url}/queues.get_next_task"
+        said = httpx.post(poll, json={"queue": queue}, auth=server.credentials, timeout=PATIENCE_S).content
+        assert said.startswith(b"{"), "one that waits is sent white space first"

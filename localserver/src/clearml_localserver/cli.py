@@ -229,6 +229,12 @@ def main() -> None:
     "--web-port", type=click.IntRange(0, 65535), help="Port of the web pages; 0 takes a free one.  [default: 8080]"
 )
 @click.option("--public-host", help="Host name that clients use.  [default: --host]")
+@click.option(
+    "--like-genuine",
+    is_flag=True,
+    help="Wait and keep connections as a genuine ClearML server does, to test clients: no waiting poll of a queue, "
+    "connections kept for 2 s, dead workers known after 600 s.",
+)
 @click.option("--access-log", metavar="FILE", help="Write one line of JSON for each request to FILE; - is stdout.")
 @click.option("--until-stdin-closes", is_flag=True, help="End when stdin closes, with the process that started it.")
 @VERBOSE
@@ -242,6 +248,7 @@ def serve_command(
     files_port: int | None,
     web_port: int | None,
     public_host: str | None,
+    like_genuine: bool,
     access_log: str | None,
     until_stdin_closes: bool,
 ) -> None:
@@ -266,7 +273,8 @@ def serve_command(
         level=logging.DEBUG if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(message)s"
     )
     try:
-        settings = Settings(data.resolve()).with_environ(os.environ)
+        settings = Settings(data.resolve())
+        settings = (settings.as_genuine() if like_genuine else settings).with_environ(os.environ)
     except ValueError as error:
         raise OperatorError(str(error)) from error
     if port_base is not None:

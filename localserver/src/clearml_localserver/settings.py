@@ -9,7 +9,22 @@ from pathlib import Path
 from typing import Any
 
 ENVIRONMENT_PREFIX = "LOCALSERVER_"
-KINDS = {"str": str, "str | None": str, "int": int, "float": float}
+
+
+def boolean(text: str) -> bool:
+    """Return what a text says: 1 or 0, true or false, yes or no.
+
+    Raises:
+        ValueError: It says neither.
+    """
+    if text.lower() in ("1", "true", "yes"):
+        return True
+    if text.lower() in ("0", "false", "no", ""):
+        return False
+    raise ValueError(text)
+
+
+KINDS: dict[str, Any] = {"str": str, "str | None": str, "int": int, "float": float, "bool": boolean}
 """How the text of a variable becomes a setting, by the setting's type; `data` has no variable."""
 
 
@@ -85,6 +100,17 @@ class Settings:
     worker_lost_s: float = 120.0
     """Silence of task *and* worker after which a running task of an agent is declared lost."""
 
+    like_genuine: bool = False
+    """Whether waits and connections are those of a genuine server: set by `as_genuine`."""
+
+    def as_genuine(self) -> Settings:
+        """Return these settings with the waits and connections of a genuine server, as its clients meet them.
+
+        A poll of an empty queue is answered at once. Connections are kept open for every client, and closed after 2 s
+        without a request, as gunicorn's threads do it. A worker is taken for dead after 600 s.
+        """
+        return replace(self, like_genuine=True, poll_wait_s=0.0, idle_timeout_s=2.0, worker_lost_s=600.0)
+
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can connect."""
@@ -125,6 +151,8 @@ class Settings:
     def with_environ(self, environ: Mapping[str, str]) -> Settings:
         """Return these settings with every `LOCALSERVER_<NAME>` of `environ` applied.
 
+        A wait that is named itself wins over that of `like_genuine`.
+
         Raises:
             ValueError: A variable's text is not of the setting's type; the message names both.
         """
@@ -139,4 +167,4 @@ class Settings:
                 raise ValueError(
                     f"{ENVIRONMENT_PREFIX}{field.name.upper()}={text!r} is not of type {kind.__name__}"
                 ) from error
-        return replace(self, **changes)
+        return replace(self.as_genuine() if changes.get("like_genuine") else self, **changes)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from clearml_localserver import cli
 from clearml_localserver.errors import OperatorError
+from clearml_localserver.settings import Settings
 from clearml_localserver.store import Store
 from click.testing import CliRunner
 
@@ -64,6 +66,22 @@ def test_setting_of_the_wrong_type_is_one_message(tmp_path: Path, monkeypatch: p
     result = CliRunner().invoke(cli.main, ["--data", str(tmp_path)])
     assert result.exit_code == 10
     assert result.stderr == "Error: LOCALSERVER_POLL_WAIT_S='soon' is not of type float\n"
+
+
+def test_a_server_like_a_genuine_one_waits_for_nothing_unless_it_is_told_to(tmp_path: Path) -> None:
+    usual = Settings(tmp_path)
+    assert usual.with_environ({"LOCALSERVER_LIKE_GENUINE": "0"}) == usual
+    genuine = usual.with_environ({"LOCALSERVER_LIKE_GENUINE": "1"})
+    assert genuine == usual.as_genuine()
+    assert (genuine.poll_wait_s, genuine.idle_timeout_s, genuine.worker_lost_s) == (0.0, 2.0, 600.0)
+    told = usual.with_environ({"LOCALSERVER_LIKE_GENUINE": "true", "LOCALSERVER_POLL_WAIT_S": "3"})
+    assert told == replace(genuine, poll_wait_s=3.0)
+
+
+def test_what_is_neither_yes_nor_no_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCALSERVER_LIKE_GENUINE", "maybe")
+    result = CliRunner().invoke(cli.main, ["--data", str(tmp_path)])
+    assert (result.exit_code, result.stderr) == (10, "Error: LOCALSERVER_LIKE_GENUINE='maybe' is not of type boolean\n")
 
 
 @pytest.mark.parametrize(

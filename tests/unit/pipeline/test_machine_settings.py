@@ -62,6 +62,7 @@ def test_the_k8s_glue_is_not_kept_waiting(tmp_path):
     """It looks after its pods between two answers; a daemon has nothing else to do."""
     assert float(server_environment({}, tmp_path)["LOCALSERVER_POLL_WAIT_S"]) > 60
     assert "LOCALSERVER_POLL_WAIT_S" not in server_environment({}, tmp_path, patient=False)
+    assert "LOCALSERVER_POLL_WAIT_S" not in server_environment({"LOCALSERVER_LIKE_GENUINE": "1"}, tmp_path)
 
 
 @pytest.mark.parametrize(

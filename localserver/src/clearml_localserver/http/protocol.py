@@ -147,7 +147,7 @@ class GuardedConnection(HttpToolsProtocol):
         self.manager.mark_busy(self)
         self._expect_body(DRAINED_BYTES)
         super().on_headers_complete()
-        if _shares_connections(self.headers):
+        if not self._limits.like_genuine and _shares_connections(self.headers):
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
