@@ -30,6 +30,9 @@ _LINE = re.compile(
     "|".join(
         (
             r"task [0-9a-f]{32} pulled from [0-9a-f]{32} by worker ",
+            r"Using environment (access|secret) key CLEARML_API_|Storing stdout and stderr log to '",
+            r"Running task '[0-9a-f]{32}'$|Leaving process id \d+$|DONE: Running task '[0-9a-f]{32}', exit status 0$",
+            r"\d+ requirement\(s\) already satisfied by this image$",
             r"Python interpreter \S+ is set from environment var",
             r"Using Python \S+ environment at: ",
             r"Checked \d+ packages? in |Would make no changes",
@@ -58,6 +61,7 @@ class OwnLines:
     def __init__(self) -> None:
         self.left_out = 0
         """How many lines were not given."""
+        self._was_own = True
         self._body: re.Pattern[str] | None = None
         self._in_traceback = False
 
@@ -70,8 +74,13 @@ class OwnLines:
                 self.left_out += 1
 
     def is_own(self, line: str) -> bool:
-        """Return whether the next line of the console is the task's own."""
+        """Return whether the next line of the console is the task's own; a blank one goes with the line before it."""
         text = plain(line)
+        if text:
+            self._was_own = self._judged(text)
+        return self._was_own
+
+    def _judged(self, text: str) -> bool:
         if self._continues_traceback(text):
             return True
         if self._body is not None and self._body.match(text):

@@ -143,6 +143,7 @@ def _kubelet(layout: Layout, addresses: Addresses) -> dict[str, Any]:
         "clusterDomain": DNS_DOMAIN,
         "resolvConf": f"{layout.state}/resolv.conf",
         "podLogsDir": f"{layout.logs}/pods",
+        "volumePluginDir": f"{layout.state}/volume-plugins",
         # Images are loaded by hand and could not be pulled again: never collect them for room.
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,

@@ -45,6 +45,10 @@ WANTED_SYSCTLS = {
 }
 """What the kubelet wants of the machine and would write: the node sees files that say so, the machine stays so."""
 
+VAR_LIB = Path("/var/lib")
+KEPT_BY_NODE = ("kubelet", "cni")
+"""Folders of /var/lib that a node writes: it begins with none of them, whatever the machine has there."""
+
 NEEDS_API = {"kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "coredns"}
 """Started once the API server answers: before, they would only fight it for the processors."""
 
@@ -85,7 +89,7 @@ def _record(path: Path) -> None:
 
 
 def _make_private(layout: Layout) -> None:
-    """Give the node its own /proc, /sys, /run, /var/log and host name, and the sysctls that the kubelet wants."""
+    """Give the node its own /proc, /sys, /run, /var/log, /var/lib and host name, and the sysctls of the kubelet."""
     shell.run("mount", "-t", "proc", "proc", "/proc")
     cgroups = layout.state / "mnt"
     cgroups.mkdir(exist_ok=True)
@@ -97,6 +101,7 @@ def _make_private(layout: Layout) -> None:
     # containerd, runc and CNI keep sockets, bundles and network namespaces here, under names that cannot be changed.
     shell.run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
     shell.run("mount", "--bind", layout.logs, "/var/log")
+    _make_var_lib_private(layout)
     for name, value in WANTED_SYSCTLS.items():
         if Path("/proc/sys", name).exists():
             stand_in = layout.state / "sysctl" / name.replace("/", ".")
@@ -106,6 +111,21 @@ def _make_private(layout: Layout) -> None:
     # The kubelet shares volume mounts with containers; nothing leaves this namespace.
     shell.run("mount", "--make-rshared", "/")
     Path("/proc/sys/kernel/hostname").write_text(layout.name, encoding="ascii")
+
+
+def _make_var_lib_private(layout: Layout) -> None:
+    """Give the node a /var/lib with the machine's folders, in which what is new stays the node's own.
+
+    The kubelet and the CNI library write there, under names that cannot be changed.
+    """
+    own = layout.state / "var-lib"
+    own.mkdir(exist_ok=True)
+    shell.run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", own)
+    for entry in sorted(VAR_LIB.iterdir()):
+        if entry.is_dir() and not entry.is_symlink() and entry.name not in KEPT_BY_NODE:
+            (own / entry.name).mkdir()
+            shell.run("mount", "--rbind", entry, own / entry.name)
+    shell.run("mount", "--rbind", own, VAR_LIB)
 
 
 def _supervise(programs: list[Running], layout: Layout, server: kube.Api) -> None:

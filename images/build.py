@@ -9,6 +9,7 @@ Outside systems: the builder, mmdebstrap, git (for the revision label).
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,19 +115,34 @@ def full_name(image: str) -> str:
     return f"docker.io/{image}" if "/" in image else f"docker.io/library/{image}"
 
 
-def find_builder(wanted: str | None = None) -> Builder:
+def find_builder(wanted: str | None = None, *, debian_base: bool = False) -> Builder:
     """Return the first builder that works here.
 
+    Args:
+        wanted: The only one that is accepted.
+        debian_base: Whether the base image is made here, too.
+
     Raises:
-        ImageError: There is none.
+        ImageError: There is none, or another program is missing; the message names all that are.
     """
+    found = _builder(wanted)
+    missing = {} if found else {f"a working {wanted or 'docker, podman or buildah'}": wanted or "buildah"}
+    if debian_base and not shutil.which("mmdebstrap"):
+        missing["mmdebstrap"] = "mmdebstrap"
+    if missing or not found:
+        raise ImageError(
+            f"missing on this machine: {', '.join(missing)}", hint=f"apt-get install {' '.join(missing.values())}"
+        )
+    return found
+
+
+def _builder(wanted: str | None) -> Builder | None:
     for builder in BUILDERS:
         # Docker's client may be there without its engine.
         answers = {"docker": ("docker", "info")}.get(builder.name, (builder.name, "--version"))
         if wanted in (None, builder.name) and shutil.which(builder.name) and _works(answers):
             return builder
-    names = wanted or "docker, podman or buildah"
-    raise ImageError(f"no working {names} on this machine", hint="apt-get install buildah")
+    return None
 
 
 def build(
@@ -166,9 +182,8 @@ def ensure_debian_base(builder: Builder, cache: Path) -> str:
     if not archive.exists() or time.time() - archive.stat().st_mtime > BASE_AGE_S:
         print(f"making a base image from Debian: {' '.join(DEBIAN_PACKAGES)}", flush=True)
         cache.mkdir(parents=True, exist_ok=True)
-        half = archive.with_suffix(".half.tar")
-        _run(["mmdebstrap", "--quiet", *DEBIAN_OPTIONS, "bookworm", str(half)])
-        half.replace(archive)
+        with _whole(archive) as half:
+            _run(["mmdebstrap", "--quiet", *DEBIAN_OPTIONS, "bookworm", str(half)])
     if builder.load_base:
         _run(_filled(builder.load_base, DEBIAN_BASE, archive))
         return DEBIAN_BASE
@@ -183,8 +198,20 @@ def ensure_debian_base(builder: Builder, cache: Path) -> str:
 
 def save(builder: Builder, image: str, archive: Path) -> None:
     """Write `image` into an archive that a node can be given."""
-    archive.unlink(missing_ok=True)
-    _run(_filled(builder.save, image, archive), timeout_s=COMMAND_TIMEOUT_S)
+    with _whole(archive) as half:
+        _run(_filled(builder.save, image, half), timeout_s=COMMAND_TIMEOUT_S)
+
+
+@contextlib.contextmanager
+def _whole(file: Path) -> Iterator[Path]:
+    """Yield where to write a file that takes its place once it is whole; a failure leaves what was there before."""
+    half = file.with_name(f"{file.stem}.half{file.suffix}")
+    half.unlink(missing_ok=True)
+    try:
+        yield half
+        half.replace(file)
+    finally:
+        half.unlink(missing_ok=True)
 
 
 def size_bytes(builder: Builder, image: str) -> int:
@@ -229,7 +256,7 @@ def cli(
     as_json: bool,
 ) -> None:
     """Build the task image and the agent image, or those that are named."""
-    program = find_builder(builder)
+    program = find_builder(builder, debian_base=debian_base)
     certificates = b"" if no_ca else ca.read_bytes() if ca else local_certificates()
     if certificates:
         click.echo(f"the images trust {ca or LOCAL_CERTIFICATES} too")
@@ -240,13 +267,14 @@ def cli(
         image, begun = images()[target], time.monotonic()
         build(target, image, program, base=base, index=index_url, ca=certificates)
         size, seconds = size_bytes(program, image), time.monotonic() - begun
-        row: dict[str, object] = {"target": target, "image": image, "bytes": size, "seconds": round(seconds, 1)}
-        if archives:
-            archives.mkdir(parents=True, exist_ok=True)
-            row["archive"] = str(archives / f"{target}.tar")
-            save(program, image, archives / f"{target}.tar")
+        results.append({"target": target, "image": image, "bytes": size, "seconds": round(seconds, 1)})
         click.echo(f"{image}: {size / 1e6:.0f} MB, built in {seconds:.0f} s by {program.name}")
-        results.append(row)
+    if archives:  # once all are built: the archives of one call belong together
+        archives.mkdir(parents=True, exist_ok=True)
+        for row in results:
+            file = archives / f"{row['target']}.tar"
+            save(program, str(row["image"]), file)
+            row["archive"] = str(file)
     if as_json:
         click.echo(json.dumps({"images": results}))
 

@@ -11,6 +11,9 @@ import psutil
 from cluster import cgroups
 from cluster.node import WANTED_SYSCTLS
 
+LEFT_BY_NODES = ("/var/lib/kubelet/device-plugins", "/var/lib/cni", "/usr/libexec/kubernetes")
+"""Where a kubelet and the CNI library write unless they are kept from it."""
+
 SYSCTLS = [*WANTED_SYSCTLS, "net/ipv4/ip_forward", "net/netfilter/nf_conntrack_max"]
 
 
@@ -22,6 +25,7 @@ def state(of: str) -> dict[str, object]:
     return {
         **named(of),
         "named network namespaces": sorted(os.listdir("/run/netns")) if Path("/run/netns").exists() else [],
+        "folders": [folder for folder in LEFT_BY_NODES if Path(folder).exists()],
         "sysctls": {name: _read(Path("/proc/sys", name)) for name in SYSCTLS},
     }
 

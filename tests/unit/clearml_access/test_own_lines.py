@@ -17,6 +17,11 @@ Current configuration (clearml_agent v1.9.2, location: /tmp/.clearml_agent.64rfs
 agent.worker_id = vm:steps-2
 agent.python_binary =
 sdk.network.iteration.max_retries_on_server_error = 5
+
+Using environment secret key CLEARML_API_SECRET_KEY=********
+Running task '0a1b2c3d4e5f60718293a4b5c6d7e8f9'
+Storing stdout and stderr log to '/tmp/.clearml_agent_out.w06ed7tp.txt', '/tmp/.clearml_agent_out.w06ed7tp.txt'
+3 requirement(s) already satisfied by this image
 Executing task id [0a1b2c3d4e5f60718293a4b5c6d7e8f9]:
 repository =
 entry_point = train_test_split.py
@@ -41,6 +46,8 @@ Launching step: train_test_split
 Parameters:
 {'kwargs/test_size': '${pipeline.test_size}'}
 Process completed successfully
+Leaving process id 16
+DONE: Running task '0a1b2c3d4e5f60718293a4b5c6d7e8f9', exit status 0
 """
 
 OWN = """\
@@ -55,6 +62,7 @@ ERROR: Could not find a version that satisfies the requirement nope
 /root/.clearml/venvs-builds/3.11/code/mine.py:3: UserWarning: my own warning
 clearml_agent: ERROR: Could not install task requirements!
 Launching step [train_test_split]
+DONE: Running task '0a1b2c3d4e5f60718293a4b5c6d7e8f9', exit status 1
 """
 
 TRACEBACK = """\
@@ -94,6 +102,10 @@ def test_a_traceback_is_shown_whole():
 def test_a_block_ends_at_the_first_line_of_another_form():
     text = "Summary - installed python packages:\npip:\n- a==1\nmine\n- a==1\n"
     assert shown(text) == ["mine", "- a==1"]
+
+
+def test_a_blank_line_goes_with_the_line_before_it():
+    assert shown("\nmine\n\nStarting Task Execution:\n\n\nmine\n") == ["", "mine", "", "mine"]
 
 
 def test_colours_and_progress_bars_do_not_hide_what_a_line_is():

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from cluster import components, programs
+from cluster.errors import BuildError
 from cluster.facts import Facts
 from cluster.layout import Addresses, Layout
 
@@ -44,3 +45,57 @@ def test_a_change_of_what_is_built_is_another_folder(tmp_path, monkeypatch):
 def test_damaged_facts_are_none(tmp_path, text):
     (tmp_path / "cluster.json").write_text(text)
     assert Facts.read(tmp_path / "cluster.json") is None
+
+
+APT = """#!/bin/sh
+count=$(cat "{folder}/count" 2>/dev/null || echo 0)
+echo $((count + 1)) > "{folder}/count"
+[ "$LC_ALL" = C.UTF-8 ] || exit 7
+if [ "$count" -lt {busy} ]; then
+    echo "E: {message}" >&2
+    exit 100
+fi
+"""
+LOCKED = "Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 24163 (unattended-upgr)"
+
+
+@pytest.fixture
+def apt(tmp_path, monkeypatch):
+    """Write an apt-get that fails so often, and let one package be missing."""
+
+    def write(busy: int, message: str = LOCKED):
+        for name in ("apt-get", "apt-cache"):
+            program = tmp_path / name
+            script = APT.format(folder=tmp_path, busy=busy, message=message) if name == "apt-get" else "#!/bin/sh\n"
+            program.write_text(script)
+            program.chmod(0o755)
+        return lambda: int((tmp_path / "count").read_text())
+
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(programs, "DEBIAN", {"no-such-program": "no-such-package"})
+    monkeypatch.setattr(programs, "APT_LOCK_POLL_S", 0.0)
+    return write
+
+
+def test_another_apt_is_waited_for_with_a_word(apt):
+    calls, said = apt(busy=3), []
+    programs.ensure_debian(said.append)
+    assert calls() == 4
+    assert said == ["installing from Debian: no-such-package", f"waiting up to 300 s for another apt: {LOCKED}"]
+
+
+def test_another_apt_is_not_waited_for_without_end(apt, monkeypatch):
+    apt(busy=1000)
+    monkeypatch.setattr(programs, "APT_LOCK_TIMEOUT_S", 0.0)
+    with pytest.raises(
+        BuildError, match="another program has held the lock of apt for 0 s: Could not get lock"
+    ) as late:
+        programs.ensure_debian(lambda _: None)
+    assert "apt-get install no-such-package" in str(late.value.hint)
+
+
+def test_another_failure_of_apt_is_told_at_once(apt):
+    calls = apt(busy=1000, message="Unable to locate package no-such-package")
+    with pytest.raises(BuildError, match="Unable to locate package"):
+        programs.ensure_debian(lambda _: None)
+    assert calls() == 1

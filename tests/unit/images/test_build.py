@@ -55,9 +55,28 @@ def test_the_first_builder_that_works_is_taken(tmp_path, monkeypatch, works, fou
 
 def test_no_builder_is_an_error_that_names_one(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(build.ImageError, match="no working docker, podman or buildah") as caught:
+    with pytest.raises(build.ImageError, match=r"missing .*: a working docker, podman or buildah$") as caught:
         build.find_builder()
     assert caught.value.hint == "apt-get install buildah"
+
+
+def test_all_that_is_missing_is_named_at_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(build.ImageError, match=r"a working docker, podman or buildah, mmdebstrap$") as caught:
+        build.find_builder(debian_base=True)
+    assert caught.value.hint == "apt-get install buildah mmdebstrap"
+
+
+def test_an_archive_that_cannot_be_written_leaves_the_one_before(tmp_path):
+    archive = tmp_path / "task.tar"
+    archive.write_text("before")
+    script = "echo part > {archive}; exit 1"
+    broken = build.Builder("it", (), ("sh", "-c", script), (), ())
+    with pytest.raises(build.ImageError):
+        build.save(broken, "task:1", archive)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"task.tar": "before"}
+    build.save(build.Builder("it", (), ("sh", "-c", "echo whole > {archive}"), (), ()), "task:1", archive)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"task.tar": "whole\n"}
 
 
 def test_the_build_may_read_all_that_the_dockerfile_copies():
