@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,7 @@ def cli() -> None:
 
 @cli.command()
 @options.release
+@options.members
 @options.cluster
 @options.wanted
 @options.dry_run
@@ -52,6 +52,7 @@ def install(as_json: bool, **settings: Any) -> int:
 
 @cli.command()
 @options.release
+@options.members
 @options.cluster
 @options.wanted
 @options.dry_run
@@ -64,14 +65,15 @@ def upgrade(as_json: bool, **settings: Any) -> int:
 
 
 def _install(as_json: bool, settings: dict[str, Any], *, must_exist: bool = False) -> int:
-    from deploy.commands.install import install
+    from deploy.commands import deployment
 
-    outcome = install(options.session(**settings), _show, must_exist=must_exist).as_json()
-    return _result(as_json, outcome, report.outcome_lines(outcome))
+    outcomes = deployment.install(options.session(**settings), _show, must_exist=must_exist)
+    return _results(as_json, outcomes, report.outcome_lines)
 
 
 @cli.command()
 @options.release
+@options.members
 @options.cluster
 @as_json
 @examples("python -m deploy status --json")
@@ -80,16 +82,16 @@ def status(as_json: bool, **settings: Any) -> int:
 
     The exit code is 3 if the agent is not installed.
     """
-    from deploy.commands import operations
+    from deploy.commands import deployment
 
-    body = operations.status(options.session(**settings))
-    return _result(
-        as_json, body, report.status_lines(body), 0 if body["revision"] or body["applied"] else NOT_INSTALLED
-    )
+    bodies = deployment.status(options.session(**settings))
+    code = 0 if all(body["revision"] or body["applied"] for body in bodies) else NOT_INSTALLED
+    return _result(as_json, _of_all(bodies), report.status_lines(bodies), code)
 
 
 @cli.command()
 @options.release
+@options.members
 @options.cluster
 @options.wanted
 @as_json
@@ -106,6 +108,7 @@ def check(as_json: bool, **settings: Any) -> int:
 
 @cli.command()
 @options.release
+@options.members
 @options.cluster
 @options.wanted
 @click.option("--task", type=TaskId(), metavar="ID", help="Also check why this task does not start.")
@@ -165,6 +168,7 @@ def logs(as_json: bool, task: str, follow: bool, raw: bool, start_s: float, **se
 
 @cli.command()
 @options.release
+@options.members
 @options.cluster
 @options.wanted
 @click.option(
@@ -181,34 +185,39 @@ def render(as_json: bool, gitops: Path | None, **settings: Any) -> int:
     The chart is told the version and the APIs of the cluster. No cluster is needed: without one, it is told what helm
     assumes.
     """
+    from deploy.commands import deployment
     from deploy.commands import gitops as git
-    from deploy.commands import operations
 
     session = options.session(**settings)
     if gitops:
         written = git.write(session, gitops)
         return _result(as_json, {"files": written}, [f"written: {path}" for path in written])
-    text = operations.render(session, session.plan)
-    return _result(as_json, {"manifest": text}, [text.rstrip()])
+    bodies = deployment.render(session)
+    text = "---\n".join(body["manifest"] for body in bodies)
+    return _result(as_json, {"manifest": text, "releases": bodies}, [text.rstrip()])
 
 
 @cli.command()
 @options.release
+@options.members
 @options.cluster
 @options.wanted
 @as_json
 @examples("python -m deploy diff --set agentk8sglue.queue=gpu")
 def diff(as_json: bool, **settings: Any) -> int:
     """Print what an upgrade would change in the objects of the release."""
-    from deploy.commands import operations
+    from deploy.commands import deployment
 
-    text = operations.diff(options.session(**settings))
-    return _result(as_json, {"changed": bool(text), "diff": text}, [text or "nothing would change"])
+    bodies = deployment.diff(options.session(**settings))
+    text = "\n".join(body["diff"] for body in bodies if body["changed"])
+    body = {"changed": bool(text), "diff": text, "releases": bodies}
+    return _result(as_json, body, [text or "nothing would change"])
 
 
 @cli.command()
 @click.argument("revision", type=int, required=False)
 @options.release
+@options.members
 @options.cluster
 @options.dry_run
 @options.canary
@@ -219,17 +228,15 @@ def rollback(as_json: bool, revision: int | None, **settings: Any) -> int:
 
     Without REVISION it is the last one that was deployed before the current one.
     """
-    from deploy.commands import operations
+    from deploy.commands import deployment
 
-    body = operations.rollback(options.session(**settings), revision)
-    if "would_go_back_to" in body:
-        line = f"would roll back from revision {body['from']} to {body['would_go_back_to']}"
-        return _result(as_json, body, [line])
-    return _result(as_json, body, report.outcome_lines(body))
+    bodies = deployment.rollback(options.session(**settings), revision)
+    return _results(as_json, bodies, report.rollback_lines)
 
 
 @cli.command()
 @options.release
+@options.members
 @options.cluster
 @options.wanted
 @options.dry_run
@@ -243,26 +250,39 @@ def uninstall(as_json: bool, yes: bool, delete_queue: bool, delete_namespace: bo
 
     Other releases in the namespace, their pods and their tasks stay. Without a terminal, --yes is needed.
     """
-    from deploy.commands import uninstall
+    from deploy.commands import deployment
 
     session = options.session(**settings)
-    leaving = uninstall.look(session)
-    if leaving.nothing:
-        line = f"there is no release {leaving.release} in namespace {leaving.namespace}"
-        return _result(as_json, asdict(leaving), [line])
-    for line in report.leaving_lines(asdict(leaving)):
-        say(line)
+    leaving = deployment.look(session)
+    found, base = [each for each in leaving if not each.nothing], leaving[-1]
+    bodies = [each.as_json() for each in leaving]
+    if not found:
+        return _result(as_json, _of_all(bodies[::-1]), [report.no_release_line(bodies[-1])])
+    for each in found:
+        for line in report.leaving_lines(each.as_json()):
+            say(line)
     if session.settings.dry_run:
-        return _result(as_json, asdict(leaving), ["nothing was removed"])
+        return _result(as_json, _of_all(bodies[::-1]), ["nothing was removed"])
     if not yes and not sys.stdin.isatty():
+        names = ", ".join(each.release for each in found)
         raise ConfirmationError(
-            f"release {leaving.release} in namespace {leaving.namespace} is not removed: no terminal to ask on",
+            f"release {names} in namespace {base.namespace} is not removed: no terminal to ask on",
             hint="add --yes; --dry-run shows what would be removed",
         )
     if not yes and not click.confirm("Remove all of this?", err=True):
         raise UsageError("nothing was removed")
-    done = uninstall.uninstall(session, leaving, queue=delete_queue, namespace=delete_namespace)
-    return _result(as_json, asdict(done), [f"removed: {', '.join(done.removed)}"])
+    bodies = deployment.uninstall(session, leaving, queue=delete_queue, namespace=delete_namespace)
+    removed = ", ".join(name for body in bodies for name in body["removed"])
+    return _result(as_json, _of_all(bodies[::-1]), [f"removed: {removed}"])
+
+
+def _results(as_json: bool, bodies: list[dict[str, Any]], lines: Callable[[dict[str, Any]], list[str]]) -> int:
+    return _result(as_json, _of_all(bodies), [line for body in bodies for line in lines(body)])
+
+
+def _of_all(bodies: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what `--json` prints: the first release's facts, and those of all releases."""
+    return {**bodies[0], "releases": bodies}
 
 
 def _result(as_json: bool, body: dict[str, Any], lines: list[str], code: int = 0) -> int:

@@ -15,12 +15,29 @@ describes failures: it must not print, log or exit (`command_line.main` does).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from clearml_access import errors as access
 from clearml_access.errors import ServerError, UserFacingError
 
 
 class DeployError(UserFacingError):
     """A failure of deploy's own."""
+
+
+class SeveralReleasesError(DeployError):
+    """Some releases of a deployment failed; the exit code is that of the first."""
+
+    def __init__(self, failed: Mapping[str, UserFacingError], count: int) -> None:
+        error = next(iter(failed.values()))
+        super().__init__(
+            f"{len(failed)} of {count} releases failed: {', '.join(failed)}; the others are as they should be",
+            hint=error.hint,
+            evidence=tuple(
+                f"{release}: {line}" for release, each in failed.items() for line in (each.message, *each.evidence)
+            ),
+        )
+        self.exit_code = vars(error).get("exit_code") or exit_code_of(type(error))
 
 
 class CheckFailedError(DeployError):
@@ -84,7 +101,7 @@ class ChartVersionError(ChartError):
 
 
 class ReleaseBusyError(HelmError):
-    """Another process is changing the release."""
+    """Another process is changing the release, or tasks run in the pods of one that is to be removed."""
 
     exit_code = 24
 
@@ -93,6 +110,12 @@ class ReleaseNotFoundError(HelmError):
     """There is no such release, or no revision to roll back to."""
 
     exit_code = 25
+
+
+class ReleaseExistsError(HelmError):
+    """A release that belongs to something else has the name that is needed."""
+
+    exit_code = 26
 
 
 class ClusterError(DeployError):

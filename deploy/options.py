@@ -30,6 +30,25 @@ release = _together(
 )
 """Which release."""
 
+members = _together(
+    click.option(
+        "--queues",
+        "queues_folder",
+        envvar="AGENT_QUEUES",
+        show_envvar=True,
+        metavar="FOLDER",
+        type=click.Path(path_type=Path, exists=True, file_okay=False),
+        help="Folder with a values file for each further queue; each makes a release.  [default: helm/queues]",
+    ),
+    click.option(
+        "--only",
+        multiple=True,
+        metavar="NAME",
+        help="Work on this release alone: a queue file's name without its ending, or a release; may be repeated.",
+    ),
+)
+"""Which releases of the deployment."""
+
 cluster = _together(
     click.option("--context", help="Context of the kubeconfig to use instead of its current one."),
     click.option("--kubeconfig", metavar="FILE", help="Kubeconfig file.  [default: $KUBECONFIG, or ~/.kube/config]"),

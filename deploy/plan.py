@@ -1,7 +1,8 @@
 """What is to be installed: chart, values and the facts that they settle. Pure: `Plan.of` gets everything handed.
 
 Layers, lowest first: the chart's defaults, `helm/values-agent.yaml`, what the settings say (server addresses, names of
-Secrets), `--values` files, `--set`. helm applies the first of them, the rest is merged here by helm's rules.
+Secrets), `--values` files, `--set`, and the queue file of a release that is made from one. helm applies the first of
+them, the rest is merged here by helm's rules; only a queue file's environment is added to what is below it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 from clearml_access import agent_values
 from clearml_access.agent_values import AGENT_POD_PIN, TASK_POD_PIN
 from clearml_access.credentials import Server
-from deploy import pod_values, versions
+from deploy import pod_values, queue_values, versions
 from deploy.helm import values as v
 from deploy.helm import values_schema
 from deploy.helm.values import Values
@@ -71,6 +72,7 @@ class Plan:
         server: Server | None,
         base: Values,
         layers: Sequence[Values],
+        queue_file: Values | None = None,
         *,
         by_git: bool = False,
         chart_defaults: Values,
@@ -85,6 +87,7 @@ class Plan:
             server: The ClearML server, if it is known.
             base: The project's own values.
             layers: Those of the person, lowest first.
+            queue_file: The file in `helm/queues` that the release is made from, if it is made from one.
             by_git: Whether the release is applied out of git, without this tool.
             chart_defaults: The chart's own values.
             chart_words: The words of the chart's templates.
@@ -96,11 +99,13 @@ class Plan:
         """
         own = [*layers, *(v.parse_set(text) for text in settings.sets)]
         values_schema.require(base, chart_defaults)
-        for layer in own:
+        for layer in (*own, queue_file or {}):
             values_schema.require(layer, chart_defaults, chart_words)
-        given = v.merge(base, *own)
+        given = v.merge(base, *own, queue_file or {})
         values_schema.require_served(given, is_own_image=v.get(given, IMAGE) == v.get(base, IMAGE))
         values = v.merge(base, connection(settings, server, by_git=by_git), *own)
+        if queue_file is not None:
+            values = queue_values.merged(values, queue_file, settings)
         values = pod_values.finished(_with_plain_queues(values), settings)
         return cls(settings, values, v.computed(chart_defaults, values), chart_version, chart_kube_version)
 
@@ -183,6 +188,14 @@ class Plan:
         """How many task pods there may be at a time; None: any number."""
         text = v.environment(self.computed).get(MAX_PODS)
         return int(text) if text and text.isdigit() and int(text) else None
+
+    def tasks(self) -> dict[str, Any]:
+        """Return what task pods are like, as `status` shows it."""
+        template = v.get(self.computed, "agentk8sglue.basePodTemplate") or {}
+        names = {"nodeSelector": "node_selector", "tolerations": "tolerations", "priorityClassName": "priority_class"}
+        found = {shown: template[name] for name, shown in names.items() if template.get(name)}
+        found["resources"] = template.get("resources") or {}
+        return {"image": self.task_image, "max_pods": self.max_pods, **found}
 
     def pod_template(self) -> dict[str, Any]:
         """Return what task pods get beside image and command, for a pod of our own like them."""

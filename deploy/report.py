@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deploy.checks.check import Level, Result
@@ -22,6 +22,8 @@ def check_line(result: Result) -> str:
 def outcome_lines(outcome: Mapping[str, Any]) -> list[str]:
     """Return what an install did."""
     name, namespace = outcome["release"], outcome["namespace"]
+    if outcome["result"] == "removed":
+        return [f"release {name} in namespace {namespace} is removed"]
     if outcome["result"] == "planned":
         planned = [f"would {change}" for change in outcome["changes"]] or ["nothing would change"]
         return [f"release {name} in namespace {namespace}:", *(f"  {line}" for line in planned)]
@@ -33,18 +35,39 @@ def outcome_lines(outcome: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def status_lines(body: Mapping[str, Any]) -> list[str]:
-    """Return a release's status."""
+def rollback_lines(body: Mapping[str, Any]) -> list[str]:
+    """Return what a rollback did or would do."""
+    if "would_go_back_to" in body:
+        return [f"{body['release']}: would roll back from revision {body['from']} to {body['would_go_back_to']}"]
+    return outcome_lines(body)
+
+
+def no_release_line(body: Mapping[str, Any]) -> str:
+    """Return what an uninstall says that finds nothing."""
+    return f"there is no release {body['release']} in namespace {body['namespace']}"
+
+
+def status_lines(bodies: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the status of a deployment's releases."""
+    first = bodies[0]
+    lines = [f"cluster: {first['context']} ({first['kubernetes']}), namespace {first['namespace']}"]
+    return lines + [line for body in bodies for line in _release_lines(body)]
+
+
+def _release_lines(body: Mapping[str, Any]) -> list[str]:
     revision = body["revision"]
-    lines = [f"cluster: {body['context']} ({body['kubernetes']}), namespace {body['namespace']}"]
     applied = body["applied"]
     if revision:
         known = f"revision {revision['number']} ({revision['chart']}) {revision['status']}"
     elif applied:
         known = f"applied by {applied['by']} ({applied['chart']}), helm knows no release"
     else:
-        return [*lines, f"release: {body['release']} is not installed"]
-    lines.append(f"release: {body['release']} {known}")
+        return [f"release: {body['release']} is not installed"]
+    if not body["is_wanted"]:
+        known += "; its queue file is gone, so the next install removes it"
+    lines = [f"release: {body['release']} {known}"]
+    if body["tasks"]:
+        lines.append(f"tasks: {_tasks(body['tasks'])}")
     for kind in ("agent_pods", "task_pods"):
         for pod in body[kind]:
             words = " ".join(filter(None, (pod["state"], pod["reason"], pod["message"])))
@@ -58,6 +81,20 @@ def status_lines(body: Mapping[str, Any]) -> list[str]:
     for name, count in body["queues"].items():
         lines.append(f"queue: {name}, " + ("does not exist" if count is None else f"{count} waiting"))
     return lines + [f"unknown: {text}" for text in body["unknown"]]
+
+
+def _tasks(tasks: Mapping[str, Any]) -> str:
+    """Return what task pods are like, in a line."""
+    amounts = {kind: tasks["resources"].get(kind) or {} for kind in ("requests", "limits")}
+    listed = {kind: ", ".join(f"{name} {amount}" for name, amount in found.items()) for kind, found in amounts.items()}
+    parts = [
+        f"image {tasks['image']}",
+        *(f"{kind} {text}" for kind, text in listed.items() if text),
+        *(f"on nodes with {key}={value}" for key, value in tasks.get("node_selector", {}).items()),
+        *([f"priority {tasks['priority_class']}"] if "priority_class" in tasks else []),
+        *([f"at most {tasks['max_pods']} pods"] if tasks["max_pods"] else []),
+    ]
+    return "; ".join(parts)
 
 
 def leaving_lines(body: Mapping[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clearml_access import credentials
@@ -44,9 +45,19 @@ class Session:
 
     clock: Clock = field(default_factory=system_clock)
 
+    base: Session | None = None
+    """The session of the deployment's base release, whose cluster, server and chart a queue's release shares."""
+
+    def of_queue(self, name: str, file: Path | None) -> Session:
+        """Return the session of the release that a queue file makes, or made before it was removed."""
+        settings = self.settings.of_queue(name, file)
+        return Session(settings, self.environ, lambda text: self.say(f"{settings.release}: {text}"), self.clock, self)
+
     @cached_property
     def server(self) -> Server:
         """The ClearML server and its keys."""
+        if self.base:
+            return self.base.server
         found = credentials.find(self.environ)
         if not found.secret_key:
             raise NoCredentialsError(
@@ -60,19 +71,24 @@ class Session:
         """The ClearML API."""
         from deploy.clearml.api import ClearmlApi
 
-        return ClearmlApi(self.server)
+        return self.base.api if self.base else ClearmlApi(self.server)
 
     @cached_property
     def cluster(self) -> Cluster:
         """The cluster."""
         from deploy.kubernetes.cluster import Cluster
 
-        return Cluster(self.settings, self.owner)
+        return self.base.cluster.of(self.owner) if self.base else Cluster(self.settings, self.owner)
 
     @cached_property
     def owner(self) -> Owner:
         """What tells the release's objects from those of others."""
         return Owner(self.settings.release, self.settings.fullname)
+
+    @cached_property
+    def began(self) -> str:
+        """When the command began: the mark of what it did to all releases of the deployment."""
+        return self.base.began if self.base else self.now().isoformat(timespec="milliseconds")
 
     def require_kubeconfig(self) -> None:
         """Read the kubeconfig before helm does, which falls back to localhost:8080 where there is none.
@@ -87,18 +103,20 @@ class Session:
         """Helm."""
         from deploy.helm.release import Helm
 
-        return Helm(self.settings, self.environ)
+        return self.base.helm.of(self.settings) if self.base else Helm(self.settings, self.environ)
 
     @cached_property
     def chart(self) -> Chart:
         """The chart, fetched if need be."""
-        return self.helm.chart()
+        return self.base.chart if self.base else self.helm.chart()
 
     @cached_property
     def capabilities(self) -> Capabilities:
         """What the chart's templates see of the cluster."""
         from deploy.helm.release import Capabilities
 
+        if self.base:
+            return self.base.capabilities
         return Capabilities(self.cluster.version(), tuple(self.cluster.api_versions()))
 
     @cached_property
@@ -126,6 +144,7 @@ class Session:
             server,
             values.parse(_read(values_file()), str(values_file())),
             [values.parse(_read(path), str(path)) for path in self.settings.values_files],
+            values.parse(_read(file), str(file)) if (file := self.settings.queue_file) else None,
             by_git=by_git,
             chart_defaults=self.chart.defaults,
             chart_words=self.chart.words,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from clearml_access.agent_values import values_file
 from deploy.errors import SettingsError
 
 CHART_REPOSITORY = "https://clearml.github.io/clearml-helm-charts"
@@ -17,6 +19,13 @@ RELEASE = "clearml-agent"
 NAMESPACE = "clearml"
 
 NAME_LIMIT = 63
+RELEASE_NAME_LIMIT = 53
+"""helm's limit."""
+
+
+def is_name(text: str) -> bool:
+    """Return whether Kubernetes takes a text as a name in every place (RFC 1123 label)."""
+    return len(text) <= NAME_LIMIT and re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", text) is not None
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,18 @@ class Settings:
     repository: str = CHART_REPOSITORY
     values_files: tuple[Path, ...] = ()
     sets: tuple[str, ...] = ()
+    queues_folder: Path = field(default_factory=lambda: values_file().parent / "queues")
+    """Holds a values file for each further release of the deployment."""
+
+    only: tuple[str, ...] = ()
+    """The releases of the deployment that a command works on; all of them when empty."""
+
+    queue: str | None = None
+    """Name of the queue file that this release is made from, without its ending; None for the base release."""
+
+    queue_file: Path | None = None
+    """That file; None when it is gone, too."""
+
     cache: Path = Path("~/.cache/clearml-pods")
     deadlines: Deadlines = field(default_factory=Deadlines)
     dry_run: bool = False
@@ -64,11 +85,26 @@ class Settings:
         given = {key: value for key, value in overrides.items() if value is not None}
         settings = cls(**{"kubeconfig": environ.get("KUBECONFIG") or None, "cache": cache, **given})  # type: ignore[arg-type]
         for what, name in (("release", settings.release), ("namespace", settings.namespace)):
-            if not (0 < len(name) <= NAME_LIMIT and name.replace("-", "a").isalnum() and name == name.lower()):
-                raise SettingsError(f"{what} {name!r} is not a Kubernetes name", hint=f"--{what} clearml-agent")
-            if name.startswith("-") or name.endswith("-"):
-                raise SettingsError(f"{what} {name!r} starts or ends with a dash", hint=f"--{what} clearml-agent")
+            if not is_name(name):
+                raise SettingsError(
+                    f"{what} {name!r} is not a Kubernetes name: lower-case letters, digits, and dashes between them",
+                    hint=f"--{what} clearml-agent",
+                )
         return settings
+
+    def of_queue(self, name: str, file: Path | None) -> Settings:
+        """Return the settings of the release that a queue file of this deployment makes.
+
+        Args:
+            name: The file's name without its ending.
+            file: The file; None when it is gone and only its release is left.
+        """
+        return replace(self, release=f"{self.release}-{name}", queue=name, queue_file=file)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the release should be there; not so when it was made from a queue file that is gone."""
+        return self.queue is None or self.queue_file is not None
 
     @property
     def fullname(self) -> str:

@@ -7,6 +7,7 @@ Ready for ever. So server, keys, queue, worker and the agent's own log are asked
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from clearml_access.agent_values import AgentValues
 from clearml_access.credentials import Secret
@@ -25,6 +26,8 @@ from deploy.verification import prove, rollout
 AGAIN = "./task deploy-agent"
 LOG_FRESH_S = 90
 
+once = partial(Check, shared=True)
+
 
 def release(session: Session) -> Finding:
     """Is there a release, and did its last operation end well."""
@@ -41,6 +44,8 @@ def release(session: Session) -> Finding:
         return fail(f"{text}: an operation was cut off", AGAIN, ReleaseNotFoundError.exit_code)
     if revision.status != "deployed":
         return fail(f"{text}: {revision.description}", AGAIN, ReleaseNotFoundError.exit_code)
+    if not session.settings.is_wanted:
+        return warn(f"{text}; its queue file is gone, so the next install removes it", AGAIN)
     return ok(text)
 
 
@@ -248,12 +253,12 @@ def node(session: Session) -> Finding:
 def live(session: Session) -> list[Check]:
     """Return what `check` asks: a live agent answers all of it."""
     return [
-        Check("kubeconfig", "kubeconfig and context", lambda: environment.kubeconfig(session)),
-        Check("kubernetes", "Kubernetes API answers", lambda: environment.kubernetes(session), ("kubeconfig",)),
+        once("kubeconfig", "kubeconfig and context", lambda: environment.kubeconfig(session)),
+        once("kubernetes", "Kubernetes API answers", lambda: environment.kubernetes(session), ("kubeconfig",)),
         Check("release", "release", lambda: release(session), ("kubernetes",)),
         Check("agent-pod", "agent pod is ready", lambda: pod(session), ("release",)),
-        Check("server-known", "ClearML server is known", lambda: environment.server_known(session)),
-        Check("server", "ClearML server answers from here", lambda: environment.server(session), ("server-known",)),
+        once("server-known", "ClearML server is known", lambda: environment.server_known(session)),
+        once("server", "ClearML server answers from here", lambda: environment.server(session), ("server-known",)),
         Check("agent-keys", "agent's keys are good", lambda: secret(session), ("kubernetes", "server")),
         Check("queue", "queue exists", lambda: queue(session), ("server",)),
         Check("agent-log", "agent's log", lambda: log(session), ("agent-pod",)),
@@ -270,5 +275,5 @@ def more(session: Session) -> list[Check]:
         Check("alone", "no other worker on the queue", lambda: alone(session), ("kubernetes", "server")),
         Check("task-pods", "task pods", lambda: task_pods(session), ("kubernetes",)),
         Check("lost-tasks", "no task is lost on its way", lambda: lost_tasks(session), ("kubernetes", "server")),
-        Check("nodes", "nodes", lambda: node(session), ("kubernetes",)),
+        once("nodes", "nodes", lambda: node(session), ("kubernetes",)),
     ]

@@ -6,8 +6,8 @@ Preflight, `check` and `doctor` are lists of the same checks. Pure but for the f
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -61,6 +61,12 @@ class Check:
     needs: tuple[str, ...] = ()
     """Checks without which this one cannot be answered."""
 
+    shared: bool = False
+    """Whether the answer is the same for all releases of a deployment."""
+
+    release: str = ""
+    """The release that it asks about; empty for a shared one."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -70,6 +76,7 @@ class Result:
     title: str
     finding: Finding
     seconds: float = field(compare=False)
+    release: str = ""
 
     @property
     def level(self) -> Level:
@@ -81,6 +88,7 @@ class Result:
         body = {key: value for key, value in asdict(self.finding).items() if key != "level"}
         return {
             "id": self.id,
+            "release": self.release or None,
             "title": self.title,
             "result": str(self.level),
             **body,
@@ -90,15 +98,33 @@ class Result:
 
 def run(checks: Iterable[Check], clock: Callable[[], float] = time.monotonic) -> Iterator[Result]:
     """Run checks in order; one whose needs failed is reported as skipped."""
-    bad: dict[str, str] = {}
-    """Ids and titles."""
+    bad: dict[tuple[str, str], str] = {}
+    """Ids and releases, and titles."""
     for check in checks:
         began = clock()
-        missing = [bad[need] for need in check.needs if need in bad]
+        needs = dict.fromkeys((need, release) for need in check.needs for release in ("", check.release))
+        missing = [bad[need] for need in needs if need in bad]
         finding = Finding(Level.SKIP, f"needs: {', '.join(missing)}") if missing else _ask(check)
         if finding.level in (Level.FAIL, Level.SKIP):
-            bad[check.id] = check.title
-        yield Result(check.id, check.title, finding, clock() - began)
+            bad[check.id, check.release] = check.title
+        yield Result(check.id, check.title, finding, clock() - began, check.release)
+
+
+def of_releases(listed: Mapping[str, Sequence[Check]]) -> list[Check]:
+    """Return the checks of several releases as one list: what is shared once, all else for each release.
+
+    Args:
+        listed: Each release's checks by its name.
+    """
+    found: list[Check] = []
+    for release, checks in listed.items():
+        for check in checks:
+            if not check.shared:
+                title = f"{release}: {check.title}" if len(listed) > 1 else check.title
+                found.append(replace(check, release=release, title=title))
+            elif all(check.id != other.id for other in found):
+                found.append(check)
+    return found
 
 
 def _ask(check: Check) -> Finding:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import importlib.metadata
 import shutil
 import sys
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
+from functools import partial
 
 from clearml_access.agent_values import AGENT_POD_PIN, TASK_POD_PIN
 from clearml_access.credentials import is_loopback
-from deploy import versions
+from deploy import releases, versions
 from deploy.checks.check import Check, Finding, fail, ok, warn
 from deploy.clearml.api import is_open_source
-from deploy.errors import ChartVersionError, RightsError, SettingsError, VersionError
+from deploy.errors import ChartVersionError, ReleaseExistsError, RightsError, SettingsError, VersionError
 from deploy.kubernetes.cluster import Right
 from deploy.session import Session
+
+Ask = Callable[[Session], Finding]
 
 RIGHTS = (
     *(Right(verb, "secrets") for verb in ("get", "list", "create", "update", "delete")),
@@ -146,6 +150,21 @@ def pins(session: Session) -> Finding:
     )
 
 
+def release_name(session: Session) -> Finding:
+    """Is the name of a queue file's release taken by one that no install made from it."""
+    settings = session.settings
+    if session.helm.revision() is None:
+        return ok(f"release {settings.release} will be made from {settings.queue_file}")
+    if releases.is_made_from_file(session):
+        return ok(f"release {settings.release} is made from {settings.queue_file}")
+    return fail(
+        f"release {settings.release} in namespace {settings.namespace} is there already, and was not made from "
+        f"{settings.queue_file}",
+        f"give the file another name, or: helm -n {settings.namespace} uninstall {settings.release}",
+        ReleaseExistsError.exit_code,
+    )
+
+
 def python(session: Session) -> Finding:
     """Are Python and SDK here the ones that steps are written for."""
     here = sys.version_info[:2]
@@ -231,23 +250,26 @@ def queues(session: Session) -> Finding:
 def preflight(session: Session) -> list[Check]:
     """Return what is asked before an install, in order."""
 
-    def check(id_: str, title: str, function: object, *needs: str) -> Check:
-        return Check(id_, title, lambda: function(session), needs)  # type: ignore[operator]
+    def check(id_: str, title: str, function: Ask, *needs: str, shared: bool = False) -> Check:
+        return Check(id_, title, partial(function, session), needs, shared)
 
+    once = partial(check, shared=True)
+    of_file = [check("release-name", "release's name is free", release_name, "helm", "namespace")]
     return [
-        check("kubeconfig", "kubeconfig and context", kubeconfig),
-        check("kubernetes", "Kubernetes API answers", kubernetes, "kubeconfig"),
-        check("rights", "rights in the namespace", rights, "kubernetes"),
-        check("namespace", "namespace", namespace, "kubernetes"),
-        check("helm", "helm", helm),
-        check("chart", "chart", chart, "helm"),
+        once("kubeconfig", "kubeconfig and context", kubeconfig),
+        once("kubernetes", "Kubernetes API answers", kubernetes, "kubeconfig"),
+        once("rights", "rights in the namespace", rights, "kubernetes"),
+        once("namespace", "namespace", namespace, "kubernetes"),
+        once("helm", "helm", helm),
+        once("chart", "chart", chart, "helm"),
         check("values", "values are known to the chart", values, "chart"),
-        check("chart-kubernetes", "chart allows this Kubernetes", kube_version, "chart", "kubernetes"),
-        check("python", "Python and SDK", python),
-        check("server-known", "ClearML server is known", server_known),
+        *(of_file if session.settings.queue_file else ()),
+        once("chart-kubernetes", "chart allows this Kubernetes", kube_version, "chart", "kubernetes"),
+        once("python", "Python and SDK", python),
+        once("server-known", "ClearML server is known", server_known),
         check("server-address", "server has an address for pods", server_address, "values", "server-known"),
-        check("server", "ClearML server answers from here", server, "server-known"),
-        check("keys", "ClearML server takes the keys", keys, "server"),
+        once("server", "ClearML server answers from here", server, "server-known"),
+        once("keys", "ClearML server takes the keys", keys, "server"),
         check("agent-version", "agent works with this server", pins, "values", "keys"),
         check("secret", "Secret with the keys", given_secret, "values", "server-known", "namespace"),
         check("queue", "queue", queues, "values", "keys"),
@@ -256,8 +278,9 @@ def preflight(session: Session) -> list[Check]:
 
 def more(session: Session) -> list[Check]:
     """Return what `doctor` asks beside the preflight."""
+    once = partial(Check, shared=True)
     return [
-        Check("clock", "clocks agree", lambda: clock(session), ("kubernetes",)),
-        Check("server-version", "ClearML server's version", lambda: server_version(session), ("keys",)),
-        Check("kubectl", "kubectl for the printed commands", lambda: kubectl(session)),
+        once("clock", "clocks agree", lambda: clock(session), ("kubernetes",)),
+        once("server-version", "ClearML server's version", lambda: server_version(session), ("keys",)),
+        once("kubectl", "kubectl for the printed commands", lambda: kubectl(session)),
     ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
+from deploy import releases
 from deploy.checks import environment
-from deploy.checks.check import Check, Finding, Level, Result, ok, run
+from deploy.checks.check import Check, Finding, Level, Result, of_releases, ok, run
 from deploy.errors import CheckFailedError, DeployError
 from deploy.session import Session
 from deploy.verification import probe
@@ -23,13 +24,15 @@ class PreflightError(DeployError):
         self.exit_code = finding.exit_code or CheckFailedError.exit_code
 
 
-def require(session: Session, report: Report) -> None:
-    """Ask everything that can be asked from here.
+def require(sessions: Sequence[Session], report: Report) -> None:
+    """Ask everything that can be asked from here about the releases of a deployment.
 
     Raises:
         PreflightError: For the first check that failed, after all have been asked.
+        ValuesError: Two releases would serve the same queue.
     """
-    _require(environment.preflight(session), report)
+    _require(of_releases({each.settings.release: environment.preflight(each) for each in sessions}), report)
+    releases.require_queues_of_their_own(sessions)
 
 
 def require_from_pods(session: Session, report: Report) -> None:

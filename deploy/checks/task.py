@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
+from clearml_access.errors import UserFacingError
 from clearml_access.tasks import (
     CONTROLLER_TYPE,
     ON_ITS_WAY,
@@ -14,7 +17,7 @@ from clearml_access.tasks import (
 )
 from deploy.checks.check import Check, Finding, Level, fail, ok, warn
 from deploy.errors import PodError, TaskNotFoundError, WorkerError
-from deploy.kubernetes.pods import TASK_POD_PREFIX, State, classify_pod, task_id
+from deploy.kubernetes.pods import TASK_POD_PREFIX, State, classify_pod, is_live, task_id
 from deploy.session import Session
 from deploy.verification import prove, rollout
 
@@ -186,6 +189,21 @@ def checks(session: Session, task: str) -> list[Check]:
     ]
 
 
+def release_of(releases: Sequence[Session], task: str) -> Session:
+    """Return the release whose agent took a task, or else serves its queue; the first one where neither is known."""
+    first = releases[0]
+    with suppress(UserFacingError):
+        queue = _queue(first, record(first, task)) if len(releases) > 1 else None
+        for session in releases:
+            if queue is None or queue.name == PODS_QUEUE:
+                found = not taken_elsewhere(session, task)
+            else:
+                found = queue.name in session.installed.queues
+            if found:
+                return session
+    return first
+
+
 def _queue(session: Session, found: dict[str, Any]) -> Any:
     wanted = (found.get("execution") or {}).get("queue")
     wanted = wanted.get("id") if isinstance(wanted, dict) else wanted
@@ -207,6 +225,4 @@ def _is_taken(session: Session, task: str) -> bool:
 
 def _running(session: Session) -> list[str]:
     """Return the tasks whose pods take a slot."""
-    pods = session.cluster.task_pods()
-    live = [item for item in pods if item["status"].get("phase") in ("Pending", "Running")]
-    return [task for task in map(task_id, live) if task]
+    return [task for task in map(task_id, filter(is_live, session.cluster.task_pods())) if task]

@@ -7,11 +7,13 @@ that a CI job without keys can write the same files.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from clearml_access.credentials import is_loopback
 from clearml_access.errors import ConfigurationError
+from deploy import releases
 from deploy.commands.operations import render
 from deploy.errors import SettingsError, ValuesError
 from deploy.helm import documents
@@ -37,14 +39,18 @@ EXTERNAL = """\
 """
 
 
-def write(session: Session, folder: Path) -> list[str]:
-    """Write the files; return their paths.
+def write(base: Session, folder: Path) -> list[str]:
+    """Write the files of a deployment: the base release's, and in a folder each those of the queue files; return paths.
 
     Raises:
         SettingsError: The server's addresses are not known, mean this machine, or the folder cannot be written.
         ValuesError: A file would hold a key.
     """
-    content = files(session)
+    wanted = releases.wanted(base)
+    further = {str(session.settings.queue): session for session in wanted if session.settings.queue}
+    content = files(base, [*further]) if base in wanted else {}
+    for queue, session in further.items():
+        content |= {f"{queue}/{name}": text for name, text in files(session).items()}
     written = []
     try:
         for name, text in content.items():
@@ -57,8 +63,12 @@ def write(session: Session, folder: Path) -> list[str]:
     return written
 
 
-def files(session: Session) -> dict[str, str]:
-    """Return the text of each file.
+def files(session: Session, further: Sequence[str] = ()) -> dict[str, str]:
+    """Return the text of each file of a release.
+
+    Args:
+        session: The release.
+        further: Folders of other releases, which its kustomization applies too.
 
     Raises:
         SettingsError: The server's addresses are not known, or mean this machine.
@@ -81,7 +91,7 @@ def files(session: Session) -> dict[str, str]:
     if plan.makes_task_account:
         resources.append("account.yaml")
         found["account.yaml"] = HEAD + documents.text([service_account(plan.task_account, session.owner.labels)])
-    found["kustomization.yaml"] = HEAD + documents.text([_kustomization(session, resources, plan)])
+    found["kustomization.yaml"] = HEAD + documents.text([_kustomization(session, [*resources, *further], plan)])
     if plan.makes_keys_secret:
         found["examples/external-secret.yaml"] = EXTERNAL + documents.text([_external(plan.keys_secret)])
         head = SEALED.format(secret=plan.keys_secret, namespace=namespace)

@@ -6,6 +6,7 @@ needs them; the old agent pod has ended before the new one starts; an install th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -51,7 +52,7 @@ class _Before:
 
 
 def install(session: Session, report: preflight.Report, *, must_exist: bool = False) -> Outcome:
-    """Make the release what the plan says, and prove that it works.
+    """Make one release what its plan says, and prove that it works; the preflight has passed.
 
     Args:
         session: The run.
@@ -62,7 +63,6 @@ def install(session: Session, report: preflight.Report, *, must_exist: bool = Fa
         DeployError: A check failed, or the new agent did not prove itself; then what was there before is back.
     """
     settings = session.settings
-    preflight.require(session, report)
     _require_not_applied(session)
     outcome = Outcome(PLANNED, settings.release, settings.namespace, queues=session.plan.queues)
     if settings.dry_run:
@@ -115,6 +115,12 @@ def needs_revision(session: Session, current: Revision | None) -> bool:
     return not same or current.chart != session.plan.chart_version
 
 
+def install_of(revision: Revision) -> str | None:
+    """Return which install made a revision, by its time; None if none did."""
+    found = re.fullmatch(r"deploy \w+ \((\S+)\)", revision.description)
+    return found[1] if found else None
+
+
 def changes(session: Session) -> list[str]:
     """Return what an install would do."""
     settings, plan = session.settings, session.plan
@@ -161,7 +167,7 @@ def _do(session: Session, outcome: Outcome, before: _Before, must: bool) -> None
         # Before: the old pod of a release that was made without us. After: the chart's own default on a first install.
         session.cluster.recreate_on_change(settings.fullname)
         wait = session.wait(settings.deadlines.helm)
-        revision = session.helm.upgrade(session.chart, plan.values, f"deploy {outcome.result}")
+        revision = session.helm.upgrade(session.chart, plan.values, f"deploy {outcome.result} ({session.began})")
         outcome.revision, outcome.seconds["helm"] = revision.number, round(wait.seconds, 1)
         adjust(session, plan)
         session.say(f"release {settings.release} has revision {revision.number} after {wait.seconds:.1f} s")

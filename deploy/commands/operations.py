@@ -23,12 +23,14 @@ def status(session: Session) -> dict[str, Any]:
     body |= {"context": session.cluster.access.context, "kubernetes": session.cluster.version()}
     body["applied"] = None
     body |= {"agent_pods": [], "task_pods": [], "worker": None, "queues": {}, "server": None, "unknown": []}
+    body |= {"tasks": None, "is_wanted": settings.is_wanted}
     if not session.cluster.has_namespace():
         return body
     revision = session.helm.revision()
     if revision:
         known = {"number": revision.number, "status": revision.status, "chart": revision.chart}
         body["revision"] = known | {"updated": revision.updated}
+        body["tasks"] = session.installed.tasks()
     elif deployment := session.cluster.deployment(settings.fullname):
         body["applied"] = {"by": applied.applied_by(deployment), "chart": applied.chart_of(deployment)}
     agents = rollout.agent_pods(session.cluster, settings.fullname)
@@ -75,9 +77,11 @@ def render(session: Session, plan: Plan) -> str:
 
 def diff(session: Session) -> str:
     """Return what an upgrade would change in the release's objects; empty if nothing."""
-    session.require_kubeconfig()
     before = session.helm.manifest() if session.helm.revision() else []
-    return documents.difference(before, session.helm.render(session.chart, session.plan.values, session.capabilities))
+    wanted = []
+    if session.settings.is_wanted:
+        wanted = session.helm.render(session.chart, session.plan.values, session.capabilities)
+    return documents.difference(before, wanted)
 
 
 def rollback(session: Session, to: int | None) -> dict[str, Any]:
@@ -87,7 +91,6 @@ def rollback(session: Session, to: int | None) -> dict[str, Any]:
         ReleaseNotFoundError: There is no such revision.
     """
     settings = session.settings
-    session.require_kubeconfig()
     history = session.helm.history()
     if not history:
         raise install.no_release(session)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from clearml_access.errors import UserFacingError
 from deploy.errors import DeadlineError
@@ -28,6 +29,10 @@ class Leaving:
     def nothing(self) -> bool:
         """Whether there is nothing to remove."""
         return self.revision is None and not self.objects
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        return asdict(self)
 
 
 def look(session: Session) -> Leaving:

@@ -12,6 +12,7 @@ Outside systems: the helm program, and through it the cluster and chart reposito
 from __future__ import annotations
 
 import asyncio
+import copy
 import hashlib
 import json
 import logging
@@ -140,6 +141,12 @@ class Helm:
             default_timeout=f"{int(settings.deadlines.helm)}s",
         )
 
+    def of(self, settings: Settings) -> Helm:
+        """Return this helm for another release."""
+        other = copy.copy(self)
+        other._settings = settings
+        return other
+
     @staticmethod
     def _find(environ: Mapping[str, str]) -> str:
         try:
@@ -239,6 +246,13 @@ class Helm:
             argv += ["--kube-version", cluster.version, "--api-versions", ",".join(cluster.api_versions)]
         text = _run(self._command.run(argv, json.dumps(values).encode()))
         return [document for document in yaml.safe_load_all(text) if document]
+
+    def releases_after(self) -> list[str]:
+        """Return the releases of the namespace that are called like this one, with a dash and more behind it."""
+        name, states = self._settings.release, ("--deployed", "--failed", "--pending", "--uninstalling")
+        where = ["--namespace", self._settings.namespace, "--output", "json", "--max", "0"]
+        listed = json.loads(_run(self._command.run(["list", "--filter", f"^{name}-", *states, *where])))
+        return sorted(str(entry["name"]) for entry in listed)
 
     def revision(self) -> Revision | None:
         """Return the release's current revision, whatever became of it; None if there is none."""

@@ -10,7 +10,7 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
@@ -39,6 +39,11 @@ def _over(base: Mapping[str, Any], top: Mapping[str, Any]) -> Values:
         both = isinstance(below, Mapping) and isinstance(value, Mapping)
         result[key] = _over(below, value) if both else copy.deepcopy(value)  # type: ignore[arg-type]
     return result
+
+
+def by_name(below: Iterable[Mapping[str, Any]], top: Iterable[Mapping[str, Any]]) -> list[Any]:
+    """Return two lists of `{name, …}` as one: the upper entry of a name replaces the lower one."""
+    return list({item["name"]: item for item in (*below, *top)}.values())
 
 
 def computed(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> Values:

@@ -7,6 +7,7 @@ Outside system: the Kubernetes API server, through api.py.
 from __future__ import annotations
 
 import base64
+import copy
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
@@ -62,6 +63,12 @@ class Cluster:
         self._owner = owner
         self._api = KubernetesApi(settings)
         self.access = self._api.access
+
+    def of(self, owner: Owner) -> Cluster:
+        """Return this namespace as another release sees it."""
+        other = copy.copy(self)
+        other._owner = owner
+        return other
 
     # -- the cluster and we
 

@@ -113,6 +113,11 @@ class Verdict:
         )
 
 
+def is_live(pod: Json) -> bool:
+    """Return whether a pod has not ended: it takes a slot."""
+    return (pod.get("status") or {}).get("phase") in (None, "Pending", "Running")
+
+
 def classify_pod(pod: Json, now: datetime) -> Verdict:
     """Return what the pod is at the time `now`."""
     status = pod.get("status") or {}

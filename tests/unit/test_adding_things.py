@@ -129,16 +129,29 @@ def test_a_parameter_is_two_files(copy: Path, python: Callable[..., subprocess.C
     assert python("-m", "pipeline", "run-full", "--dry-run", "--set", "most_rows=5").returncode == 0
 
 
-def test_a_second_queue_with_another_image_is_a_values_file() -> None:
-    page = (ROOT / "docs/deploy.md").read_text()
-    (text,) = re.findall(r"```yaml\n# gpu.yaml\n(.*?)```", page, re.DOTALL)
+def planned(path: Path, text: str) -> Plan:
+    """Return the release that a queue file makes."""
     shared = yaml.safe_load(IN_CLONE.read_text())
     server = Server("https://api", "https://web", "https://files", Secret("AK"), Secret("the secret"), "test")
-    settings = Settings(release="clearml-agent-gpu", namespace="clearml-gpu")
-    found = Plan.of(settings, server, shared, [yaml.safe_load(text)], chart_defaults={})
+    return Plan.of(Settings().of_queue("gpu", path), server, shared, [], yaml.safe_load(text), chart_defaults={})
+
+
+def test_a_second_queue_with_another_image_is_a_file_of_values() -> None:
+    page = (ROOT / "docs/deploy.md").read_text()
+    (text,) = re.findall(r"```yaml\n# helm/queues/gpu.yaml\n(.*?)```", page, re.DOTALL)
+    found = planned(Path("helm/queues/gpu.yaml"), text)
+    assert (found.settings.release, found.settings.namespace) == ("clearml-agent-gpu", "clearml")
     assert (found.queues, found.task_image) == (("gpu",), "registry.example.com/clearml-pods-task-gpu:0.1.0-py3.11")
     assert found.agent_image.endswith("clearml-pods-agent:0.1.0-py3.11")
     pod = found.values["agentk8sglue"]["basePodTemplate"]
     assert pod["nodeSelector"] == {"accelerator": "nvidia"}
     assert pod["resources"]["limits"] == {"memory": "4Gi", "nvidia.com/gpu": 1}
     assert pod["resources"]["requests"] == {"cpu": "50m", "memory": "256Mi"}
+
+
+def test_the_example_of_a_queue_can_be_installed_and_is_not_installed_unasked() -> None:
+    folder = IN_CLONE.parent / "queues"
+    assert [path.name for path in folder.iterdir()] == ["gpu.yaml.example"]
+    found = planned(folder / "gpu.yaml", (folder / "gpu.yaml.example").read_text())
+    assert (found.queues, found.max_pods) == (("gpu",), 2)
+    assert found.pins == planned(folder / "gpu.yaml", "agentk8sglue: {queue: gpu}").pins

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,8 @@ class FakeHelm:
             return self._upgrade(
                 words[1], namespace, Path(words[2]), json.loads(stdin), options.get("--description", "")
             )
+        if words[0] == "list":
+            return json.dumps(self._list(namespace, options["--filter"]))
         release = words[-1] if words[0] in ("history", "uninstall", "get") else words[1]
         history = self._history(release, namespace)
         if not history:
@@ -116,6 +119,11 @@ class FakeHelm:
         secrets = self._store.select("secrets", namespace, f"owner=helm,name={release}")
         records = [unpacked(secret["data"]["release"]) for secret in secrets]
         return sorted(records, key=lambda record: record["version"])
+
+    def _list(self, namespace: str, pattern: str) -> list[Json]:
+        secrets = self._store.select("secrets", namespace, "owner=helm")
+        names = {secret["metadata"]["labels"]["name"] for secret in secrets}
+        return [{"name": name, "namespace": namespace} for name in sorted(names) if re.search(pattern, name)]
 
     def write(self, record: Json) -> None:
         """Keep a release's record."""
@@ -282,6 +290,7 @@ def _entry(record: Json) -> Json:
 
 FLAGS = (
     *("--install", "--reset-values", "--all", "--wait", "--wait-for-jobs", "--cleanup-on-fail"),
+    *("--deployed", "--failed", "--pending", "--uninstalling"),
     *("--create-namespace", "--no-hooks", "--skip-crds", "--include-crds", "--is-upgrade"),
 )
 

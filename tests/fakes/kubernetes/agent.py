@@ -7,6 +7,7 @@ and reports its console and its end. The recorder is the agent image's own (imag
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ class FakeAgent:
             except KeyError as error:  # no token in the answer
                 raise AssertionError("Unauthorized (invalid credentials)") from error
             for name in self._env["K8S_GLUE_QUEUE"].split(","):
-                found = self._api("queues.get_all", name=f"^{name.strip()}$")["queues"]
+                found = self._api("queues.get_all", name=f"^{re.escape(name.strip())}$")["queues"]
                 if not found:
                     self._api = None
                     raise AssertionError(f"Could not find queue with name {name}")

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ class Deployer:
         made = project or [self.api("projects.create", name="deploy tests", description="")]
         body = {"name": "task", "type": "testing", **fields}
         task = str(self.api("tasks.create", script=script, project=made[0]["id"], **body)["id"])
-        wanted = self.api("queues.get_all", name=f"^{queue}$")["queues"][0]["id"]
+        wanted = self.api("queues.get_all", name=f"^{re.escape(queue)}$")["queues"][0]["id"]
         self.api("tasks.enqueue", task=task, queue=wanted)
         self.cluster.settle()
         return task

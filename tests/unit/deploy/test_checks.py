@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deploy import report
-from deploy.checks.check import Check, Finding, Level, Result, exit_code, fail, ok, run, warn
+from deploy.checks.check import Check, Finding, Level, Result, exit_code, fail, of_releases, ok, run, warn
 from deploy.errors import ClusterUnreachableError
 
 
@@ -58,5 +58,26 @@ def test_a_result_as_json():
     (result,) = results(Check("a", "A", lambda: ok("fine")))
     assert result.as_json() | {"seconds": 0} == {
         **{"id": "a", "title": "A", "result": "ok", "evidence": "fine", "fix": None, "exit_code": 0},
-        **{"details": (), "seconds": 0},
+        **{"details": (), "seconds": 0, "release": None},
     }
+
+
+def test_of_several_releases_what_is_shared_is_asked_once_and_a_failure_counts_for_its_own_release():
+    def checks(pod: Finding) -> list[Check]:
+        return [
+            Check("cluster", "cluster", lambda: ok("is there"), shared=True),
+            Check("pod", "pod", lambda: pod, ("cluster",)),
+            Check("log", "log", lambda: ok("works"), ("pod",)),
+        ]
+
+    found = results(*of_releases({"one": checks(fail("is gone", "")), "two": checks(ok("is ready"))}))
+    assert [(result.id, result.release, str(result.level)) for result in found] == [
+        ("cluster", "", "ok"),
+        *(("pod", "one", "fail"), ("log", "one", "skip")),
+        *(("pod", "two", "ok"), ("log", "two", "ok")),
+    ]
+    assert [result.title for result in found[:2]] == ["cluster", "one: pod"]
+
+
+def test_of_a_single_release_the_titles_do_not_name_it():
+    assert [check.title for check in of_releases({"one": [Check("pod", "pod", lambda: ok(""))]})] == ["pod"]
