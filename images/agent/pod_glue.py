@@ -218,7 +218,8 @@ class Glue(K8sIntegration):  # type: ignore[misc]
             task_worker_id=task_worker_id,
             task_token=task_token,
         )
-        guarded(container)
+        if not self.using_jobs:
+            guarded(container)
         return container
 
     def _kubectl_apply(self, **options: Any) -> tuple[str, str, str]:
@@ -229,6 +230,7 @@ class Glue(K8sIntegration):  # type: ignore[misc]
         pod = yaml.safe_load(manifest)
         if not self.using_jobs:
             self._asked.apply_to(pod)
+            pod["spec"]["restartPolicy"] = "Never"  # a second start would find its task taken (clearml-agent#56)
         if self._asked.dropped:
             self._say_once(task, "dropped", f"docker arguments with no effect here: {', '.join(self._asked.dropped)}")
         attempt = self._unanswered.setdefault(task, uuid.uuid4().hex)

@@ -30,14 +30,15 @@ TEMPLATE = {
     "apiVersion": "v1",
     "metadata": {"namespace": "clearml", "labels": {"team": "blue"}},
     "spec": {
-        "restartPolicy": "Never",
+        "restartPolicy": "OnFailure",
         "volumes": [{"name": "data", "emptyDir": {}}],
         "containers": [
             {
+                "name": "mine",
                 "env": [
                     {"name": "CLEARML_API_ACCESS_KEY", "value": "from-the-template"},
                     {"name": "CLEARML_API_SECRET_KEY", "value": "from-the-template"},
-                ]
+                ],
             }
         ],
     },
@@ -225,6 +226,8 @@ def test_docker_arguments_become_fields_of_the_pod_also_without_an_image(glue, a
     env = {entry["name"]: entry["value"] for entry in container["env"]}
     assert (env["A"], env["B"]) == ("1", "2")
     assert container["image"] == "the-default:1"
+    assert container["name"] == f"clearml-id-{task}"
+    assert pod["spec"]["restartPolicy"] == "Never"
     assert {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}} in pod["spec"]["volumes"]
     mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
     assert mounts == {

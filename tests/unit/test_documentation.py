@@ -76,3 +76,11 @@ def test_the_index_lists_every_page():
     index = (ROOT / "docs/README.md").read_text(encoding="utf-8")
     listed = set(re.findall(r"\]\(([\w-]+\.md)\)", index))
     assert listed == {path.name for path in ROOT.glob("docs/*.md")} - {"README.md"}
+
+
+def test_each_test_that_a_public_report_names_exists():
+    table = (ROOT / "docs/deploy.md").read_text().partition("## Public reports")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`(test_\w+)(?:\.py)?`", table))
+    written = "\n".join(path.name + path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert len(named) > 4
+    assert {name for name in named if name not in written} == set()
