@@ -5,9 +5,10 @@ It only looks; a check that passes changes nothing. Outside system: the ClearML 
 
 from __future__ import annotations
 
+import difflib
 import math
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from clearml_access.agent_values import AgentValues
@@ -61,7 +62,7 @@ def preflight(server: ClearmlServer, settings: Settings, prepare: Callable[[], N
     queues = set() if options.mode == IN_PROCESS else _queues_of_steps(settings) | set(options.step_queues.values())
     queues |= {controllers_queue} if options.mode == QUEUE else set()
     for queue in sorted(queues):
-        require_queue(server, queue)
+        require_queue(server, queue, [step for step, own in options.step_queues.items() if own == queue])
     warnings = tuple(warning for queue in sorted(queues) for warning in unfit_workers(server, queue))
 
     prepare()
@@ -140,26 +141,41 @@ def uploaded_rows(versions: Iterable[DatasetVersion], version: str) -> int | Non
 
 
 def queue_for_controllers(server: ClearmlServer, queue: str) -> str:
-    """Return the queue for controllers: `services` where a worker serves it, else the steps' own."""
-    return SERVICES_QUEUE if server.workers_of(SERVICES_QUEUE) else queue
+    """Return the queue for controllers: `services` where a worker serves it, else the steps' own.
+
+    On a cluster it is the ordinary queue in any case: a controller only waits, and needs no pod with a GPU.
+    """
+    if server.workers_of(SERVICES_QUEUE):
+        return SERVICES_QUEUE
+    ordinary = AgentValues.load().queues[0]
+    return ordinary if PODS_QUEUE in server.queue_names() and server.workers_of(ordinary) else queue
 
 
-def require_queue(server: ClearmlServer, queue: str) -> None:
+def require_queue(server: ClearmlServer, queue: str, steps: Sequence[str] = ()) -> None:
     """Check that tasks in `queue` will be taken.
+
+    Args:
+        server: The server.
+        queue: The queue's name.
+        steps: The steps that were sent there one by one.
 
     Raises:
         QueueError: They will not.
     """
     queues = server.queue_names()
+    told = f"--step-queue {steps[0]}={queue}: " if steps else ""
     if queue not in queues:
+        close = difflib.get_close_matches(queue, queues, n=1)
+        known = ", ".join(sorted(set(queues) - {PODS_QUEUE})) or "none"
         raise QueueError(
-            f"queue {queue!r} does not exist on {server.api_url}; queues: {', '.join(sorted(queues)) or 'none'}",
-            hint=f"choose one with --queue, or serve it: on a cluster, ./task deploy-agent; on this machine, "
-            f"{workers_command(queue)}",
+            f"{told}queue {queue!r} does not exist on {server.api_url}; queues: {known}"
+            + (f"; did you mean {close[0]}?" if close else ""),
+            hint=f"choose one with {'--step-queue' if steps else '--queue'}, or serve it: on a cluster, a file in "
+            f"helm/queues and ./task deploy-agent; on this machine, {workers_command(queue)}",
         )
     if not server.workers_of(queue):
         raise QueueError(
-            f"queue {queue!r} has no live worker: a task in it would wait for ever",
+            f"{told}queue {queue!r} has no live worker: a task in it would wait for ever",
             hint=f"on a cluster: ./task deploy-agent; on this machine: {workers_command(queue)}; "
             "or run without agents: --mode in-process",
         )

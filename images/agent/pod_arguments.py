@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import re
+import unicodedata
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -153,6 +155,15 @@ def ascii_script(script: str | None) -> str | None:
     if not script or script.isascii():
         return script
     return f"source <(echo '{base64.b64encode(script.encode()).decode()}' | base64 --decode)"
+
+
+def label_value(text: str) -> str:
+    """Return the value of a label for a name that may be anything: what Kubernetes takes, or nothing.
+
+    For a name that the stock agent can label it is the stock agent's value.
+    """
+    plain = unicodedata.normalize("NFKD", text.lower()).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:63].rstrip("-")
 
 
 def guarded(container: Json) -> None:

@@ -26,7 +26,14 @@ from kubectl import (  # type: ignore[import-not-found]
     NoRoomError,
     RefusedError,
 )
-from pod_arguments import HOST_ACCESS, ArgumentError, ascii_script, guarded, parse  # type: ignore[import-not-found]
+from pod_arguments import (  # type: ignore[import-not-found]
+    HOST_ACCESS,
+    ArgumentError,
+    ascii_script,
+    guarded,
+    label_value,
+    parse,
+)
 from reconciler import LOST_S, Reconciler  # type: ignore[import-not-found]
 from recorder import Recorder  # type: ignore[import-not-found]
 from task_records import ServerError, TaskRecords  # type: ignore[import-not-found]
@@ -129,6 +136,10 @@ class Glue(K8sIntegration):  # type: ignore[misc]
         self._in_hand = False
         if self._stopping:
             raise SystemExit(0)
+
+    @staticmethod
+    def _safe_k8s_label_value(value: str) -> str:
+        return str(label_value(value))
 
     # -- one task: from its queue to its pod, or back, or to its end
 
@@ -331,6 +342,7 @@ OVERRIDDEN = {
     "run_one_task": "an exception in it ended the agent and left the task queued for ever",
     "_is_same_tenant": "False leaves out its move by way of `stopped`, which a controller may see; _hand_over moves",
     "_create_template_container": "knows `-e` and `--env` only, encodes as ASCII, and hides every exit code",
+    "_safe_k8s_label_value": "leaves letters beyond ASCII, and a dash where it cuts: the cluster refuses such a pod",
     "_kubectl_apply": "takes each line on stderr for a failure of the task, and patches a pod that is still ending",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import subprocess
 
 import pytest
@@ -136,3 +137,25 @@ def test_a_setup_script_keeps_its_effect_in_ascii(arguments):
     assert script.isascii()
     assert run(arguments, script, HOME="/tmp").stdout == "grüß\n"
     assert arguments.ascii_script("echo x") == "echo x"
+
+
+@pytest.mark.parametrize(
+    ("queue", "label"),
+    [
+        ("pods", "pods"),
+        ("GPU_large 2", "gpu-large-2"),
+        ("team/gpu (V100)", "team-gpu-v100"),
+        ("größe", "groe"),
+        ("大きい", ""),
+        ("a" * 62 + " b", "a" * 62),
+    ],
+)
+def test_a_queue_of_any_name_gives_a_label_that_kubernetes_takes(glue_class, queue, label):
+    found = glue_class.Glue._safe_k8s_label_value(queue)
+    assert found == label
+    assert re.fullmatch(r"([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?", found)
+
+
+@pytest.mark.parametrize("queue", ["pods", "GPU_large 2", "team/gpu (V100)", "f" * 32])
+def test_a_name_that_the_stock_agent_can_label_keeps_its_label(glue_class, queue):
+    assert glue_class.Glue._safe_k8s_label_value(queue) == glue_class.K8sIntegration._safe_k8s_label_value(queue)

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from pipeline.amazon_reviews.definitions import DATA_PREPARE
-from pipeline.preflight import NO_PACKAGE, QueueError, deadlock, require_queue, unfit_workers, workers_command
+from pipeline.preflight import (
+    NO_PACKAGE,
+    QueueError,
+    deadlock,
+    queue_for_controllers,
+    require_queue,
+    unfit_workers,
+    workers_command,
+)
 from pipeline.settings import Settings
 
 
@@ -95,3 +103,48 @@ def test_a_queue_without_workers_is_refused_with_the_command_that_serves_it(queu
         require_queue(Past("completed", []), queue)
     assert f"./task workers-up -- --queue {queue}" in caught.value.hint
     assert "server-up" not in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("queue", "said"),
+    [
+        ("gpuu", "--step-queue train_processing=gpuu: queue 'gpuu' does not exist on http://server:8008; "),
+        ("gpu", "--step-queue train_processing=gpu: queue 'gpu' has no live worker"),
+    ],
+)
+def test_a_queue_of_a_single_step_is_checked_and_named_with_its_step(queue, said):
+    server = Served({"pods": ["glue"]}, ["gpu", "k8s_scheduler"])
+    with pytest.raises(QueueError) as caught:
+        require_queue(server, queue, ["train_processing"])
+    assert said in caught.value.message
+    assert ("queues: gpu, pods; did you mean gpu?" in caught.value.message) is (queue == "gpuu")
+    assert "./task deploy-agent" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("served", "others", "queue"),
+    [
+        ({"pods": ["a"], "gpu": ["b"]}, ["k8s_scheduler"], "pods"),
+        ({"services": ["s"], "pods": ["a"], "gpu": ["b"]}, ["k8s_scheduler"], "services"),
+        ({"gpu": ["b"]}, ["k8s_scheduler", "pods"], "gpu"),
+        ({"pods": ["a"], "gpu": ["b"]}, [], "gpu"),
+    ],
+    ids=["ordinary queue", "services", "ordinary queue without worker", "workers of a machine"],
+)
+def test_a_controller_does_not_take_the_pod_of_its_steps_queue(served, others, queue):
+    assert queue_for_controllers(Served(served, others), "gpu") == queue
+
+
+class Served:
+    """A server with queues, and workers of some of them."""
+
+    api_url = "http://server:8008"
+
+    def __init__(self, served: dict[str, list[str]], others: list[str]) -> None:
+        self._served, self._others = served, others
+
+    def workers_of(self, queue):
+        return self._served.get(queue, [])
+
+    def queue_names(self):
+        return {name: name for name in (*self._served, *self._others)}
