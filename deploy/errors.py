@@ -154,6 +154,12 @@ class DeadlineError(ClusterError):
     exit_code = 35
 
 
+class AdmissionError(ClusterError):
+    """The rules of the namespace refuse an object; the message has their own words."""
+
+    exit_code = 36
+
+
 class WorkerError(ServerError):
     """The agent does not register, or does not serve its queue."""
 

@@ -197,14 +197,15 @@ class Plan:
         found["resources"] = template.get("resources") or {}
         return {"image": self.task_image, "max_pods": self.max_pods, **found}
 
-    def pod_template(self) -> dict[str, Any]:
-        """Return what task pods get beside image and command, for a pod of our own like them."""
-        template = v.get(self.computed, "agentk8sglue.basePodTemplate") or {}
-        names = ("nodeSelector", "tolerations", "affinity")
-        return {
-            **{name: template[name] for name in names if template.get(name)},
-            "securityContext": template.get("podSecurityContext") or {},
-        }
+    @property
+    def makes(self) -> list[tuple[str, str]]:
+        """Kinds and names of what an install makes beside the chart's objects."""
+        found = [
+            (self.makes_keys_secret, "Secret", self.keys_secret),
+            (self.makes_config_secret, "Secret", self.settings.config_secret),
+            (self.makes_task_account, "ServiceAccount", self.task_account),
+        ]
+        return [(kind, name) for ours, kind, name in found if ours]
 
 
 def _with_plain_queues(values: Values) -> Values:

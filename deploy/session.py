@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clearml_access import credentials
 from clearml_access.agent_values import values_file
@@ -123,6 +123,11 @@ class Session:
     def plan(self) -> Plan:
         """The release as it should be."""
         return self._plan(self.server)
+
+    @cached_property
+    def objects(self) -> list[dict[str, Any]]:
+        """What the chart makes of the plan."""
+        return self.helm.render(self.chart, self.plan.values, self.capabilities)
 
     @cached_property
     def plan_without_server(self) -> Plan:

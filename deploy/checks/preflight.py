@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from deploy import releases
-from deploy.checks import environment
+from deploy.checks import environment, namespace
 from deploy.checks.check import Check, Finding, Level, Result, of_releases, ok, run
 from deploy.errors import CheckFailedError, DeployError
 from deploy.session import Session
@@ -31,7 +31,8 @@ def require(sessions: Sequence[Session], report: Report) -> None:
         PreflightError: For the first check that failed, after all have been asked.
         ValuesError: Two releases would serve the same queue.
     """
-    _require(of_releases({each.settings.release: environment.preflight(each) for each in sessions}), report)
+    asked = {each.settings.release: [*environment.preflight(each), *namespace.preflight(each)] for each in sessions}
+    _require(of_releases(asked), report)
     releases.require_queues_of_their_own(sessions)
 
 
@@ -51,7 +52,7 @@ def require_from_pods(session: Session, report: Report) -> None:
 
     try:
         for role, image in images.items():  # both at once: a node may have to fetch the images
-            probe.start(session, names[role], image)
+            probe.start(session, role, image)
         _require([Check(f"pod-{role}", f"{role} image in a pod", partial(ask, role)) for role in images], report)
     finally:  # also after Ctrl-C
         for name in names.values():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy import releases
-from deploy.checks import agent, environment
+from deploy.checks import agent, environment, namespace
 from deploy.checks.check import Check, Result, of_releases, run
 from deploy.checks.task import checks as checks_of_task
 from deploy.checks.task import release_of
@@ -44,7 +44,8 @@ def _all(session: Session, task: str | None) -> list[Check]:
     What an install needs is not asked of a release whose file is gone.
     """
     checks = [
-        *(environment.preflight(session) if session.settings.is_wanted else []),
+        *([*environment.preflight(session), *namespace.preflight(session)] if session.settings.is_wanted else []),
+        *namespace.more(session),
         *environment.more(session),
         *agent.live(session),
         *agent.more(session),

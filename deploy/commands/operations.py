@@ -78,10 +78,7 @@ def render(session: Session, plan: Plan) -> str:
 def diff(session: Session) -> str:
     """Return what an upgrade would change in the release's objects; empty if nothing."""
     before = session.helm.manifest() if session.helm.revision() else []
-    wanted = []
-    if session.settings.is_wanted:
-        wanted = session.helm.render(session.chart, session.plan.values, session.capabilities)
-    return documents.difference(before, wanted)
+    return documents.difference(before, session.objects if session.settings.is_wanted else [])
 
 
 def rollback(session: Session, to: int | None) -> dict[str, Any]:

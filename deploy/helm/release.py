@@ -33,7 +33,9 @@ from pyhelm3 import Command, errors
 from clearml_access.errors import parse_error
 from deploy import tools, versions
 from deploy.errors import (
+    AdmissionError,
     ChartError,
+    ClusterError,
     ClusterUnreachableError,
     HelmError,
     HelmNotFoundError,
@@ -53,7 +55,7 @@ PENDING = ("pending-install", "pending-upgrade", "pending-rollback", "uninstalli
 
 T = TypeVar("T")
 
-STDERR: tuple[tuple[str, type[HelmError] | type[ClusterUnreachableError] | type[RightsError], str], ...] = (
+STDERR: tuple[tuple[str, type[HelmError] | type[ClusterError], str], ...] = (
     (r"another operation .* is in progress", ReleaseBusyError, "wait for it, or: ./task deploy-agent"),
     (
         r"release: not found|release not loaded|has no deployed releases",
@@ -64,6 +66,11 @@ STDERR: tuple[tuple[str, type[HelmError] | type[ClusterUnreachableError] | type[
         r"cluster unreachable|connection refused|i/o timeout|no route to host|no such host|TLS handshake",
         ClusterUnreachableError,
         "kubectl cluster-info",
+    ),
+    (
+        r"violates PodSecurity|exceeded quota|admission webhook|(minimum|maximum) .* usage per",
+        AdmissionError,
+        "./task doctor shows what the namespace enforces",
     ),
     (r"forbidden|unauthorized", RightsError, "./task doctor"),
     (r"chart requires kubeVersion", ChartError, "--chart-version with a chart that allows this cluster"),
@@ -404,7 +411,7 @@ def _run(call: Coroutine[Any, Any, T]) -> T:
         raise HelmError(f"helm answered something that is not JSON: {error}") from error
 
 
-def classify(stderr: str) -> HelmError | ClusterUnreachableError | RightsError | ValuesError:
+def classify(stderr: str) -> HelmError | ClusterError | ValuesError:
     """Return our error for what helm said on stderr."""
     lines = [line.strip() for line in stderr.strip().splitlines() if not line.startswith(("WARNING", "level="))]
     text = " ".join(lines)[:800] or "helm failed and printed nothing"

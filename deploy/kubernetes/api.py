@@ -11,6 +11,7 @@ from __future__ import annotations
 import binascii
 import json
 import os
+import re
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -24,7 +25,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 
 from clearml_access.errors import parse_error
-from deploy.errors import ClusterError, ClusterUnreachableError, KubeconfigError, RightsError
+from deploy.errors import AdmissionError, ClusterError, ClusterUnreachableError, KubeconfigError, RightsError
 from deploy.settings import Settings
 
 TIMEOUT_S = 15.0
@@ -161,6 +162,11 @@ class KubernetesApi:
             return NotFoundError(message)
         if status == 409:
             return ConflictError(message)
+        if _is_admission(status, message):
+            return AdmissionError(
+                f"namespace {self.namespace} does not admit it: {message}",
+                hint="./task doctor shows what the namespace enforces; change the values, or ask its administrator",
+            )
         if status in (401, 403):
             return RightsError(
                 f"{self.access.user or 'this user'} may not: {message}",
@@ -169,6 +175,14 @@ class KubernetesApi:
         if status >= 500:
             return ClusterUnreachableError(f"Kubernetes API {self.access.server} answered {status}: {message}")
         return ClusterError(f"Kubernetes answered {status} to {method} {path}: {message}")
+
+
+def _is_admission(status: int, message: str) -> bool:
+    """Return whether the rules for objects refuse one; what a user may not do is also a 403."""
+    if "admission webhook" in message or "ValidatingAdmissionPolicy" in message:
+        return status < 500
+    rights = re.search(r'[Uu]ser "[^"]*"( \(groups=.*\))? (cannot|is attempting)', message)
+    return status == 403 and " is forbidden: " in message and not rights
 
 
 def _connect(settings: Settings) -> tuple[Access, client.ApiClient]:

@@ -240,9 +240,27 @@ class Cluster:
         """Return one pod."""
         return self._api.get(self._api.path("pods", name))
 
-    def create_pod(self, body: Json) -> None:
-        """Make a pod."""
-        self._api.call("POST", self._api.path("pods"), body)
+    def create_pod(self, name: str, spec: Json, *, dry_run: bool = False) -> None:
+        """Make a pod of the release; in a dry run only let the namespace's rules judge it.
+
+        Raises:
+            AdmissionError: They refuse it.
+        """
+        metadata = {"name": name, "labels": self._owner.labels}
+        body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+        self._api.call("POST", self._api.path("pods"), body, {"dryRun": "All"} if dry_run else None)
+
+    def rules(self, kind: str, group: str = "") -> list[Json] | None:
+        """Return the namespace's objects of a kind that restricts others; None if we may not see them."""
+        try:
+            return list(self._api.call("GET", self._api.path(kind, group=group)).get("items") or [])
+        except RightsError:
+            return None
+
+    def namespace_labels(self) -> dict[str, str]:
+        """Return the namespace's labels."""
+        found = self._api.get(f"/api/v1/namespaces/{self.namespace}") or {}
+        return dict((found.get("metadata") or {}).get("labels") or {})
 
     def watch_pods(self, timeout_s: int) -> Iterator[tuple[str, Json]]:
         """Yield (event, pod) for every pod now and every change, until `timeout_s` have passed."""

@@ -12,19 +12,27 @@ from dataclasses import dataclass
 from typing import Any
 
 from clearml_access.errors import ServerUnreachableError, UserFacingError
+from deploy import planned_pods
 from deploy.errors import ClusterError, DeadlineError
 from deploy.kubernetes.pods import Json, State, classify_pod
+from deploy.pod_values import POD_KEYS
 from deploy.session import Session
 from deploy.verification.rollout import Patience, pod_error
 
-# Runs in any Python 3.6: the chart's own image has no newer one. curl's order: proxies of the pod's environment count.
+# Runs in any Python 3.6: the chart's own image has no newer one. Proxies and certificates are those of the pod's
+# environment, as for the SDK.
 SCRIPT = """
-import json, sys, time, urllib.request
+import json, os, ssl, sys, time, urllib.request
 answer = {"python": sys.version.split()[0]}
+trust = ssl.create_default_context()
+for own in filter(None, map(os.environ.get, ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"))):
+    trust.load_verify_locations(**{"capath" if os.path.isdir(own) else "cafile": own})
+if os.environ.get("CLEARML_API_HOST_VERIFY_CERT", "").lower() in ("0", "false", "no"):
+    trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
 for name, url in json.loads(sys.argv[1]).items():
     began = time.time()
     try:
-        answer[name] = urllib.request.urlopen(url, timeout=8).status
+        answer[name] = urllib.request.urlopen(url, timeout=8, context=trust).status
     except Exception as error:
         answer[name] = getattr(error, "code", None) or str(getattr(error, "reason", error))
     answer[name + "_s"] = round(time.time() - began, 2)
@@ -57,10 +65,10 @@ def name(session: Session, role: str) -> str:
     return f"{session.settings.fullname}-probe-{role}"
 
 
-def start(session: Session, name: str, image: str) -> None:
-    """Make the pod that asks."""
-    plan = session.plan
-    session.cluster.delete("pods", name, grace_s=0)
+def start(session: Session, role: str, image: str) -> None:
+    """Make the pod that asks, like the agent's pod or like a task's."""
+    plan, pod = session.plan, name(session, role)
+    session.cluster.delete("pods", pod, grace_s=0)
     urls = {"api": f"{plan.urls['api']}/debug.ping", "web": f"{plan.urls['web']}/", "files": f"{plan.urls['files']}/"}
     container = {
         "name": "probe",
@@ -68,28 +76,26 @@ def start(session: Session, name: str, image: str) -> None:
         # The name python3 is in every image that can run a task.
         "command": ["python3", "-c", SCRIPT, json.dumps(urls)],
         "imagePullPolicy": "IfNotPresent",
-        "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}},
     }
-    pull = plan.computed.get("imageCredentials") or {}
-    secrets = [{"name": pull["existingSecret"]}] if pull.get("enabled") and pull.get("existingSecret") else []
+    coming = planned_pods.made(session.objects, plan.makes)
+    like = planned_pods.spec(session.objects, role, plan.task_account)
+    limits = [limit for item in session.cluster.rules("limitranges") or [] for limit in item["spec"]["limits"]]
     spec = {
-        **plan.pod_template(),
+        **planned_pods.probe(
+            like, coming, container, [item for item in limits if item["type"] == "Container"], POD_KEYS
+        ),
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": 0,
         "automountServiceAccountToken": False,
         "activeDeadlineSeconds": int(session.settings.deadlines.probe) + 60,
-        "imagePullSecrets": secrets,
-        "containers": [container],
     }
-    metadata = {"name": name, "labels": session.owner.labels}
-    body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
     wait = session.wait(session.settings.deadlines.probe)
     while True:
         try:
-            session.cluster.create_pod(body)
+            session.cluster.create_pod(pod, spec)
             return
         except ClusterError:  # the last one is still going
-            if session.cluster.pod(name) is None or not wait.again():
+            if session.cluster.pod(pod) is None or not wait.again():
                 raise
 
 
@@ -131,10 +137,17 @@ def require_reachable(seen: Seen, url: str) -> None:
         ServerUnreachableError: With what the pod saw.
     """
     if seen.api != 200:
+        if "certificate" in str(seen.api).lower():
+            raise ServerUnreachableError(
+                f"a pod of image {seen.image} does not trust ClearML server {url}: {seen.api}",
+                hint="mount the company's certificates (volumes and volumeMounts of agentk8sglue and of its "
+                "basePodTemplate), and set REQUESTS_CA_BUNDLE to their file (extraEnvs, basePodTemplate.env)",
+            )
         raise ServerUnreachableError(
             f"ClearML server {url} cannot be reached from a pod: {seen.api}",
             hint="bind the server to an address of this machine that pods reach (localserver --host …), open the "
-            "firewall, or set agentk8sglue.apiServerUrlReference to the address that pods should use",
+            "firewall (./task doctor shows NetworkPolicies), or set agentk8sglue.apiServerUrlReference to the address "
+            "that pods should use",
         )
 
 

@@ -17,9 +17,10 @@ import yaml
 
 from tests.api_client import ApiClient
 from tests.fakes import agent_image
+from tests.fakes.kubernetes import admission
 from tests.fakes.kubernetes.faults import Faults
 from tests.fakes.kubernetes.kubelet import TASK_POD, Container, FakeKubelet
-from tests.fakes.kubernetes.store import FakeStore, Json
+from tests.fakes.kubernetes.store import FakeStore, Json, Refusal
 
 PENDING_QUEUE = "k8s_scheduler"
 
@@ -111,6 +112,11 @@ class FakeAgent:
         spec = {**self._template.get("spec", {}), "restartPolicy": "Never", "containers": [container]}
         spec["serviceAccountName"] = self._env.get("K8S_GLUE_TASK_ACCOUNT") or spec.get("serviceAccountName")
         pod = {"metadata": {"name": TASK_POD + task, "labels": labels}, "spec": spec}
+        try:
+            admission.require(self._store, self._faults, self._namespace, pod)
+        except Refusal as refusal:
+            api("tasks.failed", task=task, force=True, status_message=refusal.message)
+            return
         made = self._store.create("pods", self._namespace, pod)
         held = self._kubelet.containers.setdefault(made["metadata"]["uid"], Container())
         held.held = "hold" in (record.get("tags") or [])

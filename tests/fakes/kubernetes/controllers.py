@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
+from tests.fakes.kubernetes import admission
 from tests.fakes.kubernetes.faults import Faults
 from tests.fakes.kubernetes.store import FakeStore, Json, Refusal
 
@@ -50,9 +51,6 @@ def _make_pod(store: FakeStore, faults: Faults, deployment: Json, current: str) 
     """Make one pod of the template; return the conditions that this leads to."""
     metadata, template = deployment["metadata"], deployment["spec"]["template"]
     namespace = metadata["namespace"]
-    if faults.pod_quota is not None and len(store.select("pods", namespace)) >= faults.pod_quota:
-        text = f"pods is forbidden: exceeded quota: pods, limited: pods={faults.pod_quota}"
-        return [{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": text}]
     number = hashlib.sha256(f"{current}{len(store.history)}".encode()).hexdigest()[:5]
     labels = {**template["metadata"]["labels"], HASH: current}
     body = {
@@ -66,6 +64,7 @@ def _make_pod(store: FakeStore, faults: Faults, deployment: Json, current: str) 
         "spec": template["spec"],
     }
     try:
+        admission.require(store, faults, namespace, body)
         store.create("pods", namespace, body)
     except Refusal as refusal:
         return [{"type": "ReplicaFailure", "status": "True", "reason": refusal.reason, "message": refusal.message}]

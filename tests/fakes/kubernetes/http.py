@@ -12,18 +12,27 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
+from tests.fakes.kubernetes import admission
 from tests.fakes.kubernetes.faults import RESET, Faults
 from tests.fakes.kubernetes.store import FakeStore, Json, Refusal
 
-CORE = "Namespace Node Pod Secret ConfigMap ServiceAccount Service Event PersistentVolumeClaim"
+CORE = "Namespace Node Pod Secret ConfigMap ServiceAccount Service Event PersistentVolumeClaim ResourceQuota LimitRange"
 KINDS_OF_GROUPS = {
     "v1": CORE.split(),
     "apps/v1": ["Deployment"],
     "rbac.authorization.k8s.io/v1": ["Role", "RoleBinding"],
     "coordination.k8s.io/v1": ["Lease"],
+    "networking.k8s.io/v1": ["NetworkPolicy"],
 }
-KINDS = {f"{kind.lower()}s": kind for kinds in KINDS_OF_GROUPS.values() for kind in kinds}
-GROUPS = {group: {f"{kind.lower()}s" for kind in kinds} for group, kinds in KINDS_OF_GROUPS.items()}
+
+
+def plural(kind: str) -> str:
+    """Return a kind as paths have it."""
+    return f"{kind.lower()}s".replace("ys", "ies")
+
+
+KINDS = {plural(kind): kind for kinds in KINDS_OF_GROUPS.values() for kind in kinds}
+GROUPS = {group: {plural(kind) for kind in kinds} for group, kinds in KINDS_OF_GROUPS.items()}
 PATH = re.compile(
     r"/apis?/(?P<group>v1|[\w.]+/v1)(?:/namespaces/(?P<namespace>[^/]+))?/(?P<kind>\w+)(?:/(?P<rest>.+))?"
 )
@@ -145,7 +154,9 @@ class _Handler(BaseHTTPRequestHandler):
         store = self.world.store
         if self.command == "POST":
             if kind == "pods":
-                self._require_quota(namespace)
+                admission.require(store, self.world.faults, namespace, body)
+            if query.get("dryRun") == "All":
+                return dict(body)
             if kind == "namespaces":
                 body = {**body, "status": {"phase": "Active"}}
             return store.create(kind, namespace, body)
@@ -161,11 +172,6 @@ class _Handler(BaseHTTPRequestHandler):
             return store.get(kind, namespace, name)
         items = store.select(kind, namespace, query.get("labelSelector", ""), query.get("fieldSelector", ""))
         return {"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items}
-
-    def _require_quota(self, namespace: str) -> None:
-        quota = self.world.faults.pod_quota
-        if quota is not None and len(self.world.store.select("pods", namespace)) >= quota:
-            raise Refusal(403, "Forbidden", f"pods is forbidden: exceeded quota: pods, limited: pods={quota}")
 
     # -- streams
 

@@ -136,7 +136,7 @@ class FakeKubelet:
 
     def _dies(self, pod: Json, name: str, image: str) -> Json | None:
         limits = ((pod["spec"]["containers"][0].get("resources") or {}).get("limits")) or {}
-        if _megabytes(str(limits.get("memory", "1Gi"))) < self._faults.image_needs_mb.get(image, 0):
+        if megabytes(str(limits.get("memory", "1Gi"))) < self._faults.image_needs_mb.get(image, 0):
             return _crash_loop(name, image, "OOMKilled", 137)
         if image in self._faults.crashing_images:
             self.containers[pod["metadata"]["uid"]].lines = []
@@ -237,6 +237,6 @@ def _cpus(text: str) -> float:
     return float(text[:-1]) / 1000 if text.endswith("m") else float(text)
 
 
-def _megabytes(text: str) -> float:
+def megabytes(text: str) -> float:
     found: Any = re.fullmatch(r"(\d+)(Ki|Mi|Gi)?", text)
     return float(found[1]) * UNITS.get(found[2], 1 / 2**20)

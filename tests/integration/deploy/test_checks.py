@@ -199,6 +199,8 @@ def test_a_check_that_has_not_been_broken_here_is_tested_elsewhere(installed):
         "server-version",
         "kubectl",
         "task-pods",
+        "admission",
+        "namespace-rules",
     }
     assert set(installed.results("doctor")) - {case.check for case in CASES} == elsewhere
 

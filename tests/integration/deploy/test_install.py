@@ -158,7 +158,7 @@ def test_what_cannot_work_is_refused_and_what_was_there_stays(installed, prepare
         (lambda faults: faults.crashing_images.update({AGENT_IMAGE: "no such module"}), 34, "no such module"),
         (lambda faults: setattr(faults, "init_stuck", True), 34, "InitStuck"),
         (lambda faults: setattr(faults, "agent_silent", True), 43, "does not serve queue"),
-        (lambda faults: setattr(faults, "pod_quota", 0), 33, "exceeded quota"),
+        (lambda faults: setattr(faults, "pod_quota", 0), 36, "exceeded quota"),
     ],
     ids=["crash loop", "init container stuck", "worker never registers", "quota"],
 )
@@ -167,7 +167,7 @@ def test_a_first_install_that_fails_leaves_nothing(deploy, fault, code, said):
     failing_from = {"text": "/deployments/clearml-agent"}
 
     def switch_on(method, path):
-        if code == 33 or failing_from["text"] in path:
+        if code == 36 or failing_from["text"] in path:
             fault(deploy.cluster.faults)
 
     deploy.cluster.faults.before = switch_on
