@@ -20,6 +20,7 @@ CHART = ROOT / "tests/charts/clearml-agent"
 NAMESPACE = f"deploy-{os.getpid()}"
 QUEUE = "deployed"
 COMMAND_TIMEOUT_S = 420
+RUN_TIMEOUT_S = 600
 
 
 @dataclass
@@ -28,6 +29,9 @@ class Deployer:
 
     cluster: ClusterCli
     server: ClearmlServer
+    namespace: str = NAMESPACE
+    queue: str = QUEUE
+    values: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         own = {
@@ -38,9 +42,10 @@ class Deployer:
         self.env = {**{key: value for key, value in os.environ.items() if not key.startswith("CLEARML_")}, **own}
 
     def argv(self, command: str, *words: str) -> list[str]:
-        options = ["--namespace", NAMESPACE]
+        options = ["--namespace", self.namespace]
         if command not in ("status", "logs", "rollback"):  # they take the release as it is
-            options += ["--set", f"agentk8sglue.queue={QUEUE}"]
+            options += ["--set", f"agentk8sglue.queue={self.queue}"]
+            options += [word for path in self.values for word in ("--values", str(path))]
         return [sys.executable, "-m", "deploy", command, *options, *words]
 
     def start(self, command: str, *words: str, **env: str) -> subprocess.Popen[str]:
@@ -82,7 +87,7 @@ class Deployer:
         return dict(json.loads(next(line for line in done.splitlines() if line.startswith("{"))))
 
     def kubectl(self, *words: str, stdin: str = "") -> str:
-        return self.cluster.kubectl("--namespace", NAMESPACE, *words, stdin=stdin)
+        return self.cluster.kubectl("--namespace", self.namespace, *words, stdin=stdin)
 
     def pods(self) -> list[dict[str, Any]]:
         return list(json.loads(self.kubectl("get", "pods", "--output=json"))["items"])
@@ -94,11 +99,35 @@ class Deployer:
         return {check["id"] for check in results["checks"] if check["result"] == "fail"}
 
 
-def run_task(api: ApiClient, code: str, name: str = "e2e", **fields: Any) -> str:
-    queue = api("queues.get_all", name=f"^{QUEUE}$")["queues"][0]["id"]
+class Pipeline:
+    """`python -m pipeline` on the session's server, the deployed agent's queue and a small dataset."""
+
+    def __init__(self, deploy: Deployer, folder: Path) -> None:
+        self._env = deploy.env | {"CLEARML_CACHE_DIR": str(folder / "cache")}
+        self._folder = folder
+
+    def __call__(self, *words: str) -> tuple[dict[str, Any], list[str]]:
+        """Run a command; return its JSON object and what it told people."""
+        done = subprocess.run(
+            [sys.executable, "-m", "pipeline", *words, "--json"],
+            env=self._env,
+            cwd=self._folder,
+            capture_output=True,
+            text=True,
+            timeout=RUN_TIMEOUT_S,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        assert done.returncode == 0, done.stderr[-20_000:] + done.stdout
+        document: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return document, done.stderr.splitlines()
+
+
+def run_task(api: ApiClient, code: str, name: str = "e2e", queue: str = QUEUE, **fields: Any) -> str:
+    wanted = api("queues.get_all", name=f"^{queue}$")["queues"][0]["id"]
     script = {"entry_point": "main.py", "working_dir": ".", "diff": code, "requirements": {"pip": ""}}
     task = api("tasks.create", name=name, type="testing", project=project(api), script=script, **fields)["id"]
-    api("tasks.enqueue", task=task, queue=queue)
+    api("tasks.enqueue", task=task, queue=wanted)
     return str(task)
 
 

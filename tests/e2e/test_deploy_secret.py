@@ -1,4 +1,6 @@
-"""A canary secret through the whole life of an agent: nobody but the Secret itself ever holds it.
+"""Canary secrets through the whole life of an agent: nobody but the Secrets themselves ever holds them.
+
+The access key, a token for git and one in a `clearml.conf` of a person's own.
 
 Looked for, as it is and in base64 and in compressed Helm records: every object of the namespace, events, logs of every
 pod, what Helm knows of the release, the arguments of every process on this machine, every word that was printed, the
@@ -11,27 +13,34 @@ import base64
 import gzip
 import json
 import re
+import secrets
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.e2e.cluster_cli import until
-from tests.e2e.deployer import NAMESPACE, Deployer, run_task, status
+from tests.e2e.deployer import NAMESPACE, ROOT, Deployer, run_task, status
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3_600)]
 
-CODE = "import os, sys, time\nprint('here', sys.argv, flush=True)\ntime.sleep(8)\n"
+CODE = """\
+import os, sys, time
+own = open(os.path.expanduser("~/clearml.conf")).read()
+print("here", sys.argv, "git token:", len(os.environ.get("CLEARML_AGENT_GIT_PASS", "")), flush=True)
+print("own configuration:", "team_setting" in own, flush=True)
+time.sleep(8)
+"""
 
 
 class Canary:
-    """A secret key, and everything in which it was found."""
+    """Secrets, and everything in which one of them was found."""
 
-    def __init__(self, secret: str) -> None:
-        # Its base64 depends on what stands before it: three ways, without the letters that neighbours share.
-        encoded = [base64.b64encode(b"\0" * before + secret.encode()).decode() for before in range(3)]
-        self.forms = [secret, *(text[4 if before else 0 : -4] for before, text in enumerate(encoded))]
+    def __init__(self, *secrets: str) -> None:
+        self.forms = [form for secret in secrets for form in _forms(secret)]
         self.found: list[str] = []
         self.looked_at: list[str] = []
 
@@ -47,6 +56,12 @@ class Canary:
         # Encoded twice, as a configuration in a script in a pod's arguments.
         inner = (_decoded(word) for word in re.findall(r"[A-Za-z0-9+/]{40,}={0,2}", text))
         return any(form in found for found in inner for form in self.forms)
+
+
+def _forms(secret: str) -> list[str]:
+    # Its base64 depends on what is before it: three ways, without the letters that neighbours share.
+    encoded = [base64.b64encode(b"\0" * before + secret.encode()).decode() for before in range(3)]
+    return [secret, *(text[4 if before else 0 : -4] for before, text in enumerate(encoded))]
 
 
 def _decoded(word: str) -> str:
@@ -100,10 +115,37 @@ def objects(deploy: Deployer) -> Iterator[tuple[str, str]]:
             yield f"secret {secret['metadata']['name']} {key}", content.decode(errors="replace")
 
 
-def test_nobody_but_the_secret_itself_ever_holds_the_secret_key(deploy, api):
+@pytest.fixture
+def with_secrets(deploy: Deployer, tmp_path: Path) -> Iterator[tuple[Deployer, list[str]]]:
+    """A deployer whose values name Secrets of a person's own, a git token and a `clearml.conf`; and what these hold."""
+    token, key = secrets.token_hex(20), secrets.token_hex(20)
+    conf = f'sdk.aws.s3.secret: "{key}"\nsdk.team_setting: true\n'
+    contents = {"git": {"token": token}, "team-conf": {"clearml.conf": conf}}
+    made = [
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": content}
+        for name, content in contents.items()
+    ]
+    if deploy.namespace not in deploy.cluster.kubectl("get", "namespaces", "--output=name"):
+        deploy.cluster.kubectl("create", "namespace", deploy.namespace)
+    deploy.kubectl("create", "--filename=-", stdin=yaml.safe_dump_all(made))
+    glue = yaml.safe_load((ROOT / "helm/values-agent.yaml").read_text())["agentk8sglue"]
+    reference = {"secretKeyRef": {"name": "git", "key": "token"}}
+    envs = [
+        *glue["extraEnvs"],
+        {"name": "CLEARML_AGENT_GIT_USER", "value": "robot"},
+        {"name": "CLEARML_AGENT_GIT_PASS", "valueFrom": reference},
+    ]
+    values = {"agentk8sglue": {"extraEnvs": envs}, "clearml": {"existingClearmlConfigSecret": "team-conf"}}
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump(values))
+    yield replace(deploy, values=(tmp_path / "values.yaml",)), [token, key]
+    deploy.kubectl("delete", "secret", *contents)
+
+
+def test_nobody_but_the_secrets_themselves_ever_holds_what_is_in_them(with_secrets, api):
+    deploy, others = with_secrets
     made = api("auth.create_credentials")["credentials"]
     env = {"CLEARML_API_ACCESS_KEY": made["access_key"], "CLEARML_API_SECRET_KEY": made["secret_key"]}
-    canary = Canary(made["secret_key"])
+    canary = Canary(made["secret_key"], *others)
 
     def said(command: str, *words: str, code: int = 0) -> None:
         canary.look(f"deploy {command}", deploy.run(command, *words, code=code, **env))
@@ -125,6 +167,8 @@ def test_nobody_but_the_secret_itself_ever_holds_the_secret_key(deploy, api):
         said("install", "--verbose", "--json", "--set", "agentk8sglue.defaultContainerImage=none:none", code=34)
         for what, text in objects(deploy):
             canary.look(f"{what} after a rollback", text)
+        console = deploy.run("logs", task, "--raw")
+        assert "git token: 40" in console and "own configuration: True" in console
         until("the task ended", lambda: status(api, task) == "completed", timeout_s=120)
         canary.look("task", json.dumps(api("tasks.get_by_id", task=task)))
         canary.look("console", json.dumps(api("events.get_task_log", task=task)))
@@ -132,8 +176,8 @@ def test_nobody_but_the_secret_itself_ever_holds_the_secret_key(deploy, api):
         said("uninstall", "--yes", "--json")
     canary.look("server's log", deploy.server.data.with_name(f"{deploy.server.data.name}.log").read_text())
 
-    own = "secret clearml-agent-keys agentk8sglue_secret"
-    assert own in canary.found  # the search sees what is there
+    own = ("secret clearml-agent-keys agentk8sglue_secret", "secret git token", "secret team-conf clearml.conf")
+    assert set(own) <= set(canary.found)  # the search sees what is there
     assert sorted({where for where in canary.found if not where.startswith(own)}) == []
     assert {"pods", "events", "configmaps"} <= set(canary.looked_at)
     assert len([where for where in canary.looked_at if where.startswith("arguments")]) > 50

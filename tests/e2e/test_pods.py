@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -18,7 +15,7 @@ import pytest
 
 from tests.api_client import ApiClient
 from tests.e2e.cluster_cli import stage, until
-from tests.e2e.deployer import NAMESPACE, QUEUE, Deployer
+from tests.e2e.deployer import NAMESPACE, QUEUE, Deployer, Pipeline
 from tests.e2e.pod_watch import Life, watched
 from tests.integration.pipeline_cli import BATCH_ROWS, NAME, PROJECT, review_file
 
@@ -27,7 +24,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2_400)]
 POD = "clearml-id-"
 STEPS = ("train_test_split", "train_processing", "test_processing")
 AT_ONCE = 10
-RUN_TIMEOUT_S = 600
 ALL_TIMEOUT_S = 1_500
 ONCE_A_RUN = "Starting Task Execution:"
 """What an agent writes to a task's console just before the task's own first line."""
@@ -47,30 +43,6 @@ class Run:
         return {"controller": self.document["run_id"]} | {
             step["name"]: step["task_id"] for step in self.document["steps"]
         }
-
-
-class Pipeline:
-    """`python -m pipeline` on the session's server, the deployed agent's queue and a small dataset."""
-
-    def __init__(self, deploy: Deployer, folder: Path) -> None:
-        self._env = deploy.env | {"CLEARML_CACHE_DIR": str(folder / "cache")}
-        self._folder = folder
-
-    def __call__(self, *words: str) -> tuple[dict[str, Any], list[str]]:
-        """Run a command; return its JSON object and what it told people."""
-        done = subprocess.run(
-            [sys.executable, "-m", "pipeline", *words, "--json"],
-            env=self._env,
-            cwd=self._folder,
-            capture_output=True,
-            text=True,
-            timeout=RUN_TIMEOUT_S,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-        assert done.returncode == 0, done.stderr[-20_000:] + done.stdout
-        document: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return document, done.stderr.splitlines()
 
 
 @pytest.fixture(scope="module")
