@@ -209,7 +209,7 @@ def test_a_repair_that_is_killed_leaves_no_database_without_its_log(
 def test_what_this_user_may_not_read_is_no_damage(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`check` said "damage", and that --repair would make a new database."""
     monkeypatch.setattr("os.access", lambda path, mode: path != data / "server.sqlite")
-    with pytest.raises(OperatorError, match="belongs to somebody else"):
+    with pytest.raises(OperatorError, match="belongs to another user"):
         check(data, silent)
 
 
