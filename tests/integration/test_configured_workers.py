@@ -12,7 +12,9 @@ import psutil
 import pytest
 from clearml_localserver.pytest_plugin import ClearmlServer
 
-from clearml_access import processes
+from clearml_access import credentials, processes
+from pipeline import preflight
+from pipeline.clearml_server import ClearmlServer as PipelineServer
 from pipeline.local_stack.configuration import WORKER_VARIABLE
 from tests.api_client import ApiClient
 from tests.integration.pipeline_cli import PipelineCli
@@ -88,6 +90,14 @@ def test_workers_are_started_once_run_our_package_and_end_with_their_tasks(cli, 
         ("services", 0, 1),
     }
 
+    configured = PipelineServer.of(credentials.find(cli.environ))
+    assert preflight.unfit_workers(configured, "more steps") == ()
+    broken = enqueue(client, f"raise ModuleNotFoundError({preflight.NO_PACKAGE!r})\n")
+    wait(client, broken, "failed")
+    (warning,) = preflight.unfit_workers(configured, "more steps")
+    steps = next(row["id"] for row in found.document["workers"] if row["name"] == "steps-1")
+    assert f"worker {steps} of queue 'more steps' cannot run these tasks: task {broken}" in warning
+
     running = enqueue(client, "import time\ntime.sleep(300)\n")
     wait(client, running, "in_progress")
     assert cli("workers", "down", "--json").document == {"stopped": ["controllers", "steps-1"]}
@@ -112,6 +122,12 @@ def test_a_refused_key_is_said_before_anything_starts(cli):
     assert (done.code, done.document["exit_code"]) == (30, 30)
     assert "refuses the access key" in done.stderr
     assert ours(cli.folder) == []
+
+
+def test_status_says_why_the_server_could_not_be_asked(cli):
+    done = cli("workers", "status", CLEARML_API_HOST="http://127.0.0.1:1")
+    assert done.code == 3
+    assert "Problem:     ClearML server http://127.0.0.1:1 does not answer" in done.stdout
 
 
 def test_without_a_configured_server_nothing_starts(cli, tmp_path):

@@ -22,6 +22,7 @@ PUBLIC = {name: task for name, task in TASKS.items() if not task.get("internal")
 PROMISED = {
     *("default", "setup", "run-pipeline", "test", "lint", "clean"),
     *("server-up", "server-down", "server-status", "upload-dataset"),
+    *("workers-up", "workers-down", "workers-status"),
     *("bench", "bench-startup", "bench-server", "bench-text", "bench-full-size"),
     *("deploy-agent", "agent-status", "doctor", "logs", "undeploy-agent", "build-image"),
     *("cluster-up", "cluster-down", "cluster-status"),

@@ -1,0 +1,29 @@
+"""What a command says of a run that has failed."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from clearml_access.run_records import read_run
+from command_line.console import Console
+from pipeline.amazon_reviews.definitions import DATA_PREPARE
+from pipeline.commands.outcome import explain
+
+RUN = {"id": "run", "name": "DataPrepare", "project": "p", "status": "failed", "runtime": {"_pipeline_hash": "x:1.0"}}
+SPLIT = {"id": "split", "name": "train_test_split", "status": "failed", "parent": "run"}
+
+
+@pytest.mark.parametrize(
+    ("line", "names_workers"),
+    [("ModuleNotFoundError: No module named 'pipeline'", True), ("ValueError: broken", False)],
+)
+def test_a_plain_agent_that_ran_a_step_is_to_be_replaced_first(line, names_workers):
+    server = SimpleNamespace(console=lambda task, lines: ["Traceback", line], task_page=lambda project, task: "page")
+    state = read_run(RUN, [SPLIT], DATA_PREPARE)
+    connection = SimpleNamespace(server=server, machine=None)
+    error = explain(connection, state, None, Console(stderr=True), tails=False, command="python -m pipeline run")
+    assert line.partition(": ")[2] in error.message
+    assert ("./task workers-up" in error.hint) is names_workers
+    assert error.hint.endswith("python -m pipeline run --from-failed run")
