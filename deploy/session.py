@@ -165,8 +165,12 @@ class Session:
         revision = self.helm.revision()
         if revision is not None:
             return self.plan_of(revision)
-        deployment = self.cluster.deployment(self.settings.fullname)
-        return applied.plan_of(self.settings, deployment) if deployment else self.plan
+        return applied.plan_of(self.settings, self.applied) if self.applied else self.plan
+
+    @cached_property
+    def applied(self) -> dict[str, Any] | None:
+        """The agent's Deployment where something other than helm applied it."""
+        return None if self.helm.revision() else self.cluster.deployment(self.settings.fullname)
 
     def plan_of(self, revision: Revision) -> Plan:
         """Return the release as a revision of it was."""

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 
+from clearml_access.errors import UserFacingError
 from deploy import releases
 from deploy.checks import agent, environment, namespace
-from deploy.checks.check import Check, Result, of_releases, run
+from deploy.checks.check import Check, Finding, Result, of_releases, run
 from deploy.checks.task import checks as checks_of_task
 from deploy.checks.task import release_of
 from deploy.errors import ClusterError, HelmError
 from deploy.session import Session
 
+INSTALL = "./task deploy-agent"
+
 
 def check(base: Session) -> Iterator[Result]:
     """Check whether the agents of a deployment run and take tasks."""
-    return run(of_releases({each.settings.release: agent.live(each) for each in _releases(base)}))
+    return run(of_releases({each.settings.release: _mended(each, agent.live(each)) for each in _releases(base)}))
 
 
 def doctor(base: Session, task: str | None) -> Iterator[Result]:
@@ -53,4 +58,27 @@ def _all(session: Session, task: str | None) -> list[Check]:
     ]
     kept = {check.id: check for check in checks}
     order = dict.fromkeys(check.id for check in checks)
-    return [kept[id_] for id_ in order]
+    return _mended(session, [kept[id_] for id_ in order])
+
+
+def _mended(session: Session, checks: list[Check]) -> list[Check]:
+    """Return the checks with the fix that helps where git applies the agent: there an install is refused."""
+
+    def ask(check: Check) -> Finding:
+        finding = check.run()
+        if INSTALL not in (finding.fix or "") or not _is_applied(session):
+            return finding
+        fix = (
+            "mend it in git and sync; after a change of keys or queues: kubectl rollout restart "
+            f"deployment {session.settings.fullname} -n {session.settings.namespace} (docs/gitops.md)"
+        )
+        return replace(finding, fix=fix)
+
+    return [replace(check, run=partial(ask, check)) for check in checks]
+
+
+def _is_applied(session: Session) -> bool:
+    try:
+        return session.applied is not None
+    except UserFacingError:  # a check of its own says so
+        return False

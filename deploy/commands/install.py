@@ -99,10 +99,9 @@ def no_release(session: Session) -> ReleaseNotFoundError:
 def _require_not_applied(session: Session) -> None:
     """Refuse an agent that something else applies: helm does not take it over, and both would undo each other."""
     name = session.settings.fullname
-    deployment = session.cluster.deployment(name) if session.cluster.has_namespace() else None
-    if deployment and session.helm.revision() is None:
+    if session.cluster.has_namespace() and session.applied:
         raise ReleaseBusyError(
-            f"Deployment {name} belongs to no release of helm: {applied.applied_by(deployment)} applied it",
+            f"Deployment {name} belongs to no release of helm: {applied.applied_by(session.applied)} applied it",
             hint="change it in git (docs/gitops.md), or install beside it with --release NAME",
         )
 

