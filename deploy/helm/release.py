@@ -304,6 +304,7 @@ class Helm:
                 description=description,
                 namespace=settings.namespace,
                 reset_values=True,
+                server_side="false" if self._is_helm_4 else None,
             )
         )
         revision = self.revision()
@@ -314,7 +315,17 @@ class Helm:
     def rollback(self, to: int) -> None:
         """Go back to an earlier revision, without waiting for its pods."""
         settings = self._settings
-        _run(self._command.rollback(settings.release, to, namespace=settings.namespace, cleanup_on_fail=True))
+        argv = ["rollback", settings.release, str(to), "--namespace", settings.namespace, "--cleanup-on-fail"]
+        argv += ["--timeout", f"{int(settings.deadlines.helm)}s"]
+        _run(self._command.run([*argv, "--server-side=false"] if self._is_helm_4 else argv))
+
+    @property
+    def _is_helm_4(self) -> bool:
+        """Helm 4 applies on the server by default, and refuses what another writer changed, such as the Role's rules.
+
+        Without, it merges three ways, as helm 3 does.
+        """
+        return (versions.parse(self.version) or versions.OLDEST_HELM) >= (4, 0, 0)
 
     def uninstall(self) -> None:
         """Remove the release and what it made; nothing to do if there is none."""

@@ -63,6 +63,7 @@ class FakeHelm:
     def __init__(self, store: FakeStore, faults: Faults) -> None:
         self._store, self._faults = store, faults
         self.version = "v4.1.4"
+        self._merges = False
         self.calls: list[tuple[list[str], str]] = []
         """(argv, stdin) of each call."""
 
@@ -80,6 +81,9 @@ class FakeHelm:
 
     def _command(self, argv: list[str], stdin: str) -> str:
         words, options = _parsed(argv)
+        if "--server-side" in options and not self.version.startswith("v4"):
+            raise HelmFailure("unknown flag: --server-side")
+        self._merges = options.get("--server-side") == "false" or not self.version.startswith("v4")
         namespace = options.get("--namespace", "default")
         if words[0] == "template":
             return yaml.safe_dump_all(self._render(words[1], namespace, Path(words[2]), json.loads(stdin)))
@@ -204,6 +208,8 @@ class FakeHelm:
         if live is None:
             self._store.create(kind, namespace, wanted)
             return
+        if not self._merges and before and kind == "roles" and live.get("rules") != before.get("rules"):
+            raise Refusal(409, "Conflict", f"Apply failed with 1 conflict: object {namespace}/{name}: .rules")
         body = three_way(before or {}, wanted, live)
         body["metadata"].pop("resourceVersion", None)
         self._store.replace(kind, namespace, name, body)
@@ -304,6 +310,8 @@ def _parsed(argv: list[str]) -> tuple[list[str], dict[str, str]]:
             words.append(word)
         elif word in FLAGS:
             options[word] = ""
+        elif "=" in word:
+            name, _, options[name] = word.partition("=")
         else:
             options[word] = next(rest, "")
     return words, options
