@@ -20,7 +20,7 @@ INSTALL = "./task deploy-agent"
 
 def check(base: Session) -> Iterator[Result]:
     """Check whether the agents of a deployment run and take tasks."""
-    return run(of_releases({each.settings.release: _mended(each, agent.live(each)) for each in _releases(base)}))
+    return run(of_releases({each.settings.release: _repaired(each, agent.live(each)) for each in _releases(base)}))
 
 
 def doctor(base: Session, task: str | None) -> Iterator[Result]:
@@ -58,10 +58,10 @@ def _all(session: Session, task: str | None) -> list[Check]:
     ]
     kept = {check.id: check for check in checks}
     order = dict.fromkeys(check.id for check in checks)
-    return _mended(session, [kept[id_] for id_ in order])
+    return _repaired(session, [kept[id_] for id_ in order])
 
 
-def _mended(session: Session, checks: list[Check]) -> list[Check]:
+def _repaired(session: Session, checks: list[Check]) -> list[Check]:
     """Return the checks with the fix that helps where git applies the agent: there an install is refused."""
 
     def ask(check: Check) -> Finding:
@@ -69,7 +69,7 @@ def _mended(session: Session, checks: list[Check]) -> list[Check]:
         if INSTALL not in (finding.fix or "") or not _is_applied(session):
             return finding
         fix = (
-            "mend it in git and sync; after a change of keys or queues: kubectl rollout restart "
+            "repair it in git and sync; after a change of keys or queues: kubectl rollout restart "
             f"deployment {session.settings.fullname} -n {session.settings.namespace} (docs/gitops.md)"
         )
         return replace(finding, fix=fix)

@@ -132,7 +132,7 @@ def test_check_finds_what_is_broken_in_it(deploy, rendered):
     deploy.cluster.store.remove("secrets", NAMESPACE, f"{NAME}-keys")
     results = deploy.results("check", code=10)
     assert f"Secret {NAME}-keys is not there" in results["agent-keys"]["evidence"]
-    assert "mend it in git" in results["agent-keys"]["fix"] and "deploy-agent" not in results["agent-keys"]["fix"]
+    assert "repair it in git" in results["agent-keys"]["fix"] and "deploy-agent" not in results["agent-keys"]["fix"]
 
 
 def test_helms_commands_leave_it_alone(deploy, rendered):
