@@ -173,13 +173,7 @@ def log(session: Session) -> Finding:
 
 def alone(session: Session) -> Finding:
     """Does anybody else take tasks from the same queues."""
-    others = [
-        item.id
-        for item in session.api.workers()
-        if set(item.queues) & set(session.installed.queues)
-        and item.age_s(session.now()) < prove.ALIVE_S
-        and not session.owner.is_worker(item.id)
-    ]
+    others = prove.other_workers(session, session.installed.queues)
     if others:
         names = ", ".join(others)
         return warn(f"also served by {names}: tasks may go there instead", "stop it, or use a queue of your own")

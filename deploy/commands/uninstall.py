@@ -122,7 +122,7 @@ def _forget(session: Session, leaving: Leaving, queues: tuple[str, ...]) -> None
             session.api.call("workers.unregister", worker=worker.id)
             leaving.removed.append(f"worker {worker.id}")
         for name in queues:
-            others = [item.id for item in session.api.workers() if name in item.queues]
+            others = prove.other_workers(session, [name])
             if others:
                 session.say(f"queue {name} stays: {', '.join(others)} takes tasks from it")
             elif session.api.delete_queue(name):

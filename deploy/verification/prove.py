@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -71,6 +71,18 @@ def find_worker(session: Session) -> Worker | None:
     """Return the release's agent among the server's workers: the one that was seen last."""
     found = [worker for worker in session.api.workers() if session.owner.is_agent(worker.id)]
     return max(found, key=lambda worker: worker.last_seen.timestamp() if worker.last_seen else 0.0, default=None)
+
+
+def other_workers(session: Session, queues: Iterable[str]) -> list[str]:
+    """Return the live workers of others that take tasks from these queues."""
+    wanted = set(queues)
+    return [
+        worker.id
+        for worker in session.api.workers()
+        if wanted & set(worker.queues)
+        and worker.age_s(session.now()) < ALIVE_S
+        and not session.owner.is_worker(worker.id)
+    ]
 
 
 def log_cause(lines: list[str]) -> tuple[str, str, str] | None:

@@ -38,6 +38,14 @@ def test_queue_and_namespace_go_when_asked_for(installed):
     assert QUEUE not in queues(installed)
 
 
+def test_a_worker_that_is_dead_keeps_no_queue(installed):
+    queue = installed.api("queues.get_all", name=f"^{QUEUE}$")["queues"][0]["id"]
+    installed.api("workers.register", worker="gone:0", queues=[queue])
+    installed.cluster.faults.agent_silent = True
+    installed.clock.ahead_s = 80
+    assert f"queue {QUEUE}" in installed.json("uninstall", "--yes", "--delete-queue")["removed"]
+
+
 def test_a_namespace_of_somebody_else_stays(installed):
     installed.cluster.change(
         "namespaces", "", NAMESPACE, {"metadata": {"labels": {"app.kubernetes.io/managed-by": None}}}
