@@ -9,11 +9,13 @@ Outside systems: the ClearML server through the glue's session; the cluster thro
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shlex
 import threading
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -36,7 +38,7 @@ from pod_arguments import (  # type: ignore[import-not-found]
 )
 from reconciler import LOST_S, Reconciler  # type: ignore[import-not-found]
 from recorder import Recorder  # type: ignore[import-not-found]
-from task_records import ServerError, TaskRecords  # type: ignore[import-not-found]
+from task_records import AGENT_KEY, ServerError, TaskRecords  # type: ignore[import-not-found]
 
 TAKEN = "k8s pending scheduler, from queue "
 """Begins the reason of a task that was taken; the queue and the agent follow."""
@@ -51,6 +53,9 @@ AGAIN_S = 5.0
 """A queue whose first task has to wait is left alone for this time."""
 
 OLD_POD_GRACE_S = 3
+
+CLUSTER_CA = Path("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")
+"""In every pod with an account; each cluster has its own."""
 
 
 class CannotStartError(Exception):
@@ -84,9 +89,10 @@ class Glue(K8sIntegration):  # type: ignore[misc]
 
     def _create_daemon_instance(self, cls_: Any, **options: Any) -> Any:
         self._records = TaskRecords(self._session, self.worker_id or "agent")
+        self._identity = identity(self.worker_id or "agent", self.namespace)
         self._cluster = Kubectl(self.namespace, self._get_agent_label())
         self._pods = KnownPods()
-        recorder = Recorder(self._records, self._pods, lambda: self.k8s_pending_queue_id)
+        self._recorder = recorder = Recorder(self._records, self._pods, lambda: self.k8s_pending_queue_id)
         threading.Thread(target=recorder.watch, args=[self._cluster], daemon=True, name="recorder").start()
         reconciler = Reconciler(self._cluster, self._records, self._pods, recorder, self._find_lost)
         reconciler.look()
@@ -163,7 +169,7 @@ class Glue(K8sIntegration):  # type: ignore[misc]
     def _make_pod(self, queue: str, task: str, worker_args: Any, task_session: Any, options: dict[str, Any]) -> None:
         self._made = None
         self._hand_over(task, queue)
-        self._name_image(task)
+        self._sign(task)
         super().run_one_task(queue, task, worker_args, task_session, **options)
         if self._made != task:
             raise CannotStartError("the agent made no pod of it; the agent's log says why")
@@ -186,20 +192,21 @@ class Glue(K8sIntegration):  # type: ignore[misc]
     def _is_same_tenant(self, task_session: Any) -> bool:
         return False
 
-    def _name_image(self, task: str) -> None:
-        """Write the default image into a task that names none, and leave its other container settings as they are."""
-        query = {"id": [task], "only_fields": ["container"], "search_hidden": True}
-        found = (self._records.call("tasks", "get_all", query).get("tasks") or [{}])[0].get("container") or {}
+    def _sign(self, task: str) -> None:
+        """Write this agent into the task, and the default image where it has container settings and no image."""
+        query = {"id": [task], "only_fields": ["container", "runtime"], "search_hidden": True}
+        record = (self._records.call("tasks", "get_all", query).get("tasks") or [{}])[0]
+        found = record.get("container") or {}
+        edit: dict[str, Any] = {"runtime": {**(record.get("runtime") or {}), AGENT_KEY: self._identity}}
         try:
             shlex.split(found.get("arguments") or "")
         except ValueError as error:
             raise CannotStartError(f"docker arguments {found['arguments']!r} cannot be read: {error}") from error
-        if (found.get("image") or "").strip() or not (found.get("arguments") or found.get("setup_shell_script")):
-            return
-        default = self._session.config.get("agent.default_docker.image", None)
-        image = os.environ.get("CLEARML_DOCKER_IMAGE") or default
-        if image:
-            self._records.call("tasks", "edit", {"task": task, "force": True, "container": {**found, "image": image}})
+        default = os.environ.get("CLEARML_DOCKER_IMAGE") or self._session.config.get("agent.default_docker.image", None)
+        others = found.get("arguments") or found.get("setup_shell_script")
+        if default and others and not (found.get("image") or "").strip():
+            edit["container"] = {**found, "image": default}
+        self._records.call("tasks", "edit", {"task": task, "force": True, **edit})
 
     def _create_template_container(
         self,
@@ -314,23 +321,38 @@ class Glue(K8sIntegration):  # type: ignore[misc]
     # -- tasks that an agent had in hand when it died
 
     def _find_lost(self, with_pods: set[str]) -> None:
-        """Put tasks back into their queues that this agent took and that have had no pod for a time."""
+        """Find this agent's tasks that have had no pod for a time: put those that wait back, end those that ran."""
         if self.k8s_pending_queue_id is None:
             return
-        queue = self._records.call("queues", "get_by_id", {"queue": self.k8s_pending_queue_id})["queue"]
-        waiting = {entry["task"] for entry in queue.get("entries") or []} - with_pods
-        states = self._records.states(waiting) if waiting else {}
         now, missing = time.monotonic(), {}
-        for task, state in states.items():
-            source, _, worker = str(state.get("status_reason") or "").removeprefix(TAKEN).partition(" by ")
-            if state.get("status") != "queued" or worker != self.worker_id or task == self._current:
-                continue
+        for task, state in self._mine_without(with_pods).items():
             mark, since = self._missing.get(task, ("", now))
-            changed = str(state.get("status_changed"))
+            changed = f"{state.get('status')} {state.get('status_changed')}"
             missing[task] = (changed, since if mark == changed else now)
-            if now - missing[task][1] >= LOST_S:
+            if now - missing[task][1] < LOST_S:
+                continue
+            if state["status"] == "queued":
+                source = _taken_by(state)[0]
                 self._put_back(task, source, "had no pod: its agent ended meanwhile")
+            else:
+                self._recorder.fail(
+                    state, "Deleted", f"pod {self.pod_name_prefix}{task} is gone, and its agent saw no end"
+                )
         self._missing = missing
+
+    def _mine_without(self, with_pods: set[str]) -> dict[str, dict[str, Any]]:
+        """Return the tasks that this agent took, as recorded, which are to have a pod and have none."""
+        queue = self._records.call("queues", "get_by_id", {"queue": self.k8s_pending_queue_id})["queue"]
+        waiting = self._records.states({entry["task"] for entry in queue.get("entries") or []} - with_pods)
+        running = self._records.running_under(self._identity)
+        return {task: state for task, state in waiting.items() if self._waits(state)} | {
+            task: state for task, state in running.items() if task not in with_pods
+        }
+
+    def _waits(self, state: dict[str, Any]) -> bool:
+        return (
+            state.get("status") == "queued" and _taken_by(state)[1] == self.worker_id and state["id"] != self._current
+        )
 
 
 OVERRIDDEN = {
@@ -345,6 +367,18 @@ OVERRIDDEN = {
     "_safe_k8s_label_value": "leaves letters beyond ASCII, and a dash where it cuts: the cluster refuses such a pod",
     "_kubectl_apply": "takes each line on stderr for a failure of the task, and patches a pod that is still ending",
 }
+
+
+def identity(worker: str, namespace: str) -> str:
+    """Return what tells this agent from one of the same name in another namespace or cluster, on the same server."""
+    cluster = CLUSTER_CA.read_bytes() if CLUSTER_CA.is_file() else b""
+    return f"{worker}/{namespace}/{hashlib.sha256(cluster).hexdigest()[:8]}"
+
+
+def _taken_by(state: dict[str, Any]) -> tuple[str, str]:
+    """Return the queue that a task was taken from, and by which agent."""
+    queue, _, worker = str(state.get("status_reason") or "").removeprefix(TAKEN).partition(" by ")
+    return queue, worker
 
 
 def _attempt(pod: dict[str, Any]) -> str | None:

@@ -15,7 +15,7 @@ from typing import Any
 from known_pods import KnownPods  # type: ignore[import-not-found]
 from kubectl import Kubectl, KubectlError  # type: ignore[import-not-found]
 from recorder import Recorder  # type: ignore[import-not-found]
-from task_records import RUNTIME_KEY, UNFINISHED, ServerError, TaskRecords, callback_s, is_stopping  # type: ignore[import-not-found]
+from task_records import UNFINISHED, ServerError, TaskRecords, callback_s, is_stopping  # type: ignore[import-not-found]
 
 from deploy.kubernetes.pods import State, Verdict, classify_pod, task_id
 
@@ -137,7 +137,9 @@ class Reconciler(threading.Thread):
         what = "never started" if state["status"] == "queued" else "did not end"
         lines = self._cluster.last_lines(name, 10)
         said = f"; its last lines: {' | '.join(lines)}" if lines else ""
-        self._fail(state, f"Completed, task {what}", f"pod {name} ended with exit code 0, but its task {what}{said}")
+        self._recorder.fail(
+            state, f"Completed, task {what}", f"pod {name} ended with exit code 0, but its task {what}{said}"
+        )
 
     def _judge(self, pod: Json, state: Json, verdict: Verdict) -> None:
         """Look at a pod whose task waits for it."""
@@ -152,15 +154,9 @@ class Reconciler(threading.Thread):
             if self._lasts(pod, verdict.reason, verdict.grace_s):
                 self._say_once(state["id"], verdict.reason, text.replace("cannot start", "waits"))
         elif self._lasts(pod, "start", START_GRACE_S if verdict.grace_s else 0.0):
-            self._fail(state, verdict.reason, text)
+            self._recorder.fail(state, verdict.reason, text)
             self._pods.will_end(pod)
             self._cluster.delete(pod, 0)
-
-    def _fail(self, state: Json, reason: str, text: str) -> None:
-        self._records.say(state["id"], text, "error")
-        self._records.note(state, {RUNTIME_KEY: text})
-        self._records.fail(state["id"], f"pod: {reason}", text)
-        print(f"Task {state['id']}: {text}", flush=True)
 
     def _say_once(self, task: str, kind: str, text: str) -> None:
         if (task, kind) not in self._told:

@@ -99,3 +99,10 @@ class Recorder:
                 print(f"Warning: {error}", flush=True)
         if found and state.get("status") in UNFINISHED:
             self._records.fail(state["id"], f"pod: {found.reason}", found.text())
+
+    def fail(self, state: Json, reason: str, text: str) -> None:
+        """End a task as failed whose pod has no end to read: it cannot start, or is gone."""
+        self._records.say(state["id"], text, "error")
+        self._records.note(state, {RUNTIME_KEY: text})
+        self._records.fail(state["id"], f"pod: {reason}", text)
+        print(f"Task {state['id']}: {text}", flush=True)

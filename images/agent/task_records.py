@@ -17,6 +17,9 @@ RUNTIME_KEY = "pod"
 PHASES_KEY = "pod_phases"
 """Key in a task's runtime section that holds how long each phase of its last pod took."""
 
+AGENT_KEY = "pod_agent"
+"""Key in a task's runtime section that holds the agent that made its pod."""
+
 UNFINISHED = ("queued", "in_progress")
 
 _FIELDS = ["id", "status", "status_reason", "status_message", "status_changed", "started", "runtime", "execution.queue"]
@@ -47,7 +50,7 @@ class TaskRecords:
 
     def states(self, tasks: Iterable[str]) -> dict[str, Json]:
         """Return what is recorded of tasks, by id; a deleted task is left out."""
-        ids, found = sorted(tasks), {}
+        ids, found = sorted(tasks), dict[str, Json]()
         for at in range(0, len(ids), _PAGE):
             page = {"id": ids[at : at + _PAGE], "only_fields": _FIELDS, "search_hidden": True, "page_size": _PAGE}
             found.update({task["id"]: task for task in self.call("tasks", "get_all", page).get("tasks") or []})
@@ -56,6 +59,12 @@ class TaskRecords:
     def state(self, task: str) -> Json | None:
         """Return what is recorded of one task."""
         return self.states([task]).get(task)
+
+    def running_under(self, agent: str) -> dict[str, Json]:
+        """Return the tasks that run in a pod that this agent made."""
+        query = {"status": ["in_progress"], "only_fields": _FIELDS, "search_hidden": True, "order_by": ["-last_update"]}
+        found = self.call("tasks", "get_all", {**query, "page_size": _PAGE}).get("tasks") or []
+        return {task["id"]: task for task in found if (task.get("runtime") or {}).get(AGENT_KEY) == agent}
 
     def say(self, task: str, text: str, level: str = "info") -> None:
         """Write to the task's console."""

@@ -422,3 +422,29 @@ def test_a_task_that_its_agent_took_and_did_not_start_is_started_by_the_next(glu
     glue.start()
     glue.pod(task)
     assert glue.status(task) == "queued"
+
+
+def test_a_task_whose_pod_went_while_no_agent_was_there_fails(glue):
+    task = glue.task()
+    glue.pod(task)
+    glue.run(task)
+    glue.kill()
+    glue.cluster.remove(task)
+    glue.start()
+    assert "is gone" in glue.failed(task)
+
+
+def test_a_task_of_an_agent_of_the_same_name_elsewhere_is_left_alone(glue, api):
+    """In another namespace or cluster, on the same server: its pods are not seen from here."""
+    task = str(api("tasks.create", name="elsewhere", type="testing")["id"])
+    api("tasks.edit", task=task, runtime={"pod_agent": "glue/elsewhere/1"}, force=True)
+    api("tasks.started", task=task, force=True)
+    lost = glue.task()
+    glue.pod(lost)
+    glue.run(lost)
+    glue.kill()
+    glue.cluster.remove(lost)
+    glue.start()
+    glue.failed(lost)
+    assert glue.status(task) == "in_progress"
+    api("tasks.completed", task=task, force=True)
