@@ -41,11 +41,12 @@ def cli() -> None:
 @options.dry_run
 @options.canary
 @as_json
-@examples("python -m deploy install --set agentk8sglue.queue=gpu", "python -m deploy install --dry-run")
+@examples("python -m deploy install --only gpu", "python -m deploy install --dry-run")
 def install(as_json: bool, **settings: Any) -> int:
     """Install or upgrade the agent, and verify that it runs tasks.
 
-    If the verification fails, the release is rolled back to what it was before.
+    Each file in helm/queues makes one more release. One that fails its verification is rolled back to what it was
+    before; a release whose file is gone is removed.
     """
     return _install(as_json, settings)
 
@@ -78,7 +79,7 @@ def _install(as_json: bool, settings: dict[str, Any], *, must_exist: bool = Fals
 @as_json
 @examples("python -m deploy status --json")
 def status(as_json: bool, **settings: Any) -> int:
-    """Show the release, its pods, its worker and its queues.
+    """Show the releases: their images and resources, pods, workers and queues.
 
     The exit code is 3 if the agent is not installed.
     """
@@ -203,7 +204,7 @@ def render(as_json: bool, gitops: Path | None, **settings: Any) -> int:
 @options.cluster
 @options.wanted
 @as_json
-@examples("python -m deploy diff --set agentk8sglue.queue=gpu")
+@examples("python -m deploy diff --values my-values.yaml")
 def diff(as_json: bool, **settings: Any) -> int:
     """Print what an upgrade would change in the objects of the release."""
     from deploy.commands import deployment

@@ -102,7 +102,8 @@ def served(session: Session, task: str) -> Finding:
     other = sorted({name for item in session.api.workers() for name in item.queues if name})
     return fail(
         f"no live worker serves queue {queue.name}{silent}; served are: {', '.join(other) or 'none'}",
-        f"./task deploy-agent -- --set agentk8sglue.queue={queue.name}, or enqueue to a served queue",
+        f"a file in helm/queues with agentk8sglue.queue: {queue.name}, then ./task deploy-agent; "
+        "or enqueue to a served queue",
         WorkerError.exit_code,
     )
 

@@ -248,3 +248,16 @@ def test_an_uninstall_removes_the_whole_deployment(several):
     assert f"release {GPU} (revision 1)" in err and f"release {BASE} (revision 1)" in err
     assert f"namespace {NAMESPACE}" in out and f"queue {GPU_QUEUE}" in out
     assert several.cluster.store.select("namespaces", "") == []
+
+
+def test_files_for_git_hold_every_release_and_one_kustomization_applies_all(deploy, folder, tmp_path):
+    write(folder, "gpu", GPU_FILE)
+    deploy("render", "--gitops", str(tmp_path / "git"))
+    outer, inner = (
+        yaml.safe_load((tmp_path / "git" / path / "kustomization.yaml").read_text()) for path in (".", "gpu")
+    )
+    assert "gpu" in outer["resources"] and "gpu" not in inner["resources"]
+    given = yaml.safe_load((tmp_path / "git/gpu/values.yaml").read_text())
+    assert values.get(given, "agentk8sglue.queue") == GPU_QUEUE
+    assert values.get(given, "clearml.existingAgentk8sglueSecret") == f"{GPU}-keys"
+    assert f"name: {GPU}\n" in (tmp_path / "git/gpu/agent.yaml").read_text()
