@@ -26,7 +26,8 @@ from deploy.waiting import POLL_S, Clock, Wait, system_clock
 
 if TYPE_CHECKING:
     from deploy.clearml.api import ClearmlApi
-    from deploy.helm.release import Capabilities, Chart, Helm, Revision
+    from deploy.helm.charts import Chart
+    from deploy.helm.release import Capabilities, Helm, Revision
     from deploy.kubernetes.cluster import Cluster
 
 

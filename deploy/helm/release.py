@@ -13,12 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import hashlib
 import json
 import logging
-import os
 import re
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Coroutine, Mapping
@@ -30,7 +27,6 @@ from typing import Any, TypeVar
 import yaml
 from pyhelm3 import Command, errors
 
-from clearml_access.errors import parse_error
 from deploy import tools, versions
 from deploy.errors import (
     AdmissionError,
@@ -44,7 +40,8 @@ from deploy.errors import (
     RightsError,
     ValuesError,
 )
-from deploy.helm import chart_archive
+from deploy.helm import charts
+from deploy.helm.charts import Chart
 from deploy.helm.values import Values
 from deploy.settings import Settings
 
@@ -88,23 +85,6 @@ STDERR: tuple[tuple[str, type[HelmError] | type[ClusterError], str], ...] = (
     ),
 )
 """What helm says on stderr → what that is. Its exit code is 1 for all of them."""
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A chart on this machine."""
-
-    name: str
-    version: str
-    kube_version: str
-    """helm's range of Kubernetes versions; empty: any."""
-
-    folder: Path
-    defaults: Values
-    words: frozenset[str]
-    """All words of its templates: what none of them names is not read."""
-    digest: str
-    source: str
 
 
 @dataclass(frozen=True)
@@ -191,9 +171,9 @@ class Helm:
         settings = self._settings
         local = Path(settings.chart).expanduser()
         if local.is_dir():
-            return _read(local, _folder_digest(local), str(local))
+            return charts.read(local, charts.folder_digest(local), str(local))
         if local.is_file():
-            return self._unpacked(local, str(local))
+            return charts.unpacked(local, str(local), settings.cache)
         if settings.chart.endswith(".tgz") or settings.chart.startswith((".", "/", "~")):
             raise ChartError(f"chart {settings.chart} does not exist", hint="--chart FOLDER, FILE.tgz or oci://…")
         return self._fetched()
@@ -203,10 +183,10 @@ class Helm:
         is_oci = settings.chart.startswith("oci://")
         source = settings.chart if is_oci else f"{settings.repository}/{settings.chart}"
         source += f" {settings.chart_version or 'newest'}"
-        index = _Index(settings.cache / "charts")
+        index = charts.Index(settings.cache / "charts")
         known = index.get(source) if settings.chart_version else None
         if known:
-            return self._unpacked(known, source)
+            return charts.unpacked(known, source, settings.cache)
         with tempfile.TemporaryDirectory(prefix="clearml-pods-chart-") as folder:
             argv: list[Any] = ["pull", settings.chart, "--destination", folder]
             argv += [] if is_oci else ["--repo", settings.repository]
@@ -219,22 +199,7 @@ class Helm:
                     hint="--chart FOLDER or FILE.tgz, or --repository with a mirror that is reachable from here",
                 ) from error
             archive = next(Path(folder).glob("*.tgz"))
-            return self._unpacked(index.put(source, archive), source)
-
-    def _unpacked(self, archive: Path, source: str) -> Chart:
-        digest = hashlib.sha256(archive.read_bytes()).hexdigest()
-        folder = self._settings.cache / "charts" / digest
-        if not folder.is_dir():
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpack-") as half:
-                chart_archive.unpack(archive, Path(half))
-                with suppress(OSError):  # another process was faster
-                    Path(half).rename(folder)
-                    Path(half).mkdir()  # for the context manager to remove
-        found = sorted(folder.glob("*/Chart.yaml"))
-        if not found:
-            raise ChartError(f"{archive} holds no Chart.yaml", hint="--chart with a packaged helm chart")
-        return _read(found[0].parent, digest, source)
+            return charts.unpacked(index.put(source, archive), source, settings.cache)
 
     # -- releases
 
@@ -332,73 +297,6 @@ class Helm:
         settings = self._settings
         with suppress(ReleaseNotFoundError):
             _run(self._command.uninstall(settings.release, namespace=settings.namespace, wait=True))
-
-
-class _Index:
-    """Fetched archives by digest, and which source each was."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._file = folder / "index.json"
-
-    def get(self, source: str) -> Path | None:
-        try:
-            digest = json.loads(self._file.read_text(encoding="utf-8")).get(source)
-        except (OSError, ValueError):
-            return None
-        archive = self._folder / f"{digest}.tgz"
-        intact = digest and archive.is_file() and hashlib.sha256(archive.read_bytes()).hexdigest() == digest
-        return archive if intact else None
-
-    def put(self, source: str, archive: Path) -> Path:
-        digest = hashlib.sha256(archive.read_bytes()).hexdigest()
-        self._folder.mkdir(parents=True, exist_ok=True)
-        try:
-            entries = json.loads(self._file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            entries = {}
-        half = self._folder / f".{digest}.{os.getpid()}"
-        shutil.copyfile(archive, half)
-        half.replace(self._folder / f"{digest}.tgz")
-        half.write_text(json.dumps({**entries, source: digest}, indent=2), encoding="utf-8")
-        half.replace(self._file)
-        return self._folder / f"{digest}.tgz"
-
-
-def _read(folder: Path, digest: str, source: str) -> Chart:
-    hint = "--chart with a folder that holds Chart.yaml"
-    try:
-        about = yaml.safe_load((folder / "Chart.yaml").read_text(encoding="utf-8"))
-        values = folder / "values.yaml"
-        defaults = yaml.safe_load(values.read_text(encoding="utf-8")) if values.is_file() else {}
-    except OSError as error:
-        raise ChartError(f"{folder} is not a chart: {error}", hint=hint) from error
-    except yaml.YAMLError as error:
-        raise ChartError(f"{folder} is not a chart: {parse_error(error)}", hint=hint) from None
-    if not isinstance(about, dict) or not {"name", "version"} <= about.keys():
-        raise ChartError(f"{folder}/Chart.yaml has no name and version", hint="helm lint FOLDER")
-    return Chart(
-        name=str(about["name"]),
-        version=str(about["version"]),
-        kube_version=str(about.get("kubeVersion") or ""),
-        folder=folder,
-        defaults=defaults or {},
-        words=_words(folder),
-        digest=digest,
-        source=source,
-    )
-
-
-def _words(folder: Path) -> frozenset[str]:
-    templates = (path for path in folder.glob("**/templates/**/*") if path.is_file())
-    return frozenset(word for path in templates for word in re.findall(r"\w+", path.read_text("utf-8", "replace")))
-
-
-def _folder_digest(folder: Path) -> str:
-    total = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        total.update(f"{path.relative_to(folder)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
-    return total.hexdigest()
 
 
 def _revision(entry: Mapping[str, Any], values: Values) -> Revision:
