@@ -10,16 +10,23 @@ import pytest
 from clearml_localserver.pytest_plugin import ClearmlServer
 
 from tests.api_client import ApiClient
-from tests.integration.pipeline_cli import KINDS_OF_SERVER, PipelineCli, upload
+from tests.integration.pipeline_cli import PipelineCli, upload
 
 
-@pytest.fixture(scope="module", params=KINDS_OF_SERVER)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of a file on each kind of server that its `SERVERS` lists."""
+    kinds = getattr(metafunc.module, "SERVERS", ())
+    if kinds and "server" in metafunc.fixturenames:
+        metafunc.parametrize("server", kinds, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
 def server(
     clearml_server_factory: Callable[[], ClearmlServer], request: pytest.FixtureRequest
 ) -> Iterator[ClearmlServer]:
-    """A server that no other file uses: as it is, and with the waits and connections of a genuine one."""
+    """A server that no other file uses."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in request.param.items():
+        for name, value in getattr(request, "param", {}).items():
             patch.setenv(name, value)
         yield clearml_server_factory()
 

@@ -19,11 +19,10 @@ ROWS = 500
 BATCH_ROWS = 250
 """Two batches: versions 1.0, 1.1 and 1.2."""
 
-KINDS_OF_SERVER = (
-    pytest.param({}, id="usual"),
-    pytest.param({"LOCALSERVER_LIKE_GENUINE": "1"}, id="like-genuine", marks=pytest.mark.thorough),
-)
-"""Variables of the servers against which the suites of the commands run."""
+LIKE_GENUINE = pytest.param({"LOCALSERVER_LIKE_GENUINE": "1"}, id="like-genuine", marks=pytest.mark.thorough)
+"""Variables of a server with the waits and connections of a genuine one."""
+
+KINDS_OF_SERVER = (pytest.param({}, id="usual"), LIKE_GENUINE)
 
 PROJECT, NAME = "Amazon reviews", "Amazon reviews dataset"
 

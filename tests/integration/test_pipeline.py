@@ -14,9 +14,10 @@ import polars as pl
 import pytest
 
 from pipeline.amazon_reviews.reviews.text import preprocess
-from tests.integration.pipeline_cli import BATCH_ROWS, NAME, PROJECT, ROWS, PipelineCli, review_file
+from tests.integration.pipeline_cli import BATCH_ROWS, KINDS_OF_SERVER, NAME, PROJECT, ROWS, PipelineCli, review_file
 
 pytestmark = pytest.mark.integration
+SERVERS = KINDS_OF_SERVER
 
 
 @pytest.fixture(scope="module")

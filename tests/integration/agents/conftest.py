@@ -9,11 +9,11 @@ import pytest
 from pipeline.local_stack import MachineSettings
 from pipeline.local_stack.configuration import read_access
 from tests.api_client import ApiClient
-from tests.integration.pipeline_cli import BATCH_ROWS, KINDS_OF_SERVER, PipelineCli, review_file
+from tests.integration.pipeline_cli import BATCH_ROWS, PipelineCli, review_file
 from tests.ports import free_port_base
 
 
-@pytest.fixture(scope="module", params=KINDS_OF_SERVER)
+@pytest.fixture(scope="module")
 def cli(tmp_path_factory, request):
     """The command line with a server and agents of its own, and a dataset in place of the sample."""
     folder = tmp_path_factory.mktemp("agents")
@@ -22,7 +22,7 @@ def cli(tmp_path_factory, request):
         "HOME": str(folder),
         "CLEARML_PODS_STATE": str(folder / "state"),
         "CLEARML_PODS_PORT_BASE": str(free_port_base()),
-        **request.param,
+        **getattr(request, "param", {}),
     }
     cli = PipelineCli(environ, folder)
     csv = review_file(folder / "train.csv")

@@ -18,6 +18,7 @@ from tests.integration.agents.records import (
     steps_of,
     wait_for,
 )
+from tests.integration.pipeline_cli import LIKE_GENUINE
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -29,6 +30,14 @@ def test_the_queue_takes_controller_and_steps(client, queue_run):
         for task in (queue_run["run_id"], *(step["task_id"] for step in queue_run["steps"]))
     }
     assert workers == {"controllers", "steps"}
+
+
+@pytest.mark.parametrize("cli", [LIKE_GENUINE], indirect=True)
+def test_agents_run_it_on_a_server_that_is_like_a_genuine_one(cli, queue_run):
+    again = cli("run", "--json")
+    assert again.code == 0, again.stderr
+    assert queue_run["status"] == "completed"
+    assert all(step["cached"] for step in again.document["steps"])
 
 
 @pytest.mark.parametrize("mode", ["controller", "in-process"])
