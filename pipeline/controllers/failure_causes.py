@@ -23,6 +23,8 @@ _NEVER_STARTS = frozenset(
     }
 )
 _POD_REASON = re.compile(r"\bpod: (\w+)")
+_NO_POD = "cannot start"
+"""What the agent's image gives as the reason where the task's own settings make no pod."""
 
 
 class Cause(StrEnum):
@@ -45,7 +47,7 @@ def cause_of(why: str) -> Cause:
         why: The reason and the message of the task's status.
     """
     pod = _POD_REASON.search(why)
-    if pod and pod[1] in _NEVER_STARTS:
+    if (pod and pod[1] in _NEVER_STARTS) or why.startswith(_NO_POD):
         return Cause.NEVER_STARTS
     if (pod and pod[1] in _LOST_POD) or any(sign in why.lower() for sign in _LOST_WORKER):
         return Cause.LOST

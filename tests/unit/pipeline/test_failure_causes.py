@@ -23,6 +23,7 @@ from pipeline.controllers.failure_causes import Cause, cause_of
         ("pod: ImagePullBackOff pod clearml-id-1 ended: ImagePullBackOff", Cause.NEVER_STARTS),
         ("pod: InvalidImageName ", Cause.NEVER_STARTS),
         ("pod: Unschedulable 0/1 nodes are available", Cause.NEVER_STARTS),
+        ("cannot start the task cannot start: docker arguments '-e': -e lacks its value", Cause.NEVER_STARTS),
         ("pod: OOMKilled pod clearml-id-1 ended: OOMKilled, exit code 137", Cause.OWN),
         ("pod: Error pod clearml-id-1 ended: Error, exit code 1", Cause.OWN),
         ("worker execution exit code 1 None", Cause.OWN),
