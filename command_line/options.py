@@ -45,8 +45,8 @@ def summary(command: click.Command) -> str:
     return " ".join(inspect.cleandoc(command.help or "").partition("\n\n")[0].split())
 
 
-class Number(click.FloatRange):
-    """A number within bounds; click's own range takes NaN, which no comparison refuses."""
+class AnyNumber(click.types.FloatParamType):
+    """A number; click's own type takes NaN, which no comparison refuses."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the number that a text spells."""
@@ -54,6 +54,10 @@ class Number(click.FloatRange):
         if math.isnan(found):
             self.fail(f"{value!r} is not a number", param, ctx)
         return found
+
+
+class Number(click.FloatRange, AnyNumber):
+    """A number within bounds, which `--help` shows."""
 
 
 TASK_ID = re.compile(r"[0-9a-f]{32}")

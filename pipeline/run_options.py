@@ -83,7 +83,10 @@ class Option:
             return require_known(text, self.choices, called.removeprefix("--"))
         expected, example = "true or false", "true"
         if self.type is int:
-            expected, example = f"a whole number from {self.least} to {self.most}", str(max(self.least, 2))
+            expected, example = (
+                f"a whole number from {self.least} to {self.most}",
+                str(max(self.least, min(self.most, self.default or 2))),
+            )
         try:
             parsed = parse_as(self.type, text)
         except ValueError:
@@ -131,7 +134,7 @@ class RunOptions:
         least=1,
         most=sharding.MOST_SHARDS,
         kept_by_rerun=True,
-        help=f"Split the preprocessing of each set into N steps (1 to {sharding.MOST_SHARDS}), and join their results.",
+        help="Split the preprocessing of each set into N steps, and join their results.",
     )
     max_parallel: int = option(
         sharding.NO_LIMIT,

@@ -50,5 +50,5 @@ def dry_run_of(settings: Settings, console: Console, *, as_json: bool) -> int:
         console.print(f"  {name} = {value}", markup=False, soft_wrap=True)
     console.print(f"Steps that were run before with the same inputs are {'reused' if options.cache else 'run again'}")
     console.print(f"Requirements of a step: {', '.join(step_requirements())}", soft_wrap=True)
-    console.print("Nothing was enqueued (--dry-run).")
+    console.print("Nothing was enqueued, and no server was asked whether these queues exist (--dry-run).")
     return 0

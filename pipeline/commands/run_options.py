@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from command_line.options import Number, TaskId, as_json
+from command_line.options import AnyNumber, TaskId, as_json
 from pipeline.errors import UsageError
 from pipeline.graph.definitions import Definition
 from pipeline.graph.parameters import help_text
@@ -31,7 +31,7 @@ _OPTIONS = (
     click.option(
         "--timeout",
         "timeout_s",
-        type=Number(),
+        type=AnyNumber(),
         default=DEFAULT_TIMEOUT_S,
         show_default=True,
         metavar="SECONDS",
@@ -81,6 +81,8 @@ def _click_option(option: Option) -> Callable[[Command], Command]:
         facts = {"is_flag": True, "flag_value": not option.default, "default": None}
     else:
         shown = shown or str(option.default)
+    if option.type is int and not option.per_step:
+        shown += f"; {option.least} to {option.most}"
     text = option.help + (f"  [default: {shown}]" if shown else "")
     add: Callable[[Command], Command] = click.option(option.flag, option.name, help=text, **facts)
     return add

@@ -177,7 +177,7 @@ def test_a_new_option_is_one_field(monkeypatch):
     told = {}
     command = click.command()(run_options(lambda **given: told.update(given)))
     assert "--loud" in command.get_help(click.Context(command))
-    assert "How fast.  [default: 3]" in command.get_help(click.Context(command))
+    assert "How fast.  [default: 3; 1 to 9]" in command.get_help(click.Context(command))
     command.main(["--loud", "--pace", "4"], standalone_mode=False)
     options = More().told({name: told[name] for name in ("loud", "pace")}, DATA_PREPARE)
     task = Task(local=True)
