@@ -24,6 +24,7 @@ from deploy.options import say
 
 NOT_INSTALLED = 3
 CHANGING = {"install", "upgrade", "rollback"}
+COUNTED = {Level.OK: "ok", Level.WARN: "with a warning", Level.FAIL: "failed", Level.SKIP: "not checked"}
 
 
 @click.group(cls=Group, context_settings=CONTEXT)
@@ -129,7 +130,7 @@ def _checks(as_json: bool, results: Iterable[Result]) -> int:
     seen = list(_shown(results))
     code = exit_code(seen)
     counts = {level: sum(result.level == level for result in seen) for level in Level}
-    summary = ", ".join(f"{count} {level}" for level, count in counts.items() if count)
+    summary = ", ".join(f"{count} {COUNTED[level]}" for level, count in counts.items() if count)
     body = {"ok": code == 0, "exit_code": code, "checks": [result.as_json() for result in seen]}
     return _result(as_json, body, [summary], code)
 
@@ -179,7 +180,9 @@ def logs(as_json: bool, task: str, follow: bool, raw: bool, start_s: float, **se
     help="Write values, objects and a kustomization into this folder for Argo CD or Flux, without any key.",
 )
 @as_json
-@examples("python -m deploy render --values my-values.yaml", "python -m deploy render --gitops clusters/prod/clearml")
+@examples(
+    "python -m deploy render --values my-values.yaml", "python -m deploy render --gitops clusters/prod/clearml/agent"
+)
 def render(as_json: bool, gitops: Path | None, **settings: Any) -> int:
     """Print the objects that the chart makes from the values, as YAML.
 
@@ -191,8 +194,9 @@ def render(as_json: bool, gitops: Path | None, **settings: Any) -> int:
 
     session = options.session(**settings)
     if gitops:
-        written = git.write(session, gitops)
-        return _result(as_json, {"files": written}, [f"written: {path}" for path in written])
+        done = git.write(session, gitops)
+        lines = [f"written: {path}" for path in done.written] + [f"removed: {path}" for path in done.removed]
+        return _result(as_json, {"files": done.written, "removed": done.removed}, lines)
     bodies = deployment.render(session)
     text = "---\n".join(body["manifest"] for body in bodies)
     return _result(as_json, {"manifest": text, "releases": bodies}, [text.rstrip()])

@@ -8,8 +8,12 @@ that a CI job without keys can write the same files.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from clearml_access.credentials import is_loopback
 from clearml_access.errors import ConfigurationError
@@ -22,6 +26,7 @@ from deploy.kubernetes.cluster import service_account
 from deploy.plan import URLS, Plan
 from deploy.pod_values import POD_KEYS
 from deploy.session import Session
+from deploy.settings import is_name
 
 HEAD = """\
 # Written by `deploy render --gitops`: change the values and write it again. Holds no keys.
@@ -39,11 +44,34 @@ EXTERNAL = """\
 """
 
 
-def write(base: Session, folder: Path) -> list[str]:
-    """Write the files of a deployment: the base release's, and in a folder each those of the queue files; return paths.
+MARKS = frozenset(text.splitlines()[0] for text in (HEAD, SEALED, EXTERNAL))
+"""The first line of each file that is written here. No other file is overwritten or removed."""
+
+KUSTOMIZATION = "kustomization.yaml"
+EXTERNAL_EXAMPLE, SEALED_EXAMPLE = "examples/external-secret.yaml", "examples/sealed-secret.yaml"
+NAMES = (
+    *("values.yaml", "agent.yaml", "configuration.yaml", "account.yaml"),
+    *(KUSTOMIZATION, EXTERNAL_EXAMPLE, SEALED_EXAMPLE),
+)
+"""All files that a release may have."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was done to the folder."""
+
+    written: list[str]
+    removed: list[str]
+
+
+def write(base: Session, folder: Path) -> Written:
+    """Write the files of a deployment: the base release's, and in a folder each those of the queue files.
+
+    Files of an earlier call that are not made any more are removed, unless `--only` leaves out a part of them.
 
     Raises:
-        SettingsError: The server's addresses are not known, mean this machine, or the folder cannot be written.
+        SettingsError: The server's addresses are not known or mean this machine, a file of the same name was not
+            written by this command, or the folder cannot be written.
         ValuesError: A file would hold a key.
     """
     wanted = releases.wanted(base)
@@ -51,16 +79,54 @@ def write(base: Session, folder: Path) -> list[str]:
     content = files(base, [*further]) if base in wanted else {}
     for queue, session in further.items():
         content |= {f"{queue}/{name}": text for name, text in files(session).items()}
-    written = []
+    paths = {folder / name: text for name, text in content.items()}
     try:
-        for name, text in content.items():
-            path = folder / name
+        for path in paths:
+            if path.exists() and not _is_ours(path):
+                raise SettingsError(
+                    f"{path} was not written by this command",
+                    hint=f"name a folder of its own, such as {folder / 'agent'}",
+                )
+        stale = [] if base.settings.only else [path for path in _earlier(folder) if path not in paths]
+        for path, text in paths.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-            written.append(str(path))
+        for path in stale:
+            _remove(path, folder)
     except OSError as error:
         raise SettingsError(f"{folder} cannot be written: {error.strerror}", hint="--gitops FOLDER") from error
-    return written
+    return Written(list(map(str, paths)), list(map(str, stale)))
+
+
+def _is_ours(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return file.readline().rstrip() in MARKS
+
+
+def _earlier(folder: Path) -> list[Path]:
+    """Return the files of an earlier call: those in the folder and in the folders that its kustomization includes."""
+    kustomization = folder / KUSTOMIZATION
+    if not _is_ours(kustomization):
+        return []
+    try:
+        found = yaml.safe_load(kustomization.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):  # edited by hand
+        return []
+    resources = (found.get("resources") if isinstance(found, dict) else None) or []
+    folders = [folder, *(folder / name for name in resources if isinstance(name, str) and is_name(name))]
+    return [path for each in folders for name in NAMES if _is_ours(path := each / name)]
+
+
+def _remove(path: Path, folder: Path) -> None:
+    """Remove a file, and the folders that are empty then."""
+    path.unlink()
+    with suppress(OSError):  # the folder holds other files
+        for above in path.parents:
+            if above == folder:
+                break
+            above.rmdir()
 
 
 def files(session: Session, further: Sequence[str] = ()) -> dict[str, str]:
@@ -91,11 +157,11 @@ def files(session: Session, further: Sequence[str] = ()) -> dict[str, str]:
     if plan.makes_task_account:
         resources.append("account.yaml")
         found["account.yaml"] = HEAD + documents.text([service_account(plan.task_account, session.owner.labels)])
-    found["kustomization.yaml"] = HEAD + documents.text([_kustomization(session, [*resources, *further], plan)])
+    found[KUSTOMIZATION] = HEAD + documents.text([_kustomization(session, [*resources, *further], plan)])
     if plan.makes_keys_secret:
-        found["examples/external-secret.yaml"] = EXTERNAL + documents.text([_external(plan.keys_secret)])
+        found[EXTERNAL_EXAMPLE] = EXTERNAL + documents.text([_external(plan.keys_secret)])
         head = SEALED.format(secret=plan.keys_secret, namespace=namespace)
-        found["examples/sealed-secret.yaml"] = head + documents.text([_sealed(plan.keys_secret, namespace)])
+        found[SEALED_EXAMPLE] = head + documents.text([_sealed(plan.keys_secret, namespace)])
     _require_no_key(session, found)
     return found
 

@@ -174,8 +174,11 @@ class Helm:
             return charts.read(local, charts.folder_digest(local), str(local))
         if local.is_file():
             return charts.unpacked(local, str(local), settings.cache)
-        if settings.chart.endswith(".tgz") or settings.chart.startswith((".", "/", "~")):
-            raise ChartError(f"chart {settings.chart} does not exist", hint="--chart FOLDER, FILE.tgz or oci://…")
+        hint = "--chart FOLDER, FILE.tgz or oci://…"
+        if settings.chart.endswith(".tgz"):
+            raise ChartError(f"chart {settings.chart} does not exist", hint=hint)
+        if settings.chart.startswith((".", "~")) or ("/" in settings.chart and "://" not in settings.chart):
+            raise ChartError(f"there is no folder {settings.chart}", hint=hint)
         return self._fetched()
 
     def _fetched(self) -> Chart:

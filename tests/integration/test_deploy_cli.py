@@ -108,6 +108,7 @@ def test_a_dead_api_server_is_said_so_within_seconds_and_with_the_context(helm):
     ("words", "code", "said"),
     [
         (["render", "--chart", "/nowhere.tgz"], 22, "does not exist"),
+        (["render", "--chart", "tests/charts/nope"], 22, "there is no folder tests/charts/nope"),
         (["render", "--chart", str(ROOT / "docs")], 22, "is not a chart"),
         (["render", "--chart", str(ROOT / "README.md")], 22, "is not a chart archive"),
         (["render", "--set", "agentk8sglue.queu=x"], 11, "did you mean agentk8sglue.queue"),

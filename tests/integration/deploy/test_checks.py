@@ -7,6 +7,7 @@ the check says then.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -210,7 +211,9 @@ def test_check_asks_what_a_live_agent_answers_and_ends_with_the_code_of_what_is_
     body = installed.json("check", code=43)
     assert (body["ok"], body["exit_code"]) == (False, 43)
     assert {check["id"]: check["result"] for check in body["checks"]}["serves"] == "skip"
-    assert "✗ worker is registered and alive" in installed("check", code=43)
+    said = installed("check", code=43)
+    assert "✗ worker is registered and alive" in said
+    assert re.search(r"^\d+ ok, 1 failed, \d+ not checked$", said, re.MULTILINE)
 
 
 def test_doctor_on_an_empty_cluster_says_what_to_install(deploy):

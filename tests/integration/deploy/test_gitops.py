@@ -32,6 +32,17 @@ def rendered(deploy: Deployer, tmp_path: Path) -> Path:
     return tmp_path / "git"
 
 
+@pytest.fixture
+def queue_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with two queue files."""
+    folder = tmp_path / "queues"
+    folder.mkdir()
+    for name in ("gpu", "large"):
+        (folder / f"{name}.yaml").write_text(f"agentk8sglue: {{queue: {QUEUE}-{name}}}\n")
+    monkeypatch.setenv("AGENT_QUEUES", str(folder))
+    return folder
+
+
 def apply(deploy: Deployer, folder: Path) -> None:
     """Do with the files what kustomize and `kubectl apply` do, and put the keys where the examples put them."""
     store = deploy.cluster.store
@@ -85,6 +96,37 @@ def test_the_files_are_the_same_each_time(deploy, rendered):
     body = deploy.json("render", "--gitops", str(rendered))
     assert sorted(body["files"]) == sorted(map(str, before))
     assert {path: path.read_bytes() for path in rendered.rglob("*.yaml")} == before
+
+
+@pytest.mark.parametrize("name", ["kustomization.yaml", "gpu/values.yaml", "examples/sealed-secret.yaml"])
+def test_a_file_of_the_user_is_never_overwritten(deploy, queue_files, tmp_path, name):
+    folder = tmp_path / "git"
+    mine = folder / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("resources: [agent]\n")
+    said = deploy("render", "--gitops", str(folder), code=10)
+    assert f"{mine} was not written by this command" in said
+    assert f"name a folder of its own, such as {folder}/agent" in said
+    assert [path for path in folder.rglob("*") if path.is_file()] == [mine]
+    assert mine.read_text() == "resources: [agent]\n"
+
+
+def test_what_is_not_made_any_more_is_removed(deploy, queue_files, tmp_path):
+    folder = tmp_path / "git"
+    deploy("render", "--gitops", str(folder))
+    (folder / "external-secret.yaml").write_text((folder / "examples/external-secret.yaml").read_text())
+    (queue_files / "gpu.yaml").unlink()
+    assert deploy.json("render", "--gitops", str(folder), "--only", "large")["removed"] == []
+    said = deploy("render", "--gitops", str(folder), "--set", "clearml.existingAgentk8sglueSecret=mine")
+    assert not (folder / "gpu").exists() and not (folder / "examples").exists()
+    assert {f"removed: {folder}/gpu/{name}" for name in FILES} <= set(said.splitlines())
+    assert f"removed: {folder}/examples/sealed-secret.yaml" in said
+    assert (folder / "external-secret.yaml").is_file(), "a copy that the user completes"
+    deploy("render", "--gitops", str(folder), "--set", "clearml.existingAgentk8sglueSecret=mine")
+    (queue_files / "large.yaml").unlink()
+    (folder / "large/own.yaml").write_text("kind: Mine\n")
+    deploy("render", "--gitops", str(folder))
+    assert [path.name for path in (folder / "large").iterdir()] == ["own.yaml"]
 
 
 def test_a_key_in_the_values_is_refused(deploy, tmp_path):
