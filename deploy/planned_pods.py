@@ -105,15 +105,15 @@ def _is_light(volume: Mapping[str, Any], coming: Made) -> bool:
     return True
 
 
+_REFERENCES = (
+    ("Secret", ("secretKeyRef", "secretRef")),
+    ("ConfigMap", ("configMapKeyRef", "configMapRef")),
+)
+
+
 def _is_coming(item: Mapping[str, Any], coming: Made) -> bool:
     source = item.get("valueFrom") or item
-    kinds = {
-        "secretKeyRef": "Secret",
-        "secretRef": "Secret",
-        "configMapKeyRef": "ConfigMap",
-        "configMapRef": "ConfigMap",
-    }
-    return any((of, (source.get(kind) or {}).get("name")) in coming for kind, of in kinds.items())
+    return any((of, (source.get(name) or {}).get("name")) in coming for of, names in _REFERENCES for name in names)
 
 
 def _small(wanted: Mapping[str, Any], limits: Sequence[Json]) -> Json:
