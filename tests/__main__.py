@@ -37,8 +37,12 @@ THOROUGH = (
 
 LONGEST = (
     "tests/integration/agents",
-    "tests/integration/test_full_pipeline.py",
+    "tests/browser/test_pages.py",
     "tests/integration/test_pipeline.py",
+    "tests/integration/test_pod_glue.py",
+    "tests/integration/test_machine.py",
+    "tests/integration/deploy",
+    "tests/integration/test_full_pipeline.py",
     "tests/integration/test_shards.py",
     "tests/integration/test_clients.py",
     "tests/integration/test_fit_model.py",
@@ -52,7 +56,7 @@ SUITES = ("tests/integration", "tests/browser", "tests/unit")
 
 def in_parallel(cores: int) -> list[str]:
     """Return pytest's arguments for running everything, each file in one process (its fixtures are the file's)."""
-    processes = max(2, min(8, cores * 3 // 2))
+    processes = max(2, min(8, cores * 2))
     return ["-n", str(processes), "--dist", "loadfile", "--no-loadscope-reorder", *LONGEST, *SUITES]
 
 

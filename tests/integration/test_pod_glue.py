@@ -413,6 +413,7 @@ def test_phases_are_on_the_record_and_a_pod_that_ended_well_is_removed(glue, api
 # -- agents that die
 
 
+@pytest.mark.thorough
 def test_a_task_that_its_agent_took_and_did_not_start_is_started_by_the_next(glue):
     glue.cluster.refuse("create", "The connection to the server was refused")
     task = glue.task()
@@ -424,6 +425,7 @@ def test_a_task_that_its_agent_took_and_did_not_start_is_started_by_the_next(glu
     assert glue.status(task) == "queued"
 
 
+@pytest.mark.thorough
 def test_a_task_whose_pod_went_while_no_agent_was_there_fails(glue):
     task = glue.task()
     glue.pod(task)
@@ -434,6 +436,7 @@ def test_a_task_whose_pod_went_while_no_agent_was_there_fails(glue):
     assert "is gone" in glue.failed(task)
 
 
+@pytest.mark.thorough
 def test_a_task_of_an_agent_of_the_same_name_elsewhere_is_left_alone(glue, api):
     """In another namespace or cluster, on the same server: its pods are not seen from here."""
     task = str(api("tasks.create", name="elsewhere", type="testing")["id"])

@@ -14,7 +14,7 @@ from tests.integration.agents.records import (
 )
 from tests.integration.pipeline_cli import review_file
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.thorough, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,6 @@ def test_a_search_tags_and_publishes_the_best_of_its_trials(client, search):
     assert drafts == []
 
 
-@pytest.mark.thorough
 def test_the_tag_goes_on_to_the_best_model_of_the_newest_search(cli, client, search):
     def best():
         return {model["id"]: model for model in client("models.get_all", tags=["best"])["models"]}
@@ -102,7 +101,6 @@ def test_what_cannot_be_searched_or_scheduled_is_refused(cli, client, arguments,
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.thorough
 def test_a_new_version_starts_one_full_run_and_its_own_versions_none(cli, client, queue_run):
     name = "growing"
     whole = review_file(cli.folder / "growing.csv", rows=400)
@@ -145,7 +143,6 @@ def test_a_schedule_starts_a_run_on_the_newest_version(cli, client, queue_run):
     assert task["hyperparams"]["Args"]["dataset_version"]["value"] == "1.2"
 
 
-@pytest.mark.thorough
 def test_a_detached_scheduler_is_a_task_of_the_controllers_queue(cli, client, queue_run):
     done = cli("schedule", "--detach", "--json")
     assert done.code == 0, done.stderr

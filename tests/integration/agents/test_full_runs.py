@@ -18,10 +18,9 @@ from tests.integration.agents.records import (
     wait_for,
 )
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.thorough, pytest.mark.timeout(300)]
 
 
-@pytest.mark.thorough
 def test_a_model_is_fitted_by_an_agent(cli, client, queue_run):
     done = cli("fit-model", "--json")
     assert done.code == 0, done.stderr
@@ -47,7 +46,6 @@ def test_a_full_run_by_agents_ends_with_a_model(cli, client, queue_run):
     assert last.startswith("steps-")
 
 
-@pytest.mark.thorough
 def test_more_full_runs_than_workers_for_controllers_get_through(cli, client, queue_run):
     """Both outer controllers take a worker; the inner ones run beside them."""
     processes = [cli.start("run-full", "--json", "--no-cache", "--set", f"alpha={alpha}") for alpha in (2, 3)]
@@ -74,7 +72,6 @@ def status_of(client, task):
     return client("tasks.get_by_id", task=task)["task"]["status"]
 
 
-@pytest.mark.thorough
 def test_a_full_run_stopped_on_the_web_takes_the_inner_pipeline_with_it(
     cli, client, queue_run, busy_controllers_worker
 ):
@@ -103,7 +100,6 @@ def kill_script(name, settings):
     return False
 
 
-@pytest.mark.thorough
 def test_a_full_run_goes_on_from_the_step_that_failed(cli, client, settings, queue_run):
     """Its inner pipeline finds its steps in the cache though the run was told to use none; only the model is made."""
     before = newest_run(client)
