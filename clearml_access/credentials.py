@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,8 +86,12 @@ def configuration_file(environ: Mapping[str, str]) -> Path:
     return Path(home, named[2:]) if named.startswith("~/") else Path(named)
 
 
-def find(environ: Mapping[str, str]) -> Server:
+def find(environ: Mapping[str, str], *, needs_key: bool = True) -> Server:
     """Return the server and the key.
+
+    Args:
+        environ: The process's environment.
+        needs_key: Without it, what is found nowhere is empty in the result.
 
     Raises:
         ConfigurationError: The named file is missing or cannot be read, or an address is not one.
@@ -101,19 +105,19 @@ def find(environ: Mapping[str, str]) -> Server:
     found = {field: _variable(environ, name) or _text(section, key) for field, (name, key) in VARIABLES.items()}
     for part in ("api", "web", "files"):
         variable, key = VARIABLES[part]
-        _check_address(f"CLEARML_{variable}" if _variable(environ, variable) else f"{path}: {key}", found[part])
+        _check_address(part, f"CLEARML_{variable}" if _variable(environ, variable) else f"{path}: {key}", found[part])
     token = _variable(environ, "AUTH_TOKEN")
-    if token or (found["access_key"] and found["secret_key"]):
+    has_key = bool(token or (found["access_key"] and found["secret_key"]))
+    if has_key or (found["api"] and not needs_key):
         found |= {field: url for field, url in _implied(found["api"]).items() if not found[field]}
     needed = ("api", "web", "files") if token else ("api", "web", "files", "access_key", "secret_key")
     missing = [f"CLEARML_{VARIABLES[field][0]}" for field in needed if not found[field]]
-    if missing:
+    if missing and needs_key:
         # With only the API's address and keys, the SDK derives the other two.
-        stuck = found["api"] and not {"CLEARML_WEB_HOST", "CLEARML_FILES_HOST"}.isdisjoint(missing)
-        why = f"; they cannot be derived from {found['api']}, only from port 8008 or https://api.…" if stuck else ""
+        why = f"; they cannot be derived from {found['api']}, only from port 8008 or https://api.…" if has_key else ""
         raise NoCredentialsError(
             f"the ClearML server is not known: {', '.join(missing)} not set, and not in {path}{why}",
-            hint=_how_to_configure(environ),
+            hint=how_to_set(missing) if found["api"] else _how_to_configure(environ),
         )
     return Server(
         api=found["api"].rstrip("/"),
@@ -125,6 +129,11 @@ def find(environ: Mapping[str, str]) -> Server:
         token=Secret(token),
         verify=found["verify"].lower() not in ("0", "false", "no", "n", "off", "f"),
     )
+
+
+def how_to_set(variables: Sequence[str]) -> str:
+    """Return the shell command that sets variables of `VARIABLES`."""
+    return "export " + " ".join(f"{name}={'https://' if name.endswith('_HOST') else ''}…" for name in variables)
 
 
 def _how_to_configure(environ: Mapping[str, str]) -> str:
@@ -144,7 +153,11 @@ def _variable(environ: Mapping[str, str], name: str) -> str:
     return next((text for prefix in PREFIXES if (text := environ.get(prefix + name, "").strip())), "")
 
 
-def _check_address(name: str, url: str) -> None:
+def _check_address(part: str, name: str, url: str) -> None:
+    is_web = url.lower().startswith(("http://", "https://"))
+    # The SDK takes the address of a bucket for that of the file server.
+    if url and not is_web and not (part == "files" and "://" in url):
+        raise ConfigurationError(f"{name}={url}: an address begins with http:// or https://", hint=f"https://{url}")
     try:
         _ = urlsplit(url).port
     except ValueError:

@@ -238,4 +238,4 @@ def connection(settings: Settings, server: Server | None, *, by_git: bool = Fals
         glue = {"annotations": {KEYS_ANNOTATION: server.fingerprint(settings.release)}} if server else {}
     layer: Values = {"clearml": secrets, "agentk8sglue": glue}
     urls = {"api": server.api, "web": server.web, "files": server.files} if server else {}
-    return v.merge(layer, *(v.nest(URLS[kind], url) for kind, url in urls.items()))
+    return v.merge(layer, *(v.nest(URLS[kind], url) for kind, url in urls.items() if url))

@@ -139,9 +139,9 @@ class Session:
     def plan_for_git(self) -> Plan:
         """The release as files in git say it: without anything of the keys, which need not be known here."""
         try:
-            server: Server | None = self.server
+            server = self.server
         except NoCredentialsError:
-            server = None
+            server = credentials.find(self.environ, needs_key=False)
         return self._plan(server, by_git=True)
 
     def _plan(self, server: Server | None, *, by_git: bool = False) -> Plan:

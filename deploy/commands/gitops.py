@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from clearml_access.credentials import is_loopback
+from clearml_access.credentials import VARIABLES, how_to_set, is_loopback
 from clearml_access.errors import ConfigurationError
 from deploy import releases
 from deploy.commands.operations import render
@@ -167,12 +167,16 @@ def files(session: Session, further: Sequence[str] = ()) -> dict[str, str]:
 
 
 def _require_addresses(plan: Plan) -> None:
-    for kind, path in URLS.items():
-        url = str(v.get(plan.values, path) or "")
-        if not url:
-            raise SettingsError(f"the address of the {kind} server is not known", hint=f"--set {path}=http://…")
+    urls = {path: str(v.get(plan.values, path) or "") for path in URLS.values()}
+    for path, url in urls.items():
         if is_loopback(url):
             raise SettingsError(f"a pod cannot reach a loopback address: {url}", hint=f"--set {path}=http://…")
+    if missing := [f"CLEARML_{VARIABLES[kind][0]}" for kind, path in URLS.items() if not urls[path]]:
+        values = ", ".join(path for path, url in urls.items() if not url)
+        raise SettingsError(
+            f"the server's addresses are not known: {', '.join(missing)} not set, and no value {values}",
+            hint=how_to_set(missing),
+        )
 
 
 def _require_no_key(session: Session, found: dict[str, str]) -> None:

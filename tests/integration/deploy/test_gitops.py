@@ -144,7 +144,12 @@ def test_without_keys_the_addresses_come_from_the_values(deploy, tmp_path):
     assert (tmp_path / "git/agent.yaml").is_file()
     deploy.values.write_text("{}")
     said = deploy("render", "--gitops", str(tmp_path / "other"), code=10, **env)
-    assert "the address of the api server is not known" in said
+    assert "the server's addresses are not known: CLEARML_API_HOST, CLEARML_WEB_HOST, CLEARML_FILES_HOST" in said
+    assert "agentk8sglue.fileServerUrlReference" in said
+    hosts = {f"CLEARML_{name}_HOST": f"https://{name.lower()}.example.com" for name in ("API", "WEB", "FILES")}
+    deploy("render", "--gitops", str(tmp_path / "other"), **{**env, **hosts})
+    (given,) = documents(tmp_path / "other/values.yaml")
+    assert given["agentk8sglue"]["fileServerUrlReference"] == "https://files.example.com"
     loopback = "agentk8sglue.apiServerUrlReference=http://127.0.0.1:8008"
     assert "loopback" in deploy("render", "--gitops", str(tmp_path / "other"), "--set", loopback, code=10, **env)
 

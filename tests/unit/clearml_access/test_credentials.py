@@ -98,9 +98,41 @@ def test_what_is_not_an_address_is_named(conf, address):
         credentials.find({"CLEARML_CONFIG_FILE": str(conf)})
 
 
-def test_an_address_that_the_others_do_not_follow_from_is_named():
-    with pytest.raises(NoCredentialsError, match=r"CLEARML_WEB_HOST, CLEARML_FILES_HOST not set.*http://server:9008"):
-        credentials.find({**KEYS, "CLEARML_API_HOST": "http://server:9008"})
+@pytest.mark.parametrize("part", ["api", "web", "files"])
+def test_an_address_without_a_scheme_is_refused(conf, part):
+    variable, key = credentials.VARIABLES[part]
+    words = r"=clearml\.example\.com:8008: an address begins with http:// or https://"
+    with pytest.raises(ConfigurationError, match=f"^CLEARML_{variable}{words}"):
+        credentials.find({"CLEARML_CONFIG_FILE": str(conf), f"CLEARML_{variable}": "clearml.example.com:8008"})
+    conf.write_text(f'{CONF}api.{key}: "clearml.example.com:8008"')
+    with pytest.raises(ConfigurationError, match=f"clearml\\.conf: {key}{words}"):
+        credentials.find({"CLEARML_CONFIG_FILE": str(conf)})
+
+
+def test_a_bucket_may_be_the_file_server_as_in_the_sdk(conf):
+    assert credentials.find({"CLEARML_CONFIG_FILE": str(conf), "CLEARML_FILES_HOST": "s3://b"}).files == "s3://b"
+
+
+def test_an_address_that_the_others_do_not_follow_from_is_named(tmp_path):
+    own = tmp_path / "server/clearml.conf"
+    own.parent.mkdir(parents=True)
+    own.write_text(CONF)
+    environ = {**KEYS, "CLEARML_API_HOST": "http://server:9008", "CLEARML_PODS_STATE": str(tmp_path)}
+    with pytest.raises(
+        NoCredentialsError, match=r"CLEARML_WEB_HOST, CLEARML_FILES_HOST not set.*http://server:9008"
+    ) as refused:
+        credentials.find(environ)
+    assert refused.value.hint == "export CLEARML_WEB_HOST=https://… CLEARML_FILES_HOST=https://…"
+
+
+def test_addresses_are_found_without_a_key_where_none_is_needed():
+    environ = {"CLEARML_API_HOST": "http://server:8008", "HOME": "/nowhere"}
+    found = credentials.find(environ, needs_key=False)
+    assert (found.api, found.web, found.secret_key) == ("http://server:8008", "http://server:8080", "")
+    assert credentials.find({"HOME": "/nowhere"}, needs_key=False).api == ""
+    with pytest.raises(NoCredentialsError) as refused:
+        credentials.find({**environ, "CLEARML_WEB_HOST": "http://w", "CLEARML_FILES_HOST": "http://f"})
+    assert refused.value.hint == "export CLEARML_API_ACCESS_KEY=… CLEARML_API_SECRET_KEY=…"
 
 
 def test_a_variable_that_names_no_file_is_an_error_and_no_other_server(tmp_path):
