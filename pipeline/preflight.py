@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import math
 import shlex
+import socket
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -88,7 +89,7 @@ def deadlock(server: ClearmlServer, settings: Settings, controllers_queue: str) 
     return (
         f"controller and steps share queue {controllers_queue!r}, served by worker {workers[0]} alone: if it runs one "
         f"task at a time, the steps wait for the controller and the controller for them. Give controllers a worker of "
-        f"their own ({workers_command(SERVICES_QUEUE)}), or: --mode controller",
+        f"their own ({workers_command(server, SERVICES_QUEUE)}), or: --mode controller",
     )
 
 
@@ -100,21 +101,36 @@ def unfit_workers(server: ClearmlServer, queue: str) -> tuple[str, ...]:
     """
     return tuple(
         f"worker {worker} of queue {queue!r} cannot run these tasks: task {task['id']} failed there with "
-        f'"{NO_PACKAGE}". Stop it, and start one that can: {workers_command(queue)}'
+        f'"{NO_PACKAGE}". Stop it, and start one that can: {workers_command(server, queue)}'
         for worker, task in server.last_tasks_of(server.workers_of(queue)).items()
         if task["status"] == "failed" and any(NO_PACKAGE in line for line in server.console(task["id"], CONSOLE_LINES))
     )
 
 
-def more_workers_command(queue: str) -> str:
+def more_workers_command(server: ClearmlServer, queue: str) -> str:
     """Return the command that starts one more worker for a queue of controllers than there are by default."""
-    return "./task workers-up -- --controllers 3" if queue == SERVICES_QUEUE else workers_command(queue)
+    command = workers_command(server, queue)
+    if queue != SERVICES_QUEUE:
+        return command
+    return f"{command}{'' if ' -- ' in command else ' --'} --controllers 3"
 
 
-def workers_command(queue: str) -> str:
-    """Return the command that starts workers of this machine for a queue of the configured server."""
-    served = queue == SERVICES_QUEUE or queue in AgentValues.load().queues
-    return "./task workers-up" + ("" if served else f" -- --queue {shlex.quote(queue)}")
+def workers_command(server: ClearmlServer, queue: str) -> str:
+    """Return the command that starts workers of this machine for a queue of the configured server.
+
+    It names the queues too that this machine's workers for steps serve already: the command sets the queues.
+    """
+    default = AgentValues.load().queues
+    own = f"{socket.gethostname()}:steps-"
+    served = [
+        name
+        for name in sorted(set(server.queue_names()) - {queue, SERVICES_QUEUE})
+        if any(worker.startswith(own) for worker in server.workers_of(name))
+    ]
+    if (queue == SERVICES_QUEUE or queue in default) and set(served) <= set(default):
+        return "./task workers-up"
+    names = [*served, *([] if queue == SERVICES_QUEUE else [queue])]
+    return f"./task workers-up -- {' '.join(f'--queue {shlex.quote(name)}' for name in names)}"
 
 
 def _queues_of_steps(settings: Settings) -> set[str]:
@@ -171,11 +187,11 @@ def require_queue(server: ClearmlServer, queue: str, steps: Sequence[str] = ()) 
             f"{told}queue {queue!r} does not exist on {server.api_url}; queues: {known}"
             + (f"; did you mean {close[0]}?" if close else ""),
             hint=f"choose one with {'--step-queue' if steps else '--queue'}, or serve it: on a cluster, a file in "
-            f"helm/queues and ./task deploy-agent; on this machine, {workers_command(queue)}",
+            f"helm/queues and ./task deploy-agent; on this machine, {workers_command(server, queue)}",
         )
     if not server.workers_of(queue):
         raise QueueError(
             f"{told}queue {queue!r} has no live worker: a task in it would wait for ever",
-            hint=f"on a cluster: ./task deploy-agent; on this machine: {workers_command(queue)}; "
+            hint=f"on a cluster: ./task deploy-agent; on this machine: {workers_command(server, queue)}; "
             "or run without agents: --mode in-process",
         )

@@ -54,7 +54,7 @@ def connect(say: Callable[[str], None]) -> Connection:
     settings = MachineSettings.from_environ(os.environ)
     machine = None
     if not credentials.is_configured(os.environ):
-        machine = up(settings)
+        machine = up(settings, keep_workers=True)
         if machine.started:
             say(f"No ClearML server is configured: started this machine's own ({', '.join(machine.started)})")
         os.environ["CLEARML_CONFIG_FILE"] = str(machine.configuration)

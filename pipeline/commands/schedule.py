@@ -145,7 +145,7 @@ def _run(
     )
     for name in ("queue", "controllers_queue"):
         preflight.require_queue(server, str(values[name]))
-    more = preflight.more_workers_command(str(values["controllers_queue"]))
+    more = preflight.more_workers_command(server, str(values["controllers_queue"]))
     free = workers_for_runs(server, str(values["controllers_queue"]))
     if detach and free < 2 and PODS_QUEUE not in server.queue_names():
         raise preflight.QueueError(

@@ -21,7 +21,7 @@ from clearml_access.errors import NoCredentialsError, ServerError
 from pipeline.local_stack import server, workers
 from pipeline.local_stack.configuration import WORKER_VARIABLE, read_access
 from pipeline.local_stack.lifecycle import lock
-from pipeline.local_stack.settings import MachineSettings, WorkerPlan, WorkerSet
+from pipeline.local_stack.settings import MachineSettings, WorkerSet
 from pipeline.local_stack.workers import WorkerStatus
 
 FOLDER = "workers-on"
@@ -158,7 +158,7 @@ def workers_status(settings: MachineSettings, environ: Mapping[str, str]) -> Wor
     access = _access(settings, environ)
     settings = _on_server(settings, access)
     known: list[Worker] = []
-    found, problem = _recorded(settings), None
+    found, problem = workers.recorded(settings), None
     served = sorted({queue for worker in found for queue in worker.plan.queues})
     queues: list[QueueStatus] = []
     try:
@@ -215,13 +215,3 @@ def _make_suffix(settings: MachineSettings) -> str:
         (settings.workers_folder / SUFFIX_FILE).write_text(suffix, encoding="ascii")
         return suffix
     return settings.worker_set.suffix
-
-
-def _recorded(settings: MachineSettings) -> list[workers.Worker]:
-    """Return the workers that were started and not ended since, as they were started."""
-    found = []
-    for file in sorted(settings.workers_folder.glob(f"*/{workers.PID_FILE}")):
-        record = processes.Record.read(file)
-        plan = WorkerPlan(file.parent.name, tuple((record.facts.get("queues") if record else None) or ()))
-        found.append(workers.Worker(plan, file.parent, settings.worker_set.suffix))
-    return found

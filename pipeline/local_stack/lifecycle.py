@@ -63,13 +63,20 @@ class Status:
         return asdict(self) | {"workers": rows, "complete": self.complete}
 
 
-def up(settings: MachineSettings, *, host: str | None = None, has_workers: bool | None = None) -> Machine:
+def up(
+    settings: MachineSettings,
+    *,
+    host: str | None = None,
+    has_workers: bool | None = None,
+    keep_workers: bool = False,
+) -> Machine:
     """Start what does not run yet: the server, then the queues, then the workers.
 
     Args:
         settings: The set-up.
         host: Address that the server is to listen on; default: where it listens now, else this machine's alone.
         has_workers: Whether agents are to run here; default: as now, else yes.
+        keep_workers: Where some run, leave their number and queues as `workers up` has set them.
 
     Raises:
         StartError: Something does not start; the message ends with its log's last lines.
@@ -86,6 +93,8 @@ def up(settings: MachineSettings, *, host: str | None = None, has_workers: bool 
     with lock(settings):
         access, started = server.ensure(settings)
         server.remember(settings)
+        if keep_workers:
+            settings = workers.as_running(settings)
         names = [worker.plan.name for worker in workers.ensure(settings, access)]
     return Machine(
         settings.configuration,
@@ -131,7 +140,7 @@ def status(settings: MachineSettings) -> Status:
         access.files if access else None,
         str(settings.configuration) if access else None,
         str(server.log_file(settings)),
-        workers.statuses(workers.planned(settings), known),
+        workers.statuses(workers.planned(workers.as_running(settings)), known),
     )
 
 

@@ -100,6 +100,9 @@ class MachineSettings:
     worker_set: WorkerSet = OWN_WORKERS
     """Whose workers the settings are about."""
 
+    kept: tuple[WorkerPlan, ...] = ()
+    """Workers as they were started; where there are some, they are the plan, whatever the numbers and queues say."""
+
     server_command: tuple[str, ...] = (sys.executable, "-m", "clearml_localserver")
     environment: Path = Path(sys.prefix)
     """The Python environment that steps run in; each step worker gets a copy of its own (hard links)."""
@@ -152,6 +155,8 @@ class MachineSettings:
         """The agent daemons of this set-up."""
         if not self.has_workers:
             return []
+        if self.kept:
+            return list(self.kept)
         steps = [WorkerPlan(f"steps-{number}", self.steps_queues) for number in range(1, self.step_workers + 1)]
         names = ["controllers", *(f"controllers-{number}" for number in range(2, self.controller_workers + 1))]
         controllers = [WorkerPlan(name, (self.controllers_queue,)) for name in names[: self.controller_workers]]

@@ -10,7 +10,7 @@ import os
 import shutil
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,23 @@ def planned(settings: MachineSettings) -> list[Worker]:
     """Return the workers of this set-up."""
     suffix = settings.worker_set.suffix
     return [Worker(plan, settings.workers_folder / plan.name, suffix) for plan in settings.workers]
+
+
+def recorded(settings: MachineSettings) -> list[Worker]:
+    """Return the workers that were started and not ended since, as they were started."""
+    found = []
+    for file in sorted(settings.workers_folder.glob(f"*/{PID_FILE}")):
+        record = processes.Record.read(file)
+        plan = WorkerPlan(file.parent.name, tuple((record.facts.get("queues") if record else None) or ()))
+        found.append(Worker(plan, file.parent, settings.worker_set.suffix))
+    return found
+
+
+def as_running(settings: MachineSettings) -> MachineSettings:
+    """Return the settings with the workers as they were started; where none runs, as they are."""
+    found = [worker for worker in recorded(settings) if worker.plan.queues]
+    runs = any(worker.process() for worker in found)
+    return replace(settings, kept=tuple(worker.plan for worker in found)) if runs else settings
 
 
 @dataclass(frozen=True)

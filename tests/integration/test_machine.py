@@ -22,6 +22,7 @@ import pytest
 from clearml_access import processes
 from clearml_access.api import Api
 from pipeline.local_stack import MachineSettings, workers
+from pipeline.local_stack import up as local_stack_up
 from pipeline.local_stack.configuration import SERVER_VARIABLE, read_access
 from tests.ports import free_port_base
 
@@ -260,3 +261,19 @@ def test_two_starts_at_once_make_one_set_up(server, settings):
     with ThreadPoolExecutor(2) as pool:
         reports = [report(done) for done in pool.map(lambda _: server("up", "--json"), range(2))]
     assert sorted(found["started"] for found in reports) == [[], ["server", *(plan.name for plan in settings.workers)]]
+
+
+def test_a_run_leaves_the_queues_of_workers_up_as_they_are(environ, server, settings):
+    """Or the next run would move them back, and the one after `workers-up` again."""
+    elsewhere = {"CLEARML_CONFIG_FILE": "", "HOME": str(settings.state)}
+    assert server("up").returncode == 0
+    moved = [sys.executable, "-m", "pipeline", "workers", "up", "--steps", "1", "--controllers", "1", "--queue", "gpu"]
+    done = subprocess.run(moved, env=environ | elsewhere, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S)
+    assert done.returncode == 0, done.stderr
+    assert local_stack_up(settings, keep_workers=True).started == ()
+    rows = report(server("status", "--json"))["workers"]
+    assert [(row["name"], row["queue"], row["live"]) for row in rows] == [
+        ("controllers", "services", True),
+        ("steps-1", "gpu", True),
+    ]
+    assert "steps-1" in report(server("up", "--json"))["started"]

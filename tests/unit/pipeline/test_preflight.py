@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from pipeline.amazon_reviews.definitions import DATA_PREPARE
@@ -9,6 +11,7 @@ from pipeline.preflight import (
     NO_PACKAGE,
     QueueError,
     deadlock,
+    more_workers_command,
     queue_for_controllers,
     require_queue,
     unfit_workers,
@@ -94,7 +97,27 @@ def test_a_worker_whose_last_task_found_no_package_is_warned_of(status, lines, w
     ],
 )
 def test_the_command_that_serves_a_queue_names_it_unless_it_is_served_by_default(queue, command):
-    assert workers_command(queue) == command
+    assert workers_command(Past("completed", []), queue) == command
+
+
+@pytest.mark.parametrize(
+    ("served", "queue", "command"),
+    [
+        ("pods", "nope", "./task workers-up -- --queue pods --queue nope"),
+        ("gpu", "pods", "./task workers-up -- --queue gpu --queue pods"),
+        ("gpu", "services", "./task workers-up -- --queue gpu"),
+        ("pods", "services", "./task workers-up"),
+    ],
+)
+def test_the_command_that_serves_a_queue_keeps_the_queues_of_this_machines_workers(served, queue, command):
+    server = Served({served: [f"{socket.gethostname()}:steps-1"], "elsewhere": ["other:steps-1"]}, ["services"])
+    assert workers_command(server, queue) == command
+
+
+def test_one_more_worker_for_controllers_keeps_the_queues_of_this_machines_workers():
+    server = Served({"gpu": [f"{socket.gethostname()}:steps-1"]}, ["services"])
+    assert more_workers_command(server, "services") == "./task workers-up -- --queue gpu --controllers 3"
+    assert more_workers_command(Served({}, []), "services") == "./task workers-up -- --controllers 3"
 
 
 @pytest.mark.parametrize("queue", ["empty", "none"])
