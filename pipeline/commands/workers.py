@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import click
 
 from command_line.options import Group, as_json, examples
 from pipeline.commands.machine import NOT_COMPLETE
-from pipeline.local_stack import MachineSettings, WorkersStatus, workers_down, workers_status, workers_up
+from pipeline.errors import SettingsError, UsageError
+from pipeline.local_stack import MachineSettings, Started, WorkersStatus, workers_down, workers_status, workers_up
 
 
 @click.group(cls=Group)
@@ -41,22 +44,57 @@ def workers() -> None:
 @as_json
 @examples("./task workers-up", "python -m pipeline workers up --steps 5 --queue pods --queue gpu")
 def up(steps: int | None, controllers: int | None, queues: tuple[str, ...], as_json: bool) -> None:
-    """Start agent workers for the configured server; leave alone those that run.
+    """Start agent workers for the configured server; leave alone those that run as asked for.
+
+    The numbers and the queues are set, not added to: more workers than asked for are ended, and idle ones with other
+    queues are started again.
 
     Each has a Python environment of its own, with this package in it: a plain clearml-agent cannot run these tasks.
     Queues that do not exist are made.
     """
-    found = workers_up(
-        MachineSettings.from_environ(os.environ), os.environ, steps=steps, controllers=controllers, queues=queues
-    )
+    settings = MachineSettings.from_environ(os.environ)
+    _require_queue_names(queues)
+    if not (settings.step_workers if steps is None else steps) and controllers == 0:
+        raise UsageError("no workers asked for", hint="to end them: ./task workers-down")
+    found = workers_up(settings, os.environ, steps=steps, controllers=controllers, queues=queues)
     if as_json:
         click.echo(json.dumps(asdict(found)))
         return
     click.echo(f"Server:  {found.api}")
     if found.made_queues:
         click.echo(f"Made:    queue {', '.join(found.made_queues)}")
-    click.echo(f"Started: {', '.join(found.started)}." if found.started else "All workers run already.")
+    for line in _changes(found):
+        click.echo(line)
+    for queue in found.unserved:
+        click.echo(f"Warning: no worker of this machine serves queue {queue} any more", err=True)
+    if found.unserved:
+        click.echo("To keep a queue, repeat the command with all queues: --queue NAME --queue NAME", err=True)
     click.echo("Stop them: ./task workers-down")
+
+
+def _changes(found: Started) -> list[str]:
+    """Return what was stopped, moved and started, a line each."""
+    started = [name for name in found.started if name not in {worker.name for worker in found.moved}]
+    lines = [f"Stopped: {', '.join(found.stopped)}."] if found.stopped else []
+    lines += [f"Moved:   {worker.name} from queue {worker.before} to {worker.now}." for worker in found.moved]
+    lines += [f"Started: {', '.join(started)}."] if started else []
+    if found.busy:
+        lines.append(f"Busy:    {', '.join(found.busy)}: not moved; repeat the command when the task has ended.")
+    return lines or ["All workers run already."]
+
+
+def _require_queue_names(queues: Sequence[str]) -> None:
+    """Refuse names that the server would take, and that nobody means."""
+    for queue in queues:
+        names = [name.strip() for name in queue.split(",") if name.strip()]
+        if not queue.strip():
+            raise SettingsError(f"--queue {queue!r}: the name of a queue is not empty", hint="--queue NAME")
+        if "," in queue:
+            raise SettingsError(
+                f"--queue {queue}: the name of a queue has no comma",
+                hint=f"for {'two' if len(names) == 2 else 'several'} queues: "
+                + (" ".join(f"--queue {shlex.quote(name)}" for name in names) or "--queue NAME --queue NAME"),
+            )
 
 
 @workers.command("down")

@@ -21,13 +21,23 @@ from clearml_access.errors import NoCredentialsError, ServerError
 from pipeline.local_stack import server, workers
 from pipeline.local_stack.configuration import WORKER_VARIABLE, read_access
 from pipeline.local_stack.lifecycle import lock
-from pipeline.local_stack.settings import MachineSettings, WorkerSet
+from pipeline.local_stack.settings import MachineSettings, WorkerPlan, WorkerSet
 from pipeline.local_stack.workers import WorkerStatus
 
 FOLDER = "workers-on"
 """In the state folder; in it one for each server."""
 
 SUFFIX_FILE = "worker-suffix"
+OWN_SERVER_DOWN = "no ClearML server is configured, and this machine's own does not run (start it: ./task server-up)"
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A worker that got other queues."""
+
+    name: str
+    before: str
+    now: str
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,14 @@ class Started:
     api: str
     web: str
     started: tuple[str, ...]
-    """Names of the workers that were started."""
+    """Names of the workers that were started; with those that were started again, for other queues too."""
+    stopped: tuple[str, ...]
+    """Names of the workers that were ended, since they are not asked for."""
+    moved: tuple[Moved, ...]
+    busy: tuple[str, ...]
+    """Names of the workers that keep their queues until their task has ended and this is called again."""
+    unserved: tuple[str, ...]
+    """Queues that this machine's workers served before, and serve no more."""
     made_queues: tuple[str, ...]
     workers: tuple[str, ...]
     """Ids of all workers of this machine on that server."""
@@ -114,17 +131,43 @@ def workers_up(
     with lock(settings):
         if not settings.worker_set.direct:
             settings = replace(settings, worker_set=replace(settings.worker_set, suffix=_make_suffix(settings)))
+        before = _running(settings)
         made = workers.ensure_queues(settings, Api.of(access, direct=settings.worker_set.direct))
         started = workers.ensure(settings, access, sdk)
         if settings.worker_set.direct:
             server.remember(settings)
+        now = _running(settings)
+    moved = tuple(
+        Moved(name, before[name].queue, plan.queue)
+        for name, plan in now.items()
+        if name in before and before[name] != plan
+    )
+    gone = {queue for plan in before.values() for queue in plan.queues}
+    gone -= {queue for plan in now.values() for queue in plan.queues}
     names = tuple(worker.plan.name for worker in started)
     ids = tuple(worker.id for worker in workers.planned(settings))
-    return Started(access.api, access.web, names, tuple(made), ids)
+    return Started(
+        access.api,
+        access.web,
+        names,
+        stopped=tuple(name for name in before if name not in now),
+        moved=moved,
+        busy=tuple(plan.name for plan in settings.workers if now.get(plan.name, plan) != plan),
+        unserved=tuple(sorted(gone)),
+        made_queues=tuple(made),
+        workers=ids,
+    )
+
+
+def _running(settings: MachineSettings) -> dict[str, WorkerPlan]:
+    """Return the workers that run, by name, as they were started."""
+    return {worker.plan.name: worker.plan for worker in workers.recorded(settings) if worker.process()}
 
 
 def workers_down(settings: MachineSettings, environ: Mapping[str, str], *, everywhere: bool = False) -> list[str]:
     """End this machine's workers on the configured server, with their tasks; return the names of those that ran.
+
+    Without a configured server they are those of `server up`, whether that server runs or not.
 
     Args:
         settings: This machine's.
@@ -132,7 +175,7 @@ def workers_down(settings: MachineSettings, environ: Mapping[str, str], *, every
         everywhere: End those on all servers, except on this machine's own.
 
     Raises:
-        NoCredentialsError: No server is configured.
+        NoCredentialsError: The configuration of the server is not complete.
         StopError: A process does not end.
     """
     if everywhere:
@@ -140,7 +183,8 @@ def workers_down(settings: MachineSettings, environ: Mapping[str, str], *, every
         folders = {folder for folder in running if folder.parent == settings.state / FOLDER}
         sets = [_named(settings, folder.name) for folder in sorted(folders)]
     else:
-        sets = [_on_server(settings, _access(settings, environ))]
+        own = not credentials.is_configured(environ)
+        sets = [_own(settings) if own else _on_server(settings, _access(settings, environ))]
     stopped = []
     for each in sets:
         if each.workers_folder.exists() or workers.families(each):
@@ -153,8 +197,12 @@ def workers_status(settings: MachineSettings, environ: Mapping[str, str]) -> Wor
     """Return the state of this machine's workers on the configured server, and of their queues.
 
     Raises:
-        NoCredentialsError: No server is configured.
+        NoCredentialsError: The configuration of the server is not complete.
     """
+    if not credentials.is_configured(environ) and not server.find(settings):
+        settings = _own(settings)
+        found = workers.recorded(settings)
+        return WorkersStatus(settings.api_url, OWN_SERVER_DOWN, workers.statuses(found, {}), ())
     access = _access(settings, environ)
     settings = _on_server(settings, access)
     known: list[Worker] = []
@@ -189,8 +237,13 @@ def _access(settings: MachineSettings, environ: Mapping[str, str]) -> Server:
 def _on_server(settings: MachineSettings, access: Server) -> MachineSettings:
     """Return the settings of this machine's workers on a server."""
     if _is_own(settings, access):
-        return replace(server.as_running(settings), has_workers=True)
+        return _own(settings)
     return _named(settings, re.sub(r"[^\w.-]+", "-", access.api.partition("://")[2]))
+
+
+def _own(settings: MachineSettings) -> MachineSettings:
+    """Return the settings of the workers on this machine's own server."""
+    return replace(server.as_running(settings), has_workers=True)
 
 
 def _is_own(settings: MachineSettings, access: Server) -> bool:

@@ -267,9 +267,17 @@ def test_a_run_leaves_the_queues_of_workers_up_as_they_are(environ, server, sett
     """Or the next run would move them back, and the one after `workers-up` again."""
     elsewhere = {"CLEARML_CONFIG_FILE": "", "HOME": str(settings.state)}
     assert server("up").returncode == 0
-    moved = [sys.executable, "-m", "pipeline", "workers", "up", "--steps", "1", "--controllers", "1", "--queue", "gpu"]
-    done = subprocess.run(moved, env=environ | elsewhere, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S)
-    assert done.returncode == 0, done.stderr
+
+    def on_workers(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pipeline", "workers", *arguments]
+        return subprocess.run(
+            command, env=environ | elsewhere, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S
+        )
+
+    changed = report(on_workers("up", "--steps", "1", "--controllers", "1", "--queue", "gpu", "--json"))
+    assert changed["moved"] == [{"name": "steps-1", "before": "pods", "now": "gpu"}]
+    assert changed["stopped"] == ["controllers-2", "steps-2", "steps-3"]
+    assert (changed["unserved"], changed["busy"]) == (["pods"], [])
     assert local_stack_up(settings, keep_workers=True).started == ()
     rows = report(server("status", "--json"))["workers"]
     assert [(row["name"], row["queue"], row["live"]) for row in rows] == [
@@ -277,3 +285,8 @@ def test_a_run_leaves_the_queues_of_workers_up_as_they_are(environ, server, sett
         ("steps-1", "gpu", True),
     ]
     assert "steps-1" in report(server("up", "--json"))["started"]
+
+    psutil.Process(report(server("status", "--json"))["server_pid"]).kill()
+    assert "this machine's own does not run" in on_workers("status").stdout
+    assert "steps-1" in report(on_workers("down", "--json"))["stopped"]
+    assert on_workers("down").stdout == "No worker was running.\n"
