@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from clearml_access import agent_values
@@ -97,10 +98,16 @@ class Plan:
         Raises:
             ValuesError: A key that the chart would ignore, a value of the wrong type, or one that cannot work here.
         """
-        own = [*layers, *(v.parse_set(text) for text in settings.sets)]
+        sets = [v.parse_set(text) for text in settings.sets]
+        own = [*layers, *sets]
         values_schema.require(base, chart_defaults)
-        for layer in (*own, queue_file or {}):
-            values_schema.require(layer, chart_defaults, chart_words)
+        sources = [
+            *zip_longest(layers, settings.values_files),
+            *((layer, "--set") for layer in sets),
+            (queue_file or {}, settings.queue_file),
+        ]
+        for layer, source in sources:
+            values_schema.require(layer, chart_defaults, chart_words, str(source or ""))
         given = v.merge(base, *own, queue_file or {})
         values_schema.require_served(given, is_own_image=v.get(given, IMAGE) == v.get(base, IMAGE))
         values = v.merge(base, connection(settings, server, by_git=by_git), *own)

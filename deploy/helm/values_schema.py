@@ -132,14 +132,23 @@ def problems(
 
 
 def require(
-    values: Mapping[str, Any], chart_defaults: Mapping[str, Any] | None = None, chart_words: Set[str] | None = None
+    values: Mapping[str, Any],
+    chart_defaults: Mapping[str, Any] | None = None,
+    chart_words: Set[str] | None = None,
+    source: str = "",
 ) -> None:
     """Refuse values with problems.
+
+    Args:
+        values: As for `problems`.
+        chart_defaults: As for `problems`.
+        chart_words: As for `problems`.
+        source: The file that the values are from, for the message.
 
     Raises:
         ValuesError: It names all of them, each with the nearest right name.
     """
-    _refuse(problems(values, chart_defaults, chart_words))
+    _refuse(problems(values, chart_defaults, chart_words), source)
 
 
 def require_served(values: Mapping[str, Any], *, is_own_image: bool) -> None:
@@ -155,11 +164,12 @@ def require_served(values: Mapping[str, Any], *, is_own_image: bool) -> None:
     _refuse([*_unserved(values, is_own_image)])
 
 
-def _refuse(found: list[Problem]) -> None:
+def _refuse(found: list[Problem], source: str = "") -> None:
     if found:
+        named = (f"{source}: {problem}" if source else str(problem) for problem in found)
         raise ValuesError(
-            "the values would be ignored or misread by the chart: " + "; ".join(map(str, found)),
-            hint=".venv/bin/python -m deploy render --values FILE shows what the chart makes of them",
+            f"the values would be ignored or misread by the chart: {'; '.join(named)}",
+            hint="the keys: helm show values CHART",
         )
 
 
@@ -240,6 +250,8 @@ def _paths(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 def _nearest(path: str, key: str, paths: list[str]) -> str | None:
     """Return the right path for a wrong one: the same name elsewhere first, then the most similar one."""
+    # The key above the wrong one is right, and helps nobody.
+    paths = [known for known in paths if not path.lower().startswith(f"{known.lower()}.")]
     same = [known for known in paths if known.rpartition(".")[2].lower() == key.lower()]
     if same:
         return max(same, key=lambda known: difflib.SequenceMatcher(None, known, path).ratio())

@@ -194,7 +194,13 @@ def test_the_doctor_asks_the_release_that_a_task_is_for(several):
         ("gpu", {"queue": QUEUE}, 11, f"queue {QUEUE} would be served by two releases with different pods"),
         ("large", {"queue": GPU_QUEUE.upper()}, 11, "would be served by two releases"),
         ("gpu", {"defaultContainerImage": "x"}, 11, "gpu.yaml names no queue"),
-        ("gpu", {"queue": "x", "basePodTemplate": {"nodeSelectr": {}}}, 11, "did you mean"),
+        (
+            "gpu",
+            {"queue": "x", "basePodTemplate": {"nodeSelektor": {}}},
+            11,
+            "gpu.yaml: agentk8sglue.basePodTemplate.nodeSelektor: "
+            "no such key in the chart; did you mean agentk8sglue.basePodTemplate.nodeSelector?",
+        ),
         ("My_GPU", {"queue": "x"}, 10, "its name becomes part of the release's name clearml-agent-My_GPU"),
         ("a" * 50, {"queue": "x"}, 10, "at most 53 characters"),
     ],

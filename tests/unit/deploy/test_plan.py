@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -71,6 +73,21 @@ def test_task_pods_read_the_keys_from_the_secret_whatever_the_chart_does(own):
 def test_a_wrong_key_is_refused():
     with pytest.raises(ValuesError, match=r"did you mean agentk8sglue\.queue"):
         plan("agentk8sglue.queu=x")
+
+
+@pytest.mark.parametrize(
+    ("sets", "layers", "source"),
+    [
+        ((), ({}, {"nope": 1}), "two.yaml"),
+        (("nope=1",), ({}, {}), "--set"),
+        ((), ({"agentk8sglue": {"queue": 1}}, {}), "one.yaml"),
+    ],
+)
+def test_a_problem_names_the_file_that_it_is_in_and_another_command(sets, layers, source):
+    files = (Path("one.yaml"), Path("two.yaml"))
+    with pytest.raises(ValuesError, match=f"chart: {source}: ") as refused:
+        plan(*sets, layers=layers, values_files=files)
+    assert "render" not in refused.value.hint
 
 
 def test_a_secret_does_not_show_itself():

@@ -105,7 +105,12 @@ def test_an_empty_values_file_is_no_values():
             "agentk8sglue.existingAgentk8sglueSecret",
             "clearml.existingAgentk8sglueSecret",
         ),
-        ({"agentk8sglue": {"basePodTemplate": {"envs": []}}}, "agentk8sglue.basePodTemplate.envs", None),
+        (
+            {"agentk8sglue": {"basePodTemplate": {"envs": []}}},
+            "agentk8sglue.basePodTemplate.envs",
+            "agentk8sglue.basePodTemplate.env",
+        ),
+        ({"agentk8sglue": {"image": {"xy": 1}}}, "agentk8sglue.image.xy", None),
         ({"agentk8sglue": {"frobnicate": 1}}, "agentk8sglue.frobnicate", None),
     ],
 )
@@ -114,6 +119,7 @@ def test_a_key_that_the_chart_ignores_is_named_with_the_nearest_right_one(given,
     assert problem.path == path
     if suggestion:
         assert problem.suggestion == suggestion
+    assert not path.startswith(f"{problem.suggestion}."), "the key above it is right"
 
 
 @pytest.mark.parametrize(
