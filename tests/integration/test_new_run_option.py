@@ -31,7 +31,7 @@ def cli(clearml_server: ClearmlServer, tmp_path: Path) -> PipelineCli:
 
 
 def test_a_new_option_is_in_the_help_on_the_controllers_task_and_in_a_rerun(cli: PipelineCli, api: ApiClient) -> None:
-    assert "How fast it goes.  [default: 3]" in cli("run", "--help").stdout
+    assert "How fast it goes.  [default: 3; 1 to 9]" in cli("run", "--help").stdout
     reviews = review_file(cli.folder / "train.csv")
     assert cli("dataset", "upload", str(reviews), "--batch-size", str(BATCH_ROWS)).code == 0
     failed = cli("run", "--mode", "in-process", "--json", "--pace", "4", "--set", "test_size=0.0001")
