@@ -145,13 +145,13 @@ def _run(
     )
     for name in ("queue", "controllers_queue"):
         preflight.require_queue(server, str(values[name]))
-    more = preflight.more_workers_command(server, str(values["controllers_queue"]))
     free = workers_for_runs(server, str(values["controllers_queue"]))
     if detach and free < 2 and PODS_QUEUE not in server.queue_names():
         raise preflight.QueueError(
             f"queue {values['controllers_queue']!r} has {free} worker(s) that no scheduler keeps: "
             f"{service.name!r} would occupy it, and no worker would take the runs that it starts",
-            hint=f"leave --detach out; or add a worker: {more}",
+            hint="leave --detach out; or add a worker: "
+            + preflight.more_workers_command(server, str(values["controllers_queue"])),
         )
     task = drafts.create(server, service, values)
     page = server.task_page("*", task)
