@@ -35,12 +35,15 @@ ENDING_TIMEOUT_S = 60.0
 
 
 @contextlib.contextmanager
-def own_machine(say: Say, *, step_workers: int | None = None) -> Iterator[MachineSettings]:
+def own_machine(
+    say: Say, *, step_workers: int | None = None, variables: Mapping[str, str] | None = None
+) -> Iterator[MachineSettings]:
     """Start a server and workers, and make them this process's and its children's; all are gone afterwards.
 
     Args:
         say: Reports progress.
         step_workers: Agents for steps; default: as many as the product starts.
+        variables: Environment variables of the server and of all else in the block.
     """
     parent = ROOT / ".local"  # on the disk of the clone: a temporary folder may be in memory
     parent.mkdir(exist_ok=True)
@@ -51,6 +54,7 @@ def own_machine(say: Say, *, step_workers: int | None = None) -> Iterator[Machin
         PORT_BASE_VARIABLE: str(_free_base()),
         "CLEARML_CONFIG_FILE": str(settings.configuration),
         "CLEARML_CACHE_DIR": str(state / "cache/storage"),
+        **(variables or {}),
     }
     if step_workers is not None:
         own[WORKERS_VARIABLE] = str(step_workers)
@@ -67,8 +71,13 @@ def own_machine(say: Say, *, step_workers: int | None = None) -> Iterator[Machin
         shutil.rmtree(state, ignore_errors=True)
 
 
-def run(*words: str, timeout_s: float = COMMAND_TIMEOUT_S) -> str:
+def run(*words: str, timeout_s: float = COMMAND_TIMEOUT_S, environ: Mapping[str, str] | None = None) -> str:
     """Run `python -m pipeline` with these words and return its stdout.
+
+    Args:
+        words: The command.
+        timeout_s: How long it may take.
+        environ: Its environment; default: this process's.
 
     Raises:
         BenchmarkError: It fails, or takes too long.
@@ -76,8 +85,9 @@ def run(*words: str, timeout_s: float = COMMAND_TIMEOUT_S) -> str:
     command = [sys.executable, "-m", "pipeline", *words]
     try:
         done = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, timeout=timeout_s, stdin=subprocess.DEVNULL, check=False
-        )
+            command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=timeout_s,
+            stdin=subprocess.DEVNULL, check=False,
+        )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise BenchmarkError(f"`{' '.join(command[1:])}` took more than {timeout_s:.0f} s") from error
     if done.returncode:

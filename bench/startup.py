@@ -11,7 +11,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,14 +64,13 @@ def measure(options: argparse.Namespace, say: Say) -> Iterator[Row]:
             yield from phase_rows(mode, runs)
 
 
-def run_once(mode: str) -> tuple[float, str]:
-    """Run the pipeline as a person does; return the seconds that it took and the run."""
+def run_once(mode: str, *, reuse: bool = False, environ: Mapping[str, str] | None = None) -> tuple[float, str]:
+    """Run the pipeline as a person does; return the seconds that it took, and the run."""
     with tempfile.TemporaryDirectory(prefix="bench-startup-") as folder:
         report = str(Path(folder) / "report.html")
+        words = ("run", "--mode", mode, "--report", report, *(() if reuse else ("--no-cache",)), "--json")
         began = time.perf_counter()
-        out = environment.run(
-            "run", "--mode", mode, "--report", report, "--no-cache", "--json", timeout_s=RUN_TIMEOUT_S
-        )
+        out = environment.run(*words, timeout_s=RUN_TIMEOUT_S, environ=environ)
         wall = time.perf_counter() - began
     return wall, str(json.loads(out.splitlines()[-1])["run_id"])
 
