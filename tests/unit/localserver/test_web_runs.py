@@ -109,7 +109,7 @@ def test_steps_without_a_task(stored: dict[str, Any], status: str, shown: str) -
 
 def test_why_a_step_failed_is_told() -> None:
     task = step("s1", "failed", status_reason="reason", status_message="exit code 1")
-    assert only(runs.read_run(controller({"a": node(job_id="s1")}), [task])).message == "exit code 1"
+    assert only(runs.read_run(controller({"a": node(job_id="s1")}), [task])).message == "Reason. Exit code 1."
 
 
 @pytest.mark.parametrize("text", ["null", "[]", "not json", "[" * 5000, '"a"', '{"a": ' + "1" * 5000 + "}"])

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from clearml_localserver.web.outcome import sentences
 from clearml_localserver.web.shapes import MAX_JSON, read_json, record, reference, text, texts
 from clearml_localserver.web.text import moment
 
@@ -59,6 +60,11 @@ class Step:
     """The queue that the step's task was put on."""
 
     message: str = ""
+    """Of a failed or aborted step, why and by whom, as sentences."""
+
+    is_pipeline: bool = False
+    """Whether its task is the controller of a pipeline within this one."""
+
     worker: str = ""
     created: datetime | None = None
     started: datetime | None = None
@@ -212,9 +218,8 @@ def _step(
         name,
         status,
         task_id=child["id"],
-        message=child.get("status_message") or child.get("status_reason") or ""
-        if status in ("failed", "aborted")
-        else "",
+        message=sentences(child) if status in ("failed", "aborted") else "",
+        is_pipeline=is_pipeline(child),
         worker=child.get("last_worker") or "",
         queue_id=reference((child.get("execution") or {}).get("queue"))["id"],
         created=moment(child.get("created")),

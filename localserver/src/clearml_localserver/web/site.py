@@ -32,7 +32,7 @@ from clearml_localserver.auth import Identity
 from clearml_localserver.errors import ApiError, unauthorized
 from clearml_localserver.rules import roles
 from clearml_localserver.times import utcnow
-from clearml_localserver.web import text
+from clearml_localserver.web import outcome, text
 from clearml_localserver.web.replies import REPLIES
 from clearml_localserver.wire import MAX_STRANGER_BYTES, Api
 
@@ -95,6 +95,7 @@ class Site:
             pretty=text.pretty,
             moment=text.moment,
             absolute=text.absolute,
+            sentences=outcome.sentences,
             json_script=json_script,
             q=lambda value: quote(str(value), safe="", errors="replace"),
         )

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from clearml_localserver.web.shapes import reference
 from clearml_localserver.web.site import Json, Visit
+from clearml_localserver.web.views.failures import failure_of, failures_of
 from clearml_localserver.web.views.lists import find_queues, find_runs, find_tasks, is_alive
 
 RECENT = {"order_by": ["-last_update"], "system_tags": ["-archived"]}
@@ -23,10 +24,15 @@ def home(visit: Visit) -> Response:
     queues = find_queues(visit)
     workers = visit.call("workers.get_all", {})
     alive = [worker for worker in workers["workers"] if is_alive(worker, visit.now)]
+    of_runs = {task["id"]: failures_of(visit, task, run, most=1) for task, run in latest}
+    said = {failure.task_id for found in of_runs.values() for failure in found} | set(of_runs)
+    failed = [task for task in recent if task["status"] == "failed" and task["id"] not in said]
     return visit.render(
         "home.html",
         live=True,
         runs=latest,
+        of_runs=of_runs,
+        of_tasks={task["id"]: [failure_of(visit, task)] for task in failed},
         told=telling([task for task, _ in latest]),
         running=running,
         recent=recent,

@@ -13,6 +13,7 @@ from clearml_localserver.web import dag, runs
 from clearml_localserver.web.shapes import map_of, number, read_json, record, text, texts
 from clearml_localserver.web.site import MAX_PAGE, Json, Visit
 from clearml_localserver.web.text import LIVE, pretty, size
+from clearml_localserver.web.views.failures import failure_of, failures_of
 from clearml_localserver.web.views.lists import TASK_ROW, find_tasks
 
 HEADER = [*TASK_ROW, "parent.name", "runtime", "comment"]
@@ -133,7 +134,10 @@ def overview(visit: Visit) -> Response:
     queue = _queue(visit, queue_id)
     singles = visit.call("events.get_task_single_value_metrics", {"tasks": [task["id"]]})
     values: list[Json] = next((item["values"] for item in singles["tasks"]), [])
-    return render_tab(visit, task, "overview", children=children, queue=queue, singles=values)
+    failures = [failure_of(visit, task)] if task["status"] == "failed" else []
+    return render_tab(
+        visit, task, "overview", children=children, queue=queue, singles=values, failures=failures
+    )
 
 
 def parameters(visit: Visit) -> Response:
@@ -196,6 +200,7 @@ def pipeline(visit: Visit) -> Response:
         task,
         "pipeline",
         run=run,
+        failures=failures_of(visit, task, run),
         queues={queue["id"]: queue["name"] for queue in queues["queues"]},
         steps={step.name: step for step in run.steps},
         listed=listed(run.steps),
