@@ -52,7 +52,13 @@ _KNOWN = {
 }
 """Reasons of SDK, agent and pages, in lower case, as sentences."""
 
-_SIGNALS = {130: "an interrupt", 134: "SIGABRT", 137: "SIGKILL, often for lack of memory", 139: "SIGSEGV", 143: "SIGTERM"}
+_SIGNALS = {
+    130: "an interrupt",
+    134: "SIGABRT",
+    137: "SIGKILL, often for lack of memory",
+    139: "SIGSEGV",
+    143: "SIGTERM",
+}
 
 
 @dataclass(frozen=True)

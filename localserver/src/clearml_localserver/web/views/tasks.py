@@ -135,9 +135,7 @@ def overview(visit: Visit) -> Response:
     singles = visit.call("events.get_task_single_value_metrics", {"tasks": [task["id"]]})
     values: list[Json] = next((item["values"] for item in singles["tasks"]), [])
     failures = [failure_of(visit, task)] if task["status"] == "failed" else []
-    return render_tab(
-        visit, task, "overview", children=children, queue=queue, singles=values, failures=failures
-    )
+    return render_tab(visit, task, "overview", children=children, queue=queue, singles=values, failures=failures)
 
 
 def parameters(visit: Visit) -> Response:
