@@ -73,7 +73,7 @@ def test_the_page_for_a_missing_address_is_made_on_a_thread_too(monkeypatch: pyt
 
 
 def test_a_view_that_ran_on_the_loop_could_not_call_the_api() -> None:
-    site = Site(cast(Api, FakeApi(nothing)), Identity("user", "company"))
+    site = Site(cast(Api, FakeApi(nothing)), Identity("user", "company"), PlainTextResponse("file"))
     visit = Visit(site, Request({"type": "http"}), b"", site.own)
 
     async def on_loop() -> None:

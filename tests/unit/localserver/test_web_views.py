@@ -13,7 +13,8 @@ from clearml_localserver.web.views.datasets import title as dataset_title
 from clearml_localserver.web.views.home import telling
 from clearml_localserver.web.views.links import TABS as LINKED_TABS
 from clearml_localserver.web.views.pipelines import title as pipeline_title
-from clearml_localserver.web.views.projects import order_by, tree
+from clearml_localserver.web.views.projects import tree
+from clearml_localserver.web.views.table_query import order_by
 from clearml_localserver.web.views.tasks import (
     TABS,
     DatasetFile,

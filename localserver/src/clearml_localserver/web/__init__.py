@@ -23,12 +23,14 @@ from clearml_localserver.web.request_guard import Gate
 from clearml_localserver.web.site import Site, View
 from clearml_localserver.web.views import (
     actions,
+    bulk,
     datasets,
     home,
     launch,
     links,
     metrics,
     pipelines,
+    project_table,
     projects,
     queues,
     session,
@@ -40,6 +42,9 @@ PAGES: dict[str, View] = {
     "/search": home.search,
     "/projects": projects.projects,
     "/projects/{project}": projects.project,
+    "/projects/{project}/columns": project_table.choose,
+    "/projects/{project}/tasks.csv": project_table.as_csv,
+    "/projects/{project}/tasks.json": project_table.as_json,
     "/projects/{project}/models": projects.project_models,
     "/models/{model}": projects.model,
     "/pipelines": pipelines.pipelines,
@@ -48,6 +53,7 @@ PAGES: dict[str, View] = {
     "/datasets/{project}": datasets.dataset,
     "/queues": queues.queues,
     "/workers": queues.workers,
+    "/selected/tasks/{action}": bulk.confirm,
     "/tasks/{task}": tasks.first_tab,
     "/tasks/{task}/overview": tasks.overview,
     "/tasks/{task}/parameters": tasks.parameters,
@@ -87,6 +93,9 @@ OPEN_CHANGES: dict[str, View] = {"/login": session.login, "/logout": session.log
 """What needs no session, or makes and ends one."""
 
 CHANGES: dict[str, View] = {
+    "/preferences/density": project_table.set_density,
+    "/projects/{project}/views": project_table.save_view,
+    "/selected/tasks/{action}": bulk.act,
     "/queues": queues.create_queue,
     "/queues/{queue}/entries/{task}/{move}": queues.move_entry,
     "/tasks/{task}/run": launch.launch,
@@ -102,8 +111,8 @@ def create_web_app(api: Api, own: Identity, files: ASGIApp) -> Starlette:
         own: For whom the pages act on a loopback address, where they ask for no log-in.
         files: The file server without its own access check; the pages let it be read by those who may see them.
     """
-    site = Site(api, own)
-    site.templates.globals["actions_of"] = actions.actions_of
+    site = Site(api, own, files)
+    site.templates.globals.update(actions_of=actions.actions_of, undo_of=bulk.undo_of)
     routes: list[BaseRoute] = [
         *(Route(path, site.open_view(view), methods=["GET"]) for path, view in OPEN_PAGES.items()),
         *(Route(path, site.open_view(view), methods=["POST"]) for path, view in OPEN_CHANGES.items()),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from clearml_localserver.web.shapes import (
     Shape,
     as_it_is,
+    cut_to,
     flag,
     line,
     lines,
@@ -38,6 +39,8 @@ ARTIFACT = record(
     type_data=record(preview=passage, content_type=line),
     display_data=list_of(lines),
 )
+LAST_VALUE = record(metric=line, variant=line, value=number, min_value=number, max_value=number)
+LAST_METRICS = map_of(map_of(LAST_VALUE))
 USED_MODEL = record(name=line, model=reference)
 TASK = record(
     id=text,
@@ -60,6 +63,7 @@ TASK = record(
     parent=reference,
     user=reference,
     runtime=map_of(scalar),
+    last_metrics=LAST_METRICS,
     hyperparams=map_of(map_of(PARAMETER), 20),
     configuration=map_of(PARAMETER, 200),
     script=record(
@@ -124,10 +128,28 @@ MACHINE = record(
 EVENT = record(timestamp=number, level=line, msg=text, metric=line, variant=line, iter=number, url=text, plot_str=text)
 SINGLE = record(metric=line, variant=line, value=scalar)
 
+MANY = record(
+    succeeded=list_of(
+        record(id=text, urls=record(**dict.fromkeys(("model_urls", "artifact_urls", "event_urls"), list_of(text, ALL))))
+    ),
+    failed=list_of(record(id=text, error=record(msg=passage))),
+)
+"""Of a change to many: what became of each."""
+
 CHANGED = record(id=text)
 """Of a change only the id of what was made is read."""
 
+PREFERENCES = record(
+    localserver=record(density=line, views=map_of(map_of(record(name=line, query=cut_to(20_000)), 200), 1000))
+)
+"""What the pages keep for a person, beside what the genuine web application keeps."""
+
 REPLIES: dict[str, Shape] = {
+    "organization.get_entities_count": record(tasks=number),
+    "projects.get_hyper_parameters": record(parameters=list_of(record(section=text, name=text))),
+    "projects.get_hyperparam_values": record(values=list_of(text, ALL)),
+    "projects.get_unique_metric_variants": record(metrics=list_of(record(metric=text, variant=text))),
+    "users.get_preferences": record(preferences=PREFERENCES),
     "tasks.get_all_ex": record(tasks=list_of(TASK)),
     "tasks.get_types": record(types=texts),
     "tasks.get_configurations": record(configurations=list_of(record(configuration=list_of(PARAMETER)))),
@@ -149,17 +171,31 @@ REPLIES: dict[str, Shape] = {
     "events.scalar_metrics_iter_histogram": map_of(map_of(record(x=list_of(scalar, ALL), y=list_of(number, ALL)))),
     **dict.fromkeys(
         (
+            "tasks.archive_many",
+            "tasks.delete_many",
+            "tasks.dequeue_many",
+            "tasks.enqueue_many",
+            "tasks.publish_many",
+            "tasks.stop_many",
+            "tasks.unarchive_many",
+        ),
+        MANY,
+    ),
+    **dict.fromkeys(
+        (
             "auth.logout",
             "tasks.archive",
             "tasks.clone",
             "tasks.delete",
             "tasks.dequeue",
             "tasks.edit_hyper_params",
+            "tasks.move",
             "tasks.enqueue",
             "tasks.reset",
             "tasks.stop",
             "tasks.stopped",
-            "tasks.unarchive_many",
+            "tasks.update_tags",
+            "users.set_preferences",
             "queues.create",
             "queues.move_task_backward",
             "queues.move_task_forward",

@@ -27,12 +27,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp
 
 from clearml_localserver.auth import Identity
 from clearml_localserver.errors import ApiError, unauthorized
 from clearml_localserver.rules import roles
 from clearml_localserver.times import utcnow
 from clearml_localserver.web import outcome, text
+from clearml_localserver.web.own_files import delete_file
 from clearml_localserver.web.replies import REPLIES
 from clearml_localserver.wire import MAX_STRANGER_BYTES, Api
 
@@ -44,7 +46,7 @@ PLOTLY = "plotly.min.js"
 SESSION_COOKIE = "localserver_session"
 """Not the API's own cookie: the API takes that one from a plain link too, which a foreign page can make one follow."""
 
-MACROS = {"m": "macros.html", "d": "drawing.html"}
+MACROS = {"m": "macros.html", "d": "drawing.html", "t": "table_macros.html"}
 """Given to every template, not imported by them: a live part is rendered without its page's top level."""
 
 TASK_LAYOUT = "task.html"
@@ -55,6 +57,9 @@ View = Callable[["Visit"], Response]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 MAX_PAGE = 10**6
+PASSING = frozenset({"_part", "notice", "undo", "changed"})
+"""Names of a query that mean one visit only: no link of a page repeats them."""
+
 WHOLE = re.compile(r"[0-9]{1,18}")
 MAX_FORM_FIELDS = 20_000
 PAGES_AT_ONCE = 4
@@ -71,9 +76,10 @@ def plotly_script() -> Path | None:
 class Site:
     """The pages' common ground."""
 
-    def __init__(self, api: Api, own: Identity) -> None:
+    def __init__(self, api: Api, own: Identity, files: ASGIApp) -> None:
         self.api = api
         self.own = own
+        self.stored_files = files
         self.settings = api.context.settings
         self.files = {path.name: path for path in sorted(STATIC.iterdir()) if path.is_file()}
         if PLOTLY not in self.files and (script := plotly_script()):  # a checkout: only the wheel brings its own
@@ -210,15 +216,33 @@ class Visit:
         reply: Json = shape(from_thread.run(self.site.api.call, name, data, self.identity))
         return reply
 
+    def delete_file(self, path: str) -> bool:
+        """Delete a file of this server for a person who may change things; return whether there was one.
+
+        Raises:
+            ApiError: 403 for a person who may not.
+        """
+        if self.identity is None or not self.may_change:
+            raise ApiError(403, 20, "Your role only reads")
+        return from_thread.run(delete_file, self.site.stored_files, path)
+
     def form(self) -> dict[str, str]:
-        """Return the sent form.
+        """Return the sent form, last value per name.
+
+        Raises:
+            ApiError: It has too many fields.
+        """
+        return dict(self.form_items())
+
+    def form_items(self) -> list[tuple[str, str]]:
+        """Return the fields of the sent form with their values.
 
         Raises:
             ApiError: It has too many fields.
         """
         text = self.body.decode(errors="replace")
         try:
-            return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FORM_FIELDS))
+            return parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FORM_FIELDS)
         except ValueError as error:
             raise ApiError(413, 0, f"A form has at most {MAX_FORM_FIELDS} fields; nothing was changed") from error
 
@@ -243,7 +267,7 @@ class Visit:
             "live": live,
             "section": None,
             "signed_in": not self.site.settings.is_loopback,
-            "notice": NOTICES.get(self.request.query_params.get("notice", "")),
+            "notice": NOTICES.get(self.query.get("notice", ""), "").format(count=self.whole("changed", 0, MAX_PAGE)),
             **values,
         }
         for name, file in MACROS.items():
@@ -282,10 +306,29 @@ class Visit:
         return self.render("error.html", code=code, error=error, missing=missing)
 
     def address(self, **changes: Any) -> str:
-        """Return this page's address with some query values changed (None takes one away)."""
-        kept = {name: value for name, value in self.query.items() if name not in ("_part", "notice")}
-        merged = {name: str(value) for name, value in (kept | changes).items() if value is not None and value != ""}
-        return f"{self.request.url.path}?{urlencode(merged)}" if merged else self.request.url.path
+        """Return this page's address with some query values changed.
+
+        Args:
+            changes: By name: a value, a list of values, or None to take the name away.
+        """
+        return self.address_of(self.request.url.path, **changes)
+
+    def address_of(self, path: str, **changes: Any) -> str:
+        """Return the address of another page with this page's query, some of its values changed as in `address`."""
+        kept = [
+            (name, value)
+            for name, value in self.request.query_params.multi_items()
+            if name not in PASSING and name not in changes and value != ""
+        ]
+        for name, change in changes.items():
+            values = change if isinstance(change, list) else [change]
+            kept += [(name, str(value)) for value in values if value is not None and value != ""]
+        return f"{path}?{urlencode(kept, errors='replace')}" if kept else path
+
+    def several(self, name: str, most: int = 200) -> list[str]:
+        """Return the values that the address has for a name, each once and none of them empty."""
+        given = self.request.query_params.getlist(name)
+        return list(dict.fromkeys(value for value in given if value))[:most]
 
     def file_link(self, uri: str | None) -> str | None:
         """Return where the browser finds a stored file: our own files through this page's own address."""
@@ -319,6 +362,17 @@ NOTICES = {
     "created": "Created.",
     "publish": "Published.",
     "delete": "Deleted.",
+    "archive-many": "Archived: {count}.",
+    "restore-many": "Restored: {count}.",
+    "enqueue-many": "Enqueued: {count}.",
+    "dequeue-many": "Taken out of the queue: {count}.",
+    "abort-many": "Abort requested: {count}. Workers stop their tasks within a few seconds.",
+    "tag-many": "Tags changed: {count}.",
+    "move-many": "Moved: {count}.",
+    "publish-many": "Published: {count}.",
+    "delete-many": "Deleted: {count}.",
+    "view-kept": "The view is kept under “Views”.",
+    "view-forgotten": "The view is forgotten.",
 }
 """What a page says after a change, by the address's `notice`: fixed texts only, so that no link can put words here."""
 

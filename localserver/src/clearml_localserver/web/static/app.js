@@ -2,6 +2,7 @@
 
 const PAUSE_MS = 2000;
 const SLOWEST_MS = 15000;
+const PASSING = ["notice", "undo", "changed"]; // names of an address that mean one visit only
 
 document.documentElement.classList.add("scripted");
 
@@ -57,9 +58,17 @@ function busy(element) {
   // The part is in use: a menu is open, text is being selected or typed.
   const selection = getSelection();
   return (
-    element.querySelector("details.menu[open], input:focus, select:focus, textarea:focus") !== null ||
+    element.querySelector("details.menu[open], input:not([type=checkbox]):focus, select:focus, textarea:focus") !== null ||
     (selection !== null && !selection.isCollapsed && element.contains(selection.anchorNode))
   );
+}
+
+function recognised(element) {
+  // The selector that finds a link or a box again after its part was replaced.
+  for (const name of ["href", "value"]) {
+    if (element.hasAttribute(name)) return `[${name}="${CSS.escape(element.getAttribute(name))}"]`;
+  }
+  return null;
 }
 
 function replace(element, html) {
@@ -67,11 +76,11 @@ function replace(element, html) {
   if (shown.get(element) === key || busy(element)) return;
   shown.set(element, key);
   const open = [...element.querySelectorAll("details[open][id]")].map((item) => item.id);
-  const focused = element.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+  const focused = element.contains(document.activeElement) ? recognised(document.activeElement) : null;
   const scrolled = [...element.querySelectorAll(".table, .drawing, pre")].map((item) => [item.scrollLeft, item.scrollTop]);
   element.innerHTML = html;
   for (const id of open) element.querySelector(`#${CSS.escape(id)}`)?.setAttribute("open", "");
-  if (focused) element.querySelector(`[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+  if (focused) element.querySelector(focused)?.focus({ preventScroll: true });
   element.querySelectorAll(".table, .drawing, pre").forEach((item, i) => {
     if (scrolled[i]) [item.scrollLeft, item.scrollTop] = scrolled[i];
   });
@@ -81,7 +90,7 @@ function replace(element, html) {
 async function refresh() {
   const address = new URL(location.href);
   address.hash = "";
-  address.searchParams.delete("notice");
+  for (const name of PASSING) address.searchParams.delete(name);
   address.searchParams.set("_part", parts.map((element) => element.dataset.live).join(","));
   const answer = await fetch(address, { headers: { Accept: "application/json" } });
   if (answer.redirected || answer.status === 404) {
@@ -182,7 +191,7 @@ for (const input of document.querySelectorAll("[data-filter-for]")) {
 // A reload must not say again what was done before it.
 const here = new URL(location.href);
 if (here.searchParams.has("notice")) {
-  here.searchParams.delete("notice");
+  for (const name of PASSING) here.searchParams.delete(name);
   history.replaceState(null, "", here);
 }
 setTimeout(() => document.querySelector("main > .notice")?.remove(), 8000);

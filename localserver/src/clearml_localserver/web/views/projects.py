@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
 from starlette.responses import Response
 
+from clearml_localserver.web.conditions import OPERATORS
 from clearml_localserver.web.site import Json, Visit
-from clearml_localserver.web.text import STATUSES
-from clearml_localserver.web.views.lists import task_page
-
-ORDERS = {
-    "name": "name",
-    "type": "type",
-    "status": "status",
-    "created": "created",
-    "started": "started",
-    "updated": "last_update",
-    "iteration": "last_iteration",
-}
-"""Sort keys of the task table, as the address names them."""
+from clearml_localserver.web.views.bulk import BULK
+from clearml_localserver.web.views.project_table import DENSE, preferences, settle, views_of
+from clearml_localserver.web.views.table_query import read_rows, read_table
 
 PROJECT_FIELDS = ["name", "basename", "description", "system_tags", "tags", "created", "last_update", "parent"]
 MAX_PROJECTS = 2000
@@ -77,39 +67,29 @@ def projects(visit: Visit) -> Response:
 
 
 def project(visit: Visit) -> Response:
-    """Show the tasks of a project: filtered, sorted and paged by the address."""
+    """Show the tasks of a project, with the columns, filters, order and page that the address names."""
+    if (settled := settle(visit)) is not None:
+        return settled
     id_ = visit.argument("project")
-    everything = id_ == "*"
-    query = visit.query
-    wanted: Json = {"order_by": [order_by(query.get("order", "-updated"))]}
-    if not everything:
-        wanted["project"] = [id_]
-        if query.get("sub"):
-            wanted["include_subprojects"] = True
-    chosen = [name for name in visit.request.query_params.getlist("status") if name in STATUSES]
-    if chosen:
-        wanted["status"] = chosen
-    if query.get("type"):
-        wanted["type"] = [query["type"]]
-    if query.get("tag"):
-        wanted["tags"] = ["__$all", query["tag"]]
-    if text := query.get("q", "").strip()[:200]:
-        wanted["_any_"] = {"fields": ["name", "id", "comment"], "pattern": re.escape(text)}
-    wanted["system_tags"] = ["archived"] if query.get("archived") else ["-archived"]
     details = _details(visit, id_)
-    children = _children(visit, id_)
-    page = task_page(visit, wanted)
-    types = visit.call("tasks.get_types", {} if everything else {"projects": [id_]})
+    table = read_table(visit, id_)
+    rows = read_rows(visit, table)
+    kept = preferences(visit)
+    types = visit.call("tasks.get_types", {} if id_ == "*" else {"projects": [id_]})
     return visit.render(
         "project.html",
-        live=True,
+        code=400 if table.problems else 200,
+        live=not table.problems,
         project=details,
         kind=kind_of(details),
-        children=children,
-        page=page,
-        chosen=chosen,
-        types=sorted(types.get("types") or []),
-        order=query.get("order", "-updated"),
+        children=_children(visit, id_),
+        table=table,
+        rows=rows,
+        dense=kept["density"] == DENSE,
+        views=views_of(visit, kept, id_),
+        types=sorted(types["types"]),
+        operators=OPERATORS,
+        actions=BULK if visit.may_change else {},
         tab="tasks",
     )
 
@@ -140,14 +120,6 @@ def model(visit: Visit) -> Response:
         query = {"id": [found["task"]["id"]], "only_fields": ["name", "status"], "search_hidden": True}
         task = next(iter(visit.call("tasks.get_all_ex", query)["tasks"]), None)
     return visit.render("model.html", model=found, project=details, task=task)
-
-
-def order_by(key: str) -> str:
-    """Return the API's sort key for one from the address; unknown ones fall back to the newest first."""
-    name = ORDERS.get(key.removeprefix("-"))
-    if name is None:
-        return "-last_update"
-    return f"-{name}" if key.startswith("-") else name
 
 
 def _details(visit: Visit, id_: str) -> Json:

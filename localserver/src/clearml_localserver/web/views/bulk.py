@@ -1,0 +1,252 @@
+"""What people do to selected tasks at once: one table, one confirmation page, one POST, and what can be undone.
+
+The ids stand in the address of the confirmation page, and in the form that it sends. Where some tasks are refused, the
+answer names each with the reason; where none is, it leads back to the list with a count and, where there is one, an
+undo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, unquote, urlencode
+
+from starlette.responses import Response
+
+from clearml_localserver.errors import ApiError
+from clearml_localserver.web import text
+from clearml_localserver.web.site import Json, Visit
+from clearml_localserver.web.views.actions import REASON
+from clearml_localserver.web.views.lists import TASK_ROW, find_queues, find_tasks
+from clearml_localserver.web.views.session import own_path
+
+MAX_SELECTED = 1000
+NAMED = 20
+"""Tasks that a confirmation names."""
+
+MAX_UNDONE = 200
+"""Tasks of a change that can be undone: their ids stand in an address."""
+
+MAX_TAG = 200
+
+
+@dataclass(frozen=True)
+class BulkAction:
+    """Something that can be done to selected tasks."""
+
+    title: str
+    explanation: str
+    call: str
+    done: str
+    """What the list says afterwards; `{count}` stands for how many."""
+
+    undo: str = ""
+    """The action that takes this one back; empty where nothing does."""
+
+    danger: bool = False
+
+
+BULK = {
+    "archive": BulkAction(
+        "Archive",
+        "They disappear from the lists; nothing is deleted. What waits leaves its queue, what runs is stopped.",
+        "tasks.archive_many",
+        "Archived: {count}.",
+        undo="restore",
+    ),
+    "restore": BulkAction(
+        "Restore", "They appear in the lists again.", "tasks.unarchive_many", "Restored: {count}.", undo="archive"
+    ),
+    "enqueue": BulkAction(
+        "Enqueue",
+        "Workers of the chosen queue will run them.",
+        "tasks.enqueue_many",
+        "Enqueued: {count}.",
+        undo="dequeue",
+    ),
+    "dequeue": BulkAction(
+        "Dequeue", "They become again what they were before.", "tasks.dequeue_many", "Taken out of the queue: {count}."
+    ),
+    "abort": BulkAction(
+        "Abort",
+        "Workers end their processes within a few seconds; of pipelines also the waiting and running steps.",
+        "tasks.stop_many",
+        "Abort requested: {count}.",
+        danger=True,
+    ),
+    "tag": BulkAction("Tag", "", "tasks.update_tags", "Tags changed: {count}.", undo="tag"),
+    "move": BulkAction(
+        "Move", "A project that does not exist yet is made.", "tasks.move", "Moved: {count}.", undo="move"
+    ),
+    "publish": BulkAction(
+        "Publish",
+        "They and their models become read-only. This cannot be undone.",
+        "tasks.publish_many",
+        "Published: {count}.",
+        danger=True,
+    ),
+    "delete": BulkAction(
+        "Delete",
+        "Their console, scalars, plots, output models and files on this server are deleted. This cannot be undone.",
+        "tasks.delete_many",
+        "Deleted: {count}.",
+        danger=True,
+    ),
+}
+
+
+def selected(values: Iterable[str]) -> list[str]:
+    """Return the ids in the values of a form or an address, each once; several may stand in one value.
+
+    Raises:
+        ApiError: There is none, or there are too many.
+    """
+    ids = list(dict.fromkeys(id_.strip() for value in values for id_ in value.split(",") if id_.strip()))
+    if not ids:
+        raise ApiError(400, 0, "Nothing is selected. Go back and tick some rows first")
+    if len(ids) > MAX_SELECTED:
+        raise ApiError(400, 0, f"{len(ids):,} are selected; at most {MAX_SELECTED:,} can be changed at once")
+    return ids
+
+
+def confirm(visit: Visit) -> Response:
+    """Ask before selected tasks are changed: say how many, and what goes."""
+    name, action = _wanted(visit)
+    ids = selected(visit.request.query_params.getlist("ids"))
+    tasks = find_tasks(visit, {"id": ids}, size=len(ids), fields=[*TASK_ROW, "execution.artifacts", "models.output"])
+    found = {task["id"] for task in tasks}
+    queues = find_queues(visit) if name == "enqueue" else []
+    return visit.render(
+        "selection.html",
+        name=name,
+        action=action,
+        ids=ids,
+        tasks=tasks,
+        named=tasks[:NAMED],
+        unknown=[id_ for id_ in ids if id_ not in found],
+        queues=queues,
+        default_queue=next((queue["id"] for queue in queues if queue["alive"]), ""),
+        artifacts=sum(len(task["execution"]["artifacts"]) for task in tasks),
+        models=sum(len(task["models"]["output"]) for task in tasks),
+        tags=sorted({tag for task in tasks for tag in task["tags"]}),
+        back=own_path(visit.query.get("back", "/projects/*")),
+    )
+
+
+def act(visit: Visit) -> Response:
+    """Change selected tasks."""
+    name, action = _wanted(visit)
+    items = visit.form_items()
+    form = dict(items)
+    ids = selected(value for field, value in items if field == "ids")
+    back = own_path(form.get("back") or "/projects/*")
+    tasks = {task["id"]: task for task in find_tasks(visit, {"id": ids}, size=len(ids))}
+    data, reverse = _request(name, form, list(tasks.values()))
+    failed = [(id_, id_, "There is no such task") for id_ in ids if id_ not in tasks]
+    done: list[str] = []
+    left = 0
+    if tasks:
+        reply = _call(visit, action.call, list(tasks), data)
+        done = [item["id"] for item in reply["succeeded"]]
+        failed += [(item["id"], tasks[item["id"]]["name"], item["error"]["msg"]) for item in reply["failed"]]
+        if name == "delete" and form.get("files"):
+            left = _delete_files(visit, [url for item in reply["succeeded"] for url in _urls(item)])
+    undo = ""
+    if action.undo and reverse is not None and 0 < len(done) <= MAX_UNDONE:
+        undo = urlencode({"action": action.undo, "ids": ",".join(done), **reverse}, errors="replace")
+    if not failed and not left:
+        passing = {"notice": f"{name}-many", "changed": len(done)} | ({"undo": undo} if undo else {})
+        return visit.redirect(f"{back}{'&' if '?' in back else '?'}{urlencode(passing)}")
+    return visit.render(
+        "selection_result.html",
+        action=action,
+        done=action.done.format(count=len(done)),
+        failed=failed,
+        left=left,
+        undo=undo_of(undo),
+        back=back,
+    )
+
+
+def undo_of(written: str) -> dict[str, str] | None:
+    """Return the fields of the form that takes a change back, from the address; None for anything else."""
+    fields = dict(parse_qsl(written))
+    return fields if fields.get("action") in {action.undo for action in BULK.values()} - {""} else None
+
+
+def _wanted(visit: Visit) -> tuple[str, BulkAction]:
+    name = visit.argument("action")
+    if name not in BULK:
+        raise ApiError(404, 0, f"There is no action called {name!r} for selected tasks")
+    return name, BULK[name]
+
+
+def _request(name: str, form: dict[str, str], tasks: list[Json]) -> tuple[Json, dict[str, str] | None]:
+    """Return what the API is sent beside the ids, and the fields that undo it (None: nothing does).
+
+    Raises:
+        ApiError: The form is incomplete.
+    """
+    if name == "tag":
+        added, removed = (_tags(form.get(field, "")) for field in ("add", "remove"))
+        if not added and not removed:
+            raise ApiError(400, 0, "Name a tag to be added or removed")
+        # Only what was changed on all of them can be taken back as one change.
+        whole = all(not set(added) & set(task["tags"]) and set(removed) <= set(task["tags"]) for task in tasks)
+        reverse = {"add": ",".join(removed), "remove": ",".join(added)}
+        return {"add_tags": added, "remove_tags": removed}, reverse if whole else None
+    if name == "move":
+        project, project_name = form.get("project_id", ""), form.get("project", "").strip().strip("/")
+        if not project and not project_name:
+            raise ApiError(400, 0, "Name the project to move them to")
+        before = {task["project"]["id"] for task in tasks}
+        target = {"project": project} if project else {"project_name": project_name}
+        return target, {"project_id": before.pop()} if len(before) == 1 and "" not in before else None
+    if name == "enqueue":
+        if not form.get("queue"):
+            raise ApiError(400, 0, "Choose a queue")
+        return {"queue": form["queue"], "status_reason": REASON}, {}
+    if name == "abort":
+        return {"include_pipeline_steps": True, "status_reason": REASON}, None
+    if name == "delete":
+        return {"return_file_urls": bool(form.get("files"))}, None
+    return {}, {}
+
+
+def _tags(written: str) -> list[str]:
+    tags = list(dict.fromkeys(tag.strip() for tag in written.split(",") if tag.strip()))
+    if long := next((tag for tag in tags if len(tag) > MAX_TAG), None):
+        raise ApiError(400, 0, f"A tag has at most {MAX_TAG} characters; “{long[:40]}…” has {len(long)}")
+    return tags
+
+
+def _call(visit: Visit, name: str, ids: list[str], data: Json) -> Json:
+    """Call an endpoint for all ids; where it knows only all or nothing and refuses, for each by itself."""
+    if name.endswith("_many"):
+        return visit.call(name, {"ids": ids} | data)
+    try:
+        visit.call(name, {"ids": ids} | data)
+    except ApiError as refusal:
+        if len(ids) == 1:
+            return {"succeeded": [], "failed": [{"id": ids[0], "error": {"msg": refusal.msg}}]}
+        replies = [_call(visit, name, [id_], data) for id_ in ids]
+        return {key: [item for reply in replies for item in reply[key]] for key in ("succeeded", "failed")}
+    return {"succeeded": [{"id": id_} for id_ in ids], "failed": []}
+
+
+def _urls(item: Json) -> list[str]:
+    return [url for urls in item["urls"].values() for url in urls]
+
+
+def _delete_files(visit: Visit, urls: list[str]) -> int:
+    """Delete files of this server; return how many of the addresses lie elsewhere, where the pages delete nothing."""
+    elsewhere = 0
+    for url in dict.fromkeys(urls):
+        link = visit.file_link(url)
+        if link is None or not link.startswith("/files/"):
+            elsewhere += 1
+            continue
+        address = text.address(url)
+        if address is not None:
+            visit.delete_file(unquote(address.path))
+    return elsewhere

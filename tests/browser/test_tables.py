@@ -1,0 +1,147 @@
+"""Tables of tasks in a real browser: columns, conditions, tags, selected rows, by mouse and by keyboard."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from uuid import uuid4
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.api_client import ApiClient
+from tests.browser.conftest import Watched
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+Watch = Callable[..., Watched]
+
+
+@pytest.fixture
+def project(clearml_api: ApiClient) -> str:
+    """A project with six tasks that differ in a parameter, a metric and their tags."""
+    project = str(clearml_api("projects.create", name=f"Table {uuid4().hex[:6]}")["id"])
+    for i in range(6):
+        lr = {"section": "Args", "name": "lr", "value": str(10**-i)}
+        tags = ["even" if i % 2 == 0 else "odd", "all"]
+        fields = {"project": project, "tags": tags, "hyperparams": {"Args": {"lr": lr}}}
+        task = clearml_api("tasks.create", name=f"trial {i} with a name of some length", type="training", **fields)[
+            "id"
+        ]
+        event = {"task": task, "metric": "loss", "variant": "train", "iter": 1, "value": 1 / (i + 1)}
+        clearml_api("events.add", type="training_stats_scalar", **event)
+    return project
+
+
+def rows(page: Page) -> list[str]:
+    return [name[:7] for name in page.locator("table.tasks .name-cell").all_inner_texts()]
+
+
+def test_a_table_is_sorted_filtered_and_kept_as_a_view(watch: Watch, project: str) -> None:
+    page = watch().open(f"/projects/{project}")
+    expect(page.get_by_role("columnheader", name="loss train")).to_be_visible()
+    page.get_by_role("link", name="loss train").click()
+    expect(page.get_by_role("columnheader", name="loss train")).to_have_attribute("aria-sort", "descending")
+    assert rows(page) == [f"trial {i}" for i in range(6)]
+
+    page.get_by_label("Column to filter by").select_option("hyperparams.Args.lr")
+    page.get_by_label("Comparison").select_option("<=")
+    page.get_by_label("Value").fill("0.01")
+    page.get_by_role("button", name="Filter").click()
+    expect(page.get_by_text("lr ≤ 0.01")).to_be_visible()
+    assert rows(page) == ["trial 2", "trial 3", "trial 4", "trial 5"]
+    page.get_by_role("link", name="even").first.click()
+    expect(page.locator(".total")).to_contain_text("2 tasks")
+
+    page.get_by_role("link", name="Columns").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("min loss train").check()
+    dialog.get_by_label("Status", exact=True).uncheck()
+    dialog.get_by_label("Place of lr").fill("1")
+    dialog.get_by_role("button", name="Show these").click()
+    expect(page.get_by_role("columnheader", name="min loss train")).to_be_visible()
+    expect(page.get_by_role("columnheader").nth(2)).to_have_text("lr")
+    expect(page.get_by_role("columnheader", name="Status")).to_have_count(0)
+
+    page.get_by_text("Views", exact=True).click()
+    page.get_by_label("Name of this view").fill("small steps")
+    page.get_by_role("button", name="Keep").click()
+    expect(page.get_by_role("status").filter(has_text="The view is kept")).to_be_visible()
+    page.goto(page.url.partition("?")[0])
+    page.get_by_text("Views", exact=True).click()
+    page.get_by_role("link", name="small steps").click()
+    expect(page.locator(".total")).to_contain_text("2 tasks")
+    page.get_by_role("button", name="Dense rows").click()
+    expect(page.get_by_role("button", name="Wide rows")).to_be_visible()
+    assert page.locator("table.tasks tbody tr").first.evaluate("row => row.getBoundingClientRect().height") <= 29
+    page.get_by_role("button", name="Wide rows").click()
+    expect(page.get_by_role("button", name="Dense rows")).to_be_visible()
+
+
+def test_selected_rows_are_changed_after_a_question_and_back(
+    watch: Watch, project: str, clearml_api: ApiClient
+) -> None:
+    page = watch().open(f"/projects/{project}?order=name")
+    expect(page.get_by_role("button", name="Archive")).to_be_disabled()
+    boxes = page.locator("tbody input[name=ids]")
+    boxes.nth(0).click()
+    boxes.nth(2).click(modifiers=["Shift"])
+    expect(page.locator("#selected .count")).to_have_text("3 selected")
+    # A change of the list by itself leaves the rows selected.
+    clearml_api("tasks.create", name="trial 9", type="training", project=project)
+    expect(page.locator("tbody tr")).to_have_count(7)
+    expect(page.locator("#selected .count")).to_have_text("3 selected")
+    assert [box.is_checked() for box in boxes.all()[:4]] == [True, True, True, False]
+
+    page.get_by_role("button", name="Archive").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Archive 3 tasks?")
+    dialog.get_by_role("button", name="Archive").click()
+    expect(page.get_by_role("status").filter(has_text="Archived: 3.")).to_be_visible()
+    expect(page.locator("tbody tr")).to_have_count(4)
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("tbody tr")).to_have_count(7)
+
+    page.get_by_label("Select all on this page").check()
+    expect(page.locator("#selected .count")).to_have_text("7 selected")
+
+
+def test_deleting_is_asked_with_the_focus_on_cancel_and_done_by_keyboard(watch: Watch, project: str) -> None:
+    page = watch().open(f"/projects/{project}?order=name")
+    page.locator("tbody input[name=ids]").first.focus()
+    page.keyboard.press("Space")
+    page.get_by_role("button", name="Delete").focus()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("link", name="Cancel")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(dialog).to_have_count(0)
+    expect(page.locator("tbody tr")).to_have_count(6)
+    page.get_by_role("button", name="Delete").press("Enter")
+    expect(dialog.get_by_role("link", name="Cancel")).to_be_focused()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status").filter(has_text="Deleted: 1.")).to_be_visible()
+    expect(page.locator("tbody tr")).to_have_count(5)
+
+
+def test_rows_are_selected_and_changed_without_a_script(watch: Watch, project: str) -> None:
+    page = watch(java_script_enabled=False).open(f"/projects/{project}?order=name")
+    page.locator("tbody input[name=ids]").nth(1).check()
+    page.locator("tbody input[name=ids]").nth(3).check()
+    page.get_by_role("button", name="Tag").click()
+    page.get_by_label("Add tags").fill("chosen")
+    page.get_by_role("button", name="Tag").click()
+    expect(page.get_by_role("link", name="chosen")).to_have_count(2)
+    expect(page).to_have_url(re.compile(f"/projects/{project}"))
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_of_a_table_is_wider_than_the_window(watch: Watch, project: str, width: int) -> None:
+    page = watch().page
+    page.set_viewport_size({"width": width, "height": 800})
+    for path in ("", "/columns"):
+        page.goto(f"{watch().url}/projects/{project}{path}")
+        assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+        tables = page.evaluate("[...document.querySelectorAll('.table')].map(t => t.scrollWidth - t.clientWidth)")
+        assert width < 1280 or max(tables, default=0) <= 0, "nothing of the table is cut off"
