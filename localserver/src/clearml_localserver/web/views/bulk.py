@@ -1,6 +1,6 @@
 """What people do to selected tasks at once: one table, one confirmation page, one POST, and what can be undone.
 
-The ids stand in the address of the confirmation page, and in the form that it sends. Where some tasks are refused, the
+The ids are in the address of the confirmation page, and in the form that it sends. Where some tasks are refused, the
 answer names each with the reason; where none is, it leads back to the list with a count and, where there is one, an
 undo.
 """
@@ -25,7 +25,7 @@ NAMED = 20
 """Tasks that a confirmation names."""
 
 MAX_UNDONE = 200
-"""Tasks of a change that can be undone: their ids stand in an address."""
+"""Tasks of a change that can be undone: their ids are part of an address."""
 
 MAX_TAG = 200
 
@@ -96,7 +96,7 @@ BULK = {
 
 
 def selected(values: Iterable[str]) -> list[str]:
-    """Return the ids in the values of a form or an address, each once; several may stand in one value.
+    """Return the ids in the values of a form or an address, each once; one value may hold several.
 
     Raises:
         ApiError: There is none, or there are too many.
