@@ -38,28 +38,30 @@ class RefusedError(KubectlError):
     """The API server does not take this object."""
 
 
+class UnclearError(KubectlError):
+    """kubectl failed for another reason, which may pass or not."""
+
+
 _ABOUT: tuple[tuple[type[KubectlError], tuple[str, ...]], ...] = (
     (NoRoomError, ("exceeded quota",)),
-    (ExistsError, ("(AlreadyExists)",)),
+    (ExistsError, ("(alreadyexists)",)),
     (
         AwayError,
         (
             *("unable to connect", "connection refused", "was refused", "connection reset", "timed out", "timeout"),
-            *(
-                "unexpected eof",
-                ": eof",
-                "etcdserver",
-                "deadline exceeded",
-                "connection lost",
-                "http2:",
-                "tls handshake",
-            ),
-            *("(internalerror)", "(serviceunavailable)", "(toomanyrequests)", "currently unable to handle"),
+            *("unexpected eof", ": eof", "etcdserver", "deadline exceeded", "connection lost", "http2:"),
+            *("tls handshake", "(internalerror)", "(serviceunavailable)", "(toomanyrequests)"),
+            "currently unable to handle",
             # An API server that has just started knows neither accounts nor roles; later it is not the task's fault.
             *("(unauthorized)", "you must be logged in", "cannot create resource", "no such host"),
+            # Nor does it know what it serves.
+            *("failed to download openapi", "server api group list", "complete list of server apis"),
+            *("unable to recognize", "no matches for kind", "have a resource type"),
         ),
     ),
+    (RefusedError, ("error from server", "is invalid", "validationerror", "unknown field", "strict decoding error")),
 )
+"""What kubectl says, in lower case, and what it means; the first that fits."""
 
 _LOG_LINE = re.compile(r"^[EWI]\d{4} .*\n?", re.MULTILINE)
 """Of kubectl's own log; what it has to say follows."""
@@ -132,9 +134,9 @@ class Kubectl:
 def _error(text: str) -> KubectlError:
     lowered = text.lower()
     for kind, marks in _ABOUT:
-        if any(mark.lower() in lowered for mark in marks):
+        if any(mark in lowered for mark in marks):
             return kind(text)
-    return RefusedError(text)
+    return UnclearError(text)
 
 
 def documents(lines: Iterable[str]) -> Iterator[Json]:

@@ -27,6 +27,7 @@ from kubectl import (  # type: ignore[import-not-found]
     Kubectl,
     NoRoomError,
     RefusedError,
+    UnclearError,
 )
 from pod_arguments import (  # type: ignore[import-not-found]
     HOST_ACCESS,
@@ -277,6 +278,11 @@ class Glue(K8sIntegration):  # type: ignore[misc]
                 waits_for = f"waits for the pod of its last run to end: {error}"
                 if self._is_made(pod):
                     return []
+            except UnclearError as error:
+                if time.monotonic() > until:
+                    self._unanswered.pop(task)
+                    raise CannotStartError(f"the cluster makes no pod of it: {error}") from error
+                waits_for = f"waits for the cluster: {error}"
             except AwayError as error:
                 waits_for = f"waits for the cluster: {error}"
             if self._stopping or time.monotonic() > until:

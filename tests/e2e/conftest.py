@@ -6,30 +6,25 @@ tests out and says why.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from clearml_localserver.pytest_plugin import ClearmlServer, running_server
 
-from clearml_access.errors import UserFacingError
 from cluster import docker, native
 from cluster.errors import CannotHostError
-from images.build import find_builder
 from tests.api_client import ApiClient
 from tests.e2e import machine
-from tests.e2e.cluster_cli import LOG, ClusterCli, go_task, stage
-from tests.e2e.deployer import ROOT, Deployer
+from tests.e2e.cluster_cli import ClusterCli
+from tests.e2e.deployer import Deployer
+from tests.e2e.images import build_images, load_images
 
 REQUIRED = bool(os.environ.get("CI") or os.environ.get("E2E_REQUIRED"))
 logging.getLogger("httpx").setLevel(logging.WARNING)  # a line a request would bury the stages
-BUILD_TIMEOUT_S = 2_400
-BUILD_PACKAGES = ("buildah", "mmdebstrap")
 
 
 @pytest.fixture(scope="session")
@@ -49,15 +44,8 @@ def states() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def image_archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Both images, built from this tree over a base made of Debian's packages (no registry is asked)."""
-    _ensure_builder()
-    folder = tmp_path_factory.mktemp("images")
-    argv = [go_task(), "--silent", "build-image", "--", "--debian-base", "--archives", str(folder), "--json"]
-    with stage("./task build-image"):
-        done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    LOG.info("%s", done.stdout.rstrip())
-    return {row["target"]: Path(row["archive"]) for row in json.loads(done.stdout.splitlines()[-1])["images"]}
+    """Both images, built from this tree."""
+    return build_images(tmp_path_factory.mktemp("images"))
 
 
 @pytest.fixture(scope="session")
@@ -69,10 +57,7 @@ def cluster_with_images(request: pytest.FixtureRequest) -> Iterator[ClusterCli]:
     cluster = ClusterCli("images", request.getfixturevalue("states"))
     archives: dict[str, Path] = request.getfixturevalue("image_archives")
     cluster.up()
-    for target, archive in archives.items():
-        with stage(f"image {target} loaded ({archive.stat().st_size / 1e6:.0f} MB)"):
-            cluster.run("load-image", archive)
-        archive.unlink()  # a gigabyte that the node has now
+    load_images(cluster, archives)
     yield cluster
     cluster.down()
     if docker.available() is None:
@@ -122,17 +107,3 @@ def api(reachable_server: ClearmlServer) -> Iterator[ApiClient]:
     client = ApiClient(reachable_server.api_url, reachable_server.credentials)
     yield client
     client.close()
-
-
-def _ensure_builder() -> None:
-    """Install what builds images, where nothing does."""
-    try:
-        find_builder()
-        missing = [package for package in BUILD_PACKAGES[1:] if not shutil.which(package)]
-    except UserFacingError:
-        missing = [package for package in BUILD_PACKAGES if not shutil.which(package)]
-    if missing and os.geteuid() == 0 and shutil.which("apt-get"):
-        LOG.info("installing from Debian: %s", " ".join(missing))
-        env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-        for words in (["update", "--quiet"], ["install", "--yes", "--quiet", "--no-install-recommends", *missing]):
-            subprocess.run(["apt-get", *words], env=env, capture_output=True, timeout=900, check=True)

@@ -264,7 +264,11 @@ def test_what_cannot_start_fails_with_its_reason_and_the_next_task_starts(glue, 
 QUOTA = 'Error from server (Forbidden): pods "x" is forbidden: exceeded quota: q, requested: pods=1, used: pods=2'
 
 
-@pytest.mark.parametrize("text", [QUOTA, "The connection to the server 10.0.0.1:443 was refused"])
+OPENAPI = 'error: error validating "STDIN": error validating data: failed to download openapi: unknown'
+"""Of an API server that has just started."""
+
+
+@pytest.mark.parametrize("text", [QUOTA, "The connection to the server 10.0.0.1:443 was refused", OPENAPI])
 def test_a_task_waits_where_it_is_not_its_fault(glue, text):
     glue.cluster.refuse("create", text)
     first, second = glue.task(), glue.task()
