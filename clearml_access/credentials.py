@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from clearml_access import own_server
 from clearml_access.errors import ConfigurationError, NoCredentialsError, parse_error
+from clearml_access.sdk_parser import config_factory
 
 FILE = "~/clearml.conf"
 
@@ -181,10 +182,9 @@ def read_section(path: Path, name: str) -> dict[str, Any]:
     Raises:
         ConfigurationError: The file cannot be read.
     """
-    from clearml.utilities.pyhocon import ConfigFactory  # the SDK takes half a second to import
-
+    factory = config_factory()
     try:
-        found = ConfigFactory.parse_file(str(path)).get(name, {})
+        found = factory.parse_file(str(path)).get(name, {})
         return dict(found.as_plain_ordered_dict() if hasattr(found, "as_plain_ordered_dict") else found)
     except Exception as error:  # the parser's errors differ by the version of pyparsing
         raise ConfigurationError(

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import traceback
+from pathlib import Path
 
 import pytest
 
 from clearml_access import credentials
 from clearml_access.errors import ConfigurationError, NoCredentialsError
+
+ROOT = Path(__file__).parents[3]
 
 CONF = """
 api {
@@ -32,6 +37,27 @@ def test_the_file_is_read(conf):
     server = credentials.find({"CLEARML_CONFIG_FILE": str(conf)})
     assert (server.api, server.web, server.files) == ("http://conf:8008", "http://conf:8080", "http://conf:8081")
     assert (server.access_key, server.secret_key, server.source) == ("AK", "SK", str(conf))
+
+
+def test_the_file_is_read_by_the_sdks_parser_without_importing_the_sdk(conf):
+    """The whole SDK takes half a second, which every command would wait."""
+    conf.write_text(CONF.replace('"http://conf:8008/"', "${HOST}"))  # a variable, as the SDK's parser replaces it
+    script = """
+import os, sys
+from clearml_access import credentials
+print(credentials.find(os.environ).api, "clearml" in sys.modules)
+import clearml
+from clearml.utilities.pyhocon import ConfigFactory
+assert credentials.read_section(credentials.configuration_file(os.environ), "api") == (
+    ConfigFactory.parse_file(os.environ["CLEARML_CONFIG_FILE"])["api"].as_plain_ordered_dict()
+)
+"""
+    environ = {"CLEARML_CONFIG_FILE": str(conf), "HOST": "http://in.the.environment:8008", "HOME": str(conf.parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["http://in.the.environment:8008", "False"]
 
 
 def test_the_environment_wins(conf):
