@@ -16,6 +16,7 @@ from clearml_access.agent_values import AgentValues
 from clearml_access.errors import ServerError
 from clearml_access.tasks import PODS_QUEUE
 from pipeline.clearml_server import ClearmlServer, DatasetVersion
+from pipeline.datasets.lookup import require_version
 from pipeline.graph import sharding
 from pipeline.run_options import IN_PROCESS, QUEUE, SERVICES_QUEUE
 from pipeline.settings import Settings
@@ -67,8 +68,6 @@ def preflight(server: ClearmlServer, settings: Settings, prepare: Callable[[], N
     warnings = tuple(warning for queue in sorted(queues) for warning in unfit_workers(server, queue))
 
     prepare()
-    from pipeline.datasets.datasets import require_version  # brings the whole SDK with it
-
     name, project, version = (str(settings.parameters[f"dataset_{key}"]) for key in ("name", "project", "version"))
     require_version(server, project, name, version)
     _require_rows(server, settings, project, name, version)

@@ -234,7 +234,7 @@ def _connect(settings: Settings) -> tuple[Access, client.ApiClient]:
 
 def _require_certificates(configuration: client.Configuration) -> None:
     """Read the certificates now: a call would report a spoilt one as a server that does not answer."""
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # the default one reads all of the system's authorities too
     if configuration.ssl_ca_cert:
         context.load_verify_locations(configuration.ssl_ca_cert)
     if configuration.cert_file:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.amazon_reviews.model.fit_model import FIT_MODEL, RESULT, FitError
 from pipeline.clearml_server import ClearmlServer
+from pipeline.datasets.lookup import require_version
 from pipeline.errors import RunTimeoutError
 from pipeline.graph.parameters import ParameterValue
 from pipeline.module_tasks import execution
@@ -34,8 +35,6 @@ def check(server: ClearmlServer, parameters: Mapping[str, ParameterValue], queue
     """
     if queue:
         require_queue(server, queue)
-    from pipeline.datasets.datasets import require_version
-
     project, name = str(parameters["dataset_project"]), str(parameters["dataset_name"])
     for part in ("train", "test"):
         require_version(server, project, name, str(parameters[f"{part}_dataset_version"]), stage=part)

@@ -23,6 +23,7 @@ from pipeline.amazon_reviews.reviews.processing import preprocess_file
 from pipeline.amazon_reviews.reviews.review_files import POLARITY
 from pipeline.clearml_server import ClearmlServer
 from pipeline.datasets import datasets
+from pipeline.datasets.lookup import require_version
 from pipeline.errors import DataError
 from pipeline.graph import sharding
 from pipeline.step_runtime.scratch import scratch_folder
@@ -41,7 +42,7 @@ def split_dataset(
         The training frame and the test frame as parquet files, and the id of the new version.
     """
     server = ClearmlServer.of_task(Task.current_task())
-    found = datasets.require_version(server, project, name, version)
+    found = require_version(server, project, name, version)
     source = datasets.open_version(dataset_id=found.id, alias="input")
     frame = frames.read_reviews(source.local_folder())
     train, test = frames.split_rows(frame[POLARITY], test_size=test_size, random_state=random_state, stratify=stratify)

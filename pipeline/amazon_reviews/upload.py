@@ -26,7 +26,7 @@ from pipeline.amazon_reviews.reviews import frames, plots
 from pipeline.amazon_reviews.reviews.review_files import ReviewFile
 from pipeline.clearml_server import ClearmlServer, DatasetVersion
 from pipeline.datasets import datasets
-from pipeline.datasets.datasets import DatasetStateError
+from pipeline.datasets.lookup import DatasetStateError
 from pipeline.errors import OutputFileError
 from pipeline.step_runtime import scratch
 from pipeline.versions import ROOT, next_batch_version

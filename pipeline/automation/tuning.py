@@ -19,7 +19,7 @@ from clearml_access.agent_values import AgentValues
 from pipeline.amazon_reviews.model import fit_model
 from pipeline.automation import search
 from pipeline.clearml_server import ClearmlServer
-from pipeline.datasets.datasets import require_version
+from pipeline.datasets.lookup import require_version
 from pipeline.errors import ServiceError
 from pipeline.graph.parameters import ParameterValue
 from pipeline.module_tasks.declaration import SECTION

@@ -78,7 +78,7 @@ def tune(
     server = connection.server
     from pipeline import preflight
     from pipeline.automation.search import trials_of, with_versions
-    from pipeline.datasets.datasets import require_version
+    from pipeline.datasets.lookup import require_version
     from pipeline.module_tasks import drafts, execution
 
     preflight.require_queue(server, str(values["queue"]))

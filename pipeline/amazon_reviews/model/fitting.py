@@ -23,6 +23,7 @@ from pipeline.amazon_reviews.training.tables import Processed
 from pipeline.amazon_reviews.training.train import Options, Trained, train
 from pipeline.clearml_server import ClearmlServer, DatasetVersion
 from pipeline.datasets import datasets
+from pipeline.datasets.lookup import require_version
 from pipeline.graph.parameters import ParameterValue
 from pipeline.sdk.steps import prepare
 from pipeline.step_runtime.scratch import scratch_folder
@@ -67,7 +68,7 @@ def run(task: Any) -> dict[str, Any]:
     project, name = str(values["dataset_project"]), str(values["dataset_name"])
     folder = scratch_folder()
     sources = [
-        datasets.require_version(server, project, name, str(values[f"{part}_dataset_version"]), stage=part)
+        require_version(server, project, name, str(values[f"{part}_dataset_version"]), stage=part)
         for part in ("train", "test")
     ]
     train_set, test_set = (

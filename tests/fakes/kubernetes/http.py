@@ -104,8 +104,8 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         try:
             if url.path == "/fake-helm":
-                asked = json.loads(raw)
-                self._answer(200, list(self.world.helm(asked["argv"], asked["stdin"])))
+                *argv, stdin = raw.decode().split("\0")
+                self._send(200, "text/plain", "\0".join(map(str, self.world.helm(argv, stdin))).encode())
             elif self.world.faults.meet(self.command, url.path) == RESET:
                 self.close_connection = True
                 self.connection.shutdown(socket.SHUT_RDWR)

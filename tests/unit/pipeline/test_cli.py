@@ -47,6 +47,19 @@ def test_help_imports_no_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(name in done.stdout for name in COMMANDS)
 
 
+def test_a_run_is_checked_and_followed_without_importing_the_sdk() -> None:
+    """It takes half a second, and only the processes of controller and steps need it."""
+    code = (
+        "import sys, pipeline.commands.run, pipeline.commands.outcome, pipeline.preflight, pipeline.runs.follow;"
+        "import pipeline.runs.progress, pipeline.runs.run;"
+        "sys.exit(str({'clearml', 'numpy', 'polars'} & set(sys.modules) or ''))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+
+    assert done.stderr.strip() == ""
+
+
 def test_preprocess(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out.parquet"
 
@@ -213,7 +226,7 @@ def test_an_interrupted_command_prints_one_object(
     from pipeline.amazon_reviews import fit_run
     from pipeline.amazon_reviews.model import registry
     from pipeline.automation import search
-    from pipeline.datasets import datasets
+    from pipeline.datasets import lookup
     from pipeline.module_tasks import drafts, execution
 
     def interrupted(*_: object, **options: object) -> None:
@@ -226,7 +239,7 @@ def test_an_interrupted_command_prints_one_object(
     monkeypatch.setattr(preflight, "require_queue", lambda *_: None)
     monkeypatch.setattr(preflight, "queue_for_controllers", lambda *_: "services")
     monkeypatch.setattr(search, "with_versions", lambda server, values: {**values})
-    monkeypatch.setattr(datasets, "require_version", lambda *_, **options: None)
+    monkeypatch.setattr(lookup, "require_version", lambda *_, **options: None)
     monkeypatch.setattr(drafts, "create", lambda *_: "task-1")
     monkeypatch.setattr(drafts, "clone", lambda *_: "task-1")
     monkeypatch.setattr(fit_run, "check", lambda *_: None)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.clearml_server import DatasetVersion
-from pipeline.datasets.datasets import DatasetNotFoundError, require_version
+from pipeline.datasets.lookup import DatasetNotFoundError, require_version
 
 MANY = ["1.0", "1.1", *(f"1.1.{stage}.post{run}" for run in range(2, 9) for stage in (3, 2, 1, 4))]
 

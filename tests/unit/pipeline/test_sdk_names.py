@@ -33,7 +33,11 @@ def is_private(name: str) -> bool:
 
 
 def test_the_installed_sdk_has_every_name_as_the_table_says():
-    assert private_names.differences() == []
+    """In a process of its own: other tests of this one may have patched the SDK."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.sdk.private_names"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from clearml import Task
+from clearml.backend_interface.task import task as task_module
 from clearml.backend_interface.task.populate import CreateFromFunction
 from clearml.storage.callbacks import DownloadProgressReport, ProgressReport
 
@@ -145,6 +146,8 @@ def test_threads_of_a_step_share_their_tasks_lock(beginning, locks):
 
 def test_a_step_shows_no_bar_for_its_inputs(monkeypatch, capsys):
     monkeypatch.setattr(ProgressReport, "_report", lambda *_: print("a bar"))
+    for name in ("_report_subprocess_enabled", "_edit_lock"):  # set for the rest of a step's process; not for this one
+        monkeypatch.setattr(task_module.Task, name, vars(task_module.Task)[name])
     report = DownloadProgressReport(100.0, True, "frame.parquet", logging.getLogger())
     report(50 << 20)
     assert capsys.readouterr().out == "a bar\n"
