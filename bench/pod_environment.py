@@ -25,6 +25,7 @@ from clearml_localserver.pytest_plugin import ClearmlServer, running_server
 from bench.contract import BenchmarkError, Say
 from clearml_access.agent_values import AgentValues
 from clearml_access.api import Api
+from clearml_access.caches import cache_folder
 from cluster import cgroups, clusters, docker, native
 from cluster.errors import CannotHostError
 from cluster.layout import Layout
@@ -110,7 +111,7 @@ def _prefer(cgroup: str) -> None:
 def _archives(given: Path | None, folder: Path, say: Say) -> Iterator[Path]:
     """Yield the three images' archives; a built one is dropped once the next is asked for."""
     builder = build.find_builder()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clearml-pods/images"
+    cache = cache_folder(os.environ) / "images"
     wanted = {**build.images(), "stock": STOCK_IMAGE}
     base: str | None = None
     for target, image in wanted.items():

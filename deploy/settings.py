@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from clearml_access.agent_values import values_file
+from clearml_access.caches import cache_folder
 from deploy.errors import SettingsError
 
 CHART_REPOSITORY = "https://clearml.github.io/clearml-helm-charts"
@@ -81,9 +82,8 @@ class Settings:
         Raises:
             SettingsError: A name is none that Kubernetes would take.
         """
-        cache = Path(environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "clearml-pods"
         given = {key: value for key, value in overrides.items() if value is not None}
-        settings = cls(**{"kubeconfig": environ.get("KUBECONFIG") or None, "cache": cache, **given})  # type: ignore[arg-type]
+        settings = cls(**{"kubeconfig": environ.get("KUBECONFIG") or None, "cache": cache_folder(environ), **given})  # type: ignore[arg-type]
         for what, name in (("release", settings.release), ("namespace", settings.namespace)):
             if not is_name(name):
                 raise SettingsError(

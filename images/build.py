@@ -25,6 +25,7 @@ from pathlib import Path
 import click
 
 from clearml_access.agent_values import AgentValues, python_of
+from clearml_access.caches import cache_folder
 from clearml_access.errors import UserFacingError
 from command_line.main import run
 from command_line.options import CONTEXT, as_json, examples, verbose
@@ -260,7 +261,7 @@ def cli(
     certificates = b"" if no_ca else ca.read_bytes() if ca else local_certificates()
     if certificates:
         click.echo(f"the images trust {ca or LOCAL_CERTIFICATES} too")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clearml-pods/images"
+    cache = cache_folder(os.environ) / "images"
     base = ensure_debian_base(program, cache) if debian_base else base
     results: list[dict[str, object]] = []
     for target in targets or images():

@@ -6,6 +6,7 @@ Figures are drawn here as SVG from what the server holds (a plotly.js in the fil
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import jinja2.bccache
 
 from clearml_access import run_records
+from clearml_access.caches import cache_folder
 from clearml_access.errors import UserFacingError
 from clearml_access.run_records import RunState, StepState
 from pipeline import provenance
@@ -108,6 +111,25 @@ def write_report(
     return file
 
 
+class CompiledTemplates(jinja2.FileSystemBytecodeCache):
+    """Keeps the compiled template: compiling it takes longer than filling it. Without a folder nothing is kept."""
+
+    def __init__(self, folder: Path) -> None:
+        """Keep them in `folder`, which is made when it is needed."""
+        super().__init__(str(folder))
+
+    def load_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
+        """Take a compiled template, if one is kept."""
+        with contextlib.suppress(OSError):
+            super().load_bytecode(bucket)
+
+    def dump_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
+        """Keep a compiled template, if there is room for it and the right to."""
+        with contextlib.suppress(OSError):
+            Path(self.directory).mkdir(mode=0o700, parents=True, exist_ok=True)
+            super().dump_bytecode(bucket)
+
+
 def _ask(question: Any, otherwise: Any) -> Any:
     """Return the server's answer; a report must come out even when the server has gone since."""
     try:
@@ -143,7 +165,11 @@ def render(
 ) -> str:
     """Return the report as HTML."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("pipeline.runs", "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.PackageLoader("pipeline.runs", "templates"),
+        bytecode_cache=CompiledTemplates(cache_folder(os.environ) / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["seconds"] = lambda value: "–" if value is None else f"{value:.1f} s"
     environment.filters["count"] = lambda value: f"{value:,.0f}"

@@ -193,7 +193,7 @@ TABLE = (
     PrivateName(
         "clearml.backend_api.session.datamodel.DataModel.validate",
         "(self, schema=None)",
-        "Checks each request, and the schema itself anew each time: a fifth of the main thread's time.",
+        "Checks each request, and each time the schema itself: a fifth of the main thread's time.",
     ),
     PrivateName(
         "clearml.backend_api.session.datamodel._CustomValidator", CLASS, "The class of validator that it uses."

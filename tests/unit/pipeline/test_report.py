@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import jinja2
 import pytest
 
 from clearml_access.run_records import RunState, StepState
@@ -83,6 +84,23 @@ def test_texts_of_others_cannot_become_elements():
     assert "<script>" not in text
     assert "<b>no</b>" not in text
     assert "&lt;b&gt;no&lt;/b&gt;" in text
+
+
+def test_the_template_is_compiled_once_for_all_commands(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    first = page()
+    with monkeypatch.context() as patch:
+        patch.setattr(jinja2.Environment, "_compile", lambda *_: pytest.fail("it was compiled again"))
+        assert Tags(page()).open == Tags(first).open == []
+    for kept in (tmp_path / "clearml-pods" / "templates").iterdir():
+        kept.write_bytes(b"spoilt")
+    assert "train_test_split" in page()
+
+
+def test_a_report_comes_out_where_nothing_can_be_kept(tmp_path, monkeypatch):
+    (tmp_path / "clearml-pods").write_text("a file where the folder would be")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert "train_test_split" in page()
 
 
 def test_a_run_of_which_nothing_is_known_has_a_report_too():
