@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -132,3 +133,11 @@ def run_script(clearml_server: ClearmlServer) -> Iterator[Callable[..., subproce
         if process.poll() is None:
             process.kill()
         process.communicate()
+
+
+@pytest.fixture(scope="session")
+def reporting_task(run_script: Callable[..., subprocess.Popen[str]]) -> str:
+    output, _ = run_script("reporting_task.py").communicate(timeout=120)
+    found = re.search(r"^task ([0-9a-f]{32})$", output, re.MULTILINE)
+    assert found is not None, output[-3000:]
+    return found[1]

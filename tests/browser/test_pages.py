@@ -20,14 +20,6 @@ TABS = ["overview", "parameters", "console", "scalars", "plots", "samples", "art
 
 
 @pytest.fixture(scope="module")
-def reporting_task(run_script: Run) -> str:
-    output, _ = run_script("reporting_task.py").communicate(timeout=120)
-    found = re.search(r"^task ([0-9a-f]{32})$", output, re.MULTILINE)
-    assert found is not None, output[-3000:]
-    return found[1]
-
-
-@pytest.fixture(scope="module")
 def finished_run(run_script: Run, clearml_api: ApiClient) -> str:
     """Id of a completed pipeline run (that of the live test where it ran before)."""
     query = {"type": ["controller"], "status": ["completed"], "search_hidden": True, "only_fields": ["id"]}
@@ -216,17 +208,6 @@ def test_scalars_are_drawn(watch: Watch, reporting_task: str) -> None:
     expect(page.locator(".singles")).to_contain_text("0.87")
     page.get_by_role("link", name="time").click()
     expect(page.locator(".plot .scatterlayer .trace").first).to_be_attached()
-
-
-def test_the_console_filters_and_shows_times(watch: Watch, reporting_task: str) -> None:
-    page = watch().open(f"/tasks/{reporting_task}/console")
-    red = page.locator(".ln .a-red", has_text="red words")
-    expect(red).to_be_visible()
-    page.get_by_label("Show only lines with this text").fill("RED WORDS")
-    expect(page.locator(".ln:visible")).to_have_count(1)
-    expect(page.locator("#console-count")).to_contain_text("1 of")
-    page.get_by_text("times").click()
-    expect(page.locator(".ln[data-time]").first).to_be_attached()
 
 
 def test_images_come_from_our_own_address(watch: Watch, reporting_task: str) -> None:

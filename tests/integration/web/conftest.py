@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from uuid import uuid4
 
 import pytest
@@ -18,6 +19,13 @@ def web(clearml_server: ClearmlServer) -> Iterator[Web]:
     client = Web(clearml_server.web_url)
     yield client
     client.http.close()
+
+
+@pytest.fixture(scope="module")
+def module_api(clearml_server: ClearmlServer) -> Iterator[ApiClient]:
+    """A client for what a module's tests share."""
+    with closing(ApiClient(clearml_server.api_url, clearml_server.credentials)) as client:
+        yield client
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -160,19 +159,6 @@ def test_a_run_with_thousands_of_parameters_is_made_from_the_form(web: Web, api:
     assert values == {f"p{n}": str(n) for n in range(5000)} | {"p7": "70"}
 
 
-def test_a_long_console_line_is_cut_and_leads_to_the_whole(web: Web, api: ApiClient) -> None:
-    task = make_task(api, "long line")
-    at = 1_700_000_000_000
-    for number, message in enumerate(("before", "y" * 300_000, "after")):
-        api("events.add", type="log", task=task, msg=message, timestamp=at + number)
-    page = web.get(f"/tasks/{task}/console")
-    assert len(page) < 50_000
-    link = re.search(r'<a class="cut" href="([^"]+)">… 290,000 more characters</a>', page)
-    assert link is not None
-    assert web.get(link[1]) == "y" * 300_000 + "\n"
-    assert web.get(f"/tasks/{task}/console/text").split("\n") == ["before", "y" * 300_000, "after", ""]
-
-
 def test_links_that_the_sdk_prints_lead_to_our_pages(web: Web, api: ApiClient, controller: str) -> None:
     project = api("tasks.get_by_id", task=controller)["task"]["project"]
     for link, page in {
@@ -190,39 +176,6 @@ def test_links_that_the_sdk_prints_lead_to_our_pages(web: Web, api: ApiClient, c
     }.items():
         reply = web.http.get(link)
         assert (reply.status_code, reply.headers["Location"]) == (302, page), link
-
-
-def test_ten_thousand_console_lines_come_in_pieces(web: Web, api: ApiClient) -> None:
-    task = make_task(api)
-    start = int(time.time() * 1000) - 100_000
-    lines = [
-        json.dumps({"type": "log", "task": task, "msg": f"line {i:05d}", "timestamp": start + i}) for i in range(10_000)
-    ]
-    api.http.post("/events.add_batch", content="\n".join(lines), headers={"Content-Type": "application/json-lines"})
-    page = web.get(f"/tasks/{task}/console")
-    shown = re.findall(r">line (\d+)</div>", page)
-    assert shown == [f"{i:05d}" for i in range(9_000, 10_000)]
-    seen, before, more = [f"line {i}" for i in shown], start + 9_000, True
-    while more:
-        piece = web.http.get(f"/tasks/{task}/console/lines", params={"before": before}).json()
-        seen[:0] = [line["html"] for line in piece["lines"]]
-        before, more = (piece["lines"][0]["at"] if piece["lines"] else 0), piece["more"]
-    assert seen == [f"line {i:05d}" for i in range(10_000)]
-    assert web.get(f"/tasks/{task}/console/text").splitlines() == seen
-
-
-def test_new_console_lines_are_found_even_when_they_come_late(web: Web, api: ApiClient) -> None:
-    task = make_task(api)
-    now = int(time.time() * 1000)
-
-    def report(text: str, at: int) -> None:
-        api("events.add", _version="v2.23", type="log", task=task, msg=text, timestamp=at)
-
-    report("first", now)
-    report("late, from another process", now - 3000)
-    found = web.http.get(f"/tasks/{task}/console/lines", params={"after": now}).json()
-    assert [line["html"] for line in found["lines"]] == ["late, from another process", "first"]
-    assert found["live"] is False
 
 
 def test_files_are_shown_and_never_written(web: Web, api: ApiClient, clearml_server: ClearmlServer) -> None:

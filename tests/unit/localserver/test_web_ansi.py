@@ -6,6 +6,7 @@ import re
 
 import pytest
 from clearml_localserver.web import ansi
+from clearml_localserver.web.site import STATIC
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +23,13 @@ def html_of(text: str) -> str:
         ("\x1b[31mred\x1b[0m.", '<span class="a-red">red</span>.'),
         ("\x1b[1;92mok\x1b[39m b\x1b[22m n", '<span class="a-bold a-green">ok</span><span class="a-bold"> b</span> n'),
         ("\x1b[31ma\nb\x1b[mc", '<span class="a-red">a</span>\n<span class="a-red">b</span>c'),
-        ("\x1b[38;5;208mx\x1b[38;2;1;2;3my", "xy"),
+        ("\x1b[38;5;208mx\x1b[38;2;1;2;3my", '<span class="a-208">x</span><span class="a-16">y</span>'),
+        (
+            "\x1b[38;5;9mx\x1b[48;2;250;0;0my\x1b[39mz",
+            '<span class="a-red">x</span><span class="a-red a-on-196">y</span><span class="a-on-196">z</span>',
+        ),
+        ("\x1b[38:2::95:135:175mx\x1b[49;38;5;300my\x1b[38m", '<span class="a-67">xy</span>'),
+        ("\x1b[41mx\x1b[0my", '<span class="a-on-red">x</span>y'),
         ("\x1b[2K\x1b[1Gline\x1b]0;title\x07 end\x1b(B", "line end"),
         ("10%\r55%\r100%\ndone\r\nnext", "100%\ndone\nnext"),
         ("bell\x07 and \x00nul", "bell and nul"),
@@ -83,3 +90,15 @@ def test_a_line_of_any_length_is_drawn_in_proportion_to_its_length_and_cut(unit:
 
 def test_a_line_that_just_fits_is_whole() -> None:
     assert html_of("y" * ansi.LONGEST_LINE) == "y" * ansi.LONGEST_LINE
+
+
+def test_every_colour_of_the_palette_has_its_class_in_the_style_sheet() -> None:
+    sheet = (STATIC / "console.css").read_text(encoding="utf-8")
+    for number in range(16, 256):
+        colour = "#{:02x}{:02x}{:02x}".format(*ansi.palette(number))
+        assert f".a-{number}{{--ink:{colour}}}" in sheet and f".a-on-{number}{{--paper:{colour}}}" in sheet
+        assert ansi.palette(ansi.nearest(*ansi.palette(number))) == ansi.palette(number)
+    for name in ansi.COLOURS:
+        assert re.search(rf"\.a-{name}\b[^{{]*{{ --ink", sheet) and re.search(
+            rf"\.a-on-{name}\b[^{{]*{{ --paper", sheet
+        )

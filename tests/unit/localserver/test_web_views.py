@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from clearml_localserver.web import text
+from clearml_localserver.web import console_lines, text
 from clearml_localserver.web.site import json_script, plotly_script
 from clearml_localserver.web.views import actions, launch, metrics
 from clearml_localserver.web.views.datasets import title as dataset_title
@@ -222,7 +222,7 @@ def event(at: int, msg: str = "x") -> dict[str, Any]:
 
 def test_console_events_are_shown_line_by_line_with_keys_of_their_own() -> None:
     events = [event(1, "a\nb\n"), event(1, "a\nb\n"), event(2, "\x1b[31mred\nstill\x1b[0m")]
-    lines = metrics._lines(events, metrics.TAIL, "/whole")
+    lines = console_lines.lines_of(events, console_lines.PIECE, "/whole")
     assert [line["html"] for line in lines] == [
         "a", "b", "a", "b", '<span class="a-red">red</span>', '<span class="a-red">still</span>',
     ]  # fmt: skip
@@ -231,25 +231,34 @@ def test_console_events_are_shown_line_by_line_with_keys_of_their_own() -> None:
 
 def test_the_newest_events_never_part_those_of_one_time() -> None:
     events = [event(1), event(2), event(2), event(2), event(3, "a\nb\nc")]
-    assert metrics._newest(events, metrics.Room(9, 4, 99)) == events[1:]
-    assert metrics._newest(events, metrics.Room(9, 1, 99)) == events[4:]
-    assert metrics._newest(events, metrics.Room(9, 9, 1)) == events[4:]
-    assert metrics._newest([], metrics.TAIL) == []
-    assert metrics._oldest(events, metrics.Room(9, 1, 99)) == events[:1]
-    assert metrics._oldest(events, metrics.Room(9, 2, 99)) == events[:4]
-    assert metrics._oldest([], metrics.TAIL) == []
+    assert console_lines.newest(events, console_lines.Room(9, 4, 99)) == events[1:]
+    assert console_lines.newest(events, console_lines.Room(9, 1, 99)) == events[4:]
+    assert console_lines.newest(events, console_lines.Room(9, 9, 1)) == events[4:]
+    assert console_lines.newest([], console_lines.PIECE) == []
+    assert console_lines.oldest(events, console_lines.Room(9, 1, 99)) == events[:1]
+    assert console_lines.oldest(events, console_lines.Room(9, 2, 99)) == events[:4]
+    assert console_lines.oldest([], console_lines.PIECE) == []
 
 
 def test_of_one_event_with_endless_lines_the_last_are_shown() -> None:
-    room = metrics.Room(9, 3, 99)
+    room = console_lines.Room(9, 3, 99)
     message = "\n".join(str(number) for number in range(100_000))
-    lines = [line["html"] for line in metrics._lines([event(7, message)], room, "/whole")]
+    lines = [line["html"] for line in console_lines.lines_of([event(7, message)], room, "/whole")]
     assert lines[0] == '<a class="cut" href="/whole?at=7">… earlier lines of the same moment</a>'
     assert lines[1:] == ["99997", "99998", "99999"]
-    assert len(metrics._lines([event(7, "y" * 10**6)], room, "/whole")) == 1
+    assert len(console_lines.lines_of([event(7, "y" * 10**6)], room, "/whole")) == 1
     many = [event(7, "y" * 60)] * 5
-    assert [line["html"][:9] for line in metrics._lines(many, room, "/whole")] == ["<a class=", "y" * 9, "y" * 9]
-    assert [line["html"] for line in metrics._lines([event(7, "\na\n\nb")], metrics.TAIL, "")] == ["", "a", "", "b"]
+    assert [line["html"][:9] for line in console_lines.lines_of(many, room, "/whole")] == [
+        "<a class=",
+        "y" * 9,
+        "y" * 9,
+    ]
+    assert [line["html"] for line in console_lines.lines_of([event(7, "\na\n\nb")], console_lines.PIECE, "")] == [
+        "",
+        "a",
+        "",
+        "b",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import orjson
 from clearml_localserver.endpoints.events_fields import FLAG, METRICS, TEXT, owner_of
 from clearml_localserver.errors import ApiError, validation_error
 from clearml_localserver.events import store as events_store
+from clearml_localserver.events.log_search import search_log
 from clearml_localserver.events.pages import LAST_ROW, LogPosition, page_by_iteration, page_of_log
 from clearml_localserver.registry import Call, Data, Part, Raw, endpoint
 from clearml_localserver.rules.events import CONTENT, LOG, SCALAR
@@ -23,7 +24,14 @@ LINES_OF_PART = 2000
 
 TEXT_LINE = "{asctime} {worker} {level} {msg}"
 NUMBER = (int, float)
-LOG_FIELDS = {"metrics": METRICS, "from": {"enum": ["head", "tail"]}, "scroll_id": TEXT, "model_events": FLAG}
+LOG_FIELDS = {
+    "metrics": METRICS,
+    "from": {"enum": ["head", "tail"]},
+    "scroll_id": TEXT,
+    "model_events": FLAG,
+    "contains": {"type": "string", "minLength": 1, "maxLength": 200},
+    "count_total": FLAG,
+}
 DOWNLOAD_FIELDS = {"model_events": FLAG, "line_format": {"type": "string", "maxLength": 1000}}
 
 
@@ -82,23 +90,31 @@ def clear_scroll(call: Call, tx: Tx) -> Data:
     return {}
 
 
-@endpoint("events.get_task_log", fields=LOG_FIELDS)
+@endpoint(
+    "events.get_task_log",
+    fields=LOG_FIELDS,
+    differs="`contains` searches backwards, `searched_to` is where to go on; `count_total` false is quicker",
+)
 def get_task_log(call: Call, tx: Tx) -> Data:
-    """Page through a task's console by time."""
+    """Page through a task's console by time, or search it."""
     owner = owner_of(call, tx)
     series = events_store.find_series(tx, owner, [LOG], call.data.get("metrics"))
     batch = _batch_size(call, low=0)
     if call.version < (2, 9):
         return _old_task_log(call, tx, series, batch)
-    earlier = call.data.get("navigate_earlier", True)
     start = call.data.get("from_timestamp")
+    if "contains" in call.data:
+        events, searched_to = search_log(tx, series, call.data["contains"], start, max(1, batch))
+        return {"events": events, "returned": len(events), "searched_to": searched_to}
+    earlier = call.data.get("navigate_earlier", True)
     # Strictly older (or newer) than the given moment: no line of that moment itself.
     after = None if start is None else (float(start), -1 if earlier else LAST_ROW)
     events, _ = page_of_log(tx, series, batch, earlier, after, whole_last_moment=True)
     wanted = call.data.get("order")
     if wanted and (wanted == "desc") != earlier:
         events.reverse()
-    return {"events": events, "returned": len(events), "total": events_store.count(tx, series)}
+    total = events_store.count(tx, series) if call.data.get("count_total", True) else None
+    return {"events": events, "returned": len(events), "total": total}
 
 
 def _old_task_log(call: Call, tx: Tx, series: list[events_store.Series], batch: int) -> Data:

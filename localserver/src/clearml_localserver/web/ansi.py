@@ -30,6 +30,27 @@ AFTER_ADDRESS = ".,;:!?)]}"
 
 COLOURS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
 CODE = re.compile(r"[0-9]{1,3}")
+CUBE = (0, 95, 135, 175, 215, 255)
+"""Levels of red, green and blue in the palette's colours 16 to 231."""
+
+FIRST_GREY, GREYS = 232, tuple(range(8, 239, 10))
+
+
+def palette(number: int) -> tuple[int, int, int]:
+    """Return a colour of the 256-colour palette from 16 on, as red, green and blue."""
+    if number >= FIRST_GREY:
+        return (GREYS[number - FIRST_GREY],) * 3
+    return CUBE[(number - 16) // 36], CUBE[(number - 16) // 6 % 6], CUBE[(number - 16) % 6]
+
+
+@lru_cache(maxsize=1024)
+def nearest(red: int, green: int, blue: int) -> int:
+    """Return the palette's number for a colour: a page has classes for these, since its policy forbids own styles."""
+
+    def distance(number: int) -> int:
+        return sum((a - b) ** 2 for a, b in zip(palette(number), (red, green, blue), strict=True))
+
+    return min(range(16, 256), key=distance)
 
 
 class Style(NamedTuple):
@@ -37,10 +58,11 @@ class Style(NamedTuple):
 
     bold: bool = False
     colour: str = ""
+    ground: str = ""
 
     def around(self, html: str) -> str:
         """Return HTML in this style."""
-        classes = " ".join(filter(None, ("a-bold" if self.bold else "", self.colour)))
+        classes = " ".join(filter(None, ("a-bold" if self.bold else "", self.colour, self.ground)))
         return f'<span class="{classes}">{html}</span>' if classes and html else html
 
 
@@ -104,6 +126,8 @@ def _linked(text: str) -> str:
 @lru_cache(maxsize=256)
 def _after(codes: str, style: Style) -> Style:
     """Return the style that holds after a colour sequence; numbers that no terminal knows change nothing."""
+    # Some programs separate the numbers of one colour by colons, and leave the third one, the colour space, empty.
+    codes = codes.replace("::", ":").replace(":", ";")
     numbers = iter([int(code) if CODE.fullmatch(code) else -1 if code else 0 for code in codes.split(";")])
     for code in numbers:
         if code == 0:
@@ -112,10 +136,25 @@ def _after(codes: str, style: Style) -> Style:
             style = style._replace(bold=code == 1)
         elif 30 <= code <= 37 or 90 <= code <= 97:
             style = style._replace(colour=f"a-{COLOURS[code % 10]}")
+        elif 40 <= code <= 47 or 100 <= code <= 107:
+            style = style._replace(ground=f"a-on-{COLOURS[code % 10]}")
         elif code == 39:
             style = style._replace(colour="")
+        elif code == 49:
+            style = style._replace(ground="")
         elif code in (38, 48):
-            # A palette or RGB colour: its numbers are skipped, the text keeps its present colour.
-            for _ in range({5: 1, 2: 3}.get(next(numbers, 0), 0)):
-                next(numbers, None)
+            number = _of_palette(numbers)
+            if number is None:
+                continue
+            name = COLOURS[number % 8] if number < 16 else str(number)
+            style = style._replace(colour=f"a-{name}") if code == 38 else style._replace(ground=f"a-on-{name}")
     return style
+
+
+def _of_palette(numbers: Iterator[int]) -> int | None:
+    """Return the palette's number of the colour that follows: `5;n` or `2;r;g;b`; None for what is no colour."""
+    kind = next(numbers, 0)
+    parts = [next(numbers, -1) for _ in range({5: 1, 2: 3}.get(kind, 0))]
+    if not parts or not all(0 <= part <= 255 for part in parts):
+        return None
+    return parts[0] if kind == 5 else nearest(*parts)

@@ -161,7 +161,7 @@ REPLIES: dict[str, Shape] = {
     "queues.get_all_ex": record(queues=list_of(QUEUE)),
     "workers.get_all": record(workers=list_of(WORKER)),
     "workers.get_stats": record(workers=list_of(MACHINE)),
-    "events.get_task_log": record(events=list_of(EVENT, ALL), total=number),
+    "events.get_task_log": record(events=list_of(EVENT, ALL), total=number, searched_to=number),
     "events.get_task_metrics": record(metrics=list_of(record(metrics=texts))),
     "events.get_task_plots": record(plots=list_of(EVENT)),
     "events.get_task_single_value_metrics": record(tasks=list_of(record(values=list_of(SINGLE)))),

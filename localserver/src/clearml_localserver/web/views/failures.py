@@ -18,7 +18,7 @@ SHOWN_FAILURES = 5
 
 def failure_of(visit: Visit, task: Json, title: str = "") -> Failure:
     """Return why a task failed, by its console if that tells."""
-    query = {"task": task["id"], "batch_size": outcome.READ_EVENTS, "navigate_earlier": True, "order": "asc"}
+    query = {"task": task["id"], "batch_size": outcome.READ_EVENTS, "order": "asc", "count_total": False}
     try:
         events = visit.call("events.get_task_log", query)["events"]
     except ApiError as error:

@@ -1,0 +1,83 @@
+"""Lines of a console that contain a text, found by reading it from its end backwards, for a bounded time.
+
+An index of all words would make every report of a line cost more, and a console is searched seldom. So the text is
+looked for in the stored lines, a stretch of the time index after the other; whoever has not found enough goes on from
+where the last call stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from clearml_localserver.events.store import COLUMNS, IDS, Data, Series, ids_of, render_event
+from clearml_localserver.store import Tx
+
+STRETCH = 20_000
+"""Reports that are read between two looks at the clock: some 10 ms."""
+
+TURN_S = 0.07
+"""How long one call searches: less than a reading request may take beside all others."""
+
+EVER = 2**62
+
+
+def search_log(
+    tx: Tx, series: Sequence[Series], text: str, before: float | None, most: int
+) -> tuple[list[Data], float | None]:
+    """Return the last reports before a moment that contain a text, oldest first, and until which moment was searched.
+
+    A report of several lines is returned whole. Letters of ASCII are found in upper and lower case; so are others where
+    the whole text is written so.
+
+    Args:
+        tx: Transaction.
+        series: Series of type log.
+        text: What is looked for.
+        before: Only reports older than this moment (ms); None for all.
+        most: The search ends once so many are found; a moment is never found in part, so there may be more.
+
+    Returns:
+        The reports, and the moment before which nothing was searched; None when all was.
+    """
+    ids, names = ids_of(series), {item.id: item for item in series}
+    patterns = [f"%{_literal(spelling)}%" for spelling in dict.fromkeys((text, text.lower(), text.upper()))]
+    matches = " OR ".join(["content LIKE ? ESCAPE '\\'"] * len(patterns))
+    sql = f"""
+        SELECT id, {COLUMNS["event_log"]} FROM event_log
+        WHERE series IN {IDS} AND timestamp >= ? AND timestamp < ? AND ({matches})
+        ORDER BY timestamp, id"""
+    end: float = EVER if before is None else before
+    started, found = time.monotonic(), list[tuple[Any, ...]]()
+    while True:
+        start = _start_of_stretch(tx, series, end)
+        rows = tx.rows(sql, (ids, -EVER if start is None else start, end, *patterns))
+        found[:0] = rows
+        if start is None or len(found) >= most or time.monotonic() - started > TURN_S:
+            break
+        end = start
+    if len(found) > most:
+        first = found[-most][3]
+        start = first if start is not None or found[0][3] < first else None
+        found = [row for row in found if row[3] >= first]
+    return [render_event(names[row[1]], row[1:]) for row in found], start
+
+
+def _start_of_stretch(tx: Tx, series: Sequence[Series], end: float) -> float | None:
+    """Return the moment of the report that many reports before `end`; None where there are not so many."""
+    offset = max(1, STRETCH // max(1, len(series)))
+    found = [
+        row[0]
+        for item in series
+        for row in tx.rows(
+            "SELECT timestamp FROM event_log WHERE series = ? AND timestamp < ?"
+            " ORDER BY timestamp DESC LIMIT 1 OFFSET ?",
+            (item.id, end, offset),
+        )
+    ]
+    return max(found, default=None)
+
+
+def _literal(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
