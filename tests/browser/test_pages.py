@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Callable
@@ -186,7 +187,27 @@ def test_titles_of_axes_are_shown_as_the_sdk_reports_them(watch: Watch, clearml_
     expect(card.locator(".ytitle")).to_have_text("counts")
     card.locator(".figure").hover()
     titles = card.locator(".modebar-btn").evaluate_all("all => all.map(button => button.dataset.title)")
-    assert titles and not [title for title in titles if "loud" in title or "hart Studio" in title], titles
+    assert titles == ["Download plot as a PNG", "Zoom", "Pan", "Zoom in", "Zoom out", "Autoscale"]
+    grounds = card.locator(".modebar-group").evaluate_all(
+        "all => all.map(group => getComputedStyle(group).backgroundColor)"
+    )
+    assert set(grounds) == {"rgba(0, 0, 0, 0)"}
+
+
+def test_parallel_coordinates_keep_the_names_of_their_axes(watch: Watch, clearml_api: ApiClient) -> None:
+    task = clearml_api("tasks.create", name="parallel", type="testing")["id"]
+    axes = [{"label": name, "values": [1, 2, 3]} for name in ("learning rate", "depth", "score")]
+    figure = {"data": [{"type": "parcoords", "dimensions": axes, "line": {"color": [1, 2, 3]}}], "layout": {}}
+    report(clearml_api, task, "trials", json.dumps(figure))
+    watched = watch()
+    card = watched.open(f"/tasks/{task}/plots").locator(".plot")
+    expect(card.locator(".axis-title")).to_have_text(["learning rate", "depth", "score"])
+    outer = card.locator(".figure").bounding_box()
+    for n in range(3):
+        label = card.locator(".axis-title").nth(n).bounding_box()
+        assert outer is not None and label is not None
+        assert outer["x"] <= label["x"] and label["x"] + label["width"] <= outer["x"] + outer["width"]
+        assert outer["y"] <= label["y"], "the name lies within the figure"
 
 
 def test_new_plots_of_a_running_task_are_announced(watch: Watch, clearml_api: ApiClient) -> None:
@@ -208,6 +229,20 @@ def test_scalars_are_drawn(watch: Watch, reporting_task: str) -> None:
     expect(page.locator(".singles")).to_contain_text("0.87")
     page.get_by_role("link", name="time").click()
     expect(page.locator(".plot .scatterlayer .trace").first).to_be_attached()
+
+
+def test_a_peak_of_a_long_curve_is_drawn(watch: Watch, clearml_api: ApiClient) -> None:
+    task = clearml_api("tasks.create", name="peak", type="training")["id"]
+    point = {"type": "training_stats_scalar", "task": task, "metric": "loss", "variant": "train"}
+    events = [point | {"iter": n, "value": 1000 if n == 4321 else 0} for n in range(10_000)]
+    content = "\n".join(map(json.dumps, events))
+    clearml_api.http.post("/events.add_batch", content=content, headers={"Content-Type": "application/json-lines"})
+    page = watch().open(f"/tasks/{task}/scalars")
+    figure = page.locator(".plot .figure")
+    expect(figure.locator(".scatterlayer .trace").first).to_be_attached()
+    drawn = figure.evaluate("figure => figure.data.map(trace => Math.max(...trace.y))")
+    assert sorted(drawn) == [0, 100, 1000]  # lowest, mean and highest of ten points each
+    assert figure.evaluate("figure => figure.layout.yaxis.range[1]") >= 1000
 
 
 def test_images_come_from_our_own_address(watch: Watch, reporting_task: str) -> None:

@@ -86,6 +86,19 @@ def test_curves_at_the_lowest_iterations_leave_single_values_out(task: Reporter)
 
 
 @pytest.mark.parametrize("key", ["iter", "timestamp"])
+@pytest.mark.parametrize("samples", [10, 400])
+def test_the_envelope_of_a_thinned_curve_keeps_its_peaks(task: Reporter, key: str, samples: int) -> None:
+    """Both where buckets are looked up one by one and where they are counted in one pass."""
+    task.scalars("loss", "train", {i: 1000.0 if i == 777 else -5.0 if i == 11 else 1.0 for i in range(1000)}, start=0)
+    curve = task("scalar_metrics_iter_histogram", key=key, samples=samples, envelope=True)["loss"]["train"]
+    assert (min(curve["low"]), max(curve["high"])) == (-5.0, 1000.0)
+    assert len(curve["x"]) == len(curve["low"]) == len(curve["high"])
+    assert max(curve["y"]) < 1000.0
+    assert "low" not in task("scalar_metrics_iter_histogram", key=key, samples=samples)["loss"]["train"]
+    assert "low" not in task("scalar_metrics_iter_histogram", key=key, samples=2000, envelope=True)["loss"]["train"]
+
+
+@pytest.mark.parametrize("key", ["iter", "timestamp"])
 def test_thinning_of_a_spike_and_of_gaps(task: Reporter, key: str) -> None:
     """The figures that a genuine server gave: raw only below `samples`, means, buckets at multiples of the width."""
     points = dict.fromkeys([*range(10), 1000, 1001, 5000], 0.0) | {1000: 1000.0, 1001: 1001.0, 5000: 5000.0}

@@ -41,11 +41,13 @@ TASKS_AND_METRICS = {
         "key": {"enum": ["iter", "timestamp", "iso_time"]},
         "model_events": FLAG,
         "event_type": {"enum": list(CONTENT)},
+        "envelope": FLAG,
     },
 }
+ENVELOPE = "`envelope` adds the lowest and highest value behind each point of a thinned curve"
 
 
-@endpoint("events.scalar_metrics_iter_histogram")
+@endpoint("events.scalar_metrics_iter_histogram", fields={"envelope": FLAG}, differs=ENVELOPE)
 def scalar_metrics_iter_histogram(call: Call, tx: Tx) -> Data:
     """Return a task's curves, thinned to about `samples` points each."""
     find_owners(tx, [call.data["task"]], call.data.get("model_events", False))
@@ -56,7 +58,7 @@ def scalar_metrics_iter_histogram(call: Call, tx: Tx) -> Data:
     return reply
 
 
-@endpoint("events.multi_task_scalar_metrics_iter_histogram", schema=TASKS_AND_METRICS)
+@endpoint("events.multi_task_scalar_metrics_iter_histogram", schema=TASKS_AND_METRICS, differs=ENVELOPE)
 def multi_task_scalar_metrics_iter_histogram(call: Call, tx: Tx) -> Data:
     """Return the curves of several tasks, grouped by metric and variant so that they can be compared."""
     metrics: Data = {}
@@ -93,7 +95,9 @@ def _axis(call: Call) -> Axis:
 def _xy(call: Call, curve: Curve) -> Data:
     as_text = call.data.get("key") == "iso_time"
     label = {} if curve.x_axis_label is None else {"x_axis_label": curve.x_axis_label}
-    return {"x": [iso_ms(x) for x in curve.x] if as_text else curve.x, "y": curve.y, **label}
+    wanted = call.data.get("envelope", False) and curve.low is not None
+    envelope = {"low": curve.low, "high": curve.high} if wanted else {}
+    return {"x": [iso_ms(x) for x in curve.x] if as_text else curve.x, "y": curve.y, **label, **envelope}
 
 
 @endpoint("events.scalar_metrics_iter_raw", since="2.16")

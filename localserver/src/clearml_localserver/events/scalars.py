@@ -31,12 +31,13 @@ _IN_BUCKET = f"FROM event_scalar WHERE series = ?1 AND iter >= max(low, {SINGLE 
 _BUCKETS = {
     "many per iter": f"""
         WITH RECURSIVE bucket (low) AS (SELECT ?2 UNION ALL SELECT low + ?4 FROM bucket WHERE low + ?4 <= ?3)
-        SELECT low, (SELECT avg(value) {_IN_BUCKET}) FROM bucket WHERE EXISTS (SELECT 1 {_IN_BUCKET})""",
+        SELECT low, (SELECT json_array(avg(value), min(value), max(value)) {_IN_BUCKET}) AS three
+        FROM bucket WHERE EXISTS (SELECT 1 {_IN_BUCKET})""",
     "iter": f"""
-        SELECT ?2 + (iter - ?2) / ?4 * ?4 AS low, avg(value) FROM event_scalar
+        SELECT ?2 + (iter - ?2) / ?4 * ?4 AS low, avg(value), min(value), max(value) FROM event_scalar
         WHERE series = ?1 AND iter > {SINGLE} AND iter <= ?3 GROUP BY low ORDER BY low""",
     "timestamp": f"""
-        SELECT ?2 + (timestamp - ?2) / ?4 * ?4 AS low, avg(value) FROM event_scalar
+        SELECT ?2 + (timestamp - ?2) / ?4 * ?4 AS low, avg(value), min(value), max(value) FROM event_scalar
         WHERE series = ?1 AND iter > {SINGLE} AND timestamp <= ?3 GROUP BY low ORDER BY low""",
 }
 
@@ -49,6 +50,10 @@ class Curve:
     x: list[int]
     y: list[float | None]
     x_axis_label: str | None = None
+    low: list[float | None] | None = None
+    """Of a thinned curve, the lowest value behind each point: a mean hides peaks."""
+
+    high: list[float | None] | None = None
 
 
 def read_curve(tx: Tx, series: Series, axis: Axis, samples: int) -> Curve:
@@ -66,6 +71,10 @@ def read_curve(tx: Tx, series: Series, axis: Axis, samples: int) -> Curve:
         width = bucket_width(first, last, samples)
         how = "many per iter" if axis == "iter" and points == CROWDED * samples else axis
         rows = tx.rows(_BUCKETS[how], (series.id, first // width * width, last, width))
+        if how == "many per iter":
+            rows = [(low, *orjson.loads(three)) for low, three in rows]
+        _, y, low, high = map(list, zip(*rows, strict=True))
+        return Curve(series, [row[0] for row in rows], y, _label(tx, series), low, high)
     return Curve(series, [row[0] for row in rows], [row[1] for row in rows], _label(tx, series))
 
 

@@ -152,7 +152,7 @@ def _after(codes: str, style: Style) -> Style:
 
 
 def _of_palette(numbers: Iterator[int]) -> int | None:
-    """Return the palette's number of the colour that follows: `5;n` or `2;r;g;b`; None for what is no colour."""
+    """Return the palette's number of the colour that follows: `5;n` or `2;r;g;b`; None for anything else."""
     kind = next(numbers, 0)
     parts = [next(numbers, -1) for _ in range({5: 1, 2: 3}.get(kind, 0))]
     if not parts or not all(0 <= part <= 255 for part in parts):

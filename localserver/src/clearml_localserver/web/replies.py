@@ -126,6 +126,7 @@ MACHINE = record(
     metrics=list_of(record(metric=line, stats=list_of(record(values=list_of(number))))),
 )
 EVENT = record(timestamp=number, level=line, msg=text, metric=line, variant=line, iter=number, url=text, plot_str=text)
+CURVE = record(x=list_of(scalar, ALL), y=list_of(number, ALL), low=list_of(number, ALL), high=list_of(number, ALL))
 SINGLE = record(metric=line, variant=line, value=scalar)
 
 MANY = record(
@@ -168,7 +169,7 @@ REPLIES: dict[str, Shape] = {
     "events.debug_images": record(
         metrics=list_of(record(iterations=list_of(record(iter=number, events=list_of(EVENT)))))
     ),
-    "events.scalar_metrics_iter_histogram": map_of(map_of(record(x=list_of(scalar, ALL), y=list_of(number, ALL)))),
+    "events.scalar_metrics_iter_histogram": map_of(map_of(CURVE)),
     **dict.fromkeys(
         (
             "tasks.archive_many",

@@ -2,7 +2,24 @@
 
 const PAUSE_MS = 4000;
 const COLOURS = ["#3f6ad8", "#e0762b", "#2c9c69", "#c9405b", "#8a5cd1", "#1f9db0", "#b58a1b", "#6b7a90"];
-const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
+
+// Only these buttons, by kind of plot: the library's own choice grows by version, with one that uploads the figure.
+const IMAGE = ["toImage"];
+const FLAT = [IMAGE, ["zoom2d", "pan2d"], ["zoomIn2d", "zoomOut2d", "autoScale2d"]];
+const SPATIAL = [IMAGE, ["zoom3d", "pan3d", "orbitRotation"], ["resetCameraDefault3d"]];
+const WITHOUT_AXES = ["pie", "sunburst", "treemap", "icicle", "funnelarea", "sankey", "parcoords", "parcats", "indicator", "table"];
+
+function config(data) {
+  const kinds = data.map((trace) => trace.type ?? "scatter");
+  const spatial = kinds.some((kind) => /3d$|^surface$|^cone$|^streamtube$|^volume$|^isosurface$/.test(kind));
+  const bare = kinds.every((kind) => WITHOUT_AXES.includes(kind) || /polar|ternary|geo|map|smith|carpet/.test(kind));
+  return {
+    responsive: true,
+    displaylogo: false,
+    plotlyServerURL: "",
+    modeBarButtons: spatial ? SPATIAL : bare ? [IMAGE] : FLAT,
+  };
+}
 
 let library; // plotly.js, once it is asked for
 
@@ -40,6 +57,7 @@ function themed(layout) {
         xaxis: { ...base.xaxis, ...axis },
         yaxis: { ...base.yaxis, ...axis },
         scene: { ...base.scene, ...scene },
+        modebar: { ...base.modebar, bgcolor: "rgba(0,0,0,0)", color: colour("muted"), activecolor: colour("accent") },
         hoverlabel: { ...base.hoverlabel, bgcolor: colour("raised"), bordercolor: colour("line"), font: { color: colour("text") } },
       },
     },
@@ -138,9 +156,12 @@ async function drawFigure(element, address) {
   layout.autosize = true;
   layout.height = Math.min(Number(layout.height) || 360, 900);
   layout.margin = { l: 56, r: 20, t: 48, b: 44, ...(layout.margin ?? {}) };
-  if (!layout.title) layout.margin.t = Math.min(layout.margin.t, 24);
+  // The names of parallel axes stand above and beside them.
+  if (data.some((trace) => trace.type === "parcoords" || trace.type === "parcats")) {
+    Object.assign(layout.margin, { t: Math.max(layout.margin.t, 72), l: Math.max(layout.margin.l, 90), r: Math.max(layout.margin.r, 80) });
+  } else if (!layout.title) layout.margin.t = Math.min(layout.margin.t, 24);
   const library = await plotly(address);
-  await library.newPlot(element, data, themed(layout), CONFIG);
+  await library.newPlot(element, data, themed(layout), config(data));
 }
 
 function whenSeen(elements, draw) {
@@ -176,28 +197,31 @@ const cards = new Map(); // metric → its card
 const curves = new Map(); // figure element → its curves
 const drawn = new Set();
 
+function traces(name, curve, tone) {
+  // A thinned curve is a mean; the band around it reaches from the lowest to the highest value behind each point.
+  const line = { type: "scatter", mode: curve.x.length > 1 ? "lines" : "markers", name, x: curve.x, y: curve.y, legendgroup: name, line: { width: 1.8, color: tone } };
+  if (curve.low.length === 0) return [line];
+  const edge = { type: "scatter", mode: "lines", name, x: curve.x, legendgroup: name, showlegend: false, hoverinfo: "skip", line: { width: 0.6, color: `${tone}80` } };
+  line.customdata = curve.x.map((_, i) => [curve.low[i], curve.high[i]]);
+  line.hovertemplate = "%{y:.6~g} (%{customdata[0]:.6~g} to %{customdata[1]:.6~g})";
+  return [{ ...edge, y: curve.low }, { ...edge, y: curve.high, fill: "tonexty", fillcolor: `${tone}40` }, line];
+}
+
 async function drawScalars(element) {
   const variants = curves.get(element);
-  const data = Object.entries(variants).map(([name, curve]) => ({
-    type: "scatter",
-    mode: curve.x.length > 1 ? "lines" : "markers",
-    name,
-    x: curve.x,
-    y: curve.y,
-    line: { width: 1.8 },
-  }));
+  const data = Object.entries(variants).flatMap(([name, curve], i) => traces(name, curve, COLOURS[i % COLOURS.length]));
   const layout = {
     height: 320,
     margin: { l: 52, r: 14, t: 8, b: 36 },
     hovermode: "x unified",
-    showlegend: data.length > 1,
+    showlegend: Object.keys(variants).length > 1,
     legend: { orientation: "h", y: -0.16 },
     uirevision: "kept",
     xaxis: { automargin: true },
     yaxis: { automargin: true },
   };
   const library = await plotly(scalars.dataset.plotly);
-  await library.react(element, data, themed(layout), CONFIG);
+  await library.react(element, data, themed(layout), config(data));
   drawn.add(element);
 }
 

@@ -10,6 +10,9 @@ from clearml_localserver.web.shapes import MAX_JSON, line, list_of, read_json, r
 from clearml_localserver.web.site import MAX_PAGE, Json, Visit
 from clearml_localserver.web.views.tasks import is_live, load, render_tab
 
+SAMPLES = 1000
+"""Points of a curve: a screen shows hardly more, and the envelope keeps what lies between them."""
+
 PLOTS_PER_PAGE = 20
 MAX_FIGURES = 16 * 2**20
 """Characters of all figures that a page holds."""
@@ -34,7 +37,11 @@ def scalars_data(visit: Visit) -> Response:
     """Return the curves of a task and its single values."""
     task = load(visit)
     singles = visit.call("events.get_task_single_value_metrics", {"tasks": [visit.argument("task")]})
-    curves = visit.call("events.scalar_metrics_iter_histogram", {"task": task["id"], "key": _axis(visit)})
+    query = {"task": task["id"], "key": _axis(visit), "samples": SAMPLES, "envelope": True}
+    curves = visit.call("events.scalar_metrics_iter_histogram", query)
+    for curve in (curve for variants in curves.values() for curve in variants.values()):
+        for name in ("y", "low", "high"):
+            curve[name] = [value if value is None else float(f"{value:.7g}") for value in curve[name]]
     return visit.json(
         {
             # Machine monitoring comes last: people look for their own curves.
