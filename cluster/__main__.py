@@ -15,7 +15,7 @@ from cluster import clusters
 from cluster.layout import DEFAULT_NAME, Layout
 from cluster.status import Status
 from command_line.main import run
-from command_line.options import CONTEXT, Group, as_json, examples, verbose
+from command_line.options import CONTEXT, FilePath, Group, as_json, examples, verbose
 
 NOT_RUNNING = 3
 """Exit code of `status` for a cluster that does not run, as of service managers."""
@@ -83,7 +83,7 @@ def status(name: str, as_json: bool) -> int:
 @cli.command("load-image")
 @name_option
 @as_json
-@click.argument("archives", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("archives", nargs=-1, required=True, type=FilePath(exists=True, dir_okay=False))
 @examples("python -m cluster load-image /tmp/images/task.tar /tmp/images/agent.tar")
 def load_image(name: str, as_json: bool, archives: tuple[Path, ...]) -> None:
     """Load images from docker or OCI archives into the cluster, without a registry."""

@@ -18,6 +18,7 @@ import click
 
 from clearml_access.errors import UserFacingError
 from command_line import interrupts, invocation
+from command_line.invocation import Invocation
 
 NOT_INSTALLED = 69
 """Exit code where a package that the command needs is not installed: EX_UNAVAILABLE of BSD's sysexits.h."""
@@ -52,11 +53,11 @@ def run(
         interrupted_hint: What to do after Ctrl-C.
     """
     _open_closed_streams()
-    task = invocation.taken_from_environment()
+    call = invocation.taken_from_environment()
     arguments = list(sys.argv[1:] if words is None else words)
     with interrupts.listening():
         try:
-            code = _run(command, arguments, program, task, exit_code_of, interrupted_hint)
+            code = _run(command, arguments, program, call, exit_code_of, interrupted_hint)
             sys.stdout.flush()
         except BrokenPipeError:
             _discard_output()
@@ -72,7 +73,7 @@ def _run(
     command: click.Command,
     arguments: list[str],
     program: str,
-    task: str | None,
+    call: Invocation,
     exit_code_of: Callable[[type[UserFacingError]], int],
     interrupted_hint: str | None,
 ) -> int:
@@ -82,7 +83,7 @@ def _run(
     arguments = [word for word in arguments if word != "--verbose"]
     as_json = "--json" in arguments
     try:
-        return _invoke(command, arguments, program, task)
+        return _invoke(command, arguments, program, call)
     except click.ClickException as error:
         error.show()
         _print_json(as_json, {"error": error.format_message(), "hint": None, "exit_code": error.exit_code})
@@ -109,22 +110,24 @@ def _run(
         if isinstance(error, BrokenPipeError) or (isinstance(error, OSError) and _stdout_fails()):
             raise
         if package := _missing_package(error):
-            message = f"`{task or program}` needs the package {package}, which is not installed in {sys.prefix}"
+            message = f"`{call.task or program}` needs the package {package}, which is not installed in {sys.prefix}"
             _say(message, INSTALL_HINT)
             _print_json(as_json, {"error": message, "hint": INSTALL_HINT, "exit_code": NOT_INSTALLED})
             return NOT_INSTALLED
-        message = f"internal error in `{task or _path(command, arguments, program)}`: {type(error).__name__}: {error}"
+        message = (
+            f"internal error in `{call.task or _path(command, arguments, program)}`: {type(error).__name__}: {error}"
+        )
         hint = _traceback_hint(verbose=verbose)
         _say(message, hint)
         _print_json(as_json, {"error": message, "hint": hint, "exit_code": DEFECT})
         return DEFECT
 
 
-def _invoke(command: click.Command, arguments: list[str], program: str, task: str | None) -> int:
+def _invoke(command: click.Command, arguments: list[str], program: str, call: Invocation) -> int:
     """Run a command as click's own `main` does, which would end the process at some errors."""
     command.context_class = invocation.Context
     try:
-        with command.make_context(program, arguments, obj=task) as context:
+        with command.make_context(program, arguments, obj=call) as context:
             result = command.invoke(context)
     except click.exceptions.Exit as end:
         return end.exit_code

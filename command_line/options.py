@@ -1,4 +1,4 @@
-"""Small decorators that command lines share: `--verbose`, `--json`, and examples in the help."""
+"""What command lines share: types of values, and decorators for `--verbose`, `--json` and examples in the help."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import inspect
 import math
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
-from command_line.invocation import Context
+from command_line.invocation import Context, invocation_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -79,6 +81,27 @@ class TaskId(click.types.StringParamType):
         if not TASK_ID.fullmatch(found) and not (self._or_none and found == ""):
             self.fail(f"{value!r} is not an id: 32 characters out of 0-9 and a-f", param, ctx)
         return found
+
+
+class FilePath(click.Path):
+    """A file or folder, relative to the folder in which the person typed the command."""
+
+    def __init__(self, **checks: Any) -> None:
+        """Check as `click.Path` does."""
+        super().__init__(path_type=Path, **checks)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path; a default stays relative to this process's folder."""
+        default = ctx and param and ctx.get_parameter_source(str(param.name)) is ParameterSource.DEFAULT
+        return super().convert(value if default else invocation_of(ctx).folder / value, param, ctx)
+
+
+class NameOrPath(click.types.StringParamType):
+    """A file or folder that exists, relative to that folder, too; any other text stays as it is."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path or the text."""
+        return invocation_of(ctx).path(super().convert(value, param, ctx))
 
 
 verbose = click.option("--verbose", is_flag=True, expose_value=False, help="Show the traceback of an error.")

@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from command_line.main import run
-from command_line.options import CONTEXT, Group, Number, TaskId, as_json, examples, verbose
+from command_line.options import CONTEXT, FilePath, Group, Number, TaskId, as_json, examples, verbose
 from deploy import options, report
 from deploy.checks.check import Level, Result, exit_code
 from deploy.errors import ConfirmationError, UsageError, exit_code_of
@@ -176,7 +176,7 @@ def logs(as_json: bool, task: str, follow: bool, raw: bool, start_s: float, **se
 @click.option(
     "--gitops",
     metavar="FOLDER",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FilePath(file_okay=False),
     help="Write values, objects and a kustomization into this folder for Argo CD or Flux, without any key.",
 )
 @as_json

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from command_line.options import FilePath, NameOrPath
 from deploy.session import Session
 from deploy.settings import NAMESPACE, RELEASE, Settings
 
@@ -37,7 +37,7 @@ members = _together(
         envvar="AGENT_QUEUES",
         show_envvar=True,
         metavar="FOLDER",
-        type=click.Path(path_type=Path, exists=True, file_okay=False),
+        type=FilePath(exists=True, file_okay=False),
         help="Folder with a values file for each further queue; each makes a release.  [default: helm/queues]",
     ),
     click.option(
@@ -51,7 +51,12 @@ members = _together(
 
 cluster = _together(
     click.option("--context", help="Context of the kubeconfig to use instead of its current one."),
-    click.option("--kubeconfig", metavar="FILE", help="Kubeconfig file.  [default: $KUBECONFIG, or ~/.kube/config]"),
+    click.option(
+        "--kubeconfig",
+        metavar="FILE",
+        type=NameOrPath(),
+        help="Kubeconfig file.  [default: $KUBECONFIG, or ~/.kube/config]",
+    ),
 )
 """In which cluster."""
 
@@ -60,6 +65,7 @@ wanted = _together(
         "--chart",
         envvar="AGENT_CHART",
         show_envvar=True,
+        type=NameOrPath(),
         help="The chart: its name in the repository, an oci:// address, a folder or a .tgz file.",
     ),
     click.option("--chart-version", metavar="VERSION", help="Version of the chart.  [default: the pinned one]"),
@@ -70,7 +76,7 @@ wanted = _together(
         "values_files",
         metavar="FILE",
         multiple=True,
-        type=click.Path(path_type=Path),
+        type=FilePath(),
         help="Values file that overrides the project's own; may be repeated.",
     ),
     click.option(

@@ -28,7 +28,7 @@ from clearml_access.agent_values import AgentValues, python_of
 from clearml_access.caches import cache_folder
 from clearml_access.errors import UserFacingError
 from command_line.main import run
-from command_line.options import CONTEXT, as_json, examples, verbose
+from command_line.options import CONTEXT, FilePath, as_json, examples, verbose
 
 PROJECT = Path(__file__).resolve().parents[1]
 DOCKERFILE = "images/Dockerfile"
@@ -49,8 +49,8 @@ DEBIAN_OPTIONS = (
 BASE_AGE_S = 7 * 24 * 3600
 """A base older than this is made again, for Debian's security updates."""
 
-FILE = click.Path(path_type=Path, exists=True, dir_okay=False, readable=True)
-FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = FilePath(exists=True, dir_okay=False, readable=True)
+FOLDER = FilePath(file_okay=False)
 
 LOCAL_CERTIFICATES = Path("/usr/local/share/ca-certificates")
 """Where a Debian machine's administrator puts the certificates of a company's proxy."""

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import urllib3
+import yaml
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
@@ -201,8 +202,13 @@ def _connect(settings: Settings) -> tuple[Access, client.ApiClient]:
         ) from error
     except OSError as error:
         raise KubeconfigError(f"kubeconfig {settings.kubeconfig} cannot be read: {_short(error)}") from error
-    except Exception as error:  # yaml's, and what the client meets in a file of another form
+    except yaml.YAMLError as error:
         raise KubeconfigError(f"kubeconfig {settings.kubeconfig} cannot be read: {parse_error(error)}") from None
+    except Exception:  # what the client meets in a file of another form
+        raise KubeconfigError(
+            f"{settings.kubeconfig} is not a kubeconfig: it has no clusters, users and contexts",
+            hint="export KUBECONFIG=… with the file that kubectl uses",
+        ) from None
     names = [context["name"] for context in contexts]
     if settings.context and settings.context not in names:
         raise KubeconfigError(

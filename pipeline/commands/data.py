@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
-from command_line.options import as_json, examples
+from command_line.options import FilePath, as_json, examples
 from pipeline.commands.progress import progress_bar
 
 
 @click.command()
-@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("out", type=FilePath(dir_okay=False))
 @click.option("--rows", type=click.IntRange(1), required=True, help="Number of reviews.")
 @click.option(
     "--seed", type=click.IntRange(0), default=42, show_default=True, help="The same seed gives the same bytes."
@@ -37,7 +37,7 @@ def generate(out: Path, rows: int, seed: int, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("out", type=FilePath(dir_okay=False))
 @as_json
 @examples("python -m pipeline sample reviews.csv")
 def sample(out: Path, as_json: bool) -> None:
@@ -56,10 +56,10 @@ def sample(out: Path, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("folder", type=FilePath(file_okay=False))
 @click.option(
     "--from-wordnet",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=FilePath(exists=True, file_okay=False),
     metavar="DICT",
     help="Write the package's noun file to FOLDER instead, from the dict folder of WordNet 3.0.",
 )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from command_line.options import Group, Number, as_json, examples
+from command_line.options import FilePath, Group, Number, as_json, examples
 from pipeline.amazon_reviews.definitions import DATA_PREPARE
 from pipeline.commands.connection import connect
 from pipeline.commands.progress import progress_bar
@@ -33,7 +33,7 @@ def dataset() -> None:
 
 
 @dataset.command()
-@click.argument("source", metavar="CSV", type=click.Path(path_type=Path), required=False)
+@click.argument("source", metavar="CSV", type=FilePath(), required=False)
 @click.option("--sample", is_flag=True, help="Upload a sample of real reviews instead of CSV.")
 @click.option("--name", default=DATA_PREPARE.defaults["dataset_name"], show_default=True, help="Name of the dataset.")
 @click.option(
@@ -53,7 +53,7 @@ def dataset() -> None:
 )
 @click.option(
     "--quarantine",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="FILE",
     help="File that bad rows are written to.  [default: CSV.quarantine.jsonl in the current folder]",
 )

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import click
 
-from command_line.options import Number, as_json, examples
+from command_line.options import FilePath, Number, as_json, examples
 from pipeline.commands.progress import progress_bar
 
 
 @click.command()
-@click.argument("source", metavar="INPUT", type=click.Path(path_type=Path))
-@click.argument("target", metavar="OUTPUT", type=click.Path(path_type=Path))
+@click.argument("source", metavar="INPUT", type=FilePath())
+@click.argument("target", metavar="OUTPUT", type=FilePath())
 @click.option("--column", default="Review", show_default=True, help="Column that holds the texts.")
 @click.option(
     "--max-bad",

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from command_line.options import AnyNumber, TaskId, as_json
+from command_line.options import AnyNumber, FilePath, TaskId, as_json
 from pipeline.errors import UsageError
 from pipeline.graph.definitions import Definition
 from pipeline.graph.parameters import help_text
@@ -46,7 +46,7 @@ _OPTIONS = (
     click.option("--dry-run", is_flag=True, help="Print the graph and what would run where; change nothing."),
     click.option(
         "--report",
-        type=click.Path(path_type=Path),
+        type=FilePath(),
         default=Path("report.html"),
         show_default=True,
         metavar="FILE",

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from command_line.invocation import VARIABLE
+from command_line.invocation import FOLDER_VARIABLE, TASK_VARIABLE
 from tests.unit.command_lines import ALL, ROOTS, Root, name
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -121,9 +121,9 @@ TASKS = [
 def test_a_command_that_a_task_runs_is_named_by_the_task(task, monkeypatch, capsys):
     root, words = resolve(f"./task {task}")
     for more, code in (("--help",), 0), (("--nonsense",), 2):
-        monkeypatch.setenv(VARIABLE, task)
+        monkeypatch.setenv(TASK_VARIABLE, task)
         assert root.main([*words, *more]) == code
-        assert VARIABLE not in os.environ, "a process that the command starts is not this task"
+        assert TASK_VARIABLE not in os.environ, "a process that the command starts is not this task"
     shown = capsys.readouterr()
     assert shown.out.startswith(f"Usage: ./task {task} ")
     assert f"Usage: ./task {task} " in shown.err
@@ -135,8 +135,9 @@ def test_a_command_that_a_task_runs_is_named_by_the_task(task, monkeypatch, caps
 
 
 def test_the_taskfile_hands_over_the_name_of_its_task():
-    assert TASKFILE["env"][VARIABLE] == "{{.TASK}}"
-    assert TASKFILE["vars"]["BENCH"].startswith(f"{VARIABLE}=bench ")
+    assert TASKFILE["env"][TASK_VARIABLE] == "{{.TASK}}"
+    assert TASKFILE["env"][FOLDER_VARIABLE] == "{{.USER_WORKING_DIR}}"
+    assert TASKFILE["vars"]["BENCH"].startswith(f"{TASK_VARIABLE}=bench ")
 
 
 @pytest.mark.parametrize(("words", "asks"), [((), True), (("--", "--yes"), False), (("--", "-y"), False)])

@@ -38,6 +38,15 @@ def test_an_empty_kubeconfig_is_not_said_to_be_missing(tmp_path: Path) -> None:
     assert refused.value.message.startswith(f"kubeconfig {path} cannot be used: ")
 
 
+@pytest.mark.parametrize("content", ["MYSECRET", "[MYSECRET]", "3"])
+def test_a_file_of_another_form_is_said_to_be_no_kubeconfig(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "config"
+    path.write_text(content)
+    with pytest.raises(KubeconfigError) as refused:
+        KubernetesApi(Settings(kubeconfig=str(path)))
+    assert refused.value.message == f"{path} is not a kubeconfig: it has no clusters, users and contexts"
+
+
 def kubeconfig(path: Path, **user: object) -> str:
     cluster = {"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}
     context = {"name": "x", "context": {"cluster": "c", "user": "u"}}
