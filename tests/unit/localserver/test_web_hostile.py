@@ -17,7 +17,7 @@ from clearml_localserver import web
 from clearml_localserver.errors import ApiError
 from clearml_localserver.rules.events import name_hash
 from clearml_localserver.web.replies import CHANGED, MANY, REPLIES
-from clearml_localserver.web.views import links
+from clearml_localserver.web.views import compare, links
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tinyhtml5.parser import HTMLParser
@@ -126,7 +126,7 @@ WORLD: dict[str, Any] = {
     "tasks.get_configurations": {"configurations": [{"configuration": [{"value": json.dumps(VERSIONS)}]}]},
     "projects.get_all_ex": {"projects": [PROJECT, PROJECT | {"id": ID[::-1], "name": "a"}]},
     "projects.get_by_id": {"project": PROJECT},
-    "models.get_all_ex": {"models": [MODEL]},
+    "models.get_all_ex": {"models": [MODEL, MODEL | {"id": ID[::-1], "design": {"design": '{"a": 1}'}}]},
     "models.get_by_id": {"model": MODEL},
     "queues.get_all": {"queues": [QUEUE]},
     "queues.get_all_ex": {"queues": [QUEUE]},
@@ -136,7 +136,10 @@ WORLD: dict[str, Any] = {
     "events.get_task_metrics": {"metrics": [{"metrics": ["m"]}]},
     "events.get_task_plots": {"plots": [EVENT, EVENT]},
     "events.get_task_single_value_metrics": {"tasks": [{"values": [{"metric": "m", "variant": "v", "value": 0.5}]}]},
-    "events.debug_images": {"metrics": [{"iterations": [{"iter": 5, "events": [EVENT]}]}]},
+    "events.get_multi_task_metrics": {"metrics": [{"metric": "m", "variants": ["v"]}]},
+    "events.get_multi_task_plots": {"plots": {"m": {"v": {ID: {"1": {"plots": [EVENT]}}}}}},
+    "events.multi_task_scalar_metrics_iter_histogram": {"metrics": {"m": {"v": {ID: {"x": [1, 2], "y": [0.5, 1]}}}}},
+    "events.debug_images": {"metrics": [{"task": ID, "iterations": [{"iter": 5, "events": [EVENT]}]}]},
     "events.scalar_metrics_iter_histogram": {"m": {"v": {"x": [1, 2], "y": [0.5, 1]}}},
 }
 PATHS = [
@@ -144,7 +147,10 @@ PATHS = [
     for path, view in web.PAGES.items()
     if view not in (links.task_link, links.model_link, links.project_link)  # they read no document
 ]
+PATHS += [f"/compare?ids={ID},{ID[::-1]},unknown&tab={tab}&all=1" for tab in compare.SHOWN]
 PATHS += [
+    f"/compare/models?ids={ID},{ID[::-1]}&all=1",
+    f"/compare/scalars?ids={ID}&metric=m&variant=v&axis=clock",
     f"/projects/{ID}?col=last.m.v&col=hyperparams.Args.a&col=runtime.version&where=last.m.v>=0&where=hyperparams.Args.a<=1",
     f"/projects/{ID}?tag=t&tag=u&nottag=x&undo=action%3Drestore%26ids%3Da&notice=archive-many&changed=3",
     f"/selected/tasks/delete?ids={ID}",

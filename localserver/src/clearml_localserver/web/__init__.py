@@ -24,6 +24,7 @@ from clearml_localserver.web.site import Site, View
 from clearml_localserver.web.views import (
     actions,
     bulk,
+    compare,
     console,
     datasets,
     home,
@@ -55,6 +56,9 @@ PAGES: dict[str, View] = {
     "/queues": queues.queues,
     "/workers": queues.workers,
     "/selected/tasks/{action}": bulk.confirm,
+    "/compare": compare.compare,
+    "/compare/models": compare.models,
+    "/compare/scalars": compare.scalars_data,
     "/tasks/{task}": tasks.first_tab,
     "/tasks/{task}/overview": tasks.overview,
     "/tasks/{task}/parameters": tasks.parameters,

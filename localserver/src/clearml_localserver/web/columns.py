@@ -161,7 +161,7 @@ def _parameter(key: str, section: str, name: str) -> Column:
 
 def _escaped(part: str) -> str:
     # `quote` leaves dots, which would end the part; the API reads `%2E` as a dot inside a name.
-    return quote(part, safe=" :/@,;+*()[]", errors="replace").replace(".", "%2E")
+    return quote(part, safe=":/@,;+*()[]", errors="replace").replace(".", "%2E")
 
 
 def differing(tasks: Sequence[Json]) -> list[str]:

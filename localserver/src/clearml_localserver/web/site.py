@@ -288,11 +288,7 @@ class Visit:
 
     def json(self, value: Any) -> Response:
         """Return data for a page's script."""
-        try:
-            body = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
-        except TypeError:  # half a surrogate pair, which only the escaped form can hold
-            body = json.dumps(value).encode()
-        return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})
+        return Response(encoded(value), media_type="application/json", headers={"Cache-Control": "no-store"})
 
     def redirect(self, path: str, notice: str = "") -> Response:
         """Return to a page after a change, with a line that says what was done."""
@@ -377,9 +373,17 @@ NOTICES = {
 """What a page says after a change, by the address's `notice`: fixed texts only, so that no link can put words here."""
 
 
+def encoded(value: Any) -> bytes:
+    """Return a value as JSON."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:  # half a surrogate pair, which only the escaped form can hold
+        return json.dumps(value).encode()
+
+
 def json_script(value: Any) -> Markup:
     """Return JSON that may stand inside `<script type="application/json">`: nothing in it can end the element."""
-    body = value if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
+    body = value if isinstance(value, str) else encoded(value).decode()
     for character, code in (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026")):
         body = body.replace(character, code)
     return Markup(body)  # noqa: S704  the three characters that HTML knows are gone

@@ -9,7 +9,7 @@ const FLAT = [IMAGE, ["zoom2d", "pan2d"], ["zoomIn2d", "zoomOut2d", "autoScale2d
 const SPATIAL = [IMAGE, ["zoom3d", "pan3d", "orbitRotation"], ["resetCameraDefault3d"]];
 const WITHOUT_AXES = ["pie", "sunburst", "treemap", "icicle", "funnelarea", "sankey", "parcoords", "parcats", "indicator", "table"];
 
-function config(data) {
+export function config(data) {
   const kinds = data.map((trace) => trace.type ?? "scatter");
   const spatial = kinds.some((kind) => /3d$|^surface$|^cone$|^streamtube$|^volume$|^isosurface$/.test(kind));
   const bare = kinds.every((kind) => WITHOUT_AXES.includes(kind) || /polar|ternary|geo|map|smith|carpet/.test(kind));
@@ -23,7 +23,7 @@ function config(data) {
 
 let library; // plotly.js, once it is asked for
 
-function plotly(address) {
+export function plotly(address) {
   library ??= new Promise((resolve, reject) => {
     const script = document.createElement("script");
     script.src = address;
@@ -38,7 +38,7 @@ function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 }
 
-function themed(layout) {
+export function themed(layout) {
   // The page's colours go below the figure's own wishes, into its template.
   const axis = { gridcolor: colour("line"), linecolor: colour("line"), zerolinecolor: colour("line"), tickcolor: colour("line") };
   const given = layout.template && typeof layout.template === "object" ? layout.template : {};
@@ -164,7 +164,7 @@ async function drawFigure(element, address) {
   await library.newPlot(element, data, themed(layout), config(data));
 }
 
-function whenSeen(elements, draw) {
+export function whenSeen(elements, draw) {
   const observer = new IntersectionObserver(
     (entries) => {
       for (const entry of entries) {

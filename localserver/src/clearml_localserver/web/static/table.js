@@ -6,6 +6,7 @@ const chosen = new Set();
 const boxes = () => [...document.querySelectorAll("input[name=ids][form=selected]")];
 
 function tell() {
+  if (!form) return; // a list too short to select from
   const count = chosen.size;
   form.querySelector(".count").textContent = count === 0 ? "none selected" : `${count} selected`;
   for (const button of form.querySelectorAll("button")) button.disabled = count < Number(button.dataset.least ?? 1);
@@ -46,9 +47,12 @@ function restore() {
   tell();
 }
 
-form.addEventListener("submit", (event) => {
+form?.addEventListener("submit", (event) => {
   const button = event.submitter;
-  const address = new URL(button?.formAction ?? form.action);
+  const address = new URL(button?.hasAttribute("formaction") ? button.formAction : form.action);
+  for (const field of form.elements) {
+    if (field.type === "hidden" && field.name !== "back") address.searchParams.set(field.name, field.value);
+  }
   address.searchParams.set("ids", [...chosen].join(","));
   if (!button?.hasAttribute("data-ask")) {
     event.preventDefault();

@@ -30,7 +30,7 @@ MEDIA = {
 def scalars(visit: Visit) -> Response:
     """Show scalars; the page's script fetches and draws them."""
     task = load(visit)
-    return _drawing(visit, render_tab(visit, task, "scalars", axis=_axis(visit)))
+    return drawing(visit, render_tab(visit, task, "scalars", axis=_axis(visit)))
 
 
 def scalars_data(visit: Visit) -> Response:
@@ -95,7 +95,7 @@ def plots(visit: Visit) -> Response:
         number=number,
         has_next=len(events) > start + PLOTS_PER_PAGE,
     )
-    return _drawing(visit, response, compiling=any(compiles(event["plot_str"] or "") for event in shown))
+    return drawing(visit, response, compiling=any(compiles(event["plot_str"] or "") for event in shown))
 
 
 def _plot_metrics(visit: Visit) -> list[str]:
@@ -123,11 +123,12 @@ def samples(visit: Visit) -> Response:
     for group in groups:
         for event in group["events"]:
             event["link"] = visit.file_link(event.get("url"))
-            event["media"] = _media(str(event.get("url") or ""))
+            event["media"] = media(str(event.get("url") or ""))
     return render_tab(visit, task, "samples", groups=groups, iterations=iterations, more=len(groups) >= iterations)
 
 
-def _drawing(visit: Visit, response: Response, *, compiling: bool = False) -> Response:
+def drawing(visit: Visit, response: Response, *, compiling: bool = False) -> Response:
+    """Return a page on which plotly.js may draw; `compiling` where it draws WebGL traces."""
     response.headers["Content-Security-Policy"] = page_policy(visit.site.settings, drawing=True, compiling=compiling)
     return response
 
@@ -137,7 +138,8 @@ def _axis(visit: Visit) -> str:
     return axis if axis in ("iter", "iso_time") else "iter"
 
 
-def _media(url: str) -> str:
+def media(url: str) -> str:
+    """Return how a file is shown, by its name: `image`, `video`, `audio` or `file`."""
     address = text.address(url)
     path = address.path.lower() if address else ""
     return next((kind for kind, endings in MEDIA.items() if path.endswith(endings)), "file")

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any
 
-import orjson
 from starlette.responses import Response
 
 from clearml_localserver.errors import ApiError
@@ -17,7 +15,7 @@ from clearml_localserver.times import iso
 from clearml_localserver.web import columns as known
 from clearml_localserver.web import text
 from clearml_localserver.web.columns import Column
-from clearml_localserver.web.site import Json, Visit
+from clearml_localserver.web.site import Json, Visit, encoded
 from clearml_localserver.web.views.session import own_path
 from clearml_localserver.web.views.table_query import Table, all_rows, read_table, within
 
@@ -191,10 +189,7 @@ def _json(rows: Iterator[Json]) -> Iterator[bytes]:
     yield b"["
     for number, row in enumerate(rows):
         yield b",\n" if number else b"\n"
-        try:
-            yield orjson.dumps(row)
-        except TypeError:  # half a surrogate pair, which only the escaped form can hold
-            yield json.dumps(row).encode()
+        yield encoded(row)
     yield b"\n]\n"
 
 
