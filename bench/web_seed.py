@@ -118,9 +118,10 @@ def _make(session: Session, sizes: Sizes) -> Seeded:
         project=dataset_project,
         type="data_processing",
         system_tags=["dataset"],
-        runtime={"version": "1.0.0", "ds_file_count": sizes.files, "ds_total_size": sizes.files * 1000},
         configuration=_dataset(sizes.files),
     )
+    about = {"version": "1.0.0", "ds_file_count": sizes.files, "ds_total_size": sizes.files * 1000}
+    session.call("tasks.edit", {"task": dataset, "runtime": about})
     end(dataset)
     pipeline_project = project("Seeded/.pipelines/Wide", "pipeline", "hidden")
     steps = {f"step_{n:03d}": task(f"step_{n:03d}", project=pipeline_project) for n in range(sizes.steps)}
@@ -134,10 +135,10 @@ def _make(session: Session, sizes: Sizes) -> Seeded:
         project=pipeline_project,
         type="controller",
         system_tags=["pipeline"],
-        runtime={"_pipeline_hash": "x"},
         hyperparams=parameters,
         configuration={"Pipeline": {"name": "Pipeline", "value": json.dumps(graph)}},
     )
+    session.call("tasks.edit", {"task": pipeline, "runtime": {"_pipeline_hash": "x"}})
     failed = steps[names[-1]]
     log = {"type": "log", "task": failed, "level": "info"}
     session.call("events.add_batch", [log | {"msg": line} for line in TRACEBACK])

@@ -268,7 +268,7 @@ def test_datasets_show_their_lineage_and_files(watch: Watch, reporting_task: str
     page.get_by_role("link", name="Texts").click()
     expect(page.locator(".dag .box")).to_have_count(3)
     page.locator(".dag a", has_text="1.2").click()
-    expect(page.locator("h1")).to_have_text("Texts")
+    expect(page.locator("h1")).to_have_text("Texts 1.2")
     expect(page.locator("table")).to_contain_text("part 1.1.csv")
 
 

@@ -147,4 +147,4 @@ def test_counts() -> None:
         [step("s1", "completed")],
     )
     assert run.counts == {"completed": 1, "pending": 1, "cached": 1}
-    assert run.ended_steps == 2
+    assert run.completed_steps == 2

@@ -91,6 +91,14 @@ PAGES: dict[str, View] = {
     "/datasets/simple/{project}/experiments/{task}": links.task_link,
     "/datasets/simple/{project}/experiments/{task}/{rest:path}": links.task_link,
     "/datasets/simple/{project}/tasks/{task}": links.task_link,
+    "/projects/{project}/compare-{kind};ids={ids:path}": links.comparison_link,
+    "/compare-{kind};ids={ids:path}": links.comparison_link,
+    "/dashboard": links.leads_to("/"),
+    "/workers-and-queues": links.leads_to("/workers"),
+    "/workers-and-queues/{rest:path}": links.workers_link,
+    "/models": links.leads_to("/projects/*/models"),
+    "/settings": links.leads_to("/settings/workspace-configuration"),
+    "/settings/{rest:path}": session.settings,
 }
 
 OPEN_PAGES: dict[str, View] = {"/": session.front, "/login": session.form, "/static/{name}": session.static}

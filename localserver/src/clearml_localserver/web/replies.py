@@ -146,7 +146,7 @@ PREFERENCES = record(
 """What the pages keep for a person, beside what the genuine web application keeps."""
 
 REPLIES: dict[str, Shape] = {
-    "organization.get_entities_count": record(tasks=number),
+    "organization.get_entities_count": record(tasks=number, models=number),
     "projects.get_hyper_parameters": record(parameters=list_of(record(section=text, name=text))),
     "projects.get_hyperparam_values": record(values=list_of(text, ALL)),
     "projects.get_unique_metric_variants": record(metrics=list_of(record(metric=text, variant=text))),
@@ -193,6 +193,7 @@ REPLIES: dict[str, Shape] = {
             "tasks.archive",
             "tasks.clone",
             "tasks.delete",
+            "tasks.delete_hyper_params",
             "tasks.dequeue",
             "tasks.edit_hyper_params",
             "tasks.move",

@@ -103,9 +103,9 @@ class Run:
         return result
 
     @property
-    def ended_steps(self) -> int:
-        """How many steps are done with, in whatever way."""
-        return sum(step.status in ENDED for step in self.steps)
+    def completed_steps(self) -> int:
+        """How many steps have a result: they completed, or an earlier one is reused."""
+        return sum(step.status in ("completed", "cached") for step in self.steps)
 
 
 UNREAD = Run([], True, "The graph is too large to be read for a list; the run's own page shows it.")

@@ -34,6 +34,7 @@ from clearml_localserver.errors import ApiError, unauthorized
 from clearml_localserver.rules import roles
 from clearml_localserver.times import utcnow
 from clearml_localserver.web import outcome, text
+from clearml_localserver.web.compression import PackedFiles, pack
 from clearml_localserver.web.own_files import delete_file
 from clearml_localserver.web.replies import REPLIES
 from clearml_localserver.wire import MAX_STRANGER_BYTES, Api
@@ -84,6 +85,7 @@ class Site:
         self.files = {path.name: path for path in sorted(STATIC.iterdir()) if path.is_file()}
         if PLOTLY not in self.files and (script := plotly_script()):  # a checkout: only the wheel brings its own
             self.files[PLOTLY] = script
+        self.packed = PackedFiles()
         self._versions: dict[str, str] = {}
         self._threads = CapacityLimiter(PAGES_AT_ONCE)
         self.templates = Environment(
@@ -160,13 +162,15 @@ class Site:
         return await to_thread.run_sync(self._answer, request, identity, body, function, limiter=self._threads)
 
     def _answer(self, request: Request, identity: Identity | None, body: bytes, function: View) -> Response:
-        visit = Visit(self, request, body, identity)
+        return pack(self._made(Visit(self, request, body, identity), function), request.headers)
+
+    def _made(self, visit: Visit, function: View) -> Response:
         try:
             return function(visit)
         except ApiError as error:
             return visit.error(error)
         except Exception:  # the last guard: a person gets a page, the log the cause
-            log.exception("page %s failed", request.url.path)
+            log.exception("page %s failed", visit.request.url.path)
             return visit.error(ApiError(500, 100, "The page could not be made; see the server's log."))
 
 

@@ -87,6 +87,15 @@ function replace(element, html) {
   tellTimes(element);
 }
 
+// A wide graph shows the node that the page is about.
+for (const drawing of document.querySelectorAll(".drawing")) {
+  const node = drawing.querySelector(".current, .s-running, .s-failed");
+  if (!node) continue;
+  const [box, frame] = [node.getBoundingClientRect(), drawing.getBoundingClientRect()];
+  drawing.scrollLeft += box.left + box.width / 2 - frame.left - frame.width / 2;
+  drawing.scrollTop += box.top + box.height / 2 - frame.top - frame.height / 2;
+}
+
 async function refresh() {
   const address = new URL(location.href);
   address.hash = "";

@@ -14,7 +14,8 @@ from starlette.responses import Response
 from clearml_localserver.errors import ApiError
 from clearml_localserver.web import runs
 from clearml_localserver.web.site import Json, Visit
-from clearml_localserver.web.views.lists import find_queues, find_tasks
+from clearml_localserver.web.views.cloning import clone
+from clearml_localserver.web.views.lists import all_tasks, find_queues
 from clearml_localserver.web.views.tasks import load
 
 ENDED = frozenset({"stopped", "failed", "completed", "closed"})
@@ -117,8 +118,7 @@ def act(visit: Visit) -> Response:
         visit.call("tasks.reset", {"task": id_, "force": False})
     elif name == "clone":
         new_name = str(form.get("name") or "").strip() or f"Clone of {task['name']}"
-        copy = visit.call("tasks.clone", {"task": id_, "new_task_name": new_name})
-        where = f"/tasks/{copy['id']}"
+        where = f"/tasks/{clone(visit, task, new_name)}"
     elif name == "archive":
         visit.call("tasks.archive", {"tasks": [id_], "status_reason": REASON})
     elif name == "unarchive":
@@ -136,7 +136,7 @@ def _abort(visit: Visit, task: Json, form: dict[str, str]) -> Response:
     aborted = set(parents)
     while parents:
         live = {"parent": sorted(parents), "status": ["queued", "in_progress"]}
-        parents = {step["id"] for step in find_tasks(visit, live, size=1000, fields=["status"])} - aborted
+        parents = {step["id"] for step in all_tasks(visit, live, ["status"])} - aborted
         aborted |= parents
         for step in parents:
             visit.call("tasks.stop", {"task": step, "status_reason": "pipeline aborted"})
@@ -148,7 +148,7 @@ def _wanted(visit: Visit) -> tuple[str, Action, Json]:
     name = visit.argument("action")
     if name not in ACTIONS:
         raise ApiError(404, 0, f"There is no action called {name!r}")
-    return name, ACTIONS[name], load(visit, ["execution.queue"])
+    return name, ACTIONS[name], load(visit, ["execution.queue", "hyperparams"])
 
 
 def queue_of(task: Json, queues: list[Json]) -> str:

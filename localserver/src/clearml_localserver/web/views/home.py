@@ -9,16 +9,18 @@ from starlette.responses import Response
 from clearml_localserver.web.shapes import reference
 from clearml_localserver.web.site import Json, Visit
 from clearml_localserver.web.views.failures import failure_of, failures_of
-from clearml_localserver.web.views.lists import find_queues, find_runs, find_tasks, is_alive
+from clearml_localserver.web.views.lists import Slice, find_queues, find_tasks, is_alive, latest_runs, task_page
 
 RECENT = {"order_by": ["-last_update"], "system_tags": ["-archived"]}
-SEARCH_SIZE = 50
+MAX_PROJECTS = 50
+"""Projects that a search shows."""
+
 TOLD = 4
 
 
 def home(visit: Visit) -> Response:
     """Show the latest pipeline runs, running and latest tasks, queues and workers."""
-    latest = find_runs(visit, {}, size=6)
+    latest = latest_runs(visit, 6)
     running = find_tasks(visit, {"status": ["in_progress"], "order_by": ["-started"]}, size=12)
     recent = find_tasks(visit, RECENT | {"status": ["completed", "failed", "stopped", "published", "closed"]}, size=8)
     queues = find_queues(visit)
@@ -63,9 +65,9 @@ def search(visit: Visit) -> Response:
     """Find tasks and projects by a part of their name, or by id."""
     wanted = visit.query.get("q", "").strip()[:200]
     if not wanted:
-        return visit.render("search.html", wanted="", tasks=[], projects=[])
+        return visit.render("search.html", wanted="", tasks=Slice([], 1, 0), projects=[], most=MAX_PROJECTS)
     pattern = {"fields": ["name", "id"], "pattern": re.escape(wanted)}
-    tasks = find_tasks(visit, {"_any_": pattern, "order_by": ["-last_update"]}, size=SEARCH_SIZE)
+    tasks = task_page(visit, {"_any_": pattern, "order_by": ["-last_update"]})
     projects = visit.call(
         "projects.get_all_ex",
         {
@@ -73,7 +75,7 @@ def search(visit: Visit) -> Response:
             "search_hidden": True,
             "only_fields": ["name", "system_tags"],
             "page": 0,
-            "page_size": SEARCH_SIZE,
+            "page_size": MAX_PROJECTS + 1,
         },
     )
-    return visit.render("search.html", wanted=wanted, tasks=tasks, projects=projects["projects"])
+    return visit.render("search.html", wanted=wanted, tasks=tasks, projects=projects["projects"], most=MAX_PROJECTS)

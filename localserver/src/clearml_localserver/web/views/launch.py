@@ -15,11 +15,12 @@ from clearml_localserver.web import runs
 from clearml_localserver.web.site import Json, Visit
 from clearml_localserver.web.text import visible
 from clearml_localserver.web.views.actions import queue_of
+from clearml_localserver.web.views.cloning import RESULTS, clone
 from clearml_localserver.web.views.lists import find_queues, find_tasks
 from clearml_localserver.web.views.tasks import load
 
 MAIN_SECTION = "Args"
-LEFT_OUT = ("properties",)
+LEFT_OUT = ("properties", RESULTS)
 """Sections that describe a task instead of steering it."""
 
 RUN_NUMBER = re.compile(r" #([0-9]{1,9})$")
@@ -119,7 +120,7 @@ def launch(visit: Visit) -> Response:
     if any(parameter.error for parameter in parameters):
         return _show(visit, task, parameters, find_queues(visit), name, queue, code=422)
     try:
-        copy = visit.call("tasks.clone", {"task": task["id"], "new_task_name": name or task["name"]})["id"]
+        copy = clone(visit, task, name or task["name"])
         try:
             _edit_and_enqueue(visit, copy, parameters, queue)
         except ApiError:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from starlette.responses import RedirectResponse, Response
 
-from clearml_localserver.web.site import Visit
+from clearml_localserver.web.site import View, Visit
 
 TABS = {
     "output/log": "console",
@@ -40,3 +42,26 @@ def model_link(visit: Visit) -> Response:
 def project_link(visit: Visit) -> Response:
     """Lead `/projects/<id>/…` to our project page."""
     return RedirectResponse(f"/projects/{visit.argument('project')}", status_code=302)
+
+
+def comparison_link(visit: Visit) -> Response:
+    """Lead `/projects/<id>/compare-experiments;ids=a,b/…` and its like for models to our page that compares."""
+    kind, ids = visit.argument("kind"), visit.argument("ids").partition("/")[0]
+    page = "/compare/models" if kind == "models" else "/compare"
+    return RedirectResponse(f"{page}?ids={quote(ids, safe=',')}", status_code=302)
+
+
+def leads_to(page: str) -> View:
+    """Return the view that leads to another page, with the query that was given."""
+
+    def lead(visit: Visit) -> Response:
+        query = visit.request.url.query
+        return RedirectResponse(f"{page}?{query}" if query else page, status_code=302)
+
+    return lead
+
+
+def workers_link(visit: Visit) -> Response:
+    """Lead `/workers-and-queues/<tab>` to queues or workers."""
+    tab = visit.argument("rest").partition("/")[0]
+    return RedirectResponse("/queues" if tab == "queues" else "/workers", status_code=302)

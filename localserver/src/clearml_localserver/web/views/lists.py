@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from clearml_localserver.web import runs
 from clearml_localserver.web.runs import Run
@@ -15,12 +17,18 @@ TASK_ROW = [
     "completed", "status_changed", "last_update", "last_iteration", "last_worker", "project.name", "user.name",
 ]  # fmt: skip
 PAGE_SIZE = 50
+BATCH, MAX_READ = 1000, 20_000
+"""Tasks that are read at a time, and at most, where a page needs all of them."""
+
 CONTROLLERS: Json = {
     "type": ["controller"],
     "system_tags": ["__$all", "pipeline", "__$not", "archived"],
     "order_by": ["-created"],
 }
 """The tasks that are pipeline runs, newest first."""
+
+LOOKED_AT = 5
+"""Controllers that are looked at for each run that is shown."""
 
 MAX_GRAPH, MAX_GRAPHS = 300_000, 4_000_000
 """Characters of one stored graph, and of all of them, that a list reads: lists look again every two seconds."""
@@ -33,10 +41,15 @@ WORKER_QUIET_S = 90.0
 class Slice:
     """One page of a longer list."""
 
-    items: list[Json]
+    items: Sequence[Any]
     number: int
-    has_next: bool
+    total: int
     size: int = PAGE_SIZE
+
+    @property
+    def has_next(self) -> bool:
+        """Whether there is a page after this one."""
+        return self.number * self.size < self.total
 
 
 def find_tasks(visit: Visit, query: Json, *, size: int = PAGE_SIZE, fields: list[str] | None = None) -> list[Json]:
@@ -46,14 +59,32 @@ def find_tasks(visit: Visit, query: Json, *, size: int = PAGE_SIZE, fields: list
     return tasks
 
 
+def all_tasks(visit: Visit, query: Json, fields: list[str], most: int = MAX_READ) -> list[Json]:
+    """Return all tasks that a query finds, read page by page; of more than `most` the first."""
+    found: list[Json] = []
+    while len(found) < most:
+        page = find_tasks(visit, query | {"page": len(found) // BATCH}, size=BATCH, fields=fields)
+        found += page
+        if len(page) < BATCH:
+            break
+    return found
+
+
+def count(visit: Visit, query: Json, kind: str = "tasks") -> int:
+    """Return how many tasks (or models) a query finds, hidden ones too."""
+    wanted = {name: value for name, value in query.items() if name not in ("order_by", "only_fields")}
+    return int(visit.call("organization.get_entities_count", {kind: wanted, "search_hidden": True})[kind] or 0)
+
+
 def task_page(visit: Visit, query: Json, *, size: int = PAGE_SIZE) -> Slice:
     """Return the page of tasks that the address's `page` names (the first is 1)."""
-    number = visit.whole("page", 1, MAX_PAGE, least=1)
-    start = (number - 1) * size
-    # The list's total is not known to the API; one item more than is shown tells whether there is a next page.
-    page = find_tasks(visit, query | {"page": number - 1, "page_size": size})
-    more = find_tasks(visit, query | {"page": start + size, "page_size": 1, "only_fields": ["id"]})
-    return Slice(page, number, bool(more), size)
+    number = page_number(visit)
+    return Slice(find_tasks(visit, query | {"page": number - 1}, size=size), number, count(visit, query), size)
+
+
+def page_number(visit: Visit) -> int:
+    """Return which page of a list the address names; the first is 1."""
+    return visit.whole("page", 1, MAX_PAGE, least=1)
 
 
 def find_runs(visit: Visit, query: Json, *, size: int) -> list[tuple[Json, Run]]:
@@ -66,7 +97,7 @@ def find_runs(visit: Visit, query: Json, *, size: int) -> list[tuple[Json, Run]]
         return []
     begun = [task["id"] for task in controllers if runs.has_begun(task)]
     children: dict[str, list[Json]] = {}
-    for child in find_tasks(visit, {"parent": begun}, size=1000, fields=runs.STEP_FIELDS) if begun else []:
+    for child in all_tasks(visit, {"parent": begun}, runs.STEP_FIELDS) if begun else []:
         children.setdefault(child["parent"]["id"], []).append(child)
     found, room = [], MAX_GRAPHS
     for task in controllers:
@@ -77,6 +108,22 @@ def find_runs(visit: Visit, query: Json, *, size: int) -> list[tuple[Json, Run]]
         room -= length
         found.append((task, runs.read_run(task, children.get(task["id"], []))))
     return found
+
+
+def only_runs(visit: Visit, controllers: list[Json]) -> list[Json]:
+    """Return the controllers that somebody has started: neither drafts, nor steps of pipelines around them."""
+    started = [task for task in controllers if task["status"] != "created"]
+    parents = list({task["parent"]["id"] for task in started if task["parent"]["id"]})
+    around = find_tasks(visit, {"id": parents}, size=len(parents), fields=runs.GRAPH_FIELDS) if parents else []
+    inner = {id_ for task in around for id_ in runs.step_ids(task)}
+    return [task for task in started if task["id"] not in inner]
+
+
+def latest_runs(visit: Visit, most: int) -> list[tuple[Json, Run]]:
+    """Return the latest pipeline runs with their steps, newest first."""
+    controllers = find_tasks(visit, CONTROLLERS, size=LOOKED_AT * most, fields=[*TASK_ROW, "parent"])
+    ids = [task["id"] for task in only_runs(visit, controllers)[:most]]
+    return find_runs(visit, {"id": ids}, size=most) if ids else []
 
 
 def find_queues(visit: Visit) -> list[Json]:

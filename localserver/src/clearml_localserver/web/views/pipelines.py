@@ -5,22 +5,34 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from clearml_localserver.web.site import Json, Visit
-from clearml_localserver.web.views.lists import CONTROLLERS, find_runs, find_tasks
+from clearml_localserver.web.views.lists import (
+    CONTROLLERS,
+    PAGE_SIZE,
+    TASK_ROW,
+    Slice,
+    count,
+    find_runs,
+    find_tasks,
+    only_runs,
+    page_number,
+)
 
 LATEST = 500
 """Runs that the list of pipelines looks at."""
-
-RUNS = 50
 
 
 def pipelines(visit: Visit) -> Response:
     """Show every pipeline with its latest run."""
     query = {"system_tags": ["pipeline"], "search_hidden": True, "only_fields": ["name", "system_tags", "last_update"]}
     found = visit.call("projects.get_all_ex", query)
-    controllers = find_tasks(visit, CONTROLLERS, size=LATEST)
+    controllers = find_tasks(visit, CONTROLLERS, size=LATEST, fields=[*TASK_ROW, "parent"])
+    runs_of_people = {task["id"] for task in only_runs(visit, controllers)}
     by_project: dict[str, list[Json]] = {}
     for task in controllers:
         by_project.setdefault(task["project"]["id"], []).append(task)
+    # Of a pipeline that has run within others only, the latest of these is shown.
+    for tasks in by_project.values():
+        tasks.sort(key=lambda task: task["id"] not in runs_of_people)
     newest = [tasks[0]["id"] for tasks in by_project.values()]
     runs = {task["id"]: (task, run) for task, run in (find_runs(visit, {"id": newest}, size=LATEST) if newest else [])}
     names = {project["id"]: project["name"] for project in found["projects"]}
@@ -31,7 +43,15 @@ def pipelines(visit: Visit) -> Response:
         tasks = by_project.get(id_, [])
         latest = runs.get(tasks[0]["id"]) if tasks else None
         created = tasks[0].get("created") or "" if tasks else ""
-        rows.append({"id": id_, "title": title(name), "latest": latest, "count": len(tasks), "created": created})
+        rows.append(
+            {
+                "id": id_,
+                "title": title(name),
+                "latest": latest,
+                "created": created,
+                "count": sum(task["id"] in runs_of_people for task in tasks),
+            }
+        )
     rows.sort(key=lambda row: str(row["created"]), reverse=True)
     return visit.render("pipelines.html", live=True, rows=rows, partly=len(controllers) == LATEST)
 
@@ -40,7 +60,8 @@ def pipeline(visit: Visit) -> Response:
     """Show the runs of one pipeline."""
     id_ = visit.argument("project")
     project = visit.call("projects.get_by_id", {"project": id_})
-    runs = find_runs(visit, {"project": [id_]}, size=RUNS)
+    number, wanted = page_number(visit), {"project": [id_]}
+    runs = find_runs(visit, wanted | {"page": number - 1}, size=PAGE_SIZE)
     names: dict[str, None] = {}
     for task, _ in runs:
         names.update(dict.fromkeys((task.get("hyperparams") or {}).get("Args") or {}))
@@ -49,8 +70,7 @@ def pipeline(visit: Visit) -> Response:
         live=True,
         project=project["project"],
         title=title(project["project"]["name"]),
-        runs=runs,
-        limit=RUNS,
+        page=Slice(runs, number, count(visit, CONTROLLERS | wanted)),
         parameters=list(names),
     )
 

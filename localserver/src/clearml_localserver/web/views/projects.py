@@ -9,6 +9,7 @@ from starlette.responses import Response
 from clearml_localserver.web.conditions import OPERATORS
 from clearml_localserver.web.site import Json, Visit
 from clearml_localserver.web.views.bulk import BULK
+from clearml_localserver.web.views.lists import PAGE_SIZE, Slice, count, page_number
 from clearml_localserver.web.views.project_table import DENSE, preferences, settle, views_of
 from clearml_localserver.web.views.table_query import read_rows, read_table
 
@@ -97,16 +98,17 @@ def project(visit: Visit) -> Response:
 def project_models(visit: Visit) -> Response:
     """Show the models of a project."""
     id_ = visit.argument("project")
-    wanted: Json = {"page": 0, "page_size": 200, "order_by": ["-last_update"], "only_fields": MODEL_FIELDS}
+    wanted: Json = {} if id_ == "*" else {"project": [id_]}
+    number = page_number(visit)
+    shown = {"page": number - 1, "page_size": PAGE_SIZE, "order_by": ["-last_update"], "only_fields": MODEL_FIELDS}
+    found = visit.call("models.get_all_ex", wanted | shown)
     details = _details(visit, id_)
-    children = _children(visit, id_)
-    found = visit.call("models.get_all_ex", wanted if id_ == "*" else wanted | {"project": [id_]})
     return visit.render(
         "project_models.html",
         project=details,
         kind=kind_of(details),
-        children=children,
-        models=found["models"],
+        children=_children(visit, id_),
+        page=Slice(found["models"], number, count(visit, wanted, "models")),
         tab="models",
     )
 

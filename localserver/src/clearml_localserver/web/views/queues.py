@@ -25,7 +25,7 @@ def queues(visit: Visit) -> Response:
     """Show all queues with their entries in order."""
     found = find_queues(visit)
     ids = [entry["task"]["id"] for queue in found for entry in (queue.get("entries") or [])[:SHOWN_ENTRIES]]
-    tasks = {task["id"]: task for task in find_tasks(visit, {"id": ids}, size=5000)} if ids else {}
+    tasks = {task["id"]: task for task in find_tasks(visit, {"id": ids}, size=len(ids))} if ids else {}
     return visit.render("queues.html", live=True, queues=found, tasks=tasks, shown=SHOWN_ENTRIES)
 
 

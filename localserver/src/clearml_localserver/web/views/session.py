@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import mimetypes
 from urllib.parse import urlsplit
 
 from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 
 from clearml_localserver.auth import Presented
 from clearml_localserver.errors import ApiError
+from clearml_localserver.web.compression import takes_gzip
 from clearml_localserver.web.site import SESSION_COOKIE, Visit
 from clearml_localserver.web.views.home import home
 
@@ -57,13 +59,33 @@ def logout(visit: Visit) -> Response:
     return response
 
 
+def settings(visit: Visit) -> Response:
+    """Say how a client is configured for this server: where the SDK's tools send people for credentials."""
+    own = visit.site.settings
+    urls = {"api_server": own.api_url, "web_server": own.web_url, "files_server": own.files_url}
+    return visit.render("settings.html", urls=urls, data=own.data)
+
+
 def static(visit: Visit) -> Response:
-    """Return a static file; an address with the file's mark may be cached forever."""
+    """Return a static file, compressed where the browser takes it; an address with its mark may be cached forever."""
     path = visit.site.files.get(visit.argument("name"))
     if path is None:
         return PlainTextResponse("Not found\n", status_code=404)
-    lasting = visit.here == visit.site.static(path.name)
-    return FileResponse(path, headers={"Cache-Control": FOR_EVER if lasting else "no-cache"})
+    address = visit.site.static(path.name)
+    zipped = takes_gzip(visit.request.headers)
+    tag = f'"{address.rpartition("=")[2]}{"-gzip" if zipped else ""}"'
+    headers = {
+        "Cache-Control": FOR_EVER if visit.here == address else "no-cache",
+        "ETag": tag,
+        "Vary": "Accept-Encoding",
+    }
+    if tag in visit.request.headers.get("If-None-Match", ""):
+        return Response(status_code=304, headers=headers)
+    if zipped:
+        kind = mimetypes.guess_type(path.name)[0]
+        packed = visit.site.packed.get(address, path.read_bytes)
+        return Response(packed, media_type=kind, headers=headers | {"Content-Encoding": "gzip"})
+    return FileResponse(path, headers=headers)
 
 
 def missing(visit: Visit, code: int, text: str) -> Response:

@@ -12,7 +12,7 @@ from clearml_localserver.web.columns import Column
 from clearml_localserver.web.conditions import MAX_CONDITIONS, Condition, ConditionError, query_of, read_condition
 from clearml_localserver.web.site import MAX_PAGE, Json, Visit
 from clearml_localserver.web.text import STATUSES
-from clearml_localserver.web.views.lists import find_tasks
+from clearml_localserver.web.views.lists import count, find_tasks
 
 SIZES = (50, 100, 200)
 NEWEST_FIRST = "-last_update"
@@ -150,13 +150,6 @@ def read_rows(visit: Visit, table: Table) -> Rows:
         table.problems.append(error.msg)
         return Rows([], 1, size, 0)
     return Rows(items, number, size, total)
-
-
-def count(visit: Visit, query: Json) -> int:
-    """Return how many tasks a query finds, hidden ones too."""
-    wanted = {name: value for name, value in query.items() if name != "order_by"}
-    found = visit.call("organization.get_entities_count", {"tasks": wanted, "search_hidden": True})
-    return int(found["tasks"] or 0)
 
 
 def all_rows(visit: Visit, table: Table) -> Iterator[Json]:

@@ -14,7 +14,7 @@ from clearml_localserver.web.shapes import map_of, number, read_json, record, te
 from clearml_localserver.web.site import MAX_PAGE, Json, Visit
 from clearml_localserver.web.text import LIVE, pretty, size
 from clearml_localserver.web.views.failures import failure_of, failures_of
-from clearml_localserver.web.views.lists import TASK_ROW, find_tasks
+from clearml_localserver.web.views.lists import TASK_ROW, all_tasks, find_tasks, task_page
 
 HEADER = [*TASK_ROW, "parent.name", "runtime", "comment"]
 TABS = {
@@ -31,9 +31,6 @@ TABS = {
 FILES_PER_PAGE = 500
 MAX_INNER = 5
 """Pipelines within pipelines that are looked at."""
-
-MAX_STEPS = 1000
-"""Tasks of a run's steps that are looked at."""
 
 LISTED_STEPS = 500
 LISTED_FIRST = {status: place for place, status in enumerate(("running", "failed", "aborted", "queued", "pending"))}
@@ -92,13 +89,14 @@ def is_live(visit: Visit, task: Json) -> bool:
             break
         named = [
             id_
-            for controller in find_tasks(visit, {"id": front}, size=MAX_STEPS, fields=runs.GRAPH_FIELDS)
+            for controller in find_tasks(visit, {"id": front}, size=len(front), fields=runs.GRAPH_FIELDS)
             for id_ in runs.step_ids(controller)
         ]
-        steps = find_tasks(visit, {"parent": front}, size=MAX_STEPS, fields=runs.STEP_FIELDS)
-        missing = [id_ for id_ in named if id_ not in {step["id"] for step in steps}][:MAX_STEPS]
+        steps = all_tasks(visit, {"parent": front}, runs.STEP_FIELDS)
+        known = {step["id"] for step in steps}
+        missing = [id_ for id_ in named if id_ not in known]
         if missing:
-            steps += find_tasks(visit, {"id": missing}, size=MAX_STEPS, fields=runs.STEP_FIELDS)
+            steps += find_tasks(visit, {"id": missing}, size=len(missing), fields=runs.STEP_FIELDS)
         if any(step["status"] in LIVE for step in steps):
             return True
         front = [step["id"] for step in steps if runs.is_pipeline(step) and step["id"] not in seen]
@@ -130,7 +128,7 @@ def overview(visit: Visit) -> Response:
     """Show what the task is, where it ran and what it ran."""
     task = load(visit, ["script", "container", "execution.queue", "output", "last_worker_report", "models"])
     queue_id = task["execution"]["queue"]["id"]
-    children = find_tasks(visit, {"parent": [task["id"]], "order_by": ["created"]}, size=100)
+    children = task_page(visit, {"parent": [task["id"]], "order_by": ["created"]})
     queue = _queue(visit, queue_id)
     singles = visit.call("events.get_task_single_value_metrics", {"tasks": [task["id"]]})
     values: list[Json] = next((item["values"] for item in singles["tasks"]), [])
@@ -169,7 +167,7 @@ def artifacts(visit: Visit) -> Response:
     ids = [item["model"]["id"] for kind in ("input", "output") for item in models.get(kind) or []]
     details: dict[str, Json] = {}
     if ids:
-        query = {"id": ids, "only_fields": ["name", "uri", "framework", "ready"], "page": 0, "page_size": 500}
+        query = {"id": ids, "only_fields": ["name", "uri", "framework", "ready"], "page": 0, "page_size": len(ids)}
         details = {model["id"]: model for model in visit.call("models.get_all_ex", query)["models"]}
     found = task["execution"]["artifacts"]
     found.sort(key=lambda artifact: (artifact["mode"] != "input", artifact["key"]))
@@ -188,8 +186,10 @@ def pipeline(visit: Visit) -> Response:
     """Show a pipeline run as a graph of its steps, with their times and the run's parameters."""
     task = load(visit, ["configuration.Pipeline", "hyperparams"])
     ids = runs.step_ids(task)
-    own = find_tasks(visit, {"parent": [task["id"]]}, size=MAX_STEPS, fields=runs.STEP_FIELDS)
-    named = find_tasks(visit, {"id": ids[:MAX_STEPS]}, size=MAX_STEPS, fields=runs.STEP_FIELDS) if ids else []
+    own = all_tasks(visit, {"parent": [task["id"]]}, runs.STEP_FIELDS)
+    known = {child["id"] for child in own}
+    ids = [id_ for id_ in ids if id_ not in known]
+    named = find_tasks(visit, {"id": ids}, size=len(ids), fields=runs.STEP_FIELDS) if ids else []
     queues = visit.call("queues.get_all", {"only_fields": ["id", "name"], "search_hidden": True})
     run = runs.read_run(task, [*own, *named])
     shown = {step.task_id for step in run.steps}
@@ -203,10 +203,19 @@ def pipeline(visit: Visit) -> Response:
         steps={step.name: step for step in run.steps},
         listed=listed(run.steps),
         drawing=dag.layout({step.name: step.parents for step in run.steps}),
-        others=[child for child in own if child["id"] not in shown],
-        sections=[item for item in sorted((task.get("hyperparams") or {}).items()) if item[0] != "properties"],
+        # A copy of the run names it as its parent, too: it is a run of its own.
+        others=[child for child in own if child["id"] not in shown and not _is_copy(child, task)],
+        sections=[
+            (name, items)
+            for name, items in sorted(task["hyperparams"].items(), key=lambda item: (item[0] != "Args", item[0]))
+            if name != "properties"
+        ],
         chart=timeline(run, visit),
     )
+
+
+def _is_copy(child: Json, run: Json) -> bool:
+    return runs.is_pipeline(child) and child["project"]["id"] == run["project"]["id"]
 
 
 def dataset(visit: Visit) -> Response:
