@@ -85,6 +85,7 @@ class Glue(K8sIntegration):  # type: ignore[misc]
         self._held: dict[str, float] = {}
         self._told: set[tuple[str, str]] = set()
         self._missing: dict[str, tuple[str, float]] = {}
+        self._explained = False
         self._host_access = os.environ.get(HOST_ACCESS, "").lower() in ("1", "true", "yes")
         super().__init__(**options)
 
@@ -327,33 +328,40 @@ class Glue(K8sIntegration):  # type: ignore[misc]
     # -- tasks that an agent had in hand when it died
 
     def _find_lost(self, with_pods: set[str]) -> None:
-        """Find this agent's tasks that have had no pod for a time: put those that wait back, end those that ran."""
+        """Find this agent's tasks that have no pod: put those that wait back, end those that ran."""
         if self.k8s_pending_queue_id is None:
             return
+        for task, state in self._records.running_under(self._identity).items():
+            if task not in with_pods and self._is_gone(task):
+                self._recorder.fail(state, "Deleted", self._gone(task))
+        if not self._explained:  # those that the server gave up while no agent was there
+            for task, state in self._records.given_up_under(self._identity).items():
+                if task not in with_pods and self._is_gone(task):
+                    self._recorder.explain(state, self._gone(task))
+            self._explained = True
+        self._put_waiting_back(with_pods)
+
+    def _is_gone(self, task: str) -> bool:
+        """Return whether a task has no pod now: it may have got one since the pods were listed."""
+        return self._cluster.pod(self.pod_name_prefix + task) is None
+
+    def _gone(self, task: str) -> str:
+        return f"pod {self.pod_name_prefix}{task} is gone, and its agent saw no end: Deleted, or its node was lost"
+
+    def _put_waiting_back(self, with_pods: set[str]) -> None:
+        """Put tasks that this agent took, and that have had no pod for a time, back into their queues."""
         now, missing = time.monotonic(), {}
-        for task, state in self._mine_without(with_pods).items():
+        queue = self._records.call("queues", "get_by_id", {"queue": self.k8s_pending_queue_id})["queue"]
+        waiting = self._records.states({entry["task"] for entry in queue.get("entries") or []} - with_pods)
+        for task, state in waiting.items():
+            if not self._waits(state):
+                continue
             mark, since = self._missing.get(task, ("", now))
             changed = f"{state.get('status')} {state.get('status_changed')}"
             missing[task] = (changed, since if mark == changed else now)
-            if now - missing[task][1] < LOST_S:
-                continue
-            if state["status"] == "queued":
-                source = _taken_by(state)[0]
-                self._put_back(task, source, "had no pod: its agent ended meanwhile")
-            else:
-                self._recorder.fail(
-                    state, "Deleted", f"pod {self.pod_name_prefix}{task} is gone, and its agent saw no end"
-                )
+            if now - missing[task][1] >= LOST_S:
+                self._put_back(task, _taken_by(state)[0], "had no pod: its agent ended meanwhile")
         self._missing = missing
-
-    def _mine_without(self, with_pods: set[str]) -> dict[str, dict[str, Any]]:
-        """Return the tasks that this agent took, as recorded, which are to have a pod and have none."""
-        queue = self._records.call("queues", "get_by_id", {"queue": self.k8s_pending_queue_id})["queue"]
-        waiting = self._records.states({entry["task"] for entry in queue.get("entries") or []} - with_pods)
-        running = self._records.running_under(self._identity)
-        return {task: state for task, state in waiting.items() if self._waits(state)} | {
-            task: state for task, state in running.items() if task not in with_pods
-        }
 
     def _waits(self, state: dict[str, Any]) -> bool:
         return (

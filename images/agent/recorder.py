@@ -100,9 +100,13 @@ class Recorder:
         if found and state.get("status") in UNFINISHED:
             self._records.fail(state["id"], f"pod: {found.reason}", found.text())
 
-    def fail(self, state: Json, reason: str, text: str) -> None:
-        """End a task as failed whose pod has no end to read: it cannot start, or is gone."""
+    def explain(self, state: Json, text: str) -> None:
+        """Write down why a task ended that has its status already."""
         self._records.say(state["id"], text, "error")
         self._records.note(state, {RUNTIME_KEY: text})
-        self._records.fail(state["id"], f"pod: {reason}", text)
         print(f"Task {state['id']}: {text}", flush=True)
+
+    def fail(self, state: Json, reason: str, text: str) -> None:
+        """End a task as failed whose pod has no end to read: it cannot start, or is gone."""
+        self.explain(state, text)
+        self._records.fail(state["id"], f"pod: {reason}", text)

@@ -20,6 +20,9 @@ PHASES_KEY = "pod_phases"
 AGENT_KEY = "pod_agent"
 """Key in a task's runtime section that holds the agent that made its pod."""
 
+GIVEN_UP = "Forced stop (non-responsive)"
+"""The reason that a ClearML server gives where it has heard nothing of a running task for minutes."""
+
 UNFINISHED = ("queued", "in_progress")
 
 _FIELDS = ["id", "status", "status_reason", "status_message", "status_changed", "started", "runtime", "execution.queue"]
@@ -65,6 +68,19 @@ class TaskRecords:
         query = {"status": ["in_progress"], "only_fields": _FIELDS, "search_hidden": True, "order_by": ["-last_update"]}
         found = self.call("tasks", "get_all", {**query, "page_size": _PAGE}).get("tasks") or []
         return {task["id"]: task for task in found if (task.get("runtime") or {}).get(AGENT_KEY) == agent}
+
+    def given_up_under(self, agent: str) -> dict[str, Json]:
+        """Return the tasks of this agent's pods that the server ended for their silence, unexplained."""
+        query = {"status": ["failed", "stopped"], "only_fields": _FIELDS, "search_hidden": True}
+        page = {"order_by": ["-last_change"], "page_size": _PAGE}
+        found = self.call("tasks", "get_all", {**query, **page}).get("tasks") or []
+        return {
+            task["id"]: task
+            for task in found
+            if task.get("status_reason") == GIVEN_UP
+            and (runtime := task.get("runtime") or {}).get(AGENT_KEY) == agent
+            and RUNTIME_KEY not in runtime
+        }
 
     def say(self, task: str, text: str, level: str = "info") -> None:
         """Write to the task's console."""

@@ -430,14 +430,22 @@ def test_a_task_that_its_agent_took_and_did_not_start_is_started_by_the_next(glu
 
 
 @pytest.mark.thorough
-def test_a_task_whose_pod_went_while_no_agent_was_there_fails(glue):
-    task = glue.task()
-    glue.pod(task)
-    glue.run(task)
+def test_a_task_whose_pod_went_while_no_agent_was_there_fails(glue, api):
+    """Also one that the server has given up meanwhile: its record says why nobody heard of it."""
+    task, given_up = glue.task(), glue.task()
+    for one in (task, given_up):
+        glue.pod(one)
+        glue.run(one)
     glue.kill()
     glue.cluster.remove(task)
+    glue.cluster.remove(given_up)
+    words = {"status_reason": "Forced stop (non-responsive)", "status_message": "No sign of life"}
+    api("tasks.failed", task=given_up, force=True, **words)
     glue.start()
     assert "is gone" in glue.failed(task)
+    until("it is explained", lambda: "is gone" in (glue.record(given_up)["runtime"].get("pod") or ""))
+    assert glue.record(given_up)["status_message"] == "No sign of life"
+    assert sum("is gone" in line for line in glue.console(given_up)) == 1
 
 
 @pytest.mark.thorough
