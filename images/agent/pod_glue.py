@@ -9,13 +9,11 @@ Outside systems: the ClearML server through the glue's session; the cluster thro
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shlex
 import threading
 import time
 import uuid
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -39,13 +37,16 @@ from pod_arguments import (  # type: ignore[import-not-found]
 )
 from reconciler import LOST_S, Reconciler  # type: ignore[import-not-found]
 from recorder import Recorder  # type: ignore[import-not-found]
-from task_records import AGENT_KEY, ServerError, TaskRecords  # type: ignore[import-not-found]
+from task_records import AGENT_KEY, ServerError, TaskRecords, identity  # type: ignore[import-not-found]
 
 TAKEN = "k8s pending scheduler, from queue "
 """Begins the reason of a task that was taken; the queue and the agent follow."""
 
 ATTEMPT = "clearml-pods/attempt"
 """Annotation of a pod: which call made it."""
+
+IDLE_S = 2.0
+"""The loop rests for this time where it has nothing to do; the stock agent's 5 s are most of a short step's wait."""
 
 PATIENCE_S = 20
 """The termination grace of the agent's own pod is 30 s."""
@@ -54,9 +55,6 @@ AGAIN_S = 5.0
 """A queue whose first task has to wait is left alone for this time."""
 
 OLD_POD_GRACE_S = 3
-
-CLUSTER_CA = Path("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")
-"""In every pod with an account; each cluster has its own."""
 
 
 class CannotStartError(Exception):
@@ -128,11 +126,16 @@ class Glue(K8sIntegration):  # type: ignore[misc]
     def _get_next_task(self, queue: str, get_task_info: bool) -> Any:
         if self._stopping:  # the stock loop may have swallowed the first attempt to end
             raise SystemExit(0)
+        self._polling_interval = IDLE_S
         if not self._pods.is_current or time.monotonic() < self._held.get(queue, 0.0):
             return {}
         self._in_hand = True
+        begun = time.monotonic()
         answer = super()._get_next_task(queue=queue, get_task_info=get_task_info)
         task = ((answer or {}).get("entry") or {}).get("task")
+        if not task and time.monotonic() - begun >= IDLE_S:
+            # A server that keeps the question open until there is a task (localserver does) is asked again at once.
+            self._polling_interval = 0.1
         if task and self._stopping:
             self._hand_over(task, queue)
             self._put_back(task, queue, "put back by an agent that is to end")
@@ -381,12 +384,6 @@ OVERRIDDEN = {
     "_safe_k8s_label_value": "leaves letters beyond ASCII, and a dash where it cuts: the cluster refuses such a pod",
     "_kubectl_apply": "takes each line on stderr for a failure of the task, and patches a pod that is still ending",
 }
-
-
-def identity(worker: str, namespace: str) -> str:
-    """Return what tells this agent from one of the same name in another namespace or cluster, on the same server."""
-    cluster = CLUSTER_CA.read_bytes() if CLUSTER_CA.is_file() else b""
-    return f"{worker}/{namespace}/{hashlib.sha256(cluster).hexdigest()[:8]}"
 
 
 def _taken_by(state: dict[str, Any]) -> tuple[str, str]:

@@ -5,8 +5,10 @@ Outside system: the ClearML server, through the glue's session.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 Json = dict[str, Any]
@@ -22,6 +24,9 @@ AGENT_KEY = "pod_agent"
 
 GIVEN_UP = "Forced stop (non-responsive)"
 """The reason that a ClearML server gives where it has heard nothing of a running task for minutes."""
+
+CLUSTER_CA = Path("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")
+"""In every pod with an account; each cluster has its own."""
 
 UNFINISHED = ("queued", "in_progress")
 
@@ -98,6 +103,12 @@ class TaskRecords:
         """End a task that nobody runs as failed."""
         words = {"status_reason": reason, "status_message": text}
         self.call("tasks", "failed", {"task": task, "force": True, **words})
+
+
+def identity(worker: str, namespace: str) -> str:
+    """Return what tells this agent from one of the same name in another namespace or cluster, on the same server."""
+    cluster = CLUSTER_CA.read_bytes() if CLUSTER_CA.is_file() else b""
+    return f"{worker}/{namespace}/{hashlib.sha256(cluster).hexdigest()[:8]}"
 
 
 def queue_of(state: Json) -> str | None:

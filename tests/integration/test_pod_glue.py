@@ -101,7 +101,7 @@ class Cluster:
 class Glue:
     """One agent with a queue of its own, and what a person sees of its tasks."""
 
-    def __init__(self, folder: Path, server: ClearmlServer, api: ApiClient) -> None:
+    def __init__(self, folder: Path, server: ClearmlServer, api: ApiClient, *words: str, also: str = "") -> None:
         self.cluster = Cluster(folder / "cluster")
         self._api = api
         self._tag = uuid4().hex[:8]
@@ -109,8 +109,9 @@ class Glue:
         template = folder / "template.yaml"
         template.write_text(yaml.safe_dump(TEMPLATE))
         self._argv = [
-            *(str(AGENT / ".venv/bin/python"), "-u", str(AGENT / "glue.py"), "--queue", f"glue {self._tag}"),
-            *("--namespace", "clearml", "--template-yaml", str(template)),
+            *(str(AGENT / ".venv/bin/python"), "-u", str(AGENT / "glue.py")),
+            *("--queue", f"glue {self._tag}, {also}" if also else f"glue {self._tag}"),
+            *("--namespace", "clearml", "--template-yaml", str(template), *words),
         ]
         (folder / "home").mkdir()
         self._env = {
@@ -412,6 +413,32 @@ def test_phases_are_on_the_record_and_a_pod_that_ended_well_is_removed(glue, api
     until("its pod is gone", lambda: glue.cluster.pod(task) is None)
     assert glue.record(task)["runtime"]["pod_phases"].startswith("schedule ")
     assert glue.status(task) == "completed"
+
+
+# -- several queues, and a limit of pods
+
+
+def test_one_agent_serves_several_queues_in_their_order_and_keeps_to_its_limit_of_pods(
+    tmp_path: Path, clearml_server: ClearmlServer, api: ApiClient
+) -> None:
+    second = f"glue second {uuid4().hex[:8]}"
+    other = str(api("queues.create", name=second)["id"])
+    glue = Glue(tmp_path, clearml_server, api, "--max-pods", "2", also=second)
+    last = str(api("tasks.create", name="last", type="testing", script={"diff": "pass"})["id"])
+    api("tasks.enqueue", task=last, queue=other)
+    first, next_one = glue.task(), glue.task()
+    with closing(glue):
+        glue.start()
+        glue.pod(first)
+        glue.pod(next_one)
+        until("it keeps to its limit", lambda: "Maximum pod limit reached 2/2" in glue.log())
+        assert glue.cluster.pod(last) is None
+        assert glue.status(last) == "queued"
+        glue.run(first)
+        api("tasks.completed", task=first, force=True)
+        glue.cluster.set_status(first, phase="Succeeded", containerStatuses=ended(0))
+        glue.pod(last)
+    print(glue.log())
 
 
 # -- agents that die
