@@ -104,6 +104,7 @@ def test_drafts_are_made_once_and_never_run(client, first):
     assert sorted(task["name"] for task in drafts) == ["DataPrepare (template)", "TF-IDF"]
 
 
+@pytest.mark.thorough
 def test_a_failing_inner_step_is_named_with_its_reason(cli, client, first):
     before = set(versions(client, only_final=False)), set(models(client))
     done = cli("run-full", "--mode", "in-process", "--json", "--set", "test_size=0.0001", "--report", "failed.html")

@@ -222,6 +222,7 @@ def test_a_run_with_another_parameter_leaves_the_earlier_versions_alone(cli, cli
     assert hashes[0] != hashes[1]
 
 
+@pytest.mark.thorough
 def test_a_run_that_looked_at_no_cache_can_be_reused(cli, uploaded):
     first, second = (
         cli("run", "--mode", "in-process", "--json", "--set", "dataset_version=1.1", *options)
@@ -249,7 +250,7 @@ def test_a_failing_step_fails_the_run_with_its_reason(cli, client, uploaded):
     assert set(versions(client, only_final=False)) == before
 
 
-@pytest.mark.parametrize("seconds", [2.5, 5])
+@pytest.mark.parametrize("seconds", [2.5, pytest.param(5, marks=pytest.mark.thorough)])
 def test_an_interrupted_run_leaves_nothing_behind(cli, client, uploaded, seconds):
     process = cli.start("run", "--mode", "in-process", "--no-cache")
     time.sleep(seconds)

@@ -23,17 +23,20 @@ def whole(cli):
 
 
 @pytest.fixture(scope="module")
-def sharded(cli, whole):
-    done = cli("run", "--mode", "in-process", "--json", "--shards", "3", "--max-parallel", "2")
-    assert done.code == 0, done.stderr
-    return done.document
+def sharded(cli, client, whole):
+    """A run of three shards of which one is killed once."""
+    process = cli.start("run", "--mode", "in-process", "--json", "--shards", "3", "--max-parallel", "2")
+    killed = kill_steps(client, process, {"test_processing_1": 1})
+    stdout, stderr = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, stderr
+    return json.loads(stdout.splitlines()[-1]) | {"killed": killed}
 
 
 @pytest.fixture(scope="module")
 def failed(cli, client, whole):
-    """A run of two shards: one of the training set is killed until it fails, one of the test set is killed once."""
+    """A run of two shards of which one is killed until it fails."""
     process = cli.start("run", "--mode", "in-process", "--json", "--shards", "2")
-    tasks = kill_steps(client, process, {"train_processing_2": 2, "test_processing_1": 1})
+    tasks = kill_steps(client, process, {"train_processing_2": 2})
     stdout, stderr = process.communicate(timeout=PATIENCE_S)
     assert stdout, stderr
     return json.loads(stdout.splitlines()[-1]), tasks
@@ -115,15 +118,13 @@ def test_no_more_than_two_shards_ran_at_once(client, sharded):
     assert (len(tasks), most) == (6, 2)
 
 
-def test_a_shard_that_was_killed_is_run_again_alone(client, failed):
-    document, killed = failed
-    for name, step in steps_of(document).items():
-        if not step["task_id"]:
-            continue
+def test_a_shard_that_was_killed_is_run_again_alone(client, sharded):
+    killed = sharded["killed"]
+    for name, step in steps_of(sharded).items():
         console = "".join(event["msg"] for event in client("events.get_task_log", task=step["task_id"])["events"])
         assert console.count("Retrying") == (1 if name in killed else 0), name
-    assert steps_of(document)["test_processing_1"]["task_id"] == killed["test_processing_1"]
-    assert steps_of(document)["test_processing"]["status"] == "completed"
+    assert steps_of(sharded)["test_processing_1"]["task_id"] == killed["test_processing_1"]
+    assert steps_of(sharded)["test_processing"]["status"] == "completed"
 
 
 @pytest.mark.thorough
@@ -137,9 +138,11 @@ def test_a_shard_that_fails_every_time_fails_the_run_and_nothing_of_its_set_is_p
         "train_processing_2": "failed",
         "train_processing": "skipped",
     }
+    assert steps["test_processing"]["status"] == "completed"
     assert not any(number.startswith("1.2.2") for number in document["datasets"])
 
 
+@pytest.mark.thorough
 def test_a_failed_run_goes_on_with_what_is_missing(cli, client, whole, failed):
     document, killed = failed
     dry = cli("run", "--from-failed", "--dry-run", "--json")

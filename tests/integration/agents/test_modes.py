@@ -40,7 +40,7 @@ def test_agents_run_it_on_a_server_that_is_like_a_genuine_one(cli, queue_run):
     assert all(step["cached"] for step in again.document["steps"])
 
 
-@pytest.mark.parametrize("mode", ["controller", "in-process"])
+@pytest.mark.parametrize("mode", ["controller", pytest.param("in-process", marks=pytest.mark.thorough)])
 def test_every_mode_gives_the_same_results(cli, client, queue_run, mode):
     done = cli("run", "--mode", mode, "--no-cache", "--json")
     assert done.code == 0, done.stderr
@@ -131,6 +131,7 @@ def test_the_queue_that_is_set_on_the_page_is_the_one_that_steps_go_to(client, q
     assert "nowhere" in console
 
 
+@pytest.mark.thorough
 def test_killing_the_server_in_the_middle_loses_nothing(cli, client, settings, queue_run):
     before = newest_run(client)
     process = cli.start("run", "--no-cache", "--json")

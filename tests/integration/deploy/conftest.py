@@ -78,7 +78,7 @@ def installed(deploy: Deployer) -> Deployer:
     else:
         deploy("install", "--no-canary")
         INSTALLED.append(cluster.snapshot())
-    assert deploy.json("check")["ok"]
+        assert deploy.json("check")["ok"]
     return deploy
 
 
