@@ -309,3 +309,27 @@ def test_a_change_must_come_from_a_page_of_this_server(web: Web, world: World) -
     )
     assert reply.status_code == 403
     assert "first" in names(web.get(world.path))
+
+
+def test_a_search_finds_tags_parameters_models_and_dataset_versions(web: Web, api: ApiClient) -> None:
+    mark = uuid4().hex[:10]
+    model = api("models.create", name=f"model {mark}", uri="http://x/y")["id"]
+    version = make_task(api, f"texts {mark}", type="data_processing", system_tags=["dataset"])
+    tagged = make_task(api, "tagged", tags=[f"{mark} & <b>"])
+    told = make_task(api, "told", hyperparams=parameters(**{f"depth{mark}": f"value{mark}"}))
+    page = web.get("/search", params={"q": mark.upper()})
+    for link in (f"/models/{model}", *(f"/tasks/{task}" for task in (version, tagged, told))):
+        assert f'href="{link}"' in page, link
+    assert "<h2>Dataset versions</h2>" in page and f"{mark} &amp; &lt;b&gt;" in page
+    links = [html.unescape(link) for link in re.findall(r'class="chip" href="([^"]+)"', page)]
+    assert [names(web.get(link))[:1] for link in links] == [["tagged"], ["told"]]
+    assert names(web.get("/search", params={"q": f"value{mark}"})) == ["told"]
+
+
+def test_tags_of_one_task_are_changed_from_its_page(web: Web, api: ApiClient) -> None:
+    task = make_task(api, tags=["old"])
+    link = html.unescape(re.search(r'href="(/selected/tasks/tag[^"]+)"', web.get(f"/tasks/{task}"))[1])  # type: ignore[index]
+    assert "They have" in web.get(link)
+    reply = web.post("/selected/tasks/tag", ids=task, add="new", remove="old", back=f"/tasks/{task}")
+    page = web.get(reply.headers["Location"])
+    assert 'href="/projects/*?tag=new"' in page and "?tag=old" not in page

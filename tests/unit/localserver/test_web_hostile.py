@@ -115,6 +115,7 @@ WORKER = {"id": "w", "ip": "1.2.3.4", "task": NAMED, "queues": [{"id": ID, "name
 STATS = [{"metric": name, "stats": [{"values": [5]}]} for name in ("cpu_usage", "memory_used", "memory_free")]
 WORLD: dict[str, Any] = {
     "tasks.get_all_ex": {"tasks": [TASK, TASK | {"id": ID[::-1], "status": "failed"}]},
+    "organization.get_tags": {"tags": ["xy", "tag"]},
     "organization.get_entities_count": {"tasks": 2},
     "users.get_preferences": {
         "preferences": {"localserver": {"density": "dense", "views": {ID: {"k": {"name": "a view", "query": "q=x"}}}}}

@@ -27,7 +27,6 @@ from clearml_localserver.web.views import (
     compare,
     console,
     datasets,
-    home,
     launch,
     links,
     metrics,
@@ -35,13 +34,14 @@ from clearml_localserver.web.views import (
     project_table,
     projects,
     queues,
+    search,
     session,
     tasks,
 )
 from clearml_localserver.wire import Api
 
 PAGES: dict[str, View] = {
-    "/search": home.search,
+    "/search": search.search,
     "/projects": projects.projects,
     "/projects/{project}": projects.project,
     "/projects/{project}/columns": project_table.choose,

@@ -146,6 +146,7 @@ PREFERENCES = record(
 """What the pages keep for a person, beside what the genuine web application keeps."""
 
 REPLIES: dict[str, Shape] = {
+    "organization.get_tags": record(tags=list_of(line)),
     "organization.get_entities_count": record(tasks=number, models=number),
     "projects.get_hyper_parameters": record(parameters=list_of(record(section=text, name=text))),
     "projects.get_hyperparam_values": record(values=list_of(text, ALL)),
@@ -182,6 +183,7 @@ REPLIES: dict[str, Shape] = {
             "tasks.dequeue_many",
             "tasks.enqueue_many",
             "tasks.publish_many",
+            "tasks.reset_many",
             "tasks.stop_many",
             "tasks.unarchive_many",
         ),

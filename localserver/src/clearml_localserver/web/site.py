@@ -369,6 +369,7 @@ NOTICES = {
     "abort-many": "Abort requested: {count}. Workers stop their tasks within a few seconds.",
     "tag-many": "Tags changed: {count}.",
     "move-many": "Moved: {count}.",
+    "reset-many": "Reset to drafts: {count}.",
     "publish-many": "Published: {count}.",
     "delete-many": "Deleted: {count}.",
     "view-kept": "The view is kept under “Views”.",

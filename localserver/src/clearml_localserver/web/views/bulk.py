@@ -78,6 +78,14 @@ BULK = {
     "move": BulkAction(
         "Move", "A project that does not exist yet is made.", "tasks.move", "Moved: {count}.", undo="move"
     ),
+    "reset": BulkAction(
+        "Reset",
+        "They become drafts again: console, scalars, plots, output models and artifacts of their runs are deleted. "
+        "This cannot be undone.",
+        "tasks.reset_many",
+        "Reset to drafts: {count}.",
+        danger=True,
+    ),
     "publish": BulkAction(
         "Publish",
         "They and their models become read-only. This cannot be undone.",

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
 from starlette.responses import Response
 
 from clearml_localserver.web.shapes import reference
 from clearml_localserver.web.site import Json, Visit
 from clearml_localserver.web.views.failures import failure_of, failures_of
-from clearml_localserver.web.views.lists import Slice, find_queues, find_tasks, is_alive, latest_runs, task_page
+from clearml_localserver.web.views.lists import find_queues, find_tasks, is_alive, latest_runs
 
 RECENT = {"order_by": ["-last_update"], "system_tags": ["-archived"]}
-MAX_PROJECTS = 50
-"""Projects that a search shows."""
-
 TOLD = 4
 
 
@@ -59,23 +54,3 @@ def telling(controllers: list[Json]) -> dict[str, list[tuple[str, str]]]:
         for id_, values in runs:
             told[id_] = [(name, values[name]) for name in differing or names if name in values][:TOLD]
     return told
-
-
-def search(visit: Visit) -> Response:
-    """Find tasks and projects by a part of their name, or by id."""
-    wanted = visit.query.get("q", "").strip()[:200]
-    if not wanted:
-        return visit.render("search.html", wanted="", tasks=Slice([], 1, 0), projects=[], most=MAX_PROJECTS)
-    pattern = {"fields": ["name", "id"], "pattern": re.escape(wanted)}
-    tasks = task_page(visit, {"_any_": pattern, "order_by": ["-last_update"]})
-    projects = visit.call(
-        "projects.get_all_ex",
-        {
-            "_any_": pattern,
-            "search_hidden": True,
-            "only_fields": ["name", "system_tags"],
-            "page": 0,
-            "page_size": MAX_PROJECTS + 1,
-        },
-    )
-    return visit.render("search.html", wanted=wanted, tasks=tasks, projects=projects["projects"], most=MAX_PROJECTS)

@@ -10,18 +10,17 @@ from clearml_localserver.errors import ApiError
 from clearml_localserver.web import columns as known
 from clearml_localserver.web.columns import Column
 from clearml_localserver.web.conditions import MAX_CONDITIONS, Condition, ConditionError, query_of, read_condition
-from clearml_localserver.web.site import MAX_PAGE, Json, Visit
+from clearml_localserver.web.site import Json, Visit
 from clearml_localserver.web.text import STATUSES
-from clearml_localserver.web.views.lists import count, find_tasks
+from clearml_localserver.web.views.lists import Slice, count, find_tasks, page_number
 
 SIZES = (50, 100, 200)
 NEWEST_FIRST = "-last_update"
 ALWAYS = ("name", "status", "status_message", "tags", "system_tags", "started", "type")
 """Fields that a row needs whatever its columns are."""
 
-COMPARED = ("hyperparams", "last_metrics")
-LOOKED_AT = 50
-"""Newest tasks of a project of which a new table shows the differences."""
+COMPARED = ("hyperparams", "last_metrics", "runtime", "project.name")
+"""Fields from which the columns of an address that names none are chosen and filled."""
 
 MAX_EXPORTED = 50_000
 EXPORT_BATCH = 500
@@ -50,6 +49,9 @@ class Table:
     problems: list[str] = field(default_factory=list)
     """What of the address cannot be understood, as text for the page; then nothing is listed."""
 
+    items: list[Json] | None = None
+    """The tasks of the page, where they were read to choose the columns."""
+
     @property
     def is_filtered(self) -> bool:
         """Whether the address leaves tasks out."""
@@ -69,21 +71,6 @@ class Table:
         return [column for column in self.columns if column.root in roots]
 
 
-@dataclass(frozen=True)
-class Rows:
-    """One page of the tasks."""
-
-    items: list[Json]
-    number: int
-    size: int
-    total: int
-
-    @property
-    def has_next(self) -> bool:
-        """Whether there is a page after this one."""
-        return self.number * self.size < self.total
-
-
 def read_table(visit: Visit, project: str) -> Table:
     """Return the table that the address asks for."""
     query = visit.query
@@ -95,15 +82,12 @@ def read_table(visit: Visit, project: str) -> Table:
         except ConditionError as error:
             problems.append(str(error))
     keys = visit.several("col", known.MAX_COLUMNS)
-    if not keys:
-        shown = _starting(visit, project)
-        keys = shown if project != "*" and not query.get("sub") else [shown[0], "project", *shown[1:]]
-    columns, unknown = known.read_columns(keys)
+    columns, unknown = known.read_columns(keys or known.PLAIN)
     problems += [f"There is no column {key[:200]!r}" for key in unknown]
     table = Table(
         project,
         columns,
-        bool(visit.several("col")),
+        bool(keys),
         query.get("order", "-updated"),
         [name for name in visit.several("status") if name in STATUSES],
         visit.several("tag"),
@@ -119,7 +103,38 @@ def read_table(visit: Visit, project: str) -> Table:
             _merge(table.query, query_of(conditions, _values(visit, project, conditions)))
         except ConditionError as error:
             table.problems.append(str(error))
+    if not keys and not table.problems:
+        _start(visit, table)
     return table
+
+
+def _start(visit: Visit, table: Table) -> None:
+    """Choose the columns of an address that names none: what differs on its page, and what it is about."""
+    shown = list(known.PLAIN)
+    if table.project != "*":
+        table.items = _page(visit, table, [*table.fields, *COMPARED])
+        shown = known.starting(table.items)
+    if table.project == "*" or visit.query.get("sub"):
+        shown.insert(1, "project")
+    about = [table.order.removeprefix("-"), *(condition.column.key for condition in table.conditions)]
+    special = [key for key in about if key not in known.FIXED and known.read_column(key) is not None]
+    table.columns, _ = known.read_columns([*shown, *special])
+
+
+def _page(visit: Visit, table: Table, fields: list[str]) -> list[Json]:
+    """Return the tasks of the address's page; none if the API refuses the query, which is then a problem."""
+    number, size = _number_and_size(visit)
+    try:
+        return find_tasks(visit, table.query | {"page": number - 1, "page_size": size}, size=size, fields=fields)
+    except ApiError as error:
+        if error.code != 400:
+            raise
+        table.problems.append(error.msg)
+        return []
+
+
+def _number_and_size(visit: Visit) -> tuple[int, int]:
+    return page_number(visit), visit.whole("size", SIZES[0], SIZES[-1], least=1)
 
 
 def order_by(key: str) -> str:
@@ -130,26 +145,21 @@ def order_by(key: str) -> str:
     return f"-{column.path}" if key.startswith("-") else column.path
 
 
-def read_rows(visit: Visit, table: Table) -> Rows:
+def read_rows(visit: Visit, table: Table) -> Slice:
     """Return the page of tasks that the address's `page` and `size` name; an empty one if it cannot be understood.
 
     Raises:
         ApiError: As the API does, but for a query that it refuses: that becomes one of the table's problems.
     """
-    number = visit.whole("page", 1, MAX_PAGE, least=1)
-    size = visit.whole("size", SIZES[0], SIZES[-1], least=1)
+    number, size = _number_and_size(visit)
+    items: list[Json] = []
+    if not table.problems:
+        items = _page(visit, table, table.fields) if table.items is None else table.items
     if table.problems:
-        return Rows([], 1, size, 0)
-    page = {"page": number - 1, "page_size": size}
-    try:
-        items = find_tasks(visit, table.query | page, size=size, fields=table.fields)
-        total = count(visit, table.query)
-    except ApiError as error:
-        if error.code != 400:
-            raise
-        table.problems.append(error.msg)
-        return Rows([], 1, size, 0)
-    return Rows(items, number, size, total)
+        return Slice([], 1, 0, size)
+    # Counting looks at every task: it is left out where the page itself tells.
+    total = len(items) if number == 1 and len(items) < size else count(visit, table.query)
+    return Slice(items, number, total, size)
 
 
 def all_rows(visit: Visit, table: Table) -> Iterator[Json]:
@@ -171,14 +181,6 @@ def all_rows(visit: Visit, table: Table) -> Iterator[Json]:
 def within(project: str) -> Json:
     """Return the part of a query that means the tasks of a project; of all of them for `*`."""
     return {} if project == "*" else {"project": [project]}
-
-
-def _starting(visit: Visit, project: str) -> list[str]:
-    """Return the keys of the columns of an address that names none: those in which the newest tasks differ."""
-    if project == "*":
-        return list(known.PLAIN)
-    newest: Json = within(project) | {"system_tags": ["-archived"], "order_by": ["-created"]}
-    return known.starting(find_tasks(visit, newest, size=LOOKED_AT, fields=list(COMPARED)))
 
 
 def _filters(visit: Visit, table: Table) -> Json:
