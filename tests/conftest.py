@@ -52,10 +52,13 @@ def no_server_fault(
     request: pytest.FixtureRequest, fault_lines: FaultLines, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[None]:
     """Fail a test that makes any server of this session answer 500 or above, unless it says why it does so."""
+    own = [request.getfixturevalue("tmp_path")] if "tmp_path" in request.fixturenames else []
     yield
     logs = list(pytest_plugin.LOGS)
     if any(request.node.get_closest_marker(name) for name in ("integration", "e2e")):
-        logs += tmp_path_factory.getbasetemp().glob("*/*/server/server.log")  # those of `server up`
+        # Those of `server up`: its folder is a module's or this test's. Other tests have hundreds of them.
+        shared = [folder for folder in tmp_path_factory.getbasetemp().iterdir() if not folder.name.startswith("test_")]
+        logs += [log for folder in (*own, *shared) for log in folder.glob("*/server/server.log")]
     found = fault_lines.new(logs)
     declared = request.node.get_closest_marker("server_fault")
     if declared is None:

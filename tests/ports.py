@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
+from pathlib import Path
+
+from clearml_access import locks
 
 OFFSETS = (8, 80, 81)
 """API, web and file server above a port base."""
@@ -13,17 +17,25 @@ BASES = range(20_000, 32_000, 100)
 
 
 def free_port_base(address: str = "127.0.0.1") -> int:
-    """Find a port base whose three ports are free on `address`.
+    """Find a port base whose three ports are free on `address`, and keep it until this process ends.
 
-    Processes that ask at the same time (pytest-xdist) begin at different places, so that they do not find the same one.
+    A server binds them seconds later. Until then they look free to the other processes of a test run (pytest-xdist) and
+    to the next call here: a locked file per base says that they are taken.
     """
     first = os.getpid() % len(BASES)
     for base in (*BASES[first:], *BASES[:first]):
-        try:
-            for offset in OFFSETS:
-                with socket.socket() as probe:
-                    probe.bind((address, base + offset))
-        except OSError:
-            continue
-        return base
+        file = Path(tempfile.gettempdir(), f"clearml-pods-tests-{os.getuid()}-{base}.lock")
+        file.touch()
+        if locks.take(file) is not None and _are_free(address, base):  # never closed: the lock goes with the process
+            return base
     raise AssertionError(f"no three free ports on {address}")
+
+
+def _are_free(address: str, base: int) -> bool:
+    try:
+        for offset in OFFSETS:
+            with socket.socket() as probe:
+                probe.bind((address, base + offset))
+    except OSError:
+        return False
+    return True
