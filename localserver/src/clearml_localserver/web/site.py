@@ -189,6 +189,15 @@ class Visit:
         """Whether the signed-in person may do more than read; others are offered no actions."""
         return self.identity is not None and roles.reaches(self.identity.role, roles.USER)
 
+    def require_change(self) -> None:
+        """Refuse a person who only reads.
+
+        Raises:
+            ApiError: 403.
+        """
+        if not self.may_change:
+            raise ApiError(403, 20, "Your role only reads")
+
     @property
     def here(self) -> str:
         """The address that was asked for."""
@@ -226,8 +235,7 @@ class Visit:
         Raises:
             ApiError: 403 for a person who may not.
         """
-        if self.identity is None or not self.may_change:
-            raise ApiError(403, 20, "Your role only reads")
+        self.require_change()
         return from_thread.run(delete_file, self.site.stored_files, path)
 
     def form(self) -> dict[str, str]:
@@ -362,6 +370,7 @@ NOTICES = {
     "created": "Created.",
     "publish": "Published.",
     "delete": "Deleted.",
+    "saved": "Saved.",
     "archive-many": "Archived: {count}.",
     "restore-many": "Restored: {count}.",
     "enqueue-many": "Enqueued: {count}.",

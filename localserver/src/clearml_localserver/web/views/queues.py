@@ -29,13 +29,6 @@ def queues(visit: Visit) -> Response:
     return visit.render("queues.html", live=True, queues=found, tasks=tasks, shown=SHOWN_ENTRIES)
 
 
-def create_queue(visit: Visit) -> Response:
-    """Make a queue."""
-    name = str((visit.form()).get("name") or "").strip()
-    visit.call("queues.create", {"name": name})
-    return visit.redirect("/queues", "created")
-
-
 def move_entry(visit: Visit) -> Response:
     """Move an entry within its queue, or take it out."""
     queue, task, move = (visit.argument(name) for name in ("queue", "task", "move"))
