@@ -1,4 +1,4 @@
-"""The journey in a company's namespace, beside a release of somebody else.
+"""The journey in a company's namespace, with two queues of different pods, beside a release of somebody else.
 
 Pod Security "restricted", a ResourceQuota, a LimitRange, a NetworkPolicy that denies all but what is needed, and a node
 with a taint. (The test cluster's network does not enforce NetworkPolicies; that the needed ones are allowed is read.)
@@ -25,7 +25,7 @@ from tests.integration.pipeline_cli import BATCH_ROWS, review_file
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1_200)]
 
 NAMESPACE = f"hardened-{os.getpid()}"
-QUEUE, FOREIGN_QUEUE = "hardened", "foreign"
+QUEUE, LARGE_QUEUE, FOREIGN_QUEUE = "hardened", "hardened, large", "foreign"
 FOREIGN = ("--release", "clearml-agent-gpu", "--set", f"agentk8sglue.queue={FOREIGN_QUEUE}")
 
 LIMITS = {
@@ -105,8 +105,16 @@ def test_install_run_and_uninstall_beside_a_foreign_release(hardened: Deployer, 
         foreign = run_task(api, WAITS, queue=FOREIGN_QUEUE)
         until("the foreign task runs", lambda: status(api, foreign) == "in_progress", timeout_s=120)
 
+    queues = {"AGENT_QUEUES": str(tmp_path / "queues")}
+    (tmp_path / "queues").mkdir()
+    large = {"queue": LARGE_QUEUE, "basePodTemplate": {"resources": {"requests": {"memory": "300Mi"}}}}
+    (tmp_path / "queues/large.yaml").write_text(yaml.safe_dump({"agentk8sglue": large}))
     with stage("install with canary"):
-        assert hardened.json("install")["result"] == "installed"
+        installed = hardened.json("install", **queues)["releases"]
+    assert [(each["release"], each["result"]) for each in installed] == [
+        ("clearml-agent", "installed"),
+        ("clearml-agent-large", "installed"),
+    ]
     doctor = hardened.json("doctor")
     found = {check["id"]: check for check in doctor["checks"]}
     assert doctor["ok"], found
@@ -118,8 +126,12 @@ def test_install_run_and_uninstall_beside_a_foreign_release(hardened: Deployer, 
     with stage("DataPrepare"):
         pipeline = Pipeline(hardened, tmp_path)
         pipeline("dataset", "upload", str(review_file(tmp_path / "train.csv")), "--batch-size", str(BATCH_ROWS))
-        document, _ = pipeline("run", "--queue", QUEUE, "--no-cache", "--follow")
-        assert document["status"] == "completed"
+        words = ("--queue", QUEUE, "--step-queue", f"train_processing={LARGE_QUEUE}")
+        document, _ = pipeline("run", *words, "--no-cache", "--follow")
+    assert document["status"] == "completed"
+    tasks = {step["name"]: step["task_id"] for step in document["steps"]}
+    agents = {name: api("tasks.get_by_id", task=task)["task"]["runtime"]["pod_agent"] for name, task in tasks.items()}
+    assert [name for name, agent in agents.items() if agent.startswith("clearml-agent-large/")] == ["train_processing"]
 
     task = run_task(api, LOOKS_FOR_A_TOKEN, queue=QUEUE)
     assert "tokens: [] uid: 1000" in hardened.run("logs", task, "--follow")
@@ -134,7 +146,7 @@ def test_install_run_and_uninstall_beside_a_foreign_release(hardened: Deployer, 
     assert [pod["name"] for pod in hardened.json("status")["task_pods"]] == [f"clearml-id-{own}"]
     assert "Error: release clearml-agent in namespace" in hardened.run("uninstall", code=4)
     with stage("uninstall"):
-        hardened.run("uninstall", "--yes", "--delete-queue", "--delete-namespace")
+        hardened.run("uninstall", "--yes", "--delete-queue", "--delete-namespace", **queues)
     assert (status(api, own), status(api, foreign)) == ("stopped", "in_progress")
     assert (pod_phase(hardened, own), pod_phase(hardened, foreign)) == ("gone", "Running")
     kinds = "pods,deployments,leases,roles,rolebindings,secrets,serviceaccounts"
