@@ -25,7 +25,7 @@ from tests.integration.pipeline_cli import BATCH_ROWS, review_file
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1_200)]
 
 NAMESPACE = f"hardened-{os.getpid()}"
-QUEUE, LARGE_QUEUE, FOREIGN_QUEUE = "hardened", "hardened, large", "foreign"
+QUEUE, LARGE_QUEUE, FOREIGN_QUEUE = "hardened", "hardened-large", "foreign"
 FOREIGN = ("--release", "clearml-agent-gpu", "--set", f"agentk8sglue.queue={FOREIGN_QUEUE}")
 
 LIMITS = {
