@@ -269,9 +269,11 @@ def uninstall(as_json: bool, yes: bool, delete_queue: bool, delete_namespace: bo
     if session.settings.dry_run:
         return _result(as_json, _of_all(bodies[::-1]), ["nothing was removed"])
     if not yes and not sys.stdin.isatty():
-        names = ", ".join(each.release for each in found)
+        names = " and ".join(sorted(each.release for each in found))
+        several = len(found) > 1
         raise ConfirmationError(
-            f"release {names} in namespace {base.namespace} is not removed: no terminal to ask on",
+            f"{'releases' if several else 'release'} {names} in namespace {base.namespace} "
+            f"{'are' if several else 'is'} not removed: no terminal to ask on",
             hint="add --yes; --dry-run shows what would be removed",
         )
     if not yes and not click.confirm("Remove all of this?", err=True):

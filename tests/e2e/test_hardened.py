@@ -144,7 +144,7 @@ def test_install_run_and_uninstall_beside_a_foreign_release(hardened: Deployer, 
     own = run_task(api, WAITS, queue=QUEUE)
     until("the release's own task runs", lambda: status(api, own) == "in_progress", timeout_s=120)
     assert [pod["name"] for pod in hardened.json("status")["task_pods"]] == [f"clearml-id-{own}"]
-    assert "Error: release clearml-agent in namespace" in hardened.run("uninstall", code=4)
+    assert "Error: releases clearml-agent and clearml-agent-large in namespace" in hardened.run("uninstall", code=4)
     with stage("uninstall"):
         hardened.run("uninstall", "--yes", "--delete-queue", "--delete-namespace", **queues)
     assert (status(api, own), status(api, foreign)) == ("stopped", "in_progress")
