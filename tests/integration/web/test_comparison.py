@@ -143,3 +143,15 @@ def test_files_of_dataset_versions_are_compared(web: Web, api: ApiClient) -> Non
     other = make_task(api)
     refused = web.get(f"/compare?ids={versions[0]},{other}&tab=files", status=400)
     assert "Files are compared for dataset versions only" in refused
+
+
+def test_a_peak_of_a_long_curve_is_kept_in_its_band(web: Web, api: ApiClient) -> None:
+    task = make_task(api)
+    event = {"type": "training_stats_scalar", "task": task, "metric": "m", "variant": "v"}
+    values = [1000 if number == 2345 else 1 for number in range(5000)]
+    lines = "\n".join(json.dumps(event | {"iter": number, "value": value}) for number, value in enumerate(values))
+    reply = api.http.post("/events.add_batch", content=lines, headers={"Content-Type": "application/json-lines"})
+    assert reply.json()["data"]["added"] == len(values)
+    curve = json.loads(web.get("/compare/scalars", params={"ids": task, "metric": "m", "variant": "v"}))[task]
+    assert len(curve["x"]) < len(values)
+    assert (min(curve["low"]), max(curve["high"])) == (1, 1000)

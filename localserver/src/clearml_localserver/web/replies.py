@@ -169,9 +169,7 @@ REPLIES: dict[str, Shape] = {
     "events.get_task_single_value_metrics": record(tasks=list_of(record(values=list_of(SINGLE)))),
     "events.get_multi_task_metrics": record(metrics=list_of(record(metric=line, variants=list_of(line)))),
     "events.get_multi_task_plots": record(plots=map_of(map_of(map_of(map_of(record(plots=list_of(EVENT))))))),
-    "events.multi_task_scalar_metrics_iter_histogram": record(
-        metrics=map_of(map_of(map_of(record(x=list_of(number, ALL), y=list_of(number, ALL)))))
-    ),
+    "events.multi_task_scalar_metrics_iter_histogram": record(metrics=map_of(map_of(map_of(CURVE)))),
     "events.debug_images": record(
         metrics=list_of(record(task=text, iterations=list_of(record(iter=number, events=list_of(EVENT)))))
     ),

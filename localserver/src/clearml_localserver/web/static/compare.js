@@ -1,6 +1,6 @@
 // Curves of many tasks over each other, and how their parameters and metrics relate. Colours are the server's.
 
-import { config, plotly, themed, whenSeen } from "./plots.js";
+import { config, plotly, themed, traces, whenSeen } from "./plots.js";
 
 const things = [...document.querySelectorAll("#things li")].map((item) => ({
   id: item.dataset.id,
@@ -32,12 +32,17 @@ function horizontal(curve, axis) {
   return curve.x.map((at) => (at - curve.x[0]) / 1000);
 }
 
-function traces(byTask) {
+function overlaid(byTask) {
   const weight = Number(options.elements.smooth.value) / 100;
   return things
     .filter((thing) => thing.id in byTask)
     .flatMap((thing) => {
       const curve = byTask[thing.id];
+      if (weight === 0 && things.length <= 10) {
+        // Few enough to see the band of each thinned curve, so that peaks stay.
+        const banded = { ...curve, x: horizontal(curve, curves.dataset.axis) };
+        return traces(thing.name, banded, thing.colour).map((trace) => ({ ...trace, marker: { color: thing.colour }, hoverlabel: { namelength: 40 } }));
+      }
       const shared = {
         type: "scatter",
         mode: curve.x.length > 1 ? "lines" : "markers",
@@ -64,7 +69,7 @@ async function draw(element) {
     yaxis: { automargin: true, type: options.elements.log.checked ? "log" : "linear" },
   };
   const library = await plotly(curves.dataset.plotly);
-  const data = traces(read.get(element));
+  const data = overlaid(read.get(element));
   await library.react(element, data, themed(layout), config(data));
 }
 

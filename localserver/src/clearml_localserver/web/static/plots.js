@@ -197,7 +197,7 @@ const cards = new Map(); // metric → its card
 const curves = new Map(); // figure element → its curves
 const drawn = new Set();
 
-function traces(name, curve, tone) {
+export function traces(name, curve, tone) {
   // A thinned curve is a mean; the band around it reaches from the lowest to the highest value behind each point.
   const line = { type: "scatter", mode: curve.x.length > 1 ? "lines" : "markers", name, x: curve.x, y: curve.y, legendgroup: name, line: { width: 1.8, color: tone } };
   if (curve.low.length === 0) return [line];

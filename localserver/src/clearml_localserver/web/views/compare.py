@@ -83,6 +83,7 @@ def scalars_data(visit: Visit) -> Response:
         "tasks": known_ids,
         "metrics": [{"metric": visit.query.get("metric", ""), "variants": [visit.query.get("variant", "")]}],
         "key": "iter" if visit.query.get("axis", "iter") == "iter" else "timestamp",
+        "envelope": True,
         "samples": min(MOST_POINTS, CURVE_POINTS // len(known_ids)),
     }
     metrics = visit.call("events.multi_task_scalar_metrics_iter_histogram", wanted)["metrics"]
