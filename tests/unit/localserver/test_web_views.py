@@ -100,11 +100,11 @@ def test_of_very_many_parameters_the_first_are_in_the_form() -> None:
         ("queued", {}, {"abort", "dequeue", "clone"}),
         ("in_progress", {}, {"abort", "clone"}),
         ("in_progress", {"status_message": "stopping"}, {"force-abort", "clone"}),
-        ("stopped", {}, {"enqueue", "reset", "clone", "archive"}),
+        ("stopped", {}, {"enqueue", "reset", "clone", "archive", "publish"}),
         ("failed", {}, {"enqueue", "reset", "clone", "archive"}),
-        ("completed", {}, {"reset", "clone", "archive"}),
+        ("completed", {}, {"reset", "clone", "archive", "publish"}),
         ("published", {}, {"clone", "archive"}),
-        ("completed", {"system_tags": ["archived"]}, {"reset", "clone", "unarchive"}),
+        ("completed", {"system_tags": ["archived"]}, {"reset", "clone", "unarchive", "publish"}),
     ],
 )
 def test_what_can_be_done_to_a_task(status: str, extra: dict[str, Any], possible: set[str]) -> None:

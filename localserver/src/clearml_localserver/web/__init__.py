@@ -37,6 +37,7 @@ from clearml_localserver.web.views import (
     queues,
     search,
     session,
+    task_edit,
     tasks,
 )
 from clearml_localserver.wire import Api
@@ -76,6 +77,7 @@ PAGES: dict[str, View] = {
     "/tasks/{task}/plots": metrics.plots,
     "/tasks/{task}/samples": metrics.samples,
     "/tasks/{task}/run": launch.form,
+    "/tasks/{task}/edit": task_edit.form,
     "/tasks/{task}/{action}": actions.confirm,
     # What the genuine ClearML calls these pages, and the SDK prints.
     "/projects/{project}/experiments": links.project_link,
@@ -118,6 +120,7 @@ CHANGES: dict[str, View] = {
     "/queues/{queue}/{change}": queue_changes.act,
     "/queues/{queue}/entries/{task}/{move}": queues.move_entry,
     "/tasks/{task}/run": launch.launch,
+    "/tasks/{task}/edit": task_edit.save,
     "/tasks/{task}/{action}": actions.act,
 }
 

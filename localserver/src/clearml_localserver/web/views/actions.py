@@ -79,6 +79,12 @@ ACTIONS = {
         "It disappears from the lists; nothing is deleted.",
         lambda task: not archived(task) and task["status"] not in ("queued", "in_progress"),
     ),
+    "publish": Action(
+        "Publish",
+        "It and its models become read-only. This cannot be undone.",
+        lambda task: task["status"] in ("stopped", "completed", "closed"),
+        danger=True,
+    ),
     "unarchive": Action("Unarchive", "It appears in the lists again.", archived),
 }
 
@@ -119,6 +125,8 @@ def act(visit: Visit) -> Response:
     elif name == "clone":
         new_name = str(form.get("name") or "").strip() or f"Clone of {task['name']}"
         where = f"/tasks/{clone(visit, task, new_name)}"
+    elif name == "publish":
+        visit.call("tasks.publish", {"task": id_, "status_reason": REASON})
     elif name == "archive":
         visit.call("tasks.archive", {"tasks": [id_], "status_reason": REASON})
     elif name == "unarchive":

@@ -12,8 +12,8 @@ from starlette.responses import Response
 
 from clearml_localserver.errors import ApiError
 from clearml_localserver.web import runs
+from clearml_localserver.web.form_fields import as_sent
 from clearml_localserver.web.site import Json, Visit
-from clearml_localserver.web.text import visible
 from clearml_localserver.web.views.actions import queue_of
 from clearml_localserver.web.views.cloning import RESULTS, clone
 from clearml_localserver.web.views.lists import find_queues, find_tasks
@@ -92,15 +92,10 @@ def filled(parameters: list[Parameter], form: dict[str, str]) -> list[Parameter]
     """Return the parameters with the form's values; those that differ from the task's are checked."""
     for parameter in parameters:
         value = form.get(parameter.key)
-        if value is not None and _as_sent(value) != _as_sent(parameter.value):
-            parameter.value, parameter.changed = _as_sent(value), True
+        if value is not None and as_sent(value) != as_sent(parameter.value):
+            parameter.value, parameter.changed = as_sent(value), True
             parameter.check()
     return parameters
-
-
-def _as_sent(value: str) -> str:
-    """Return a value as an unchanged form sends it back, with uniform line ends."""
-    return visible(value.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def form(visit: Visit) -> Response:

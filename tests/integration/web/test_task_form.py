@@ -1,0 +1,165 @@
+"""Tasks are changed in place on the web pages, over HTTP."""
+
+from __future__ import annotations
+
+import html
+import re
+from uuid import uuid4
+
+import pytest
+
+from tests.api_client import ApiClient
+from tests.integration.web.pages import ESCAPED, HOSTILE, Web, make_task, status_of
+
+pytestmark = pytest.mark.integration
+
+
+def draft(api: ApiClient) -> str:
+    lr = {"section": "Args", "name": "lr", "value": "0.1", "type": "float"}
+    return make_task(
+        api,
+        "a draft",
+        comment=HOSTILE,
+        tags=["one", "two"],
+        hyperparams={"Args": {"lr": lr, "seed": {"section": "Args", "name": "seed", "value": "1"}}},
+        configuration={"Model": {"name": "Model", "value": "layers: 3\nwide: true\n", "type": "yaml"}},
+        script={"requirements": {"pip": "torch\n"}, "entry_point": "train.py", "branch": "main"},
+        container={"image": "python:3.11", "arguments": "--gpus all"},
+    )
+
+
+def filled(page: str) -> dict[str, str]:
+    """Return the form as a browser would send it."""
+    form = page[page.index('<form method="post" action="/tasks/') :]
+    fields = re.findall(r'<input[^>]*? name="([^"]*)" value="([^"]*)"', form)
+    fields += re.findall(r'<textarea[^>]*? name="([^"]*)"[^>]*>\n(.*?)</textarea>', form, re.DOTALL)
+    return {html.unescape(name): html.unescape(value).replace("\n", "\r\n") for name, value in fields}
+
+
+def stored(api: ApiClient, task: str) -> dict[str, object]:
+    found: dict[str, object] = api("tasks.get_by_id", task=task)["task"]
+    return {name: value for name, value in found.items() if not name.startswith(("last_", "status"))}
+
+
+def test_an_unchanged_form_changes_nothing(web: Web, api: ApiClient) -> None:
+    task = draft(api)
+    before = stored(api, task)
+    page = web.get(f"/tasks/{task}/edit")
+    assert ESCAPED in page and HOSTILE not in page
+    assert web.post(f"/tasks/{task}/edit", **filled(page)).status_code == 303
+    assert stored(api, task) == before
+
+
+def test_everything_that_a_draft_runs_with_is_changed_on_one_form(web: Web, api: ApiClient) -> None:
+    task, project = draft(api), f"Moved {uuid4().hex[:6]}/here"
+    changes = {
+        "name": "another name",
+        "project": project,
+        "tags": "two\r\nthree, with a comma",
+        "comment": "",
+        "p:Args/lr": "0.5",
+        "added": "Args/rows=10\r\nOther/x y=a=b",
+        "c:Model": "layers: 4\r\n",
+        "s:entry_point": "other.py",
+        "r:pip": "torch==2\r\n",
+        "d:image": "python:3.12",
+    }
+    form = filled(web.get(f"/tasks/{task}/edit")) | changes
+    reply = web.post(f"/tasks/{task}/edit", **form)
+    assert reply.status_code == 303, reply.text[-2000:]
+    found = api("tasks.get_by_id", task=task)["task"]
+    assert (found["name"], found["comment"], sorted(found["tags"])) == (
+        "another name",
+        "",
+        ["three, with a comma", "two"],
+    )
+    assert api("projects.get_by_id", project=found["project"])["project"]["name"] == project
+    args = found["hyperparams"]["Args"]
+    assert (args["lr"]["value"], args["lr"]["type"], args["seed"]["value"]) == ("0.5", "float", "1")
+    assert (args["rows"]["value"], found["hyperparams"]["Other"]["x y"]["value"]) == ("10", "a=b")
+    assert (found["configuration"]["Model"]["value"], found["configuration"]["Model"]["type"]) == (
+        "layers: 4\n",
+        "yaml",
+    )
+    script = found["script"]
+    assert (script["entry_point"], script["branch"], script["requirements"]) == (
+        "other.py",
+        "main",
+        {"pip": "torch==2\n"},
+    )
+    assert (found["container"]["image"], found["container"]["arguments"]) == ("python:3.12", "--gpus all")
+
+
+def test_of_two_people_who_edit_one_draft_the_second_is_told_and_loses_nothing(web: Web, api: ApiClient) -> None:
+    task = draft(api)
+    mine = filled(web.get(f"/tasks/{task}/edit")) | {"p:Args/lr": "0.3", "name": "my name"}
+    theirs = filled(web.get(f"/tasks/{task}/edit")) | {"p:Args/lr": "0.2", "comment": "their comment"}
+    assert web.post(f"/tasks/{task}/edit", **theirs).status_code == 303
+    reply = web.post(f"/tasks/{task}/edit", **mine)
+    assert reply.status_code == 409
+    again = filled(reply.text)
+    assert "Changed by somebody else" in reply.text and ">0.2</pre>" in reply.text
+    assert (again["p:Args/lr"], again["name"], again["comment"]) == ("0.3", "my name", "their comment")
+    assert stored(api, task)["name"] == "a draft", "nothing is saved before the second person has looked"
+    assert web.post(f"/tasks/{task}/edit", **again).status_code == 303
+    found = api("tasks.get_by_id", task=task)["task"]
+    assert (found["name"], found["comment"], found["hyperparams"]["Args"]["lr"]["value"]) == (
+        "my name",
+        "their comment",
+        "0.3",
+    )
+
+
+def test_changes_of_two_people_to_different_fields_are_both_kept(web: Web, api: ApiClient) -> None:
+    task = draft(api)
+    mine = filled(web.get(f"/tasks/{task}/edit")) | {"name": "my name"}
+    api("tasks.update", task=task, comment="from elsewhere")
+    assert web.post(f"/tasks/{task}/edit", **mine).status_code == 303
+    found = api("tasks.get_by_id", task=task)["task"]
+    assert (found["name"], found["comment"]) == ("my name", "from elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"p:Args/lr": "fast"}, "is not of type float"),
+        ({"name": "x"}, "at least 3 characters"),
+        ({"added": "rows"}, "is not of the form Section/name=value"),
+        ({"added": "Args/lr=3"}, "it exists"),
+    ],
+)
+def test_a_wrong_value_comes_back_with_the_reason(
+    web: Web, api: ApiClient, change: dict[str, str], message: str
+) -> None:
+    task = draft(api)
+    before = stored(api, task)
+    form = filled(web.get(f"/tasks/{task}/edit")) | {"comment": "kept"} | change
+    reply = web.post(f"/tasks/{task}/edit", **form)
+    assert reply.status_code == 422
+    assert message in reply.text
+    assert filled(reply.text)["comment"] == "kept"
+    assert stored(api, task) == before
+
+
+def test_a_draft_that_was_started_meanwhile_keeps_its_parameters(web: Web, api: ApiClient) -> None:
+    task = draft(api)
+    form = filled(web.get(f"/tasks/{task}/edit")) | {"p:Args/lr": "0.7", "name": "other"}
+    api("tasks.started", task=task)
+    reply = web.post(f"/tasks/{task}/edit", **form)
+    assert reply.status_code == 400
+    assert "no longer a draft" in reply.text and filled(reply.text)["p:Args/lr"] == "0.7"
+    assert stored(api, task)["name"] == "a draft"
+    page = web.get(f"/tasks/{task}/edit")
+    assert "p:Args/lr" not in page
+    assert web.post(f"/tasks/{task}/edit", **(filled(page) | {"name": "other"})).status_code == 303
+    assert stored(api, task)["name"] == "other"
+
+
+def test_a_task_is_published_after_a_question(web: Web, api: ApiClient) -> None:
+    task = draft(api)
+    assert web.post(f"/tasks/{task}/publish").status_code == 409
+    api("tasks.started", task=task)
+    api("tasks.stopped", task=task)
+    assert "cannot be undone" in web.get(f"/tasks/{task}/publish")
+    assert web.post(f"/tasks/{task}/publish").status_code == 303
+    assert status_of(api, task) == "published"
