@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.api_client import ApiClient
@@ -28,6 +29,12 @@ def finished_run(run_script: Run, clearml_api: ApiClient) -> str:
         output, _ = run_script("small_pipeline.py").communicate(timeout=150)
         assert clearml_api("tasks.get_all", **query)["tasks"], output[-3000:]
     return str(clearml_api("tasks.get_all", **query)["tasks"][0]["id"])
+
+
+def inaccessible(page: Page) -> list[str]:
+    """Return what axe-core finds wrong with a page for people who do not see or do not use a mouse."""
+    violations = Axe().run(page).response["violations"]
+    return [f"{item['id']}: {node['html'][:150]}" for item in violations for node in item["nodes"]]
 
 
 def step(page: Page, name: str, status: str) -> object:
@@ -281,7 +288,7 @@ def test_datasets_show_their_lineage_and_files(watch: Watch, reporting_task: str
         pytest.param(390, "light", marks=pytest.mark.thorough),
     ],
 )
-def test_no_page_complains_or_overflows(
+def test_no_page_complains_overflows_or_shuts_anybody_out(
     watch: Watch, reporting_task: str, finished_run: str, clearml_api: ApiClient, theme: str, width: int
 ) -> None:
     project = clearml_api("tasks.get_by_id", task=reporting_task)["task"]["project"]
@@ -293,8 +300,11 @@ def test_no_page_complains_or_overflows(
              "/pipelines", f"/pipelines/{pipeline}", "/datasets", "/queues", "/workers", "/search", "/search?q=reports",
              f"/tasks/{finished_run}", f"/tasks/{finished_run}/run", f"/tasks/{finished_run}/clone",
              *(f"/tasks/{reporting_task}/{tab}" for tab in TABS)]  # fmt: skip
+    found: list[str] = []
     for path in paths:
         page = watched.open(path)
         page.wait_for_load_state("networkidle")
         overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert overflow <= 0, f"{path} is {overflow} px wider than the window"
+        found += [f"{path}: {line}" for line in inaccessible(page)]
+    assert found == []
