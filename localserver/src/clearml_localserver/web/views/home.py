@@ -9,7 +9,10 @@ from clearml_localserver.web.site import Json, Visit
 from clearml_localserver.web.views.failures import failure_of, failures_of
 from clearml_localserver.web.views.lists import find_queues, find_tasks, is_alive, latest_runs
 
-RECENT = {"order_by": ["-last_update"], "system_tags": ["-archived"]}
+RECENT: Json = {"order_by": ["-last_update"], "system_tags": ["-archived"]}
+ENDED = ("completed", "failed", "stopped", "published", "closed")
+SHOWN_ENDED, LOOKED_AT = 8, 50
+"""Ended tasks that are shown, and the latest tasks among which they are looked for first."""
 TOLD = 4
 
 
@@ -17,7 +20,7 @@ def home(visit: Visit) -> Response:
     """Show the latest pipeline runs, running and latest tasks, queues and workers."""
     latest = latest_runs(visit, 6)
     running = find_tasks(visit, {"status": ["in_progress"], "order_by": ["-started"]}, size=12)
-    recent = find_tasks(visit, RECENT | {"status": ["completed", "failed", "stopped", "published", "closed"]}, size=8)
+    recent = lately_ended(visit)
     queues = find_queues(visit)
     workers = visit.call("workers.get_all", {})
     alive = [worker for worker in workers["workers"] if is_alive(worker, visit.now)]
@@ -38,6 +41,19 @@ def home(visit: Visit) -> Response:
         quiet=[worker for worker in workers["workers"] if worker not in alive],
         waiting=sum(len(queue.get("entries") or []) for queue in queues),
     )
+
+
+def lately_ended(visit: Visit) -> list[Json]:
+    """Return the tasks that ended last.
+
+    The server finds the latest tasks by an index, and those of a status by reading all: it is asked for these only
+    where too few of the latest have ended.
+    """
+    latest = find_tasks(visit, RECENT, size=LOOKED_AT)
+    ended = [task for task in latest if task["status"] in ENDED][:SHOWN_ENDED]
+    if len(ended) == SHOWN_ENDED or len(latest) < LOOKED_AT:
+        return ended
+    return find_tasks(visit, RECENT | {"status": list(ENDED)}, size=SHOWN_ENDED)
 
 
 def telling(controllers: list[Json]) -> dict[str, list[tuple[str, str]]]:

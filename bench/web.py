@@ -1,0 +1,153 @@
+"""What a person waits for on the web pages: the server's time, the bytes, and the first paint in a browser.
+
+The data is that of a busy server after a year (`bench.web_seed`). Each page is asked for on one connection, compressed,
+as a browser does; the first paint is what chromium reports for a page that it has not seen before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+from clearml_localserver.pytest_plugin import running_server
+
+from bench.contract import Benchmark, BenchmarkError, Say
+from bench.result import Column, Row, Table, Target
+from bench.web_seed import SMALL, Seeded, Sizes, seed
+
+ROUNDS, PAINTS = 9, 3
+CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
+FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+PAINTED = "performance.getEntriesByName('first-contentful-paint').map((entry) => entry.startTime)"
+TIMEOUT_S = 120.0
+
+
+def pages(seeded: Seeded) -> dict[str, str]:
+    """Return the pages that are measured by name."""
+    return {
+        "first page": "/",
+        "projects": "/projects",
+        "tasks of a project": f"/projects/{seeded.project}",
+        "all tasks": "/projects/*",
+        "models of a project": f"/projects/{seeded.project}/models",
+        "search": "/search?q=task+99999",
+        "pipelines": "/pipelines",
+        "runs of a pipeline": f"/pipelines/{seeded.pipeline_project}",
+        "run of many steps": f"/tasks/{seeded.pipeline}",
+        "failed step": f"/tasks/{seeded.failed_step}",
+        "datasets": "/datasets",
+        "dataset version": f"/tasks/{seeded.dataset}",
+        "task": f"/tasks/{seeded.task}",
+        "form of a new run": f"/tasks/{seeded.task}/run",
+        "console": f"/tasks/{seeded.console}/console",
+        "search in the console": f"/tasks/{seeded.console}/console?q=checkpoint",
+        "scalars": f"/tasks/{seeded.scalars}/scalars",
+        "curves of the scalars": f"/tasks/{seeded.scalars}/scalars/data",
+        "plots": f"/tasks/{seeded.plots}/plots",
+        "model": f"/models/{seeded.model}",
+        "queues": "/queues",
+        "workers": "/workers",
+    }
+
+
+def measure(options: argparse.Namespace, say: Say) -> Iterator[Row]:
+    """Fill a data folder, then ask for each page."""
+    with tempfile.TemporaryDirectory(prefix="bench-web-") as temporary:
+        folder = Path(options.data or temporary) / "data"
+        say("filling a data folder")
+        seeded = seed(folder, SMALL if options.small else Sizes())
+        with running_server(folder) as server:
+            say("asking for pages")
+            paints = first_paints(server.web_url, pages(seeded), options.paints)
+            with httpx.Client(base_url=server.web_url, trust_env=False, timeout=TIMEOUT_S) as client:
+                for name, path in pages(seeded).items():
+                    times, size = ask(client, path, options.rounds)
+                    painted = {"paint": paints[name]} if name in paints else {}
+                    yield Row("pages", name, {"server": times, "bytes": (size / 1000,), **painted})
+
+
+def ask(client: httpx.Client, path: str, rounds: int) -> tuple[tuple[float, ...], int]:
+    """Return how long a page takes in ms, and its compressed size.
+
+    Raises:
+        BenchmarkError: It is not answered.
+    """
+    headers = {"Accept": "text/html", "Accept-Encoding": "gzip"}
+    times = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        reply = client.get(path, headers=headers)
+        times.append((time.perf_counter() - began) * 1000)
+        if reply.status_code != 200:
+            raise BenchmarkError(f"{path}: status {reply.status_code}")
+    return tuple(times), reply.num_bytes_downloaded
+
+
+def first_paints(url: str, addresses: dict[str, str], count: int) -> dict[str, tuple[float, ...]]:
+    """Return when chromium painted each page first, in ms from the request; nothing for what is not a page."""
+    from playwright.sync_api import sync_playwright
+
+    found: dict[str, tuple[float, ...]] = {}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        for name, path in addresses.items():
+            if path.endswith("/data"):
+                continue
+            paints: list[float] = []
+            for _ in range(count):
+                page = browser.new_context().new_page()
+                page.goto(url + path, timeout=TIMEOUT_S * 1000)
+                page.wait_for_function(f"{PAINTED}.length > 0", timeout=TIMEOUT_S * 1000)
+                paints += page.evaluate(PAINTED)
+                page.context.close()
+            found[name] = tuple(paints)
+        browser.close()
+    return found
+
+
+def unavailable(options: argparse.Namespace) -> str:
+    """Return why it cannot run here."""
+    return "" if CHROMIUM.exists() else f"{CHROMIUM} is missing: apt-get install chromium"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add how much data, and how often."""
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"requests for each page (default {ROUNDS})")
+    parser.add_argument("--paints", type=int, default=PAINTS, help=f"page loads in chromium (default {PAINTS})")
+    parser.add_argument("--data", metavar="DIR", help="keep the data here, and use it again")
+    parser.add_argument("--small", action="store_true", help="fill the data folder with little")
+
+
+BENCHMARK = Benchmark(
+    title="The web pages over much data",
+    by_default=False,
+    page_order=95,
+    intro="""
+100,000 tasks, a task with a million points in each of 5 metrics, a million console lines, 230 models, a dataset of
+20,000 files, and a pipeline of 300 steps. Pages are asked for one after the other. *compressed* is what goes over the
+wire for the page itself; scripts and styles are kept by the browser.
+""",
+    tables=(
+        Table(
+            "pages",
+            "Pages",
+            (
+                Column("server", "answer", "ms"),
+                Column("bytes", "compressed", "KB"),
+                Column("paint", "first paint in chromium", "ms"),
+            ),
+            chart="server",
+            log=True,
+        ),
+    ),
+    targets=(Target("pages", "server", 100), Target("pages", "bytes", 200), Target("pages", "paint", 300)),
+    add_arguments=add_arguments,
+    measure=measure,
+    quick={"rounds": 1, "paints": 1, "small": True},
+    unavailable=unavailable,
+)
