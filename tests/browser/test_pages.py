@@ -217,12 +217,6 @@ def test_parallel_coordinates_keep_the_names_of_their_axes(watch: Watch, clearml
         assert outer["y"] <= label["y"], "the name lies within the figure"
 
 
-def test_without_javascript_curves_and_figures_say_what_they_need(watch: Watch, reporting_task: str) -> None:
-    for tab in ("scalars", "plots"):
-        page = watch(java_script_enabled=False).open(f"/tasks/{reporting_task}/{tab}")
-        expect(page.get_by_text("Switch on JavaScript to see them.")).to_be_visible()
-
-
 def test_new_plots_of_a_running_task_are_announced(watch: Watch, clearml_api: ApiClient) -> None:
     task = clearml_api("tasks.create", name="plots later", type="training")["id"]
     clearml_api("tasks.started", task=task)

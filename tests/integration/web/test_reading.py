@@ -212,3 +212,11 @@ def test_static_files_are_kept_and_plotly_is_ours(web: Web) -> None:
     assert "immutable" in web.http.get(address[1]).headers["Cache-Control"]
     assert web.http.get("/static/app.css?v=old").headers["Cache-Control"] == "no-cache"
     assert "plotly.js" in web.get("/static/plotly.min.js")[:400]
+
+
+def test_without_javascript_curves_and_figures_say_what_they_need(web: Web, api: ApiClient) -> None:
+    task = make_task(api)
+    api("events.add", type="plot", task=task, metric="m", variant="v", iter=0, plot_str='{"data": []}')
+    for tab in ("scalars", "plots"):
+        said = re.search(r"<noscript>(.*?)</noscript>", web.get(f"/tasks/{task}/{tab}"), re.DOTALL)
+        assert said is not None and "Switch on JavaScript to see them." in said[1]
