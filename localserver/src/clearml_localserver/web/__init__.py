@@ -31,6 +31,7 @@ from clearml_localserver.web.views import (
     links,
     metrics,
     pipelines,
+    project_edit,
     project_table,
     projects,
     queue_changes,
@@ -46,6 +47,8 @@ PAGES: dict[str, View] = {
     "/search": search.search,
     "/projects": projects.projects,
     "/projects/{project}": projects.project,
+    "/projects/{project}/edit": project_edit.form,
+    "/projects/{project}/delete": project_edit.confirm,
     "/projects/{project}/columns": project_table.choose,
     "/projects/{project}/tasks.csv": project_table.as_csv,
     "/projects/{project}/tasks.json": project_table.as_json,
@@ -112,6 +115,8 @@ OPEN_CHANGES: dict[str, View] = {"/login": session.login, "/logout": session.log
 
 CHANGES: dict[str, View] = {
     "/preferences/density": project_table.set_density,
+    "/projects/{project}/edit": project_edit.save,
+    "/projects/{project}/delete": project_edit.delete,
     "/projects/{project}/views": project_table.save_view,
     "/selected/tasks/{action}": bulk.act,
     "/queues": queue_changes.create,

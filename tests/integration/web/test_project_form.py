@@ -1,0 +1,58 @@
+"""Projects are renamed, moved, described and deleted on the web pages, over HTTP."""
+
+from __future__ import annotations
+
+import re
+from uuid import uuid4
+
+import pytest
+
+from tests.api_client import ApiClient
+from tests.integration.web.pages import ESCAPED, HOSTILE, Web, make_task
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def project(api: ApiClient) -> str:
+    return str(api("projects.create", name=f"Team {uuid4().hex[:6]}/vision", description=HOSTILE)["id"])
+
+
+def test_a_project_is_renamed_moved_and_described_at_once(web: Web, api: ApiClient, project: str) -> None:
+    assert f"/projects/{project}/edit" in web.get(f"/projects/{project}")
+    page = web.get(f"/projects/{project}/edit")
+    assert ESCAPED in page and HOSTILE not in page
+    place = f"Other {uuid4().hex[:6]}/deep"
+    form = {"name": "language", "location": place, "description": "two\r\nlines"}
+    assert web.post(f"/projects/{project}/edit", **form).status_code == 303
+    found = api("projects.get_by_id", project=project)["project"]
+    assert (found["name"], found["description"]) == (f"{place}/language", "two\nlines")
+    assert web.post(f"/projects/{project}/edit", name="language", location="").status_code == 303
+    assert api("projects.get_by_id", project=project)["project"]["name"] == "language"
+    api("projects.delete", project=project)
+
+
+def test_a_name_that_is_taken_comes_back_with_the_reason(web: Web, api: ApiClient, project: str) -> None:
+    place = api("projects.get_by_id", project=project)["project"]["name"].partition("/")[0]
+    api("projects.create", name=f"{place}/language")
+    reply = web.post(f"/projects/{project}/edit", name="language", location=place, description="kept words")
+    assert reply.status_code == 400
+    assert "There is already a project called “language” there" in reply.text and "kept words" in reply.text
+
+
+def test_what_is_deleted_is_counted_first_and_no_more_is_deleted(web: Web, api: ApiClient, project: str) -> None:
+    make_task(api, "one", project=project)
+    page = web.get(f"/projects/{project}/delete")
+    assert "1 task." in page
+    seen = re.search(r'name="seen" value="([0-9,]+)"', page)
+    assert seen is not None
+    late = make_task(api, "late", project=project)
+    reply = web.post(f"/projects/{project}/delete", seen=seen[1])
+    assert reply.status_code == 409
+    assert "2 tasks." in reply.text
+    assert api("tasks.get_by_id", task=late)["task"]["project"] == project
+    seen = re.search(r'name="seen" value="([0-9,]+)"', reply.text)
+    assert seen is not None
+    assert web.post(f"/projects/{project}/delete", seen=seen[1]).status_code == 303
+    web.get(f"/projects/{project}", status=404)
+    assert api("tasks.get_all", id=[late])["tasks"] == []
