@@ -35,6 +35,7 @@ from clearml_localserver.rules import roles
 from clearml_localserver.times import utcnow
 from clearml_localserver.web import outcome, text
 from clearml_localserver.web.compression import PackedFiles, pack
+from clearml_localserver.web.notices import NOTICES
 from clearml_localserver.web.own_files import delete_file
 from clearml_localserver.web.replies import REPLIES
 from clearml_localserver.wire import MAX_STRANGER_BYTES, Api
@@ -354,37 +355,6 @@ class Visit:
 
 UNKNOWN_OBJECT = frozenset({101, 201, 401, 701, 301})
 """Subcodes for an id that nothing has: task, model, project, queue, user."""
-
-NOTICES = {
-    "abort": "Abort requested. A worker stops the task within a few seconds.",
-    "aborted": "Aborted.",
-    "enqueue": "Enqueued.",
-    "dequeue": "Taken out of the queue.",
-    "reset": "Reset to a draft.",
-    "clone": "Cloned. This is the copy.",
-    "run": "New run enqueued. This is it.",
-    "archive": "Archived.",
-    "unarchive": "Taken out of the archive.",
-    "moved": "Queue order changed.",
-    "removed": "Taken out of the queue.",
-    "created": "Created.",
-    "publish": "Published.",
-    "delete": "Deleted.",
-    "saved": "Saved.",
-    "archive-many": "Archived: {count}.",
-    "restore-many": "Restored: {count}.",
-    "enqueue-many": "Enqueued: {count}.",
-    "dequeue-many": "Taken out of the queue: {count}.",
-    "abort-many": "Abort requested: {count}. Workers stop their tasks within a few seconds.",
-    "tag-many": "Tags changed: {count}.",
-    "move-many": "Moved: {count}.",
-    "reset-many": "Reset to drafts: {count}.",
-    "publish-many": "Published: {count}.",
-    "delete-many": "Deleted: {count}.",
-    "view-kept": "The view is kept under “Views”.",
-    "view-forgotten": "The view is forgotten.",
-}
-"""What a page says after a change, by the address's `notice`: fixed texts only, so that no link can put words here."""
 
 
 def encoded(value: Any) -> bytes:
