@@ -7,9 +7,12 @@ start. A task seen in that moment counts as queued. One that stays there has bee
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
+
+from clearml_access import pod_records
 
 ENDED = ("completed", "published", "closed", "failed", "stopped")
 FINAL = ("completed", "published", "closed")
@@ -37,6 +40,12 @@ LAUNCHED_PROPERTY = "launched"
 
 ATTEMPTS_PROPERTY = "earlier_attempts"
 """User property of a step's task that was run again: why each earlier attempt ended (a JSON list of texts)."""
+
+REASON_S = 30.0
+"""Why a task was killed in its pod is written within this time."""
+
+_KILLED = re.compile(r"exit code (-9|137)\b")
+"""How the agent in a pod says it, which cannot know why."""
 
 _MOVED = "k8s pending"
 """In the reason of the stop by which the glue moves a task."""
@@ -82,8 +91,13 @@ def has_ended(task: Mapping[str, Any]) -> bool:
 
 
 def reason_of(task: Mapping[str, Any]) -> str:
-    """Return why a task has its status, in the words of what changed it; of a dropped one, what happened."""
+    """Return why a task has its status, in the words of what changed it; of a dropped one, what happened.
+
+    With its runtime section, also how the pod of a failed one ended: the agent in the pod knows an exit code only.
+    """
     texts = [str(task.get(key) or "").strip() for key in ("status_reason", "status_message")]
+    if task.get("status") == "failed":
+        texts.append(str(pod_records.runtime_of(task).get(pod_records.END) or ""))
     if _is_moved(task):
         texts.append(_DROPPED)
     return "; ".join(dict.fromkeys(text for text in texts if text))
@@ -102,6 +116,22 @@ def earlier_attempts(task: Mapping[str, Any]) -> tuple[str, ...]:
     """Return why each attempt of a step before its present one ended; nothing for one that was run once."""
     found = json_property(task, ATTEMPTS_PROPERTY)
     return tuple(map(str, found)) if isinstance(found, list) else ()
+
+
+def awaits_its_reason(task: Mapping[str, Any], now: float) -> bool:
+    """Return whether a task was killed in its pod a moment ago, and its agent has not yet written why.
+
+    Args:
+        task: With its status, `status_reason`, `status_changed` and `runtime`.
+        now: The time, in seconds since 1970.
+    """
+    runtime = pod_records.runtime_of(task)
+    is_written = pod_records.END in runtime or pod_records.PHASES in runtime
+    if task.get("status") != "failed" or pod_records.AGENT not in runtime or is_written:
+        return False
+    since = moment(task.get("status_changed"))
+    was_killed = _KILLED.search(str(task.get("status_reason") or "")) is not None
+    return was_killed and since is not None and now - since < REASON_S
 
 
 def moment(value: Any) -> float | None:

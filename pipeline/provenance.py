@@ -17,7 +17,10 @@ PACKAGE = ROOT / "pipeline"
 
 _STEP_CODE = (
     *(f"clearml_access/{name}.py" for name in ("__init__", "agent_values", "api", "credentials", "errors", "http")),
-    *(f"clearml_access/{name}.py" for name in ("locks", "own_server", "run_records", "sdk_parser", "tasks")),
+    *(
+        f"clearml_access/{name}.py"
+        for name in ("locks", "own_server", "pod_records", "run_records", "sdk_parser", "tasks")
+    ),
     *(f"pipeline/{name}.py" for name in ("clearml_server", "errors", "files", "provenance")),
     *(
         f"pipeline/{name}.py"

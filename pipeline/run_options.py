@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from clearml_access.agent_values import AgentValues
+from clearml_access.quantities import parse_quantity
 from pipeline.errors import SettingsError, UsageError
 from pipeline.graph import sharding
 from pipeline.graph.definitions import Definition
@@ -55,6 +56,13 @@ class Option:
     most: int = 0
     """Bounds of a whole number."""
 
+    check: Callable[[str], object] | None = None
+    """Raises ValueError for a text that is not possible."""
+
+    expected: str = ""
+    example: str = ""
+    """What such a text must be."""
+
     kept_by_rerun: bool = False
     """Whether a rerun cannot change it: it would be another run."""
 
@@ -81,13 +89,15 @@ class Option:
         called, text = called or self.stored, str(value).strip()
         if self.choices:
             return require_known(text, self.choices, called.removeprefix("--"))
-        expected, example = "true or false", "true"
+        expected, example = self.expected or "true or false", self.example or "true"
         if self.type is int:
             expected, example = (
                 f"a whole number from {self.least} to {self.most}",
                 str(max(self.least, min(self.most, self.default or 2))),
             )
         try:
+            if self.check:
+                self.check(text)
             parsed = parse_as(self.type, text)
         except ValueError:
             parsed = None
@@ -159,6 +169,23 @@ class RunOptions:
         most=20,
         help="Run a step again up to N times that did nothing wrong: its pod was evicted, preempted or deleted, or its "
         "node or worker was lost.",
+    )
+    memory_retries: int = option(
+        2,
+        flag="--memory-retries",
+        metavar="N",
+        most=10,
+        help="Run a step again up to N times whose pod ran out of memory, each time with twice the memory limit.",
+    )
+    memory_cap: str = option(
+        "",
+        flag="--memory-cap",
+        metavar="SIZE",
+        check=parse_quantity,
+        expected="memory such as 16Gi",
+        example="16Gi",
+        help="Give a step that ran out of memory at most this much.",
+        shown_default="the queue's own cap, if its values have one",
     )
     from_run: str = option("", help="Run whose completed steps are taken before all others in the cache.")
     queue: str = option(

@@ -15,7 +15,9 @@ from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
+from clearml_access.queue_policy import PolicyError, QueuePolicy
 from deploy.errors import ValuesError
+from deploy.helm.values import environment
 
 TEXT, NUMBER, FLAG, LIST, MAPPING = "a text", "a whole number", "true or false", "a list", "a mapping"
 
@@ -230,6 +232,15 @@ def _unserved(values: Mapping[str, Any], is_own_image: bool) -> Iterator[Problem
     for key in ("registry", "username", "email"):
         if credentials.get(key):
             yield Problem(f"imageCredentials.{key}", "imageCredentials.existingSecret holds this too")
+    if given("agentk8sglue").get("taskAsJob") and is_own_image:
+        yield Problem(
+            "agentk8sglue.taskAsJob",
+            "this project's agent image makes pods and watches those; leave it out, or use the chart's image",
+        )
+    try:
+        QueuePolicy.read({name: text or "" for name, text in environment(values).items()})
+    except PolicyError as error:
+        yield Problem("agentk8sglue.extraEnvs", str(error))
     sessions = given("sessions")
     if sessions.get("portModeEnabled") and is_own_image:
         yield Problem("sessions.portModeEnabled", "this project's agent image has no port mode; the chart's image has")

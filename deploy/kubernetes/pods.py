@@ -24,6 +24,8 @@ INIT_GRACE_S = 40.0
 KILLED = 137
 """Exit code of a process that was killed by SIGKILL."""
 
+OUT_OF_MEMORY = "OOMKilled"
+
 ALREADY_CRASHED = 2
 """Restarts after which a container is not just slow to find its server."""
 
@@ -67,7 +69,7 @@ CAUSES = {
         Cause("RunContainerError", 8.0, _DESCRIBE),
         Cause("StartError", 4.0, f"correct the command or the image {{image}}; {_DESCRIBE}"),
         Cause("CrashLoopBackOff", 0.0, _LOGS),
-        Cause("OOMKilled", 0.0, _MEMORY),
+        Cause(OUT_OF_MEMORY, 0.0, _MEMORY),
         Cause("Error", 0.0, _LOGS),
         Cause("Unschedulable", 12.0, f"free room on a node, or lower the requests; {_DESCRIBE}"),
         Cause("Evicted", 0.0, "free memory or disk on the node: kubectl describe node {node}"),
@@ -150,11 +152,11 @@ def _container_failure(kind: str, container: Json, now: datetime) -> Verdict | N
     reason = str(waiting.get("reason") or "")
     if reason in CAUSES:
         # The back-off hides what it backs off from; the last end tells.
-        cause = "OOMKilled" if last.get("reason") == "OOMKilled" else reason
+        cause = OUT_OF_MEMORY if last.get("reason") == OUT_OF_MEMORY else reason
         text = str(waiting.get("message") or "")
         return Verdict(State.FAILED, cause, text, name, image, last.get("exitCode"))
     # A task pod's script ends in `exit 0` even if the kernel killed what it ran.
-    if ended and (ended.get("exitCode") != 0 or ended.get("reason") == "OOMKilled"):
+    if ended and (ended.get("exitCode") != 0 or ended.get("reason") == OUT_OF_MEMORY):
         cause = str(ended.get("reason") or "Error")
         cause = {"ContainerCannotRun": "StartError"}.get(cause, cause)
         text = str(ended.get("message") or f"container {name} ended with exit code {ended.get('exitCode')}")
@@ -164,7 +166,7 @@ def _container_failure(kind: str, container: Json, now: datetime) -> Verdict | N
         return Verdict(State.FAILED, "InitStuck", text, name, image)
     if int(container.get("restartCount") or 0) >= ALREADY_CRASHED and last and not container.get("ready"):
         text = f"container {name} restarted {container['restartCount']} times"
-        reason = "OOMKilled" if last.get("reason") == "OOMKilled" else "CrashLoopBackOff"
+        reason = OUT_OF_MEMORY if last.get("reason") == OUT_OF_MEMORY else "CrashLoopBackOff"
         return Verdict(State.FAILED, reason, text, name, image, last.get("exitCode"))
     return None
 
@@ -225,6 +227,13 @@ def task_id(pod: Json) -> str | None:
     return name.removeprefix(TASK_POD_PREFIX) if name.startswith(TASK_POD_PREFIX) else None
 
 
+def memory_limit(pod: Json) -> str | None:
+    """Return how much memory a task pod may use, as its object says it; None: as much as its node has."""
+    container = ((pod.get("spec") or {}).get("containers") or [{}])[0]
+    limit = ((container.get("resources") or {}).get("limits") or {}).get("memory")
+    return None if limit is None else str(limit)
+
+
 def post_mortem(pod: Json, now: datetime, *, deleted: bool = False) -> PostMortem | None:
     """Return why a pod ended; None while it lives, and when it ended as its script wanted.
 
@@ -239,15 +248,16 @@ def post_mortem(pod: Json, now: datetime, *, deleted: bool = False) -> PostMorte
     if verdict.state == State.DONE or not (ended or deleted):
         return None
     was_killed = verdict.state != State.FAILED or verdict.exit_code in (137, 143)
-    by_hand = (deleted or metadata.get("deletionTimestamp")) and was_killed and verdict.reason != "OOMKilled"
+    by_hand = (deleted or metadata.get("deletionTimestamp")) and was_killed and verdict.reason != OUT_OF_MEMORY
     main = (status.get("containerStatuses") or [{}])[0]
     terminated = (main.get("state") or {}).get("terminated") or {}
+    limit = memory_limit(pod) if verdict.reason == OUT_OF_MEMORY else None
     return PostMortem(
         pod=str(metadata.get("name", "")),
         reason="Deleted" if by_hand else verdict.reason,
         # The kernel may kill what the container's script runs, and not the script itself: that one ends with 0.
-        exit_code=KILLED if verdict.reason == "OOMKilled" else verdict.exit_code,
-        message=verdict.message,
+        exit_code=KILLED if verdict.reason == OUT_OF_MEMORY else verdict.exit_code,
+        message=f"memory limit {limit}" if limit else verdict.message,
         node=str((pod.get("spec") or {}).get("nodeName") or ""),
         image=str(main.get("image") or ""),
         finished=str(terminated.get("finishedAt") or metadata.get("deletionTimestamp") or ""),

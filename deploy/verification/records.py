@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from clearml_access import pod_records
 from clearml_access.errors import ServerError
 from clearml_access.tasks import ON_ITS_WAY
 from deploy.kubernetes.pods import Json, PostMortem, post_mortem, task_id
 from deploy.session import Session
 
 FINE = ("completed", "closed", "published")
-
-RUNTIME_KEY = "pod"
-"""Key in the task's runtime section that holds the last pod's end."""
 
 
 def record_end(session: Session, pod: Json, *, deleted: bool = False) -> PostMortem | None:
@@ -28,8 +26,8 @@ def record_end(session: Session, pod: Json, *, deleted: bool = False) -> PostMor
         task_record = session.api.task(task, ("runtime", "status")) or {}
         if deleted and task_record.get("status") in FINE:
             return None  # its agent deleted the pod after its end, before we saw that
-        if task_record and found.pod not in str((task_record.get("runtime") or {}).get(RUNTIME_KEY) or ""):
-            session.api.record(task, session.settings.fullname, found.text(), {RUNTIME_KEY: found.text()})
+        if task_record and found.pod not in str((task_record.get("runtime") or {}).get(pod_records.END) or ""):
+            session.api.record(task, session.settings.fullname, found.text(), {pod_records.END: found.text()})
         if task_record.get("status") in ("queued", "in_progress") and not task_record.get(ON_ITS_WAY):
             # Nobody runs it any more, and nobody else will say so before the server's watchdog does.
             session.api.call(

@@ -16,7 +16,7 @@ import re
 import signal
 import sys
 import tempfile
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from typing import Any
 import yaml
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pod_glue import Glue  # type: ignore[import-not-found]
+
+from clearml_access.queue_policy import PolicyError, QueuePolicy
 
 HOSTS = {
     "api_server": "CLEARML_API_HOST",
@@ -41,6 +43,9 @@ CONF_FOLDER = "/etc/clearml-pods"
 TAKE_CONF = f"cat {CONF_FOLDER}/clearml.conf ~/clearml.conf > ~/.clearml.conf && mv ~/.clearml.conf ~/clearml.conf"
 """Puts it before what the pod was given in its arguments: as in the agent, the server's addresses win."""
 
+KIND = "CLEARML_K8S_GLUE_KIND"
+"""What the stock glue makes of tasks: pods or jobs."""
+
 TASK_ACCOUNT = "K8S_GLUE_TASK_ACCOUNT"
 """Names the ServiceAccount that task pods run as; the chart knows only the agent's own."""
 
@@ -57,6 +62,23 @@ def check_version(wanted: str | None) -> None:
             f"Error: CLEARML_AGENT_UPDATE_VERSION asks for clearml-agent{wanted}, this image holds {installed}.\n"
             "Hint: make agentk8sglue.extraEnvs and agentk8sglue.image agree in helm/values-agent.yaml"
         )
+
+
+def check_kind(kind: str | None) -> None:
+    """End the pod if it is to make jobs: they would have neither their reasons nor their ends on record."""
+    if (kind or "pod").strip().lower() != "pod":
+        sys.exit(
+            f"Error: {KIND}={kind}: this image makes pods and watches those.\n"
+            "Hint: leave agentk8sglue.taskAsJob and that variable out of the values, or use the chart's agent image"
+        )
+
+
+def queue_policy(environ: Mapping[str, str]) -> QueuePolicy:
+    """Return what the values say of the queue; end the pod if they cannot be read."""
+    try:
+        return QueuePolicy.read(environ)
+    except PolicyError as error:
+        sys.exit(f"Error: {error}\nHint: correct agentk8sglue.extraEnvs in the values of this queue")
 
 
 def configuration(environ: dict[str, str], template: Template, mounted: Path) -> str:
@@ -83,7 +105,6 @@ class Template:
 
     def __init__(self, content: dict[str, Any] | None) -> None:
         self.spec: dict[str, Any] = (content or {}).get("spec") or {}
-        self.spec = (self.spec.get("template") or {}).get("spec") or self.spec  # a job's
         container = (self.spec.get("containers") or [{}])[0]
         self.variables = {entry.get("name") for entry in container.get("env") or []}
         self.mounts_configuration = CONF_FOLDER in {item["mountPath"] for item in container.get("volumeMounts") or []}
@@ -111,14 +132,17 @@ def main() -> None:
     parser.add_argument("--use-owner-token", action="store_true")
     asked = parser.parse_args()
     check_version(os.environ.get("CLEARML_AGENT_UPDATE_VERSION"))
+    check_kind(os.environ.get(KIND))
     mounted = Path(os.environ.get("CLEARML_CONFIG_FILE") or Path.home() / "clearml.conf")
     given = asked.template_yaml.read_text(encoding="utf-8") if asked.template_yaml else ""
+    policy = queue_policy(os.environ)
     template = Template(yaml.safe_load(given))
     drop_git_credentials(os.environ, template)
     with tempfile.NamedTemporaryFile("w", encoding="ascii", suffix=".conf") as file:
         file.write(configuration(dict(os.environ), template, mounted))
         file.flush()
         glue = Glue(
+            policy,
             namespace=asked.namespace,
             template_yaml=str(asked.template_yaml) if asked.template_yaml else None,
             overrides_yaml=asked.overrides_yaml,

@@ -39,11 +39,6 @@ def phases(pod: Json, sandbox: str | None, task_started: str | None) -> dict[str
     return {name: max(0, round((time - before).total_seconds())) for (_, before), (name, time) in pairwise(known)}
 
 
-def as_text(found: dict[str, int]) -> str:
-    """Return phases as one line."""
-    return ", ".join(f"{name} {seconds} s" for name, seconds in found.items())
-
-
 def _condition_time(pod: Json, kind: str) -> str | None:
     for condition in (pod.get("status") or {}).get("conditions") or []:
         if condition.get("type") == kind and condition.get("status") == "True":

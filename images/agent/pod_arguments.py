@@ -8,6 +8,8 @@ import unicodedata
 from dataclasses import dataclass, field
 from typing import Any
 
+from clearml_access.quantities import parse_quantity
+
 Json = dict[str, Any]
 
 HOST_ACCESS = "CLEARML_PODS_ALLOW_HOST_ACCESS"
@@ -23,7 +25,13 @@ TAKE_A_VALUE = frozenset(
         *("--runtime", "--restart", "--pid", "--pull", "--log-driver", "--log-opt", "--stop-signal", "--stop-timeout"),
     ]
 )
-SHORT = {"-e": "--env", "-v": "--volume"}
+SHORT = {"-e": "--env", "-v": "--volume", "-m": "--memory"}
+RESOURCES = {
+    "--memory": ("limits", "memory"),
+    "--memory-reservation": ("requests", "memory"),
+    "--cpus": ("limits", "cpu"),
+}
+"""Docker argument → what it is of a container's resources."""
 
 # An image whose user has no home of its own gets `/`, where nobody but root can write: the script would end there.
 # Without a name for the user, getpass and what uses it fail.
@@ -46,8 +54,16 @@ class PodArguments:
     mounts: list[Json] = field(default_factory=list)
     volumes: list[Json] = field(default_factory=list)
     host_ipc: bool = False
+    resources: dict[tuple[str, str], str] = field(default_factory=dict)
+    """`limits` or `requests`, and what of → how much."""
+
     dropped: list[str] = field(default_factory=list)
     """Arguments with no counterpart here, each with the reason."""
+
+    @property
+    def memory(self) -> str:
+        """The memory limit that they ask for."""
+        return self.resources.get(RESOURCES["--memory"], "")
 
     def apply_to(self, pod: Json) -> None:
         """Add the fields to a pod; a mount of the template at the same path makes way."""
@@ -61,6 +77,24 @@ class PodArguments:
             spec["volumes"] = [*(spec.get("volumes") or []), *self.volumes]
         if self.host_ipc:
             spec["hostIPC"] = True
+        if self.resources:
+            container["resources"] = self._resources_over(container.get("resources") or {})
+
+    def _resources_over(self, template: Json) -> Json:
+        """Return the template's resources with what the arguments ask for in their place.
+
+        A pod may not request more than its limit: where only one of them is given, the template's other one follows.
+        """
+        found: Json = {kind: dict(template.get(kind) or {}) for kind in ("limits", "requests")}
+        for (kind, of), amount in self.resources.items():
+            found[kind][of] = amount
+        for kind, of in self.resources:
+            limit, request = found["limits"].get(of), found["requests"].get(of)
+            if limit and request and parse_quantity(str(request)) > parse_quantity(str(limit)):
+                follows = "requests" if kind == "limits" else "limits"
+                if (follows, of) not in self.resources:
+                    found[follows][of] = self.resources[kind, of]
+        return {**template, **{kind: amounts for kind, amounts in found.items() if amounts}}
 
 
 def parse(arguments: list[str], template_volumes: frozenset[str], *, host_access: bool) -> PodArguments:
@@ -87,6 +121,8 @@ def parse(arguments: list[str], template_volumes: frozenset[str], *, host_access
             _add_volume(found, value, template_volumes, host_access)
         elif name == "--ipc" and value:
             _add_ipc(found, value, host_access)
+        elif name in RESOURCES and value:
+            found.resources[RESOURCES[name]] = _cpus(value) if name == "--cpus" else _size(name, value)
         else:
             found.dropped.append(f"{name} {value}" if value is not None else name)
     return found
@@ -111,12 +147,24 @@ def _pairs(arguments: list[str]) -> list[tuple[str, str | None]]:
     return found
 
 
-def _add_shared_memory(found: PodArguments, size: str) -> None:
-    digits, unit = size.rstrip("bBkKmMgG"), size[len(size.rstrip("bBkKmMgG")) :].lower()
+def _size(name: str, text: str) -> str:
+    """Return docker's size as Kubernetes writes it."""
+    digits, unit = text.rstrip("bBkKmMgG"), text[len(text.rstrip("bBkKmMgG")) :].lower()
     units = {"": "", "b": "", "k": "Ki", "kb": "Ki", "m": "Mi", "mb": "Mi", "g": "Gi", "gb": "Gi"}
     if not digits.replace(".", "", 1).isdigit() or unit not in units:
-        raise ArgumentError(f"--shm-size {size} is not a size such as 512m or 8g")
-    found.volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": digits + units[unit]}})
+        raise ArgumentError(f"{name} {text} is not a size such as 512m or 8g")
+    return digits + units[unit]
+
+
+def _cpus(text: str) -> str:
+    if not text.replace(".", "", 1).isdigit():
+        raise ArgumentError(f"--cpus {text} is not a number such as 2 or 1.5")
+    return text
+
+
+def _add_shared_memory(found: PodArguments, size: str) -> None:
+    shared = {"medium": "Memory", "sizeLimit": _size("--shm-size", size)}
+    found.volumes.append({"name": "shm", "emptyDir": shared})
     found.mounts.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108
 
 

@@ -27,6 +27,7 @@ from kubectl import (  # type: ignore[import-not-found]
     RefusedError,
     UnclearError,
 )
+from outcomes import CannotStartError, NoRoomYetError, TryLaterError  # type: ignore[import-not-found]
 from pod_arguments import (  # type: ignore[import-not-found]
     HOST_ACCESS,
     ArgumentError,
@@ -35,9 +36,13 @@ from pod_arguments import (  # type: ignore[import-not-found]
     label_value,
     parse,
 )
+from quotas import Waits, beyond  # type: ignore[import-not-found]
 from reconciler import LOST_S, Reconciler  # type: ignore[import-not-found]
 from recorder import Recorder  # type: ignore[import-not-found]
-from task_records import AGENT_KEY, ServerError, TaskRecords, identity  # type: ignore[import-not-found]
+from task_records import ServerError, TaskRecords, identity  # type: ignore[import-not-found]
+
+from clearml_access import pod_records
+from clearml_access.queue_policy import QueuePolicy
 
 TAKEN = "k8s pending scheduler, from queue "
 """Begins the reason of a task that was taken; the queue and the agent follow."""
@@ -57,29 +62,23 @@ AGAIN_S = 5.0
 OLD_POD_GRACE_S = 3
 
 
-class CannotStartError(Exception):
-    """The task's own settings keep it from becoming a pod; the text says which."""
-
-
-class TryLaterError(Exception):
-    """The task cannot become a pod now, for a reason that is not its fault; the text says which."""
-
-
 class Glue(K8sIntegration):  # type: ignore[misc]
     """The stock glue, which ends between two tasks, loses none, and says why one does not start.
 
-    Every method below that has the name of one of the stock glue's takes its place; OVERRIDDEN lists them with the
+    Every method below that has the name of one of the stock glue's takes its place; overridden.py lists them with the
     reason, and a test compares them with the pinned agent.
     """
 
     KUBECTL_APPLY_CMD = "cat"  # the stock glue writes the pod's manifest to a file; here it is read back and finished
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, policy: QueuePolicy, **options: Any) -> None:
+        self._policy = policy
         self._in_hand = False
         self._stopping = False
         self._current: str | None = None
         self._made: str | None = None
         self._unanswered: dict[str, str] = {}
+        self._quota_waits = Waits()
         self._held: dict[str, float] = {}
         self._told: set[tuple[str, str]] = set()
         self._missing: dict[str, tuple[str, float]] = {}
@@ -94,7 +93,7 @@ class Glue(K8sIntegration):  # type: ignore[misc]
         self._pods = KnownPods()
         self._recorder = recorder = Recorder(self._records, self._pods, lambda: self.k8s_pending_queue_id)
         threading.Thread(target=recorder.watch, args=[self._cluster], daemon=True, name="recorder").start()
-        reconciler = Reconciler(self._cluster, self._records, self._pods, recorder, self._find_lost)
+        reconciler = Reconciler(self._cluster, self._records, self._pods, recorder, self._find_lost, self._policy)
         reconciler.look()
         return reconciler
 
@@ -139,6 +138,8 @@ class Glue(K8sIntegration):  # type: ignore[misc]
         if task and self._stopping:
             self._hand_over(task, queue)
             self._put_back(task, queue, "put back by an agent that is to end")
+        if not task:
+            self._quota_waits.end(queue)
         if not task or self._stopping:
             self._done()
         return answer
@@ -161,9 +162,14 @@ class Glue(K8sIntegration):  # type: ignore[misc]
         self._current = task_id
         try:
             self._make_pod(queue, task_id, worker_args, task_session, options)
+            self._quota_waits.end(queue)
         except TryLaterError as error:
-            self._put_back(task_id, queue, str(error))
-            self._held[queue] = time.monotonic() + AGAIN_S
+            waited = self._quota_waits.seconds(queue, task_id) if isinstance(error, NoRoomYetError) else 0.0
+            if self._policy.is_over(waited):
+                self._give_up(task_id, f"its pod was not made within {self._policy.pending_limit}: {error}")
+            else:
+                self._put_back(task_id, queue, str(error))
+                self._held[queue] = time.monotonic() + AGAIN_S
         except Exception as error:  # whatever it is, this task must not wait for ever, and the next one not at all
             reason = str(error) if isinstance(error, CannotStartError) else f"{type(error).__name__}: {error}"
             self._give_up(task_id, reason)
@@ -198,11 +204,16 @@ class Glue(K8sIntegration):  # type: ignore[misc]
         return False
 
     def _sign(self, task: str) -> None:
-        """Write this agent into the task, and the default image where it has container settings and no image."""
+        """Write this agent into the task, and the default image where it has container settings and no image.
+
+        What is there of its last pod goes: the reason of an earlier attempt is not that of this one.
+        """
         query = {"id": [task], "only_fields": ["container", "runtime"], "search_hidden": True}
         record = (self._records.call("tasks", "get_all", query).get("tasks") or [{}])[0]
         found = record.get("container") or {}
-        edit: dict[str, Any] = {"runtime": {**(record.get("runtime") or {}), AGENT_KEY: self._identity}}
+        last = pod_records.runtime_of(record)
+        kept = {key: value for key, value in last.items() if key not in pod_records.OF_ONE_RUN}
+        edit: dict[str, Any] = {"runtime": {**kept, **self._policy.notes(), pod_records.AGENT: self._identity}}
         try:
             shlex.split(found.get("arguments") or "")
         except ValueError as error:
@@ -231,6 +242,8 @@ class Glue(K8sIntegration):  # type: ignore[misc]
             self._asked = parse(list(docker_args or []), names, host_access=self._host_access)
         except ArgumentError as error:
             raise CannotStartError(f"docker arguments {shlex.join(docker_args)!r}: {error}") from error
+        if refusal := self._policy.refusal(self._asked.memory):
+            raise CannotStartError(f"docker arguments {shlex.join(docker_args)!r}: {refusal}")
         container: dict[str, Any] = super()._create_template_container(
             pod_name=pod_name,
             task_id=task_id,
@@ -241,8 +254,7 @@ class Glue(K8sIntegration):  # type: ignore[misc]
             task_worker_id=task_worker_id,
             task_token=task_token,
         )
-        if not self.using_jobs:
-            guarded(container)
+        guarded(container)
         return container
 
     def _kubectl_apply(self, **options: Any) -> tuple[str, str, str]:
@@ -251,9 +263,8 @@ class Glue(K8sIntegration):  # type: ignore[misc]
             raise CannotStartError(error or "the agent made no manifest for its pod")
         task = options["task_id"]
         pod = yaml.safe_load(manifest)
-        if not self.using_jobs:
-            self._asked.apply_to(pod)
-            pod["spec"]["restartPolicy"] = "Never"  # a second start would find its task taken (clearml-agent#56)
+        self._asked.apply_to(pod)
+        pod["spec"]["restartPolicy"] = "Never"  # a second start would find its task taken (clearml-agent#56)
         if self._asked.dropped:
             self._say_once(task, "dropped", f"docker arguments with no effect here: {', '.join(self._asked.dropped)}")
         attempt = self._unanswered.setdefault(task, uuid.uuid4().hex)
@@ -277,7 +288,9 @@ class Glue(K8sIntegration):  # type: ignore[misc]
                 raise CannotStartError(f"the cluster refuses its pod: {error}") from error
             except NoRoomError as error:
                 self._unanswered.pop(task)
-                raise TryLaterError(f"waits for room: {error}") from error
+                if never := beyond(str(error)):
+                    raise CannotStartError(f"{never} ({error})") from error
+                raise NoRoomYetError(f"waits for room: {error}") from error
             except ExistsError as error:
                 waits_for = f"waits for the pod of its last run to end: {error}"
                 if self._is_made(pod):
@@ -370,20 +383,6 @@ class Glue(K8sIntegration):  # type: ignore[misc]
         return (
             state.get("status") == "queued" and _taken_by(state)[1] == self.worker_id and state["id"] != self._current
         )
-
-
-OVERRIDDEN = {
-    "_create_daemon_instance": "its thread enqueues tasks that run, and deletes pods before their end is recorded",
-    "_get_used_pods": "the watch knows them: no kubectl in each round",
-    "_get_pod_count": "likewise",
-    "_cleanup_old_pods": "ended pods are deleted by the reconciler, after their end is on record",
-    "_get_next_task": "takes nothing while the agent is to end, the cluster is away, or a quota is full",
-    "run_one_task": "an exception in it ended the agent and left the task queued for ever",
-    "_is_same_tenant": "False leaves out its move by way of `stopped`, which a controller may see; _hand_over moves",
-    "_create_template_container": "knows `-e` and `--env` only, encodes as ASCII, and hides every exit code",
-    "_safe_k8s_label_value": "leaves letters beyond ASCII, and a dash where it cuts: the cluster refuses such a pod",
-    "_kubectl_apply": "takes each line on stderr for a failure of the task, and patches a pod that is still ending",
-}
 
 
 def _taken_by(state: dict[str, Any]) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from kubectl import Kubectl, KubectlError  # type: ignore[import-not-found]
 from recorder import Recorder  # type: ignore[import-not-found]
 from task_records import UNFINISHED, ServerError, TaskRecords, callback_s, is_stopping  # type: ignore[import-not-found]
 
+from clearml_access.queue_policy import QueuePolicy
 from deploy.kubernetes.pods import State, Verdict, classify_pod, task_id
 
 Json = dict[str, Any]
@@ -42,6 +43,10 @@ MAY_PASS = frozenset({"Unschedulable", "NodeLost", "InitStuck", "CrashLoopBackOf
 """Of a pod that has not ended: it may still run."""
 
 
+NOT_STARTED = "NotStarted"
+"""The reason of a pod that was pending for too long, and of which the cluster says nothing more."""
+
+
 class Reconciler(threading.Thread):
     """One thread, as long as the agent lives."""
 
@@ -52,6 +57,7 @@ class Reconciler(threading.Thread):
         pods: KnownPods,
         recorder: Recorder,
         lost: Callable[[set[str]], None],
+        policy: QueuePolicy,
     ) -> None:
         super().__init__(daemon=True, name="reconciler")
         self._cluster = cluster
@@ -59,6 +65,7 @@ class Reconciler(threading.Thread):
         self._pods = pods
         self._recorder = recorder
         self._lost = lost
+        self._policy = policy
         self._listed = 0.0
         self._first_seen: dict[tuple[str, str], float] = {}
         self._told: set[tuple[str, str]] = set()
@@ -111,8 +118,12 @@ class Reconciler(threading.Thread):
                 self._cancel(pod)
         elif status in ("stopped", "created"):
             self._cancel(pod)
-        elif state and status == "queued" and not pod["metadata"].get("deletionTimestamp"):
+        elif state and status == "queued" and not self._is_left(pod, state):
             self._judge(pod, state, classify_pod(pod, datetime.now(UTC)))
+
+    def _is_left(self, pod: Json, state: Json) -> bool:
+        """Return whether a task that waits does not wait for this pod."""
+        return bool(pod["metadata"].get("deletionTimestamp")) or self._recorder.is_of_another_run(state)
 
     def _cancel(self, pod: Json) -> None:
         if not self._pods.was_ended_here(pod):
@@ -143,20 +154,22 @@ class Reconciler(threading.Thread):
 
     def _judge(self, pod: Json, state: Json, verdict: Verdict) -> None:
         """Look at a pod whose task waits for it."""
-        if verdict.state != State.FAILED:
-            return
         name = pod["metadata"]["name"]
         image = f", image {verdict.image}" if verdict.image else ""
-        text = f"pod {name} cannot start: {verdict.reason}{image}" + (
-            f" ({verdict.message})" if verdict.message else ""
-        )
-        if verdict.reason in MAY_PASS:
+        why = f"{verdict.reason}{image}" + (f" ({verdict.message})" if verdict.message else "")
+        if _is_pending(pod) and self._policy.is_over(_age_s(pod)):
+            reason = verdict.reason if verdict.state == State.FAILED else NOT_STARTED
+            self._give_up(pod, state, reason, f"pod {name} did not start within {self._policy.pending_limit}: {why}")
+        elif verdict.state == State.FAILED and verdict.reason in MAY_PASS:
             if self._lasts(pod, verdict.reason, verdict.grace_s):
-                self._say_once(state["id"], verdict.reason, text.replace("cannot start", "waits"))
-        elif self._lasts(pod, "start", START_GRACE_S if verdict.grace_s else 0.0):
-            self._recorder.fail(state, verdict.reason, text)
-            self._pods.will_end(pod)
-            self._cluster.delete(pod, 0)
+                self._say_once(state["id"], verdict.reason, f"pod {name} waits: {why}")
+        elif verdict.state == State.FAILED and self._lasts(pod, "start", START_GRACE_S if verdict.grace_s else 0.0):
+            self._give_up(pod, state, verdict.reason, f"pod {name} cannot start: {why}")
+
+    def _give_up(self, pod: Json, state: Json, reason: str, text: str) -> None:
+        self._recorder.fail(state, reason, text)
+        self._pods.will_end(pod)
+        self._cluster.delete(pod, 0)
 
     def _say_once(self, task: str, kind: str, text: str) -> None:
         if (task, kind) not in self._told:
@@ -167,3 +180,12 @@ class Reconciler(threading.Thread):
         """Return whether something has been so for a time."""
         since = self._first_seen.setdefault((pod["metadata"]["uid"], what), time.monotonic())
         return time.monotonic() - since >= seconds
+
+
+def _is_pending(pod: Json) -> bool:
+    return (pod.get("status") or {}).get("phase") in (None, "Pending")
+
+
+def _age_s(pod: Json) -> float:
+    made = datetime.fromisoformat(str(pod["metadata"]["creationTimestamp"]))
+    return (datetime.now(UTC) - made).total_seconds()

@@ -14,17 +14,11 @@ from typing import Any
 
 from known_pods import KnownPods  # type: ignore[import-not-found]
 from kubectl import Kubectl  # type: ignore[import-not-found]
-from phases import as_text, phases, sandbox_time  # type: ignore[import-not-found]
-from task_records import (  # type: ignore[import-not-found]
-    PHASES_KEY,
-    RUNTIME_KEY,
-    UNFINISHED,
-    ServerError,
-    TaskRecords,
-    queue_of,
-)
+from phases import phases, sandbox_time  # type: ignore[import-not-found]
+from task_records import UNFINISHED, ServerError, TaskRecords, queue_of  # type: ignore[import-not-found]
 
-from deploy.kubernetes.pods import PostMortem, post_mortem, task_id
+from clearml_access import pod_records
+from deploy.kubernetes.pods import OUT_OF_MEMORY, PostMortem, memory_limit, post_mortem, task_id
 
 Json = dict[str, Any]
 
@@ -84,14 +78,17 @@ class Recorder:
         return state.get("status") == "queued" and pending is not None and queue_of(state) not in (None, pending)
 
     def _write(self, pod: Json, state: Json, found: PostMortem | None) -> None:
-        notes = {}
+        notes: dict[str, str] = {}
         took = phases(pod, self._sandboxes.get(str(pod["metadata"].get("uid"))), state.get("started"))
         if took:
-            notes[PHASES_KEY] = as_text(took)
-        if found and (state.get("runtime") or {}).get(RUNTIME_KEY) != found.text():
+            notes[pod_records.PHASES] = pod_records.phases_as_text(took)
+        if found and (state.get("runtime") or {}).get(pod_records.END) != found.text():
             self._records.say(state["id"], found.text(), "error")
-            notes[RUNTIME_KEY] = found.text()
+            notes[pod_records.END] = found.text()
             print(f"Task {state['id']}: {found.text()}", flush=True)
+        limit = memory_limit(pod)
+        if found and found.reason == OUT_OF_MEMORY and limit:
+            notes[pod_records.MEMORY] = limit
         if notes:
             try:
                 self._records.note(state, notes)
@@ -103,7 +100,7 @@ class Recorder:
     def explain(self, state: Json, text: str) -> None:
         """Write down why a task ended that has its status already."""
         self._records.say(state["id"], text, "error")
-        self._records.note(state, {RUNTIME_KEY: text})
+        self._records.note(state, {pod_records.END: text})
         print(f"Task {state['id']}: {text}", flush=True)
 
     def fail(self, state: Json, reason: str, text: str) -> None:

@@ -11,16 +11,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from clearml_access import pod_records
+
 Json = dict[str, Any]
-
-RUNTIME_KEY = "pod"
-"""Key in a task's runtime section that holds its last pod's end."""
-
-PHASES_KEY = "pod_phases"
-"""Key in a task's runtime section that holds how long each phase of its last pod took."""
-
-AGENT_KEY = "pod_agent"
-"""Key in a task's runtime section that holds the agent that made its pod."""
 
 GIVEN_UP = "Forced stop (non-responsive)"
 """The reason that a ClearML server gives where it has heard nothing of a running task for minutes."""
@@ -72,7 +65,7 @@ class TaskRecords:
         """Return the tasks that run in a pod that this agent made."""
         query = {"status": ["in_progress"], "only_fields": _FIELDS, "search_hidden": True, "order_by": ["-last_update"]}
         found = self.call("tasks", "get_all", {**query, "page_size": _PAGE}).get("tasks") or []
-        return {task["id"]: task for task in found if (task.get("runtime") or {}).get(AGENT_KEY) == agent}
+        return {task["id"]: task for task in found if (task.get("runtime") or {}).get(pod_records.AGENT) == agent}
 
     def given_up_under(self, agent: str) -> dict[str, Json]:
         """Return the tasks of this agent's pods that the server ended for their silence, unexplained."""
@@ -83,8 +76,8 @@ class TaskRecords:
             task["id"]: task
             for task in found
             if task.get("status_reason") == GIVEN_UP
-            and (runtime := task.get("runtime") or {}).get(AGENT_KEY) == agent
-            and RUNTIME_KEY not in runtime
+            and (runtime := task.get("runtime") or {}).get(pod_records.AGENT) == agent
+            and pod_records.END not in runtime
         }
 
     def say(self, task: str, text: str, level: str = "info") -> None:

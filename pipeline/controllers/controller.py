@@ -7,8 +7,8 @@ repository to run it again: only an interpreter in which this package is install
 
 What it adds to the SDK's controller (`pipeline.sdk.controller` says how the SDK itself is patched):
 
-- a step whose worker disappeared is ended as failed (`lost_workers`); what was lost is run again, what can never
-  start is not (`failure_causes`), and what became of each attempt stays on the step's task;
+- a step whose worker disappeared is ended as failed (`lost_workers`); what was lost is run again, and what ran out of
+  memory with more of it; what can never start is not (`failure_causes`, `retries`);
 - shards wait while as many as may be are under way, and one that failed is run again alone (`shard_scheduling`);
 - generated steps carry a digest of this package, so that a cached step is reused only for the same code, and end with
   `pipeline.step_runtime.timeline.complete` (`step_scripts`);
@@ -35,14 +35,15 @@ from typing import Any
 from clearml import Task
 
 from clearml_access import run_records
-from clearml_access.tasks import ATTEMPTS_PROPERTY, CONTROLLER_TYPE, USER_PROPERTIES, reason_of
+from clearml_access.tasks import CONTROLLER_TYPE
 from pipeline import provenance
 from pipeline.clearml_server import ClearmlServer
 from pipeline.controllers.controller_task import controller_task
-from pipeline.controllers.failure_causes import Cause, cause_of
+from pipeline.controllers.failure_causes import Cause
 from pipeline.controllers.lost_workers import LostWorkers
 from pipeline.controllers.options import Launch, connect
 from pipeline.controllers.parent_run import Outer
+from pipeline.controllers.retries import run_again
 from pipeline.controllers.shard_scheduling import FanOut
 from pipeline.controllers.step_scripts import STEP_BEGINNING, finish_step_definition
 from pipeline.graph import sharding
@@ -90,7 +91,7 @@ class Controller(PatchedController):
             version=provenance.PACKAGE_VERSION,
             packages=step_requirements(),
             step_beginning=STEP_BEGINNING,
-            is_run_again=_run_again,
+            is_run_again=run_again,
         )
         self.server = ClearmlServer.of_task(self.task)
         self._outer = Outer(self.server, self.task.id)
@@ -305,27 +306,6 @@ class Controller(PatchedController):
             self.given_up = True
             self.abort_steps()
         self._lost.end_silent(self.running_in_queues())
-
-
-def _run_again(pipeline: Any, node: Any, retries: int) -> bool:
-    """Run a step again that was lost, and a shard as often as it may be; others would fail again."""
-    task = node.job.task
-    task.reload()
-    status = {"status_reason": task.data.status_reason, "status_message": task.data.status_message}
-    cause = cause_of(" ".join(str(text) for text in status.values()))
-    ended = pipeline.ended_attempts.setdefault(node.name, [])
-    ended.append((cause, reason_of(status)))
-    before = [kind for kind, _ in ended[:-1]].count(cause)
-    if cause is Cause.OWN:
-        again = bool(pipeline.fan_out.is_tried_again(pipeline.server, node.name, task.id, before))
-    else:
-        again = cause is Cause.LOST and before < pipeline.options.lost_retries
-    if again:
-        reasons = json.dumps([reason for _, reason in ended])
-        noted = {"section": USER_PROPERTIES, "name": ATTEMPTS_PROPERTY, "value": reasons, "type": "str"}
-        # Not by the SDK, which does not change a task that has failed.
-        pipeline.server.call("tasks.edit_hyper_params", task=task.id, force=True, hyperparams=[noted])
-    return again
 
 
 def _announce(file: Path, task_id: str) -> None:

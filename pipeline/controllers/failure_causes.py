@@ -18,7 +18,7 @@ _LOST_WORKER = (WORKER_LOST, "no sign of life", "non-responsive", "had died")
 _LOST_POD = frozenset({"Evicted", "Preempted", "NodeLost", "Deleted"})
 _NEVER_STARTS = frozenset(
     {
-        *("ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "InvalidImageName", "Unschedulable"),
+        *("ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "InvalidImageName", "Unschedulable", "NotStarted"),
         *("CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError", "FailedMount"),
     }
 )
@@ -36,16 +36,23 @@ class Cause(StrEnum):
     NEVER_STARTS = "never starts"
     """Its image, its configuration or the cluster's room: the next try would end in the same way."""
 
+    MEMORY = "memory"
+    """It needs more memory than its pod may have."""
+
     OWN = "own"
-    """Its own work failed, or ran out of memory."""
+    """Its own work failed."""
 
 
-def cause_of(why: str) -> Cause:
+def cause_of(why: str, memory_limit: str = "") -> Cause:
     """Return the kind of a failure.
 
     Args:
         why: The reason and the message of the task's status.
+        memory_limit: Of its pod, where that ran out of memory. Without a limit its node ran out of it: then more for
+            this step would not help.
     """
+    if memory_limit:
+        return Cause.MEMORY
     pod = _POD_REASON.search(why)
     if (pod and pod[1] in _NEVER_STARTS) or why.startswith(_NO_POD):
         return Cause.NEVER_STARTS

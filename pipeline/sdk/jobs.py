@@ -14,7 +14,7 @@ from clearml import Task
 from clearml.automation.job import BaseJob, ClearmlJob, LocalClearmlJob
 
 from clearml_access.errors import UserFacingError
-from clearml_access.tasks import LAUNCHED_PROPERTY
+from clearml_access.tasks import LAUNCHED_PROPERTY, awaits_its_reason
 from pipeline.clearml_server import ClearmlServer
 
 
@@ -53,20 +53,33 @@ class QueuedStep(StepJob, ClearmlJob):  # type: ignore[misc]
     """A step that an agent takes from a queue."""
 
     _checked: tuple[float, str] = (0.0, "")
+    _is_explained = False
+
+    def launch(self, queue_name: str | None = None) -> bool:
+        """Enqueue the task."""
+        self._is_explained = False
+        return super().launch(queue_name)
 
     def status(self, force: bool = False) -> str:
-        """Return the task's status; what looks aborted may only be on its way to a pod."""
+        """Return the task's status.
+
+        What looks aborted may only be on its way to a pod. What was killed in its pod is shown as running until its
+        agent has written why: whether it is run again depends on that.
+        """
         found = str(super().status(force))
-        if found != "stopped":
+        if found not in ("stopped", "failed") or (found == "failed" and self._is_explained):
             return found
         if self._checked[0] != self._last_status_ts:
             try:
                 server = self.server or ClearmlServer.of_task(self.task)
-                tasks = server.tasks(["status"], id=[self.task_id()])
-                self._checked = (self._last_status_ts, str(tasks[0]["status"]) if tasks else found)
+                task = server.task(self.task_id(), ["status", "runtime"])
+                if task and awaits_its_reason(task, time.time()):
+                    return "in_progress"
+                self._is_explained = True
+                self._checked = (self._last_status_ts, str(task["status"]) if task else found)
             except UserFacingError as error:
                 print(f"Could not check step {self.task_id()}: {error}")
-                return "queued"
+                return "queued" if found == "stopped" else "in_progress"
         return self._checked[1]
 
 

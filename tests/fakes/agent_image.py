@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import yaml
+
 FOLDER = Path(__file__).parents[2] / "images/agent"
 SITE_PACKAGES = FOLDER / ".venv/lib/python3.11/site-packages"
 
@@ -21,4 +23,10 @@ def module(name: str, *, with_agent: bool = False) -> ModuleType:
     for path in [str(FOLDER), *([str(SITE_PACKAGES)] if with_agent else [])]:
         if path not in sys.path:
             sys.path.append(path)  # after all others: what this environment has, it keeps
-    return importlib.import_module(name)
+    # clearml-agent has all YAML of its process read as OrderedDict, which other tests' code cannot write.
+    constructors, representers = dict(yaml.SafeLoader.yaml_constructors), dict(yaml.SafeDumper.yaml_representers)
+    try:
+        return importlib.import_module(name)
+    finally:
+        yaml.SafeLoader.yaml_constructors = constructors
+        yaml.SafeDumper.yaml_representers = representers

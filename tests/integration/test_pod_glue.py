@@ -101,7 +101,9 @@ class Cluster:
 class Glue:
     """One agent with a queue of its own, and what a person sees of its tasks."""
 
-    def __init__(self, folder: Path, server: ClearmlServer, api: ApiClient, *words: str, also: str = "") -> None:
+    def __init__(
+        self, folder: Path, server: ClearmlServer, api: ApiClient, *words: str, also: str = "", **env: str
+    ) -> None:
         self.cluster = Cluster(folder / "cluster")
         self._api = api
         self._tag = uuid4().hex[:8]
@@ -127,6 +129,7 @@ class Glue:
             "CLEARML_FILES_HOST": server.api_url,
             "CLEARML_API_ACCESS_KEY": server.credentials[0],
             "CLEARML_API_SECRET_KEY": server.credentials[1],
+            **env,
         }
         self._log = (folder / "log.txt").open("w")
         self._log_path = folder / "log.txt"
@@ -198,6 +201,18 @@ def agent(tmp_path_factory: pytest.TempPathFactory, clearml_server: ClearmlServe
         glue.close()
 
 
+@pytest.fixture(scope="module")
+def hurried(tmp_path_factory: pytest.TempPathFactory, clearml_server: ClearmlServer) -> Iterator[Glue]:
+    """An agent whose tasks may wait for their pods for a second, and have no more than 2 GiB."""
+    env = {"CLEARML_PODS_MAX_PENDING_MINUTES": "0.02", "CLEARML_PODS_MEMORY_CAP": "2Gi"}
+    with closing(ApiClient(clearml_server.api_url, clearml_server.credentials)) as client:
+        glue = Glue(tmp_path_factory.mktemp("hurried"), clearml_server, client, **env)
+        glue.start()
+        yield glue
+        print(glue.log())
+        glue.close()
+
+
 @pytest.fixture
 def glue(agent: Glue) -> Iterator[Glue]:
     """An agent with no task in hand and a cluster that takes all."""
@@ -244,11 +259,18 @@ def test_docker_arguments_become_fields_of_the_pod_also_without_an_image(glue, a
     assert "--network host" in glue.record(task)["container"]["arguments"]
 
 
+OVER_QUOTA = (
+    'Error from server (Forbidden): pods "x" is forbidden: exceeded quota: small, requested: limits.memory=8Gi, '
+    "used: limits.memory=0, limited: limits.memory=4Gi"
+)
+
+
 @pytest.mark.parametrize(
     ("container", "refusal", "reason"),
     [
         ({"arguments": "-e"}, None, "-e lacks its value"),
         ({"arguments": '-e "A=1'}, None, "cannot be read"),
+        ({"image": "x:1"}, OVER_QUOTA, "more than quota small allows in all: limits.memory=8Gi of 4Gi"),
         ({"image": "x:1"}, 'Error from server (Forbidden): pods "x" is forbidden: violates PodSecurity', "PodSecurity"),
         ({"image": "x:1"}, 'The Pod "x" is invalid: spec.containers[0].image: Invalid value', "Invalid value"),
     ],
@@ -439,6 +461,46 @@ def test_one_agent_serves_several_queues_in_their_order_and_keeps_to_its_limit_o
         glue.cluster.set_status(first, phase="Succeeded", containerStatuses=ended(0))
         glue.pod(last)
     print(glue.log())
+
+
+def test_memory_that_ran_out_is_on_the_record_until_the_task_starts_again(glue):
+    task = glue.task(arguments="--memory 512m")
+    container = glue.pod(task)["spec"]["containers"][0]
+    assert container["resources"] == {"limits": {"memory": "512Mi"}}
+    glue.cluster.set_status(task, phase="Failed", containerStatuses=ended(137, "OOMKilled"))
+    assert "OOMKilled, exit code 137 (memory limit 512Mi)" in glue.failed(task)
+    assert glue.record(task)["runtime"]["pod_memory"] == "512Mi"
+    until("its pod is gone", lambda: glue.cluster.pod(task) is None)
+    glue.enqueue(task)
+    glue.pod(task)
+    assert glue.record(task)["runtime"].keys() == {"pod_agent"}
+
+
+# -- for how long a task waits
+
+
+def test_a_pod_that_does_not_start_in_time_fails_its_task_in_the_schedulers_words(hurried):
+    nodes = "0/1 nodes are available: 1 Insufficient memory."
+    task = hurried.task(arguments="--memory=1g")
+    hurried.pod(task)
+    unscheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": nodes}
+    hurried.cluster.set_status(task, conditions=[unscheduled])
+    said = hurried.failed(task)
+    assert said.startswith("pod: Unschedulable; ") and nodes in said
+    assert "did not start within 0.02 min (CLEARML_PODS_MAX_PENDING_MINUTES)" in said
+    until("its pod is gone", lambda: hurried.cluster.pod(task) is None)
+    assert hurried.record(task)["runtime"]["pod_memory_cap"] == "2Gi"
+
+
+def test_a_quota_that_stays_full_fails_the_first_task_in_its_own_words(hurried):
+    hurried.cluster.refuse("create", QUOTA)
+    said = hurried.failed(hurried.task())
+    hurried.cluster.accept("create")
+    assert "its pod was not made within 0.02 min" in said and "exceeded quota: q" in said
+
+
+def test_a_task_that_asks_for_more_memory_than_its_queue_allows_fails(hurried):
+    assert "3Gi of memory is more than the 2Gi that the queue allows" in hurried.failed(hurried.task(arguments="-m 3g"))
 
 
 # -- agents that die

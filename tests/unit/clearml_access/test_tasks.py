@@ -46,3 +46,37 @@ def test_a_task_that_stays_on_its_way_is_explained():
 def test_who_asks_for_a_status_gets_what_tells_where_the_task_stands():
     assert tasks.fields(["name"]) == ["id", "name"]
     assert tasks.fields(["status"]) == ["id", "status", "status_changed", "status_message", "status_reason"]
+
+
+KILLED = {
+    "status": "failed",
+    "status_reason": "worker execution exit code -9",
+    "status_changed": "2026-11-27T10:00:00Z",
+    "runtime": {"pod_agent": "agent/clearml/1"},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "after_s", "waits"),
+    [
+        ({}, 1, True),
+        ({"status_reason": "worker execution exit code 137"}, 1, True),
+        ({}, 60, False),
+        ({"status": "completed"}, 1, False),
+        ({"status_reason": "worker execution exit code 1"}, 1, False),
+        ({"runtime": {}}, 1, False),
+        ({"runtime": {"pod_agent": "a", "pod": "pod x ended: OOMKilled"}}, 1, False),
+        ({"runtime": {"pod_agent": "a", "pod_phases": "schedule 1 s"}}, 1, False),
+    ],
+)
+def test_a_task_that_was_killed_in_its_pod_waits_for_the_reason(change, after_s, waits):
+    task = KILLED | change
+    assert tasks.awaits_its_reason(task, tasks.moment(KILLED["status_changed"]) + after_s) is waits
+
+
+def test_the_end_of_its_pod_is_part_of_a_failed_tasks_reason_once():
+    ended = "pod x ended: OOMKilled, exit code 137"
+    assert tasks.reason_of(KILLED | {"runtime": {"pod": ended}}) == f"worker execution exit code -9; {ended}"
+    said = {"status": "failed", "status_reason": "pod: Evicted", "status_message": ended, "runtime": {"pod": ended}}
+    assert tasks.reason_of(said) == f"pod: Evicted; {ended}"
+    assert tasks.reason_of(KILLED | {"status": "queued", "status_reason": "", "runtime": {"pod": ended}}) == ""

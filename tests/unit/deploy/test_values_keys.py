@@ -152,6 +152,19 @@ def test_more_than_one_agent_of_a_release_is_refused():
         plan({"agentk8sglue": {"replicaCount": 2}})
 
 
+def test_jobs_are_refused_where_this_projects_agent_image_is_to_make_them():
+    jobs = {"agentk8sglue": {"taskAsJob": True}}
+    with pytest.raises(ValuesError, match="taskAsJob: this project's agent image makes pods"):
+        plan(jobs, defaults={"agentk8sglue": {"taskAsJob": False}})
+    plan(CHARTS_OWN_IMAGE, jobs, defaults={"agentk8sglue": {"taskAsJob": False}})
+
+
+def test_a_queues_policy_that_the_agent_cannot_read_is_refused():
+    env = [{"name": "CLEARML_PODS_MAX_PENDING_MINUTES", "value": "an hour"}]
+    with pytest.raises(ValuesError, match="CLEARML_PODS_MAX_PENDING_MINUTES=an hour: expected minutes"):
+        plan({"agentk8sglue": {"extraEnvs": env}})
+
+
 def test_a_configuration_is_added_to_the_one_of_this_project():
     text = plan({"clearml": {"clearmlConfig": "sdk { a: 1 }\n"}}).configuration
     assert text.startswith(plan().configuration) and text.endswith("\nsdk { a: 1 }\n")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
 
-SOURCE = Path(__file__).resolve().parents[3] / "images/agent/glue.py"
+from tests.fakes import agent_image
+
+SOURCE = agent_image.FOLDER / "glue.py"
 
 
 @pytest.fixture
@@ -67,7 +68,13 @@ def test_no_word_is_lost_where_task_pods_have_git_credentials(glue, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_the_account_of_a_jobs_pods_is_in_its_pod_template(glue):
-    job = {"spec": {"template": {"spec": {"containers": []}}}}
-    glue.Template(job).spec["serviceAccountName"] = "tasks"
-    assert job["spec"]["template"]["spec"]["serviceAccountName"] == "tasks"
+def test_an_agent_that_is_to_make_jobs_ends_with_what_to_do(glue):
+    for kind in (None, "pod", " Pod"):
+        glue.check_kind(kind)
+    with pytest.raises(SystemExit, match="image makes pods and watches those"):
+        glue.check_kind("job")
+
+
+def test_a_queues_policy_that_cannot_be_read_ends_the_agent(glue):
+    with pytest.raises(SystemExit, match="MAX_PENDING_MINUTES=soon"):
+        glue.queue_policy({"CLEARML_PODS_MAX_PENDING_MINUTES": "soon"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from clearml_access import pod_records
 from tests.fakes import agent_image
 
 DAY = "2026-11-27T10:00:"
@@ -23,7 +24,9 @@ def test_phases_follow_from_the_moments_of_a_pod():
     }
     found = phases.phases(pod, phases.sandbox_time(pod), f"{DAY}12.400000+00:00")
     assert found == {"schedule": 1, "start": 2, "pull": 4, "setup": 5, "run": 28}
-    assert phases.as_text(found) == "schedule 1 s, start 2 s, pull 4 s, setup 5 s, run 28 s"
+    text = pod_records.phases_as_text(found)
+    assert text == "schedule 1 s, start 2 s, pull 4 s, setup 5 s, run 28 s"
+    assert pod_records.phases_of({"runtime": {"pod_phases": text}}) == found
 
 
 def test_a_pod_that_never_ran_has_the_phases_that_it_went_through():

@@ -8,6 +8,7 @@ import re
 import subprocess
 
 import pytest
+import yaml
 
 from tests.fakes import agent_image
 
@@ -33,12 +34,13 @@ def own_methods() -> set[str]:
 
 def test_each_stock_method_that_is_replaced_stands_in_the_list_with_its_reason(glue_class):
     stock = {name for name in own_methods() if hasattr(glue_class.K8sIntegration, name)}
-    assert set(glue_class.OVERRIDDEN) == stock
-    assert all(glue_class.OVERRIDDEN.values())
+    overridden = agent_image.module("overridden").OVERRIDDEN
+    assert set(overridden) == stock
+    assert all(overridden.values())
 
 
 def test_the_pinned_agent_calls_them_as_they_are_declared(glue_class):
-    for name in glue_class.OVERRIDDEN:
+    for name in agent_image.module("overridden").OVERRIDDEN:
         stock = inspect.signature(getattr(glue_class.K8sIntegration, name)).parameters
         ours = inspect.signature(getattr(glue_class.Glue, name)).parameters
         takes_any = any(parameter.kind == parameter.VAR_KEYWORD for parameter in ours.values())
@@ -88,7 +90,18 @@ def test_what_has_no_counterpart_is_named(arguments, words, dropped):
 
 
 @pytest.mark.parametrize(
-    "words", [["-e"], ["--env"], ["--shm-size"], ["--shm-size", "much"], ["--shm-size=8x"], ["-v"], ["--name"]]
+    "words",
+    [
+        ["-e"],
+        ["--env"],
+        ["--shm-size"],
+        ["--shm-size", "much"],
+        ["--shm-size=8x"],
+        ["-v"],
+        ["--name"],
+        ["-m", "much"],
+        ["--cpus", "all"],
+    ],
 )
 def test_what_lacks_its_value_is_an_error(arguments, words):
     with pytest.raises(arguments.ArgumentError):
@@ -101,6 +114,36 @@ def test_shared_memory(arguments, size, limit):
     arguments.parse([f"--shm-size={size}"], frozenset(), host_access=False).apply_to(pod)
     assert pod["spec"]["volumes"] == [{"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": limit}}]
     assert pod["spec"]["containers"][0]["volumeMounts"] == [{"name": "shm", "mountPath": "/dev/shm"}]
+
+
+@pytest.mark.parametrize(
+    ("words", "template", "resources"),
+    [
+        (["-m", "8g"], {}, {"limits": {"memory": "8Gi"}}),
+        (["-m512m"], {"limits": {"memory": "4Gi", "gpu": 1}}, {"limits": {"memory": "512Mi", "gpu": 1}}),
+        (
+            ["--memory=128m"],
+            {"limits": {"memory": "4Gi"}, "requests": {"memory": "256Mi", "cpu": "50m"}},
+            {"limits": {"memory": "128Mi"}, "requests": {"memory": "128Mi", "cpu": "50m"}},
+        ),
+        (
+            ["--memory=512m", "--memory-reservation", "300m", "--cpus", "1.5"],
+            {"requests": {"memory": "256Mi"}},
+            {"limits": {"memory": "512Mi", "cpu": "1.5"}, "requests": {"memory": "300Mi"}},
+        ),
+        (
+            ["--memory-reservation=8g"],
+            {"limits": {"memory": "4Gi"}},
+            {"limits": {"memory": "8Gi"}, "requests": {"memory": "8Gi"}},
+        ),
+    ],
+)
+def test_memory_and_cpus_are_resources_of_the_container(arguments, words, template, resources):
+    pod = {"spec": {"containers": [{"resources": template}]}}
+    found = arguments.parse(words, frozenset(), host_access=False)
+    found.apply_to(pod)
+    assert found.dropped == []
+    assert pod["spec"]["containers"][0]["resources"] == resources
 
 
 def test_parts_of_the_node_only_where_they_are_allowed(arguments):
@@ -159,3 +202,7 @@ def test_a_queue_of_any_name_gives_a_label_that_kubernetes_takes(glue_class, que
 @pytest.mark.parametrize("queue", ["pods", "GPU_large 2", "team/gpu (V100)", "f" * 32])
 def test_a_name_that_the_stock_agent_can_label_keeps_its_label(glue_class, queue):
     assert glue_class.Glue._safe_k8s_label_value(queue) == glue_class.K8sIntegration._safe_k8s_label_value(queue)
+
+
+def test_the_agent_leaves_the_yaml_of_other_tests_alone(glue_class):
+    assert type(yaml.safe_load("a: 1")) is dict

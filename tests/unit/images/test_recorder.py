@@ -62,6 +62,16 @@ def test_an_end_is_written_once_and_ends_a_task_that_nobody_runs(image):
     assert sent["tasks.failed"]["status_reason"] == "pod: OOMKilled"
 
 
+def test_the_memory_limit_of_what_ran_out_of_memory_is_on_the_record(image):
+    session = Session(status="failed")
+    told = event("MODIFIED", "Failed", OOM)
+    told["object"]["spec"] = {"containers": [{"resources": {"limits": {"memory": "256Mi"}}}]}
+    made(image, session).look(told)
+    runtime = dict(session.sent)["tasks.edit"]["runtime"]
+    assert runtime["pod_memory"] == "256Mi"
+    assert runtime["pod"].endswith("OOMKilled, exit code 137 (memory limit 256Mi)")
+
+
 def test_a_task_that_its_own_agent_ended_is_left_as_it_is(image):
     session = Session(status="failed")
     made(image, session).look(event("MODIFIED", "Succeeded", OOM))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from deploy.kubernetes.pods import CAUSES
-from pipeline.controllers.controller import _run_again
 from pipeline.controllers.failure_causes import Cause, cause_of
+from pipeline.controllers.retries import run_again
 
 
 @pytest.mark.parametrize(
@@ -35,51 +37,51 @@ def test_a_failure_has_a_cause(why, cause):
 
 
 def test_every_cause_that_the_agent_writes_is_known_here():
+    assert cause_of("pod: OOMKilled ", "4Gi") is Cause.MEMORY
     own = {"OOMKilled", "Error", "CrashLoopBackOff", "DeadlineExceeded", "InitStuck"}
     assert {name for name in CAUSES if cause_of(f"pod: {name} ") is Cause.OWN} == own
 
 
-class Task:
-    """A step's task, as the SDK shows it."""
-
-    id = "task"
-
-    def __init__(self, reason: str) -> None:
-        self.data = SimpleNamespace(status_reason=reason, status_message=f"pod ended: {reason}")
-
-    def reload(self) -> None: ...
-
-
 class Server:
-    """Keeps what is written onto a task."""
+    """Has one task, and keeps what is written onto it."""
 
     def __init__(self) -> None:
+        self.record: dict[str, Any] = {"id": "task", "container": {"image": "i:1", "arguments": "-e 'A=b c' -m 1g"}}
         self.properties: dict[str, str] = {}
 
-    def call(self, endpoint: str, *, task: str, force: bool, hyperparams: list[dict[str, str]]) -> None:
-        assert (endpoint, task, force) == ("tasks.edit_hyper_params", Task.id, True)
-        self.properties |= {item["name"]: item["value"] for item in hyperparams if item["section"] == "properties"}
+    def task(self, task_id: str, only_fields: list[str]) -> dict[str, Any]:
+        assert task_id == "task" and "runtime" in only_fields
+        return self.record
+
+    def call(self, endpoint: str, *, task: str, force: bool, **changes: Any) -> None:
+        assert (task, force) == ("task", True)
+        if endpoint == "tasks.edit":
+            self.record |= changes
+        else:
+            assert endpoint == "tasks.edit_hyper_params"
+            items = changes["hyperparams"]
+            self.properties |= {item["name"]: item["value"] for item in items if item["section"] == "properties"}
 
 
-def attempts(reasons, lost_retries=2, own_retries=1):
-    """Return whether each attempt is followed by another, and what the task keeps."""
+def attempts(reasons, own_retries=1, runtimes=(), **options):
+    """Return whether each attempt is followed by another, and the server with what the task keeps."""
     shard = SimpleNamespace(is_tried_again=lambda server, step, task, tries: tries < own_retries)
-    options = SimpleNamespace(lost_retries=lost_retries)
+    told = {"lost_retries": 2, "memory_retries": 2, "memory_cap": ""} | options
     server = Server()
-    pipeline = SimpleNamespace(server=server, options=options, fan_out=shard, ended_attempts={})
-    task = Task("")
+    pipeline = SimpleNamespace(server=server, options=SimpleNamespace(**told), fan_out=shard, ended_attempts={})
+    node = SimpleNamespace(name="split", job=SimpleNamespace(task=SimpleNamespace(id="task")))
     answers = []
     for number, reason in enumerate(reasons):
-        task.data = Task(reason).data
-        node = SimpleNamespace(name="split", job=SimpleNamespace(task=task))
-        answers.append(_run_again(pipeline, node, number))
-    return answers, server.properties
+        why = {"status_reason": reason, "status_message": f"pod ended: {reason}"}
+        server.record |= {"status": "failed", "runtime": runtimes[number] if runtimes else {}, **why}
+        answers.append(run_again(pipeline, node, number))
+    return answers, server
 
 
 def test_what_was_lost_is_run_again_and_does_not_count_as_a_retry():
-    answers, kept = attempts(["pod: Evicted", "pod: Error", "pod: Preempted", "pod: Error"])
+    answers, server = attempts(["pod: Evicted", "pod: Error", "pod: Preempted", "pod: Error"])
     assert answers == [True, True, True, False]
-    assert kept == {
+    assert server.properties == {
         "earlier_attempts": '["pod: Evicted; pod ended: pod: Evicted", "pod: Error; pod ended: pod: Error", '
         '"pod: Preempted; pod ended: pod: Preempted"]'
     }
@@ -91,4 +93,49 @@ def test_what_is_lost_too_often_fails():
 
 
 def test_what_can_never_start_is_not_run_again():
-    assert attempts(["pod: ErrImagePull"]) == ([False], {})
+    answers, server = attempts(["pod: ErrImagePull"])
+    assert (answers, server.properties) == ([False], {})
+
+
+def test_a_queue_may_ask_for_more_tries_of_what_is_lost():
+    spot = [{"pod_lost_retries": "3"}] * 4
+    assert attempts(["pod: Evicted"] * 4, runtimes=spot)[0] == [True, True, True, False]
+    assert attempts(["pod: Evicted"], runtimes=spot[:1], lost_retries=0)[0] == [False]
+    assert attempts(["pod: Evicted"], runtimes=[{"pod_lost_retries": "1"}])[0] == [True]
+
+
+KILLED = "worker execution exit code -9"
+
+
+def out_of(memory: str, **more: str) -> dict[str, str]:
+    return {"pod": "pod x ended: OOMKilled, exit code 137", "pod_memory": memory, **more}
+
+
+def test_what_ran_out_of_memory_is_run_again_with_twice_as_much():
+    answers, server = attempts([KILLED] * 3, runtimes=[out_of("1500M"), out_of("2861Mi"), out_of("5722Mi")])
+    assert answers == [True, True, False]
+    first, second = json.loads(server.properties["earlier_attempts"])
+    assert KILLED in first and "OOMKilled, exit code 137" in first and "memory limit 1500M, then 2861Mi" in first
+    assert "memory limit 2861Mi, then 5722Mi" in second
+    assert server.record["container"] == {
+        "image": "i:1",
+        "arguments": "-e 'A=b c' --memory=5722m --memory-reservation=2861m",
+    }
+
+
+@pytest.mark.parametrize(
+    ("runtime", "options", "again", "limit"),
+    [
+        (out_of("4Gi"), {"memory_retries": 0}, False, ""),
+        (out_of("4Gi"), {"memory_cap": "6Gi"}, True, "6144m"),
+        (out_of("4Gi", pod_memory_cap="5Gi"), {"memory_cap": "6Gi"}, True, "5120m"),
+        (out_of("4Gi"), {"memory_cap": "4Gi"}, False, ""),
+        (out_of("4Gi", pod_memory_cap="2Gi"), {}, False, ""),
+        ({"pod": "pod x ended: OOMKilled, exit code 137"}, {"own_retries": 0}, False, ""),
+    ],
+)
+def test_memory_is_raised_up_to_the_lower_cap_and_only_where_there_was_a_limit(runtime, options, again, limit):
+    answers, server = attempts([KILLED], runtimes=[runtime], **options)
+    assert answers == [again]
+    arguments = server.record["container"]["arguments"]
+    assert f"--memory={limit} " in arguments if limit else arguments == "-e 'A=b c' -m 1g"

@@ -1,0 +1,72 @@
+"""Whether a step that failed is run again: decided by the cause, recorded with each attempt.
+
+What was lost is run again free of charge, what ran out of memory with more of it, a shard as often as the run says;
+what can never start is not. It must not know what steps do. Outside system: the ClearML server, through its adapter.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from clearml_access import pod_records
+from clearml_access.tasks import ATTEMPTS_PROPERTY, USER_PROPERTIES, reason_of
+from pipeline.controllers import memory
+from pipeline.controllers.failure_causes import Cause, cause_of
+
+_FIELDS = ["status", "status_reason", "status_message", "runtime", "container"]
+
+
+def run_again(pipeline: Any, node: Any, retries: int) -> bool:
+    """Return whether a step that failed is run again, and prepare its task for that.
+
+    Args:
+        pipeline: Its controller.
+        node: The step, as the SDK has it.
+        retries: How often it was run again already, for whatever cause; each cause is counted for itself.
+    """
+    step, server = node.job.task.id, pipeline.server
+    task = server.task(step, _FIELDS)
+    if task is None:  # somebody has deleted it
+        return False
+    limit = str(pod_records.runtime_of(task).get(pod_records.MEMORY) or "")
+    cause = cause_of(f"{task.get('status_reason')} {task.get('status_message')}", limit)
+    ended = pipeline.ended_attempts.setdefault(node.name, [])
+    before = [kind for kind, _ in ended].count(cause)
+    reason = reason_of(task)
+    if cause is Cause.MEMORY:
+        wanted = _more_memory(pipeline, node.name, task, limit) if before < pipeline.options.memory_retries else ""
+        again = bool(wanted)
+        reason += f"; memory limit {limit}, then {wanted}"
+    elif cause is Cause.OWN:
+        again = bool(pipeline.fan_out.is_tried_again(server, node.name, step, before))
+    else:
+        again = cause is Cause.LOST and before < _lost_retries(pipeline, task)
+    ended.append((cause, reason))
+    if again:
+        reasons = json.dumps([reason for _, reason in ended])
+        noted = {"section": USER_PROPERTIES, "name": ATTEMPTS_PROPERTY, "value": reasons, "type": "str"}
+        # Not by the SDK, which does not change a task that has failed.
+        server.call("tasks.edit_hyper_params", task=step, force=True, hyperparams=[noted])
+    return again
+
+
+def _lost_retries(pipeline: Any, task: dict[str, Any]) -> int:
+    """Return the run's number, or that of the step's queue where it is higher; none where the run says none."""
+    own = int(pipeline.options.lost_retries)
+    queues = str(pod_records.runtime_of(task).get(pod_records.LOST_RETRIES) or "")
+    return max(own, int(queues)) if own and queues.isdecimal() else own
+
+
+def _more_memory(pipeline: Any, step: str, task: dict[str, Any], limit: str) -> str:
+    """Give a step's task more memory; return how much, or nothing where it may have no more."""
+    queues_cap = str(pod_records.runtime_of(task).get(pod_records.MEMORY_CAP) or "")
+    wanted = memory.more(limit, pipeline.options.memory_cap, queues_cap)
+    if not wanted:
+        print(f"Step {step} ran out of memory with a limit of {limit}, and may have no more")
+        return ""
+    container = task.get("container") or {}
+    arguments = memory.with_memory(str(container.get("arguments") or ""), wanted, limit)
+    pipeline.server.call("tasks.edit", task=task["id"], force=True, container={**container, "arguments": arguments})
+    print(f"Step {step} ran out of memory with a limit of {limit}: it is run again with {wanted}")
+    return wanted
