@@ -1,7 +1,7 @@
 """A fake kubectl: pods are files of a folder, which tests read and write. Runs as a program, with the standard library.
 
 `refusals/<verb>` in that folder holds what such calls answer on stderr in place of their work, until it is removed;
-`warning` holds what each `create` adds on stderr.
+`warning` holds what each `create` adds on stderr, `status` what it adds to a pod's status.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def create(pod: dict[str, Any]) -> int:
         return 1
     moment = datetime.now(UTC).isoformat()
     pod["metadata"] |= {"uid": uuid.uuid4().hex, "creationTimestamp": moment}
-    pod["status"] = {"phase": "Pending"}
+    first = FOLDER / "status"
+    pod["status"] = {"phase": "Pending"} | (json.loads(first.read_text()) if first.exists() else {})
     write(pod)
     if (FOLDER / "warning").exists():
         print((FOLDER / "warning").read_text(), file=sys.stderr)

@@ -481,10 +481,9 @@ def test_memory_that_ran_out_is_on_the_record_until_the_task_starts_again(glue):
 
 def test_a_pod_that_does_not_start_in_time_fails_its_task_in_the_schedulers_words(hurried):
     nodes = "0/1 nodes are available: 1 Insufficient memory."
-    task = hurried.task(arguments="--memory=1g")
-    hurried.pod(task)
     unscheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": nodes}
-    hurried.cluster.set_status(task, conditions=[unscheduled])
+    (hurried.cluster.folder / "status").write_text(json.dumps({"conditions": [unscheduled]}))
+    task = hurried.task(arguments="--memory=1g")
     said = hurried.failed(task)
     assert said.startswith("pod: Unschedulable; ") and nodes in said
     assert "did not start within 0.02 min (CLEARML_PODS_MAX_PENDING_MINUTES)" in said
