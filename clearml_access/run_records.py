@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from clearml_access import pod_records
 from clearml_access.tasks import (
     CONTROLLER_TYPE,
     LAUNCHED_PROPERTY,
@@ -112,6 +113,9 @@ class StepState:
 
     earlier_attempts: tuple[str, ...] = ()
     """Why each attempt before this one ended, where the controller ran it again."""
+
+    pod_phases: Mapping[str, int] = field(default_factory=dict)
+    """The seconds of each phase of its last pod; nothing where it ran in no pod of our agent."""
 
     inner: tuple[StepState, ...] = ()
     """Its own steps, where it is a pipeline."""
@@ -322,6 +326,7 @@ def _read_step(state: StepState, task: Mapping[str, Any], *, cached: bool) -> St
         results={name: str(item.get("value")) for name, item in _section(task, "return").items()},
         inputs={name: str(item.get("value")) for name, item in _section(task, "Datasets").items()},
         earlier_attempts=() if cached else earlier_attempts(task),
+        pod_phases={} if cached else pod_records.phases_of(task),
     )
 
 
@@ -371,6 +376,7 @@ def as_json(
             "startup_s": None if step.cached else rounded(step.startup_s),
             "run_s": None if step.cached else rounded(step.run_s),
             **({"earlier_attempts": list(step.earlier_attempts)} if step.earlier_attempts else {}),
+            **({"pod_phases": dict(step.pod_phases)} if step.pod_phases else {}),
             **inner,
         }
 

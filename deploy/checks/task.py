@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from clearml_access import pod_records
 from clearml_access.errors import UserFacingError
 from clearml_access.tasks import (
     CONTROLLER_TYPE,
@@ -55,7 +56,8 @@ def exists(session: Session, task: str) -> Finding:
     text = f"task {task} ({found.get('name')}) is {found.get('status')}"
     said = reason_of(found)
     before = "".join(f"; attempt {number}: {why}" for number, why in enumerate(earlier_attempts(found), 1))
-    return ok(text + (f": {said}" if said else "") + before)
+    phases = pod_records.phases_as_text(pod_records.phases_of(found))
+    return ok(text + (f": {said}" if said else "") + before + (f"; its last pod: {phases}" if phases else ""))
 
 
 def queued(session: Session, task: str) -> Finding:

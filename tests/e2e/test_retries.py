@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from clearml_access.agent_values import IN_CLONE
+from clearml_access.tasks import reason_of
 from tests.api_client import ApiClient
 from tests.e2e.cluster_cli import stage, until
 from tests.e2e.deployer import QUEUE, ROOT, Deployer, run_task, status
@@ -55,9 +56,9 @@ def test_a_step_that_ran_out_of_memory_is_run_again_with_more(small, waiting, ap
         done = subprocess.run(
             argv, env=environ, cwd=ROOT, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False
         )
-    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
     (step,) = api("tasks.get_all", parent=[(tmp_path / "run").read_text()], search_hidden=True)["tasks"]
-    assert step["status"] == "completed"
+    console = "\n".join(event["msg"] for event in api("events.get_task_log", task=step["id"], order="asc")["events"])
+    assert (done.returncode, step["status"]) == (0, "completed"), f"{reason_of(step)}\n{console}\n{done.stdout}"
     assert step["container"]["arguments"] == "--memory=512m --memory-reservation=256m"
     (why,) = yaml.safe_load(step["hyperparams"]["properties"]["earlier_attempts"]["value"])
     assert "OOMKilled, exit code 137" in why

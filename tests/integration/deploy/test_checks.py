@@ -269,8 +269,9 @@ def test_a_task_that_was_run_again_says_how_its_earlier_attempts_ended(installed
     task = installed.enqueue()
     noted = {"section": "properties", "name": "earlier_attempts", "value": '["pod: Evicted; low on memory"]'}
     installed.api("tasks.edit_hyper_params", task=task, force=True, hyperparams=[noted])
+    installed.api("tasks.edit", task=task, force=True, runtime={"pod_phases": "pull 12 s, run 3 s"})
     text = installed("doctor", "--task", task)
-    assert "; attempt 1: pod: Evicted; low on memory" in text
+    assert "; attempt 1: pod: Evicted; low on memory; its last pod: pull 12 s, run 3 s" in text
 
 
 def test_a_draft_waits_in_no_queue(installed):

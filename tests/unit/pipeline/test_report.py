@@ -79,6 +79,12 @@ def test_steps_that_were_run_again_say_why():
     assert "<li>pod: Evicted &lt;1&gt;</li><li>worker lost</li>" in shown
 
 
+def test_the_phases_of_a_steps_pod_are_shown():
+    assert "its pod" not in page()
+    shown = page(replace(RUN, steps=(replace(STEPS[0], pod_phases={"pull": 12, "run": 3}), *STEPS[1:])))
+    assert "train_test_split, its pod: pull 12 s, run 3 s" in shown
+
+
 def test_texts_of_others_cannot_become_elements():
     text = page()
     assert "<script>" not in text

@@ -133,6 +133,19 @@ def test_earlier_attempts_are_read_from_the_step(value, attempts):
     assert document.get("earlier_attempts", []) == list(attempts)
 
 
+def test_the_phases_of_its_pod_are_read_from_the_step():
+    assert (
+        "pod_phases"
+        not in as_json(
+            read(controller("in_progress"), [timed()]), mode="queue", outcome="running", datasets={}, report=None
+        )["steps"][0]
+    )
+    in_a_pod = timed() | {"runtime": {"pod_phases": "schedule 0 s, pull 12 s, run 3 s"}}
+    run = read(controller("in_progress"), [in_a_pod])
+    document = as_json(run, mode="queue", outcome="running", datasets={}, report=None)["steps"][0]
+    assert document["pod_phases"] == {"schedule": 0, "pull": 12, "run": 3}
+
+
 def test_a_pod_leaves_no_moment_of_its_start_so_its_wait_lasts_until_its_first_line():
     in_a_pod = timed() | {"started": None, "last_worker": f"clearml-agent-0:id-{SPLIT}"}
     step = read(controller("in_progress"), [in_a_pod]).steps[0]
