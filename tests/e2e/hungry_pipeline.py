@@ -3,8 +3,7 @@
 The first argument is the step's queue, the second one a file for the id of the run.
 """
 
-from __future__ import annotations
-
+# No `from __future__` here: the SDK copies these lines into the middle of the step's script.
 import sys
 
 from pipeline.controllers.controller import Controller, run_controller

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from clearml_access.agent_values import IN_CLONE
+from clearml_access import pod_records
 from clearml_access.tasks import reason_of
 from tests.api_client import ApiClient
 from tests.e2e.cluster_cli import stage, until
@@ -63,7 +64,7 @@ def test_a_step_that_ran_out_of_memory_is_run_again_with_more(small, waiting, ap
     (why,) = yaml.safe_load(step["hyperparams"]["properties"]["earlier_attempts"]["value"])
     assert "OOMKilled, exit code 137" in why
     assert why.endswith("memory limit 256Mi, then 512Mi")
-    until("its second pod's phases are on record", lambda: "run " in record(api, step["id"])["runtime"]["pod_phases"])
+    until("its second pod's phases are on record", lambda: "run" in pod_records.phases_of(record(api, step["id"])))
     assert "pod" not in record(api, step["id"])["runtime"], "the first pod's end is not the second one's"
 
 
