@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from clearml_access.agent_values import IN_CLONE
 from clearml_access import pod_records
+from clearml_access.agent_values import IN_CLONE
 from clearml_access.tasks import reason_of
 from tests.api_client import ApiClient
 from tests.e2e.cluster_cli import stage, until
