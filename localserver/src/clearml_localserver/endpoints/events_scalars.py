@@ -54,7 +54,11 @@ def scalar_metrics_iter_histogram(call: Call, tx: Tx) -> Data:
     reply: Data = {}
     for curve in _curves(call, tx, find_series(tx, call.data["task"], [SCALAR], call.data.get("metrics"))):
         series = curve.series
-        reply.setdefault(series.metric, {})[series.variant] = {"name": series.variant, **_xy(call, curve)}
+        reply.setdefault(series.metric, {})[series.variant] = {
+            "name": series.variant,
+            **_xy(call, curve),
+            **_envelope(call, curve),
+        }
     return reply
 
 
@@ -67,7 +71,7 @@ def multi_task_scalar_metrics_iter_histogram(call: Call, tx: Tx) -> Data:
     for curve in _curves(call, tx, series):
         task = curve.series.owner
         by_task = metrics.setdefault(curve.series.metric, {}).setdefault(curve.series.variant, {})
-        by_task[task] = {"name": names[task], **_xy(call, curve)}
+        by_task[task] = {"name": names[task], **_xy(call, curve), **_envelope(call, curve)}
     return {"metrics": metrics}
 
 
@@ -95,9 +99,12 @@ def _axis(call: Call) -> Axis:
 def _xy(call: Call, curve: Curve) -> Data:
     as_text = call.data.get("key") == "iso_time"
     label = {} if curve.x_axis_label is None else {"x_axis_label": curve.x_axis_label}
+    return {"x": [iso_ms(x) for x in curve.x] if as_text else curve.x, "y": curve.y, **label}
+
+
+def _envelope(call: Call, curve: Curve) -> Data:
     wanted = call.data.get("envelope", False) and curve.low is not None
-    envelope = {"low": curve.low, "high": curve.high} if wanted else {}
-    return {"x": [iso_ms(x) for x in curve.x] if as_text else curve.x, "y": curve.y, **label, **envelope}
+    return {"low": curve.low, "high": curve.high} if wanted else {}
 
 
 @endpoint("events.scalar_metrics_iter_raw", since="2.16")
