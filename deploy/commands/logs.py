@@ -13,7 +13,8 @@ from typing import Any
 from clearml_access import console
 from clearml_access.errors import ServerUnreachableError, UserFacingError
 from clearml_access.own_lines import OwnLines
-from clearml_access.tasks import has_ended, is_pipeline, reason_of
+from clearml_access.pod_records import phases_as_text, phases_of
+from clearml_access.tasks import earlier_attempts, has_ended, is_pipeline, reason_of
 from command_line.options import TASK_ID
 from deploy.checks.task import waits_for
 from deploy.errors import ClusterError, ClusterUnreachableError, DeadlineError, TaskNotFoundError
@@ -21,7 +22,7 @@ from deploy.kubernetes.pods import TASK_POD_PREFIX, State, classify_pod
 from deploy.session import Session
 from deploy.verification import records
 
-FIELDS = ("name", "status", "type", "runtime", "system_tags")
+FIELDS = ("name", "status", "type", "runtime", "system_tags", "hyperparams.properties")
 PATIENCE_S = 120.0
 """How long server or cluster may be away while a task is followed."""
 
@@ -134,12 +135,21 @@ class _Console:
             self._note(f"{self._own.left_out} lines of the agent and of libraries are not shown; --raw shows all")
         return status
 
+    def _note_pods(self, record: dict[str, Any]) -> None:
+        """Say how the earlier attempts of a step ended, and where the time of its last pod went."""
+        for number, end in enumerate(earlier_attempts(record), 1):
+            self._note(f"attempt {number} ended: {end}")
+        if phases := phases_of(record):
+            self._note(f"its pod: {phases_as_text(phases)}")
+
     def _show(self) -> str:
         pod = self._pod()
         if pod is not None and self._has_started(pod):
             self._emit_all(self._session.cluster.log(pod["metadata"]["name"], tail=None))
         self._rest()
-        return str(self._record().get("status"))
+        record = self._record()
+        self._note_pods(record)
+        return str(record.get("status"))
 
     def _follow(self) -> str:
         silence = self._session.wait(PATIENCE_S, poll_s=0.5)
@@ -167,6 +177,7 @@ class _Console:
             records.record_end(self._session, pod)
         if has_ended(record):
             self._rest()
+            self._note_pods(record)
             reason = "" if status == "completed" else reason_of(record)
             self._note(f"task is {status}" + (f": {reason}" if reason else ""))
             return status

@@ -32,6 +32,16 @@ def test_logs_follow_a_task_to_its_end_without_a_gap(installed):
     assert not installed.task(task).get("runtime", {}).get("pod")
 
 
+def test_earlier_attempts_and_the_phases_of_the_last_pod_are_told(installed):
+    task = installed.enqueue(COUNT)
+    noted = {"section": "properties", "name": "earlier_attempts", "value": '["pod: Evicted; low on memory"]'}
+    installed("logs", task, "--follow")
+    installed.api("tasks.edit_hyper_params", task=task, force=True, hyperparams=[noted])
+    installed.api("tasks.edit", task=task, force=True, runtime={"pod_phases": "pull 12 s, run 3 s"})
+    said = installed("logs", task)
+    assert "-- attempt 1 ended: pod: Evicted; low on memory\n-- its pod: pull 12 s, run 3 s" in said
+
+
 def test_a_pod_that_is_gone_right_after_its_task_completed_was_not_deleted_by_anybody(installed):
     """The agent deletes ended pods within seconds: `logs -f` may come too late to see it end."""
     task = installed.enqueue(tags=HELD)

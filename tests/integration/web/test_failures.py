@@ -98,3 +98,15 @@ def test_a_controller_that_failed_itself_is_shown_by_its_own_console(web: Web, a
     print_lines(api, run, ["Traceback (most recent call last):", "  File", "KeyError: 'queue'"])
     fail(api, run, "worker execution exit code 1")
     assert '<strong class="cause">KeyError: &#39;queue&#39;</strong>' in web.get(f"/tasks/{run}")
+
+
+@pytest.mark.parametrize("value", ['["pod: Evicted <b>"]', "{", "3", '{"a": 1}', "[" * 5000])
+def test_a_step_that_was_run_again_says_how_its_earlier_attempts_ended(api: ApiClient, web: Web, value: str) -> None:
+    properties = {"earlier_attempts": {"section": "properties", "name": "earlier_attempts", "value": value}}
+    task = make_task(api, "again", hyperparams={"properties": properties})
+    api("tasks.edit", task=task, runtime={"pod_phases": "pull 12 s, run 3 s"})
+    page = web.get(f"/tasks/{task}/overview")
+    assert "<dt>Pod</dt><dd>pull 12 s, run 3 s</dd>" in page
+    shown = "<dt>Attempt 1</dt><dd>ended: pod: Evicted &lt;b&gt;</dd>" in page
+    assert shown == ("Evicted" in value)
+    assert page.count("<dt>Attempt ") == shown

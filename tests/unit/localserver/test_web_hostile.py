@@ -127,6 +127,7 @@ WORLD: dict[str, Any] = {
     "tasks.get_configurations": {"configurations": [{"configuration": [{"value": json.dumps(VERSIONS)}]}]},
     "projects.get_all_ex": {"projects": [PROJECT, PROJECT | {"id": ID[::-1], "name": "a"}]},
     "projects.get_by_id": {"project": PROJECT},
+    "projects.validate_delete": {"tasks": 1, "models": 1, "pipelines": 0, "datasets": 1, "reports": 0},
     "models.get_all_ex": {"models": [MODEL, MODEL | {"id": ID[::-1], "design": {"design": '{"a": 1}'}}]},
     "models.get_by_id": {"model": MODEL},
     "queues.get_all": {"queues": [QUEUE]},

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from clearml_localserver.errors import ApiError
 from clearml_localserver.web import dag, runs
-from clearml_localserver.web.shapes import map_of, number, read_json, record, text, texts
+from clearml_localserver.web.shapes import lines, map_of, number, read_json, record, text, texts
 from clearml_localserver.web.site import MAX_PAGE, Json, Visit
 from clearml_localserver.web.text import LIVE, pretty, size
 from clearml_localserver.web.views.failures import failure_of, failures_of
@@ -28,6 +28,7 @@ TABS = {
     "samples": "Debug samples",
     "artifacts": "Artifacts",
 }
+ATTEMPTS = "hyperparams.properties.earlier_attempts"
 FILES_PER_PAGE = 500
 MAX_INNER = 5
 """Pipelines within pipelines that are looked at."""
@@ -126,14 +127,33 @@ def first_tab(visit: Visit) -> Response:
 
 def overview(visit: Visit) -> Response:
     """Show what the task is, where it ran and what it ran."""
-    task = load(visit, ["script", "container", "execution.queue", "output", "last_worker_report", "models"])
+    shown = ["script", "container", "execution.queue", "output", "last_worker_report", "models", ATTEMPTS]
+    task = load(visit, shown)
     queue_id = task["execution"]["queue"]["id"]
     children = task_page(visit, {"parent": [task["id"]], "order_by": ["created"]})
     queue = _queue(visit, queue_id)
     singles = visit.call("events.get_task_single_value_metrics", {"tasks": [task["id"]]})
     values: list[Json] = next((item["values"] for item in singles["tasks"]), [])
     failures = [failure_of(visit, task)] if task["status"] == "failed" else []
-    return render_tab(visit, task, "overview", children=children, queue=queue, singles=values, failures=failures)
+    return render_tab(
+        visit,
+        task,
+        "overview",
+        children=children,
+        queue=queue,
+        singles=values,
+        failures=failures,
+        attempts=_attempts(task),
+    )
+
+
+def _attempts(task: Json) -> list[str]:
+    """Return why each earlier attempt of a step ended; a pipeline of this project notes that as a user property."""
+    noted: Any = task
+    for name in ATTEMPTS.split("."):
+        noted = noted.get(name) if isinstance(noted, dict) else None
+    found: list[str] = lines(read_json(str(noted.get("value") or "")) if isinstance(noted, dict) else None)
+    return found
 
 
 def parameters(visit: Visit) -> Response:
