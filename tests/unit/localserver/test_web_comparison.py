@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from clearml_localserver.csv_lines import csv_line, harmless
 from clearml_localserver.web import columns, comparison
 from clearml_localserver.web.conditions import ConditionError, query_of, read_condition
-from clearml_localserver.web.views.project_table import harmless
 from clearml_localserver.web.views.tasks import DatasetFile
 
 
@@ -94,3 +94,7 @@ def test_more_values_than_a_request_may_name_are_refused() -> None:
 )
 def test_no_cell_of_csv_is_a_formula(cell: object, written: object) -> None:
     assert harmless(cell) == written
+
+
+def test_a_line_of_csv_has_no_character_that_python_310_or_a_spreadsheet_refuses() -> None:
+    assert csv_line(["a\0b", 3, None, 'say "x", y']) == 'ab,3,,"say ""x"", y"\r\n'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import io
+import itertools
 import json
 import threading
 from collections import OrderedDict
@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from clearml_localserver import reports
+from clearml_localserver.csv_lines import csv_line, harmless
 from clearml_localserver.errors import validation_error
 from clearml_localserver.ids import new_id
 from clearml_localserver.query import Clause, all_of, count, find_all_ex, tagged
@@ -174,14 +175,13 @@ def download(call: Call, tx: Tx) -> Raw:
     """Return a prepared list as a file that spreadsheets open."""
     prepared = DOWNLOADS.get(call.data["prepare_id"])
     found = find_all_ex(tx, prepared.kind, replace(call, data=prepared.query, raw=prepared.query))
-    text = io.StringIO()
-    writer = csv.writer(text, quoting=csv.QUOTE_ALL)
-    writer.writerow(heading for _, heading, _ in prepared.columns)
-    for document in found:
-        writer.writerow(_cells(document, prepared.columns))
+    rows = itertools.chain(
+        [[heading for _, heading, _ in prepared.columns]], (_cells(document, prepared.columns) for document in found)
+    )
+    text = "".join(csv_line(row, csv.QUOTE_ALL) for row in rows)
     headers = {"Content-Disposition": f'attachment; filename="{prepared.kind}s.csv"'}
     # The mark at the start tells spreadsheets that this is UTF-8.
-    return Raw(text.getvalue().encode("utf-8-sig"), "text/csv", headers)
+    return Raw(text.encode("utf-8-sig"), "text/csv", headers)
 
 
 def _column(item: Data) -> tuple[str, str, Mapping[str, str]]:
@@ -198,11 +198,7 @@ def _cells(document: Data, columns: list[tuple[str, str, Mapping[str, str]]]) ->
             value = value["id"]
         text = ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
         # A cell that starts like a formula would be run by a spreadsheet.
-        yield names.get(value, text) if isinstance(value, str) and names else _inert(text)
-
-
-def _inert(text: str) -> str:
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
+        yield names.get(value, text) if isinstance(value, str) and names else harmless(text)
 
 
 def _without_nulls(query: Data) -> Data:

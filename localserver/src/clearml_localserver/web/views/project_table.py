@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import itertools
 from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any
 
 from starlette.responses import Response
 
+from clearml_localserver.csv_lines import csv_line, harmless
 from clearml_localserver.errors import ApiError
 from clearml_localserver.times import iso
 from clearml_localserver.web import columns as known
@@ -27,9 +27,6 @@ PLACE = "at:"
 
 MAX_LISTED = 500
 """Metrics and parameters that the form offers."""
-
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-"""What spreadsheets take a cell's text for a formula by."""
 
 
 def preferences(visit: Visit) -> Json:
@@ -194,22 +191,5 @@ def _json(rows: Iterator[Json]) -> Iterator[bytes]:
 
 
 def _csv(table: Table, rows: Iterator[Json]) -> Iterator[bytes]:
-    def line(cells: list[Any]) -> bytes:
-        made = io.StringIO()
-        csv.writer(made).writerow([harmless(cell) for cell in cells])
-        return made.getvalue().encode(errors="replace")
-
-    yield line(["id", *(column.key for column in table.columns)])
-    for row in rows:
-        yield line(list(row.values()))
-
-
-def harmless(cell: Any) -> Any:
-    """Return a cell of CSV that no spreadsheet takes for a formula: such a text gets an apostrophe before it."""
-    shown = ", ".join(cell) if isinstance(cell, list) else cell
-    if isinstance(shown, str) and shown.startswith(FORMULA_STARTS):
-        try:
-            float(shown)
-        except ValueError:
-            return f"'{shown}"
-    return shown
+    for cells in itertools.chain([("id", *(column.key for column in table.columns))], (row.values() for row in rows)):
+        yield csv_line(map(harmless, cells)).encode(errors="replace")
