@@ -22,6 +22,9 @@ from deploy.plan import Plan
 from deploy.session import Session
 from deploy.verification import prove, rollout
 
+WORKER_AGAIN_S = 30.0
+"""How long an agent that was gone back to may take to register: its pod is ready some seconds before."""
+
 UNCHANGED, INSTALLED, UPGRADED, PLANNED = "unchanged", "installed", "upgraded", "planned"
 
 
@@ -245,6 +248,18 @@ def _undone_on_failure(session: Session, before: _Before, must: bool) -> Iterato
         raise
 
 
+def _worker_again(session: Session) -> str:
+    """Wait until the agent that was there before has registered; return what was seen."""
+    wait = session.wait(WORKER_AGAIN_S)
+    try:
+        while prove.find_worker(session) is None:
+            if not wait.again():
+                return f"its worker has not registered within {WORKER_AGAIN_S:.0f} s"
+    except UserFacingError as error:
+        return f"whether its worker is registered is not known: {error.message}"
+    return f"its worker is registered after {wait.seconds:.1f} s"
+
+
 def _undo(session: Session, before: _Before) -> tuple[str, ...]:
     """Restore what was there; return what was done, as evidence for the error that made it necessary."""
     done: list[str] = []
@@ -258,6 +273,7 @@ def _undo(session: Session, before: _Before) -> tuple[str, ...]:
             done.append(f"rolled back to revision {before.revision.number}")
             seconds = rollout.wait_until_ready(session)
             done.append(f"its agent pod is ready after {seconds:.1f} s")
+            done.append(_worker_again(session))
         elif before.revision is None:
             session.helm.uninstall()
             for name, content in before.secrets.items():

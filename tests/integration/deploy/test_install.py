@@ -182,6 +182,7 @@ def test_a_quota_that_leaves_no_room_for_the_agent_is_named_and_undone(installed
     said = installed("install", *other_settings("600Mi"), code=34)
     assert "no agent pod can be made" in said and "exceeded quota" in said
     assert "undo: rolled back to revision 1" in said
+    assert "undo: its worker is registered after" in said
     quota.before, quota.pod_quota = None, None
     assert memory(installed) == "512Mi"
     assert installed.json("install")["result"] == "unchanged"
