@@ -182,7 +182,6 @@ def test_a_quota_that_leaves_no_room_for_the_agent_is_named_and_undone(installed
     said = installed("install", *other_settings("600Mi"), code=34)
     assert "no agent pod can be made" in said and "exceeded quota" in said
     assert "undo: rolled back to revision 1" in said
-    assert "undo: its worker is registered after" in said
     quota.before, quota.pod_quota = None, None
     assert memory(installed) == "512Mi"
     assert installed.json("install")["result"] == "unchanged"
@@ -202,6 +201,7 @@ def test_a_canary_that_fails_undoes_the_upgrade_and_keeps_its_record(installed, 
     said = installed("install", "--set", f"{MEMORY}=600Mi", code=44)
     assert "ended as failed" in said
     assert "undo: rolled back to revision 1" in said
+    assert "undo: its worker is registered after" in said
     (record,) = api("tasks.get_all", tags=["clearml-pods-canary"], status=["failed"])["tasks"]
     assert record["id"] in said
     api("tasks.delete", task=record["id"], force=True)
