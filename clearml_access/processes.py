@@ -198,16 +198,22 @@ def _wait(processes: list[psutil.Process], timeout_s: float) -> list[psutil.Proc
     deadline = time.monotonic() + timeout_s
     left = processes
     while True:
-        left = [process for process in left if _is_alive(process)]
+        left = [process for process in left if is_alive(process)]
         if not left or time.monotonic() > deadline:
             return left
         time.sleep(POLL_S)
 
 
-def _is_alive(process: psutil.Process) -> bool:
+def is_alive(process: psutil.Process | int) -> bool:
+    """Tell whether a process, or the pid's, still runs.
+
+    One that has ended and that nobody waited for (a zombie) does not, although its pid is still there: a stock
+    clearml-agent leaves those of the tasks that it aborted until it starts another one.
+    """
     if isinstance(process, psutil.Popen):
         process.poll()  # reaps our own child, which would stay a zombie
     try:
+        process = psutil.Process(process) if isinstance(process, int) else process
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False

@@ -196,23 +196,23 @@ def _wait_ready(layout: Layout, facts: Facts, node: psutil.Process, say: Say, be
     )
     for what, program, holds in stages:
         log = layout.logs / f"{program}.log"
-        if not processes.wait_until(lambda holds=holds: holds() or not _alive(node), READY_TIMEOUT_S, poll_s=POLL_S):  # type: ignore[misc]
+
+        def done(holds: Callable[[], bool] = holds) -> bool:
+            return holds() or not processes.is_alive(node)
+
+        if not processes.wait_until(done, READY_TIMEOUT_S, poll_s=POLL_S):
             raise StartError(
                 f"not ready after {READY_TIMEOUT_S:.0f} s: {what}",
                 hint=f"less {log}; then: ./task cluster-down",
                 evidence=processes.tail(log),
             )
-        if not _alive(node):
+        if not processes.is_alive(node):
             raise StartError(
                 "the node process ended",
                 hint="./task cluster-up",
                 evidence=processes.tail(layout.logs / "node.log"),
             )
         say(f"{time.monotonic() - begun:5.1f} s  {what}")
-
-
-def _alive(node: psutil.Process) -> bool:
-    return node.is_running() and node.status() != psutil.STATUS_ZOMBIE
 
 
 def _remove(layout: Layout) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
+from clearml_access import processes
 from deploy.errors import ClusterError, ReleaseBusyError
 from deploy.kubernetes.api import ConflictError, Json, KubernetesApi
 
@@ -101,13 +102,7 @@ def _has_died(holder: str) -> bool:
     host, _, pid = holder.rpartition(":")
     if host != socket.gethostname() or not pid.isdigit():
         return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:  # somebody else's process
-        pass
-    return False
+    return not processes.is_alive(int(pid))
 
 
 def _now() -> str:

@@ -93,7 +93,7 @@ def test_a_start_that_was_interrupted_is_completed(cluster):
 
 def test_a_node_that_was_killed_is_made_anew(cluster, running):
     os.kill(running["node_pid"], signal.SIGKILL)
-    until("the node is gone", lambda: not psutil.pid_exists(running["node_pid"]))
+    until("the node is gone", lambda: not processes.is_alive(running["node_pid"]))
     assert cluster.run("status", code=3)["state"] == "broken"
     again = cluster.up()
     assert again["state"] == "running"

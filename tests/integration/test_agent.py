@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import psutil
 import pytest
 from clearml_localserver.pytest_plugin import ClearmlServer
 
@@ -171,7 +170,7 @@ def test_an_aborted_task_ends_stopped_and_its_process_with_it(api, enqueue):
     api("tasks.stop", task=task)
     found = wait(api, task, ended)
     assert (found["status"], found["status_reason"]) == ("stopped", "task was stopped by tasks.stop")
-    assert processes.wait_until(lambda: not psutil.pid_exists(pid), 60)  # the SDK says good-bye first
+    assert processes.wait_until(lambda: not processes.is_alive(pid), 20)
 
 
 def test_tasks_that_pin_something_else_get_it_and_ours_stays_as_it_is(api, enqueue, settings):
@@ -208,7 +207,7 @@ def test_a_killed_agent_takes_its_task_along_and_the_next_start_reports_it(api, 
     pid = pid_of(api, task)
 
     worker.process().kill()
-    assert processes.wait_until(lambda: worker.process() is None and not psutil.pid_exists(pid), 20)
+    assert processes.wait_until(lambda: worker.process() is None and not processes.is_alive(pid), 20)
     assert state(api, task)["status"] == "in_progress", "nobody is left to say otherwise"
 
     assert daemons() == ["steps-1"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -111,6 +112,19 @@ def test_a_process_is_found_by_its_environment_from_its_first_moment_on(tmp_path
         child = psutil.Popen(SLEEP, env={"TEST_FAMILY": str(number)})
         assert processes.family("TEST_FAMILY", str(number)) == [child]
         processes.end([child], term_s=0.0)
+
+
+def test_a_process_that_ended_and_that_nobody_waited_for_does_not_run():
+    child = subprocess.Popen([PYTHON, "-S", "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        assert processes.is_alive(child.pid)
+        child.kill()
+        assert processes.wait_until(lambda: not processes.is_alive(child.pid), 10)
+        os.kill(child.pid, 0)  # its pid is still there
+    finally:
+        child.kill()
+        child.communicate()
+    assert not processes.is_alive(child.pid)
 
 
 def test_who_ignores_sigterm_is_killed(started, tmp_path):
