@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -18,6 +19,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 Watch = Callable[..., Watched]
 Run = Callable[..., "subprocess.Popen[str]"]
+Theme = Literal["light", "dark"]
 TABS = ["overview", "parameters", "console", "scalars", "plots", "samples", "artifacts"]
 
 
@@ -282,32 +284,42 @@ def test_datasets_show_their_lineage_and_files(watch: Watch, reporting_task: str
     expect(page.locator("table")).to_contain_text("part 1.1.csv")
 
 
+OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+LOOKS = ((1280, "light"), (390, "dark"))
+MORE_LOOKS = ((1280, "dark"), (390, "light"), (390, "dark"))
+
+
 @pytest.mark.parametrize(
-    ("width", "theme"),
+    "looks",
     [
-        (1280, "light"),
-        (390, "dark"),
-        pytest.param(1280, "dark", marks=pytest.mark.thorough),
-        pytest.param(390, "light", marks=pytest.mark.thorough),
+        # A window that is made narrower and a system that turns dark change the page that is there.
+        pytest.param(LOOKS, id="one after the other"),
+        *(pytest.param((look,), id=f"{look}", marks=pytest.mark.thorough) for look in MORE_LOOKS),
     ],
 )
 def test_no_page_complains_overflows_or_shuts_anybody_out(
-    watch: Watch, reporting_task: str, finished_run: str, clearml_api: ApiClient, theme: str, width: int
+    watch: Watch, reporting_task: str, finished_run: str, clearml_api: ApiClient, looks: tuple[tuple[int, Theme], ...]
 ) -> None:
     project = clearml_api("tasks.get_by_id", task=reporting_task)["task"]["project"]
     pipeline = clearml_api("tasks.get_by_id", task=finished_run)["task"]["project"]
     model = clearml_api("models.get_all", only_fields=["id"])["models"][0]["id"]
-    watched = watch(color_scheme=theme)
-    watched.page.set_viewport_size({"width": width, "height": 800})
+    watched = watch()
     paths = ["/", "/projects", f"/projects/{project}", f"/projects/{project}/models", "/projects/*", f"/models/{model}",
              "/pipelines", f"/pipelines/{pipeline}", "/datasets", "/queues", "/workers", "/search", "/search?q=reports",
              f"/tasks/{finished_run}", f"/tasks/{finished_run}/run", f"/tasks/{finished_run}/clone",
              *(f"/tasks/{reporting_task}/{tab}" for tab in TABS)]  # fmt: skip
     found: list[str] = []
     for path in paths:
-        page = watched.open(path)
-        page.wait_for_load_state("networkidle")
-        overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert overflow <= 0, f"{path} is {overflow} px wider than the window"
-        found += [f"{path}: {line}" for line in inaccessible(page)]
+        for number, (width, theme) in enumerate(looks):
+            watched.page.set_viewport_size({"width": width, "height": 800})
+            watched.page.emulate_media(color_scheme=theme)
+            if number == 0:
+                watched.open(path).wait_for_load_state("networkidle")
+            for _ in range(50):  # plots are drawn anew when the window changes
+                if watched.page.evaluate(OVERFLOW) <= 0:
+                    break
+                watched.page.wait_for_timeout(100)
+            else:
+                pytest.fail(f"{path} is wider than a {theme} window of {width} px")
+            found += [f"{path} {width} {theme}: {line}" for line in inaccessible(watched.page)]
     assert found == []
