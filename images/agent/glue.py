@@ -4,7 +4,7 @@ Nothing is installed at start: the wanted agent version is compared with the one
 credentials from a Secret when the pod template says so, in place of finding them in their own arguments, and have an
 account of their own. pod_glue.py makes pods of tasks.
 
-Outside systems: the ClearML server and, through kubectl, the cluster. Run by this image's entrypoint.sh only.
+Outside systems: the ClearML server and, through pod_api.py, the cluster. Run by this image's entrypoint.sh only.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 
 import yaml
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from pod_arguments import GIT  # type: ignore[import-not-found]
 from pod_glue import Glue  # type: ignore[import-not-found]
 
 from clearml_access.queue_policy import PolicyError, QueuePolicy
@@ -34,7 +35,6 @@ HOSTS = {
 }
 KEYS = {"access_key": "CLEARML_API_ACCESS_KEY", "secret_key": "CLEARML_API_SECRET_KEY"}
 
-GIT = ("CLEARML_AGENT_GIT_USER", "CLEARML_AGENT_GIT_PASS", "TRAINS_AGENT_GIT_USER", "TRAINS_AGENT_GIT_PASS")
 GIT_SETTINGS = ("agent.git_user", "agent.git_pass")
 
 CONF_FOLDER = "/etc/clearml-pods"

@@ -15,6 +15,9 @@ Json = dict[str, Any]
 HOST_ACCESS = "CLEARML_PODS_ALLOW_HOST_ACCESS"
 """Set in the agent's environment, it lets tasks ask for parts of the node: its folders (-v), its IPC namespace."""
 
+GIT = ("CLEARML_AGENT_GIT_USER", "CLEARML_AGENT_GIT_PASS", "TRAINS_AGENT_GIT_USER", "TRAINS_AGENT_GIT_PASS")
+"""Git's credentials, as the agent in a task's pod reads them."""
+
 TAKE_A_VALUE = frozenset(
     [
         *("-e", "--env", "--env-file", "--shm-size", "--ipc", "-v", "--volume", "--mount", "--volumes-from", "--tmpfs"),
@@ -97,13 +100,21 @@ class PodArguments:
         return {**template, **{kind: amounts for kind, amounts in found.items() if amounts}}
 
 
-def parse(arguments: list[str], template_volumes: frozenset[str], *, host_access: bool) -> PodArguments:
+def parse(
+    arguments: list[str],
+    template_volumes: frozenset[str],
+    *,
+    host_access: bool,
+    template_env: frozenset[str] = frozenset(),
+) -> PodArguments:
     """Read docker arguments.
 
     Args:
         arguments: Words of a docker command line.
         template_volumes: Names of the pod template's volumes: `-v NAME:/path` mounts one.
         host_access: Tasks may ask for parts of the node.
+        template_env: Names of the pod template's variables. Git's credentials among them do not give way to an empty
+            value, which controllers without credentials of their own hand on to their steps (helm-charts#263).
 
     Raises:
         ArgumentError: An argument lacks its value.
@@ -112,7 +123,10 @@ def parse(arguments: list[str], template_volumes: frozenset[str], *, host_access
     for name, value in _pairs(arguments):
         if name == "--env" and value and "=" in value:
             key, _, text = value.partition("=")
-            found.env.append((key, text))
+            if not text and key in GIT and key in template_env:
+                found.dropped.append(f"{name} {value} (empty; the pod template has {key})")
+            else:
+                found.env.append((key, text))
         elif name == "--env":
             found.dropped.append(f"{name} {value} (no value; a pod has no caller's environment to take it from)")
         elif name == "--shm-size" and value:

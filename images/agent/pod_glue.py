@@ -3,7 +3,7 @@
 It ends at SIGTERM, and then neither drops a task just taken nor takes another. A task that cannot become a pod now
 waits at the front of its queue; one that never can ends as failed, with the reason. reconciler.py watches the pods.
 
-Outside systems: the ClearML server through the glue's session; the cluster through kubectl.py.
+Outside systems: the ClearML server through the glue's session; the cluster through pod_api.py.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from typing import Any
 import yaml
 from clearml_agent.glue.k8s import K8sIntegration  # type: ignore[import-not-found]
 from known_pods import KnownPods  # type: ignore[import-not-found]
-from kubectl import (  # type: ignore[import-not-found]
+from outcomes import CannotStartError, NoRoomYetError, TryLaterError  # type: ignore[import-not-found]
+from pod_api import (  # type: ignore[import-not-found]
     AwayError,
     ExistsError,
-    Kubectl,
     NoRoomError,
+    NotThereError,
+    PodApi,
     RefusedError,
     UnclearError,
 )
-from outcomes import CannotStartError, NoRoomYetError, TryLaterError  # type: ignore[import-not-found]
 from pod_arguments import (  # type: ignore[import-not-found]
     HOST_ACCESS,
     ArgumentError,
@@ -89,7 +90,7 @@ class Glue(K8sIntegration):  # type: ignore[misc]
     def _create_daemon_instance(self, cls_: Any, **options: Any) -> Any:
         self._records = TaskRecords(self._session, self.worker_id or "agent")
         self._identity = identity(self.worker_id or "agent", self.namespace)
-        self._cluster = Kubectl(self.namespace, self._get_agent_label())
+        self._cluster = PodApi(self.namespace, self._get_agent_label())
         self._pods = KnownPods()
         self._recorder = recorder = Recorder(self._records, self._pods, lambda: self.k8s_pending_queue_id)
         threading.Thread(target=recorder.watch, args=[self._cluster], daemon=True, name="recorder").start()
@@ -235,11 +236,11 @@ class Glue(K8sIntegration):  # type: ignore[misc]
         task_worker_id: str,
         task_token: str | None = None,
     ) -> dict[str, Any]:
-        names = frozenset(
-            str(volume.get("name")) for volume in ((self.template_dict or {}).get("spec") or {}).get("volumes") or []
-        )
+        spec = (self.template_dict or {}).get("spec") or {}
+        volumes = frozenset(str(volume.get("name")) for volume in spec.get("volumes") or [])
+        env = frozenset(str(entry.get("name")) for entry in (spec.get("containers") or [{}])[0].get("env") or [])
         try:
-            self._asked = parse(list(docker_args or []), names, host_access=self._host_access)
+            self._asked = parse(list(docker_args or []), volumes, host_access=self._host_access, template_env=env)
         except ArgumentError as error:
             raise CannotStartError(f"docker arguments {shlex.join(docker_args)!r}: {error}") from error
         if refusal := self._policy.refusal(self._asked.memory):
@@ -273,7 +274,7 @@ class Glue(K8sIntegration):  # type: ignore[misc]
             self._say_once(task, warning, warning)
         self._unanswered.pop(task)
         self._made = task
-        return "", "", name
+        return f"pod {name} is made", "", name
 
     def _create(self, task: str, pod: dict[str, Any]) -> list[str]:
         """Create the pod, with patience for what passes; return the API server's warnings."""
@@ -283,7 +284,7 @@ class Glue(K8sIntegration):  # type: ignore[misc]
                 made, warnings = self._cluster.create(pod)
                 self._pods.see(made)
                 return list(warnings)
-            except RefusedError as error:
+            except (RefusedError, NotThereError) as error:
                 self._unanswered.pop(task)
                 raise CannotStartError(f"the cluster refuses its pod: {error}") from error
             except NoRoomError as error:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from known_pods import KnownPods  # type: ignore[import-not-found]
-from kubectl import Kubectl, KubectlError  # type: ignore[import-not-found]
+from pod_api import ClusterError, PodApi  # type: ignore[import-not-found]
 from recorder import Recorder  # type: ignore[import-not-found]
 from task_records import UNFINISHED, ServerError, TaskRecords, callback_s, is_stopping  # type: ignore[import-not-found]
 
@@ -52,7 +52,7 @@ class Reconciler(threading.Thread):
 
     def __init__(
         self,
-        cluster: Kubectl,
+        cluster: PodApi,
         records: TaskRecords,
         pods: KnownPods,
         recorder: Recorder,
@@ -88,7 +88,7 @@ class Reconciler(threading.Thread):
         for pod in pods:
             try:
                 self._compare(pod, states.get(str(task_id(pod))))
-            except (KubectlError, ServerError) as error:  # of this pod; the others are looked at
+            except (ClusterError, ServerError) as error:  # of this pod; the others are looked at
                 print(f"Warning: pod {pod['metadata']['name']}: {error}", flush=True)
 
     def look(self) -> None:
@@ -96,7 +96,7 @@ class Reconciler(threading.Thread):
         before = self._pods.all()
         try:
             listed = self._cluster.pods()
-        except KubectlError as error:
+        except ClusterError as error:
             self._pods.is_current = False
             print(f"Warning: the cluster does not answer, no task is taken: {error}", flush=True)
             return

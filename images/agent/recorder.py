@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from known_pods import KnownPods  # type: ignore[import-not-found]
-from kubectl import Kubectl  # type: ignore[import-not-found]
 from phases import phases, sandbox_time  # type: ignore[import-not-found]
+from pod_api import ClusterError, PodApi  # type: ignore[import-not-found]
 from task_records import UNFINISHED, ServerError, TaskRecords, queue_of  # type: ignore[import-not-found]
 
 from clearml_access import pod_records
@@ -36,12 +36,15 @@ class Recorder:
         self._written: set[str] = set()
         self._sandboxes: dict[str, str] = {}
 
-    def watch(self, cluster: Kubectl) -> None:
+    def watch(self, cluster: PodApi) -> None:
         """Watch for ever; begin again whenever the API server ends the watch."""
         while True:
-            for event in cluster.events():
-                self.look(event)
-            time.sleep(AGAIN_S)
+            try:
+                for event in cluster.events():
+                    self.look(event)
+            except ClusterError:  # the reconciler, which asks for the pods every few seconds, says so
+                time.sleep(AGAIN_S)
+            time.sleep(0.1)
 
     def look(self, event: Json) -> None:
         """Take in a pod's change; write down its end, if this event is it."""

@@ -1,4 +1,4 @@
-"""The agent's glue as its image runs it, on a live server and a fake kubectl: none is lost, each end has its reason."""
+"""The agent's glue as its image runs it, on a live server and a fake cluster: none is lost, each end has its reason."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -20,6 +19,7 @@ import yaml
 from clearml_localserver.pytest_plugin import ClearmlServer
 
 from tests.api_client import ApiClient
+from tests.fakes.pod_server import PodServer, status
 
 pytestmark = pytest.mark.integration
 
@@ -38,6 +38,7 @@ TEMPLATE = {
                 "env": [
                     {"name": "CLEARML_API_ACCESS_KEY", "value": "from-the-template"},
                     {"name": "CLEARML_API_SECRET_KEY", "value": "from-the-template"},
+                    {"name": "CLEARML_AGENT_GIT_PASS", "valueFrom": {"secretKeyRef": {"name": "git", "key": "pass"}}},
                 ],
             }
         ],
@@ -54,17 +55,26 @@ def until(what: str, holds: Callable[[], Any]) -> Any:
     raise AssertionError(f"not within {WAIT_S} s: {what}")
 
 
+Refusal = tuple[int, str, str] | None
+
+START = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv.pop(1))
+import pod_api
+pod_api.ACCOUNT = Path(sys.argv.pop(1))
+import glue
+glue.main()
+"""
+"""Runs the agent with another folder for its account's token and certificate than that of a pod."""
+
+
 class Cluster:
-    """The fake kubectl's folder."""
+    """The fake API server and its folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        (folder / "pods").mkdir(parents=True)
-        (folder / "refusals").mkdir()
-        (folder / "bin").mkdir()
-        program = folder / "bin/kubectl"
-        program.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {ROOT}/tests/fakes/fake_kubectl.py "$@"\n')
-        program.chmod(0o755)
+        self.server = PodServer(folder)
 
     def _path(self, task: str) -> Path:
         return self.folder / f"pods/clearml-id-{task}.json"
@@ -86,8 +96,9 @@ class Cluster:
     def remove(self, task: str) -> None:
         self._path(task).unlink()
 
-    def refuse(self, verb: str, text: str) -> None:
-        (self.folder / "refusals" / verb).write_text(text)
+    def refuse(self, verb: str, answer: Refusal = None) -> None:
+        """Let calls fail: with a Status of this code, reason and message, or without an answer."""
+        (self.folder / "refusals" / verb).write_text(json.dumps(status(*answer)) if answer else "")
 
     def clear(self) -> None:
         for path in [*self.folder.glob("refusals/*"), *self.folder.glob("pods/*"), *self.folder.glob("*")]:
@@ -111,17 +122,20 @@ class Glue:
         template = folder / "template.yaml"
         template.write_text(yaml.safe_dump(TEMPLATE))
         self._argv = [
-            *(str(AGENT / ".venv/bin/python"), "-u", str(AGENT / "glue.py")),
+            *(str(AGENT / ".venv/bin/python"), "-u", "-c", START, str(AGENT), str(self.cluster.server.account)),
             *("--queue", f"glue {self._tag}, {also}" if also else f"glue {self._tag}"),
             *("--namespace", "clearml", "--template-yaml", str(template), *words),
         ]
         (folder / "home").mkdir()
         self._env = {
-            "PATH": f"{self.cluster.folder}/bin:{os.environ['PATH']}",
+            "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
             "HOME": str(folder / "home"),
             "TMPDIR": str(folder / "home"),
-            "FAKE_KUBECTL": str(self.cluster.folder),
+            "KUBERNETES_SERVICE_HOST": "127.0.0.1",
+            "KUBERNETES_SERVICE_PORT": str(self.cluster.server.port),
+            "HTTPS_PROXY": "http://127.0.0.1:9",  # nobody there: the cluster is asked directly
+            "NO_PROXY": "",
             "CLEARML_WORKER_ID": f"glue-{self._tag}",
             "CLEARML_DOCKER_IMAGE": "the-default:1",
             "CLEARML_API_HOST": server.api_url,
@@ -147,6 +161,7 @@ class Glue:
     def close(self) -> None:
         if self._process and self._process.poll() is None:
             self.kill()
+        self.cluster.server.close()
         self._log.close()
 
     def begin(self) -> None:
@@ -234,13 +249,15 @@ def script_of(pod: dict[str, Any]) -> str:
 
 def test_docker_arguments_become_fields_of_the_pod_also_without_an_image(glue, api):
     task = glue.task(
-        arguments="-e A=1 --env=B=2 --shm-size 1g -v data:/data:ro -v /etc:/host --network host",
+        arguments="-e A=1 --env=B=2 -e CLEARML_AGENT_GIT_PASS= --shm-size 1g -v data:/data:ro -v /etc:/host "
+        "--network host",
         setup_shell_script="echo 'grüß'",
     )
     pod = glue.pod(task)
     container = pod["spec"]["containers"][0]
-    env = {entry["name"]: entry["value"] for entry in container["env"]}
+    env = {entry["name"]: entry.get("value") or entry.get("valueFrom") for entry in container["env"]}
     assert (env["A"], env["B"]) == ("1", "2")
+    assert env["CLEARML_AGENT_GIT_PASS"] == {"secretKeyRef": {"name": "git", "key": "pass"}}
     assert container["image"] == "the-default:1"
     assert container["name"] == f"clearml-id-{task}"
     assert pod["spec"]["restartPolicy"] == "Never"
@@ -260,9 +277,14 @@ def test_docker_arguments_become_fields_of_the_pod_also_without_an_image(glue, a
 
 
 OVER_QUOTA = (
-    'Error from server (Forbidden): pods "x" is forbidden: exceeded quota: small, requested: limits.memory=8Gi, '
-    "used: limits.memory=0, limited: limits.memory=4Gi"
+    *(403, "Forbidden"),
+    'pods "x" is forbidden: exceeded quota: small, requested: limits.memory=8Gi, '
+    "used: limits.memory=0, limited: limits.memory=4Gi",
 )
+POD_SECURITY = (403, "Forbidden", 'pods "x" is forbidden: violates PodSecurity "restricted"')
+INVALID = (422, "Invalid", 'Pod "x" is invalid: spec.containers[0].image: Invalid value')
+UNKNOWN_FIELD = (400, "BadRequest", 'Pod in version "v1" cannot be handled: strict decoding error: unknown field "x"')
+NO_NAMESPACE = (404, "NotFound", 'namespaces "clearml" not found')
 
 
 @pytest.mark.parametrize(
@@ -271,8 +293,10 @@ OVER_QUOTA = (
         ({"arguments": "-e"}, None, "-e lacks its value"),
         ({"arguments": '-e "A=1'}, None, "cannot be read"),
         ({"image": "x:1"}, OVER_QUOTA, "more than quota small allows in all: limits.memory=8Gi of 4Gi"),
-        ({"image": "x:1"}, 'Error from server (Forbidden): pods "x" is forbidden: violates PodSecurity', "PodSecurity"),
-        ({"image": "x:1"}, 'The Pod "x" is invalid: spec.containers[0].image: Invalid value', "Invalid value"),
+        ({"image": "x:1"}, POD_SECURITY, "violates PodSecurity"),
+        ({"image": "x:1"}, INVALID, "Invalid value"),
+        ({"image": "x:1"}, UNKNOWN_FIELD, "unknown field"),
+        ({"image": "x:1"}, NO_NAMESPACE, 'namespaces "clearml" not found'),
     ],
 )
 def test_what_cannot_start_fails_with_its_reason_and_the_next_task_starts(glue, container, refusal, reason):
@@ -284,19 +308,21 @@ def test_what_cannot_start_fails_with_its_reason_and_the_next_task_starts(glue, 
     glue.pod(glue.task())
 
 
-QUOTA = 'Error from server (Forbidden): pods "x" is forbidden: exceeded quota: q, requested: pods=1, used: pods=2'
-
-
-OPENAPI = 'error: error validating "STDIN": error validating data: failed to download openapi: unknown'
+QUOTA = (403, "Forbidden", 'pods "x" is forbidden: exceeded quota: q, requested: pods=1, used: pods=2')
+RACE = (409, "Conflict", 'Operation cannot be fulfilled on resourcequotas "q": the object has been modified')
+"""Several pods at once are counted against a quota."""
+STARTING = (403, "Forbidden", 'pods is forbidden: User "a" cannot create resource "pods" in API group ""')
 """Of an API server that has just started."""
+NO_TOKEN = (401, "Unauthorized", "Unauthorized")
+OVERLOADED = (429, "TooManyRequests", "the server has received too many requests and has asked us to try again later")
 
 
-@pytest.mark.parametrize("text", [QUOTA, "The connection to the server 10.0.0.1:443 was refused", OPENAPI])
-def test_a_task_waits_where_it_is_not_its_fault(glue, text):
-    glue.cluster.refuse("create", text)
+@pytest.mark.parametrize("refusal", [QUOTA, RACE, STARTING, NO_TOKEN, OVERLOADED, None])
+def test_a_task_waits_where_it_is_not_its_fault(glue, refusal):
+    glue.cluster.refuse("create", refusal)
     first, second = glue.task(), glue.task()
     until("the agent has tried", lambda: "Kubernetes scheduling task" in glue.log())
-    if text == QUOTA:
+    if refusal == QUOTA:
         until("it says so", lambda: any("exceeded quota" in line for line in glue.console(first)))
         until("it has tried again", lambda: glue.log().count("exceeded quota") > 1)
         assert sum("exceeded quota" in line for line in glue.console(first)) == 1
@@ -309,10 +335,10 @@ def test_a_task_waits_where_it_is_not_its_fault(glue, text):
 
 
 def test_a_warning_of_the_api_server_is_a_warning(glue):
-    (glue.cluster.folder / "warning").write_text("Warning: would violate PodSecurity")
+    (glue.cluster.folder / "warning").write_text("would violate PodSecurity")
     task = glue.task()
     glue.pod(task)
-    until("it is told", lambda: any("would violate" in line for line in glue.console(task)))
+    until("it is told", lambda: any("Warning: would violate" in line for line in glue.console(task)))
     assert glue.status(task) == "queued"
 
 
@@ -335,13 +361,13 @@ def test_a_task_that_is_enqueued_again_waits_for_the_pod_of_its_last_run(glue, a
 
 
 def test_a_pod_whose_creation_got_no_answer_is_made_once(glue):
-    glue.cluster.refuse("create", "Unable to connect to the server: unexpected EOF")
+    (glue.cluster.folder / "unanswered").touch()
     task = glue.task()
-    until("the agent has tried", lambda: "Kubernetes scheduling task" in glue.log())
-    glue.cluster.accept("create")
-    glue.pod(task)
-    until("it has been made", lambda: "kubectl output" in glue.log())
-    assert len(list((glue.cluster.folder / "pods").glob("*.json"))) == 1
+    made = glue.pod(task)
+    (glue.cluster.folder / "unanswered").unlink()
+    until("the agent knows it", lambda: f"pod clearml-id-{task} is made" in glue.log())
+    assert glue.pod(task)["metadata"]["uid"] == made["metadata"]["uid"]
+    assert glue.status(task) == "queued"
 
 
 # -- what becomes of the pod
@@ -390,8 +416,8 @@ def test_a_pod_that_vanishes_while_nobody_watches_is_its_tasks_failure(glue):
     task = glue.task()
     glue.pod(task)
     glue.run(task)
-    until("it has been made", lambda: "kubectl output" in glue.log())
-    glue.cluster.refuse("watch", "")
+    until("it has been made", lambda: "is made" in glue.log())
+    glue.cluster.refuse("watch")
     time.sleep(0.2)  # the fake looks at its folder every 0.02 s
     glue.cluster.remove(task)
     assert "Deleted" in glue.failed(task)
@@ -507,7 +533,7 @@ def test_a_task_that_asks_for_more_memory_than_its_queue_allows_fails(hurried):
 
 @pytest.mark.thorough
 def test_a_task_that_its_agent_took_and_did_not_start_is_started_by_the_next(glue):
-    glue.cluster.refuse("create", "The connection to the server was refused")
+    glue.cluster.refuse("create")
     task = glue.task()
     until("it is in hand", lambda: "Kubernetes scheduling task" in glue.log())
     glue.kill()

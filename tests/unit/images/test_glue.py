@@ -19,6 +19,7 @@ def glue(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     stand_in = SimpleNamespace(K8sIntegration=object, Recorder=object, Glue=object)
     for name in ("clearml_agent", "clearml_agent.glue", "clearml_agent.glue.k8s", "recorder", "pod_glue"):
         monkeypatch.setitem(sys.modules, name, stand_in)
+    agent_image.module("pod_arguments")  # found beside it, as in the image
     spec = importlib.util.spec_from_file_location("agent_glue", SOURCE)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -72,6 +72,16 @@ def test_environment(arguments, words, env):
     assert (found.env, found.dropped) == (env, [])
 
 
+def test_an_empty_credential_leaves_the_pod_templates_in_place(arguments):
+    """helm-charts#263: steps of a controller without credentials get `-e CLEARML_AGENT_GIT_PASS=`."""
+    words = ["-e", "CLEARML_AGENT_GIT_PASS=", "-e", "CLEARML_AGENT_GIT_USER=", "-e", "A="]
+    given = frozenset({"CLEARML_AGENT_GIT_PASS", "A"})
+    found = arguments.parse(words, frozenset(), host_access=False, template_env=given)
+    assert found.env == [("CLEARML_AGENT_GIT_USER", ""), ("A", "")]
+    (said,) = found.dropped
+    assert "the pod template has CLEARML_AGENT_GIT_PASS" in said
+
+
 @pytest.mark.parametrize(
     ("words", "dropped"),
     [

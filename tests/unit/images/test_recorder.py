@@ -1,8 +1,7 @@
-"""The recorder in the agent image: reads kubectl's watch, writes a dead pod's reason onto the task's record."""
+"""The recorder in the agent image: reads the watch of the pods, writes a dead pod's reason onto the task's record."""
 
 from __future__ import annotations
 
-import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 
 from tests.fakes import agent_image
 
-MODULES = ("recorder", "kubectl", "known_pods", "task_records")
+MODULES = ("recorder", "known_pods", "task_records")
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +40,6 @@ def made(image: SimpleNamespace, session: Session, pending_queue: str | None = N
 
 
 OOM = {"terminated": {"exitCode": 0, "reason": "OOMKilled"}}
-
-
-@pytest.mark.parametrize("indent", [None, 4])
-def test_documents_of_a_stream(image, indent):
-    objects = [{"a": {"b": "}"}}, {"c": [1, {}]}]
-    lines = "".join(json.dumps(item, indent=indent) + "\n" for item in objects).splitlines(keepends=True)
-    assert list(image.kubectl.documents(lines)) == objects
 
 
 def test_an_end_is_written_once_and_ends_a_task_that_nobody_runs(image):
