@@ -82,3 +82,17 @@ def test_it_goes_on_working(api: ApiClient, ids: dict[str, str]) -> None:
     assert api("tasks.completed", task=taken)["fields"]["status"] == "completed"
     clone = api("tasks.clone", task=ids["task"])["id"]
     assert api("tasks.get_by_id", task=clone)["task"]["parent"] == ids["task"]
+
+
+def test_lists_and_counts_of_old_tasks_agree_with_the_documents(api: ApiClient) -> None:
+    tasks = api("tasks.get_all", search_hidden=True)["tasks"]
+    assert tasks
+    for project in {task["project"] for task in tasks if task.get("project")}:
+        own = [task for task in tasks if task.get("project") == project]
+        active = [task for task in own if "archived" not in task["system_tags"]]
+        query = {"project": [project], "system_tags": ["-archived"]}
+        found = api("tasks.get_all", **query, search_hidden=True, page=0, page_size=50, order_by=["-last_update"])
+        assert {task["id"] for task in found["tasks"]} == {task["id"] for task in active}
+        counted = api("organization.get_entities_count", tasks=query, search_hidden=True)
+        assert counted["tasks"] == len(active)
+        assert api("tasks.get_types", projects=[project])["types"] == sorted({task["type"] for task in own})

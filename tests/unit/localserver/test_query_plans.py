@@ -22,9 +22,15 @@ def tx() -> Tx:
     [
         ("task", {"id": ["a"]}, "sqlite_autoindex_task_1"),
         ("task", {"id": ["a", "b"]}, "sqlite_autoindex_task_1"),
-        ("task", {"project": ["p"], "order_by": ["-last_update"]}, "task_project"),
-        ("task", {"project": ["p", "q"], "status": "completed", "type": ["training"]}, "task_project"),
-        ("task", {"project": ["p"], "include_subprojects": True, "status": ["completed"]}, "task_project"),
+        ("task", {"project": ["p"], "order_by": ["-last_update"]}, "task_fields"),
+        (
+            "task",
+            {"project": ["p"], "order_by": ["-last_update"], "page_size": 50, "system_tags": ["-archived"]},
+            "task_latest",
+        ),
+        ("task", {"system_tags": ["__$all", "dataset", "__$not", "archived"], "order_by": ["-created"]}, "task_fields"),
+        ("task", {"project": ["p", "q"], "status": "completed", "type": ["training"]}, "task_fields"),
+        ("task", {"project": ["p"], "include_subprojects": True, "status": ["completed"]}, "task_fields"),
         ("task", {"parent": ["t"], "status": ["completed"]}, "task_parent"),
         ("task", {"name": r"^a\ name$", "type": "controller"}, "task_name"),
         ("task", {"name": "^a name"}, "task_name"),

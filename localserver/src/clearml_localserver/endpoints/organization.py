@@ -31,9 +31,9 @@ ENTITIES: Mapping[str, tuple[str, Clause, Data]] = {
     "tasks": ("task", all_of([]), {}),
     "models": ("model", all_of([]), {}),
     # Pipelines and datasets are hidden projects that the SDK tags so.
-    "pipelines": ("project", tagged("pipeline"), {"search_hidden": True}),
-    "datasets": ("project", tagged("dataset"), {"search_hidden": True}),
-    "pipeline_runs": ("task", tagged("pipeline"), {"search_hidden": True}),
+    "pipelines": ("project", tagged("project", "pipeline"), {"search_hidden": True}),
+    "datasets": ("project", tagged("project", "dataset"), {"search_hidden": True}),
+    "pipeline_runs": ("task", tagged("task", "pipeline"), {"search_hidden": True}),
     "reports": ("task", reports.ONLY_REPORTS, {}),
 }
 """What can be counted: kind of document, what makes it one, defaults of the query."""
@@ -96,14 +96,15 @@ def get_entities_count(call: Call, tx: Tx) -> Data:
     """Count what would be found: a query for each thing to count, of some users (`active_users`) or of all."""
     everything = {"search_hidden": True} if call.data.get("search_hidden") else {}
     users = list(call.data.get("active_users") or ())
-    theirs = [made_by(users)] if users else []
     counts = {}
     for name, (kind, what, defaults) in ENTITIES.items():
         if name in call.data:
             query = everything | defaults | _without_nulls(call.data[name])
             if name == "reports":
                 query = reports.query_of(tx, query)
-            found = count(tx, kind, query, call.company, where=all_of([what, *theirs]))
+            found = count(
+                tx, kind, query, call.company, where=all_of([what, *([made_by(kind, users)] if users else [])])
+            )
             counts[name] = min(found, call.data.get("limit", found))
     return counts
 

@@ -10,7 +10,7 @@ from clearml_localserver.lifecycle.actor import Actor
 from clearml_localserver.lifecycle.models import delete_model
 from clearml_localserver.lifecycle.projects import ensure_project, find_project
 from clearml_localserver.lifecycle.removal import delete_task
-from clearml_localserver.query import untagged
+from clearml_localserver.query import stored, untagged
 from clearml_localserver.rules import projects as rules
 from clearml_localserver.rules.tasks import ARCHIVED, CONTROLLER
 from clearml_localserver.store import Document, Tx
@@ -21,7 +21,6 @@ AFTER_SLASH = "0"
 
 LISTED = "SELECT value FROM json_each(?)"
 TAGGED = "EXISTS (SELECT 1 FROM json_each(doc, '$.system_tags') WHERE value = ?)"
-ACTIVE = untagged("doc", ARCHIVED)
 
 
 def subtree(tx: Tx, project: Document) -> list[Document]:
@@ -154,11 +153,11 @@ def contents(tx: Tx, kind: str, projects: list[str], *, archived: bool, report: 
         archived: Whether archived ones count.
         report: Whether only reports count (True) or all but reports (False).
     """
-    sql = f"SELECT count(*) FROM {kind} WHERE json_extract(doc, '$.project') IN ({LISTED})"
+    sql = f"SELECT count(*) FROM {kind} WHERE field_project IN ({LISTED})"
     if not archived:
-        sql += f" AND {ACTIVE}"
+        sql += f" AND {untagged(kind, ARCHIVED)}"
     if report is not None:
-        sql += f" AND json_extract(doc, '$.type') {'=' if report else '<>'} 'report'"
+        sql += f" AND {stored(kind, 'type')} {'=' if report else '<>'} 'report'"
     return int(tx.rows(sql, (json.dumps(projects),))[0][0])
 
 
@@ -169,8 +168,8 @@ def holders(tx: Tx, projects: list[str], tag: str) -> int:
     """
     sql = (
         f"SELECT count(*) FROM project WHERE id IN ({LISTED}) AND {TAGGED} AND EXISTS (SELECT 1 FROM task "
-        f"WHERE json_extract(task.doc, '$.project') = project.id AND {untagged('task.doc', ARCHIVED)} "
-        f"AND {TAGGED.replace('doc', 'task.doc', 1)} AND (? <> 'pipeline' OR json_extract(task.doc, '$.type') = ?))"
+        f"WHERE task.field_project = project.id AND {untagged('task', ARCHIVED, of='task')} "
+        f"AND {TAGGED.replace('doc', 'task.doc', 1)} AND (? <> 'pipeline' OR task.field_type = ?))"
     )
     return int(tx.rows(sql, (json.dumps(projects), tag, tag, tag, CONTROLLER))[0][0])
 
@@ -231,11 +230,11 @@ def _reassign(tx: Tx, kind: str, projects: list[str], project: str | None, stamp
     change = "json_set(doc, '$.project', ?)" if project else "json_remove(doc, '$.project')"
     return tx.execute(
         f"UPDATE {kind} SET doc = json_set({change}, '$.last_change', ?, '$.last_changed_by', ?) "
-        f"WHERE json_extract(doc, '$.project') IN ({LISTED})",
+        f"WHERE field_project IN ({LISTED})",
         [*([project] if project else []), *stamp, json.dumps(projects)],
     )
 
 
 def _ids(tx: Tx, kind: str, projects: list[str]) -> list[str]:
-    sql = f"SELECT id FROM {kind} WHERE json_extract(doc, '$.project') IN ({LISTED}) ORDER BY rowid"
+    sql = f"SELECT id FROM {kind} WHERE field_project IN ({LISTED}) ORDER BY rowid"
     return [id for (id,) in tx.rows(sql, (json.dumps(projects),))]

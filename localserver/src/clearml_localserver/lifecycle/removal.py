@@ -51,7 +51,7 @@ def delete_task(
     """
     id = task["id"]
     models = output_models(tx, task)
-    children = tx.docs("SELECT doc FROM task WHERE json_extract(doc, '$.parent') = ?", (id,))
+    children = tx.docs("SELECT doc FROM task WHERE field_parent = ?", (id,))
     rules.require_deletable(
         task,
         force=force,

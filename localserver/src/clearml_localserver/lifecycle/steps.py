@@ -14,7 +14,7 @@ PIPELINE = "pipeline"
 
 def steps_of(tx: Tx, run: Document) -> list[Document]:
     """Return the steps of a pipeline's run: its children, but for later runs that were started from it."""
-    children = tx.docs("SELECT doc FROM task WHERE json_extract(doc, '$.parent') = ?", (run["id"],))
+    children = tx.docs("SELECT doc FROM task WHERE field_parent = ?", (run["id"],))
     return [child for child in children if child["company"] == run["company"] and not _is_run_like(child, run)]
 
 

@@ -58,7 +58,7 @@ def correct_the_future(tx: Tx, now: datetime) -> None:
     """
     late, moment = iso(now + STEP), iso(now)
     for task in tx.docs(
-        "SELECT doc FROM task WHERE json_extract(doc, '$.status') = ? AND json_extract(doc, '$.last_update') > ?",
+        "SELECT doc FROM task WHERE field_status = ? AND +field_last_update > ?",
         (rules.IN_PROGRESS, late),
     ):
         heard = {name: moment for name in lost_tasks.SIGNS_OF_LIFE if task.get(name, "") > late}
@@ -73,7 +73,7 @@ def stop_non_responsive(tx: Tx, now: datetime, settings: Settings, listening_sin
     quiet_since = iso(now - timedelta(seconds=min(settings.watchdog_threshold_s, settings.worker_lost_s)))
     ended = []
     for task in tx.docs(
-        "SELECT doc FROM task WHERE json_extract(doc, '$.status') = ? AND json_extract(doc, '$.last_update') <= ?",
+        "SELECT doc FROM task WHERE field_status = ? AND +field_last_update <= ?",
         (rules.IN_PROGRESS, quiet_since),
     ):
         parent = tx.get("task", task["parent"]) if task.get("parent") else None

@@ -6,7 +6,16 @@ package never talks HTTP and changes nothing; what the kinds differ in is told b
 
 from __future__ import annotations
 
-from clearml_localserver.query.clauses import Clause, all_of, in_company, listed, only_company, tagged, untagged
+from clearml_localserver.query.clauses import (
+    Clause,
+    all_of,
+    in_company,
+    listed,
+    only_company,
+    stored,
+    tagged,
+    untagged,
+)
 from clearml_localserver.query.finder import (
     Page,
     by_id,
@@ -37,6 +46,7 @@ __all__ = [
     "only_company",
     "public_only",
     "render",
+    "stored",
     "tagged",
     "unknown",
     "untagged",

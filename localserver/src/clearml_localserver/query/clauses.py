@@ -1,8 +1,9 @@
 """Conditions in SQL over a JSON document: small pieces that carry their bound values with them.
 
 Pure. Nothing that a client sends ever becomes SQL text: field names come from `kinds`, and paths, patterns and values
-are bound. Two spellings matter: `json_extract(doc, '$.field')` is what the indexes are on, and NOT is always taken of
-a value that cannot be NULL, so that a missing field counts as "is not x".
+are bound. Two spellings matter: the indexes are on `field_name` where a kind has that column and on
+`json_extract(doc, '$.name')` elsewhere (`stored`), and NOT is always taken of a value that cannot be NULL, so that a
+missing field counts as "is not x".
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import orjson
 
 from clearml_localserver.errors import validation_error
-from clearml_localserver.query.kinds import Kind, Shape
+from clearml_localserver.query.kinds import KINDS, Kind, Shape
 from clearml_localserver.timed_regex import check_pattern
 
 LITERAL = re.compile(r"\^((?:[^\\.^$*+?{}\[\]()|]|\\[^A-Za-z0-9])*)(\$?)")
@@ -32,6 +33,11 @@ class Clause:
 
 
 TRUE, FALSE = Clause("1"), Clause("0")
+ARCHIVED, ACTIVE = Clause("field_archived = 1"), Clause("field_archived = 0")
+"""Of tasks only."""
+
+PLAIN_TEXT = re.compile(r'[^"\\\x00-\x1f\ud800-\udfff]+')
+"""A text that JSON writes as it is, between quotes."""
 
 
 def all_of(clauses: Iterable[Clause]) -> Clause:
@@ -54,6 +60,8 @@ def _joined(clauses: Sequence[Clause], word: str, empty: Clause) -> Clause:
 
 def none_of(clause: Clause) -> Clause:
     """Return the negation, true also where the field is missing."""
+    if clause == ARCHIVED:
+        return ACTIVE  # what an index can look for
     return Clause(f"NOT coalesce({clause.sql}, 0)", clause.args)
 
 
@@ -88,7 +96,7 @@ class Field:
         if self.parts == ("id",):
             return Clause("id")
         if self.path in self.kind.fields or self.path in self.kind.indexed:
-            return Clause(f"{'+' if self.scanned else ''}json_extract(doc, '$.{self.path}')")
+            return Clause(f"{'+' if self.scanned else ''}{stored(self.kind.table, self.path)}")
         return Clause("json_extract(doc, ?)", (json_path(self.parts),))
 
     def order_key(self) -> Clause:
@@ -101,7 +109,7 @@ class Field:
     def _compare(self, test: str, *args: Any) -> Clause:
         """Return `test`, in which `{}` stands for the value, or for any of its values where there are several."""
         if self.is_list:
-            return Clause(f"EXISTS (SELECT 1 FROM json_each(doc, '$.{self.path}') WHERE {test.format('value')})", args)
+            return Clause(f"EXISTS (SELECT 1 FROM {self._items()} WHERE {test.format('value')})", args)
         if (array := self.array) is not None:
             inner = json_path(self.parts[len(array.parts) :])
             sql = f"EXISTS (SELECT 1 FROM json_each(doc, ?) WHERE {test.format('json_extract(value, ?)')})"
@@ -112,12 +120,30 @@ class Field:
     def equals(self, values: Sequence[Any]) -> Clause:
         """Return "holds one of `values`"."""
         if len(values) == 1:
-            return self._compare("{} = ?", values[0])
+            return self._holds(values[0])
         return self._compare("{} IN (SELECT value FROM json_each(?))", orjson.dumps(list(values)).decode())
+
+    def _items(self) -> str:
+        """Return the table of a list's items."""
+        if self.path in self.kind.columns:
+            return f"json_each({stored(self.kind.table, self.path)})"
+        return f"json_each(doc, '$.{self.path}')"
+
+    def _holds(self, value: Any) -> Clause:
+        """Return "is `value`" or, of a list, "has it"."""
+        exactly = self._compare("{} = ?", value)
+        if not self.is_list or self.path not in self.kind.columns:
+            return exactly
+        if (self.kind.table, self.path, value) == ("task", "system_tags", "archived"):
+            return ARCHIVED
+        if not isinstance(value, str) or not PLAIN_TEXT.fullmatch(value):
+            return exactly
+        # Looking for the quoted text is much faster than taking the list apart, and leaves few lists to be.
+        return Clause(f"(instr({stored(self.kind.table, self.path)}, ?) > 0 AND {exactly.sql})", (f'"{value}"', value))
 
     def below(self, values: Sequence[Any], *, hidden: bool) -> Clause:
         """Return "is one of these projects or one under them"; `hidden` says whether hidden ones count."""
-        open_only = "" if hidden else f" WHERE {untagged('child.doc', 'hidden')}"
+        open_only = "" if hidden else f" WHERE {untagged('project', 'hidden', of='child')}"
         # Nothing but constants is put into the text; the recursion follows the index on parents.
         tree = (
             "WITH RECURSIVE tree (id) AS (SELECT value FROM json_each(?) UNION SELECT child.id FROM tree "
@@ -132,6 +158,8 @@ class Field:
         if lists is None:
             value = self.value()
             return Clause(f"{value.sql} IS NULL", value.args)
+        if self.path in self.kind.columns:
+            return Clause(f"coalesce(json_array_length({stored(self.kind.table, self.path)}), 0) = 0")
         return Clause("coalesce(json_array_length(doc, ?), 0) = 0", (json_path(lists.parts),))
 
     def compares(self, operator: str, bound: Any) -> Clause:
@@ -156,7 +184,22 @@ class Field:
             if text and not any_case:
                 return self._compare("{} BETWEEN ? AND ?", text, text + LAST_CHARACTER)
         check_pattern(pattern)
+        if self.path in self.kind.columns and not any_case and (start := beginning(pattern)):
+            searched = self._compare("{} REGEXP ?", pattern)
+            value = self.value().sql
+            return Clause(
+                f"({value} BETWEEN ? AND ? AND {searched.sql})", (start, start + LAST_CHARACTER, *searched.args)
+            )
         return self._compare("{} REGEXP ?", f"(?i){pattern}" if any_case else pattern)
+
+
+def beginning(pattern: str) -> str:
+    """Return with what everything begins that a regular expression matches; empty where that may be anything."""
+    match = LITERAL.match(pattern)
+    if match is None or "|" in pattern or "(?" in pattern:
+        return ""
+    rest = pattern[match.end() :]
+    return unescaped(match[1])[: -1 if rest.startswith(("?", "*", "{")) else None]
 
 
 def unescaped(literal: str) -> str:
@@ -179,18 +222,34 @@ def only_company(company: str) -> Clause:
     return Clause("json_extract(doc, '$.company') = ?", (company,))
 
 
-def tagged(tag: str) -> Clause:
-    """Return "has this system tag"."""
-    return Clause("EXISTS (SELECT 1 FROM json_each(doc, '$.system_tags') WHERE value = ?)", (tag,))
+def tagged(kind: str, tag: str) -> Clause:
+    """Return "is a document of this kind with this system tag"."""
+    return Field(KINDS[kind], ("system_tags",)).equals([tag])
 
 
-def untagged(doc: str, tag: str) -> str:
-    """Return the SQL of "the document in column `doc` lacks system tag `tag`", both constants of ours.
+def untagged(kind: str, tag: str, *, of: str = "") -> str:
+    """Return the SQL of "the document lacks system tag `tag`", a constant of ours.
 
     Looking for the quoted tag in the list's text is exact for tags of plain letters, and the JSON of a row is then read
     once for all its conditions; `json_each` would read it a second time.
     """
-    return f"coalesce(instr(json_extract({doc}, '$.system_tags'), '\"{tag}\"'), 0) = 0"
+    if (kind, tag) == ("task", "archived"):
+        return f"{of}.{ACTIVE.sql}" if of else ACTIVE.sql
+    return f"coalesce(instr({stored(kind, 'system_tags', of=of)}, '\"{tag}\"'), 0) = 0"
+
+
+def stored(kind: str, path: str, *, of: str = "") -> str:
+    """Return the SQL that reads a field of the documents of a kind: its column, or the document.
+
+    Args:
+        kind: Name of the kind.
+        path: The field; a constant of ours.
+        of: Name of the table in the statement, where it has several.
+    """
+    table = f"{of}." if of else ""
+    if path in KINDS[kind].columns:
+        return f"{table}field_{path}"
+    return f"json_extract({table}doc, '$.{path}')"
 
 
 def json_path(parts: Sequence[str]) -> str:

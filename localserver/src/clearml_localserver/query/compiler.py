@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -22,10 +22,12 @@ from clearml_localserver.query.clauses import (
     all_of,
     any_of,
     json_path,
+    stored,
     unescaped,
     untagged,
 )
-from clearml_localserver.query.kinds import PROJECT, Kind, Scale, Shape
+from clearml_localserver.query.kinds import PROJECT, TASK, Kind, Scale, Shape
+from clearml_localserver.query.select import Select, index_for
 from clearml_localserver.query.terms import filters_clause, list_clause, require_few
 from clearml_localserver.rules.projects import tidy
 from clearml_localserver.timed_regex import check_pattern
@@ -46,31 +48,6 @@ MOST_KEYS = 100
 COMPARISON = re.compile(r"(>=|<=|>|<|)(.*)", re.DOTALL)
 
 
-@dataclass(frozen=True)
-class Select:
-    """A query, ready to be run: what to find, in which order, which part of it."""
-
-    table: str
-    where: Clause
-    order: Clause
-    limit: int | None = None
-    offset: int = 0
-
-    def narrowed(self, where: Clause) -> Select:
-        """Return this query with one more condition."""
-        return replace(self, where=all_of([where, self.where]))
-
-    def statement(self, columns: str = "doc") -> Clause:
-        """Return the whole statement; `columns` is a constant of ours."""
-        limit = -1 if self.limit is None else self.limit
-        sql = f"SELECT {columns} FROM {self.table} WHERE {self.where.sql} ORDER BY {self.order.sql} LIMIT ? OFFSET ?"
-        return Clause(sql, (*self.where.args, *self.order.args, limit, self.offset))
-
-    def count(self) -> Clause:
-        """Return the statement that counts all matches."""
-        return Clause(f"SELECT count(*) FROM {self.table} WHERE {self.where.sql}", self.where.args)
-
-
 def compile_query(kind: Kind, data: Data, company: str, *, cursor: int | None = None) -> Select:
     """Compile a query.
 
@@ -84,9 +61,11 @@ def compile_query(kind: Kind, data: Data, company: str, *, cursor: int | None = 
         ApiError: For a malformed query.
     """
     conditions = filters_of(kind, data)
-    conditions += [_visible(kind, data), Clause("json_extract(doc, '$.company') IN (?, '')", (company,))]
+    conditions += [_visible(kind, data), Clause(f"{stored(kind.table, 'company')} IN (?, '')", (company,))]
     limit, offset = paging(data) if cursor is None else scrolling(data, cursor)
-    return Select(kind.table, all_of(conditions), order_clause(kind, data), limit, offset)
+    last = None if limit is None else limit + offset
+    index, in_order = index_for(data, last=last) if kind is TASK else ("", False)
+    return Select(kind.table, all_of(conditions), order_clause(kind, data), limit, offset, index, in_order)
 
 
 def filters_of(kind: Kind, data: Data) -> list[Clause]:
@@ -306,7 +285,7 @@ def _visible(kind: Kind, data: Data) -> Clause:
     """Leave out what is hidden, unless asked for it or given ids; at projects also what lies deeper than asked."""
     conditions = []
     if not any(data.get(key) for key in kind.shown_by):
-        conditions.append(Clause(untagged("doc", kind.hidden)))
+        conditions.append(Clause(untagged(kind.table, kind.hidden)))
     if kind is PROJECT and data.get("shallow_search") and not (data.get("parent") or data.get("id")):
         conditions.append(field_of(kind, "parent").missing())
     return all_of(conditions)

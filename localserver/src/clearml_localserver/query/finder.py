@@ -13,9 +13,10 @@ import orjson
 from clearml_localserver.errors import ApiError
 from clearml_localserver.ids import new_id
 from clearml_localserver.query.clauses import TRUE, Clause, all_of, json_path
-from clearml_localserver.query.compiler import Select, compile_query, filters_of
+from clearml_localserver.query.compiler import compile_query, filters_of
 from clearml_localserver.query.kinds import KINDS, Kind
 from clearml_localserver.query.projection import projection
+from clearml_localserver.query.select import Select
 from clearml_localserver.rules import old_clients
 from clearml_localserver.store import Document, Tx
 

@@ -72,6 +72,8 @@ class Kind:
     """Fields of which one value finds a good part of all documents: an index on them is a last resort."""
     selective: frozenset[str] = frozenset()
     """Keys of a query that find few documents."""
+    columns: frozenset[str] = frozenset()
+    """Root fields that are columns too (`migrations/0040`): queries name these, so that an index answers them."""
     indexed: frozenset[str] = frozenset()
     """Nested paths that have an index of their own (`migrations/`), so that their SQL must spell the path out."""
     hidden: str = "hidden"
@@ -132,6 +134,10 @@ TASK = Kind(
     concealed=frozenset({"company_origin", "unique_metrics", "enqueue_status", "stop_asked"}),
     coarse=frozenset({"status", "type"}),
     selective=frozenset({"id", "project", "parent", "name", "_all_"}),
+    columns=frozenset({
+        "project", "company", "user", "parent", "name", "comment", "type", "status", "created", "started", "completed",
+        "status_changed", "last_update", "last_iteration", "tags", "system_tags",
+    }),
     indexed=frozenset({CACHE_HASH}),
 )  # fmt: skip
 
@@ -154,6 +160,7 @@ MODEL = Kind(
     ranges={"created": Scale.TIME, "last_iteration": Scale.NUMBER},
     dynamic={"metadata": 3},
     text=("name", "id", "comment", "uri", "framework", "tags"),
+    columns=frozenset({"project"}),
     concealed=frozenset({"company_origin", "unique_metrics", "ui_cache"}),
 )
 

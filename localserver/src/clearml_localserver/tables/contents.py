@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from clearml_localserver.query import Clause, all_of, in_company
+from clearml_localserver.query import Clause, all_of, in_company, stored
+from clearml_localserver.query.kinds import KINDS
 from clearml_localserver.store import Tx
 from clearml_localserver.tables.projects import held_by
 from clearml_localserver.timed_regex import check_pattern
 
-NO_PROJECT = Clause("json_extract(doc, '$.project') IS NULL")
+NO_PROJECT = Clause("field_project IS NULL")
 _VALUE = "json_extract(item.value, '$.value')"
 _PARAMETERS = "json_each(chosen.doc, '$.hyperparams') AS section, json_each(section.value) AS item"
 _METADATA = "json_each(chosen.doc, '$.metadata') AS item"
@@ -109,11 +110,12 @@ def users(tx: Tx, where: Clause) -> list[tuple[Any, ...]]:
 
 def tags(tx: Tx, kind: str, field: str, where: Clause) -> set[str]:
     """Return the tags in the list `field` of documents."""
+    if field in KINDS[kind].columns:  # most lists are alike: each is taken apart once
+        chosen, lists = f"SELECT DISTINCT {stored(kind, field)} AS tags FROM {kind} WHERE {where.sql}", "chosen.tags"
+    else:
+        chosen, lists = f"SELECT doc FROM {kind} WHERE {where.sql}", f"chosen.doc, '$.{field}'"
     # The alias keeps "doc" in the condition apart from the columns of the list that is read.
-    sql = (
-        f"SELECT DISTINCT tag.value FROM (SELECT doc FROM {kind} WHERE {where.sql}) AS chosen, "
-        f"json_each(chosen.doc, '$.{field}') AS tag"
-    )
+    sql = f"SELECT DISTINCT tag.value FROM ({chosen}) AS chosen, json_each({lists}) AS tag"
     return {tag for (tag,) in tx.rows(sql, where.args)}
 
 

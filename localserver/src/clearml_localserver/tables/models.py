@@ -10,7 +10,7 @@ from clearml_localserver.store import Tx
 
 def frameworks_in_use(tx: Tx, company: str, projects: list[str]) -> list[str]:
     """Return the frameworks of models, in some projects or (without projects) everywhere."""
-    chosen = [listed("json_extract(doc, '$.project')", projects)] if projects else []
+    chosen = [listed("field_project", projects)] if projects else []
     where = all_of([in_company(company), *chosen])
     rows = tx.rows(
         "SELECT DISTINCT json_extract(doc, '$.framework') FROM model "

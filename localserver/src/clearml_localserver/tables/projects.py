@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from clearml_localserver.query import Clause, all_of, listed, tagged, untagged
+from clearml_localserver.query import Clause, all_of, listed, stored, tagged, untagged
 from clearml_localserver.store import Tx
 
 _BELOW = "SELECT {}project.id FROM tree CROSS JOIN project ON json_extract(project.doc, '$.parent') = tree.id"
@@ -15,13 +15,8 @@ _ROOTS = (
 )
 """Each project of a list (`root`) with itself and all projects below it (`id`)."""
 
-_ACTIVE = untagged("doc", "archived")
-_PROJECT = "json_extract(doc, '$.project')"
-_RUNTIME_S = (
-    "coalesce(max(0, round((julianday(json_extract(doc, '$.completed')) - julianday(json_extract(doc, '$.started'))) "
-    "* 86400)), json_extract(doc, '$.active_duration'), 0)"
-)
-"""From start to end, in whole seconds; of a task that has not ended, the duration it last reported."""
+_PROJECT = "field_project"
+"""A column of tasks and of models."""
 
 
 def tree_of(projects: Iterable[str], *, with_children: bool = True) -> Clause:
@@ -38,8 +33,8 @@ def held_by(projects: Iterable[str], *, with_children: bool = True) -> Clause:
 
 def holding(task_type: str, tag: str | None, project_tag: str) -> Clause:
     """Return "the project or one below it holds tasks of this type (and system tag), or has the tag itself"."""
-    tasks = all_of([Clause("json_extract(doc, '$.type') = ?", (task_type,)), *([tagged(tag)] if tag else [])])
-    projects = tagged(project_tag)
+    tasks = all_of([Clause("field_type = ?", (task_type,)), *([tagged("task", tag)] if tag else [])])
+    projects = tagged("project", project_tag)
     return _above(
         Clause(
             f"SELECT {_PROJECT} FROM task WHERE {tasks.sql} UNION SELECT id FROM project WHERE {projects.sql}",
@@ -50,13 +45,13 @@ def holding(task_type: str, tag: str | None, project_tag: str) -> Clause:
 
 def with_tasks_of(users: Iterable[str]) -> Clause:
     """Return "the project or one below it holds tasks of these users"."""
-    theirs = made_by(users)
+    theirs = made_by("task", users)
     return _above(Clause(f"SELECT {_PROJECT} FROM task WHERE {theirs.sql}", theirs.args))
 
 
-def made_by(users: Iterable[str]) -> Clause:
-    """Return "was made by one of these users"."""
-    return listed("json_extract(doc, '$.user')", users)
+def made_by(kind: str, users: Iterable[str]) -> Clause:
+    """Return "is a document of this kind, made by one of these users"."""
+    return listed(stored(kind, "user"), users)
 
 
 def _above(start: Clause) -> Clause:
@@ -79,7 +74,7 @@ def named_descendants(tx: Tx, projects: Iterable[str], *, without_tag: str | Non
         projects: Ids of the upper projects.
         without_tag: System tag whose projects are left out.
     """
-    shown = f"AND {untagged('doc', without_tag)} " if without_tag else ""
+    shown = f"AND {untagged('project', without_tag)} " if without_tag else ""
     rows = tx.rows(
         f"{_ROOTS} SELECT tree.root, project.id, json_extract(doc, '$.name') "
         f"FROM tree JOIN project ON project.id = tree.id WHERE tree.root <> tree.id {shown}ORDER BY 3",
@@ -95,11 +90,11 @@ def task_figures(tx: Tx, projects: Iterable[str], users: Iterable[str], since: s
         Project, status, number of tasks, seconds of running, number of those that completed after `since`, last start.
     """
     chosen = listed(_PROJECT, projects)
-    of_users = all_of([made_by(users)] if users else [])
+    of_users = all_of([made_by("task", users)] if users else [])
     return tx.rows(
-        f"SELECT {_PROJECT}, json_extract(doc, '$.status'), count(*), "
-        f"sum({_RUNTIME_S}), sum(json_extract(doc, '$.completed') > ?), max(json_extract(doc, '$.started')) FROM task "
-        f"WHERE {chosen.sql} AND {_ACTIVE} AND {of_users.sql} GROUP BY 1, 2",
+        "SELECT field_project, field_status, count(*), sum(field_run_s), sum(field_completed > ?), max(field_started) "
+        f"FROM task INDEXED BY task_fields WHERE {chosen.sql} AND {untagged('task', 'archived')} AND {of_users.sql} "
+        "GROUP BY 1, 2",
         (since, *chosen.args, *of_users.args),
     )
 
@@ -107,17 +102,17 @@ def task_figures(tx: Tx, projects: Iterable[str], users: Iterable[str], since: s
 def active_counts(tx: Tx, kind: str, projects: Iterable[str]) -> dict[str, int]:
     """Return how many active tasks or models (`kind`) belong to each project; projects without any are left out."""
     chosen = listed(_PROJECT, projects)
-    sql = f"SELECT {_PROJECT}, count(*) FROM {kind} WHERE {chosen.sql} AND {_ACTIVE} GROUP BY 1"
+    sql = f"SELECT {_PROJECT}, count(*) FROM {kind} WHERE {chosen.sql} AND {untagged(kind, 'archived')} GROUP BY 1"
     return dict(tx.rows(sql, chosen.args))
 
 
 def newest_dataset_size(tx: Tx, project: str) -> tuple[int, int] | None:
     """Return number of files and bytes of the newest dataset version in a project; None where there is none."""
-    dataset = tagged("dataset")
+    dataset = tagged("task", "dataset")
     rows = tx.rows(
         "SELECT json_extract(doc, '$.runtime.ds_file_count'), json_extract(doc, '$.runtime.ds_total_size') FROM task "
-        f"WHERE {_PROJECT} = ? AND {dataset.sql} AND {_ACTIVE} "
-        "ORDER BY json_extract(doc, '$.last_update') DESC LIMIT 1",
+        f"WHERE {_PROJECT} = ? AND {dataset.sql} AND {untagged('task', 'archived')} "
+        "ORDER BY field_last_update DESC LIMIT 1",
         (project, *dataset.args),
     )
     return (rows[0][0] or 0, rows[0][1] or 0) if rows else None
@@ -127,6 +122,5 @@ def is_empty(tx: Tx, project: str) -> bool:
     """Return whether no task, model or project belongs to a project."""
     held = (("task", "project"), ("model", "project"), ("project", "parent"))
     return not any(
-        tx.rows(f"SELECT 1 FROM {kind} WHERE json_extract(doc, '$.{field}') = ? LIMIT 1", (project,))
-        for kind, field in held
+        tx.rows(f"SELECT 1 FROM {kind} WHERE {stored(kind, field)} = ? LIMIT 1", (project,)) for kind, field in held
     )

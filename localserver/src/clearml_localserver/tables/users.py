@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from clearml_localserver.query import Clause
+from clearml_localserver.query import Clause, stored
 from clearml_localserver.store import Tx
 from clearml_localserver.tables.projects import tree_of
 
@@ -32,8 +32,7 @@ def active_in(projects: list[str]) -> Clause:
     """Return "has tasks or models in one of these projects or below"."""
     tree = tree_of(projects)
     makers = " UNION ".join(
-        f"SELECT json_extract({kind}.doc, '$.user') FROM tree "
-        f"CROSS JOIN {kind} ON json_extract({kind}.doc, '$.project') = tree.id"
+        f"SELECT {stored(kind, 'user', of=kind)} FROM tree CROSS JOIN {kind} ON {kind}.field_project = tree.id"
         for kind in ("task", "model")
     )
     return Clause(f"id IN ({tree.sql} {makers})", tree.args)

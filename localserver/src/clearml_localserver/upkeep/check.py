@@ -218,7 +218,7 @@ def _queues(tx: Tx, connection: Connection) -> Iterator[Finding]:
     yield absent
     handed_out = {task for (task,) in tx.rows("SELECT task FROM handed_out")}
     stuck = Finding(NOTE, "queued-nowhere", "tasks are queued but in no queue; enqueue them again")
-    for (task,) in tx.rows("SELECT id FROM task WHERE json_extract(doc, '$.status') = 'queued'"):
+    for (task,) in tx.rows("SELECT id FROM task WHERE field_status = 'queued'"):
         if task not in waiting and task not in handed_out:
             stuck.add(f"task {task}")
     yield stuck
