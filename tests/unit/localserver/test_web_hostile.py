@@ -17,7 +17,7 @@ from clearml_localserver import web
 from clearml_localserver.errors import ApiError
 from clearml_localserver.rules.events import name_hash
 from clearml_localserver.web.replies import CHANGED, MANY, REPLIES
-from clearml_localserver.web.views import compare, links
+from clearml_localserver.web.views import compare, links, reports
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tinyhtml5.parser import HTMLParser
@@ -112,9 +112,22 @@ QUEUE = {"id": ID, "name": "q", "system_tags": ["default"], "entries": [{"task":
          "workers": [{"name": "w"}]}  # fmt: skip
 WORKER = {"id": "w", "ip": "1.2.3.4", "task": NAMED, "queues": [{"id": ID, "name": "q", "num_tasks": 5}],
           "register_time": 1.7e9, "last_activity_time": 1.7e9}  # fmt: skip
+REPORT = {"id": ID, "name": "r", "status": "created", "comment": "c", "tags": ["t"], "system_tags": ["archived"],
+          "created": 1.7e9, "last_update": 1.7e9, "project": NAMED, "user": NAMED,
+          "report": f"# h\n\n![i](http://127.0.0.1:8081/a.png)\n\n"
+                    f"```scalars\nmetric: m\ntasks: {ID}\naxis: clock\n```\n\n"
+                    "```tasks\nproject: a\n```\n\n<iframe src='/widgets/?type=plot&objects=x'></iframe>"}  # fmt: skip
 STATS = [{"metric": name, "stats": [{"values": [5]}]} for name in ("cpu_usage", "memory_used", "memory_free")]
 WORLD: dict[str, Any] = {
     "tasks.get_all_ex": {"tasks": [TASK, TASK | {"id": ID[::-1], "status": "failed"}]},
+    "reports.get_all_ex": {"tasks": [REPORT]},
+    "reports.get_task_data": {
+        "tasks": [TASK],
+        "scalar_metrics_iter_histogram": {
+            "m": {"v": {ID: {"x": [1, 2], "y": [0.5, 1], "low": [0, 1], "high": [1, 2]}}}
+        },
+    },
+    "reports.get_tags": {"tags": ["t"]},
     "organization.get_tags": {"tags": ["xy", "tag"]},
     "organization.get_entities_count": {"tasks": 2},
     "users.get_preferences": {
@@ -156,6 +169,7 @@ PATHS += [
     f"/projects/{ID}?col=last.m.v&col=hyperparams.Args.a&col=runtime.version&where=last.m.v>=0&where=hyperparams.Args.a<=1",
     f"/projects/{ID}?tag=t&tag=u&nottag=x&undo=action%3Drestore%26ids%3Da&notice=archive-many&changed=3",
     f"/selected/tasks/delete?ids={ID}",
+    *(f"/reports/{ID}/{action}" for action in reports.ACTIONS),
     f"/selected/tasks/tag?ids={ID},{ID[::-1]},unknown",
 ]
 PATHS += ["/", *(f"/tasks/{ID}/{name}" for name in ("abort", "clone")), f"/tasks/{ID}?_part=header,run", "/search?q=x"]

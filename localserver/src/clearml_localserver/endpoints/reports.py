@@ -46,6 +46,7 @@ CURVES = {
         "metrics": METRICS,
         "samples": {"type": "integer", "minimum": 1, "maximum": MAX_SAMPLES},
         "key": {"enum": ["iter", "timestamp", "iso_time"]},
+        "envelope": FLAG,
     },
 }
 TASK_DATA = {

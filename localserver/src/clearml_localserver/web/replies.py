@@ -126,6 +126,19 @@ MACHINE = record(
     metrics=list_of(record(metric=line, stats=list_of(record(values=list_of(number))))),
 )
 EVENT = record(timestamp=number, level=line, msg=text, metric=line, variant=line, iter=number, url=text, plot_str=text)
+REPORT = record(
+    id=text,
+    name=line,
+    status=line,
+    comment=passage,
+    tags=lines,
+    system_tags=texts,
+    created=as_it_is,
+    last_update=as_it_is,
+    project=reference,
+    user=reference,
+    report=text,
+)
 CURVE = record(x=list_of(scalar, ALL), y=list_of(number, ALL), low=list_of(number, ALL), high=list_of(number, ALL))
 SINGLE = record(metric=line, variant=line, value=scalar)
 
@@ -147,11 +160,14 @@ PREFERENCES = record(
 
 REPLIES: dict[str, Shape] = {
     "organization.get_tags": record(tags=list_of(line)),
-    "organization.get_entities_count": record(tasks=number, models=number),
+    "organization.get_entities_count": record(tasks=number, models=number, reports=number),
     "projects.get_hyper_parameters": record(parameters=list_of(record(section=text, name=text))),
     "projects.get_hyperparam_values": record(values=list_of(text, ALL)),
     "projects.get_unique_metric_variants": record(metrics=list_of(record(metric=text, variant=text))),
     "users.get_preferences": record(preferences=PREFERENCES),
+    "reports.get_all_ex": record(tasks=list_of(REPORT)),
+    "reports.get_task_data": record(tasks=list_of(TASK), scalar_metrics_iter_histogram=map_of(map_of(map_of(CURVE)))),
+    "reports.get_tags": record(tags=list_of(line)),
     "tasks.get_all_ex": record(tasks=list_of(TASK)),
     "tasks.get_types": record(types=texts),
     "tasks.get_configurations": record(configurations=list_of(record(configuration=list_of(PARAMETER)))),
@@ -221,6 +237,13 @@ REPLIES: dict[str, Shape] = {
             "queues.move_task_to_back",
             "queues.move_task_to_front",
             "queues.remove_task",
+            "reports.archive",
+            "reports.create",
+            "reports.delete",
+            "reports.move",
+            "reports.publish",
+            "reports.unarchive",
+            "reports.update",
         ),
         CHANGED,
     ),

@@ -33,10 +33,10 @@ from clearml_localserver.auth import Identity
 from clearml_localserver.errors import ApiError, unauthorized
 from clearml_localserver.rules import roles
 from clearml_localserver.times import utcnow
-from clearml_localserver.web import outcome, text
+from clearml_localserver.web import charts, outcome, text
 from clearml_localserver.web.compression import PackedFiles, pack
 from clearml_localserver.web.notices import NOTICES
-from clearml_localserver.web.own_files import delete_file
+from clearml_localserver.web.own_files import delete_file, read_file
 from clearml_localserver.web.replies import REPLIES
 from clearml_localserver.wire import MAX_STRANGER_BYTES, Api
 
@@ -48,7 +48,13 @@ PLOTLY = "plotly.min.js"
 SESSION_COOKIE = "localserver_session"
 """Not the API's own cookie: the API takes that one from a plain link too, which a foreign page can make one follow."""
 
-MACROS = {"m": "macros.html", "d": "drawing.html", "t": "table_macros.html"}
+MACROS = {
+    "m": "macros.html",
+    "d": "drawing.html",
+    "t": "table_macros.html",
+    "f": "form_macros.html",
+    "c": "chart_macros.html",
+}
 """Given to every template, not imported by them: a live part is rendered without its page's top level."""
 
 TASK_LAYOUT = "task.html"
@@ -108,7 +114,9 @@ class Site:
             json_script=json_script,
             q=lambda value: quote(str(value), safe="", errors="replace"),
         )
-        self.templates.globals.update(static=self.static, statuses=text.STATUSES, ago=text.ago, run_time=text.run_time)
+        self.templates.globals.update(
+            static=self.static, statuses=text.STATUSES, ago=text.ago, run_time=text.run_time, level=charts.level
+        )
 
     def static(self, name: str) -> str:
         """Return the address of a static file; it changes with the content, so that browsers may cache it forever."""
@@ -239,6 +247,10 @@ class Visit:
         self.require_change()
         return from_thread.run(delete_file, self.site.stored_files, path)
 
+    def read_file(self, path: str, most: int) -> tuple[str, bytes] | None:
+        """Return the media type and the bytes of a file of this server; None if there is none, or it is too long."""
+        return from_thread.run(read_file, self.site.stored_files, path, most)
+
     def form(self) -> dict[str, str]:
         """Return the sent form, last value per name.
 
@@ -279,6 +291,7 @@ class Visit:
             "path": self.request.url.path,
             "live": live,
             "section": None,
+            "kept": False,
             "signed_in": not self.site.settings.is_loopback,
             "notice": NOTICES.get(self.query.get("notice", ""), "").format(count=self.whole("changed", 0, MAX_PAGE)),
             **values,

@@ -119,8 +119,10 @@ def render_tab(visit: Visit, task: Json, tab: str, **values: Any) -> Response:
 
 
 def first_tab(visit: Visit) -> Response:
-    """Show a task's own first tab."""
+    """Show a task's own first tab; a report has a page of its own."""
     task = load(visit, [])
+    if task["type"] == "report":
+        return visit.redirect(f"/reports/{task['id']}")
     shown = {"pipeline": pipeline, "dataset": dataset, "overview": overview}
     return shown[next(iter(tabs_of(task)))](visit)
 
