@@ -74,7 +74,7 @@ def test_beyond_loopback_only_liveness_statics_and_log_in_answer(open_server: Cl
         reply = web.http.get(path)
         assert reply.status_code == 303 and reply.headers["Location"].startswith("/login?next=%2F"), path
     assert web.http.get("/files/x").status_code == 401
-    assert web.post("/queues", name="a queue").status_code == 303
+    assert web.post("/queues", name="a queue").status_code == 401
     assert "a queue" not in json.dumps(ApiClient(open_server.api_url, open_server.credentials)("queues.get_all"))
 
 

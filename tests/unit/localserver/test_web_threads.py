@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from tests.unit.localserver.web_app import FakeApi, ask, make_app
 
-TABLES = {"GET": ("OPEN_PAGES", "PAGES"), "POST": ("OPEN_CHANGES", "CHANGES")}
+TABLES = {"GET": ("OPEN_PAGES", "PAGES"), "POST": ("OPEN_CHANGES", "OWN_CHANGES", "CHANGES")}
 
 
 def nothing(name: str, data: dict[str, object]) -> dict[str, object]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from clearml_localserver.web import console_lines, text
-from clearml_localserver.web.site import json_script, plotly_script
+from clearml_localserver.web.site import plotly_script
 from clearml_localserver.web.views import actions, launch, metrics
 from clearml_localserver.web.views.datasets import title as dataset_title
 from clearml_localserver.web.views.home import telling
@@ -32,9 +32,9 @@ def test_plotly_comes_with_its_wheel() -> None:
 
 @pytest.mark.parametrize("value", [{"a": "</script><script>alert(1)</script>"}, ["<!--", "&amp;", "\u2028"], None])
 def test_json_in_a_page_cannot_end_its_element(value: Any) -> None:
-    text = str(json_script(value))
-    assert "<" not in text and ">" not in text and "&" not in text
-    assert json.loads(text) == value
+    written = str(text.json_script(value))
+    assert "<" not in written and ">" not in written and "&" not in written
+    assert json.loads(written) == value
 
 
 @pytest.mark.parametrize(

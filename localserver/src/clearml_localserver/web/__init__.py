@@ -120,11 +120,15 @@ OPEN_PAGES: dict[str, View] = {"/": session.front, "/login": session.form, "/sta
 OPEN_CHANGES: dict[str, View] = {"/login": session.login, "/logout": session.logout}
 """What needs no session, or makes and ends one."""
 
-CHANGES: dict[str, View] = {
+OWN_CHANGES: dict[str, View] = {
     "/preferences/density": project_table.set_density,
+    "/projects/{project}/views": project_table.save_view,
+}
+"""What changes only how the person sees the pages: readers may do it too."""
+
+CHANGES: dict[str, View] = {
     "/projects/{project}/edit": project_edit.save,
     "/projects/{project}/delete": project_edit.delete,
-    "/projects/{project}/views": project_table.save_view,
     "/selected/tasks/{action}": bulk.act,
     "/reports": reports.create,
     "/reports/{report}/edit": report_edit.save,
@@ -153,7 +157,8 @@ def create_web_app(api: Api, own: Identity, files: ASGIApp) -> Starlette:
     routes: list[BaseRoute] = [
         *(Route(path, site.open_view(view), methods=["GET"]) for path, view in OPEN_PAGES.items()),
         *(Route(path, site.open_view(view), methods=["POST"]) for path, view in OPEN_CHANGES.items()),
-        *(Route(path, site.view(view), methods=["POST"]) for path, view in CHANGES.items()),
+        *(Route(path, site.view(view), methods=["POST"]) for path, view in OWN_CHANGES.items()),
+        *(Route(path, site.change(view), methods=["POST"]) for path, view in CHANGES.items()),
         *(Route(path, site.view(view), methods=["GET"]) for path, view in PAGES.items()),
         Mount("/files", app=_ForReaders(site, files)),
     ]

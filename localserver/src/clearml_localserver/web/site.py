@@ -12,7 +12,6 @@ its template (`static/app.js` puts them in place). So a page and its live parts 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import re
 from collections.abc import Awaitable, Callable
@@ -21,12 +20,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
-import orjson
 from anyio import CapacityLimiter, from_thread, to_thread
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp
 
 from clearml_localserver.auth import Identity
@@ -35,6 +32,7 @@ from clearml_localserver.rules import roles
 from clearml_localserver.times import utcnow
 from clearml_localserver.web import charts, outcome, text
 from clearml_localserver.web.compression import PackedFiles, pack
+from clearml_localserver.web.kept_forms import NOT_KEPT, SESSION_ENDED, KeptForm
 from clearml_localserver.web.notices import NOTICES
 from clearml_localserver.web.own_files import delete_file, read_file
 from clearml_localserver.web.replies import REPLIES
@@ -111,7 +109,7 @@ class Site:
             moment=text.moment,
             absolute=text.absolute,
             sentences=outcome.sentences,
-            json_script=json_script,
+            json_script=text.json_script,
             q=lambda value: quote(str(value), safe="", errors="replace"),
         )
         self.templates.globals.update(
@@ -142,11 +140,22 @@ class Site:
         """Return a view as an ASGI endpoint: on a thread, for signed-in people, with API errors shown as pages."""
 
         def signed_in(visit: Visit) -> Response:
+            if visit.identity is None and visit.request.method == "POST":
+                return visit.ask_to_log_in(visit.kept_form(), SESSION_ENDED)
             if visit.identity is None:
                 return RedirectResponse(f"/login?{urlencode({'next': visit.here})}", status_code=303)
             return function(visit)
 
         return self.open_view(signed_in)
+
+    def change(self, function: View) -> Endpoint:
+        """Return the same for a view that changes what others see: people who only read are refused."""
+
+        def allowed(visit: Visit) -> Response:
+            visit.require_change()
+            return function(visit)
+
+        return self.view(allowed)
 
     def open_view(self, function: View) -> Endpoint:
         """Return the same for a view that needs no session."""
@@ -161,13 +170,12 @@ class Site:
         identity, body = self.identity(request), b""
         if request.method == "POST":  # the gate asks for a length, and bounds it
             if identity is None and int(request.headers["Content-Length"]) > MAX_STRANGER_BYTES:
-                return PlainTextResponse(
-                    f"Log in first: without a log-in, a form may have at most {MAX_STRANGER_BYTES} bytes.\n", 413
-                )
-            try:
-                body = await request.body()
-            except ClientDisconnect:
-                return Response(status_code=499)
+                function = too_large
+            else:
+                try:
+                    body = await request.body()
+                except ClientDisconnect:
+                    return Response(status_code=499)
         return await to_thread.run_sync(self._answer, request, identity, body, function, limiter=self._threads)
 
     def _answer(self, request: Request, identity: Identity | None, body: bytes, function: View) -> Response:
@@ -177,10 +185,15 @@ class Site:
         try:
             return function(visit)
         except ApiError as error:
-            return visit.error(error)
+            return visit.error(error, visit.kept_form())
         except Exception:  # the last guard: a person gets a page, the log the cause
             log.exception("page %s failed", visit.request.url.path)
             return visit.error(ApiError(500, 100, "The page could not be made; see the server's log."))
+
+
+def too_large(visit: Visit) -> Response:
+    """Answer a form that is larger than what is read from people without a session."""
+    return visit.ask_to_log_in(None, NOT_KEPT, code=413)
 
 
 class Visit:
@@ -271,6 +284,21 @@ class Visit:
         except ValueError as error:
             raise ApiError(413, 0, f"A form has at most {MAX_FORM_FIELDS} fields; nothing was changed") from error
 
+    def kept_form(self) -> KeptForm | None:
+        """Return what a signed-in person, or one whose session has ended, has sent; None where it is too much."""
+        if self.request.method != "POST":
+            return None
+        try:
+            kept = KeptForm(self.request.url.path, tuple(self.form_items()))
+        except ApiError:
+            return None
+        return kept if kept.fits(MAX_STRANGER_BYTES) else None
+
+    def ask_to_log_in(self, kept: KeptForm | None, problem: str, *, code: int = 401) -> Response:
+        """Return the log-in page, which carries the form that was sent; nothing has been changed."""
+        code, problem = (code, problem) if kept or code == 413 else (413, NOT_KEPT)
+        return self.render("login.html", code=code, after="/", problem=problem, kept=kept, unkept=kept is None)
+
     def wants_part(self) -> bool:
         """Return whether only live parts of the page are asked for."""
         return "_part" in self.request.query_params
@@ -314,18 +342,19 @@ class Visit:
 
     def json(self, value: Any) -> Response:
         """Return data for a page's script."""
-        return Response(encoded(value), media_type="application/json", headers={"Cache-Control": "no-store"})
+        return Response(text.encoded(value), media_type="application/json", headers={"Cache-Control": "no-store"})
 
     def redirect(self, path: str, notice: str = "") -> Response:
         """Return to a page after a change, with a line that says what was done."""
         joint = "&" if "?" in path else "?"
         return RedirectResponse(path + (f"{joint}notice={notice}" if notice else ""), status_code=303)
 
-    def error(self, error: ApiError) -> Response:
-        """Return the error page."""
+    def error(self, error: ApiError, kept: KeptForm | None = None) -> Response:
+        """Return the error page; with the form that was refused, so that it can be corrected."""
         missing = error.code == 404 or (error.code == 400 and error.subcode in UNKNOWN_OBJECT)
         code = 404 if missing else max(400, error.code)
-        return self.render("error.html", code=code, error=error, missing=missing)
+        kept = kept if self.may_change else None
+        return self.render("error.html", code=code, error=error, missing=missing, kept=kept)
 
     def address(self, **changes: Any) -> str:
         """Return this page's address with some query values changed.
@@ -368,19 +397,3 @@ class Visit:
 
 UNKNOWN_OBJECT = frozenset({101, 201, 401, 701, 301})
 """Subcodes for an id that nothing has: task, model, project, queue, user."""
-
-
-def encoded(value: Any) -> bytes:
-    """Return a value as JSON."""
-    try:
-        return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
-    except TypeError:  # half a surrogate pair, which only the escaped form can hold
-        return json.dumps(value).encode()
-
-
-def json_script(value: Any) -> Markup:
-    """Return JSON that may stand inside `<script type="application/json">`: nothing in it can end the element."""
-    body = value if isinstance(value, str) else encoded(value).decode()
-    for character, code in (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026")):
-        body = body.replace(character, code)
-    return Markup(body)  # noqa: S704  the three characters that HTML knows are gone

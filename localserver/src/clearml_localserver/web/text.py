@@ -9,6 +9,9 @@ from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import SplitResult, quote, urlsplit
 
+import orjson
+from markupsafe import Markup
+
 from clearml_localserver.times import parse
 from clearml_localserver.web import shapes
 
@@ -175,3 +178,19 @@ def visible(text: str) -> str:
 def _sign(match: re.Match[str]) -> str:
     code = ord(match[0])
     return chr(0x2400 + code) if code < 0x20 else "\u2421" if code == 0x7F else "\ufffd"
+
+
+def encoded(value: Any) -> bytes:
+    """Return a value as JSON."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:  # half a surrogate pair, which only the escaped form can hold
+        return json.dumps(value).encode()
+
+
+def json_script(value: Any) -> Markup:
+    """Return JSON that may stand inside `<script type="application/json">`: nothing in it can end the element."""
+    body = value if isinstance(value, str) else encoded(value).decode()
+    for character, code in (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026")):
+        body = body.replace(character, code)
+    return Markup(body)  # noqa: S704  the three characters that HTML knows are gone

@@ -24,7 +24,6 @@ def form(visit: Visit) -> Response:
 
 def save(visit: Visit) -> Response:
     """Move, rename and describe a project, as far as the form differs from it."""
-    visit.require_change()
     project, sent = _load(visit), visit.form()
     id_ = project["id"]
     location, _, base = project["name"].rpartition("/")
@@ -53,7 +52,6 @@ def confirm(visit: Visit) -> Response:
 
 def delete(visit: Visit) -> Response:
     """Delete a project with its contents, if they are still those that were counted."""
-    visit.require_change()
     project = _load(visit)
     if visit.form().get("seen") != _seen(_counts(visit, project)):
         return _confirm_page(visit, project, code=409, problem=CHANGED_MEANWHILE)

@@ -15,7 +15,7 @@ from clearml_localserver.times import iso
 from clearml_localserver.web import columns as known
 from clearml_localserver.web import text
 from clearml_localserver.web.columns import Column
-from clearml_localserver.web.site import Json, Visit, encoded
+from clearml_localserver.web.site import Json, Visit
 from clearml_localserver.web.views.session import own_path
 from clearml_localserver.web.views.table_query import Table, all_rows, read_table, within
 
@@ -186,7 +186,7 @@ def _json(rows: Iterator[Json]) -> Iterator[bytes]:
     yield b"["
     for number, row in enumerate(rows):
         yield b",\n" if number else b"\n"
-        yield encoded(row)
+        yield text.encoded(row)
     yield b"\n]\n"
 
 

@@ -25,7 +25,6 @@ NAME_TAKEN, NAME_INVALID, NOT_EMPTY, NOT_IN_QUEUE = 801, 800, 702, 703
 
 def create(visit: Visit) -> Response:
     """Make a queue; a name that is refused comes back on a form with the reason."""
-    visit.require_change()
     name = visit.form().get("name", "").strip()
     try:
         visit.call("queues.create", {"name": name})
@@ -42,7 +41,6 @@ def edit(visit: Visit) -> Response:
 
 def rename(visit: Visit) -> Response:
     """Give a queue another name."""
-    visit.require_change()
     name = visit.form().get("name", "").strip()
     try:
         visit.call("queues.update", {"queue": visit.argument("queue"), "name": name})
@@ -53,7 +51,6 @@ def rename(visit: Visit) -> Response:
 
 def move(visit: Visit) -> Response:
     """Move ticked entries, or all, to the end of another queue; name each that cannot be moved."""
-    visit.require_change()
     queue, others = _queue_and_others(visit)
     items = visit.form_items()
     form = dict(items)
@@ -83,7 +80,6 @@ def confirm(visit: Visit) -> Response:
 
 def act(visit: Visit) -> Response:
     """Empty or delete a queue."""
-    visit.require_change()
     change = _change(visit)
     queue, others = _queue_and_others(visit)
     form = visit.form()

@@ -11,6 +11,7 @@ from starlette.responses import FileResponse, PlainTextResponse, RedirectRespons
 from clearml_localserver.auth import Presented
 from clearml_localserver.errors import ApiError
 from clearml_localserver.web.compression import takes_gzip
+from clearml_localserver.web.kept_forms import KeptForm, carried_form
 from clearml_localserver.web.site import SESSION_COOKIE, Visit
 from clearml_localserver.web.views.home import home
 
@@ -31,7 +32,8 @@ def form(visit: Visit) -> Response:
 
 def login(visit: Visit) -> Response:
     """Check an access key and begin a session."""
-    sent, request = visit.form(), visit.request
+    items, request = visit.form_items(), visit.request
+    sent, kept = dict(items), carried_form(items)
     access_key, secret_key = (str(sent.get(name) or "").strip() for name in ("access_key", "secret_key"))
     after = own_path(str(sent.get("next") or "/"))
     basic = base64.b64encode(f"{access_key}:{secret_key}".encode()).decode()
@@ -41,10 +43,14 @@ def login(visit: Visit) -> Response:
         token = auth.issue(auth.authenticate(Presented(f"Basic {basic}", address=address)), SESSION_S)
     except ApiError as error:
         wrong = "This access key and secret key do not match."
-        refusal = _form(visit, after, problem=error.msg if error.code == 429 else wrong, code=error.code)
+        problem = error.msg if error.code == 429 else wrong
+        refusal = _form(visit, after, problem=problem, code=error.code, kept=kept)
         refusal.headers.update(error.headers)
         return refusal
-    response = RedirectResponse(after, status_code=303)
+    response: Response = RedirectResponse(after, status_code=303)
+    if kept is not None and own_path(kept.path) == kept.path:
+        # Sent only by the person's own click: whoever has logged in may be another one than who wrote it.
+        response = visit.render("kept_form.html", kept=kept)
     secure = request.url.scheme == "https" or request.headers.get("X-Forwarded-Proto") == "https"
     response.set_cookie(SESSION_COOKIE, token, max_age=SESSION_S, httponly=True, samesite="lax", secure=secure)
     return response
@@ -96,8 +102,8 @@ def missing(visit: Visit, code: int, text: str) -> Response:
     return visit.error(error)
 
 
-def _form(visit: Visit, after: str, problem: str = "", code: int = 200) -> Response:
-    return visit.render("login.html", code=code, after=after, problem=problem)
+def _form(visit: Visit, after: str, problem: str = "", code: int = 200, kept: KeptForm | None = None) -> Response:
+    return visit.render("login.html", code=code, after=after, problem=problem, kept=kept, unkept=False)
 
 
 def own_path(address: str) -> str:

@@ -1,0 +1,71 @@
+"""Forms that were sent and could not be carried out: what was written is shown again, never lost and never sent alone.
+
+A form meets a session that has ended: the log-in page carries its fields, and after the log-in a person is asked
+whether they are to be sent now. A form is refused: the error page has its fields, to be corrected. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from clearml_localserver.web.form_fields import WAS, mark
+
+KEPT = "kept:"
+"""Begins the names of a form's fields while the log-in page carries them."""
+
+TO = "kept-to"
+"""Name of the log-in page's field with the address that the kept form goes to."""
+
+MAX_FIELDS = 2_000
+LOG_IN_BYTES = 2_048
+"""Room for the access key and the secret key beside the kept fields."""
+
+SESSION_ENDED = "Your session has ended. What you sent is kept: log in, and you are asked before anything is changed."
+NOT_KEPT = (
+    "Your session has ended, and this form is too large to be kept across a log-in. Nothing was changed. Log in in "
+    "another tab, then go back here in your browser, where your words still are, and send the form again."
+)
+
+WITHOUT_WORDS = frozenset({"ids", "back", "seen", "draft", "forget", "query", "density", "undo", "secret_key"})
+"""Hidden fields of the pages' forms: sent again as they are, not shown. A test compares them with the templates."""
+
+
+@dataclass(frozen=True)
+class KeptForm:
+    """A form with what was written in it."""
+
+    path: str
+    items: tuple[tuple[str, str], ...]
+
+    @property
+    def written(self) -> list[tuple[str, str]]:
+        """The fields that a person sees and corrects: of a form with marks of former values those that were changed."""
+        return [(name, value) for name, value in self.items if not self._is_hidden(name, value)]
+
+    @property
+    def hidden(self) -> list[tuple[str, str]]:
+        """The fields that only the server reads."""
+        return [(name, value) for name, value in self.items if self._is_hidden(name, value)]
+
+    @property
+    def carried(self) -> list[tuple[str, str]]:
+        """The fields of the log-in page."""
+        return [(TO, self.path), *((KEPT + name, value) for name, value in self.items)]
+
+    def fits(self, most: int) -> bool:
+        """Return whether the log-in page can carry it, if a form of a stranger has at most `most` bytes."""
+        return len(self.items) <= MAX_FIELDS and len(urlencode(self.carried, errors="replace")) <= most - LOG_IN_BYTES
+
+    def _is_hidden(self, name: str, value: str) -> bool:
+        unchanged = (WAS + name, mark(value)) in self.items
+        return name in WITHOUT_WORDS or name.startswith(WAS) or unchanged
+
+
+def carried_form(items: Iterable[tuple[str, str]]) -> KeptForm | None:
+    """Return the form that a sent log-in page carries; None where it carries none."""
+    sent = list(items)
+    path = dict(sent).get(TO)
+    kept = tuple((name[len(KEPT) :], value) for name, value in sent if name.startswith(KEPT))
+    return KeptForm(path, kept) if path else None
