@@ -30,6 +30,9 @@ class Invocation:
     folder: Path = Path()
     """What their relative paths are relative to; empty for this process's own folder."""
 
+    verbose: bool = False
+    """They asked for all there is to say."""
+
     def path(self, text: str) -> str:
         """Return a path that they typed as this process finds it; an address stays as it is."""
         there = self.folder / text

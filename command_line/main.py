@@ -12,6 +12,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 
 import click
@@ -83,7 +84,7 @@ def _run(
     arguments = [word for word in arguments if word != "--verbose"]
     as_json = "--json" in arguments
     try:
-        return _invoke(command, arguments, program, call)
+        return _invoke(command, arguments, program, replace(call, verbose=verbose))
     except click.ClickException as error:
         error.show()
         _print_json(as_json, {"error": error.format_message(), "hint": None, "exit_code": error.exit_code})

@@ -104,7 +104,12 @@ class NameOrPath(click.types.StringParamType):
         return invocation_of(ctx).path(super().convert(value, param, ctx))
 
 
-verbose = click.option("--verbose", is_flag=True, expose_value=False, help="Show the traceback of an error.")
+verbose = click.option(
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    help="Show the traceback of an error, and all that is left out otherwise.",
+)
 """Declares `--verbose` for the help; `command_line.main` takes it from anywhere among the arguments."""
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")

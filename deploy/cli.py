@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from command_line.invocation import invocation_of
 from command_line.main import run
 from command_line.options import CONTEXT, FilePath, Group, Number, TaskId, as_json, examples, verbose
 from deploy import options, report
@@ -127,7 +128,10 @@ def doctor(as_json: bool, task: str | None, **settings: Any) -> int:
 
 
 def _checks(as_json: bool, results: Iterable[Result]) -> int:
-    seen = list(_shown(results))
+    verbose = invocation_of(click.get_current_context()).verbose
+    seen = list(_shown(results, left_out=verbose))
+    for line in [] if verbose else report.left_out_lines(seen):
+        click.echo(line, err=True)
     code = exit_code(seen)
     counts = {level: sum(result.level == level for result in seen) for level in Level}
     summary = ", ".join(f"{count} {COUNTED[level]}" for level, count in counts.items() if count)
@@ -301,9 +305,10 @@ def _show(result: Result) -> None:
     click.echo(report.check_line(result), err=True)
 
 
-def _shown(results: Iterable[Result]) -> Iterator[Result]:
+def _shown(results: Iterable[Result], *, left_out: bool) -> Iterator[Result]:
     for result in results:
-        _show(result)
+        if left_out or result.level != Level.SKIP:
+            _show(result)
         yield result
 
 

@@ -19,6 +19,23 @@ def check_line(result: Result) -> str:
     return "\n".join(lines)
 
 
+def left_out_lines(results: Sequence[Result]) -> list[str]:
+    """Return checks that were not answered as one line for each reason.
+
+    Args:
+        results: Of any level; only what was left out counts.
+    """
+    reasons: dict[str, list[str]] = {}
+    for result in results:
+        if result.level == Level.SKIP:
+            reasons.setdefault(result.finding.evidence, []).append(result.title)
+    lines = []
+    for reason, titles in reasons.items():
+        many = f"{len(titles)} more are not checked: {reason} (--verbose lists them)"
+        lines.append(f"{MARKS[Level.SKIP]} {many if len(titles) > 1 else f'{titles[0]}: {reason}'}")
+    return lines
+
+
 def outcome_lines(outcome: Mapping[str, Any]) -> list[str]:
     """Return what an install did."""
     name, namespace = outcome["release"], outcome["namespace"]

@@ -98,15 +98,15 @@ class Result:
 
 def run(checks: Iterable[Check], clock: Callable[[], float] = time.monotonic) -> Iterator[Result]:
     """Run checks in order; one whose needs failed is reported as skipped."""
-    bad: dict[tuple[str, str], str] = {}
-    """Ids and releases, and titles."""
+    bad: dict[tuple[str, str], tuple[str, ...]] = {}
+    """Ids and releases, and the titles of what failed in the first place."""
     for check in checks:
         began = clock()
         needs = dict.fromkeys((need, release) for need in check.needs for release in ("", check.release))
-        missing = [bad[need] for need in needs if need in bad]
+        missing = dict.fromkeys(title for need in needs for title in bad.get(need, ()))
         finding = Finding(Level.SKIP, f"needs: {', '.join(missing)}") if missing else _ask(check)
         if finding.level in (Level.FAIL, Level.SKIP):
-            bad[check.id, check.release] = check.title
+            bad[check.id, check.release] = tuple(missing) or (check.title,)
         yield Result(check.id, check.title, finding, clock() - began, check.release)
 
 

@@ -226,7 +226,14 @@ def test_without_a_kubeconfig_only_that_fails_and_what_needs_it_is_left_out(inst
     body = installed.json("doctor", code=31, **env)
     assert {check["id"] for check in body["checks"] if check["result"] == "fail"} == {"kubeconfig"}
     left_out = {check["id"]: check["evidence"] for check in body["checks"] if check["result"] == "skip"}
-    assert left_out["agent-keys"] == left_out["alone"] == "needs: Kubernetes API answers"
+    assert left_out["agent-keys"] == left_out["alone"] == "needs: kubeconfig and context"
+    said = installed("doctor", code=31, **env)
+    assert (
+        f"- {len(left_out)} more are not checked: needs: kubeconfig and context (--verbose lists them)"
+        in said.splitlines()
+    )
+    assert "clocks agree" not in said
+    assert "- clocks agree: needs: kubeconfig and context" in installed("doctor", "--verbose", code=31, **env)
     asked = {check["id"]: check["result"] for check in body["checks"]}
     assert asked["queue"] == asked["worker"] == asked["serves"] == "ok", "ClearML says so without the cluster"
     body = installed.json("doctor", "--task", "0" * 32, code=31, **env)

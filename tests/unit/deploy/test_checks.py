@@ -31,7 +31,21 @@ def test_what_needs_a_failed_check_is_left_out_aloud_and_so_is_what_needs_that()
     )
     assert [result.level for result in found] == [Level.FAIL, Level.SKIP, Level.SKIP]
     assert found[1].finding.evidence == "needs: API answers"
-    assert found[2].finding.evidence == "needs: API answers, B"
+    assert found[2].finding.evidence == "needs: API answers", "what failed, and not what was left out for it"
+
+
+def test_what_was_left_out_is_one_line_for_each_reason():
+    found = results(
+        Check("a", "API answers", broken),
+        Check("b", "B", lambda: ok(""), ("a",)),
+        Check("c", "C", lambda: ok(""), ("b",)),
+        Check("d", "D", broken),
+        Check("e", "E", lambda: ok(""), ("d",)),
+    )
+    assert report.left_out_lines(found) == [
+        "- 2 more are not checked: needs: API answers (--verbose lists them)",
+        "- E: needs: D",
+    ]
 
 
 @pytest.mark.parametrize(
