@@ -17,7 +17,7 @@ from clearml_localserver.pytest_plugin import ClearmlServer
 
 from tests.api_client import ApiClient
 from tests.integration.access.clients import new_key
-from tests.integration.web.pages import Web
+from tests.integration.web.pages import NO_ID, Web
 
 pytestmark = pytest.mark.integration
 
@@ -41,7 +41,7 @@ def hidden(page: str) -> list[tuple[str, str]]:
 
 
 def _argument(ids: dict[str, str], action: str, name: re.Match[str]) -> str:
-    return ids.get(name[1], action)
+    return ids.get(name[1]) or action or NO_ID
 
 
 def documents(admin: ApiClient) -> str:
