@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
-from clearml_localserver.query.clauses import beginning
+from clearml_localserver.query.clauses import beginning, contained
 from clearml_localserver.query.compiler import compile_query
 from clearml_localserver.query.finder import count, find_all
 from clearml_localserver.query.kinds import TASK
@@ -128,3 +129,75 @@ def test_a_pattern_with_a_beginning_finds_the_same(tx: Tx) -> None:
     assert found(tx, {"name": "^run 1[01]?$"}) == {"t1", "t10", "t11"}
     assert found(tx, {"name": "^run 1[01]?$", "project": ["p"]}) == {"t1", "t10", "t11"}
     assert found(tx, {"name": "^runs? 3"}) == {"t3"}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        (r"a\ b\.c", "a b.c"),
+        ("%_^", ""),
+        (re.escape("%_^"), "%_^"),
+        ("a.c", ""),
+        ("ab$", ""),
+        ("^ab", ""),
+        ("über", ""),
+    ],
+)
+def test_a_pattern_that_is_plain_text(pattern: str, text: str) -> None:
+    assert contained(pattern) == text
+
+
+SEARCHED = {
+    "a": {"name": "Learning_Rate 10%", "tags": ["über", 'quoted "tag"'], "comment": "back\\slash"},
+    "b": {
+        "name": "learningXrate 10 percent",
+        "tags": ["ab", "cd"],
+        "hyperparams": {"Args": {"lr": {"value": "0.5^2"}}},
+    },
+    "c": {"name": "other", "hyperparams": {"Args": {"lr": {"value": 'say "Yes"'}, "a b": {"value": "learning_rate"}}}},
+}
+
+
+@pytest.mark.parametrize("fields", [["name", "id", "comment", "tags"], ["name", "tags", "hyperparams.Args.lr.value"]])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "learning_rate",
+        "LEARNING",
+        "10%",
+        "_",
+        "^",
+        'quoted "tag"',
+        '"',
+        "\\",
+        '"yes"',
+        "ab",
+        "abcd",
+        'b","c',
+        "über",
+        "ÜBER",
+        "a",
+    ],
+)
+def test_a_text_is_found_as_by_the_regular_expression(fields: list[str], text: str) -> None:
+    world = open_tx()
+    for id_, task in SEARCHED.items():
+        world.put("task", {"id": id_, "company": COMPANY} | task)
+
+    def values(task: dict[str, Any], id_: str) -> list[str]:
+        named = {
+            "id": id_,
+            "hyperparams.Args.lr.value": task.get("hyperparams", {}).get("Args", {}).get("lr", {}).get("value", ""),
+        }
+        return [item for name in fields for item in _texts(named.get(name, task.get(name, "")))]
+
+    expected = {
+        id_
+        for id_, task in SEARCHED.items()
+        if any(re.search(re.escape(text), value, re.IGNORECASE) for value in values(task, id_))
+    }
+    assert found(world, {"_any_": {"fields": fields, "pattern": re.escape(text)}}) == expected
+
+
+def _texts(value: Any) -> list[str]:
+    return value if isinstance(value, list) else [value]

@@ -141,6 +141,19 @@ class Field:
         # Looking for the quoted text is much faster than taking the list apart, and leaves few lists to be.
         return Clause(f"(instr({stored(self.kind.table, self.path)}, ?) > 0 AND {exactly.sql})", (f'"{value}"', value))
 
+    @property
+    def holds_text(self) -> bool:
+        """Whether all values of the field are texts, or lists of them."""
+        return self.parts == ("id",) or self.path in self.kind.columns or self.parts[0] == "hyperparams"
+
+    def _contains(self, text: str) -> Clause:
+        """Return "contains `text`, in any case of letters"; the text is ASCII."""
+        exactly = self._compare("{} LIKE ? ESCAPE '^'", like(text))
+        if not self.is_list or not PLAIN_TEXT.fullmatch(text):
+            return exactly
+        whole = stored(self.kind.table, self.path)
+        return Clause(f"({whole} LIKE ? ESCAPE '^' AND {exactly.sql})", (like(text), *exactly.args))
+
     def below(self, values: Sequence[Any], *, hidden: bool) -> Clause:
         """Return "is one of these projects or one under them"; `hidden` says whether hidden ones count."""
         open_only = "" if hidden else f" WHERE {untagged('project', 'hidden', of='child')}"
@@ -183,6 +196,8 @@ class Field:
                 return self._compare("{} = ? COLLATE NOCASE", text)
             if text and not any_case:
                 return self._compare("{} BETWEEN ? AND ?", text, text + LAST_CHARACTER)
+        if any_case and self.holds_text and (text := contained(pattern)):
+            return self._contains(text)
         check_pattern(pattern)
         if self.path in self.kind.columns and not any_case and (start := beginning(pattern)):
             searched = self._compare("{} REGEXP ?", pattern)
@@ -191,6 +206,23 @@ class Field:
                 f"({value} BETWEEN ? AND ? AND {searched.sql})", (start, start + LAST_CHARACTER, *searched.args)
             )
         return self._compare("{} REGEXP ?", f"(?i){pattern}" if any_case else pattern)
+
+
+def contained(pattern: Any) -> str:
+    """Return the text that a pattern looks for in any case of letters, where it does just that; else nothing."""
+    literal = LITERAL.fullmatch(f"^{pattern}") if isinstance(pattern, str) else None
+    return unescaped(literal[1]) if literal is not None and not literal[2] and pattern.isascii() else ""
+
+
+def like(text: str) -> str:
+    """Return the operand of `LIKE ? ESCAPE '^'` for what contains a text."""
+    escaped = re.sub("[%_^]", lambda special: f"^{special[0]}", text)
+    return f"%{escaped}%"
+
+
+def document_contains(text: str) -> Clause:
+    """Return "a text of the document may contain `text`", which is found out without taking the document apart."""
+    return Clause("doc LIKE ? ESCAPE '^'", (like(text),)) if PLAIN_TEXT.fullmatch(text) else TRUE
 
 
 def beginning(pattern: str) -> str:

@@ -21,13 +21,15 @@ from clearml_localserver.query.clauses import (
     Field,
     all_of,
     any_of,
+    contained,
+    document_contains,
     json_path,
     stored,
     unescaped,
     untagged,
 )
 from clearml_localserver.query.kinds import PROJECT, TASK, Kind, Scale, Shape
-from clearml_localserver.query.select import Select, index_for
+from clearml_localserver.query.select import READS_DOCUMENT, Select, index_for
 from clearml_localserver.query.terms import filters_clause, list_clause, require_few
 from clearml_localserver.rules.projects import tidy
 from clearml_localserver.timed_regex import check_pattern
@@ -267,7 +269,11 @@ def _on_fields(name: str, join: Callable[[list[Clause]], Clause]) -> Callable[[K
         check_pattern(value["pattern"])
         if not value["pattern"]:
             return TRUE
-        return join([field.matches(value["pattern"], any_case=True) for field in fields])
+        found = join([field.matches(value["pattern"], any_case=True) for field in fields])
+        text = contained(value["pattern"])
+        if text and READS_DOCUMENT.search(found.sql) and all(field.holds_text for field in fields):
+            return all_of([document_contains(text), found])
+        return found
 
     return condition
 

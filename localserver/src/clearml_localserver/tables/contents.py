@@ -10,6 +10,7 @@ from typing import Any
 
 from clearml_localserver.query import Clause, all_of, in_company, stored
 from clearml_localserver.query.kinds import KINDS
+from clearml_localserver.query.select import READS_DOCUMENT
 from clearml_localserver.store import Tx
 from clearml_localserver.tables.projects import held_by
 from clearml_localserver.timed_regex import check_pattern
@@ -111,7 +112,9 @@ def users(tx: Tx, where: Clause) -> list[tuple[Any, ...]]:
 def tags(tx: Tx, kind: str, field: str, where: Clause) -> set[str]:
     """Return the tags in the list `field` of documents."""
     if field in KINDS[kind].columns:  # most lists are alike: each is taken apart once
-        chosen, lists = f"SELECT DISTINCT {stored(kind, field)} AS tags FROM {kind} WHERE {where.sql}", "chosen.tags"
+        index = "" if READS_DOCUMENT.search(where.sql) else f" INDEXED BY {kind}_fields"
+        chosen = f"SELECT DISTINCT {stored(kind, field)} AS tags FROM {kind}{index} WHERE {where.sql}"
+        lists = "chosen.tags"
     else:
         chosen, lists = f"SELECT doc FROM {kind} WHERE {where.sql}", f"chosen.doc, '$.{field}'"
     # The alias keeps "doc" in the condition apart from the columns of the list that is read.
