@@ -117,7 +117,10 @@ REPORT = {"id": ID, "name": "r", "status": "created", "comment": "c", "tags": ["
           "report": f"# h\n\n![i](http://127.0.0.1:8081/a.png)\n\n"
                     f"```scalars\nmetric: m\ntasks: {ID}\naxis: clock\n```\n\n"
                     "```tasks\nproject: a\n```\n\n<iframe src='/widgets/?type=plot&objects=x'></iframe>"}  # fmt: skip
-STATS = [{"metric": name, "stats": [{"values": [5]}]} for name in ("cpu_usage", "memory_used", "memory_free")]
+STATS = [
+    {"metric": name, "stats": [{"aggregation": "avg", "dates": [1.7e12], "values": [5]}]}
+    for name in ("cpu_usage", "memory_used", "memory_free")
+]
 WORLD: dict[str, Any] = {
     "tasks.get_all_ex": {"tasks": [TASK, TASK | {"id": ID[::-1], "status": "failed"}]},
     "reports.get_all_ex": {"tasks": [REPORT]},
@@ -145,6 +148,13 @@ WORLD: dict[str, Any] = {
     "models.get_by_id": {"model": MODEL},
     "queues.get_all": {"queues": [QUEUE]},
     "queues.get_all_ex": {"queues": [QUEUE]},
+    "queues.get_queue_metrics": {
+        "queues": [{"queue": ID, "dates": [1.7e12], "avg_waiting_times": [5], "queue_lengths": [1]}]
+    },
+    "workers.get_activity_report": {
+        "total": {"dates": [1.7e12], "counts": [1]},
+        "active": {"dates": [1.7e12], "counts": [1]},
+    },
     "workers.get_all": {"workers": [WORKER]},
     "workers.get_stats": {"workers": [{"worker": "w", "metrics": STATS}]},
     "events.get_task_log": {"events": [EVENT], "total": 5},

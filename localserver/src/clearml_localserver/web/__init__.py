@@ -42,6 +42,7 @@ from clearml_localserver.web.views import (
     session,
     task_edit,
     tasks,
+    worker,
 )
 from clearml_localserver.wire import Api
 
@@ -69,6 +70,7 @@ PAGES: dict[str, View] = {
     "/queues/{queue}/edit": queue_changes.edit,
     "/queues/{queue}/{change}": queue_changes.confirm,
     "/workers": queues.workers,
+    "/workers/{worker:path}": worker.worker,
     "/selected/tasks/{action}": bulk.confirm,
     "/compare": compare.compare,
     "/compare/models": compare.models,

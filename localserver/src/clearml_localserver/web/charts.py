@@ -81,7 +81,10 @@ def draw(lines: Sequence[Line], axis: str = "iter", *, least: float | None = Non
     places = [place for line in lines for place, value in zip(line.x, line.y, strict=True) if value is not None]
     if not values:
         return None
-    bottom, step, rows = _levels(min([*values, *_known(least)]), max([*values, *_known(most)]))
+    lowest, highest = min([*values, *_known(least)]), max([*values, *_known(most)])
+    base = _base(max(abs(lowest), abs(highest)), unit)
+    bottom, step, rows = _levels(lowest / base, highest / base)
+    bottom, step = bottom * base, step * base
     start, end = span or (min(places), max(places))
     width, height = (end - start) or 1, step * rows
 
@@ -114,11 +117,20 @@ def level(value: float, unit: str, step: float | None = None) -> str:
     if unit == "seconds":
         return text.duration(value)
     is_zero = step is not None and abs(value) < step * 1e-9  # what rounding left of it
-    return f"{0 if is_zero else value:.6g}{unit}"
+    return f"{0 if is_zero else value:{'.3g' if unit else '.6g'}}{unit}"
 
 
 def _known(value: float | None) -> list[float]:
     return [] if value is None else [value]
+
+
+def _base(greatest: float, unit: str) -> float:
+    """Return the larger unit in which levels are round numbers: kilobytes, minutes and their like."""
+    if unit == "bytes":
+        return float(1024 ** min(4, max(0, math.floor(math.log(greatest or 1, 1024)))))
+    if unit == "seconds":
+        return next((float(size) for size in (86_400, 3_600, 60) if greatest >= 2 * size), 1.0)
+    return 1.0
 
 
 def _levels(least: float, greatest: float) -> tuple[float, float, int]:

@@ -123,8 +123,12 @@ WORKER = record(
 )
 MACHINE = record(
     worker=text,
-    metrics=list_of(record(metric=line, stats=list_of(record(values=list_of(number))))),
+    metrics=list_of(
+        record(metric=line, stats=list_of(record(aggregation=line, dates=list_of(number), values=list_of(number))))
+    ),
 )
+COUNTED = record(dates=list_of(number), counts=list_of(number))
+WAITED = record(queue=text, dates=list_of(number), avg_waiting_times=list_of(number), queue_lengths=list_of(number))
 EVENT = record(timestamp=number, level=line, msg=text, metric=line, variant=line, iter=number, url=text, plot_str=text)
 REPORT = record(
     id=text,
@@ -178,6 +182,8 @@ REPLIES: dict[str, Shape] = {
     "models.get_by_id": record(model=MODEL),
     "queues.get_all": record(queues=list_of(QUEUE)),
     "queues.get_all_ex": record(queues=list_of(QUEUE)),
+    "queues.get_queue_metrics": record(queues=list_of(WAITED)),
+    "workers.get_activity_report": record(total=COUNTED, active=COUNTED),
     "workers.get_all": record(workers=list_of(WORKER)),
     "workers.get_stats": record(workers=list_of(MACHINE)),
     "events.get_task_log": record(events=list_of(EVENT, ALL), total=number, searched_to=number),

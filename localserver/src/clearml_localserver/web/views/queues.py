@@ -5,6 +5,9 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from clearml_localserver.errors import ApiError
+from clearml_localserver.web import charts
+from clearml_localserver.web.charts import Chart, Line
+from clearml_localserver.web.comparison import FIRST_COLOURS
 from clearml_localserver.web.site import Json, Visit
 from clearml_localserver.web.views.lists import find_queues, find_tasks, is_alive
 
@@ -17,6 +20,7 @@ MOVES = {
 }
 STATS = ("cpu_usage", "memory_used", "memory_free", "gpu_usage")
 STATS_WINDOW_S, STATS_STEP_S = 300, 60
+WAITS_WINDOW_S, WAITS_STEP_S = 86_400, 1_800
 RECENT = 2
 """Among the figures of so many intervals the newest one is looked for."""
 
@@ -26,7 +30,26 @@ def queues(visit: Visit) -> Response:
     found = find_queues(visit)
     ids = [entry["task"]["id"] for queue in found for entry in (queue.get("entries") or [])[:SHOWN_ENTRIES]]
     tasks = {task["id"]: task for task in find_tasks(visit, {"id": ids}, size=len(ids))} if ids else {}
-    return visit.render("queues.html", live=True, queues=found, tasks=tasks, shown=SHOWN_ENTRIES)
+    waits = waiting_times(visit, [queue["id"] for queue in found])
+    return visit.render("queues.html", live=True, queues=found, tasks=tasks, shown=SHOWN_ENTRIES, waits=waits)
+
+
+def waiting_times(visit: Visit, ids: list[str]) -> dict[str, Chart]:
+    """Return, by queue, how long the tasks that workers took from it over the last day had waited."""
+    if not ids:
+        return {}
+    now = int(visit.now.timestamp())
+    asked = {"queue_ids": ids, "from_date": now - WAITS_WINDOW_S, "to_date": now + 1, "interval": WAITS_STEP_S}
+    drawings = {}
+    for row in visit.call("queues.get_queue_metrics", asked)["queues"]:
+        pairs = zip(row["dates"], row["avg_waiting_times"], strict=False)
+        waited = {int(date / 1000): value for date, value in pairs if date is not None}
+        places = range((now - WAITS_WINDOW_S) // WAITS_STEP_S * WAITS_STEP_S, now + 1, WAITS_STEP_S)
+        line = Line("mean wait", FIRST_COLOURS[0], list(places), [waited.get(place) for place in places])
+        drawing = charts.draw([line], "clock", least=0, span=(now - WAITS_WINDOW_S, now), unit="seconds")
+        if drawing is not None:
+            drawings[row["queue"]] = drawing
+    return drawings
 
 
 def move_entry(visit: Visit) -> Response:
