@@ -6,6 +6,8 @@ What is changed, each for a reason met in real runs:
   then ends the step as failed; the SDK would wait without end for a step that is in no queue;
 - a step that the k8s glue moves to its pod, and stops for that, is not taken for an aborted one (`jobs`);
 - a step that is run again is not taken for ended by the stop before it;
+- the end of a step is read once; the SDK reads the whole task of each step that ended without a report in each of its
+  rounds, to the end of the run, since such a task has no `active_duration`;
 - types and descriptions of parameters, which the SDK drops on an agent, are put back (`parameters_are_read`);
 - a step may wait although its parents have ended (`must_wait`), run in another project or beside this controller
   (`placement`), and have a definition of its own (`finish_step_definition`).
@@ -209,4 +211,8 @@ class PatchedController(PipelineController):  # type: ignore[misc]
 
     def _update_nodes_status(self) -> None:
         super()._update_nodes_status()
+        for node in self.nodes:
+            if node.executed and node.job and node.job_started and not node.job_ended:
+                ended = node.job.task.data.completed
+                node.job_ended = ended.timestamp() if ended else node.job_started
         self.steps_are_checked()

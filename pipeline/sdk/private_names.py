@@ -106,6 +106,12 @@ TABLE = (
     PrivateName(f"{_NODE}.skip_job", ATTRIBUTE, "Takes a step that cannot be launched out of the graph."),
     PrivateName(f"{_NODE}.job", ATTRIBUTE, "A step's job, once it is launched."),
     PrivateName(f"{_NODE}.queue", ATTRIBUTE, "A step's own queue."),
+    PrivateName(f"{_NODE}.job_started", ATTRIBUTE, "When a step began, in seconds since the epoch."),
+    PrivateName(
+        f"{_NODE}.job_ended",
+        ATTRIBUTE,
+        "When a step ended, in seconds since the epoch. While it is not set, its task is read in every round.",
+    ),
     PrivateName(
         "clearml.automation.controller",
         f"{TEXT} Skipping launching step",

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
+import polars as pl
 import pytest
+from clearml_localserver.pytest_plugin import ClearmlServer
 
 from pipeline.amazon_reviews.reviews.generate import generate
 
@@ -84,3 +90,40 @@ def upload(cli: PipelineCli) -> None:
     csv = review_file(cli.folder / "train.csv")
     done = cli("dataset", "upload", str(csv), "--batch-size", str(BATCH_ROWS))
     assert done.code == 0, done.stderr
+
+
+def versions(client, name=NAME, only_final=True):
+    """Return the dataset's versions as the server has them."""
+    projects = client("projects.get_all", name=f"^{re.escape(f'{PROJECT}/.datasets/{name}')}$", search_hidden=True)
+    tasks = client(
+        "tasks.get_all",
+        project=[project["id"] for project in projects["projects"]] or ["none"],
+        search_hidden=True,
+        system_tags=["dataset"],
+        order_by=["created"],
+    )["tasks"]
+    return {task["runtime"].get("version"): task for task in tasks if task["status"] == "completed" or not only_final}
+
+
+def artifacts(client, task_id):
+    task = client("tasks.get_by_id", task=task_id)["task"]
+    return {item["key"]: item for item in task["execution"]["artifacts"]}
+
+
+def download(client, artifact):
+    reply = client.http.get(artifact["uri"])
+    reply.raise_for_status()
+    return pl.read_parquet(io.BytesIO(reply.content))
+
+
+def calls(server: ClearmlServer) -> Counter[str]:
+    """Return how often each endpoint of the API was called so far."""
+    lines = re.findall(
+        r'^localserver_requests_total\{endpoint="([^"]+)",service="api".*\} ([0-9.]+)$',
+        httpx.get(f"{server.api_url}/metrics").text,
+        re.MULTILINE,
+    )
+    found: Counter[str] = Counter()
+    for endpoint, count in lines:
+        found[endpoint] += int(float(count))
+    return found

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 
 import polars as pl
 import pytest
 
 from pipeline.amazon_reviews.reviews.text import preprocess
-from tests.integration.pipeline_cli import BATCH_ROWS, KINDS_OF_SERVER, NAME, PROJECT, ROWS, PipelineCli, review_file
+from tests.integration.pipeline_cli import (
+    BATCH_ROWS,
+    KINDS_OF_SERVER,
+    NAME,
+    PROJECT,
+    ROWS,
+    PipelineCli,
+    artifacts,
+    calls,
+    download,
+    review_file,
+    versions,
+)
 
 pytestmark = pytest.mark.integration
 SERVERS = KINDS_OF_SERVER
@@ -36,34 +48,18 @@ def uploaded(cli):
 
 
 @pytest.fixture(scope="module")
-def first_run(cli, uploaded):
+def calls_of_first_run():
+    """How often each endpoint was called in the first run."""
+    return Counter()
+
+
+@pytest.fixture(scope="module")
+def first_run(cli, uploaded, server, calls_of_first_run):
+    before = calls(server)
     done = cli("run", "--mode", "in-process", "--json")
     assert done.code == 0, done.stderr
+    calls_of_first_run.update(calls(server) - before)
     return done.document
-
-
-def versions(client, name=NAME, only_final=True):
-    """Return the dataset's versions as the server has them."""
-    projects = client("projects.get_all", name=f"^{re.escape(f'{PROJECT}/.datasets/{name}')}$", search_hidden=True)
-    tasks = client(
-        "tasks.get_all",
-        project=[project["id"] for project in projects["projects"]] or ["none"],
-        search_hidden=True,
-        system_tags=["dataset"],
-        order_by=["created"],
-    )["tasks"]
-    return {task["runtime"].get("version"): task for task in tasks if task["status"] == "completed" or not only_final}
-
-
-def artifacts(client, task_id):
-    task = client("tasks.get_by_id", task=task_id)["task"]
-    return {item["key"]: item for item in task["execution"]["artifacts"]}
-
-
-def download(client, artifact):
-    reply = client.http.get(artifact["uri"])
-    reply.raise_for_status()
-    return pl.read_parquet(io.BytesIO(reply.content))
 
 
 # Uploads
@@ -152,6 +148,15 @@ def test_a_run_says_what_it_did_in_one_json_object(first_run, uploaded):
         assert step["run_s"] > 0
     assert list(first_run["datasets"]) == ["1.2", "1.2.1", "1.2.2", "1.2.3"]
     assert first_run["datasets"]["1.2"] == uploaded["1.2"]
+
+
+def test_a_run_makes_no_more_calls_than_it_did(first_run, calls_of_first_run):
+    """What a run changes and reads: three steps, two versions. Its questions for a status take as long as it does."""
+    made = {name: calls_of_first_run[f"tasks.{name}"] for name in ("create", "edit", "get_by_id")}
+    made["artifacts"] = calls_of_first_run["tasks.add_or_update_artifacts"]
+    made["projects"] = sum(count for name, count in calls_of_first_run.items() if name.startswith("projects."))
+    most = {"create": 7, "edit": 120, "get_by_id": 200, "artifacts": 23, "projects": 50}
+    assert {name: made[name] for name in most if made[name] > most[name]} == {}, f"most: {most}"
 
 
 def test_frames_travel_as_parquet_and_are_right(client, server, first_run):
