@@ -84,10 +84,12 @@ class Settings:
         """
         given = {key: value for key, value in overrides.items() if value is not None}
         settings = cls(**{"kubeconfig": environ.get("KUBECONFIG") or None, "cache": cache_folder(environ), **given})  # type: ignore[arg-type]
-        for what, name in (("release", settings.release), ("namespace", settings.namespace)):
-            if not is_name(name):
+        names = (("release", settings.release, RELEASE_NAME_LIMIT), ("namespace", settings.namespace, NAME_LIMIT))
+        for what, name, limit in names:
+            if not is_name(name) or len(name) > limit:
                 raise SettingsError(
-                    f"{what} {name!r} is not a Kubernetes name: lower-case letters, digits, and dashes between them",
+                    f"{what} {name!r} is not a Kubernetes name: lower-case letters, digits, and dashes between them, "
+                    f"and at most {limit} characters",
                     hint=f"--{what} clearml-agent",
                 )
         return settings

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
+from clearml_access.agent_values import QUEUE, queue_names
 from clearml_access.queue_policy import PolicyError, QueuePolicy
 from deploy.errors import ValuesError
 from deploy.helm.values import environment
@@ -217,6 +218,9 @@ def _unserved(values: Mapping[str, Any], is_own_image: bool) -> Iterator[Problem
     for key in ("nameOverride", "fullnameOverride"):
         if values.get(key):
             yield Problem(key, "deploy finds the objects by the release's name; --release sets it")
+    queue = given("agentk8sglue").get("queue", QUEUE)
+    if queue is None or not queue_names(str(queue)):
+        yield Problem(QUEUE, "names no queue to take tasks from")
     replicas = given("agentk8sglue").get("replicaCount")
     if replicas not in (None, 1):
         yield Problem("agentk8sglue.replicaCount", f"{replicas}: agents of one release race for its tasks; use 1")

@@ -168,7 +168,13 @@ class KubernetesApi:
                 f"namespace {self.namespace} does not admit it: {message}",
                 hint="./task doctor shows what the namespace enforces; change the values, or ask its administrator",
             )
-        if status in (401, 403):
+        if status == 401:
+            return RightsError(
+                f"{self.access.server} does not accept the credentials of context {self.access.context} "
+                f"({self.access.source}): {message}; they may have expired",
+                hint="log in to the cluster again, or get a new kubeconfig from its administrator",
+            )
+        if status == 403:
             return RightsError(
                 f"{self.access.user or 'this user'} may not: {message}",
                 hint=f"kubectl auth can-i --list -n {self.namespace}; ask the cluster's administrator",

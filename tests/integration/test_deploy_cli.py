@@ -117,6 +117,10 @@ def test_a_dead_api_server_is_said_so_within_seconds_and_with_the_context(helm):
         (["status", "--kubeconfig", "/nowhere"], 31, "kubeconfig /nowhere does not exist"),
         (["status", "--context", "other"], 31, "--context dead"),
         (["status", "--release", "Bad_Name"], 10, "is not a Kubernetes name"),
+        (["status", "--release", "r" * 54], 10, "at most 53 characters"),
+        (["status", "--namespace", "n" * 64], 10, "at most 63 characters"),
+        (["render", "--set", "agentk8sglue.queue="], 11, "agentk8sglue.queue: names no queue"),
+        (["render", "--set", 'agentk8sglue.queue=" , "'], 11, "agentk8sglue.queue: names no queue"),
         (["install", "--nonsense"], 2, "No such option"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -79,3 +80,14 @@ def test_an_agent_that_is_to_make_jobs_ends_with_what_to_do(glue):
 def test_a_queues_policy_that_cannot_be_read_ends_the_agent(glue):
     with pytest.raises(SystemExit, match="MAX_PENDING_MINUTES=soon"):
         glue.queue_policy({"CLEARML_PODS_MAX_PENDING_MINUTES": "soon"})
+
+
+@pytest.mark.parametrize("queue", ["-x", "--help", "GPU größe/2", "a,b"])
+def test_a_queue_of_any_name_reaches_the_agent_as_one_word(tmp_path, queue):
+    shown = tmp_path / "python"
+    shown.write_text('#!/bin/sh\nfor word in "$@"; do echo "$word"; done\n')
+    shown.chmod(0o755)
+    script = (agent_image.FOLDER / "entrypoint.sh").read_text().replace("/opt/agent/bin/python", str(shown))
+    env = {"PATH": "/usr/bin:/bin", "K8S_GLUE_QUEUE": queue, "K8S_GLUE_EXTRA_ARGS": "--namespace a --create-queue"}
+    done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.splitlines()[2:] == [f"--queue={queue}", "--namespace", "a", "--create-queue"]
