@@ -183,8 +183,13 @@ def refusal(status: int, body: bytes) -> ClusterError:
     """Return what a refusal means."""
     try:
         found = json.loads(body)
-        reason, text = str(found["reason"]), str(found["message"])
-    except (ValueError, KeyError, TypeError):  # not of the API server itself, or of one that is not ready
+        reason, text = str(found.get("reason")), str(found["message"])
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ):  # not of the API server itself, or of one that is not ready
         return AwayError(f"the API server answered {status}: {body[:200].decode(errors='replace')}")
     return _kind(status, reason, text)(text)
 
@@ -194,6 +199,8 @@ def _kind(status: int, reason: str, text: str) -> type[ClusterError]:
         return NoRoomError
     if reason == "AlreadyExists":
         return ExistsError
+    if "request is too large" in text:  # a 500 of the API server: the store behind it takes 1.5 MB
+        return RefusedError
     if status in (401, 408, 429) or status >= 500 or any(mark in text for mark in _STARTING):
         return AwayError
     if status == 404:

@@ -284,6 +284,8 @@ OVER_QUOTA = (
 POD_SECURITY = (403, "Forbidden", 'pods "x" is forbidden: violates PodSecurity "restricted"')
 INVALID = (422, "Invalid", 'Pod "x" is invalid: spec.containers[0].image: Invalid value')
 UNKNOWN_FIELD = (400, "BadRequest", 'Pod in version "v1" cannot be handled: strict decoding error: unknown field "x"')
+TOO_LARGE = (500, "", "etcdserver: request is too large")
+"""A pod with more than 1.5 MB of arguments."""
 NO_NAMESPACE = (404, "NotFound", 'namespaces "clearml" not found')
 
 
@@ -296,6 +298,7 @@ NO_NAMESPACE = (404, "NotFound", 'namespaces "clearml" not found')
         ({"image": "x:1"}, POD_SECURITY, "violates PodSecurity"),
         ({"image": "x:1"}, INVALID, "Invalid value"),
         ({"image": "x:1"}, UNKNOWN_FIELD, "unknown field"),
+        ({"image": "x:1"}, TOO_LARGE, "request is too large"),
         ({"image": "x:1"}, NO_NAMESPACE, 'namespaces "clearml" not found'),
     ],
 )

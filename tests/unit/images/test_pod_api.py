@@ -33,10 +33,14 @@ def pod_api():
         ((422, "Invalid", 'Pod "x" is invalid: spec.containers[0].image: Invalid value'), "RefusedError"),
         ((400, "BadRequest", 'strict decoding error: unknown field "spec.x"'), "RefusedError"),
         ((404, "NotFound", 'pods "x" not found'), "NotThereError"),
+        ((500, "", "etcdserver: request is too large"), "RefusedError"),
+        ((413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728"), "RefusedError"),
+        ((500, "", "etcdserver: leader changed"), "AwayError"),
     ],
 )
 def test_what_a_refusal_means(pod_api, answer, kind):
-    found = pod_api.refusal(answer[0], json.dumps(status(*answer)).encode())
+    body = {key: value for key, value in status(*answer).items() if value}  # a reason of nothing is left out
+    found = pod_api.refusal(answer[0], json.dumps(body).encode())
     assert (type(found).__name__, str(found)) == (kind, answer[2])
 
 
