@@ -121,6 +121,7 @@ STATS = [
     {"metric": name, "stats": [{"aggregation": "avg", "dates": [1.7e12], "values": [5]}]}
     for name in ("cpu_usage", "memory_used", "memory_free")
 ]
+PERSON = {"id": ID, "name": "p", "role": "user", "created": "2026-11-23T12:00:00+00:00", "company": NAMED}
 WORLD: dict[str, Any] = {
     "tasks.get_all_ex": {"tasks": [TASK, TASK | {"id": ID[::-1], "status": "failed"}]},
     "reports.get_all_ex": {"tasks": [REPORT]},
@@ -133,8 +134,30 @@ WORLD: dict[str, Any] = {
     "reports.get_tags": {"tags": ["t"]},
     "organization.get_tags": {"tags": ["xy", "tag"]},
     "organization.get_entities_count": {"tasks": 2},
+    "auth.create_credentials": {"credentials": {"access_key": "k", "secret_key": "s", "label": "l"}},
+    "auth.get_credentials": {
+        "credentials": [
+            {
+                "access_key": ID,
+                "label": "l",
+                "role": "user",
+                "user": ID,
+                "last_used": "2026-11-23T12:00:00+00:00",
+                "last_used_from": "1.2.3.4",
+            }
+        ]
+    },
+    "server.info": {"version": "2", "api_version": "2.3"},
+    "users.get_all_ex": {"users": [PERSON]},
+    "users.get_current_user": {"user": PERSON},
     "users.get_preferences": {
-        "preferences": {"localserver": {"density": "dense", "views": {ID: {"k": {"name": "a view", "query": "q=x"}}}}}
+        "preferences": {
+            "localserver": {
+                "density": "dense",
+                "theme": "dark",
+                "views": {ID: {"k": {"name": "a view", "query": "q=x"}}},
+            }
+        }
     },
     "projects.get_hyper_parameters": {"parameters": [{"section": "Args", "name": "a"}]},
     "projects.get_hyperparam_values": {"values": ["1", "x"]},

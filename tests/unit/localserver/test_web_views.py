@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from clearml_localserver.web import console_lines, text
-from clearml_localserver.web.site import plotly_script
+from clearml_localserver.web.plotly_file import plotly_script
 from clearml_localserver.web.views import actions, launch, metrics
 from clearml_localserver.web.views.datasets import title as dataset_title
 from clearml_localserver.web.views.home import telling

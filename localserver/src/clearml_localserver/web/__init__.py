@@ -42,6 +42,7 @@ from clearml_localserver.web.views import (
     rerun,
     search,
     session,
+    settings,
     task_edit,
     tasks,
     worker,
@@ -117,7 +118,11 @@ PAGES: dict[str, View] = {
     "/workers-and-queues": links.leads_to("/workers"),
     "/workers-and-queues/{rest:path}": links.workers_link,
     "/models": links.leads_to("/projects/*/models"),
-    "/settings": links.leads_to("/settings/workspace-configuration"),
+    "/settings": settings.overview,
+    "/settings/keys/{key}/edit": settings.edit_key,
+    "/settings/keys/{key}/revoke": settings.ask_to_revoke,
+    "/settings/people/{user}/edit": settings.edit_person,
+    "/settings/people/{user}/delete": settings.ask_to_delete,
     "/settings/{rest:path}": session.settings,
 }
 
@@ -126,12 +131,19 @@ OPEN_CHANGES: dict[str, View] = {"/login": session.login, "/logout": session.log
 """What needs no session, or makes and ends one."""
 
 OWN_CHANGES: dict[str, View] = {
+    "/preferences/theme": settings.set_theme,
     "/preferences/density": project_table.set_density,
     "/projects/{project}/views": project_table.save_view,
 }
 """What changes only how the person sees the pages: readers may do it too."""
 
 CHANGES: dict[str, View] = {
+    "/settings/keys": settings.create_key,
+    "/settings/keys/{key}/edit": settings.save_key,
+    "/settings/keys/{key}/revoke": settings.revoke,
+    "/settings/people": settings.create_person,
+    "/settings/people/{user}/edit": settings.save_person,
+    "/settings/people/{user}/delete": settings.delete_person,
     "/projects/{project}/edit": project_edit.save,
     "/projects/{project}/delete": project_edit.delete,
     "/selected/tasks/{action}": bulk.act,

@@ -51,6 +51,16 @@ class Field:
         return mark(self.stored)
 
 
+@dataclass(frozen=True)
+class Choice:
+    """A one-line field of a small form, or a choice where there are options."""
+
+    key: str
+    label: str
+    value: str
+    options: Mapping[str, str] | None = None
+
+
 def as_sent(value: str) -> str:
     """Return a value as an unchanged form sends it back, with uniform line ends."""
     return visible(value.replace("\r\n", "\n").replace("\r", "\n"))

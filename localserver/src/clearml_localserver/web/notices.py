@@ -18,6 +18,7 @@ NOTICES = {
     "publish": "Published.",
     "delete": "Deleted.",
     "saved": "Saved.",
+    "revoked": "Revoked.",
     "archive-many": "Archived: {count}.",
     "restore-many": "Restored: {count}.",
     "enqueue-many": "Enqueued: {count}.",

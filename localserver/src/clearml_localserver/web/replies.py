@@ -146,6 +146,8 @@ REPORT = record(
 CURVE = record(x=list_of(scalar, ALL), y=list_of(number, ALL), low=list_of(number, ALL), high=list_of(number, ALL))
 SINGLE = record(metric=line, variant=line, value=scalar)
 
+ACCESS_KEY = record(access_key=line, label=line, role=line, user=line, last_used=as_it_is, last_used_from=line)
+PERSON = record(id=text, name=line, role=line, created=as_it_is, company=reference)
 MANY = record(
     succeeded=list_of(
         record(id=text, urls=record(**dict.fromkeys(("model_urls", "artifact_urls", "event_urls"), list_of(text, ALL))))
@@ -158,7 +160,9 @@ CHANGED = record(id=text)
 """Of a change only the id of what was made is read."""
 
 PREFERENCES = record(
-    localserver=record(density=line, views=map_of(map_of(record(name=line, query=cut_to(20_000)), 200), 1000))
+    localserver=record(
+        density=line, theme=line, views=map_of(map_of(record(name=line, query=cut_to(20_000)), 200), 1000)
+    )
 )
 """What the pages keep for a person, beside what the genuine web application keeps."""
 
@@ -168,6 +172,11 @@ REPLIES: dict[str, Shape] = {
     "projects.get_hyper_parameters": record(parameters=list_of(record(section=text, name=text))),
     "projects.get_hyperparam_values": record(values=list_of(text, ALL)),
     "projects.get_unique_metric_variants": record(metrics=list_of(record(metric=text, variant=text))),
+    "auth.create_credentials": record(credentials=record(access_key=line, secret_key=line, label=line)),
+    "auth.get_credentials": record(credentials=list_of(ACCESS_KEY)),
+    "server.info": record(version=line, api_version=line),
+    "users.get_all_ex": record(users=list_of(PERSON)),
+    "users.get_current_user": record(user=PERSON),
     "users.get_preferences": record(preferences=PREFERENCES),
     "reports.get_all_ex": record(tasks=list_of(REPORT)),
     "reports.get_task_data": record(tasks=list_of(TASK), scalar_metrics_iter_histogram=map_of(map_of(map_of(CURVE)))),
@@ -212,7 +221,11 @@ REPLIES: dict[str, Shape] = {
     ),
     **dict.fromkeys(
         (
+            "auth.create_user",
+            "auth.edit_credentials",
+            "auth.edit_user",
             "auth.logout",
+            "auth.revoke_credentials",
             "tasks.archive",
             "tasks.clone",
             "tasks.delete",
@@ -229,7 +242,9 @@ REPLIES: dict[str, Shape] = {
             "tasks.stop",
             "tasks.stopped",
             "tasks.update_tags",
+            "users.delete",
             "users.set_preferences",
+            "users.update",
             "projects.delete",
             "projects.move",
             "projects.update",

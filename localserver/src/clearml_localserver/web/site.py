@@ -15,7 +15,6 @@ import hashlib
 import logging
 import re
 from collections.abc import Awaitable, Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
@@ -35,14 +34,15 @@ from clearml_localserver.web.compression import PackedFiles, pack
 from clearml_localserver.web.kept_forms import NOT_KEPT, SESSION_ENDED, KeptForm
 from clearml_localserver.web.notices import NOTICES
 from clearml_localserver.web.own_files import delete_file, read_file
+from clearml_localserver.web.plotly_file import PLOTLY, plotly_script
 from clearml_localserver.web.replies import REPLIES
+from clearml_localserver.web.themes import theme_of
 from clearml_localserver.wire import MAX_STRANGER_BYTES, Api
 
 log = logging.getLogger(__name__)
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
-PLOTLY = "plotly.min.js"
 SESSION_COOKIE = "localserver_session"
 """Not the API's own cookie: the API takes that one from a plain link too, which a foreign page can make one follow."""
 
@@ -71,13 +71,6 @@ WHOLE = re.compile(r"[0-9]{1,18}")
 MAX_FORM_FIELDS = 20_000
 PAGES_AT_ONCE = 4
 """Threads for views. They take turns at the interpreter, so more would only take more memory."""
-
-
-def plotly_script() -> Path | None:
-    """Return plotly.js as an installed plotly carries it (found without importing plotly, which is slow)."""
-    spec = find_spec("plotly")
-    path = Path(spec.origin).parent / "package_data" / "plotly.min.js" if spec and spec.origin else None
-    return path if path and path.exists() else None
 
 
 class Site:
@@ -320,6 +313,7 @@ class Visit:
             "path": self.request.url.path,
             "live": live,
             "section": None,
+            "theme": theme_of(self.request),
             "kept": False,
             "signed_in": not self.site.settings.is_loopback,
             "notice": NOTICES.get(self.query.get("notice", ""), "").format(count=self.whole("changed", 0, MAX_PAGE)),

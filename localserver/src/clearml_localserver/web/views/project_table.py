@@ -29,12 +29,6 @@ MAX_LISTED = 500
 """Metrics and parameters that the form offers."""
 
 
-def preferences(visit: Visit) -> Json:
-    """Return what the pages keep for the person: `density` and `views`."""
-    found: Json = visit.call("users.get_preferences", {})["preferences"]["localserver"]
-    return found
-
-
 def views_of(visit: Visit, kept: Json, project: str) -> list[Json]:
     """Return the named views of a project's table, by name; deleted ones stay as empty entries."""
     views = [

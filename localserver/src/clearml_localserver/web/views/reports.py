@@ -111,6 +111,8 @@ def export(visit: Visit) -> Response:
     body = [shown(visit, piece) for piece in pieces(found["report"])]
     _embed_images(visit, body)
     styles = "\n".join(visit.site.files[name].read_text(encoding="utf-8") for name in STYLES)
+    dark = visit.site.files["dark.css"].read_text(encoding="utf-8")
+    styles += f"\n@media (prefers-color-scheme: dark) {{\n{dark}}}"
     page = visit.render(
         "report_export.html",
         report=found,

@@ -12,16 +12,29 @@ from clearml_localserver.auth import Presented
 from clearml_localserver.errors import ApiError
 from clearml_localserver.web.compression import takes_gzip
 from clearml_localserver.web.kept_forms import KeptForm, carried_form
-from clearml_localserver.web.site import SESSION_COOKIE, Visit
+from clearml_localserver.web.site import SESSION_COOKIE, Json, Visit
+from clearml_localserver.web.themes import THEME_COOKIE, with_theme
 from clearml_localserver.web.views.home import home
 
 FOR_EVER = "public, max-age=31536000, immutable"
 SESSION_S = 7 * 86_400
 
 
+def preferences(visit: Visit) -> Json:
+    """Return what the pages keep for the person: `density`, `theme` and `views`."""
+    found: Json = visit.call("users.get_preferences", {})["preferences"]["localserver"]
+    return found
+
+
 def front(visit: Visit) -> Response:
     """Show the first page, or the log-in form."""
-    return _form(visit, "/") if visit.identity is None else home(visit)
+    if visit.identity is None:
+        return _form(visit, "/")
+    if THEME_COOKIE in visit.request.cookies or visit.wants_part():
+        return home(visit)
+    theme = preferences(visit)["theme"]  # a browser that does not know it yet
+    visit.request.cookies[THEME_COOKIE] = theme
+    return with_theme(home(visit), theme)
 
 
 def form(visit: Visit) -> Response:
@@ -40,7 +53,8 @@ def login(visit: Visit) -> Response:
     auth = visit.site.api.context.auth
     address = request.client.host if request.client else ""
     try:
-        token = auth.issue(auth.authenticate(Presented(f"Basic {basic}", address=address)), SESSION_S)
+        visit.identity = auth.authenticate(Presented(f"Basic {basic}", address=address))
+        token = auth.issue(visit.identity, SESSION_S)
     except ApiError as error:
         wrong = "This access key and secret key do not match."
         problem = error.msg if error.code == 429 else wrong
@@ -53,7 +67,7 @@ def login(visit: Visit) -> Response:
         response = visit.render("kept_form.html", kept=kept)
     secure = request.url.scheme == "https" or request.headers.get("X-Forwarded-Proto") == "https"
     response.set_cookie(SESSION_COOKIE, token, max_age=SESSION_S, httponly=True, samesite="lax", secure=secure)
-    return response
+    return with_theme(response, preferences(visit)["theme"])
 
 
 def logout(visit: Visit) -> Response:
@@ -62,6 +76,7 @@ def logout(visit: Visit) -> Response:
         visit.call("auth.logout", {})
     response = RedirectResponse("/", status_code=303)
     response.delete_cookie(SESSION_COOKIE)
+    response.delete_cookie(THEME_COOKIE)
     return response
 
 
