@@ -131,7 +131,7 @@ def _closed(rows: Iterator[Row]) -> Iterator[Iterator[Row]]:
 def command(name: str, words: list[str], *, quick: bool) -> str:
     """Return what a person types to have this again."""
     after = [*(["--quick"] if quick else []), *words]
-    return f"task bench-{name}" + (f" -- {shlex.join(after)}" if after else "")
+    return f"./task bench-{name}" + (f" -- {shlex.join(after)}" if after else "")
 
 
 def keep(result: Result, folder: Path = KEPT) -> Path:

@@ -64,18 +64,18 @@ def given(monkeypatch, tmp_path) -> Callable[..., None]:
 @pytest.mark.parametrize(
     ("words", "quick", "seconds", "whole", "typed"),
     [
-        ([], False, 10.0, True, "task bench-it"),
-        (["--rows", "100"], False, 10.0, True, "task bench-it -- --rows 100"),
-        (["--rows", "30"], False, 3.0, False, "task bench-it -- --rows 30"),
-        ([], True, 0.1, False, "task bench-it -- --quick"),
-        (["--rows", "5"], True, 0.5, False, "task bench-it -- --quick --rows 5"),
+        ([], False, 10.0, True, "bench-it"),
+        (["--rows", "100"], False, 10.0, True, "bench-it -- --rows 100"),
+        (["--rows", "30"], False, 3.0, False, "bench-it -- --rows 30"),
+        ([], True, 0.1, False, "bench-it -- --quick"),
+        (["--rows", "5"], True, 0.5, False, "bench-it -- --quick --rows 5"),
     ],
 )
 def test_only_a_run_at_the_sizes_of_the_targets_is_compared_with_them(given, words, quick, seconds, whole, typed):
     given(it=counting)
     result = harness.run("it", words, lambda _: None, quick=quick)
     assert result.rows[0].cells == {"seconds": (seconds,)}
-    assert (result.whole, result.facts["command"]) == (whole, typed)
+    assert (result.whole, result.facts["command"]) == (whole, f"./task {typed}")
     assert [figure.met for figure in result.aimed()] == ([False] if whole else [])
 
 
