@@ -305,8 +305,8 @@ def test_no_page_complains_overflows_or_shuts_anybody_out(
     model = clearml_api("models.get_all", only_fields=["id"])["models"][0]["id"]
     watched = watch()
     paths = ["/", "/projects", f"/projects/{project}", f"/projects/{project}/models", "/projects/*", f"/models/{model}",
-             "/pipelines", f"/pipelines/{pipeline}", "/datasets", "/queues", "/workers", "/search", "/search?q=reports",
-             "/settings",
+             "/pipelines", f"/pipelines/{pipeline}", "/datasets", "/reports", "/activity", "/queues", "/workers",
+             "/search", "/search?q=reports", "/settings",
              f"/tasks/{finished_run}", f"/tasks/{finished_run}/run", f"/tasks/{finished_run}/clone",
              *(f"/tasks/{reporting_task}/{tab}" for tab in TABS)]  # fmt: skip
     found: list[str] = []

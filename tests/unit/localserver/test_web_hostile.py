@@ -155,6 +155,8 @@ WORLD: dict[str, Any] = {
             "localserver": {
                 "density": "dense",
                 "theme": "dark",
+                "seen": "2026-11-23T12:00:00+00:00",
+                "followed": [ID],
                 "views": {ID: {"k": {"name": "a view", "query": "q=x"}}},
             }
         }

@@ -23,6 +23,7 @@ from clearml_localserver.web.request_guard import Gate
 from clearml_localserver.web.site import Site, View
 from clearml_localserver.web.views import (
     actions,
+    activity,
     bulk,
     compare,
     console,
@@ -49,6 +50,8 @@ from clearml_localserver.wire import Api
 
 PAGES: dict[str, View] = {
     "/search": search.search,
+    "/activity": activity.activity,
+    "/activity/followed": activity.followed,
     "/projects": projects.projects,
     "/projects/{project}": projects.project,
     "/projects/{project}/edit": project_edit.form,
@@ -131,6 +134,8 @@ OWN_CHANGES: dict[str, View] = {
     "/preferences/theme": settings.set_theme,
     "/preferences/density": project_table.set_density,
     "/projects/{project}/views": project_table.save_view,
+    "/activity/seen": activity.seen,
+    "/tasks/{task}/follow": activity.follow,
 }
 """What changes only how the person sees the pages: readers may do it too."""
 

@@ -161,7 +161,11 @@ CHANGED = record(id=text)
 
 PREFERENCES = record(
     localserver=record(
-        density=line, theme=line, views=map_of(map_of(record(name=line, query=cut_to(20_000)), 200), 1000)
+        density=line,
+        theme=line,
+        seen=line,
+        followed=list_of(text, 100),
+        views=map_of(map_of(record(name=line, query=cut_to(20_000)), 200), 1000),
     )
 )
 """What the pages keep for a person, beside what the genuine web application keeps."""

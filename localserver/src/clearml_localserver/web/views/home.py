@@ -8,9 +8,9 @@ from clearml_localserver.web.shapes import reference
 from clearml_localserver.web.site import Json, Visit
 from clearml_localserver.web.views.failures import failure_of, failures_of
 from clearml_localserver.web.views.lists import find_queues, find_tasks, is_alive, latest_runs
+from clearml_localserver.web.views.personal import ENDED, is_new, last_look, newest, preferences
 
 RECENT: Json = {"order_by": ["-last_update"], "system_tags": ["-archived"]}
-ENDED = ("completed", "failed", "stopped", "published", "closed")
 SHOWN_ENDED, LOOKED_AT = 8, 50
 """Ended tasks that are shown, and the latest tasks among which they are looked for first."""
 TOLD = 4
@@ -20,7 +20,9 @@ def home(visit: Visit) -> Response:
     """Show the latest pipeline runs, running and latest tasks, queues and workers."""
     latest = latest_runs(visit, 6)
     running = find_tasks(visit, {"status": ["in_progress"], "order_by": ["-started"]}, size=12)
-    recent = lately_ended(visit)
+    ended = lately_ended(visit)
+    recent = ended[:SHOWN_ENDED]
+    since = last_look(visit, preferences(visit))
     queues = find_queues(visit)
     workers = visit.call("workers.get_all", {})
     alive = [worker for worker in workers["workers"] if is_alive(worker, visit.now)]
@@ -36,6 +38,9 @@ def home(visit: Visit) -> Response:
         told=telling([task for task, _ in latest]),
         running=running,
         recent=recent,
+        since=since,
+        news=sum(is_new(task, since) for task in ended),
+        until=newest(ended),
         queues=queues,
         alive=alive,
         quiet=[worker for worker in workers["workers"] if worker not in alive],
@@ -50,8 +55,8 @@ def lately_ended(visit: Visit) -> list[Json]:
     where too few of the latest have ended.
     """
     latest = find_tasks(visit, RECENT, size=LOOKED_AT)
-    ended = [task for task in latest if task["status"] in ENDED][:SHOWN_ENDED]
-    if len(ended) == SHOWN_ENDED or len(latest) < LOOKED_AT:
+    ended = [task for task in latest if task["status"] in ENDED]
+    if len(ended) >= SHOWN_ENDED or len(latest) < LOOKED_AT:
         return ended
     return find_tasks(visit, RECENT | {"status": list(ENDED)}, size=SHOWN_ENDED)
 

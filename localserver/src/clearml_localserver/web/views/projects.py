@@ -10,8 +10,8 @@ from clearml_localserver.web.conditions import OPERATORS
 from clearml_localserver.web.site import Json, Visit
 from clearml_localserver.web.views.bulk import BULK
 from clearml_localserver.web.views.lists import PAGE_SIZE, Slice, count, page_number
+from clearml_localserver.web.views.personal import preferences
 from clearml_localserver.web.views.project_table import DENSE, settle, views_of
-from clearml_localserver.web.views.session import preferences
 from clearml_localserver.web.views.table_query import read_rows, read_table
 
 PROJECT_FIELDS = ["name", "basename", "description", "system_tags", "tags", "created", "last_update", "parent"]

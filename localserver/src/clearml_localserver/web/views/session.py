@@ -12,18 +12,13 @@ from clearml_localserver.auth import Presented
 from clearml_localserver.errors import ApiError
 from clearml_localserver.web.compression import takes_gzip
 from clearml_localserver.web.kept_forms import KeptForm, carried_form
-from clearml_localserver.web.site import SESSION_COOKIE, Json, Visit
+from clearml_localserver.web.site import SESSION_COOKIE, Visit
 from clearml_localserver.web.themes import THEME_COOKIE, with_theme
 from clearml_localserver.web.views.home import home
+from clearml_localserver.web.views.personal import preferences
 
 FOR_EVER = "public, max-age=31536000, immutable"
 SESSION_S = 7 * 86_400
-
-
-def preferences(visit: Visit) -> Json:
-    """Return what the pages keep for the person: `density`, `theme` and `views`."""
-    found: Json = visit.call("users.get_preferences", {})["preferences"]["localserver"]
-    return found
 
 
 def front(visit: Visit) -> Response:

@@ -15,6 +15,7 @@ from clearml_localserver.web.site import MAX_PAGE, Json, Visit
 from clearml_localserver.web.text import LIVE, pretty, size
 from clearml_localserver.web.views.failures import failure_of, failures_of
 from clearml_localserver.web.views.lists import TASK_ROW, all_tasks, find_tasks, task_page
+from clearml_localserver.web.views.personal import preferences
 
 HEADER = [*TASK_ROW, "parent.name", "runtime", "comment"]
 TABS = {
@@ -114,6 +115,7 @@ def render_tab(visit: Visit, task: Json, tab: str, **values: Any) -> Response:
         tabs=tabs_of(task),
         section="/pipelines" if runs.is_pipeline(task) else "/datasets" if is_dataset(task) else "/projects",
         live=is_live(visit, task),
+        followed=task["id"] in preferences(visit)["followed"],
         **values,
     )
 
