@@ -38,6 +38,7 @@ _CONTROLLER = "clearml.automation.controller.PipelineController"
 _NODE = "clearml.automation.controller.PipelineController.Node"
 _JOB = "clearml.automation.job"
 _DATASET = "clearml.datasets.dataset.Dataset"
+_TASK = "clearml.backend_interface.task.task.Task"
 
 TABLE = (
     # pipeline.sdk.controller
@@ -186,6 +187,17 @@ TABLE = (
         "(self)",
         "Says whether a model exists; the public attributes fail with a message about None.",
     ),
+    PrivateName(
+        "clearml.model.OutputModel._get_force_base_model",
+        "(self, model_name=None, task_model_entry=None)",
+        "Makes the model on the server. Ours names its task at once, so that a stopped task's model can be removed.",
+    ),
+    PrivateName(
+        "clearml.model.OutputModel._update_base_model",
+        "(self, model_name=None, task_model_entry=None)",
+        "Gives the model that was made what the object says of it.",
+    ),
+    PrivateName(f"{_TASK}._get_output_model", "(self, upload_required=True, model_id=None)", "Opens that model."),
     # pipeline.sdk.processes
     *(
         PrivateName(

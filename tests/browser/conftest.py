@@ -137,7 +137,7 @@ def run_script(clearml_server: ClearmlServer) -> Iterator[Callable[..., subproce
 
 @pytest.fixture(scope="session")
 def reporting_task(run_script: Callable[..., subprocess.Popen[str]]) -> str:
-    output, _ = run_script("reporting_task.py").communicate(timeout=120)
+    output, _ = run_script("reporting_task.py").communicate(timeout=240)
     found = re.search(r"^task ([0-9a-f]{32})$", output, re.MULTILINE)
     assert found is not None, output[-3000:]
     return found[1]

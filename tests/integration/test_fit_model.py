@@ -15,6 +15,7 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import polars as pl
 import pytest
@@ -366,6 +367,34 @@ def begin_a_version_and_clear_up() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(datasets, "NAMELESS_S", 0.1)
         assert len(datasets.discard_unfinished(ClearmlServer.connect(), PROJECT, NAME, {"0" * 32})) == 1
+
+
+def test_a_model_whose_maker_was_killed_at_once_is_known_to_be_that_tasks(in_process, client, fitted):
+    """The SDK gives it its task by a second call, which never comes then."""
+    before = models(client).keys()
+    in_process(begin_a_model_and_clear_up)
+    assert models(client).keys() == before
+
+
+def begin_a_model_and_clear_up() -> None:
+    from clearml import Task
+    from clearml.backend_interface.model import Model
+
+    from pipeline.amazon_reviews.model import registry
+    from pipeline.clearml_server import ClearmlServer
+
+    task = Task.create(PROJECT, "stopped", "training")
+    task.mark_started()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Model, "_edit", Mock(side_effect=KeyboardInterrupt))
+        patch.setattr(registry, "discard", Mock())  # a killed process does nothing more
+        with registry.new_model(task, Path("model"), name="begun", labels={}, design={}, metadata={}):
+            pass
+    server = ClearmlServer.connect()
+    begun = registry.unpublished_of(server, str(task.id))
+    assert len(begun) == 1
+    registry.discard(begun[0])
+    server.call("tasks.delete", task=str(task.id), force=True)
 
 
 def test_an_interrupted_task_leaves_nothing_behind(cli, client, fitted):

@@ -281,12 +281,14 @@ def test_a_run_that_takes_too_long_is_aborted(cli, client, uploaded):
     assert done.code == 42
     assert done.document["status"] == "error"
     assert "--timeout" in done.document["hint"]
-    if "no run could be started" in done.document["error"]:  # on a busy machine
-        assert done.document["run_id"] is None
-    else:
+    has_begun = "no run could be started" not in done.document["error"]  # it has not, on a busy machine
+    assert done.document["run_id"] or not has_begun
+    if done.document["run_id"]:
         run = client("tasks.get_by_id", task=done.document["run_id"])["task"]
         assert run["name"].startswith("DataPrepare")  # the SDK numbers later runs
-        assert (run["status"], done.document["mode"]) == ("stopped", "in-process")
+        assert run["status"] == "stopped"
+    if has_begun:
+        assert done.document["mode"] == "in-process"
         assert [step["name"] for step in done.document["steps"]][:1] == ["train_test_split"]
     alive = client("tasks.get_all", status=["in_progress", "queued"], search_hidden=True)["tasks"]
     assert [task["name"] for task in alive] == []

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clearml import Model, OutputModel
+from clearml import Model
 from clearml.backend_api import Session
 from clearml.backend_interface.session import SendError
 
@@ -55,7 +55,7 @@ def new_model(
     Raises:
         ModelError: It could not be stored or published.
     """
-    model = OutputModel(
+    model = sdk_models.TaskModel(
         task=task,
         name=name,
         tags=list(tags),

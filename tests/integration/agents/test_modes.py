@@ -100,6 +100,15 @@ def run_a_clone(client, run, **options):
     )
 
 
+def wait_for_line(client, run, text):
+    """Wait for a text in a console: the agent sends the last lines after the run has said that it failed."""
+    query = {"task": run["id"], "batch_size": 5_000}
+    wait_for(
+        lambda: text in "".join(event["msg"] for event in client("events.get_task_log", **query)["events"]),
+        f"{text!r} in the console",
+    )
+
+
 @pytest.mark.thorough
 def test_a_run_is_repeated_from_the_web_with_another_number_of_shards(client, queue_run):
     """The step that preprocesses becomes one that joins, though its stored definition says otherwise; and back."""
@@ -120,15 +129,13 @@ def test_a_run_is_repeated_from_the_web_with_another_number_of_shards(client, qu
 def test_an_option_that_is_no_number_ends_the_run_with_its_reason(client, queue_run):
     run = run_a_clone(client, queue_run["run_id"], shards="many")
     assert run["status"] == "failed"
-    console = "".join(event["msg"] for event in client("events.get_task_log", task=run["id"])["events"])
-    assert "shards many: expected a whole number from 1 to 64" in console
+    wait_for_line(client, run, "shards many: expected a whole number from 1 to 64")
 
 
 def test_the_queue_that_is_set_on_the_page_is_the_one_that_steps_go_to(client, queue_run):
     run = run_a_clone(client, queue_run["run_id"], queue="nowhere", cache="False")
     assert run["status"] == "failed"
-    console = "".join(event["msg"] for event in client("events.get_task_log", task=run["id"])["events"])
-    assert "nowhere" in console
+    wait_for_line(client, run, "nowhere")
 
 
 @pytest.mark.thorough
