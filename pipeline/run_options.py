@@ -188,6 +188,13 @@ class RunOptions:
         shown_default="the queue's own cap, if its values have one",
     )
     from_run: str = option("", help="Run whose completed steps are taken before all others in the cache.")
+    from_step: str = option(
+        "",
+        flag="--from-step",
+        metavar="STEP",
+        help="Run this step and all that follow it again, even if the same steps have been run before.",
+        shown_default="a step that has been run before is reused",
+    )
     queue: str = option(
         "",
         flag="--queue",
@@ -291,6 +298,8 @@ class RunOptions:
         options = replace(self, **{item.name: item.parse(given[item.name], item.flag) for item in single})
         options = replace(options, queue=options.queue or AgentValues.load().queue)
         steps = definition.with_shards(options.shards).all_steps
+        if "from_step" in given:
+            require_known(options.from_step, steps, "step")
         changes: dict[str, Any] = {}
         for item in (item for item in self.declared() if item.per_step):
             stored = {step: text for step, text in getattr(self, item.name).items() if step in steps}
@@ -309,7 +318,9 @@ class RunOptions:
             for item in self.declared()
             if item.per_step
         }
-        return replace(self, mode=IN_PROCESS if self.mode == IN_PROCESS else QUEUE, **own)
+        mode = IN_PROCESS if self.mode == IN_PROCESS else QUEUE
+        inner = self.from_step.removeprefix(prefix) if self.from_step.startswith(prefix) else ""
+        return replace(self, mode=mode, from_step=inner, **own)
 
     def queue_of(self, step: str) -> str:
         """Return the queue that a step goes to where steps go to queues."""

@@ -29,6 +29,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,7 @@ class Controller(PatchedController):
         StepJob.server = self.server
         StepJob.look_in_cache = self.options.cache
         StepJob.preferred = self._steps_of_run(self.options.from_run)
+        self._again = self.definition.from_step(self.options.from_step)
         values = definition.defaults | dict(launch.parameters)
         for parameter in definition.parameters:
             self.add_parameter(
@@ -195,7 +197,10 @@ class Controller(PatchedController):
         """
         draft = ensure_draft(self.server, controller_task(definition))
         self._parts[name] = self.server.tasks(["project"], id=[draft])[0]["project"]
-        own = self.options.of_part(name).texts(definition.all_steps)
+        options = self.options.of_part(name)
+        if name in self._again and not options.from_step:
+            options = replace(options, cache=False, from_run="")
+        own = options.texts(definition.all_steps)
         self.add_step(
             name=name,
             base_task_id=draft,
@@ -258,6 +263,10 @@ class Controller(PatchedController):
     def must_wait(self, step: str) -> bool:
         """Return whether the step is a shard, and as many as may be are under way."""
         return self.fan_out.must_wait(step, self.nodes)
+
+    def may_reuse(self, step: str) -> bool:
+        """Return whether the step may be taken from the cache: none that the run is told to run again."""
+        return step not in self._again
 
     def placement(self, step: str, queue: str) -> Placement:
         """Return where a step is launched: an inner pipeline in its own project, where a worker is idle for it."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from pipeline.graph import sharding
-from pipeline.graph.parameters import Parameter, ParameterValue, defaults_of
+from pipeline.graph.parameters import Parameter, ParameterValue, defaults_of, require_known
 
 _REFERENCE = re.compile(r"\$\{(?P<step>\w+)\.")
 
@@ -118,6 +118,22 @@ class Definition:
             inner = self.parts[step].whole_graph if step in self.parts else {}
             whole |= {f"{step}.{name}": tuple(f"{step}.{parent}" for parent in waits) for name, waits in inner.items()}
         return whole
+
+    def from_step(self, step: str) -> frozenset[str]:
+        """Return a step and all that follow it; of `part.step` in a pipeline inside this one, that part.
+
+        Raises:
+            SettingsError: There is no such step.
+        """
+        if not step:
+            return frozenset()
+        require_known(step, self.all_steps, "step")
+        found = {step.partition(".")[0]}
+        while more := {
+            name for name, parents in self.graph.items() if name not in found and found.intersection(parents)
+        }:
+            found |= more
+        return frozenset(found)
 
     @property
     def work_steps(self) -> tuple[str, ...]:

@@ -72,7 +72,7 @@ class Rerun:
             definition=definition,
             assignments=[f"{name}={value}" for name, value in self.run.parameters.items()],
             timeout_s=timeout_s,
-            base=replace(self.options, from_run=self.run.run_id, controllers_queue=queue),
+            base=replace(self.options, from_run=self.run.run_id, from_step="", controllers_queue=queue),
             **changes,
         )
 

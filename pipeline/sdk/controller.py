@@ -9,8 +9,8 @@ What is changed, each for a reason met in real runs:
 - the end of a step is read once; the SDK reads the whole task of each step that ended without a report in each of its
   rounds, to the end of the run, since such a task has no `active_duration`;
 - types and descriptions of parameters, which the SDK drops on an agent, are put back (`parameters_are_read`);
-- a step may wait although its parents have ended (`must_wait`), run in another project or beside this controller
-  (`placement`), and have a definition of its own (`finish_step_definition`).
+- a step may wait although its parents have ended (`must_wait`), be kept from the cache (`may_reuse`), run in another
+  project or beside this controller (`placement`), and have a definition of its own (`finish_step_definition`).
 
 It must not know which pipelines there are (`pipeline.controllers.controller`). Outside system: the ClearML server,
 through the SDK.
@@ -29,7 +29,7 @@ from clearml.automation import PipelineController
 from clearml.automation.job import LocalClearmlJob
 
 from pipeline.sdk import steps
-from pipeline.sdk.jobs import LocalStep, QueuedStep
+from pipeline.sdk.jobs import LocalStep, QueuedStep, StepJob
 
 POLL_MINUTES = 0.3 / 60
 LAUNCH_ATTEMPTS = 3
@@ -94,6 +94,10 @@ class PatchedController(PipelineController):  # type: ignore[misc]
     def must_wait(self, step: str) -> bool:
         """Return whether a step whose parents have ended must wait; asked again when the next step has ended."""
         return False
+
+    def may_reuse(self, step: str) -> bool:
+        """Return whether a step may be taken from the cache, where the run looks there at all."""
+        return True
 
     def placement(self, step: str, queue: str) -> Placement:
         """Return where a step is launched.
@@ -191,6 +195,7 @@ class PatchedController(PipelineController):  # type: ignore[misc]
 
     def _launch(self, node: Any) -> bool:
         usual, self._placement = self._clearml_job_class, self.placement(node.name, node.queue)
+        StepJob.reuse = self.may_reuse(node.name)
         if self._placement.beside:
             self._clearml_job_class = LocalStep
         try:

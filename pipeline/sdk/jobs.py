@@ -26,6 +26,9 @@ class StepJob:
 
     server: ClassVar[ClearmlServer | None] = None
     look_in_cache: ClassVar[bool] = True
+    reuse: ClassVar[bool] = True
+    """Whether the step that is launched now may be found in the cache, among `preferred` too."""
+
     preferred: ClassVar[frozenset[str]] = frozenset()
     """Tasks that are taken before all others in the cache, and in any case; needs the server."""
 
@@ -37,6 +40,8 @@ class StepJob:
 
     @classmethod
     def _get_cached_task(cls, task_hash: str) -> Any:
+        if not cls.reuse:
+            return None
         if cls.server and cls.preferred and task_hash:
             found = cls.server.tasks(
                 ["status"],

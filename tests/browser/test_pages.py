@@ -55,7 +55,7 @@ def test_pages_live_while_a_pipeline_runs(watch: Watch, run_script: Run) -> None
     expect(step(page, "split", "running")).to_be_visible()  # type: ignore[arg-type]
     expect(step(page, "compare", "pending")).to_be_visible()  # type: ignore[arg-type]
 
-    href = page.locator(".dag a", has_text="split").get_attribute("href")
+    href = page.locator("table.steps a", has_text="split").first.get_attribute("href")
     console.open(f"{href}/console")
     lines = console.page.locator(".ln", has_text="splitting part")
     expect(lines.first).to_be_visible()
@@ -81,9 +81,25 @@ def test_pages_live_while_a_pipeline_runs(watch: Watch, run_script: Run) -> None
     assert asked == []
 
 
-def test_a_click_on_a_node_leads_to_the_steps_task(watch: Watch, finished_run: str) -> None:
+def test_a_click_on_a_node_opens_the_step_beside_the_graph(watch: Watch, finished_run: str) -> None:
     page = watch().open(f"/tasks/{finished_run}")
     page.locator(".dag a", has_text="compare").click()
+    panel, graph = page.locator("#step"), page.locator(".drawing")
+    expect(panel.get_by_role("heading", level=2)).to_have_text("compare")
+    expect(page.locator(".dag .current text.title")).to_have_text("compare")
+    expect(panel.locator(".phase").first).to_contain_text("queue wait")
+    wide, panel_wide = graph.bounding_box(), panel.bounding_box()
+    assert wide and panel_wide and panel_wide["x"] > wide["x"] + wide["width"], "beside"
+    page.set_viewport_size({"width": 390, "height": 800})
+    narrow, panel_narrow = graph.bounding_box(), panel.bounding_box()
+    assert narrow and panel_narrow and panel_narrow["y"] > narrow["y"] + narrow["height"], "below"
+    assert page.evaluate(OVERFLOW) <= 0
+    page.get_by_role("link", name="Close this step").click()
+    expect(panel).to_have_count(0)
+
+    page.locator(".dag a", has_text="compare").focus()
+    page.keyboard.press("Enter")
+    panel.get_by_role("link", name="Whole page").click()
     expect(page.locator("h1")).to_have_text("compare")
     expect(page.locator(".crumbs")).to_contain_text("DataPrepare")
 

@@ -205,6 +205,8 @@ PATHS += [
     f"/projects/{ID}?tag=t&tag=u&nottag=x&undo=action%3Drestore%26ids%3Da&notice=archive-many&changed=3",
     f"/selected/tasks/delete?ids={ID}",
     *(f"/reports/{ID}/{action}" for action in reports.ACTIONS),
+    f"/tasks/{ID}/pipeline?step=first",
+    f"/tasks/{ID}/rerun?step=first",
     f"/selected/tasks/tag?ids={ID},{ID[::-1]},unknown",
 ]
 PATHS += ["/", *(f"/tasks/{ID}/{name}" for name in ("abort", "clone")), f"/tasks/{ID}?_part=header,run", "/search?q=x"]

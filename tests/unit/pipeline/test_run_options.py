@@ -186,3 +186,22 @@ def test_a_new_option_is_one_field(monkeypatch):
     assert Launch.from_json(Launch(options).to_json()).options == options
     with pytest.raises(PipelineError, match="pace"):
         connect(Task({"Options/pace": "10"}), More(), ())
+
+
+def test_a_run_from_a_step_on_runs_that_step_and_all_that_follow_it():
+    assert DATA_PREPARE.from_step("") == frozenset()
+    assert DATA_PREPARE.from_step("train_processing") == {"train_processing"}
+    assert DATA_PREPARE.from_step("train_test_split") == set(DATA_PREPARE.graph)
+    assert DATA_PREPARE.with_shards(2).from_step("train_processing_2") == {"train_processing_2", "train_processing"}
+    assert FULL_PIPELINE.from_step("data_prepare.train_processing") == set(FULL_PIPELINE.graph)
+    with pytest.raises(SettingsError, match="unknown step 'nowhere'"):
+        FULL_PIPELINE.from_step("nowhere")
+
+
+def test_the_first_step_that_runs_again_may_lie_in_a_part():
+    told = RunOptions(from_step="data_prepare.train_processing")
+    assert told.of_part("data_prepare").from_step == "train_processing"
+    assert told.of_part("fit_model").from_step == ""
+    assert RunOptions.read(told.texts()) == told
+    with pytest.raises(SettingsError, match="unknown step 'train'"):
+        RunOptions().told({"from_step": "train"}, DATA_PREPARE)

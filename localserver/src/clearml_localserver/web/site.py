@@ -52,6 +52,7 @@ MACROS = {
     "t": "table_macros.html",
     "f": "form_macros.html",
     "c": "chart_macros.html",
+    "p": "step_panel.html",
 }
 """Given to every template, not imported by them: a live part is rendered without its page's top level."""
 

@@ -18,7 +18,14 @@ SHOWN_FAILURES = 5
 
 def failure_of(visit: Visit, task: Json, title: str = "") -> Failure:
     """Return why a task failed, by its console if that tells."""
-    query = {"task": task["id"], "batch_size": outcome.READ_EVENTS, "order": "asc", "count_total": False}
+    lines, at = last_lines(visit, task["id"])
+    why = outcome.cause(lines) or outcome.sentences(task) or "No reason was given."
+    return Failure(title or task["name"], task["id"], why, lines[-outcome.SHOWN_LINES :], at)
+
+
+def last_lines(visit: Visit, task_id: str) -> tuple[list[str], int]:
+    """Return the last lines of a task's console, and when the last of them was printed, in ms."""
+    query = {"task": task_id, "batch_size": outcome.READ_EVENTS, "order": "asc", "count_total": False}
     try:
         events = visit.call("events.get_task_log", query)["events"]
     except ApiError as error:
@@ -26,9 +33,7 @@ def failure_of(visit: Visit, task: Json, title: str = "") -> Failure:
             raise
         events = []  # the task was deleted a moment ago
     lines = outcome.printed_lines(event["msg"] for event in events)
-    why = outcome.cause(lines) or outcome.sentences(task) or "No reason was given."
-    at = int(events[-1]["timestamp"] or 0) if events else 0
-    return Failure(title or task["name"], task["id"], why, lines[-outcome.SHOWN_LINES :], at)
+    return lines, int(events[-1]["timestamp"] or 0) if events else 0
 
 
 def failures_of(visit: Visit, task: Json, run: Run, *, most: int = SHOWN_FAILURES) -> list[Failure]:

@@ -102,7 +102,7 @@ def form(visit: Visit) -> Response:
     """Show the form for a new run."""
     task = load(visit, ["hyperparams", "execution.queue"])
     queues = find_queues(visit)
-    return _show(visit, task, parameters_of(task), queues, _next_name(visit, task), queue_of(task, queues))
+    return _show(visit, task, parameters_of(task), queues, next_name(visit, task), queue_of(task, queues))
 
 
 def launch(visit: Visit) -> Response:
@@ -173,7 +173,7 @@ def _show(
     )
 
 
-def _next_name(visit: Visit, task: Json) -> str:
+def next_name(visit: Visit, task: Json) -> str:
     """Return the task's name with the next free run number, as the SDK numbers runs."""
     base = RUN_NUMBER.sub("", task["name"])
     query: Json = {"name": rf"^{re.escape(base)}( #[0-9]+)?$", "order_by": ["-created"]}

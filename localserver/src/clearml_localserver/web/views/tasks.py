@@ -13,7 +13,7 @@ from clearml_localserver.web import dag, runs
 from clearml_localserver.web.shapes import lines, map_of, number, read_json, record, text, texts
 from clearml_localserver.web.site import MAX_PAGE, Json, Visit
 from clearml_localserver.web.text import LIVE, pretty, size
-from clearml_localserver.web.views.failures import failure_of, failures_of
+from clearml_localserver.web.views.failures import failure_of
 from clearml_localserver.web.views.lists import TASK_ROW, all_tasks, find_tasks, task_page
 from clearml_localserver.web.views.personal import preferences
 
@@ -34,8 +34,6 @@ FILES_PER_PAGE = 500
 MAX_INNER = 5
 """Pipelines within pipelines that are looked at."""
 
-LISTED_STEPS = 500
-LISTED_FIRST = {status: place for place, status in enumerate(("running", "failed", "aborted", "queued", "pending"))}
 DRAWN = 24
 """Versions of which the lineage is drawn; more would be a wall."""
 STRUCT = map_of(record(job_id=text, name=text, version=text, status=text, job_size=number, parents=texts))
@@ -120,15 +118,6 @@ def render_tab(visit: Visit, task: Json, tab: str, **values: Any) -> Response:
     )
 
 
-def first_tab(visit: Visit) -> Response:
-    """Show a task's own first tab; a report has a page of its own."""
-    task = load(visit, [])
-    if task["type"] == "report":
-        return visit.redirect(f"/reports/{task['id']}")
-    shown = {"pipeline": pipeline, "dataset": dataset, "overview": overview}
-    return shown[next(iter(tabs_of(task)))](visit)
-
-
 def overview(visit: Visit) -> Response:
     """Show what the task is, where it ran and what it ran."""
     shown = ["script", "container", "execution.queue", "output", "last_worker_report", "models", ATTEMPTS]
@@ -206,42 +195,6 @@ def artifacts(visit: Visit) -> Response:
     )
 
 
-def pipeline(visit: Visit) -> Response:
-    """Show a pipeline run as a graph of its steps, with their times and the run's parameters."""
-    task = load(visit, ["configuration.Pipeline", "hyperparams"])
-    ids = runs.step_ids(task)
-    own = all_tasks(visit, {"parent": [task["id"]]}, runs.STEP_FIELDS)
-    known = {child["id"] for child in own}
-    ids = [id_ for id_ in ids if id_ not in known]
-    named = find_tasks(visit, {"id": ids}, size=len(ids), fields=runs.STEP_FIELDS) if ids else []
-    queues = visit.call("queues.get_all", {"only_fields": ["id", "name"], "search_hidden": True})
-    run = runs.read_run(task, [*own, *named])
-    shown = {step.task_id for step in run.steps}
-    return render_tab(
-        visit,
-        task,
-        "pipeline",
-        run=run,
-        failures=failures_of(visit, task, run),
-        queues={queue["id"]: queue["name"] for queue in queues["queues"]},
-        steps={step.name: step for step in run.steps},
-        listed=listed(run.steps),
-        drawing=dag.layout({step.name: step.parents for step in run.steps}),
-        # A copy of the run names it as its parent, too: it is a run of its own.
-        others=[child for child in own if child["id"] not in shown and not _is_copy(child, task)],
-        sections=[
-            (name, items)
-            for name, items in sorted(task["hyperparams"].items(), key=lambda item: (item[0] != "Args", item[0]))
-            if name != "properties"
-        ],
-        chart=timeline(run, visit),
-    )
-
-
-def _is_copy(child: Json, run: Json) -> bool:
-    return runs.is_pipeline(child) and child["project"]["id"] == run["project"]["id"]
-
-
 def dataset(visit: Visit) -> Response:
     """Show a dataset version: sizes, parents, files."""
     task = load(visit, ["configuration", "execution.artifacts"])
@@ -265,13 +218,6 @@ def dataset(visit: Visit) -> Response:
         parents=parents,
         drawing=dag.layout({id_: version["parents"] for id_, version in nearest(versions, [task["id"]]).items()}),
     )
-
-
-def listed(steps: list[runs.Step]) -> list[runs.Step]:
-    """Return the steps that the table shows; of too many those that are not done with come first."""
-    if len(steps) <= LISTED_STEPS:
-        return steps
-    return sorted(steps, key=lambda step: LISTED_FIRST.get(step.status, len(LISTED_FIRST)))[:LISTED_STEPS]
 
 
 def file_lines(text: str) -> Iterator[str]:
@@ -327,38 +273,6 @@ def label_versions(versions: dict[str, Json], own_name: str, statuses: dict[str,
         line = " · ".join(words) or "empty"
         labelled[id_] = version | {"line": line, "status": statuses.get(id_, version.get("status"))}
     return labelled
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A step's time in the run, as parts of the run's length (0 to 100)."""
-
-    wait_start: float
-    wait: float
-    start: float
-    length: float
-
-
-def timeline(run: runs.Run, visit: Visit) -> dict[str, Bar]:
-    """Return where each step lies in time; {} before anything has run."""
-    timed = [step for step in run.steps if step.created and step.status != "cached"]
-    if not timed:
-        return {}
-    first = min(step.created for step in timed if step.created)
-    last = max((step.ended or visit.now) if step.started else (step.created or visit.now) for step in timed)
-    length = max(0.001, (last - first).total_seconds())
-    bars = {}
-    for step in timed:
-        assert step.created is not None  # noqa: S101  chosen above
-        created = (step.created - first).total_seconds() / length * 100
-        if step.started is None:
-            end = 100.0 if step.status == "queued" else created
-            bars[step.name] = Bar(created, max(0.0, end - created), end, 0.0)
-            continue
-        start = max(created, (step.started - first).total_seconds() / length * 100)
-        end = ((step.ended or visit.now) - first).total_seconds() / length * 100
-        bars[step.name] = Bar(created, start - created, start, max(0.4, end - start))
-    return bars
 
 
 def _queue(visit: Visit, id_: str) -> Json | None:
