@@ -17,7 +17,7 @@ SHOWN = 12
 """Parameters, metrics, inputs and outputs that the panel shows of each; the step's own pages show all."""
 
 LEFT_OUT = ("properties", "Datasets", "return")
-"""Sections that are no parameters: what the SDK notes, and what inputs and outputs show."""
+"""Sections left out of the parameters: notes of the SDK, and what inputs and outputs show."""
 
 
 @dataclass(frozen=True)
