@@ -1,0 +1,145 @@
+"""Where something comes from and what became of it: dataset versions, the steps between them, models, their users."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from starlette.responses import Response
+
+from clearml_localserver.errors import ApiError
+from clearml_localserver.web import dag
+from clearml_localserver.web.site import Json, Visit
+from clearml_localserver.web.used import TASK_ID, datasets_of, models_of
+from clearml_localserver.web.views.lists import find_tasks
+from clearml_localserver.web.views.tasks import is_dataset
+
+FIELDS = ["name", "type", "status", "system_tags", "runtime", "hyperparams.Datasets", "models", "parent"]
+MODEL_FIELDS = ["name", "task", "ready"]
+DEPTH = 8
+"""Steps and what they made that are followed, in each direction."""
+
+MOST = 80
+"""Items of a picture."""
+
+SERVING = ("inference", "service")
+"""Types of tasks that serve a model which they have as their input."""
+
+
+@dataclass
+class Item:
+    """A dataset version, a model or a task of the picture."""
+
+    id: str
+    kind: str
+    """`dataset`, `model`, `step` or `serving`."""
+
+    name: str
+    status: str
+    href: str
+    task: Json
+    """Its document."""
+
+    parents: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Picture:
+    """What has been found so far."""
+
+    visit: Visit
+    items: dict[str, Item] = field(default_factory=dict)
+    is_cut: bool = False
+    """Whether there is more than the picture shows."""
+
+    def tasks(self, query: Json) -> list[Item]:
+        """Return tasks and dataset versions."""
+        return [_of_task(task) for task in find_tasks(self.visit, query, size=MOST, fields=FIELDS)]
+
+    def models(self, query: Json) -> list[Item]:
+        """Return models."""
+        shown = {"page": 0, "page_size": MOST, "only_fields": MODEL_FIELDS}
+        return [_of_model(model) for model in self.visit.call("models.get_all_ex", query | shown)["models"]]
+
+    def take(self, found: list[Item]) -> list[Item]:
+        """Add items as far as there is room; return those that are new."""
+        new = []
+        for item in found:
+            if item.id in self.items:
+                continue
+            if len(self.items) >= MOST:
+                self.is_cut = True
+                break
+            self.items[item.id] = item
+            new.append(item)
+        return new
+
+    def follow(self, start: Item, *, up: bool) -> None:
+        """Add what an item comes from, or what became of it."""
+        front = [start]
+        for _ in range(DEPTH):
+            if not front:
+                return
+            front = self.take(self._above(front) if up else self._below(front))
+        self.is_cut = self.is_cut or bool(front)
+
+    def _above(self, front: list[Item]) -> list[Item]:
+        sources = {source for item in front for source in _sources(item)}
+        wanted = sorted(sources - set(self.items))[:MOST]
+        return [*self.tasks({"id": wanted}), *self.models({"id": wanted})] if wanted else []
+
+    def _below(self, front: list[Item]) -> list[Item]:
+        found = []
+        ids = {kind: [item.id for item in front if item.kind == kind] for kind in ("dataset", "model")}
+        makers = [item.id for item in front if item.kind not in ids]
+        if makers:
+            found += self.models({"task": makers})
+            found += self.tasks({"parent": makers, "system_tags": ["dataset"]})
+        if ids["model"]:
+            found += self.tasks({"models.input.model": ids["model"]})
+        if versions := [id_ for id_ in ids["dataset"] if TASK_ID.fullmatch(id_)]:
+            found += self.tasks({"_any_": {"fields": ["runtime.datasets"], "pattern": "|".join(versions)}})
+        return found
+
+
+def lineage(visit: Visit) -> Response:
+    """Show the lineage of a task, a dataset version or a model."""
+    id_, picture = visit.argument("item"), Picture(visit)
+    start = next(iter([*picture.tasks({"id": [id_]}), *picture.models({"id": [id_]})]), None)
+    if start is None:
+        raise ApiError(404, 0, f"There is no task, dataset version or model with the id {id_}")
+    picture.take([start])
+    picture.follow(start, up=True)
+    picture.follow(start, up=False)
+    for item in picture.items.values():
+        item.parents = [source for source in _sources(item) if source in picture.items]
+    return visit.render(
+        "lineage_page.html",
+        start=start,
+        items=picture.items,
+        is_cut=picture.is_cut,
+        drawing=dag.layout({item.id: item.parents for item in picture.items.values()}),
+    )
+
+
+def _sources(item: Item) -> list[str]:
+    """Return the ids of what an item was made of, or by."""
+    if item.kind == "model":
+        return [item.task["task"]["id"]] if item.task["task"]["id"] else []
+    if item.kind == "dataset":
+        return [item.task["parent"]["id"]] if item.task["parent"]["id"] else []
+    return [*datasets_of(item.task), *models_of(item.task, "input")]
+
+
+def _of_task(task: Json) -> Item:
+    href = f"/tasks/{quote(task['id'], safe='')}"
+    if is_dataset(task):
+        version = str(task["runtime"].get("version") or "")
+        return Item(task["id"], "dataset", f"{task['name']} {version}".strip(), task["status"], href, task)
+    serves = task["type"] in SERVING and bool(models_of(task, "input"))
+    return Item(task["id"], "serving" if serves else "step", task["name"], task["status"], href, task)
+
+
+def _of_model(model: Json) -> Item:
+    status = "published" if model["ready"] else "created"
+    return Item(model["id"], "model", model["name"], status, f"/models/{quote(model['id'], safe='')}", model)
