@@ -40,6 +40,9 @@ class Item:
     task: Json
     """Its document."""
 
+    version: str = ""
+    """Of a dataset version, its number, which the line below its name shows: names are long."""
+
     parents: list[str] = field(default_factory=list)
 
 
@@ -135,7 +138,7 @@ def _of_task(task: Json) -> Item:
     href = f"/tasks/{quote(task['id'], safe='')}"
     if is_dataset(task):
         version = str(task["runtime"].get("version") or "")
-        return Item(task["id"], "dataset", f"{task['name']} {version}".strip(), task["status"], href, task)
+        return Item(task["id"], "dataset", f"{task['name']} {version}".strip(), task["status"], href, task, version)
     serves = task["type"] in SERVING and bool(models_of(task, "input"))
     return Item(task["id"], "serving" if serves else "step", task["name"], task["status"], href, task)
 
