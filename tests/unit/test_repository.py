@@ -85,6 +85,14 @@ def test_the_wheel_carries_the_values_file():
     assert len(included) == 1
 
 
+def test_no_page_or_style_of_the_server_has_a_name_that_git_ignores():
+    # It would be missing in a clean clone, and hatch leaves it out of the wheel whatever exceptions there are.
+    folder = ROOT / "localserver/src/clearml_localserver/web"
+    names = "\n".join(str(path.name) for path in folder.glob("[ts]*/*") if path.is_file())
+    command = ["git", "check-ignore", "--no-index", "--stdin"]
+    assert subprocess.run(command, input=names, capture_output=True, text=True, cwd=ROOT).stdout == ""
+
+
 def test_no_secret_stands_in_the_values_file():
     assert not re.search(r"(?i)(secret|access|api)_?key\w*\s*:", IN_CLONE.read_text())
 

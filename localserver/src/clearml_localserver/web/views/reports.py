@@ -93,7 +93,7 @@ def report(visit: Visit) -> Response:
     for part in body:
         part.markup = Markup(with_images(part.markup, lambda source: _shown_image(visit, source)))  # noqa: S704
     return visit.render(
-        "report.html",
+        "report_page.html",
         section="/reports",
         live=any(part.is_live for part in body),
         report=found,
