@@ -192,6 +192,9 @@ TABLE = (
         "(self, model_name=None, task_model_entry=None)",
         "Makes the model on the server. Ours names its task at once, so that a stopped task's model can be removed.",
     ),
+    PrivateName("clearml.model.BaseModel._task", ATTRIBUTE, "The task that makes a model."),
+    PrivateName("clearml.model.BaseModel._name", ATTRIBUTE, "The name that a model is to have."),
+    PrivateName("clearml.model.BaseModel._base_model", ATTRIBUTE, "What the server has of a model; None before."),
     PrivateName(
         "clearml.model.OutputModel._update_base_model",
         "(self, model_name=None, task_model_entry=None)",
