@@ -204,6 +204,7 @@ PATHS += [
     f"/projects/{ID}?col=last.m.v&col=hyperparams.Args.a&col=runtime.version&where=last.m.v>=0&where=hyperparams.Args.a<=1",
     f"/projects/{ID}?tag=t&tag=u&nottag=x&undo=action%3Drestore%26ids%3Da&notice=archive-many&changed=3",
     f"/selected/tasks/delete?ids={ID}",
+    f"/selected/models/delete?ids={ID},{ID[::-1]},unknown",
     *(f"/reports/{ID}/{action}" for action in reports.ACTIONS),
     f"/tasks/{ID}/pipeline?step=first",
     f"/tasks/{ID}/rerun?step=first",

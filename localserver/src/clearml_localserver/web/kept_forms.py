@@ -28,7 +28,9 @@ NOT_KEPT = (
     "another tab, then go back here in your browser, where your words still are, and send the form again."
 )
 
-WITHOUT_WORDS = frozenset({"ids", "back", "seen", "draft", "forget", "query", "density", "undo", "secret_key"})
+WITHOUT_WORDS = frozenset(
+    {"ids", "back", "seen", "draft", "follow", "forget", "query", "density", "undo", "until", "secret_key"}
+)
 """Hidden fields of the pages' forms: sent again as they are, not shown. A test compares them with the templates."""
 
 

@@ -150,7 +150,11 @@ ACCESS_KEY = record(access_key=line, label=line, role=line, user=line, last_used
 PERSON = record(id=text, name=line, role=line, created=as_it_is, company=reference)
 MANY = record(
     succeeded=list_of(
-        record(id=text, urls=record(**dict.fromkeys(("model_urls", "artifact_urls", "event_urls"), list_of(text, ALL))))
+        record(
+            id=text,
+            url=text,
+            urls=record(**dict.fromkeys(("model_urls", "artifact_urls", "event_urls"), list_of(text, ALL))),
+        )
     ),
     failed=list_of(record(id=text, error=record(msg=passage))),
 )
@@ -212,6 +216,10 @@ REPLIES: dict[str, Shape] = {
     "events.scalar_metrics_iter_histogram": map_of(map_of(CURVE)),
     **dict.fromkeys(
         (
+            "models.archive_many",
+            "models.delete_many",
+            "models.publish_many",
+            "models.unarchive_many",
             "tasks.archive_many",
             "tasks.delete_many",
             "tasks.dequeue_many",
@@ -226,6 +234,9 @@ REPLIES: dict[str, Shape] = {
     **dict.fromkeys(
         (
             "auth.create_user",
+            "models.edit",
+            "models.move",
+            "models.update_tags",
             "auth.edit_credentials",
             "auth.edit_user",
             "auth.logout",

@@ -1,4 +1,4 @@
-"""What people do to selected tasks at once: one table, one confirmation page, one POST, and what can be undone.
+"""What people do to selected tasks or models at once: one confirmation page, one POST, and what can be undone.
 
 The ids are in the address of the confirmation page, and in the form that it sends. Where some tasks are refused, the
 answer names each with the reason; where none is, it leads back to the list with a count and, where there is one, an
@@ -103,6 +103,56 @@ BULK = {
 }
 
 
+MODELS = {
+    "archive": BulkAction(
+        "Archive",
+        "They disappear from the lists; nothing is deleted.",
+        "models.archive_many",
+        "Archived: {count}.",
+        undo="restore",
+    ),
+    "restore": BulkAction(
+        "Restore", "They appear in the lists again.", "models.unarchive_many", "Restored: {count}.", undo="archive"
+    ),
+    "tag": BulkAction("Tag", "", "models.update_tags", "Tags changed: {count}.", undo="tag"),
+    "move": BulkAction(
+        "Move", "A project that does not exist yet is made.", "models.move", "Moved: {count}.", undo="move"
+    ),
+    "publish": BulkAction(
+        "Publish",
+        "They count as ready. The tasks that made them stay as they are. This cannot be undone.",
+        "models.publish_many",
+        "Published: {count}.",
+        danger=True,
+    ),
+    "delete": BulkAction(
+        "Delete",
+        "Their entries and their files on this server are deleted. Models that tasks use are refused. "
+        "This cannot be undone.",
+        "models.delete_many",
+        "Deleted: {count}.",
+        danger=True,
+    ),
+}
+MODEL_ROW = ["name", "ready", "tags", "project"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What can be selected."""
+
+    plural: str
+    noun: str
+    actions: dict[str, BulkAction]
+    back: str
+
+
+KINDS = {
+    "tasks": Kind("tasks", "task", BULK, "/projects/*"),
+    "models": Kind("models", "model", MODELS, "/projects/*/models"),
+}
+
+
 def selected(values: Iterable[str]) -> list[str]:
     """Return the ids in the values of a form or an address, each once; one value may hold several.
 
@@ -118,14 +168,15 @@ def selected(values: Iterable[str]) -> list[str]:
 
 
 def confirm(visit: Visit) -> Response:
-    """Ask before selected tasks are changed: say how many, and what goes."""
-    name, action = _wanted(visit)
+    """Ask before what is selected is changed: say how many, and what goes."""
+    kind, name, action = _wanted(visit)
     ids = selected(visit.request.query_params.getlist("ids"))
-    tasks = find_tasks(visit, {"id": ids}, size=len(ids), fields=[*TASK_ROW, "execution.artifacts", "models.output"])
+    tasks = _find(visit, kind, ids)
     found = {task["id"] for task in tasks}
     queues = find_queues(visit) if name == "enqueue" else []
     return visit.render(
         "selection.html",
+        kind=kind,
         name=name,
         action=action,
         ids=ids,
@@ -134,23 +185,23 @@ def confirm(visit: Visit) -> Response:
         unknown=[id_ for id_ in ids if id_ not in found],
         queues=queues,
         default_queue=next((queue["id"] for queue in queues if queue["alive"]), ""),
-        artifacts=sum(len(task["execution"]["artifacts"]) for task in tasks),
-        models=sum(len(task["models"]["output"]) for task in tasks),
+        artifacts=sum(len(task["execution"]["artifacts"]) for task in tasks if kind.noun == "task"),
+        models=sum(len(task["models"]["output"]) for task in tasks if kind.noun == "task"),
         tags=sorted({tag for task in tasks for tag in task["tags"]}),
-        back=own_path(visit.query.get("back", "/projects/*")),
+        back=own_path(visit.query.get("back", kind.back)),
     )
 
 
 def act(visit: Visit) -> Response:
-    """Change selected tasks."""
-    name, action = _wanted(visit)
+    """Change what is selected."""
+    kind, name, action = _wanted(visit)
     items = visit.form_items()
     form = dict(items)
     ids = selected(value for field, value in items if field == "ids")
-    back = own_path(form.get("back") or "/projects/*")
-    tasks = {task["id"]: task for task in find_tasks(visit, {"id": ids}, size=len(ids))}
-    data, reverse = _request(name, form, list(tasks.values()))
-    failed = [(id_, id_, "There is no such task") for id_ in ids if id_ not in tasks]
+    back = own_path(form.get("back") or kind.back)
+    tasks = {task["id"]: task for task in _find(visit, kind, ids)}
+    data, reverse = _request(kind, name, form, list(tasks.values()))
+    failed = [(id_, id_, f"There is no such {kind.noun}") for id_ in ids if id_ not in tasks]
     done: list[str] = []
     left = 0
     if tasks:
@@ -161,12 +212,14 @@ def act(visit: Visit) -> Response:
             left = _delete_files(visit, [url for item in reply["succeeded"] for url in _urls(item)])
     undo = ""
     if action.undo and reverse is not None and 0 < len(done) <= MAX_UNDONE:
-        undo = urlencode({"action": action.undo, "ids": ",".join(done), **reverse}, errors="replace")
+        fields = {"kind": kind.plural, "action": action.undo, "ids": ",".join(done), **reverse}
+        undo = urlencode(fields, errors="replace")
     if not failed and not left:
         passing = {"notice": f"{name}-many", "changed": len(done)} | ({"undo": undo} if undo else {})
         return visit.redirect(f"{back}{'&' if '?' in back else '?'}{urlencode(passing)}")
     return visit.render(
         "selection_result.html",
+        kind=kind,
         action=action,
         done=action.done.format(count=len(done)),
         failed=failed,
@@ -179,17 +232,27 @@ def act(visit: Visit) -> Response:
 def undo_of(written: str) -> dict[str, str] | None:
     """Return the fields of the form that takes a change back, from the address; None for anything else."""
     fields = dict(parse_qsl(written))
-    return fields if fields.get("action") in {action.undo for action in BULK.values()} - {""} else None
+    kind = KINDS.get(fields.setdefault("kind", "tasks"))
+    return fields if kind and fields.get("action") in {action.undo for action in kind.actions.values()} - {""} else None
 
 
-def _wanted(visit: Visit) -> tuple[str, BulkAction]:
-    name = visit.argument("action")
-    if name not in BULK:
-        raise ApiError(404, 0, f"There is no action called {name!r} for selected tasks")
-    return name, BULK[name]
+def _wanted(visit: Visit) -> tuple[Kind, str, BulkAction]:
+    kind, name = KINDS[visit.request.url.path.split("/")[2]], visit.argument("action")
+    if name not in kind.actions:
+        raise ApiError(404, 0, f"There is no action called {name!r} for selected {kind.plural}")
+    return kind, name, kind.actions[name]
 
 
-def _request(name: str, form: dict[str, str], tasks: list[Json]) -> tuple[Json, dict[str, str] | None]:
+def _find(visit: Visit, kind: Kind, ids: list[str]) -> list[Json]:
+    if kind.noun == "task":
+        fields = [*TASK_ROW, "execution.artifacts", "models.output"]
+        return find_tasks(visit, {"id": ids}, size=len(ids), fields=fields)
+    query = {"id": ids, "page": 0, "page_size": len(ids), "only_fields": MODEL_ROW, "search_hidden": True}
+    models: list[Json] = visit.call("models.get_all_ex", query)["models"]
+    return models
+
+
+def _request(kind: Kind, name: str, form: dict[str, str], tasks: list[Json]) -> tuple[Json, dict[str, str] | None]:
     """Return what the API is sent beside the ids, and the fields that undo it (None: nothing does).
 
     Raises:
@@ -217,7 +280,9 @@ def _request(name: str, form: dict[str, str], tasks: list[Json]) -> tuple[Json, 
     if name == "abort":
         return {"include_pipeline_steps": True, "status_reason": REASON}, None
     if name == "delete":
-        return {"return_file_urls": bool(form.get("files"))}, None
+        return {"return_file_urls": bool(form.get("files"))} if kind.noun == "task" else {}, None
+    if name == "publish" and kind.noun == "model":
+        return {"publish_tasks": False}, None
     return {}, {}
 
 
@@ -243,7 +308,7 @@ def _call(visit: Visit, name: str, ids: list[str], data: Json) -> Json:
 
 
 def _urls(item: Json) -> list[str]:
-    return [url for urls in item["urls"].values() for url in urls]
+    return [url for urls in item["urls"].values() for url in urls] + ([item["url"]] if item["url"] else [])
 
 
 def _delete_files(visit: Visit, urls: list[str]) -> int:

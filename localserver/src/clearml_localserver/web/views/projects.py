@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from clearml_localserver.web.conditions import OPERATORS
 from clearml_localserver.web.site import Json, Visit
-from clearml_localserver.web.views.bulk import BULK
+from clearml_localserver.web.views.bulk import BULK, MODELS
 from clearml_localserver.web.views.lists import PAGE_SIZE, Slice, count, page_number
 from clearml_localserver.web.views.personal import preferences
 from clearml_localserver.web.views.project_table import DENSE, settle, views_of
@@ -99,7 +99,10 @@ def project(visit: Visit) -> Response:
 def project_models(visit: Visit) -> Response:
     """Show the models of a project."""
     id_ = visit.argument("project")
-    wanted: Json = {} if id_ == "*" else {"project": [id_]}
+    archived = bool(visit.query.get("archived"))
+    wanted: Json = ({} if id_ == "*" else {"project": [id_]}) | {
+        "system_tags": ["archived"] if archived else ["-archived"]
+    }
     number = page_number(visit)
     shown = {"page": number - 1, "page_size": PAGE_SIZE, "order_by": ["-last_update"], "only_fields": MODEL_FIELDS}
     found = visit.call("models.get_all_ex", wanted | shown)
@@ -110,6 +113,8 @@ def project_models(visit: Visit) -> Response:
         kind=kind_of(details),
         children=_children(visit, id_),
         page=Slice(found["models"], number, count(visit, wanted, "models")),
+        actions=MODELS if visit.may_change else {},
+        archived=archived,
         tab="models",
     )
 
@@ -122,7 +127,10 @@ def model(visit: Visit) -> Response:
     if found["task"]["id"]:
         query = {"id": [found["task"]["id"]], "only_fields": ["name", "status"], "search_hidden": True}
         task = next(iter(visit.call("tasks.get_all_ex", query)["tasks"]), None)
-    return visit.render("model.html", model=found, project=details, task=task)
+    archived = "archived" in found["system_tags"]
+    unfit = {"restore" if not archived else "archive", "tag", "move", *(["publish"] if found["ready"] else [])}
+    actions = {name: action for name, action in MODELS.items() if name not in unfit} if visit.may_change else {}
+    return visit.render("model.html", model=found, project=details, task=task, actions=actions)
 
 
 def _details(visit: Visit, id_: str) -> Json:
