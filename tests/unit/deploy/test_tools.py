@@ -75,3 +75,10 @@ def test_a_machine_without_a_pinned_copy_is_told_to_install_one(tmp_path, monkey
     with pytest.raises(tools.ToolsError, match="no pinned helm for Linux aarch64") as caught:
         tools.pinned("helm", tmp_path)
     assert "PATH" in (caught.value.hint or "")
+
+
+def test_a_cache_that_cannot_be_written_is_said_so(tmp_path, index):
+    (tmp_path / "file").touch()
+    with pytest.raises(tools.ToolsError, match="helm is not on PATH, and its pinned copy cannot be kept") as caught:
+        tools.pinned("helm", tmp_path / "file")
+    assert "XDG_CACHE_HOME" in str(caught.value.hint)
