@@ -115,6 +115,6 @@ def test_a_name_with_a_null_character_is_refused(tmp_path):
 def test_a_cache_that_cannot_be_written_is_said_so(tmp_path):
     archive = packed(tmp_path / "a.tgz")
     for keep in (lambda: charts.unpacked(archive, "a", archive), lambda: charts.Index(archive / "x").put("a", archive)):
-        with pytest.raises(ChartError, match="cannot be kept in .*: Not a directory") as caught:
+        with pytest.raises(ChartError, match="Not a directory") as caught:
             keep()
         assert "XDG_CACHE_HOME" in str(caught.value.hint)
