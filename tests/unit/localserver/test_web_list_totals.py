@@ -23,7 +23,8 @@ READ_WHOLE = 600
 """Documents of a list that a page reads to its end, batch by batch."""
 
 TELLS = re.compile(
-    rf"{TOTAL:,}|\bOnly the (?:first|newest|latest)\b|\b[\d,]+ more\b|\bThere is more than\b|\bthe (?:first|last|newest) [\d,]+\b|\d\+"
+    rf"{TOTAL:,}|\bOnly the (?:first|newest|latest)\b|\b[\d,]+ more\b|\bThere is more than\b"
+    r"|\bthe (?:first|last|newest) [\d,]+\b|\d\+"
 )
 KEYS = {"tasks": "tasks", "reports": "tasks", "models": "models", "projects": "projects", "queues": "queues"}
 
