@@ -91,7 +91,7 @@ def fill(session: Session) -> dict[str, str]:
         "parameters": f"/compare?ids={ids}&tab=parameters",
         "run": f"/tasks/{controllers[1]}",
         "console": f"/tasks/{failed['tasks'][0]['id']}/console",
-        "datasets": "/datasets",
+        "step": f"/tasks/{controllers[1]}?step=clean_test#step",
     }
 
 
