@@ -348,14 +348,15 @@ def work_without_room() -> tuple[set[str], str]:
     return seen, message
 
 
-def test_a_version_whose_maker_was_killed_at_once_is_removed(in_process, client, fitted):
+@pytest.mark.parametrize("has_started", [False, True])
+def test_a_version_whose_maker_was_killed_at_once_is_removed(in_process, client, fitted, has_started):
     """It has neither number nor maker then, by which it could be told to be that task's."""
     before = dataset_versions(client)
-    in_process(begin_a_version_and_clear_up)
+    in_process(begin_a_version_and_clear_up, has_started)
     assert dataset_versions(client) == before
 
 
-def begin_a_version_and_clear_up() -> None:
+def begin_a_version_and_clear_up(has_started: bool) -> None:
     from clearml import Task
 
     from pipeline.clearml_server import ClearmlServer
@@ -363,7 +364,8 @@ def begin_a_version_and_clear_up() -> None:
 
     begun = Task.create(f"{PROJECT}/.datasets/{NAME}", NAME, "data_processing")
     begun.set_system_tags(["dataset"])
-    begun.mark_started()
+    if has_started:
+        begun.mark_started()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(datasets, "NAMELESS_S", 0.1)
         assert len(datasets.discard_unfinished(ClearmlServer.connect(), PROJECT, NAME, {"0" * 32})) == 1
