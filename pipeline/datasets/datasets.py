@@ -244,8 +244,8 @@ def discard(dataset_id: str) -> None:
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        # The SDK's `Dataset.delete` opens the version first, and says nothing of one that it cannot open: a version whose
-        # maker was killed before its first files.
+        # The SDK's `Dataset.delete` opens the version first, and keeps quiet about one that it cannot open, such as one
+        # whose maker was killed before its first files.
         Task.get_task(task_id=dataset_id).delete(delete_artifacts_and_models=True, raise_on_error=True)
     except Exception:  # the SDK raises anything here; the version must not look alive in any case
         with contextlib.suppress(SendError, ValueError):
