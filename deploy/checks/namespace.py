@@ -9,6 +9,10 @@ from deploy.checks.check import Check, Finding, fail, ok, warn
 from deploy.errors import AdmissionError
 from deploy.session import Session
 
+NO_ACCOUNT_YET = 'serviceaccount "default" not found'
+NEW_NAMESPACE_S = 20.0
+"""Kubernetes makes a namespace's account `default` after the namespace, later on a busy control plane."""
+
 POD_SECURITY = "pod-security.kubernetes.io/"
 
 FIXES = (
@@ -31,12 +35,9 @@ def admission(session: Session) -> Finding:
     """Does the namespace admit the agent's pod and a task's. The API server judges them; none is made."""
     if not session.cluster.has_namespace():
         return ok(f"namespace {session.settings.namespace} will be made, and has no rules yet")
-    coming = planned_pods.made(session.objects, session.plan.makes)
     for role in ("agent", "task"):
-        spec = planned_pods.spec(session.objects, role, session.plan.task_account)
         try:
-            name = f"{session.settings.fullname}-admission-{role}"
-            session.cluster.create_pod(name, planned_pods.full(spec, coming, session.plan.task_image), dry_run=True)
+            _require_admission(session, role)
         except AdmissionError as error:
             fix = next((text for mark, text in FIXES if mark in error.message), error.hint or "./task doctor")
             fix = fix.format(namespace=session.settings.namespace)
@@ -44,6 +45,25 @@ def admission(session: Session) -> Finding:
                 return warn(f"{role} pod: {error.message}", fix)
             return fail(f"{role} pod: {error.message}", fix, AdmissionError.exit_code)
     return ok("a pod of the agent and one of a task are admitted")
+
+
+def _require_admission(session: Session, role: str) -> None:
+    """Ask the API server for a pod that it does not make; wait for the account that a new namespace gets in a moment.
+
+    Raises:
+        AdmissionError: The namespace does not admit it.
+    """
+    name = f"{session.settings.fullname}-admission-{role}"
+    coming = planned_pods.made(session.objects, session.plan.makes)
+    spec = planned_pods.spec(session.objects, role, session.plan.task_account)
+    wait = session.wait(NEW_NAMESPACE_S)
+    while True:
+        try:
+            session.cluster.create_pod(name, planned_pods.full(spec, coming, session.plan.task_image), dry_run=True)
+            return
+        except AdmissionError as error:
+            if NO_ACCOUNT_YET not in error.message or not wait.again():
+                raise
 
 
 def rules(session: Session) -> Finding:

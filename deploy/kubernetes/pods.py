@@ -214,7 +214,9 @@ class PostMortem:
         """Return it as one line for the task's console."""
         code = "" if self.exit_code is None else f", exit code {self.exit_code}"
         node = f" on node {self.node}" if self.node else ""
-        return f"pod {self.pod}{node} ended: {self.reason}{code}" + (f" ({self.message})" if self.message else "")
+        # A pod's last words may be many lines. Each of them alone would look like one that its container printed.
+        words = " | ".join(line.strip() for line in self.message.splitlines() if line.strip())
+        return f"pod {self.pod}{node} ended: {self.reason}{code}" + (f" ({words})" if words else "")
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON types."""

@@ -6,7 +6,9 @@ import json
 
 import pytest
 
+from deploy.checks.namespace import NO_ACCOUNT_YET
 from deploy.errors import AdmissionError
+from tests.fakes.kubernetes.faults import RequestFault
 from tests.integration.deploy.deployer import HELD, NAMESPACE
 
 pytestmark = pytest.mark.integration
@@ -86,6 +88,15 @@ def test_a_pod_that_it_refuses_is_named_in_admissions_own_words_before_anything_
     assert "may not" not in text and "can-i" not in text
     assert "pod-security.kubernetes.io/enforce=baseline" in text
     assert hardened.cluster.store.select("secrets", NAMESPACE) == []
+
+
+def test_a_namespace_that_was_made_a_moment_ago_gets_its_account_first(hardened):
+    """Kubernetes makes the account `default` after the namespace; until then it refuses every pod."""
+    text = f'pods "x" is forbidden: error looking up service account {NAMESPACE}/default: {NO_ACCOUNT_YET}'
+    late = RequestFault("POST", "/pods", 403, text, times=3)
+    hardened.cluster.faults.requests.append(late)
+    hardened("install", "--no-canary")
+    assert late.times == 0
 
 
 def test_a_task_that_asks_for_too_little_is_refused_before_it_is_sent(hardened):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -140,6 +141,7 @@ def test_a_post_mortem_reads_as_one_line():
     assert found is not None
     assert found.text().startswith("pod clearml-id-1 on node node-1 ended: Error, exit code 3")
     assert found.as_json()["image"] == "img:1"
+    assert replace(found, message="first\n\n  second \n").text().endswith("exit code 3 (first | second)")
 
 
 @pytest.mark.parametrize(("name", "task"), [("clearml-id-abc", "abc"), ("clearml-agent-1", None)])
