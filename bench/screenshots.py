@@ -15,6 +15,7 @@ from playwright.sync_api import sync_playwright
 
 from bench.server import Session
 from bench.web import CHROMIUM, FLAGS
+from bench.web_seed import Maker
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 MAX_BYTES = 100_000
@@ -39,19 +40,8 @@ TRACEBACK = (
 
 def fill(session: Session) -> dict[str, str]:
     """Make the sample data; return the pages to photograph by name."""
-
-    def project(name: str, *tags: str) -> str:
-        id_ = str(session.call("projects.create", {"name": name})["id"])
-        if tags:
-            session.call("projects.update", {"project": id_, "system_tags": list(tags)})
-        return id_
-
-    def task(name: str, **fields: Any) -> str:
-        return str(session.call("tasks.create", {"name": name, "type": "training"} | fields)["id"])
-
-    def end(id_: str, how: str = "completed", reason: str = "") -> None:
-        session.call("tasks.started", {"task": id_})
-        session.call(f"tasks.{how}", {"task": id_, "status_reason": reason, "force": True})
+    maker = Maker(session)
+    project, task, end = maker.project, maker.task, maker.end
 
     def parameters(**values: Any) -> dict[str, Any]:
         return {

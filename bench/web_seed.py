@@ -79,22 +79,33 @@ def seed(folder: Path, sizes: Sizes) -> Seeded:
     return seeded
 
 
-def _make(session: Session, sizes: Sizes) -> Seeded:
-    """Make one of everything through the API."""
+@dataclass(frozen=True)
+class Maker:
+    """Makes projects and tasks through the API."""
 
-    def project(name: str, *tags: str) -> str:
-        id_ = str(session.call("projects.create", {"name": name})["id"])
+    session: Session
+
+    def project(self, name: str, *tags: str) -> str:
+        """Make a project with these system tags and return its id."""
+        id_ = str(self.session.call("projects.create", {"name": name})["id"])
         if tags:
-            session.call("projects.update", {"project": id_, "system_tags": list(tags)})
+            self.session.call("projects.update", {"project": id_, "system_tags": list(tags)})
         return id_
 
-    def task(name: str, **fields: Any) -> str:
-        return str(session.call("tasks.create", {"name": name, "type": "training"} | fields)["id"])
+    def task(self, name: str, **fields: Any) -> str:
+        """Make a task with these fields and return its id."""
+        return str(self.session.call("tasks.create", {"name": name, "type": "training"} | fields)["id"])
 
-    def end(id_: str, how: str = "completed", reason: str = "") -> None:
-        session.call("tasks.started", {"task": id_})
-        session.call(f"tasks.{how}", {"task": id_, "status_reason": reason, "force": True})
+    def end(self, id_: str, how: str = "completed", reason: str = "") -> None:
+        """Start a task and end it."""
+        self.session.call("tasks.started", {"task": id_})
+        self.session.call(f"tasks.{how}", {"task": id_, "status_reason": reason, "force": True})
 
+
+def _make(session: Session, sizes: Sizes) -> Seeded:
+    """Make one of everything through the API."""
+    maker = Maker(session)
+    project, task, end = maker.project, maker.task, maker.end
     own = project("Seeded")
     parameters = {
         "Args": {name: {"section": "Args", "name": name, "value": str(n)} for n, name in enumerate(("epochs", "rate"))}
