@@ -156,6 +156,10 @@ class Api:
             for item in self.call("workers.get_all", **body).get("workers") or []
         ]
 
+    def tasks_in_hand(self) -> set[str]:
+        """Return the tasks that live workers run, or whose end they have not seen yet."""
+        return {worker.task for worker in self.workers(seen_s=WORKER_SEEN_S) if worker.task}
+
     # -- tasks
 
     def tasks(self, only_fields: Sequence[str] = (), **query: Any) -> list[dict[str, Any]]:

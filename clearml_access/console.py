@@ -14,6 +14,10 @@ WINDOW = 400
 OVERLAP_MS = 30_000
 """How far back each look goes: what came late by less is found at once, anything else by the server's count."""
 
+LAST_WORDS_S = 20.0
+"""An agent looks at its task's output every 5 s, and a step completes itself before that: its last lines come after its
+end, also to its pod's log. This is how long they are waited for at most."""
+
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 

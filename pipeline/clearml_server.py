@@ -83,10 +83,6 @@ class ClearmlServer(Api):
         """Return the ids of all live workers."""
         return {worker.id for worker in self._live()}
 
-    def tasks_in_hand(self) -> set[str]:
-        """Return the tasks that live workers run, or whose end they have not seen yet."""
-        return {worker.task for worker in self._live() if worker.task}
-
     def last_tasks_of(self, workers: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Return the last task that each worker has ended, as far as it is among the newest of the server."""
         if not workers:

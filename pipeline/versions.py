@@ -11,7 +11,7 @@ The module is pure: who knows which versions exist passes them in.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from pipeline.errors import SettingsError
 
@@ -116,6 +116,35 @@ def unique_version(wanted: str, taken: Iterable[str]) -> str:
     keys = (version_key(version) for version in taken if _VERSION.fullmatch(version))
     runs = [max(run, 1) for others, run in keys if others in same]
     return wanted if max(wanted_run, 1) not in runs else _text(numbers, max(runs) + 1)
+
+
+def version_to_hold(claimant: str, claims: Mapping[str, str], settled: Iterable[str] = ()) -> str:
+    """Return the version that one of several claimants is to hold: its own, or another where it has a rival.
+
+    ClearML hands out no numbers. A claimant writes the version that looks free, reads what everybody has written, and
+    writes and reads again until this function returns its own version. Of two that write the same version, the later
+    one reads the other's; so whoever has a rival moves, also the one that was first. Rivals that read the same move to
+    different versions, by their order.
+
+    Args:
+        claimant: The id of the one that asks.
+        claims: Id → version of everybody who has one, the claimant included, in an order that all of them see.
+        settled: The ids of those that are finished and will not move.
+
+    Raises:
+        SettingsError: The claimant's version is not a version.
+    """
+    wanted, taken = claims[claimant], list(claims.values())
+    still = set(settled)
+    if taken.count(wanted) == 1:
+        return wanted
+    version = wanted
+    for rival in [id for id, claim in claims.items() if claim == wanted and id not in still]:
+        version = unique_version(wanted, taken)
+        taken.append(version)
+        if rival == claimant:
+            break
+    return version
 
 
 def _text(numbers: Iterable[int], run: int) -> str:

@@ -14,7 +14,7 @@ from clearml_access import console
 from clearml_access.errors import ServerUnreachableError, UserFacingError
 from clearml_access.own_lines import OwnLines
 from clearml_access.pod_records import phases_as_text, phases_of
-from clearml_access.tasks import earlier_attempts, has_ended, is_pipeline, reason_of
+from clearml_access.tasks import earlier_attempts, has_ended, is_pipeline, moment, reason_of
 from command_line.options import TASK_ID
 from deploy.checks.task import waits_for
 from deploy.errors import ClusterError, ClusterUnreachableError, DeadlineError, TaskNotFoundError
@@ -143,6 +143,7 @@ class _Console:
             self._note(f"its pod: {phases_as_text(phases)}")
 
     def _show(self) -> str:
+        self._wait_for_last_words(self._record())
         pod = self._pod()
         if pod is not None and self._has_started(pod):
             self._emit_all(self._session.cluster.log(pod["metadata"]["name"], tail=None))
@@ -176,6 +177,7 @@ class _Console:
         if pod is not None and pod["metadata"]["uid"] not in self._streamed:
             records.record_end(self._session, pod)
         if has_ended(record):
+            self._wait_for_last_words(record)
             self._rest()
             self._note_pods(record)
             reason = "" if status == "completed" else reason_of(record)
@@ -187,6 +189,21 @@ class _Console:
         else:
             self._wait_for_start(status, pod)
         return ""
+
+    def _wait_for_last_words(self, record: dict[str, Any]) -> None:
+        """Wait until whoever ran a task that has just ended has handed on the last of its output."""
+        ended = moment(record.get("status_changed"))
+        if not has_ended(record) or ended is None or self._session.now().timestamp() - ended > console.LAST_WORDS_S:
+            return
+        patience = self._session.wait(console.LAST_WORDS_S, poll_s=0.5)
+        while self._is_in_hand() and patience.again():
+            pass
+
+    def _is_in_hand(self) -> bool:
+        pod = self._pod()
+        if pod is None:
+            return self._task in self._session.api.tasks_in_hand()
+        return pod["status"].get("phase") not in ("Succeeded", "Failed")
 
     def _wait_for_start(self, status: str, pod: dict[str, Any] | None) -> None:
         """Say what the task waits for: at first, when that changes, and once a minute.

@@ -26,7 +26,10 @@ from pipeline.clearml_server import ClearmlServer, DatasetVersion
 from pipeline.datasets.lookup import DatasetNotFoundError, DatasetStateError
 from pipeline.sdk import datasets as sdk_datasets
 from pipeline.sdk.datasets import COMPRESSED, FastDataset, cache_alone
-from pipeline.versions import unique_version
+from pipeline.versions import unique_version, version_to_hold
+
+MOVES = 100
+"""How many numbers a version tries; each run that starts at the same moment may cost one."""
 
 NAMELESS_S = 3.0
 """A version without maker and number that has neither after these seconds was left by a process that was killed."""
@@ -151,9 +154,7 @@ def new_version(
     sdk_datasets.prepare()
     taken = {item.version for item in server.dataset_versions(project, name)}
     if exact and version in taken:
-        raise DatasetStateError(
-            f"version {version} of dataset {name!r} exists already", hint="is another upload running?"
-        )
+        raise _exists_already(name, version)
     dataset = None
     try:
         dataset = FastDataset.create(
@@ -163,7 +164,7 @@ def new_version(
             parent_datasets=list(parents),
             description=description,
         )
-        _make_unique(server, dataset, project, name)
+        _take_number(server, dataset, project, name, exact=exact)
         if facts:
             Task.get_task(task_id=dataset.id).set_parameters({key: str(value) for key, value in facts.items()})
         draft = DatasetDraft(dataset)
@@ -227,12 +228,33 @@ def _refusal(server: ClearmlServer, dataset_id: str | None, error: BaseException
     return str(error)
 
 
-def _make_unique(server: ClearmlServer, dataset: Any, project: str, name: str) -> None:
-    """Renumber `dataset` if another run took its number at the same moment and was first."""
-    versions = server.dataset_versions(project, name)
-    same = [item for item in versions if item.version == str(dataset.version)]
-    if same and min(same, key=lambda item: (item.created, item.id)).id != dataset.id:
-        dataset.version = unique_version(str(dataset.version), {item.version for item in versions})
+def _take_number(server: ClearmlServer, dataset: Any, project: str, name: str, *, exact: bool) -> None:
+    """Renumber `dataset` until no other version has its number: runs that start together choose the same one.
+
+    Raises:
+        DatasetStateError: Another version has it, and `exact`; or others took each number that was tried.
+    """
+    for _ in range(MOVES):
+        versions = server.dataset_versions(project, name)
+        number = str(dataset.version)
+        # This version's own entry may be missing or older than what was written last.
+        claims = {item.id: item.version for item in versions if item.version} | {dataset.id: number}
+        hold = version_to_hold(dataset.id, claims, settled=[item.id for item in versions if item.final])
+        if hold == number:
+            return
+        if exact:
+            raise _exists_already(name, number)
+        dataset.version = hold
+    raise DatasetStateError(
+        f"dataset {name!r}: other runs took each of {MOVES} numbers that were tried for version {dataset.version}",
+        hint="run the same command again when fewer runs start at once",
+    )
+
+
+def _exists_already(name: str, version: str) -> DatasetStateError:
+    return DatasetStateError(
+        f"version {version} of dataset {name!r} exists already", hint="wait for the other upload, then run this again"
+    )
 
 
 def discard(dataset_id: str) -> None:

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from rich.text import Text
 
-from clearml_access.console import Events, Source
+from clearml_access.console import LAST_WORDS_S, Events, Source
 from clearml_access.errors import CallRefusedError, ServerUnreachableError
 from clearml_access.own_lines import OwnLines
 from clearml_access.run_records import ENDED, RunState
@@ -26,10 +26,6 @@ from pipeline.errors import RunError
 from pipeline.runs.run import Observer
 
 LOOK_EVERY_S = 1.0
-LAST_WORDS_S = 20.0
-"""An agent looks at its task's output every 5 s, and a step completes itself before that: its last lines come after its
-end. This is how long they are waited for at most."""
-
 CONTROLLER = "controller"
 STYLES = ("cyan", "green", "magenta", "yellow", "blue")
 

@@ -61,6 +61,14 @@ def test_nothing_is_called_that_debians_python_lacks():
     assert found == []
 
 
+LARGEST_FILE = 600_000
+"""Bytes: the nouns of WordNet have 533,000. A downloaded wheel of 3 MB was once committed with everything else."""
+
+
+def test_nothing_large_is_committed_by_accident():
+    assert [str(path.relative_to(ROOT)) for path in tracked() if path.stat().st_size > LARGEST_FILE] == []
+
+
 def test_the_agents_lock_file_has_the_pinned_agent():
     pin = AgentValues.load().agent_pin
     assert f"clearml-agent{pin}" in toml("images/agent/pyproject.toml")["project"]["dependencies"]

@@ -61,6 +61,29 @@ def test_a_pod_that_is_gone_right_after_its_task_completed_was_not_deleted_by_an
     assert not installed.task(task).get("runtime", {}).get("pod")
 
 
+def test_the_last_words_of_a_task_that_has_just_ended_are_waited_for(installed):
+    """A step completes itself; the agent in its pod copies its output each 5 s, also to the pod's log."""
+    task = installed.enqueue(tags=HELD)
+    container = installed.cluster.container(NAMESPACE, f"clearml-id-{task}")
+    container.say("number 0")
+    installed.api("tasks.completed", task=task, force=True)
+
+    def the_rest(_seconds):
+        installed.clock.on_sleep = lambda _: None
+        container.say("number 1", "number 2", "number 3", "number 4")
+        installed.cluster.end_task_pod(NAMESPACE, task, "Completed")
+
+    installed.clock.on_sleep = the_rest
+    assert numbers(installed("logs", task)) == NUMBERS
+
+
+def test_a_pod_that_outlives_its_task_is_not_waited_for_without_end(installed):
+    task = installed.enqueue(tags=HELD)
+    installed.cluster.container(NAMESPACE, f"clearml-id-{task}").say("number 0")
+    installed.api("tasks.completed", task=task, force=True)
+    assert numbers(installed("logs", task)) == ["number 0"]
+
+
 def test_a_task_that_stays_queued_is_told_of_until_the_deadline(installed):
     queue = installed.api("queues.create", name="fake-pods-unserved")["id"]
     project = installed.api("projects.create", name="unserved", description="")["id"]

@@ -1,10 +1,19 @@
 from __future__ import annotations
 
+import random
+
 import pytest
 from clearml.utilities.version import Version
 
 from pipeline.errors import SettingsError
-from pipeline.versions import child_version, next_batch_version, sibling_version, unique_version, version_key
+from pipeline.versions import (
+    child_version,
+    next_batch_version,
+    sibling_version,
+    unique_version,
+    version_key,
+    version_to_hold,
+)
 
 CHILDREN = [
     ("1.2", "split", "1.2.1"),
@@ -57,6 +66,45 @@ def test_next_batch_version(versions: list[str], following: str) -> None:
 def test_unique_version(wanted: str, taken: list[str], version: str) -> None:
     assert unique_version(wanted, taken) == version
     assert version not in taken
+
+
+HOLD = [
+    # Nobody else has it.
+    ("b", {"a": "1.2.1", "b": "1.2.1.post2"}, [], "1.2.1.post2"),
+    # One that is finished stays; the other takes the next.
+    ("b", {"a": "1.2.1", "b": "1.2.1"}, ["a"], "1.2.1.post2"),
+    # Both move, to different numbers.
+    ("a", {"a": "1.2.1", "b": "1.2.1"}, [], "1.2.1.post2"),
+    ("b", {"a": "1.2.1", "b": "1.2.1"}, [], "1.2.1.post3"),
+    ("c", {"a": "1.2.2", "b": "1.2.2", "c": "1.2.2", "d": "1.2.2.post2"}, [], "1.2.2.post5"),
+    # What another tool made is nobody's rival.
+    ("b", {"a": "latest", "b": "1.2.1"}, ["a"], "1.2.1"),
+]
+
+
+@pytest.mark.parametrize(("claimant", "claims", "settled", "version"), HOLD)
+def test_version_to_hold(claimant: str, claims: dict[str, str], settled: list[str], version: str) -> None:
+    assert version_to_hold(claimant, claims, settled) == version
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_claimants_end_with_different_versions_in_any_order_of_their_reads_and_writes(seed: int) -> None:
+    """Ten pipelines that started together once ended with 1.2.1.post11 twice."""
+    chance = random.Random(seed)
+    claims = {"finished": "1.2.1"}
+    sees: dict[str, str] = {}
+    moving = [f"{name:02}" for name in chance.sample(range(100), 10)]
+    while moving:
+        claimant = chance.choice(moving)
+        if claimant not in claims:  # chosen by what was there some time ago
+            claims[claimant] = chance.choice(["1.2.1", "1.2.1.post2", "1.2.1.post3"])
+        elif claimant not in sees:
+            sees[claimant] = version_to_hold(claimant, claims, ["finished"])
+            if sees[claimant] == claims[claimant]:
+                moving.remove(claimant)
+        else:
+            claims[claimant] = sees.pop(claimant)
+    assert len(set(claims.values())) == 11, claims
 
 
 @pytest.mark.parametrize("version", ["", "v1", "1.", "1.2-rc1", "1.2+3", "latest", "1,2", "１.2", "1.2\n"])
