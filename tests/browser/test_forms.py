@@ -29,7 +29,7 @@ def test_a_queue_a_task_and_a_project_are_changed_in_place(
     page.get_by_label("More actions").click()
     page.get_by_role("link", name="Edit", exact=True).click()
     page.get_by_label("Name", exact=True).fill("a better name")
-    page.get_by_label("Args/lr").fill("0.5")
+    page.get_by_label("Args/lr", exact=True).fill("0.5")
     page.get_by_label("New parameters").fill("Args/rows=10")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("status").filter(has_text="Saved.")).to_be_visible()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from typing import Any
 
 import httpx
@@ -27,6 +29,16 @@ class Web:
 
     def post(self, path: str, **form: str) -> httpx.Response:
         return self.http.post(path, data=form, headers=FROM_PAGE)
+
+
+def filled(page: str, action: str) -> dict[str, str]:
+    """Return the form whose address begins with `action`, as a browser would send it if nobody touched it."""
+    form = page[page.index(f'<form method="post" action="{action}') :]
+    form = form[: form.index("</form>")]
+    fields = re.findall(r'<input(?! type="checkbox")[^>]*? name="([^"]*)" value="([^"]*)"', form)
+    fields += re.findall(r'<input type="checkbox" name="([^"]*)" value="([^"]*)"[^>]* checked', form)
+    fields += re.findall(r'<textarea[^>]*? name="([^"]*)"[^>]*>\n(.*?)</textarea>', form, re.DOTALL)
+    return {html.unescape(name): html.unescape(value).replace("\n", "\r\n") for name, value in fields}
 
 
 def make_task(api: ApiClient, name: str = "task", **fields: Any) -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import html
-import re
 from uuid import uuid4
 
 import pytest
 
 from tests.api_client import ApiClient
-from tests.integration.web.pages import ESCAPED, HOSTILE, NO_ID, Web, make_task
+from tests.integration.web.pages import ESCAPED, HOSTILE, NO_ID, Web, filled, make_task
 
 pytestmark = pytest.mark.integration
 
@@ -17,14 +15,6 @@ pytestmark = pytest.mark.integration
 def make_model(api: ApiClient, name: str = "a model", **fields: object) -> str:
     made = {"name": name, "uri": "http://elsewhere.example/m", "ready": False} | fields
     return str(api("models.create", **made)["id"])
-
-
-def filled(page: str) -> dict[str, str]:
-    """Return the form as a browser would send it."""
-    form = page[page.index('<form method="post" action="/models/') :]
-    fields = re.findall(r'<input[^>]*? name="([^"]*)" value="([^"]*)"', form)
-    fields += re.findall(r'<textarea[^>]*? name="([^"]*)"[^>]*>\n(.*?)</textarea>', form, re.DOTALL)
-    return {html.unescape(name): html.unescape(value).replace("\n", "\r\n") for name, value in fields}
 
 
 def stored(api: ApiClient, model: str) -> dict[str, object]:
@@ -38,29 +28,31 @@ def test_a_model_is_changed_on_a_form_and_an_unchanged_form_changes_nothing(web:
     assert f"/models/{model}/edit" in web.get(f"/models/{model}")
     page = web.get(f"/models/{model}/edit")
     assert ESCAPED in page and HOSTILE not in page
-    assert web.post(f"/models/{model}/edit", **filled(page)).status_code == 303
+    assert web.post(f"/models/{model}/edit", **filled(page, "/models/")).status_code == 303
     assert stored(api, model) == before
     project = f"Models {uuid4().hex[:6]}/here"
     changes = {"name": "better", "tags": "two\r\nthree", "labels": "cat=1\r\na=b=2", "comment": "", "project": project}
-    assert web.post(f"/models/{model}/edit", **filled(page) | changes).status_code == 303
+    assert web.post(f"/models/{model}/edit", **filled(page, "/models/") | changes).status_code == 303
     after = stored(api, model)
     assert (after["name"], after["tags"], after["labels"]) == ("better", ["two", "three"], {"cat": 1, "a=b": 2})
     assert after["comment"] == ""
     assert api("projects.get_by_id", project=after["project"])["project"]["name"] == project
-    wrong = web.post(f"/models/{model}/edit", **filled(web.get(f"/models/{model}/edit")) | {"labels": "cat=x"})
+    wrong = web.post(
+        f"/models/{model}/edit", **filled(web.get(f"/models/{model}/edit"), "/models/") | {"labels": "cat=x"}
+    )
     assert wrong.status_code == 422 and "“cat=x” is not of the form" in wrong.text
     assert stored(api, model) == after
 
 
 def test_who_edits_what_another_person_has_changed_is_told(web: Web, api: ApiClient) -> None:
     model = make_model(api)
-    form = filled(web.get(f"/models/{model}/edit"))
+    form = filled(web.get(f"/models/{model}/edit"), "/models/")
     api("models.edit", model=model, name="their name", comment="their comment")
     reply = web.post(f"/models/{model}/edit", **form | {"name": "my name"})
     assert reply.status_code == 409 and "Somebody else has changed this model" in reply.text
     assert "their name" in reply.text and "my name" in reply.text
     assert stored(api, model)["name"] == "their name"
-    assert web.post(f"/models/{model}/edit", **filled(reply.text)).status_code == 303
+    assert web.post(f"/models/{model}/edit", **filled(reply.text, "/models/")).status_code == 303
     after = stored(api, model)
     assert (after["name"], after["comment"]) == ("my name", "their comment")
 

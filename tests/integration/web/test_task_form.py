@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import re
 from uuid import uuid4
 
 import pytest
 
 from tests.api_client import ApiClient
-from tests.integration.web.pages import ESCAPED, HOSTILE, Web, make_task, status_of
+from tests.integration.web.pages import ESCAPED, HOSTILE, Web, filled, make_task, status_of
 
 pytestmark = pytest.mark.integration
 
@@ -28,14 +27,6 @@ def draft(api: ApiClient) -> str:
     )
 
 
-def filled(page: str) -> dict[str, str]:
-    """Return the form as a browser would send it."""
-    form = page[page.index('<form method="post" action="/tasks/') :]
-    fields = re.findall(r'<input[^>]*? name="([^"]*)" value="([^"]*)"', form)
-    fields += re.findall(r'<textarea[^>]*? name="([^"]*)"[^>]*>\n(.*?)</textarea>', form, re.DOTALL)
-    return {html.unescape(name): html.unescape(value).replace("\n", "\r\n") for name, value in fields}
-
-
 def stored(api: ApiClient, task: str) -> dict[str, object]:
     found: dict[str, object] = api("tasks.get_by_id", task=task)["task"]
     return {name: value for name, value in found.items() if not name.startswith(("last_", "status"))}
@@ -46,7 +37,7 @@ def test_an_unchanged_form_changes_nothing(web: Web, api: ApiClient) -> None:
     before = stored(api, task)
     page = web.get(f"/tasks/{task}/edit")
     assert ESCAPED in page and HOSTILE not in page
-    assert web.post(f"/tasks/{task}/edit", **filled(page)).status_code == 303
+    assert web.post(f"/tasks/{task}/edit", **filled(page, "/tasks/")).status_code == 303
     assert stored(api, task) == before
 
 
@@ -64,7 +55,7 @@ def test_everything_that_a_draft_runs_with_is_changed_on_one_form(web: Web, api:
         "r:pip": "torch==2\r\n",
         "d:image": "python:3.12",
     }
-    form = filled(web.get(f"/tasks/{task}/edit")) | changes
+    form = filled(web.get(f"/tasks/{task}/edit"), "/tasks/") | changes
     reply = web.post(f"/tasks/{task}/edit", **form)
     assert reply.status_code == 303, reply.text[-2000:]
     found = api("tasks.get_by_id", task=task)["task"]
@@ -92,12 +83,12 @@ def test_everything_that_a_draft_runs_with_is_changed_on_one_form(web: Web, api:
 
 def test_of_two_people_who_edit_one_draft_the_second_is_told_and_loses_nothing(web: Web, api: ApiClient) -> None:
     task = draft(api)
-    mine = filled(web.get(f"/tasks/{task}/edit")) | {"p:Args/lr": "0.3", "name": "my name"}
-    theirs = filled(web.get(f"/tasks/{task}/edit")) | {"p:Args/lr": "0.2", "comment": "their comment"}
+    mine = filled(web.get(f"/tasks/{task}/edit"), "/tasks/") | {"p:Args/lr": "0.3", "name": "my name"}
+    theirs = filled(web.get(f"/tasks/{task}/edit"), "/tasks/") | {"p:Args/lr": "0.2", "comment": "their comment"}
     assert web.post(f"/tasks/{task}/edit", **theirs).status_code == 303
     reply = web.post(f"/tasks/{task}/edit", **mine)
     assert reply.status_code == 409
-    again = filled(reply.text)
+    again = filled(reply.text, "/tasks/")
     assert "Changed by somebody else" in reply.text and ">0.2</pre>" in reply.text
     assert (again["p:Args/lr"], again["name"], again["comment"]) == ("0.3", "my name", "their comment")
     assert stored(api, task)["name"] == "a draft", "nothing is saved before the second person has looked"
@@ -112,16 +103,70 @@ def test_of_two_people_who_edit_one_draft_the_second_is_told_and_loses_nothing(w
 
 def test_changes_of_two_people_to_different_fields_are_both_kept(web: Web, api: ApiClient) -> None:
     task = draft(api)
-    mine = filled(web.get(f"/tasks/{task}/edit")) | {"name": "my name"}
+    mine = filled(web.get(f"/tasks/{task}/edit"), "/tasks/") | {"name": "my name"}
     api("tasks.update", task=task, comment="from elsewhere")
     assert web.post(f"/tasks/{task}/edit", **mine).status_code == 303
     found = api("tasks.get_by_id", task=task)["task"]
     assert (found["name"], found["comment"]) == ("my name", "from elsewhere")
 
 
+def test_parameters_sections_and_objects_are_added_renamed_and_deleted(web: Web, api: ApiClient) -> None:
+    task = draft(api)
+    page = web.get(f"/tasks/{task}/edit")
+    form = filled(page, "/tasks/")
+    ticks = dict(re.findall(r'<input type="checkbox" name="([^"]*)" value="([^"]*)"', page))
+    changes = {
+        "n:Args/lr": "rate",
+        "p:Args/lr": "0.2",
+        "x:p:Args/seed": ticks["x:p:Args/seed"],
+        "g:Args": "Options",
+        "added": "Args/lr=new",
+        "x:c:Model": ticks["x:c:Model"],
+        "object-name": "Data",
+        "object-text": "a: 1\r\nb: 2",
+    }
+    assert web.post(f"/tasks/{task}/edit", **form | changes).status_code == 303
+    found = api("tasks.get_by_id", task=task)["task"]
+    values = {section: {name: item["value"] for name, item in items.items()}
+              for section, items in found["hyperparams"].items()}  # fmt: skip
+    assert values == {"Options": {"rate": "0.2"}, "Args": {"lr": "new"}}
+    assert found["hyperparams"]["Options"]["rate"]["type"] == "float"
+    assert {name: item["value"] for name, item in found["configuration"].items()} == {"Data": "a: 1\nb: 2"}
+    page = web.get(f"/tasks/{task}/edit")
+    ticks = dict(re.findall(r'<input type="checkbox" name="([^"]*)" value="([^"]*)"', page))
+    form = filled(page, "/tasks/")
+    assert web.post(f"/tasks/{task}/edit", **form | {"x:g:Args": ticks["x:g:Args"]}).status_code == 303
+    assert list(api("tasks.get_by_id", task=task)["task"]["hyperparams"]) == ["Options"]
+
+
+def test_who_deletes_or_renames_what_another_person_has_changed_is_told_first(web: Web, api: ApiClient) -> None:
+    task = draft(api)
+    page = web.get(f"/tasks/{task}/edit")
+    ticks = dict(re.findall(r'<input type="checkbox" name="([^"]*)" value="([^"]*)"', page))
+    mine = filled(page, "/tasks/") | {name: ticks[name] for name in ("x:p:Args/lr", "x:c:Model")} | {"n:Args/seed": "s"}
+    theirs = {"task": task, "hyperparams": [{"section": "Args", "name": "lr", "value": "0.9"}]}
+    api("tasks.edit_hyper_params", **theirs)
+    api("tasks.delete_hyper_params", task=task, hyperparams=[{"section": "Args", "name": "seed"}])
+    api("tasks.edit_configuration", task=task, configuration=[{"name": "Model", "value": "theirs"}])
+    before = stored(api, task)
+    reply = web.post(f"/tasks/{task}/edit", **mine)
+    assert reply.status_code == 409 and stored(api, task) == before
+    assert reply.text.count("look at what it is now before it is deleted") == 2
+    assert "so it is not renamed again: Args/seed" in reply.text and 'value="0.9"' in reply.text
+    again = filled(reply.text, "/tasks/")
+    assert {"x:p:Args/lr", "x:c:Model"} <= set(again), "the ticks are still set"
+    assert web.post(f"/tasks/{task}/edit", **again).status_code == 303
+    assert (stored(api, task)["hyperparams"], stored(api, task)["configuration"]) == ({}, {})
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"n:Args/lr": "seed"}, "“Args/seed” exists already."),
+        ({"n:Args/lr": " "}, "A parameter has a name."),
+        ({"g:Args": "a/b"}, "A section of parameters cannot have this name."),
+        ({"object-name": "Model"}, "There is a configuration object called “Model” already."),
+        ({"object-text": "x"}, "A configuration object has a name."),
         ({"p:Args/lr": "fast"}, "is not of type float"),
         ({"name": "x"}, "at least 3 characters"),
         ({"added": "rows"}, "is not of the form Section/name=value"),
@@ -133,25 +178,25 @@ def test_a_wrong_value_comes_back_with_the_reason(
 ) -> None:
     task = draft(api)
     before = stored(api, task)
-    form = filled(web.get(f"/tasks/{task}/edit")) | {"comment": "kept"} | change
+    form = filled(web.get(f"/tasks/{task}/edit"), "/tasks/") | {"comment": "kept"} | change
     reply = web.post(f"/tasks/{task}/edit", **form)
     assert reply.status_code == 422
     assert message in reply.text
-    assert filled(reply.text)["comment"] == "kept"
+    assert filled(reply.text, "/tasks/")["comment"] == "kept"
     assert stored(api, task) == before
 
 
 def test_a_draft_that_was_started_meanwhile_keeps_its_parameters(web: Web, api: ApiClient) -> None:
     task = draft(api)
-    form = filled(web.get(f"/tasks/{task}/edit")) | {"p:Args/lr": "0.7", "name": "other"}
+    form = filled(web.get(f"/tasks/{task}/edit"), "/tasks/") | {"p:Args/lr": "0.7", "name": "other"}
     api("tasks.started", task=task)
     reply = web.post(f"/tasks/{task}/edit", **form)
     assert reply.status_code == 400
-    assert "no longer a draft" in reply.text and filled(reply.text)["p:Args/lr"] == "0.7"
+    assert "no longer a draft" in reply.text and filled(reply.text, "/tasks/")["p:Args/lr"] == "0.7"
     assert stored(api, task)["name"] == "a draft"
     page = web.get(f"/tasks/{task}/edit")
     assert "p:Args/lr" not in page
-    assert web.post(f"/tasks/{task}/edit", **(filled(page) | {"name": "other"})).status_code == 303
+    assert web.post(f"/tasks/{task}/edit", **(filled(page, "/tasks/") | {"name": "other"})).status_code == 303
     assert stored(api, task)["name"] == "other"
 
 

@@ -18,9 +18,24 @@ TEMPLATES = Path(web.__file__).with_name("templates")
 def test_a_form_is_the_same_after_the_log_in_page_carried_it() -> None:
     form = KeptForm("/tasks/a/edit", (("name", "x"), ("ids", "1"), ("ids", "2"), ("was:name", "m"), ("empty", "")))
     assert carried_form([("access_key", "k"), *form.carried]) == form
-    assert form.written == [("name", "x"), ("empty", "")]
+    assert [(field.name, field.value) for field in form.written] == [("name", "x"), ("empty", "")]
     assert KeptForm("/", (("name", "x"), ("was:name", mark("x")))).written == [], "nobody has changed it"
     assert carried_form([(KEPT + "name", "x"), ("next", "/")]) is None
+
+
+def test_a_tick_that_deletes_something_stays_a_tick_with_words() -> None:
+    names = ("x:p:Args/l%2Fr", "x:g:Args", "x:c:Model", "n:Args/lr", "g:Args", "p:Args/l%2Fr", "c:Model", "name")
+    written = KeptForm("/tasks/a/edit", tuple((name, "m") for name in names)).written
+    assert [(field.label, field.is_tick) for field in written] == [
+        ("Delete Args/l/r", True),
+        ("Delete the section Args", True),
+        ("Delete Model", True),
+        ("New name of Args/lr", False),
+        ("New name of Args", False),
+        ("Args/l/r", False),
+        ("Model", False),
+        ("name", False),
+    ]
 
 
 def test_a_form_with_too_many_bytes_or_fields_is_not_carried() -> None:

@@ -9,11 +9,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from clearml_localserver.web.text import visible
 
 WAS = "was:"
 """Begins the name of the hidden field with the mark of a field's value."""
+
+REMOVE = "x:"
+"""Begins the name of a tick that deletes something."""
+
+VALUE, NAME, SECTION, OBJECT = "p:", "n:", "g:", "c:"
+"""Begin the names of the fields for a parameter's value and name, a section's name, a configuration object's text."""
+
+RENAMED = "New name of "
+MIN_NAME = 3
 
 
 @dataclass
@@ -44,6 +54,27 @@ class Field:
     def value(self) -> str:
         """What the form shows."""
         return self.stored if self.sent is None else self.sent
+
+    @property
+    def mark(self) -> str:
+        """What tells the stored value from others."""
+        return mark(self.stored)
+
+
+@dataclass
+class Removal:
+    """A tick that deletes something. It is sent with the mark of what the person saw."""
+
+    key: str
+    """The name of the tick in the form; it begins with `REMOVE`."""
+
+    label: str
+    stored: str
+    """What would be deleted, as the document has it now."""
+
+    ticked: bool = False
+    theirs: bool = False
+    """Whether another person has changed it since the form was made."""
 
     @property
     def mark(self) -> str:
@@ -83,6 +114,46 @@ def read(fields: Iterable[Field], form: Mapping[str, str]) -> list[Field]:
         field.theirs = was != field.mark
         changed.append(field)
     return changed
+
+
+def read_removals(removals: Iterable[Removal], form: Mapping[str, str]) -> list[Removal]:
+    """Set the ticks of a sent form; return those that are ticked."""
+    ticked = []
+    for removal in removals:
+        if (seen := form.get(removal.key)) is not None:
+            removal.ticked, removal.theirs = True, seen != removal.mark
+            ticked.append(removal)
+    return ticked
+
+
+def words_of(key: str) -> str:
+    """Return the label of a field that is shown outside its own form."""
+    if key.startswith(REMOVE):
+        section = key[len(REMOVE) :].startswith(SECTION)
+        return f"Delete {'the section ' if section else ''}{words_of(key[len(REMOVE) :]).removeprefix(RENAMED)}"
+    if key.startswith((NAME, SECTION)):
+        return RENAMED + unquote(key[2:])
+    return unquote(key[2:]) if key[1:2] == ":" else key
+
+
+def require_name(field: Field) -> None:
+    """Mark a field whose text is too short for a name."""
+    if len(field.value.strip()) < MIN_NAME:
+        field.error = f"It has at least {MIN_NAME} characters."
+
+
+def written_tags(written: str) -> list[str]:
+    """Return the tags of a text with one per line, each once."""
+    return list(dict.fromkeys(tag.strip() for tag in written.splitlines() if tag.strip()))
+
+
+def tag_changes(before: Iterable[str], written: str) -> dict[str, list[str]]:
+    """Return what makes the tags of a document those that were written, as `update_tags` takes it."""
+    old, new = list(before), written_tags(written)
+    return {
+        "add_tags": [tag for tag in new if tag not in old],
+        "remove_tags": [tag for tag in old if tag not in new],
+    }
 
 
 def removed_meanwhile(form: Mapping[str, str], fields: Iterable[Field], start: str) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from clearml_localserver.web.form_fields import WAS, mark
+from clearml_localserver.web.form_fields import REMOVE, WAS, mark, words_of
 
 KEPT = "kept:"
 """Begins the names of a form's fields while the log-in page carries them."""
@@ -35,6 +35,16 @@ WITHOUT_WORDS = frozenset(
 
 
 @dataclass(frozen=True)
+class WrittenField:
+    """A field that a person sees; `is_tick` for one that deletes something."""
+
+    name: str
+    value: str
+    label: str
+    is_tick: bool
+
+
+@dataclass(frozen=True)
 class KeptForm:
     """A form with what was written in it."""
 
@@ -42,9 +52,13 @@ class KeptForm:
     items: tuple[tuple[str, str], ...]
 
     @property
-    def written(self) -> list[tuple[str, str]]:
+    def written(self) -> list[WrittenField]:
         """The fields that a person sees and corrects: of a form with marks of former values those that were changed."""
-        return [(name, value) for name, value in self.items if not self._is_hidden(name, value)]
+        return [
+            WrittenField(name, value, words_of(name), name.startswith(REMOVE))
+            for name, value in self.items
+            if not self._is_hidden(name, value)
+        ]
 
     @property
     def hidden(self) -> list[tuple[str, str]]:

@@ -68,7 +68,7 @@ PASSING = frozenset({"_part", "notice", "undo", "changed"})
 """Names of a query that mean one visit only: no link of a page repeats them."""
 
 WHOLE = re.compile(r"[0-9]{1,18}")
-MAX_FORM_FIELDS = 20_000
+MAX_FORM_FIELDS = 30_000
 PAGES_AT_ONCE = 4
 """Threads for views. They take turns at the interpreter, so more would only take more memory."""
 

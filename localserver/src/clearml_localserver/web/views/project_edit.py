@@ -1,47 +1,86 @@
-"""Projects are renamed, moved, described and deleted with what is in them, which is counted first."""
+"""Projects are made, renamed, moved, described and deleted with what is in them, which is counted first."""
 
 from __future__ import annotations
 
 from starlette.responses import Response
 
 from clearml_localserver.errors import ApiError
-from clearml_localserver.web.form_fields import as_sent
+from clearml_localserver.web.form_fields import MIN_NAME, Field, as_sent
 from clearml_localserver.web.site import Json, Visit
-
-MAX_DESCRIPTION = 50_000
-"""A longer description is cut for pages, so the form leaves it as it is."""
+from clearml_localserver.web.views.editing import MAX_COMMENT, DocumentForm, saving, showing
 
 KINDS = {"tasks": "task", "models": "model", "pipelines": "pipeline", "datasets": "dataset", "reports": "report"}
 NAME_TAKEN = 801
 CHANGED_MEANWHILE = "The project's contents have changed since they were counted. Nothing was deleted; look again."
 
 
-def form(visit: Visit) -> Response:
-    """Show the form."""
+def new(visit: Visit) -> Response:
+    """Show the form that makes a project, below the one that the address names, if any."""
     visit.require_change()
-    return _show(visit, _load(visit), {})
+    return _show_new(visit, _fields("", visit.query.get("below", ""), ""))
 
 
-def save(visit: Visit) -> Response:
-    """Move, rename and describe a project, as far as the form differs from it."""
-    project, sent = _load(visit), visit.form()
-    id_ = project["id"]
-    location, _, base = project["name"].rpartition("/")
-    name, place = sent.get("name", base).strip(), sent.get("location", location).strip(" /")
-    before: str = project["description"]
-    description = as_sent(sent.get("description", before))
+def create(visit: Visit) -> Response:
+    """Make a project and those above it; what the API refuses comes back on the form with the reason."""
+    fields, sent = _fields("", "", ""), visit.form()
+    for field in fields:
+        field.sent = as_sent(sent.get(field.key, ""))
+    name, location, description = fields
+    path, name.error = _path(location.value, name.value)
+    if name.error:
+        return _show_new(visit, fields, code=422)
     try:
-        if place != location:
-            visit.call("projects.move", {"project": id_, "new_location": place})
-        if name != base:
-            visit.call("projects.update", {"project": id_, "name": f"{place}/{name}" if place else name})
-        if description != as_sent(before) and len(before) <= MAX_DESCRIPTION:
-            visit.call("projects.update", {"project": id_, "description": description})
+        made = visit.call("projects.create", {"name": path, "description": description.value})
     except ApiError as error:
-        taken = f"There is already a project called “{name}” there."
-        problem = taken if error.subcode == NAME_TAKEN else error.msg
-        return _show(visit, _load(visit), sent, code=400, problem=problem)
-    return visit.redirect(f"/projects/{id_}", "saved")
+        return _show_new(visit, fields, code=400, problem=_reason(error, path))
+    return visit.redirect(f"/projects/{made['id']}", "created")
+
+
+class ProjectForm(DocumentForm):
+    """The form of a project."""
+
+    noun = "project"
+
+    def load(self) -> None:
+        """Read the project."""
+        self.document = _load(self.visit)
+        self.location, _, self.base = self.document["name"].rpartition("/")
+        fields = _fields(self.base, self.location, self.document["description"])
+        self.fields = [field for field in fields if len(field.stored) <= MAX_COMMENT]
+
+    def check(self) -> bool:
+        """Mark a path that cannot be."""
+        name, location = self.fields[:2]
+        self.path, problem = _path(location.value, name.value)
+        if {"name", "location"} & set(self.changed):
+            name.error = problem
+        return not name.error
+
+    def store(self) -> None:
+        """Move, rename and describe the project."""
+        id_ = self.document["id"]
+        place, _, name = self.path.rpartition("/")
+        if place != self.location:
+            self.visit.call("projects.move", {"project": id_, "new_location": place})
+        if name != self.base:
+            self.visit.call("projects.update", {"project": id_, "name": self.path})
+        if "description" in self.changed:
+            self.visit.call("projects.update", {"project": id_, "description": self.changed["description"].value})
+
+    def reason(self, error: ApiError) -> str:
+        """Return what is said about a refusal of the API."""
+        return _reason(error, self.fields[0].value.strip())
+
+    def show(self, *, code: int = 200, problem: str = "") -> Response:
+        """Return the page with the form."""
+        return _page(self.visit, self.document, self.fields, code=code, problem=problem)
+
+    def address(self) -> str:
+        """Return the project's page."""
+        return f"/projects/{self.document['id']}"
+
+
+form, save = showing(ProjectForm), saving(ProjectForm)
 
 
 def confirm(visit: Visit) -> Response:
@@ -64,6 +103,20 @@ def _load(visit: Visit) -> Json:
     return project
 
 
+def _path(location: str, name: str) -> tuple[str, str]:
+    """Return the path of a project below another one, and what is wrong with it."""
+    place, name = location.strip(" /"), name.strip()
+    if not name.strip(" /"):
+        return "", "Give the project a name."
+    path = f"{place}/{name}" if place else name
+    short = next((part for part in path.split("/") if len(part.strip()) < MIN_NAME), None)
+    return path, "" if short is None else f"“{short}” is too short: each part has at least {MIN_NAME} characters."
+
+
+def _reason(error: ApiError, name: str) -> str:
+    return f"There is already a project called “{name}” there." if error.subcode == NAME_TAKEN else error.msg
+
+
 def _counts(visit: Visit, project: Json) -> dict[str, int]:
     found = visit.call("projects.validate_delete", {"project": project["id"]})
     return {name: found[name] or 0 for name in KINDS}
@@ -73,18 +126,22 @@ def _seen(counts: dict[str, int]) -> str:
     return ",".join(str(count) for count in counts.values())
 
 
-def _show(visit: Visit, project: Json, sent: dict[str, str], *, code: int = 200, problem: str = "") -> Response:
-    location, _, base = project["name"].rpartition("/")
+def _fields(name: str, location: str, description: str) -> list[Field]:
+    above = "The project above it, as Team/Project; one that does not exist is made. Empty for the top."
+    return [
+        Field("name", "Name", name),
+        Field("location", "Below", location, hint=above),
+        Field("description", "Description", description, "lines"),
+    ]
+
+
+def _show_new(visit: Visit, fields: list[Field], *, code: int = 200, problem: str = "") -> Response:
+    return _page(visit, None, fields, code=code, problem=problem)
+
+
+def _page(visit: Visit, project: Json | None, fields: list[Field], *, code: int, problem: str) -> Response:
     return visit.render(
-        "project_edit.html",
-        code=code,
-        section="/projects",
-        project=project,
-        name=sent.get("name", base),
-        location=sent.get("location", location),
-        description=sent.get("description", project["description"]),
-        describable=len(project["description"]) <= MAX_DESCRIPTION,
-        problem=problem,
+        "project_edit.html", code=code, section="/projects", project=project, fields=fields, problem=problem
     )
 
 
