@@ -37,7 +37,8 @@ def recover(path: Path, target: Path) -> list[str]:
 
 
 def _recover_table(source: sqlite3.Connection, copy: sqlite3.Connection, table: str) -> list[str]:
-    columns = [name for _, name, *_ in copy.execute(f"PRAGMA table_info({table})")]
+    # Without its revision, a document's columns are taken from it, which refuses one that is no longer JSON.
+    columns = [name for _, name, *_ in copy.execute(f"PRAGMA table_info({table})") if name != "revision"]
     known = {name.decode() for _, name, *_ in source.execute(f"PRAGMA table_info({table})")}
     names = ", ".join(name for name in columns if name in known)
     marks = ", ".join("?" for name in columns if name in known)

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 import orjson
 
+from clearml_localserver import document_columns
 from clearml_localserver.database import Connection, Trouble, connect, open_database, trouble_of
 from clearml_localserver.errors import ApiError, validation_error
 
@@ -78,10 +79,26 @@ class Tx:
 
     def put(self, kind: str, doc: Document) -> None:
         """Insert or replace a document by its `id`; a replaced one keeps its place in the order of creation."""
+        text = orjson.dumps(doc).decode()
+        if kind == "task":
+            self._put_task(doc, text)
+            return
         self._connection.execute(
             f"INSERT INTO {_table(kind)} (id, doc) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET doc = excluded.doc",
-            (doc["id"], orjson.dumps(doc).decode()),
+            (doc["id"], text),
         )
+
+    def _put_task(self, task: Document, text: str) -> None:
+        """Write a task and those of its columns that differ from what is stored."""
+        values = document_columns.task_columns(task)
+        found = self._connection.execute(document_columns.READ, (task["id"],)).fetchone()
+        if found is None:
+            self._connection.execute(document_columns.INSERT, (task["id"], *values, text))
+            return
+        row, revision, *before = found
+        numbers = document_columns.changed(before, values)
+        changed = [values[number] for number in numbers]
+        self._connection.execute(document_columns.update(numbers), (text, revision + 1, *changed, row))
 
     def delete(self, kind: str, id: str) -> None:
         """Delete a document; none is fine."""

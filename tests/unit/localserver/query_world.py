@@ -34,10 +34,15 @@ def open_tx() -> Tx:
 def open_connection() -> Connection:
     """Return a connection to a new database with the server's own schema."""
     connection = sqlite3.connect(":memory:", isolation_level=None, factory=Connection)
-    scripts = list(resources.files("clearml_localserver").joinpath("migrations").iterdir())
-    for script in sorted(scripts, key=lambda entry: entry.name):
-        connection.executescript(script.read_text(encoding="utf-8"))
+    for text in migrations().values():
+        connection.executescript(text)
     return connection
+
+
+def migrations() -> dict[str, str]:
+    """Return the server's migrations by name, in their order."""
+    scripts = list(resources.files("clearml_localserver").joinpath("migrations").iterdir())
+    return {script.name: script.read_text(encoding="utf-8") for script in sorted(scripts, key=lambda it: it.name)}
 
 
 def document(id: str, **fields: Any) -> dict[str, Any]:

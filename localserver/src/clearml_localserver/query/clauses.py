@@ -281,6 +281,8 @@ def stored(kind: str, path: str, *, of: str = "") -> str:
     table = f"{of}." if of else ""
     if path in KINDS[kind].columns:
         return f"{table}field_{path}"
+    if (column := KINDS[kind].indexed.get(path)) is not None:
+        return f"{table}{column}"
     return f"json_extract({table}doc, '$.{path}')"
 
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from clearml_localserver.document_columns import CACHE_HASH
+
 
 class Shape(Enum):
     """What stands at a root field."""
@@ -73,9 +75,9 @@ class Kind:
     selective: frozenset[str] = frozenset()
     """Keys of a query that find few documents."""
     columns: frozenset[str] = frozenset()
-    """Root fields that are columns too (`migrations/0040`): queries name these, so that an index answers them."""
-    indexed: frozenset[str] = frozenset()
-    """Nested paths that have an index of their own (`migrations/`), so that their SQL must spell the path out."""
+    """Root fields that are columns too (`migrations/`): queries name these, so that an index answers them."""
+    indexed: Mapping[str, str] = field(default_factory=dict)
+    """Nested paths that are columns too, each with its column's name."""
     hidden: str = "hidden"
     """System tag of documents that are listed only when they are asked for."""
     shown_by: frozenset[str] = frozenset({"search_hidden", "id"})
@@ -89,9 +91,6 @@ def _fields(values: str, lists: str = "", objects: str = "") -> dict[str, Shape]
         **dict.fromkeys(objects.split(), Shape.OBJECT),
     }
 
-
-CACHE_HASH = "runtime.pipeline_job_hash"
-"""Where the SDK notes what a cached pipeline step was made from, and looks for it before it launches one."""
 
 TASK = Kind(
     table="task",
@@ -138,7 +137,7 @@ TASK = Kind(
         "project", "company", "user", "parent", "name", "comment", "type", "status", "created", "started", "completed",
         "status_changed", "last_update", "last_iteration", "tags", "system_tags",
     }),
-    indexed=frozenset({CACHE_HASH}),
+    indexed={".".join(CACHE_HASH): "field_cache_hash"},
 )  # fmt: skip
 
 MODEL = Kind(

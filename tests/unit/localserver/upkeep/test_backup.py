@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -219,8 +221,10 @@ def test_a_full_target_is_one_message_and_nothing_is_left(limit: int, victim: st
 
 
 def test_no_backup_of_a_damaged_database(data: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(data / "server.sqlite")) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'event_series'").fetchone()
     with (data / "server.sqlite").open("r+b") as file:
-        file.seek(64 * 4096)
+        file.seek((page - 1) * 4096)
         file.write(b"\xa5" * 4096)
     with pytest.raises(OperatorError, match="is damaged"):
         backup(data, tmp_path / "backup", silent)
