@@ -41,6 +41,8 @@ class Watched:
     page: Page
     url: str
     complaints: list[str] = field(default_factory=list)
+    refusals: set[int] = field(default_factory=set)
+    """Statuses that the test provokes: answers with them are no complaint, whenever the browser tells of them."""
 
     def __post_init__(self) -> None:
         self.page.on("console", self._console)
@@ -54,7 +56,8 @@ class Watched:
         return self.page
 
     def _console(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning") and not any(noise in message.text for noise in DRIVER_NOISE):
+        expected = (*DRIVER_NOISE, *(f"the server responded with a status of {code}" for code in self.refusals))
+        if message.type in ("error", "warning") and not any(words in message.text for words in expected):
             self.complaints.append(f"{self.page.url}: {message.type} {message.text}")
 
     def _request(self, request: Request) -> None:
@@ -62,7 +65,7 @@ class Watched:
             self.complaints.append(f"{self.page.url}: asks elsewhere, {request.url}")
 
     def _response(self, response: Response) -> None:
-        if response.status >= 400:
+        if response.status >= 400 and response.status not in self.refusals:
             self.complaints.append(f"{self.page.url}: {response.status} {response.url}")
 
 

@@ -106,6 +106,7 @@ def test_a_click_on_a_node_opens_the_step_beside_the_graph(watch: Watch, finishe
 
 def test_a_new_run_is_made_from_the_form(watch: Watch, finished_run: str, clearml_api: ApiClient) -> None:
     watched = watch()
+    watched.refusals = {422}
     page = watched.open(f"/tasks/{finished_run}")
     page.get_by_role("link", name="New run").click()
     expect(page.get_by_label("dataset_version")).to_have_value("1.2")
@@ -113,9 +114,6 @@ def test_a_new_run_is_made_from_the_form(watch: Watch, finished_run: str, clearm
     page.get_by_label("dataset_version").fill("1.1")
     page.get_by_role("button", name="Enqueue").click()
     expect(page.get_by_text("'forty' is not of type int")).to_be_visible()
-    refused = [text for text in watched.complaints if "422" in text]
-    assert len(refused) == len(watched.complaints), watched.complaints
-    watched.complaints.clear()
     page.get_by_label("random_state").fill("7")
     page.get_by_role("button", name="Enqueue").click()
     expect(page.get_by_role("status").filter(has_text="New run enqueued")).to_be_visible()
@@ -150,11 +148,10 @@ def test_a_page_whose_task_is_deleted_says_so(watch: Watch, clearml_api: ApiClie
     task = clearml_api("tasks.create", name="deleted soon", type="training")["id"]
     clearml_api("tasks.started", task=task)
     watched = watch()
+    watched.refusals = {404}
     page = watched.open(f"/tasks/{task}")
     clearml_api("tasks.delete", task=task, force=True)
     expect(page.get_by_role("heading", name="Nothing here")).to_be_visible()
-    assert all("404" in complaint for complaint in watched.complaints)
-    watched.complaints.clear()
 
 
 def test_the_menu_works_by_keyboard(watch: Watch, clearml_api: ApiClient) -> None:

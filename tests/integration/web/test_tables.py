@@ -120,6 +120,8 @@ def test_tasks_are_filtered_by_any_column(web: Web, world: World, conditions: li
         ({"where": "name=x"}, "use the fields above the table"),
         ({"where": "x" * 300}, "is not a condition"),
         ({"col": "last.loss"}, "There is no column"),
+        ({"order": "-nonsense"}, "There is no column &#39;nonsense&#39; to sort by"),
+        ({"status": "happy"}, "There is no status &#39;happy&#39;"),
         ({"order": 'hyperparams.Args.a"b'}, "invalid field"),
     ],
 )

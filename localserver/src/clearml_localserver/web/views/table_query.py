@@ -84,12 +84,16 @@ def read_table(visit: Visit, project: str) -> Table:
     keys = visit.several("col", known.MAX_COLUMNS)
     columns, unknown = known.read_columns(keys or known.PLAIN)
     problems += [f"There is no column {key[:200]!r}" for key in unknown]
+    order, statuses = query.get("order", "-updated"), visit.several("status")
+    if not _sort_path(order):
+        problems.append(f"There is no column {order.removeprefix('-')[:200]!r} to sort by")
+    problems += [f"There is no status {name[:200]!r}" for name in statuses if name not in STATUSES]
     table = Table(
         project,
         columns,
         bool(keys),
-        query.get("order", "-updated"),
-        [name for name in visit.several("status") if name in STATUSES],
+        order,
+        [name for name in statuses if name in STATUSES],
         visit.several("tag"),
         visit.several("nottag"),
         query.get("tags") == "any",
@@ -137,12 +141,18 @@ def _number_and_size(visit: Visit) -> tuple[int, int]:
     return page_number(visit), visit.whole("size", SIZES[0], SIZES[-1], least=1)
 
 
+def _sort_path(key: str) -> str:
+    """Return the API's name of the column to sort by; an empty text where there is none."""
+    column = known.read_column(key.removeprefix("-"))
+    return column.path if column is not None else ""
+
+
 def order_by(key: str) -> str:
     """Return the API's sort key for one from the address; unknown ones fall back to the newest first."""
-    column = known.read_column(key.removeprefix("-"))
-    if column is None or not column.path:
+    path = _sort_path(key)
+    if not path:
         return NEWEST_FIRST
-    return f"-{column.path}" if key.startswith("-") else column.path
+    return f"-{path}" if key.startswith("-") else path
 
 
 def read_rows(visit: Visit, table: Table) -> Slice:

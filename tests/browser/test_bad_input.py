@@ -1,0 +1,195 @@
+"""What cannot be done, in a real browser: the page says so each time, and nothing that was written is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from clearml_localserver.pytest_plugin import ClearmlServer, running_server
+from playwright.sync_api import Browser, expect
+
+from tests.api_client import ApiClient
+from tests.browser.conftest import PATIENCE_MS, Watched
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+Watch = Callable[..., Watched]
+TOO_WIDE = """() => [
+  document.documentElement.scrollWidth - document.documentElement.clientWidth,
+  document.querySelector(".top nav").scrollWidth - document.querySelector(".top nav").clientWidth,
+  ...(innerWidth < 1280 ? [] : [...document.querySelectorAll(".table")].map(t => t.scrollWidth - t.clientWidth)),
+].filter(pixels => pixels > 0)"""
+"""Pixels that the page and its navigation are too wide for the window, and at 1280 px also its tables."""
+
+
+@pytest.fixture(scope="module")
+def project(clearml_api: ApiClient) -> str:
+    """A project with three drafts."""
+    project = str(clearml_api("projects.create", name=f"Bad input {uuid4().hex[:6]}")["id"])
+    for name in ("one", "two", "three"):
+        lr = {"section": "Args", "name": "lr", "value": "0.1"}
+        fields = {"type": "training", "project": project, "hyperparams": {"Args": {"lr": lr}}}
+        clearml_api("tasks.create", name=f"task {name}", **fields)
+    return project
+
+
+def ids_of(api: ApiClient, project: str) -> dict[str, str]:
+    found = api("tasks.get_all", project=[project], only_fields=["id", "name"])["tasks"]
+    return {task["name"]: task["id"] for task in found}
+
+
+def test_what_cannot_be_understood_or_done_is_said_on_the_page(
+    watch: Watch, clearml_api: ApiClient, project: str
+) -> None:
+    tasks = ids_of(clearml_api, project)
+    model = clearml_api("models.create", name="a model", uri="file:///m")["id"]
+    gone = clearml_api("tasks.create", name="deleted", type="training")["id"]
+    clearml_api("tasks.delete", task=gone, force=True)
+    watched = watch()
+    watched.refusals = {400}
+
+    page = watched.open(f"/compare?ids={tasks['task one']},{gone},{model},{tasks['task two']}")
+    expect(page.get_by_role("heading", name="Compare 2 tasks")).to_be_visible()
+    for id_ in (gone, model):
+        expect(page.get_by_text(f"There is no task with the id {id_}")).to_be_visible()
+    watched.open(f"/compare?ids={gone},{model}")
+    expect(page.get_by_role("main")).to_contain_text("Nothing to compare")
+
+    watched.open(f"/projects/{project}?where=last.loss~5&order=nonsense")
+    expect(page.get_by_role("alert").first).to_contain_text("“last.loss~5” is not a condition")
+    expect(page.get_by_role("main")).to_contain_text("There is no column 'nonsense' to sort by")
+    expect(page.locator("tbody input[name=ids]")).to_have_count(0)
+
+    clearml_api("tasks.started", task=tasks["task one"])
+    clearml_api("tasks.stopped", task=tasks["task one"])
+    watched.open(f"/projects/{project}")
+    page.get_by_label("Select all on this page").check()
+    page.get_by_role("button", name="Publish").click()
+    page.get_by_role("dialog").get_by_role("button", name="Publish").click()
+    main = page.get_by_role("main")
+    expect(main).to_contain_text("Published: 1.")
+    expect(main).to_contain_text("2 tasks were refused")
+    for name in ("task two", "task three"):
+        expect(main.get_by_role("listitem").filter(has_text=name)).to_contain_text("status")
+    assert clearml_api("tasks.get_by_id", task=tasks["task one"])["task"]["status"] == "published"
+
+
+def test_of_two_people_who_edit_one_draft_the_second_is_told_and_loses_nothing(
+    watch: Watch, clearml_api: ApiClient, project: str
+) -> None:
+    task = ids_of(clearml_api, project)["task two"]
+    clearml_api("tasks.edit_configuration", task=task, configuration=[{"name": "Model", "value": "layers: 3"}])
+    first, second = watch(), watch()
+    second.refusals = {409}
+    for watched in (first, second):
+        watched.open(f"/tasks/{task}/edit")
+    first.page.get_by_label("Args/lr", exact=True).fill("0.2")
+    first.page.get_by_label("Model", exact=True).fill("layers: 4")
+    first.page.get_by_role("button", name="Save").click()
+    expect(first.page.get_by_role("status").filter(has_text="Saved.")).to_be_visible()
+
+    page = second.page
+    page.get_by_label("Args/lr", exact=True).fill("0.3")
+    page.get_by_label("Name of Args/lr").fill("rate")
+    page.get_by_label("Delete Model").check()
+    page.get_by_label("New parameters").fill("Args/rows=10")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("alert")).to_contain_text("Somebody else has changed this task")
+    expect(page.get_by_label("Stored value of Args/lr")).to_have_text("0.2")
+    expect(page.get_by_label("Args/lr", exact=True)).to_have_value("0.3")
+    expect(page.get_by_label("Name of Args/lr")).to_have_value("rate")
+    expect(page.get_by_label("New parameters")).to_have_value("Args/rows=10")
+    expect(page.get_by_label("Delete Model")).to_be_checked()
+    expect(page.get_by_label("Model", exact=True)).to_have_value("layers: 4")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("status").filter(has_text="Saved.")).to_be_visible()
+    found = clearml_api("tasks.get_by_id", task=task)["task"]
+    assert {name: item["value"] for name, item in found["hyperparams"]["Args"].items()} == {"rate": "0.3", "rows": "10"}
+    assert found["configuration"] == {}
+
+
+def test_a_name_of_300_characters_is_shown_whole_and_widens_nothing(watch: Watch, clearml_api: ApiClient) -> None:
+    def long(letter: str) -> str:
+        return uuid4().hex[:6] + letter * 294
+
+    watched = watch()
+    page = watched.open("/projects/new")
+    page.get_by_label("Name", exact=True).fill(long("p"))
+    page.get_by_role("button", name="Make").click()
+    expect(page.get_by_role("status").filter(has_text="Created.")).to_be_visible()
+    project = page.url.partition("/projects/")[2].partition("?")[0]
+    item = {"section": long("s"), "name": long("x"), "value": long("v")}
+    fields = {
+        "type": "training",
+        "project": project,
+        "tags": [long("t")],
+        "comment": long("c"),
+        "hyperparams": {item["section"]: {item["name"]: item}},
+        "configuration": {long("o"): {"value": "x"}},
+    }
+    tasks = [clearml_api("tasks.create", name=long("n"), **fields)["id"] for _ in range(3)]
+    for task in tasks[:2]:
+        event = {"task": task, "metric": long("m"), "variant": long("v"), "iter": 1, "value": 1}
+        clearml_api("events.add", type="training_stats_scalar", **event)
+    model = clearml_api("models.create", name=long("m"), uri=f"http://e/{long('u')}", project=project)["id"]
+    queue = clearml_api("queues.create", name=long("q"))["id"]
+    clearml_api("tasks.enqueue", task=tasks[2], queue=queue)
+    worker = f"host:{long('w')}"
+    clearml_api("workers.register", worker=worker, queues=[queue], timeout=600)
+    report = clearml_api("reports.create", name=long("r"), report=f"# {long('h')}")["id"]
+    paths = ["/", f"/projects/{project}", f"/models/{model}", f"/tasks/{tasks[0]}/parameters",
+             f"/tasks/{tasks[0]}/edit", f"/tasks/{tasks[0]}/run", "/queues", f"/queues/{queue}/delete", "/workers",
+             f"/reports/{report}", f"/selected/tasks/delete?ids={','.join(tasks)}", f"/lineage/{tasks[0]}",
+             f"/compare?ids={','.join(tasks)}", f"/compare?ids={','.join(tasks)}&tab=parameters&all=1"]  # fmt: skip
+    found = []
+    for path in paths:
+        watched.open(path)
+        for width in (1280, 390):
+            page.set_viewport_size({"width": width, "height": 800})
+            found += [(path, width, pixels) for pixels in page.evaluate(TOO_WIDE)]
+    clearml_api("workers.unregister", worker=worker)
+    assert found == []
+
+
+@pytest.fixture
+def guarded(chromium: Browser, tmp_path: Path) -> Iterator[tuple[ClearmlServer, Watched]]:
+    """A server whose pages ask for a log-in, and a page of it."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("LOCALSERVER_HOST", "0.0.0.0")
+        with running_server(tmp_path / "data") as server:
+            context = chromium.new_context(viewport={"width": 1280, "height": 860})
+            context.set_default_timeout(PATIENCE_MS)
+            yield server, Watched(context.new_page(), server.web_url)
+            context.close()
+
+
+def test_a_session_that_ends_in_the_middle_of_a_form_loses_nothing(guarded: tuple[ClearmlServer, Watched]) -> None:
+    server, watched = guarded
+    watched.refusals = {401}
+    key, secret = server.credentials
+    with closing(ApiClient(server.api_url, server.credentials)) as api:
+        task = api("tasks.create", name="a draft", type="training")["id"]
+        page = watched.open(f"/tasks/{task}/edit")
+
+        def log_in() -> None:
+            page.get_by_label("Access key").fill(key)
+            page.get_by_label("Secret key").fill(secret)
+            page.get_by_role("button", name="Log in").click()
+
+        log_in()
+        page.get_by_label("Comment").fill("two lines\nof words")
+        page.get_by_label("New parameters").fill("Args/rows=10")
+        page.context.clear_cookies()
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_text("Your session has ended")).to_be_visible()
+        log_in()
+        expect(page.get_by_text("Nothing has been changed yet")).to_be_visible()
+        assert api("tasks.get_by_id", task=task)["task"].get("comment", "") == ""
+        page.get_by_role("button", name="Send it now").click()
+        expect(page.get_by_role("status").filter(has_text="Saved.")).to_be_visible()
+        found = api("tasks.get_by_id", task=task)["task"]
+    assert (found["comment"], found["hyperparams"]["Args"]["rows"]["value"]) == ("two lines\nof words", "10")
+    assert watched.complaints == []
