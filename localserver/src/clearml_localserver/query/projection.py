@@ -29,11 +29,6 @@ class Projection:
     references: Mapping[str, Tree] = field(default_factory=dict)
     """For references as objects: path -> what to show of the document behind it. Empty: references stay ids."""
 
-    @property
-    def roots(self) -> list[str] | None:
-        """The root fields of which something is shown; None where all of them may be."""
-        return sorted(self.shown) or None
-
     def apply(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """Return what is shown of a document."""
         if self.shown:

@@ -50,17 +50,17 @@ class Select:
         """Return this query with one more condition."""
         return replace(self, where=all_of([where, self.where]))
 
-    def statement(self, columns: str = "doc") -> Clause:
-        """Return the whole statement; `columns` is a constant of ours."""
+    def statement(self) -> Clause:
+        """Return the statement that reads the documents."""
         limit = -1 if self.limit is None else self.limit
         rest = f"WHERE {self.where.sql} ORDER BY {self.order.sql} LIMIT ? OFFSET ?"
         args = (*self.where.args, *self.order.args, limit, self.offset)
         hint = self._hint(self.order)
         if self.in_order or not hint:
-            return Clause(f"SELECT {columns} FROM {self.table}{hint} {rest}", args)
+            return Clause(f"SELECT doc FROM {self.table}{hint} {rest}", args)
         # First which documents, then these: those that are only compared are not read.
         found = f"SELECT rowid AS row FROM {self.table}{hint} {rest}"
-        sql = f"SELECT {columns} FROM ({found}) AS found CROSS JOIN {self.table} ON {self.table}.rowid = found.row"
+        sql = f"SELECT doc FROM ({found}) AS found CROSS JOIN {self.table} ON {self.table}.rowid = found.row"
         return Clause(sql, args)
 
     def count(self) -> Clause:

@@ -43,8 +43,8 @@ MOST_INDENTED = 8
 IN_ADDRESSES = "%/:?#[]@!$&'()*+,;=|"
 LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
-SLICE = 2**18
-"""Characters that a pattern looks at in one go: meanwhile no other thread runs."""
+SLICE = 2**13
+"""Characters that are looked at in one go: the pattern is slow, and most slices need only the quick test."""
 
 _OUTSIDE_BMP = "".join(chr(plane * 0x10000 + code) for plane in range(1, 17) for code in (0xFFFE, 0xFFFF))
 UNSHOWABLE = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff{_OUTSIDE_BMP}]")
@@ -172,7 +172,10 @@ def pretty(text: str) -> str:
 def visible(text: str) -> str:
     """Return text without the characters that an HTML page cannot hold: each is shown by a sign of its own."""
     pieces = (text[start : start + SLICE] for start in range(0, len(text), SLICE))
-    return "".join([UNSHOWABLE.sub(_sign, piece) for piece in pieces])
+    # What is printable needs no sign; line breaks, which are not, need none either.
+    return "".join(
+        [piece if piece.replace("\n", "").isprintable() else UNSHOWABLE.sub(_sign, piece) for piece in pieces]
+    )
 
 
 def _sign(match: re.Match[str]) -> str:

@@ -45,6 +45,7 @@ def pipeline(visit: Visit) -> Response:
         visit,
         task,
         "pipeline",
+        step_tasks=step_tasks.values(),
         run=run,
         failures=failures_of(visit, task, run),
         queues={queue["id"]: queue["name"] for queue in queues["queues"]},

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from starlette.responses import Response
@@ -79,40 +80,57 @@ def tabs_of(task: Json) -> dict[str, str]:
     return {name: title for name, title in TABS.items() if name not in left_out}
 
 
-def is_live(visit: Visit, task: Json) -> bool:
-    """Return whether a task's pages will change: it is not done, or a step of its run or of an inner run's is not."""
+def is_live(visit: Visit, task: Json, steps: Collection[Json] | None = None) -> bool:
+    """Return whether a task's pages will change: it is not done, or a step of its run or of an inner run's is not.
+
+    Args:
+        visit: The visit.
+        task: The task.
+        steps: The tasks of its steps, where the view has read them already.
+    """
     if task["status"] in LIVE:
         return True
-    front, seen = ([task["id"]] if runs.is_pipeline(task) else []), {task["id"]}
+    if not runs.is_pipeline(task):
+        return False
+    front, seen = [task["id"]], {task["id"]}
     for _ in range(MAX_INNER):
+        found = _steps_of(visit, front) if steps is None else steps
+        if any(step["status"] in LIVE for step in found):
+            return True
+        front = [step["id"] for step in found if runs.is_pipeline(step) and step["id"] not in seen]
         if not front:
             break
-        named = [
-            id_
-            for controller in find_tasks(visit, {"id": front}, size=len(front), fields=runs.GRAPH_FIELDS)
-            for id_ in runs.step_ids(controller)
-        ]
-        steps = all_tasks(visit, {"parent": front}, runs.STEP_FIELDS)
-        known = {step["id"] for step in steps}
-        missing = [id_ for id_ in named if id_ not in known]
-        if missing:
-            steps += find_tasks(visit, {"id": missing}, size=len(missing), fields=runs.STEP_FIELDS)
-        if any(step["status"] in LIVE for step in steps):
-            return True
-        front = [step["id"] for step in steps if runs.is_pipeline(step) and step["id"] not in seen]
         seen.update(front)
+        steps = None
     return False
 
 
-def render_tab(visit: Visit, task: Json, tab: str, **values: Any) -> Response:
-    """Return the task page with one tab open."""
+def _steps_of(visit: Visit, controllers: list[str]) -> list[Json]:
+    """Return the tasks of pipeline runs' steps: the runs' children, and those that their graphs name besides."""
+    named = [
+        id_
+        for controller in find_tasks(visit, {"id": controllers}, size=len(controllers), fields=runs.GRAPH_FIELDS)
+        for id_ in runs.step_ids(controller)
+    ]
+    steps = all_tasks(visit, {"parent": controllers}, runs.STEP_FIELDS)
+    known = {step["id"] for step in steps}
+    missing = [id_ for id_ in named if id_ not in known]
+    if missing:
+        steps += find_tasks(visit, {"id": missing}, size=len(missing), fields=runs.STEP_FIELDS)
+    return steps
+
+
+def render_tab(
+    visit: Visit, task: Json, tab: str, *, step_tasks: Collection[Json] | None = None, **values: Any
+) -> Response:
+    """Return the task page with one tab open; `step_tasks` are those of a run, where the view has read them."""
     return visit.render(
         f"task_{tab}.html",
         task=task,
         tab=tab,
         tabs=tabs_of(task),
         section="/pipelines" if runs.is_pipeline(task) else "/datasets" if is_dataset(task) else "/projects",
-        live=is_live(visit, task),
+        live=is_live(visit, task, step_tasks),
         followed=task["id"] in preferences(visit)["followed"],
         **values,
     )
@@ -204,16 +222,17 @@ def dataset(visit: Visit) -> Response:
     parents = versions.get(task["id"], {}).get("parents", [])
     number = visit.whole("page", 1, MAX_PAGE, least=1)
     wanted = visit.query.get("q", "").strip().lower()
-    matching = [line for line in file_lines(content) if wanted in line.rsplit(", ", 2)[0].lower()]
+    matching = (line for line in file_lines(content) if not wanted or wanted in line.rsplit(", ", 2)[0].lower())
     start = (number - 1) * FILES_PER_PAGE
+    listed = list(islice(matching, start, start + FILES_PER_PAGE + 1))
     return render_tab(
         visit,
         task,
         "dataset",
-        files=[read_file(line) for line in matching[start : start + FILES_PER_PAGE]],
+        files=[read_file(line) for line in listed[:FILES_PER_PAGE]],
         total=content.count("\n"),
         number=number,
-        has_next=len(matching) > start + FILES_PER_PAGE,
+        has_next=len(listed) > FILES_PER_PAGE,
         versions=label_versions(versions, task["name"], {task["id"]: task["status"]}),
         parents=parents,
         drawing=dag.layout({id_: version["parents"] for id_, version in nearest(versions, [task["id"]]).items()}),
