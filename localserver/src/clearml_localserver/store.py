@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import orjson
 
 from clearml_localserver import document_columns
+from clearml_localserver.changes import Change, Changes
 from clearml_localserver.database import Connection, Trouble, connect, open_database, trouble_of
 from clearml_localserver.errors import ApiError, validation_error
 
@@ -34,6 +35,7 @@ GROUP = 64
 
 Document = dict[str, Any]
 Result = TypeVar("Result")
+Kept = TypeVar("Kept")
 
 
 QUICK_S = 0.1
@@ -48,6 +50,10 @@ TURN_S = 0.02
 """How long one transaction holds the writer where its work can go on in another one."""
 
 
+OUTSIDE = "outside_changes"
+"""Setting: how often other processes have changed tasks or scalars."""
+
+
 class SlowReadError(Exception):
     """A reading request has taken longer than its lane allows."""
 
@@ -56,13 +62,32 @@ class DamagedError(Exception):
     """A stored document is not what was written."""
 
 
+class Reading:
+    """What a reading transaction shares with those before and after it: what is kept in memory, what has changed."""
+
+    def __init__(self, changes: Changes, known: dict[type, Any], *, is_quick: bool) -> None:
+        self.changes = changes
+        self.commit = changes.commits
+        """Of this commit and those before it the transaction sees everything; of later ones it may."""
+        self.is_quick = is_quick
+        """Whether the transaction is begun again, among slow ones, if it takes long."""
+        self._known = known
+
+    def kept(self, what: type[Kept]) -> Kept:
+        """Return the one object of a class that the server keeps, made when it is first asked for."""
+        found: Kept = self._known.get(what) or self._known.setdefault(what, what())
+        return found
+
+
 class Tx:
     """One transaction. Handed to the functions given to `Store.read` and `Store.write`, never kept by them."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, reading: Reading | None = None) -> None:
         self._connection = connection
         self._began = time.monotonic()
         self.topics: set[str] = set()
+        self.changed: list[Change] = []
+        self.reading = reading
 
     @property
     def turn_is_over(self) -> bool:
@@ -80,6 +105,7 @@ class Tx:
     def put(self, kind: str, doc: Document) -> None:
         """Insert or replace a document by its `id`; a replaced one keeps its place in the order of creation."""
         text = orjson.dumps(doc).decode()
+        self.changed.append((kind, doc["id"], 0))
         if kind == "task":
             self._put_task(doc, text)
             return
@@ -103,6 +129,7 @@ class Tx:
     def delete(self, kind: str, id: str) -> None:
         """Delete a document; none is fine."""
         self._connection.execute(f"DELETE FROM {_table(kind)} WHERE id = ?", (id,))
+        self.changed.append((kind, id, 0))
 
     def rows(self, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run a SELECT."""
@@ -132,6 +159,18 @@ class Tx:
         """Run a statement once per row."""
         self._connection.executemany(sql, rows)
 
+    def note_outside_change(self) -> None:
+        """Tell a server that runs on this database that another process changes what the server may keep in memory."""
+        self._connection.execute(
+            "INSERT INTO setting (name, value) VALUES (?, '1') ON CONFLICT (name) DO UPDATE SET value = value + 1",
+            (OUTSIDE,),
+        )
+
+    def outside_changes(self) -> str:
+        """Return a mark that is another one after each change of another process."""
+        row = self._connection.execute("SELECT value FROM setting WHERE name = ?", (OUTSIDE,)).fetchone()
+        return str(row[0]) if row else ""
+
     def notify(self, topic: str) -> None:
         """Wake what waits for `topic`, after this transaction has been committed."""
         self.topics.add(topic)
@@ -144,6 +183,7 @@ class _Write:
     result: Any = None
     error: BaseException | None = None
     topics: set[str] = field(default_factory=set)
+    changed: list[Change] = field(default_factory=list)
 
 
 class Store:
@@ -163,6 +203,8 @@ class Store:
         self._writes: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._on_commit: Callable[[set[str]], None] = lambda topics: None
         self._told: set[str] = set()
+        self._changes = Changes()
+        self._known: dict[type, Any] = {}
         open_database(path)
         self._writing = connect(path)
         self._writer = threading.Thread(target=self._write_loop, name="store-writer", daemon=True)
@@ -223,9 +265,10 @@ class Store:
     def _read(self, function: Callable[[Tx], Result], limit_s: float) -> Result:
         connection = self._reader()
         connection.limit(limit_s)
+        reading = Reading(self._changes, self._known, is_quick=limit_s < SLOW_S)
         try:
             connection.execute("BEGIN")
-            return function(Tx(connection))
+            return function(Tx(connection, reading))
         except (sqlite3.DatabaseError, DamagedError) as error:
             if connection.overdue or (connection.search.refusal and limit_s < SLOW_S):
                 raise SlowReadError from error
@@ -296,6 +339,9 @@ class Store:
             refusal = self._refusal(error) or ApiError(500, 0, f"Database {self.path}: {error}")
             for write in group:
                 write.result, write.error, write.topics = None, write.error or refusal, set()
+                write.changed = []
+        # Before the answers: who has one finds what was written.
+        self._changes.note(change for write in group for change in write.changed)
         touched = set().union(*(write.topics for write in group))
         for write in group:
             write.done(write.result, write.error)
@@ -308,7 +354,7 @@ class Store:
         connection.execute("SAVEPOINT request")
         try:
             write.result = write.function(tx)
-            write.topics = tx.topics
+            write.topics, write.changed = tx.topics, tx.changed
         except (sqlite3.DatabaseError, DamagedError) as error:
             if not connection.in_transaction:  # SQLite gave up the whole transaction (disk full)
                 raise

@@ -40,7 +40,7 @@ def get_project_tags(call: Call, tx: Tx) -> Data:
 @endpoint("projects.get_hyper_parameters", schema=ANY, since="2.9", fields=IN_PROJECTS)
 def get_hyper_parameters(call: Call, tx: Tx) -> Data:
     """List the names of hyperparameters."""
-    rows = contents.hyperparameters(tx, _in_projects(call))
+    rows = contents.hyperparameters(tx, _in_projects(call), call.company)
     return _paged(call, "parameters", [{"section": section, "name": name} for section, name in rows])
 
 

@@ -36,6 +36,9 @@ TRUE, FALSE = Clause("1"), Clause("0")
 ARCHIVED, ACTIVE = Clause("field_archived = 1"), Clause("field_archived = 0")
 """Of tasks only."""
 
+UNREACHABLE = re.compile(r'["\\\x00-\x1f]')
+"""Characters of a key that SQLite's paths cannot express."""
+
 PLAIN_TEXT = re.compile(r'[^"\\\x00-\x1f\ud800-\udfff]+')
 """A text that JSON writes as it is, between quotes."""
 
@@ -293,6 +296,6 @@ def json_path(parts: Sequence[str]) -> str:
         ApiError: 400/12 for a key that SQLite's paths cannot express.
     """
     for part in parts:
-        if not part or re.search(r'["\\\x00-\x1f]', part):
+        if not part or UNREACHABLE.search(part):
             raise validation_error(f"invalid field: path={'.'.join(parts)}")
     return "$" + "".join(f'."{part}"' for part in parts)

@@ -14,9 +14,10 @@ from clearml_localserver.errors import ApiError
 from clearml_localserver.ids import new_id
 from clearml_localserver.query.clauses import TRUE, Clause, all_of
 from clearml_localserver.query.compiler import compile_query, filters_of
-from clearml_localserver.query.kinds import KINDS, Kind
+from clearml_localserver.query.kinds import KINDS, TASK, Kind
 from clearml_localserver.query.projection import projection
-from clearml_localserver.query.select import Select
+from clearml_localserver.query.select import MOST_LOOKED_UP, Select
+from clearml_localserver.query.task_texts import find_texts
 from clearml_localserver.rules import old_clients
 from clearml_localserver.store import Document, Tx
 
@@ -137,7 +138,7 @@ def find_by_ids_ex(tx: Tx, kind: str, call: Query) -> Page:
 
 def count(tx: Tx, kind: str, data: Mapping[str, Any], company: str, *, where: Clause = TRUE) -> int:
     """Return how many documents a `get_all` with the body `data` would find without paging."""
-    select = compile_query(KINDS[kind], data, company).narrowed(where).count()
+    select = _compiled(tx, KINDS[kind], data, company).narrowed(where).count()
     return int(tx.rows(select.sql, select.args)[0][0])
 
 
@@ -207,7 +208,7 @@ def _find(tx: Tx, kind: Kind, call: Query, *, objects: bool, where: Clause = TRU
     # "scroll_id": null starts a scroll, so the body as sent has to be asked.
     scroll = SCROLLS.resume(data.get("scroll_id")) if "scroll_id" in call.raw else None
     cursor = scroll[1] if scroll else None
-    select = compile_query(kind, data, call.company, cursor=cursor).narrowed(where)
+    select = _compiled(tx, kind, data, call.company, cursor=cursor).narrowed(where)
 
     def documents() -> Iterator[Document]:
         found = 0
@@ -225,6 +226,15 @@ def _find(tx: Tx, kind: Kind, call: Query, *, objects: bool, where: Clause = TRU
             SCROLLS.advance(scroll[0], select.offset + found)
 
     return Page(documents, scroll[0] if scroll else None)
+
+
+def _compiled(tx: Tx, kind: Kind, data: Mapping[str, Any], company: str, *, cursor: int | None = None) -> Select:
+    """Compile a query; one that looks for a text in tasks reads only those in which it occurs."""
+    found = find_texts(tx, data["_any_"], company) if kind is TASK and "_any_" in data else None
+    if found is None or not (found.is_exact or len(found.rows) <= MOST_LOOKED_UP):
+        return compile_query(kind, data, company, cursor=cursor)
+    rest = {key: value for key, value in data.items() if key != "_any_"} if found.is_exact else data
+    return compile_query(kind, rest, company, cursor=cursor).among(found.rows)
 
 
 def _referenced(tx: Tx, wanted: Mapping[str, set[str]], call: Query) -> dict[tuple[str, str], Document]:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import orjson
+
 from clearml_localserver.query.clauses import LITERAL, TRUE, Clause, all_of
 
 Data = Mapping[str, Any]
@@ -31,6 +33,9 @@ NOT_ARCHIVED, NEWEST_FIRST = ["-archived"], ["-last_update"]
 MOST_IN_ORDER = 1_000
 """Matches that are looked for in their order; of later ones too many would be read only to be passed over."""
 
+MOST_LOOKED_UP = 1_000
+"""Known rows that are looked up one by one."""
+
 
 @dataclass(frozen=True)
 class Select:
@@ -49,6 +54,15 @@ class Select:
     def narrowed(self, where: Clause) -> Select:
         """Return this query with one more condition."""
         return replace(self, where=all_of([where, self.where]))
+
+    def among(self, rows: list[int]) -> Select:
+        """Return this query for these rows of its table alone."""
+        found = orjson.dumps(rows).decode()
+        if len(rows) <= MOST_LOOKED_UP:
+            where = Clause("rowid IN (SELECT value FROM json_each(?))", (found,))
+            return replace(self.narrowed(where), index="", in_order=False)
+        # The sign keeps SQLite from looking up each row: it goes through an index, and most of the first rows match.
+        return self.narrowed(Clause("+rowid IN (SELECT value FROM json_each(?))", (found,)))
 
     def statement(self) -> Clause:
         """Return the statement that reads the documents."""

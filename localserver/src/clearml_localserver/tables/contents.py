@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from clearml_localserver.query import Clause, all_of, in_company, stored
+from clearml_localserver.query.clauses import TRUE
 from clearml_localserver.query.kinds import KINDS
 from clearml_localserver.query.select import READS_DOCUMENT
+from clearml_localserver.query.task_texts import known_tags, task_texts
 from clearml_localserver.store import Tx
 from clearml_localserver.tables.projects import held_by
 from clearml_localserver.timed_regex import check_pattern
@@ -27,8 +29,10 @@ def reachable(company: str, projects: list[str], *, with_children: bool) -> Clau
     return all_of([*within, in_company(company)])
 
 
-def hyperparameters(tx: Tx, where: Clause) -> list[tuple[Any, ...]]:
-    """Return section and name of the hyperparameters of tasks."""
+def hyperparameters(tx: Tx, where: Clause, company: str) -> list[tuple[Any, ...]]:
+    """Return section and name of the hyperparameters of tasks; `company` is the caller's."""
+    if where == in_company(company) and (texts := task_texts(tx)) is not None:
+        return [*texts.parameters(company)]
     return _held(tx, "task", f"SELECT DISTINCT section.key, item.key FROM chosen, {_PARAMETERS} ORDER BY 1, 2", where)
 
 
@@ -111,6 +115,8 @@ def users(tx: Tx, where: Clause) -> list[tuple[Any, ...]]:
 
 def tags(tx: Tx, kind: str, field: str, where: Clause) -> set[str]:
     """Return the tags in the list `field` of documents."""
+    if (kind, field, where) == ("task", "tags", TRUE) and (known := known_tags(tx)) is not None:
+        return known
     if field in KINDS[kind].columns:  # most lists are alike: each is taken apart once
         index = "" if READS_DOCUMENT.search(where.sql) else f" INDEXED BY {kind}_fields"
         chosen = f"SELECT DISTINCT {stored(kind, field)} AS tags FROM {kind}{index} WHERE {where.sql}"

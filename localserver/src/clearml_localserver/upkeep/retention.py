@@ -191,6 +191,7 @@ def _clean_task(connection: Connection, id: str, rule: Rule) -> bool:
     connection.execute("BEGIN IMMEDIATE")
     task = _still_selected(tx, id, rule)
     if task is not None:
+        tx.note_outside_change()
         delete_series(tx, [series for _, series in _series(tx, id, rule)])
         if rule.takes_artifacts(task) and (outputs := _outputs(task)):
             kept = [artifact for artifact in task["execution"]["artifacts"] if artifact not in outputs]
@@ -206,7 +207,9 @@ def _sweep(connection: Connection) -> None:
     more = True
     while more:
         connection.execute("BEGIN IMMEDIATE")
-        more = sweep(Tx(connection))
+        tx = Tx(connection)
+        tx.note_outside_change()
+        more = sweep(tx)
         connection.execute("COMMIT")
         time.sleep(PAUSE_S)
 

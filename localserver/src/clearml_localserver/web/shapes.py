@@ -95,8 +95,7 @@ def map_of(shape: Shape, most: int = MAX_ITEMS) -> Shape:
 
 def record(**fields: Shape) -> Shape:
     """Return the shape of an object with these fields and no others; a missing field is of its empty value."""
-
-    # Most fields of most documents are missing: what stands for a missing one is found out once, where it can be shared.
+    # Most fields of most documents are missing: what stands for them is made once, where it can be shared.
     empty = {name: shape(None) for name, shape in fields.items()}
     constant = {name: value for name, value in empty.items() if isinstance(value, str | int | float | None)}
     own = {name: shape for name, shape in fields.items() if name not in constant}
