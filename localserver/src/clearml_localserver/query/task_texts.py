@@ -288,7 +288,7 @@ def _is_reachable(parameter: Parameter) -> bool:
 
 
 def _as_text(value: Any) -> str:
-    """Return a value that is no text as SQLite writes it."""
+    """Return a value other than a text as SQLite writes it."""
     if isinstance(value, bool | int):
         return str(int(value))
     return orjson.dumps(value).decode()
