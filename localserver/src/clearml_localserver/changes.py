@@ -11,11 +11,14 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable
 
-Change = tuple[str, Hashable, int]
-"""Kind and key of what has changed, and from which place on: 0 where the whole of it may be another."""
+Change = tuple[str, Iterable[tuple[Hashable, int]]]
+"""Kind of what has changed, its keys, and from which place on each has."""
 
-MOST_KEYS = 20_000
-MOST_PLACES = 32
+EVERYTHING = -(2**63)
+"""The place before all others."""
+
+MOST_KEYS = 10_000
+MOST_PLACES = 8
 
 
 class _Log:
@@ -53,13 +56,14 @@ class Changes:
         """Number a commit, which has happened, and note what it has changed."""
         with self._lock:
             self.commits += 1
-            for kind, key, place in changes:
+            for kind, places in changes:
                 if (log := self._logs.get(kind)) is not None:
-                    log.note(self.commits, key, place)
-
-    def is_watched(self, kind: str) -> bool:
-        """Return whether changes of a kind are noted."""
-        return kind in self._logs
+                    lowest: dict[Hashable, int] = {}
+                    for key, place in places:
+                        if place < lowest.get(key, place + 1):
+                            lowest[key] = place
+                    for key, place in lowest.items():
+                        log.note(self.commits, key, place)
 
     def since(self, kind: str, commit: int) -> list[Hashable] | None:
         """Return the keys that were changed after a commit; None where not all are remembered."""
@@ -77,12 +81,12 @@ class Changes:
     def lowest(self, kind: str, key: Hashable, commit: int) -> int | None:
         """Return the lowest place of a key that was changed after a commit; None where it is as it was.
 
-        It may be lower than that, and is 0 where not all changes are remembered.
+        The place may be lower than that, and is `EVERYTHING` where not all changes are remembered.
         """
         with self._lock:
             log = self._log(kind)
             if commit < log.known_from:
-                return 0
+                return EVERYTHING
             places = log.places.get(key, [])
             later = bisect_right(places, commit, key=lambda place: place[0])
             return places[later][1] if later < len(places) else None

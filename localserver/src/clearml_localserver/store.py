@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import orjson
 
 from clearml_localserver import document_columns
-from clearml_localserver.changes import Change, Changes
+from clearml_localserver.changes import EVERYTHING, Change, Changes
 from clearml_localserver.database import Connection, Trouble, connect, open_database, trouble_of
 from clearml_localserver.errors import ApiError, validation_error
 
@@ -105,7 +105,7 @@ class Tx:
     def put(self, kind: str, doc: Document) -> None:
         """Insert or replace a document by its `id`; a replaced one keeps its place in the order of creation."""
         text = orjson.dumps(doc).decode()
-        self.changed.append((kind, doc["id"], 0))
+        self.changed.append((kind, ((doc["id"], EVERYTHING),)))
         if kind == "task":
             self._put_task(doc, text)
             return
@@ -129,7 +129,7 @@ class Tx:
     def delete(self, kind: str, id: str) -> None:
         """Delete a document; none is fine."""
         self._connection.execute(f"DELETE FROM {_table(kind)} WHERE id = ?", (id,))
-        self.changed.append((kind, id, 0))
+        self.changed.append((kind, ((id, EVERYTHING),)))
 
     def rows(self, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run a SELECT."""

@@ -198,7 +198,7 @@ def test_more_changes_than_are_remembered_have_all_tasks_read_again() -> None:
     query = {"_any_": {"fields": FIELDS, "pattern": "after"}}
     assert found(world.read(), query)[0] == []
     world.write(document("1" * 32, name="after"))
-    world.changes.note(("task", number, 0) for number in range(MOST_KEYS + 1))
+    world.changes.note([("task", ((number, 0) for number in range(MOST_KEYS + 1)))])
     assert found(world.read(), query)[0] == ["1" * 32]
 
 

@@ -44,7 +44,10 @@ TASKS_AND_METRICS = {
         "envelope": FLAG,
     },
 }
-ENVELOPE = "`envelope` adds the lowest and highest value behind each point of a thinned curve"
+ENVELOPE = (
+    "`envelope` adds the lowest and highest value behind each point of a thinned curve, which then has up to an eighth"
+    " fewer points"
+)
 
 
 @endpoint("events.scalar_metrics_iter_histogram", fields={"envelope": FLAG}, differs=ENVELOPE)
@@ -87,7 +90,7 @@ def _curves(call: Call, tx: Tx, series: Sequence[Series]) -> Iterator[Curve]:
         raise validation_error(f"field=samples: {samples} is not between 1 and {MAX_SAMPLES}")
     samples = min(samples, max(1, MAX_REPLY_POINTS // max(1, len(series))))
     for item in series:
-        curve = read_curve(tx, item, _axis(call), samples)
+        curve = read_curve(tx, item, _axis(call), samples, steady=call.data.get("envelope", False))
         if curve.x:
             yield curve
 

@@ -12,8 +12,10 @@ from typing import Any, Literal
 
 import orjson
 
+from clearml_localserver.changes import EVERYTHING
 from clearml_localserver.events.pages import last_iteration_of_page
-from clearml_localserver.events.store import IDS, Series, ids_of
+from clearml_localserver.events.store import IDS, POINTS, Series, ids_of
+from clearml_localserver.events.thin_curves import ThinCurve, ThinCurves, steady_width
 from clearml_localserver.rules.events import SINGLE, axis_label, bucket_width
 from clearml_localserver.store import Tx
 
@@ -25,8 +27,8 @@ CROWDED = 5
 LAST_POINTS = 10
 """How many points `last_10_value` averages."""
 
-# Points of one series with an x between ?2 and ?3. The key leads by (series, iter): where buckets of iterations hold
-# many points, they are looked up one by one, in order; those of timestamps need one pass over the series.
+# Buckets of one series, of which ?2 is the first and ?3 the last x. The key leads by (series, iter): where buckets of
+# iterations hold many points, they are looked up one by one, in order; those of timestamps need one pass.
 _IN_BUCKET = f"FROM event_scalar WHERE series = ?1 AND iter >= max(low, {SINGLE + 1}) AND iter < low + ?4"
 _BUCKETS = {
     "many per iter": f"""
@@ -56,26 +58,70 @@ class Curve:
     high: list[float | None] | None = None
 
 
-def read_curve(tx: Tx, series: Series, axis: Axis, samples: int) -> Curve:
+def read_curve(tx: Tx, series: Series, axis: Axis, samples: int, *, steady: bool = False) -> Curve:
     """Return a series' points if they are fewer than `samples`, else averages of that many buckets of equal width.
 
     A bucket starts at a multiple of its width; its x is its start. Empty buckets are left out.
+
+    Args:
+        tx: The transaction.
+        series: The series.
+        axis: What x is.
+        samples: How many points are wanted.
+        steady: Whether up to an eighth fewer will do: of a long curve that grows, only the end is then read again.
     """
-    points = _count_up_to(tx, series, CROWDED * samples)
+    curves = tx.reading.kept(ThinCurves) if tx.reading else None
+    key = (series.id, axis, samples, steady)
+    known = curves.get(key) if curves else None
+    # Points are never deleted one by one: a crowded curve stays one.
+    points = CROWDED * samples if known else _count_up_to(tx, series, CROWDED * samples)
     if points < samples:
         rows = tx.rows(
             f"SELECT {axis}, value FROM event_scalar WHERE series = ? AND iter > {SINGLE} ORDER BY {axis}", (series.id,)
         )
+        return Curve(series, [row[0] for row in rows], [row[1] for row in rows], _label(tx, series))
+    if points < CROWDED * samples:
+        thin = _thinned(tx, series, axis, samples, axis)
     else:
-        first, last = _extent(tx, series, axis)
-        width = bucket_width(first, last, samples)
-        how = "many per iter" if axis == "iter" and points == CROWDED * samples else axis
-        rows = tx.rows(_BUCKETS[how], (series.id, first // width * width, last, width))
-        if how == "many per iter":
-            rows = [(low, *orjson.loads(three)) for low, three in rows]
-        _, y, low, high = map(list, zip(*rows, strict=True))
-        return Curve(series, [row[0] for row in rows], y, _label(tx, series), low, high)
-    return Curve(series, [row[0] for row in rows], [row[1] for row in rows], _label(tx, series))
+        thin = _brought_up_to_date(tx, series, axis, samples, known, steady=steady)
+        if curves and thin is not known:
+            curves.keep(key, thin)
+    y, low, high = thin.values()
+    return Curve(series, thin.x.tolist(), y, _label(tx, series), low, high)
+
+
+def _brought_up_to_date(
+    tx: Tx, series: Series, axis: Axis, samples: int, known: ThinCurve | None, *, steady: bool
+) -> ThinCurve:
+    """Return a curve of many points, read from where it has changed since it was known."""
+    outside, changed = tx.outside_changes(), EVERYTHING
+    if tx.reading is not None:  # asked in any case: from the first time on, changes are noted
+        lowest = tx.reading.changes.lowest(POINTS, series.id, known.commit if known else tx.reading.commit)
+        if known is not None and known.outside == outside:
+            if lowest is None:
+                return known
+            changed = lowest if axis == "iter" else EVERYTHING
+    how = "many per iter" if axis == "iter" else axis
+    thin = _thinned(tx, series, axis, samples, how, known, changed, steady=steady)
+    thin.commit, thin.outside = tx.reading.commit if tx.reading else 0, outside
+    return thin
+
+
+def _thinned(
+    tx: Tx, series: Series, axis: Axis, samples: int, how: str, known: ThinCurve | None = None,
+    changed: int = EVERYTHING, *, steady: bool = False,
+) -> ThinCurve:  # fmt: skip
+    """Return a thinned curve, of which the part before `changed` is as it is known."""
+    first, last = _extent(tx, series, axis)
+    width = bucket_width(first, last, samples)
+    width = steady_width(width) if steady else width
+    thin, start = ThinCurve(width), first // width * width
+    if known is not None and known.width == width:
+        start = max(start, min(changed // width * width, known.x[-1]))  # the last bucket may have got more points
+        thin = known.up_to(start)
+    rows = tx.each(_BUCKETS[how], (series.id, start, last, width))
+    thin.extend((row[0], *orjson.loads(row[1])) if len(row) == 2 else row for row in rows)
+    return thin
 
 
 def _label(tx: Tx, series: Series) -> str | None:

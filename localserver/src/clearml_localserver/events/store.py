@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from clearml_localserver.changes import EVERYTHING
 from clearml_localserver.rules.events import (
     CONTENT,
     IMAGE,
@@ -54,6 +55,9 @@ IDS = "(SELECT value FROM json_each(?))"
 
 OLDER = f"series IN {IDS} AND timestamp < ?"
 
+POINTS = "points"
+"""Kind of change: points of a scalar series, from an iteration on."""
+
 CHUNK = 1000
 """Rows that one statement deletes: some milliseconds."""
 
@@ -88,6 +92,8 @@ def write(tx: Tx, events: Sequence[Event], received_ms: int) -> None:
     for table, batch in rows.items():
         if batch:
             tx.executemany(INSERT[table], batch)
+    if points := rows["event_scalar"]:
+        tx.changed.append((POINTS, ((row[0], row[1]) for row in points)))
 
 
 def _ensure_series(tx: Tx, key: tuple[str, str, str, str], extra: str) -> tuple[int, str]:
@@ -132,6 +138,7 @@ def sweep(tx: Tx) -> bool:
             if tx.turn_is_over:
                 return True
         tx.execute("DELETE FROM event_series WHERE id = ?", (id_,))
+        tx.changed.append((POINTS, ((id_, EVERYTHING),)))  # a new series may get its id
         if tx.turn_is_over:
             return True
     return False
