@@ -1,4 +1,4 @@
-"""What has been written lately, so that what readers keep in memory is brought up to date instead of read anew.
+"""What has been written lately: what readers keep in memory is brought up to date, and not all read again.
 
 Nothing is noted before somebody asks for the first time, and only so much is remembered: who asks for what has been
 forgotten is told so, and reads everything. Pure: it knows neither the database nor documents.

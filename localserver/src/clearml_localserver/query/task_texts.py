@@ -34,7 +34,7 @@ BASE: frozenset[Path] = frozenset({("id",), ("name",), ("comment",), ("tags",)})
 """Paths of what is looked for in every task; those of parameters are found in the tasks."""
 
 CHUNK = 1024
-"""Tasks whose texts lie together: a change of one has them joined anew."""
+"""Tasks whose texts lie together: a change of one has them joined again."""
 
 MOST_BYTES = 256 * 2**20
 """Texts that are kept; of more, the database is searched."""
