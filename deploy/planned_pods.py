@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import yaml
+from deploy.helm import documents
 
 Json = dict[str, Any]
 
@@ -46,7 +46,7 @@ def agent_spec(objects: Iterable[Json]) -> Json:
 def task_spec(objects: Iterable[Json], account: str = "") -> Json:
     """Return a task's pod, but for its image and command; `account` is the one that the agent gives it."""
     text = next((item["data"]["template.yaml"] for item in objects if "template.yaml" in (item.get("data") or {})), "")
-    spec = dict((yaml.safe_load(text) or {}).get("spec") or {})
+    spec = dict((documents.read(text) or {}).get("spec") or {})
     return spec | ({"serviceAccountName": account} if account else {})
 
 

@@ -47,7 +47,7 @@ def present(base: Session) -> list[Session]:
 
 def is_made_from_file(session: Session) -> bool:
     """Return whether a release is there that an install made from a queue file of this name."""
-    revision = session.helm.revision()
+    revision = session.revision
     return revision is not None and queue_values.file_of(revision.values) == session.settings.queue
 
 

@@ -159,25 +159,28 @@ class Session:
         )
 
     @cached_property
+    def revision(self) -> Revision | None:
+        """The release's current revision when the command first asked; None if helm knows no release."""
+        return self.helm.revision()
+
+    @cached_property
     def installed(self) -> Plan:
         """The release as it is, for which its chart need not be reachable; as it should be, where there is none."""
         from deploy import applied
 
-        revision = self.helm.revision()
-        if revision is not None:
-            return self.plan_of(revision)
+        if self.revision is not None:
+            return self.plan_of(self.revision)
         return applied.plan_of(self.settings, self.applied) if self.applied else self.plan
 
     @cached_property
     def applied(self) -> dict[str, Any] | None:
         """The agent's Deployment where something other than helm applied it."""
-        return None if self.helm.revision() else self.cluster.deployment(self.settings.fullname)
+        return None if self.revision else self.cluster.deployment(self.settings.fullname)
 
     def plan_of(self, revision: Revision) -> Plan:
         """Return the release as a revision of it was."""
-        given = revision.values or self.helm.values_of(revision.number)
         computed = self.helm.values_of(revision.number, computed=True)
-        return Plan(self.settings, given, computed, revision.chart, chart_kube_version="")
+        return Plan(self.settings, revision.values, computed, revision.chart, chart_kube_version="")
 
     def now(self) -> datetime:
         """Return the time."""

@@ -31,7 +31,7 @@ once = partial(Check, shared=True)
 
 def release(session: Session) -> Finding:
     """Is there a release, and did its last operation end well."""
-    revision = session.helm.revision()
+    revision = session.revision
     name = session.settings.release
     deployment = session.cluster.deployment(session.settings.fullname) if revision is None else None
     if deployment:

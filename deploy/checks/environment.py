@@ -153,7 +153,7 @@ def pins(session: Session) -> Finding:
 def release_name(session: Session) -> Finding:
     """Is the name of a queue file's release taken by one that no install made from it."""
     settings = session.settings
-    if session.helm.revision() is None:
+    if session.revision is None:
         return ok(f"release {settings.release} will be made from {settings.queue_file}")
     if releases.is_made_from_file(session):
         return ok(f"release {settings.release} is made from {settings.queue_file}")

@@ -103,7 +103,7 @@ def rollback(base: Session, to: int | None) -> list[Body]:
     if to is not None:
         names = ", ".join(session.settings.release for session in members)
         raise UsageError(f"each release counts its own revisions, and there are several: {names}", hint="--only NAME")
-    revisions = {session.settings.release: session.helm.revision() for session in members}
+    revisions = {session.settings.release: session.revision for session in members}
     marks = {name: one.install_of(revision) for name, revision in revisions.items() if revision}
     last = max(filter(None, marks.values()), default=None)
     changed = [session for session in members if last and marks.get(session.settings.release) == last]

@@ -71,14 +71,13 @@ def install(session: Session, report: preflight.Report, *, must_exist: bool = Fa
     if settings.dry_run:
         outcome.changes = changes(session)
         return outcome
-    if must_exist and not (session.cluster.has_namespace() and session.helm.revision()):
+    if must_exist and not (session.cluster.has_namespace() and session.revision):
         raise no_release(session)
     if not session.cluster.has_namespace():
         session.say(f"namespace {settings.namespace} is made")
         session.cluster.create_namespace()
     with session.cluster.exclusive(settings.fullname):
-        _mend_pending(session)
-        before = _Before(session.helm.revision(), _secrets(session))
+        before = _Before(_mended(session), _secrets(session))
         must = needs_revision(session, before.revision)
         if must:
             preflight.require_from_pods(session, report)
@@ -133,7 +132,7 @@ def changes(session: Session) -> list[str]:
     if plan.makes_task_account and (is_new or session.cluster.service_account(plan.task_account) is None):
         found.append(f"make ServiceAccount {plan.task_account}")
     found += [f"make queue {name}" for name in plan.queues if session.api.queue(name) is None]
-    current = None if is_new else session.helm.revision()
+    current = None if is_new else session.revision
     if needs_revision(session, current):
         verb = "upgrade" if current else "install"
         found.append(f"{verb} release {settings.release} to {plan.chart_version}")
@@ -169,10 +168,12 @@ def _do(session: Session, outcome: Outcome, before: _Before, must: bool) -> None
         # Before: the old pod of a release that was made without us. After: the chart's own default on a first install.
         session.cluster.recreate_on_change(settings.fullname)
         wait = session.wait(settings.deadlines.helm)
-        revision = session.helm.upgrade(session.chart, plan.values, f"deploy {outcome.result} ({session.began})")
-        outcome.revision, outcome.seconds["helm"] = revision.number, round(wait.seconds, 1)
+        outcome.revision = session.helm.upgrade(
+            session.chart, plan.values, f"deploy {outcome.result} ({session.began})"
+        )
+        outcome.seconds["helm"] = round(wait.seconds, 1)
         adjust(session, plan)
-        session.say(f"release {settings.release} has revision {revision.number} after {wait.seconds:.1f} s")
+        session.say(f"release {settings.release} has revision {outcome.revision} after {wait.seconds:.1f} s")
     else:
         outcome.revision = before.revision.number if before.revision else None
         session.say(f"release {settings.release} is as wanted: revision {outcome.revision} stays")
@@ -223,12 +224,13 @@ def prove_agent(session: Session, outcome: Outcome) -> None:
         )
 
 
-def _mend_pending(session: Session) -> None:
-    """Bring a release whose last operation was cut off into a state that helm works on."""
-    current = session.helm.revision()
+def _mended(session: Session) -> Revision | None:
+    """Return the current revision; if its operation was cut off, bring the release into a state that helm works on."""
+    history = session.helm.history()
+    current = history[-1] if history else None
     if current is None or not current.pending:
-        return
-    good = [revision.number for revision in session.helm.history() if revision.status in ("deployed", "superseded")]
+        return current
+    good = [revision.number for revision in history if revision.status in ("deployed", "superseded")]
     session.say(f"release {current.number} is {current.status}: an earlier operation was cut off")
     if current.status == "pending-install" or not good:
         session.say("what it left is removed")
@@ -236,6 +238,7 @@ def _mend_pending(session: Session) -> None:
     else:
         session.say(f"rolled back to revision {good[-1]}")
         session.helm.rollback(good[-1])
+    return session.helm.revision()
 
 
 @contextmanager

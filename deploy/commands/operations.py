@@ -26,7 +26,7 @@ def status(session: Session) -> dict[str, Any]:
     body |= {"tasks": None, "is_wanted": settings.is_wanted}
     if not session.cluster.has_namespace():
         return body
-    revision = session.helm.revision()
+    revision = session.revision
     if revision:
         known = {"number": revision.number, "status": revision.status, "chart": revision.chart}
         body["revision"] = known | {"updated": revision.updated}
@@ -77,7 +77,7 @@ def render(session: Session, plan: Plan) -> str:
 
 def diff(session: Session) -> str:
     """Return what an upgrade would change in the release's objects; empty if nothing."""
-    before = session.helm.manifest() if session.helm.revision() else []
+    before = session.helm.manifest() if session.revision else []
     return documents.difference(before, session.objects if session.settings.is_wanted else [])
 
 

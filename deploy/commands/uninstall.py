@@ -40,7 +40,7 @@ def look(session: Session) -> Leaving:
     settings = session.settings
     if not session.cluster.has_namespace():
         return Leaving(settings.release, settings.namespace, None, [])
-    revision = session.helm.revision()
+    revision = session.revision
     pods = [str(pod["metadata"]["name"]) for pod in session.cluster.task_pods()]
     objects = session.cluster.leftovers()
     return Leaving(settings.release, settings.namespace, revision.number if revision else None, pods, objects)

@@ -19,7 +19,7 @@ import yaml
 
 from clearml_access.errors import parse_error
 from deploy.errors import ChartError
-from deploy.helm import chart_archive
+from deploy.helm import chart_archive, documents
 from deploy.helm.values import Values
 
 
@@ -116,9 +116,9 @@ def read(folder: Path, digest: str, source: str) -> Chart:
     """
     hint = "--chart with a folder that holds Chart.yaml"
     try:
-        about = yaml.safe_load((folder / "Chart.yaml").read_text(encoding="utf-8"))
+        about = documents.read((folder / "Chart.yaml").read_text(encoding="utf-8"))
         values = folder / "values.yaml"
-        defaults = yaml.safe_load(values.read_text(encoding="utf-8")) if values.is_file() else {}
+        defaults = documents.read(values.read_text(encoding="utf-8")) if values.is_file() else {}
     except OSError as error:
         raise ChartError(f"{folder} is not a chart: {error}", hint=hint) from error
     except yaml.YAMLError as error:

@@ -18,13 +18,13 @@ import logging
 import re
 import subprocess
 import tempfile
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pyhelm3 import Command, errors
 
 from deploy import tools, versions
@@ -40,7 +40,7 @@ from deploy.errors import (
     RightsError,
     ValuesError,
 )
-from deploy.helm import charts
+from deploy.helm import charts, documents
 from deploy.helm.charts import Chart
 from deploy.helm.values import Values
 from deploy.settings import Settings
@@ -104,9 +104,14 @@ class Revision:
     chart: str
     """Name and version."""
 
-    values: Values
     updated: str
     description: str
+    read_values: Callable[[], Values] = field(repr=False, compare=False)
+
+    @cached_property
+    def values(self) -> Values:
+        """What it was made with. Asked for when first needed, since it takes a process of helm's; it never changes."""
+        return self.read_values()
 
     @property
     def pending(self) -> bool:
@@ -220,7 +225,7 @@ class Helm:
         if cluster is not None:
             argv += ["--kube-version", cluster.version, "--api-versions", ",".join(cluster.api_versions)]
         text = _run(self._command.run(argv, json.dumps(values).encode()))
-        return [document for document in yaml.safe_load_all(text) if document]
+        return list(documents.read_all(text))
 
     def releases_after(self) -> list[str]:
         """Return the releases of the namespace that are called like this one, with a dash and more behind it."""
@@ -235,17 +240,25 @@ class Helm:
         return history[-1] if history else None
 
     def history(self) -> list[Revision]:
-        """Return all revisions that helm remembers, oldest first, without their values but for the last."""
+        """Return all revisions that helm remembers, oldest first."""
         settings = self._settings
         argv = ["history", settings.release, "--output", "json", "--namespace", settings.namespace]
         try:
             listed = json.loads(_run(self._command.run(argv)))
         except ReleaseNotFoundError:
             return []
-        revisions = [_revision(entry, {}) for entry in listed]
-        if revisions:
-            revisions[-1] = _revision(listed[-1], self.values_of(revisions[-1].number))
-        return revisions
+        return [self._revision(entry) for entry in listed]
+
+    def _revision(self, entry: Mapping[str, Any]) -> Revision:
+        number = int(entry["revision"])
+        return Revision(
+            number=number,
+            status=str(entry["status"]),
+            chart=str(entry.get("chart", "")),
+            updated=str(entry.get("updated", "")),
+            description=str(entry.get("description", "")),
+            read_values=lambda: self.values_of(number),
+        )
 
     def values_of(self, revision: int, *, computed: bool = False) -> Values:
         """Return the values that a revision was made with; computed: laid over its chart's defaults."""
@@ -258,12 +271,12 @@ class Helm:
         settings = self._settings
         argv = ["get", "manifest", settings.release, "--namespace", settings.namespace]
         text = _run(self._command.run(argv)).decode()
-        return [document for document in yaml.safe_load_all(text) if document]
+        return list(documents.read_all(text))
 
-    def upgrade(self, chart: Chart, values: Values, description: str) -> Revision:
-        """Install or upgrade the release, without waiting for its pods."""
+    def upgrade(self, chart: Chart, values: Values, description: str) -> int:
+        """Install or upgrade the release, without waiting for its pods; return the number of the new revision."""
         settings = self._settings
-        _run(
+        made = _run(
             self._command.install_or_upgrade(
                 settings.release,
                 chart.folder,
@@ -275,10 +288,7 @@ class Helm:
                 server_side="false" if self._is_helm_4 else None,
             )
         )
-        revision = self.revision()
-        if revision is None:
-            raise ReleaseNotFoundError(f"release {settings.release} is gone right after helm made it")
-        return revision
+        return int(dict(made)["version"])
 
     def rollback(self, to: int) -> None:
         """Go back to an earlier revision, without waiting for its pods."""
@@ -300,17 +310,6 @@ class Helm:
         settings = self._settings
         with suppress(ReleaseNotFoundError):
             _run(self._command.uninstall(settings.release, namespace=settings.namespace, wait=True))
-
-
-def _revision(entry: Mapping[str, Any], values: Values) -> Revision:
-    return Revision(
-        number=int(entry["revision"]),
-        status=str(entry["status"]),
-        chart=str(entry.get("chart", "")),
-        values=values,
-        updated=str(entry.get("updated", "")),
-        description=str(entry.get("description", "")),
-    )
 
 
 def _run(call: Coroutine[Any, Any, T]) -> T:

@@ -17,6 +17,7 @@ import yaml
 
 from clearml_access.errors import parse_error
 from deploy.errors import ValuesError
+from deploy.helm import documents
 
 Values = dict[str, Any]
 
@@ -66,7 +67,7 @@ def parse(text: str, source: str) -> Values:
         ValuesError: It is not YAML, or not a mapping.
     """
     try:
-        document = yaml.safe_load(text)
+        document = documents.read(text)
     except yaml.YAMLError as error:
         raise ValuesError(f"{source} is not YAML: {parse_error(error)}") from None
     if document is None:
@@ -92,7 +93,7 @@ def parse_set(text: str) -> Values:
     if not equals or not all(steps):
         raise ValuesError(f"--set {path!r} is not path=value", hint="--set agentk8sglue.queue=pods")
     try:
-        value: Any = yaml.safe_load(raw)
+        value: Any = documents.read(raw)
     except yaml.YAMLError as error:
         raise ValuesError(f"--set {path}: the value is not YAML: {parse_error(error)}") from None
     for step in reversed(steps):

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from deploy.helm import documents
 
 Json = dict[str, Any]
 
@@ -51,7 +54,7 @@ def rendered(release: str, namespace: str, values: Json) -> list[Json]:
     text = text.replace("name: clearml-agent\n", f"name: {name}\n").replace(
         "value: clearml-agent\n", f"value: {name}\n"
     )
-    objects = {item["kind"]: item for item in yaml.safe_load_all(text) if item}
+    objects = {item["kind"]: item for item in documents.read_all(text)}
     glue, base = values["agentk8sglue"], values["agentk8sglue"]["basePodTemplate"]
     account = glue["serviceExistingAccountName"] or f"{name}-sa"
     pull = values["imageCredentials"]
@@ -66,9 +69,14 @@ def rendered(release: str, namespace: str, values: Json) -> list[Json]:
         del objects["ServiceAccount"]
     template = objects["Deployment"]["spec"]["template"]["metadata"]
     # helm hashes its own YAML of it; what counts is that it changes with the template.
-    checksum = hashlib.sha256(yaml.safe_dump(base).encode()).hexdigest()
+    checksum = hashlib.sha256(json.dumps(base, sort_keys=True).encode()).hexdigest()
     template["annotations"] = {"checksum/template": checksum, **glue["annotations"]}
     return list(objects.values())
+
+
+def written(objects: list[Json]) -> str:
+    """Return objects as YAML."""
+    return str(yaml.dump_all(objects, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False))
 
 
 def comparable(item: Json) -> Json:
@@ -77,7 +85,7 @@ def comparable(item: Json) -> Json:
     if item["kind"] == "Deployment":
         item["spec"]["template"]["metadata"]["annotations"].pop("checksum/template")
     if item["kind"] == "ConfigMap":
-        item["data"] = yaml.safe_load(item["data"]["template.yaml"])
+        item["data"] = documents.read(item["data"]["template.yaml"])
     return item
 
 
@@ -114,7 +122,7 @@ def _mount_configuration(pod: Json, secret: str) -> None:
 
 
 def _pod_template(config_map: Json, base: Json, access: Json) -> str:
-    template = yaml.safe_load(config_map["data"]["template.yaml"])
+    template = documents.read(config_map["data"]["template.yaml"])
     template["metadata"] |= {"labels": base["labels"], "annotations": base["annotations"]}
     spec, (container,) = template["spec"], template["spec"]["containers"]
     spec |= access | {name: base[name] for name in ("priorityClassName", "schedulerName") if base[name]}
@@ -122,4 +130,4 @@ def _pod_template(config_map: Json, base: Json, access: Json) -> str:
     spec |= {name: base[name] for name in ("nodeSelector", "tolerations", "volumes")}
     container |= {name: base[name] for name in ("env", "resources", "volumeMounts")}
     container |= {"securityContext": base.get("containerSecurityContext") or {}}
-    return yaml.safe_dump(template, sort_keys=False)
+    return written([template])

@@ -13,8 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
+from deploy.helm import documents
 from tests.api_client import ApiClient
 from tests.fakes import agent_image
 from tests.fakes.kubernetes import admission
@@ -38,7 +37,7 @@ class FakeAgent:
         self.max_pods = int(self._env.get("K8S_GLUE_MAX_PODS") or 0)
         """Of tasks at a time; 0: any number."""
         template = store.find("configmaps", self._namespace, f"{self._env['CLEARML_WORKER_ID']}-pt")
-        self._template = yaml.safe_load(template["data"]["template.yaml"]) if template else {}
+        self._template = documents.read(template["data"]["template.yaml"]) if template else {}
         self._ended: set[str] = set()
         digest = hashlib.md5(self._env["CLEARML_WORKER_ID"].encode()).hexdigest()
         self._label = {"CLEARML": f"agent-{digest[:8]}"}

@@ -18,6 +18,9 @@ from tests.fakes.kubernetes.store import FakeStore, Json, merged, now
 PODS_ONLY = ".pods.fake"
 """Host names ending so are known to pods alone, and lead to this machine."""
 
+AGENT_EVERY = 3
+"""Ticks. A round of an agent is two calls to the server, by far the dearest part of a tick."""
+
 
 class FakeCluster:
     """An API server, a node, the usual controllers and helm, all of them fakes."""
@@ -34,6 +37,7 @@ class FakeCluster:
         self._task_pods = FakeTaskPods(self.store, self.kubelet)
         self._recorders: dict[str, Any] = {}
         self._recorded = 0
+        self._ticks = 0
         ready = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}, "spec": {}}
         self.store.create("nodes", "", {"metadata": {"name": NODE}, **ready})
         self._server = FakeApiServer(self)
@@ -65,13 +69,18 @@ class FakeCluster:
 
     # -- what runs in it
 
-    def tick(self) -> None:
-        """Take everything one step further. Called for each request, so that a test waits for nothing."""
+    def tick(self, *, agents: bool = False) -> None:
+        """Take everything one step further. Called for each request, so that a test waits for nothing.
+
+        Args:
+            agents: Let every agent do a round, however lately it did one.
+        """
+        self._ticks += 1
         self._nodes()
         end_namespaces(self.store, self.faults)
         run_deployments(self.store, self.faults)
         self.kubelet.run_pods()
-        self._run_agents()
+        self._run_agents(everyone=agents or self._ticks % AGENT_EVERY == 0)
         self._task_pods.run()
         self._record()
 
@@ -79,7 +88,7 @@ class FakeCluster:
         """Let some time pass: enough for a pod to start and for a short task to end."""
         for _ in range(ticks):
             with self.store.lock:
-                self.tick()
+                self.tick(agents=True)
 
     def _nodes(self) -> None:
         conditions = [{"type": "Ready", "status": "True"}]
@@ -88,14 +97,15 @@ class FakeCluster:
         node["status"]["conditions"] = conditions
         node["spec"]["unschedulable"] = self.faults.cordoned
 
-    def _run_agents(self) -> None:
+    def _run_agents(self, *, everyone: bool) -> None:
         alive = {}
         for pod in self.store.select("pods", ""):
             if pod["spec"]["containers"][0]["name"] == GLUE and is_ready(pod):
                 uid = pod["metadata"]["uid"]
-                agent = self._agents.get(uid) or FakeAgent(self.store, self.kubelet, self.faults, pod)
-                alive[uid] = agent
-                agent.run()
+                known = self._agents.get(uid)
+                alive[uid] = known or FakeAgent(self.store, self.kubelet, self.faults, pod)
+                if everyone or known is None:
+                    alive[uid].run()
         self._agents = alive
 
     def _record(self) -> None:
@@ -112,9 +122,9 @@ class FakeCluster:
     def log(self, namespace: str, pod: str, query: Json) -> list[str]:
         return self.kubelet.log(self.store.get("pods", namespace, pod)["metadata"]["uid"], query)
 
-    def helm(self, argv: list[str], stdin: str) -> tuple[int, str, str]:
+    def helm(self, asked: str) -> str:
         with self.store.lock:
-            return self.fake_helm.run(argv, stdin)
+            return self.fake_helm.answer(asked)
 
     # -- what tests look at and do
 

@@ -51,7 +51,7 @@ class World(Protocol):
 
     def tick(self) -> None: ...
     def log(self, namespace: str, pod: str, query: Json) -> list[str]: ...
-    def helm(self, argv: list[str], stdin: str) -> tuple[int, str, str]: ...
+    def helm(self, asked: str) -> str: ...
 
 
 def discovery(path: str) -> Json:
@@ -104,8 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         try:
             if url.path == "/fake-helm":
-                *argv, stdin = raw.decode().split("\0")
-                self._send(200, "text/plain", "\0".join(map(str, self.world.helm(argv, stdin))).encode())
+                self._send(200, "text/plain", self.world.helm(raw.decode()).encode())
             elif self.world.faults.meet(self.command, url.path) == RESET:
                 self.close_connection = True
                 self.connection.shutdown(socket.SHUT_RDWR)

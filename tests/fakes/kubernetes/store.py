@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
+import json
 import threading
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -27,10 +26,15 @@ def now(age_s: float = 0.0) -> str:
     return datetime.fromtimestamp(datetime.now(UTC).timestamp() - age_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+def copied(item: Any) -> Any:
+    """Return a copy of an object, by the text that it has on the wire: several times as fast as `copy.deepcopy`."""
+    return json.loads(json.dumps(item))
+
+
 def merged(base: Any, patch: Any) -> Any:
     """Return `base` with a JSON merge patch (RFC 7396); lists are replaced, null deletes."""
     if not isinstance(patch, dict):
-        return copy.deepcopy(patch)
+        return copied(patch)
     result = dict(base) if isinstance(base, dict) else {}
     for key, value in patch.items():
         if value is None:
@@ -54,7 +58,7 @@ class FakeStore:
 
     def find(self, kind: str, namespace: str, name: str) -> Json | None:
         found = self.objects.get((kind, namespace, name))
-        return copy.deepcopy(found)
+        return None if found is None else dict(copied(found))
 
     def get(self, kind: str, namespace: str, name: str) -> Json:
         found = self.find(kind, namespace, name)
@@ -63,17 +67,16 @@ class FakeStore:
         return found
 
     def select(self, kind: str, namespace: str, labels: str = "", fields: str = "") -> list[Json]:
-        return [copy.deepcopy(item) for item in self._all(kind, namespace) if _matches(item, labels, fields)]
+        return [copied(item) for item in self._all(kind, namespace) if _matches(item, labels, fields)]
 
-    def _all(self, kind: str, namespace: str) -> Iterator[Json]:
-        for (its_kind, its_namespace, _), item in sorted(self.objects.items()):
-            if its_kind == kind and (not namespace or its_namespace == namespace):
-                yield item
+    def _all(self, kind: str, namespace: str) -> list[Json]:
+        keys = [key for key in self.objects if key[0] == kind and (not namespace or key[1] == namespace)]
+        return [self.objects[key] for key in sorted(keys)]
 
     # -- writing
 
     def create(self, kind: str, namespace: str, body: Json) -> Json:
-        body = copy.deepcopy(body)
+        body = copied(body)
         metadata = body.setdefault("metadata", {})
         key = (kind, namespace, metadata["name"])
         if key in self.objects:
@@ -91,7 +94,7 @@ class FakeStore:
 
     def replace(self, kind: str, namespace: str, name: str, body: Json) -> Json:
         before = self.get(kind, namespace, name)
-        body = copy.deepcopy(body)
+        body = copied(body)
         wanted = body.setdefault("metadata", {}).get("resourceVersion")
         if wanted not in (None, before["metadata"]["resourceVersion"]):
             text = f'Operation cannot be fulfilled on {kind} "{name}": the object has been modified'
@@ -113,7 +116,7 @@ class FakeStore:
         """Write what a controller sees; no event when it is what it was."""
         found = self.objects[kind, namespace, name]
         if found.get("status") != status:
-            self._put((kind, namespace, name), {**copy.deepcopy(found), "status": copy.deepcopy(status)}, "MODIFIED")
+            self._put((kind, namespace, name), {**copied(found), "status": copied(status)}, "MODIFIED")
 
     def delete(self, kind: str, namespace: str, name: str, options: Json | None = None) -> Json:
         """Delete an object; a pod with a grace period and a namespace only begin to end."""
@@ -140,11 +143,11 @@ class FakeStore:
         body["metadata"]["resourceVersion"] = str(self._version + 1)
         self.objects[key] = body
         self._note(event, key[0], key[1], body)
-        return copy.deepcopy(body)
+        return copied(body)
 
     def _note(self, event: str, kind: str, namespace: str, body: Json) -> None:
         self._version += 1
-        self.history.append((self._version, event, kind, namespace, copy.deepcopy(body)))
+        self.history.append((self._version, event, kind, namespace, copied(body)))
 
 
 def _matches(item: Json, labels: str, fields: str) -> bool:

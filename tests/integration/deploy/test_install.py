@@ -38,6 +38,18 @@ def test_an_install_proves_itself_and_a_second_one_changes_nothing(deploy):
     assert [name for name in deploy.cluster.pods(NAMESPACE) if "probe" in name] == []
 
 
+def test_an_upgrade_and_a_status_start_few_processes_of_helm(installed):
+    """Each call of helm is a process that asks the cluster: half a second of somebody's time on a slow link."""
+    calls = installed.cluster.fake_helm.calls
+    calls.clear()
+    installed("upgrade", *other_settings("600Mi"))
+    asked = [" ".join(word for word in argv[:2] if not word.startswith(("-", "clearml"))) for argv, _ in calls]
+    assert asked == ["version", "template", "list", "history", "history", "get values", "upgrade"]
+    calls.clear()
+    installed("status")
+    assert [argv[0] for argv, _ in calls] == ["version", "list", "history", "get", "get"]
+
+
 def test_an_upgrade_makes_a_revision_and_never_has_two_agents(installed):
     before = installed.cluster.agent_pod(NAMESPACE)["metadata"]["name"]
     outcome = installed.json("upgrade", *other_settings("600Mi"))
