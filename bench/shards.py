@@ -101,7 +101,7 @@ def facts_of(server: ClearmlServer, run_id: str, shards: int) -> Facts:
         shards: How many shards each set had.
     """
     from pipeline.amazon_reviews.definitions import DATA_PREPARE
-    from pipeline.runs.run import fetch
+    from pipeline.runs.states import fetch
 
     run = fetch(server, run_id, DATA_PREPARE.with_shards(shards))
     results = {step.name: str(step.task_id) for step in run.steps if step.name in JOINING}

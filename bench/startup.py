@@ -46,7 +46,7 @@ def measure(options: argparse.Namespace, say: Say) -> Iterator[Row]:
     """Run the pipeline in each mode."""
     with environment.own_machine(say):
         from pipeline.commands.connection import connect
-        from pipeline.runs.run import fetch
+        from pipeline.runs.states import fetch
 
         server = connect(say).server
         environment.run("dataset", "upload", "--sample", "--json")

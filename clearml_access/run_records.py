@@ -358,7 +358,7 @@ def _between(start: float | None, end: float | None) -> float | None:
 
 
 def as_json(
-    run: RunState, *, mode: str, outcome: str, datasets: Mapping[str, str], report: str | None
+    run: RunState, *, mode: str | None, outcome: str, datasets: Mapping[str, str], report: str | None
 ) -> dict[str, Any]:
     """Return the object that `--json` prints; scripts rely on its keys."""
 

@@ -22,6 +22,10 @@ COMMANDS = {
     "tune": ("pipeline.commands.tune:tune", "Search for a better model within a budget of trials and time."),
     "retrain": ("pipeline.commands.schedule:retrain", "Start a full run whenever the dataset gets a new version."),
     "schedule": ("pipeline.commands.schedule:schedule", "Start full runs by the clock."),
+    "watch": ("pipeline.commands.existing_runs:watch", "Show a run of any pipeline until it ends."),
+    "logs": ("pipeline.commands.existing_runs:logs", "Print the consoles of a run of any pipeline."),
+    "report": ("pipeline.commands.existing_runs:report", "Write the report of a run of any pipeline."),
+    "rerun": ("pipeline.commands.existing_runs:rerun", "Run a run of any pipeline again, with other parameters."),
     "abort": ("pipeline.commands.abort:abort", "Stop a run and its steps."),
     "dataset": ("pipeline.commands.dataset:dataset", "Upload reviews as versions of a dataset."),
     "preprocess": (

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from clearml_access.agent_values import AgentValues
 from clearml_access.errors import ServerError
+from clearml_access.run_records import QUEUED, RunState
 from clearml_access.tasks import PODS_QUEUE
 from pipeline.clearml_server import ClearmlServer, DatasetVersion
 from pipeline.datasets.lookup import require_version
@@ -164,6 +165,23 @@ def queue_for_controllers(server: ClearmlServer, queue: str) -> str:
         return SERVICES_QUEUE
     ordinary = AgentValues.load().queues[0]
     return ordinary if PODS_QUEUE in server.queue_names() and server.workers_of(ordinary) else queue
+
+
+def unserved(server: ClearmlServer, run: RunState) -> list[str]:
+    """Return what the queued tasks of a run wait for in vain: queues that no live worker serves."""
+    queued = {step.task_id: f"step {step.name}" for step in run.all_steps if step.status == QUEUED}
+    queued |= {run.run_id: "the controller"} if run.status == QUEUED else {}
+    if not queued:
+        return []
+    found = []
+    for queue in server.queues():
+        waiting = [queued[task] for task in queue.tasks if task in queued]
+        if waiting and queue.name != PODS_QUEUE and not server.workers_of(queue.name):
+            found.append(
+                f"waiting in queue {queue.name!r}, which no live worker serves: {', '.join(waiting)}; "
+                f"on this machine: {workers_command(server, queue.name)}"
+            )
+    return found
 
 
 def require_queue(server: ClearmlServer, queue: str, steps: Sequence[str] = ()) -> None:

@@ -18,8 +18,9 @@ def abort(run_id: str) -> int:
     """
     connection = connect(lambda text: click.echo(text))
     from pipeline.runs import run as use_case
+    from pipeline.runs.states import fetch
 
-    state = use_case.fetch(connection.server, run_id)
+    state = fetch(connection.server, run_id)
     if state.ended:
         click.echo(f"Run {run_id} has ended already: {state.outcome}")
         return 0

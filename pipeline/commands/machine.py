@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from dataclasses import asdict
 
 import click
@@ -89,4 +90,10 @@ def _text(found: Status) -> str:
             f"Files:       {found.files}",
             f"Client conf: {found.configuration}",
         ]
-    return "\n".join([*lines, *(worker.as_text() for worker in found.workers)])
+    lines += [worker.as_text() for worker in found.workers]
+    lines += [
+        f"Queue:       tasks wait in {queue}, and no live worker serves it "
+        f"(start one: ./task workers-up -- --queue {shlex.quote(queue)})"
+        for queue in found.unserved
+    ]
+    return "\n".join(lines)

@@ -24,14 +24,68 @@ if TYPE_CHECKING:
 CONSOLE_LINES = 25
 
 
-def write_report(
+def conclude(
+    connection: Connection,
+    state: RunState,
+    console: Console,
+    *,
+    report: Path | None,
+    definition: Definition | None,
+    mode: str | None,
+    tails: bool,
+    again: str,
+    as_json: bool,
+) -> int:
+    """Write the report of a run that has ended, say how it ended, and return the exit code.
+
+    Args:
+        connection: The server.
+        state: The run.
+        console: Where it is said.
+        report: The file of the report, if one is wanted.
+        definition: The pipeline, if it is one of this project.
+        mode: How it was run, if that is known.
+        tails: Whether to show the last lines of failed steps; not where they were printed already.
+        again: What to do after a failure, with the command.
+        as_json: Whether to print the JSON object.
+
+    Raises:
+        RunError: It did not complete; its document is the JSON object.
+    """
+    from clearml_access import run_records
+    from pipeline.amazon_reviews.model.trained import models_of
+    from pipeline.runs.run import datasets_of
+
+    datasets = datasets_of(connection.server, state)
+    models = models_of(connection.server, state)
+    written = _write_report(connection, state, datasets, models, report, console, definition) if report else None
+    document = run_records.as_json(
+        state,
+        mode=mode,
+        outcome=state.outcome,
+        datasets=datasets,
+        report=str(written.resolve()) if written else None,
+    )
+    if definition is None or definition.parts:
+        document |= {"models": [model.as_json() for model in models]}
+    if state.outcome != run_records.COMPLETED:
+        error = explain(connection, state, written, console, tails=tails, again=again)
+        error.document = document
+        raise error
+    _summarise(connection, state, datasets, models, written, console)
+    if as_json:
+        click.echo(json.dumps(document))
+    return 0
+
+
+def _write_report(
     connection: Connection,
     state: RunState,
     datasets: dict[str, str],
     models: list[TrainedModel],
     report: Path,
     console: Console,
-    definition: Definition,
+    definition: Definition | None,
 ) -> Path | None:
     """Write the report and return its file; None, said on the console, if it cannot be written."""
     from pipeline.runs import report as page
@@ -43,7 +97,7 @@ def write_report(
         return None
 
 
-def summarise(
+def _summarise(
     connection: Connection,
     state: RunState,
     datasets: dict[str, str],
@@ -55,7 +109,8 @@ def summarise(
     cached = [step.name for step in state.all_steps if step.cached]
     if cached:
         console.print(f"Reused from an earlier run with the same code and inputs: {', '.join(cached)}", soft_wrap=True)
-    console.print(f"Dataset versions: {', '.join(datasets)}", soft_wrap=True)
+    if datasets:
+        console.print(f"Dataset versions: {', '.join(datasets)}", soft_wrap=True)
     for model in models:
         numbers = ", ".join(f"{name} {value:.4f}" for name, value in model.metrics.items())
         state_of = " (published)" if model.published else ""
@@ -68,7 +123,7 @@ def summarise(
 
 
 def explain(
-    connection: Connection, state: RunState, report: Path | None, console: Console, *, tails: bool, command: str
+    connection: Connection, state: RunState, report: Path | None, console: Console, *, tails: bool, again: str
 ) -> RunError:
     """Say which steps failed, why, and (unless they are above) show the last lines that they printed.
 
@@ -78,7 +133,7 @@ def explain(
         report: Its report, if there is one.
         console: Where that is said.
         tails: Whether the last lines are shown.
-        command: What started the run, for the hint.
+        again: The hint: what to do next.
 
     Returns:
         The command's error.
@@ -103,10 +158,11 @@ def explain(
         console.print(f"All of it: {connection.server.task_page(state.project, task_id)}", soft_wrap=True)
     _addresses(connection, state, report, console)
     others = f"; {len(causes) - 1} more failed, see above" if causes[1:] else ""
-    hint = f"run its missing steps again: {command} --from-failed {state.run_id}"
     if any(NO_PACKAGE in cause for cause in causes):
-        hint = f"stop the plain agent that ran it; start workers that have this package: ./task workers-up; then {hint}"
-    return RunError(f"run {state.run_id} {state.outcome}: {causes[0]}{others}", hint=hint)
+        again = (
+            f"stop the plain agent that ran it; start workers that have this package: ./task workers-up; then {again}"
+        )
+    return RunError(f"run {state.run_id} {state.outcome}: {causes[0]}{others}", hint=again)
 
 
 def _addresses(connection: Connection, state: RunState, report: Path | None, console: Console) -> None:

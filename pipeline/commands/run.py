@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -21,7 +20,7 @@ from pipeline.amazon_reviews.definitions import DATA_PREPARE
 from pipeline.commands.connection import Connection, connect
 from pipeline.commands.dataset import SAMPLE_BATCH_ROWS, SAMPLE_FILE, Bars, fetch_sample
 from pipeline.commands.dry_run import dry_run_of
-from pipeline.commands.outcome import explain, say_interrupted, summarise, write_report
+from pipeline.commands.outcome import conclude, say_interrupted
 from pipeline.commands.run_options import epilog_of, refuse_changes, run_options
 from pipeline.graph.definitions import Definition
 from pipeline.run_options import QUEUE
@@ -157,42 +156,32 @@ def _run(
     report: Path,
     as_json: bool,
 ) -> int:
-    from clearml_access.run_records import COMPLETED
-    from clearml_access.run_records import as_json as as_document
-    from pipeline.amazon_reviews.model.trained import models_of
     from pipeline.runs import run as use_case
     from pipeline.runs.follow import Follower
     from pipeline.runs.progress import Progress
+    from pipeline.runs.states import Observer
 
     server = connection.server
     try:
         with contextlib.ExitStack() as stack:
-            observer: use_case.Observer = stack.enter_context(Progress(console))
+            observer: Observer = stack.enter_context(Progress(console))
             if follow:
                 observer = stack.enter_context(Follower(server, console, observer, raw=raw))
             state = use_case.run(server, plan, observer, os.environ, began=began)
     except use_case.RunInterrupted as interrupted:
         return say_interrupted(connection, interrupted, console, as_json=as_json)
-    datasets = use_case.datasets_of(server, state)
-    models = models_of(server, state)
-    written = write_report(connection, state, datasets, models, report, console, plan.settings.definition)
-    document = as_document(
+    command = click.get_current_context().command_path
+    return conclude(
+        connection,
         state,
+        console,
+        report=report,
+        definition=plan.settings.definition,
         mode=plan.settings.options.mode,
-        outcome=state.outcome,
-        datasets=datasets,
-        report=str(written.resolve()) if written else None,
+        tails=not follow,
+        again=f"run its missing steps again: {command} --from-failed {state.run_id}",
+        as_json=as_json,
     )
-    document |= {"models": [model.as_json() for model in models]} if plan.settings.definition.parts else {}
-    if state.outcome != COMPLETED:
-        command = click.get_current_context().command_path
-        error = explain(connection, state, written, console, tails=not follow, command=command)
-        error.document = document
-        raise error
-    summarise(connection, state, datasets, models, written, console)
-    if as_json:
-        click.echo(json.dumps(document))
-    return 0
 
 
 def _sample_for(connection: Connection, settings: Settings, say: Callable[[str], None]) -> None:

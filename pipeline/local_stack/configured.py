@@ -257,7 +257,7 @@ def _named(settings: MachineSettings, name: str) -> MachineSettings:
     """Return the settings of the workers in a server's folder."""
     file = settings.state / FOLDER / name / SUFFIX_FILE
     suffix = file.read_text(encoding="ascii") if file.exists() else ""
-    return replace(settings, worker_set=WorkerSet(f"{FOLDER}/{name}", "workers", suffix))
+    return replace(settings, worker_set=WorkerSet(f"{FOLDER}/{name}", "workers", suffix), shared_queues=())
 
 
 def _make_suffix(settings: MachineSettings) -> str:

@@ -12,6 +12,7 @@ from clearml_access import locks
 from clearml_access.api import WORKER_SEEN_S, Api, Worker
 from clearml_access.errors import ServerError
 from clearml_access.http import pings
+from clearml_access.tasks import PODS_QUEUE
 from pipeline.local_stack import server, workers
 from pipeline.local_stack.configuration import read_access
 from pipeline.local_stack.errors import StartError
@@ -51,6 +52,8 @@ class Status:
     configuration: str | None
     log: str
     workers: tuple[workers.WorkerStatus, ...]
+    unserved: tuple[str, ...]
+    """Queues in which tasks wait and that no live worker serves."""
 
     @property
     def complete(self) -> bool:
@@ -129,9 +132,13 @@ def status(settings: MachineSettings) -> Status:
     access = read_access(settings.configuration) if settings.configuration.exists() else None
     answers = process is not None and access is not None and pings(access.api)
     known: dict[str, Worker] = {}
+    unserved: tuple[str, ...] = ()
     if answers and access is not None:
         with contextlib.suppress(ServerError):  # a server that just ends: the rows say "not registered"
-            known = {worker.id: worker for worker in Api.of(access, direct=True).workers(seen_s=WORKER_SEEN_S)}
+            api = Api.of(access, direct=True)
+            known = {worker.id: worker for worker in api.workers(seen_s=WORKER_SEEN_S)}
+            served = {PODS_QUEUE}.union(*(worker.queues for worker in known.values()))
+            unserved = tuple(queue.name for queue in api.queues() if queue.tasks and queue.name not in served)
     return Status(
         process.pid if process else None,
         answers,
@@ -141,6 +148,7 @@ def status(settings: MachineSettings) -> Status:
         str(settings.configuration) if access else None,
         str(server.log_file(settings)),
         workers.statuses(workers.planned(workers.as_running(settings)), known),
+        unserved,
     )
 
 

@@ -15,6 +15,9 @@ from pipeline.errors import SettingsError
 CONTROLLERS_QUEUE = "services"
 """Where `PipelineController.start()` puts controllers unless told otherwise."""
 
+DEFAULT_QUEUE = "default"
+"""Where the SDK puts steps, and most scripts their controllers, unless told otherwise."""
+
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Addresses at which only this machine reaches a server; the first is the default."""
 
@@ -79,6 +82,9 @@ class MachineSettings:
 
     steps_queues: tuple[str, ...]
     """As the glue on a cluster, each step worker serves all queues of the values file."""
+
+    shared_queues: tuple[str, ...] = (DEFAULT_QUEUE,)
+    """What every worker serves last: controllers and steps of other people's scripts. None on a configured server."""
 
     controllers_queue: str = CONTROLLERS_QUEUE
     step_workers: int = 3
@@ -157,9 +163,11 @@ class MachineSettings:
             return []
         if self.kept:
             return list(self.kept)
-        steps = [WorkerPlan(f"steps-{number}", self.steps_queues) for number in range(1, self.step_workers + 1)]
+        steps_queues = tuple(dict.fromkeys((*self.steps_queues, *self.shared_queues)))
+        steps = [WorkerPlan(f"steps-{number}", steps_queues) for number in range(1, self.step_workers + 1)]
         names = ["controllers", *(f"controllers-{number}" for number in range(2, self.controller_workers + 1))]
-        controllers = [WorkerPlan(name, (self.controllers_queue,)) for name in names[: self.controller_workers]]
+        controllers_queues = (self.controllers_queue, *self.shared_queues)
+        controllers = [WorkerPlan(name, controllers_queues) for name in names[: self.controller_workers]]
         return [*controllers, *steps]
 
 

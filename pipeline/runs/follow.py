@@ -23,7 +23,7 @@ from clearml_access.own_lines import OwnLines
 from clearml_access.run_records import ENDED, RunState
 from command_line.console import Console
 from pipeline.errors import RunError
-from pipeline.runs.run import Observer
+from pipeline.runs.states import Observer
 
 LOOK_EVERY_S = 1.0
 CONTROLLER = "controller"
@@ -47,6 +47,8 @@ class _Followed:
     own: OwnLines
     ended: float | None = field(default=None)
     """When it was first seen ended."""
+    refused: bool = False
+    """Whether the server has refused its console."""
 
 
 class Follower:
@@ -114,6 +116,10 @@ class Follower:
         self._width = max(len(name) for name in (CONTROLLER, *(step.name for step in run.all_steps)))
         tasks = [(CONTROLLER, run.run_id, run.status)]
         tasks += [(step.name, step.task_id, step.status) for step in run.all_steps if step.task_id and not step.cached]
+        # Of a step that comes from the cache, `PipelineDecorator` makes a task and deletes it again.
+        current = {task_id for _, task_id, _ in tasks}
+        for task_id in [task_id for task_id, one in self._followed.items() if one.refused and task_id not in current]:
+            del self._followed[task_id]
         for label, task_id, status in tasks:
             if task_id not in self._followed:
                 style = STYLES[len(self._followed) % len(STYLES)]
@@ -134,7 +140,9 @@ class Follower:
             except ServerUnreachableError:
                 return False  # the run's own watch says so; what was not read is read later
             except CallRefusedError as error:
-                self._observer.note(f"the console of {followed.label} cannot be read: {error.message}")
+                if followed.refused or all_of_it:
+                    self._observer.note(f"the console of {followed.label} cannot be read: {error.message}")
+                followed.refused = True
                 continue
             for line in lines if self._raw else followed.own.of(lines):
                 self._console.print(self._labelled(followed, line), soft_wrap=True, highlight=False)

@@ -47,7 +47,7 @@ def write_report(
     datasets: Mapping[str, str],
     file: Path,
     *,
-    definition: Definition,
+    definition: Definition | None,
     models: Sequence[TrainedModel] = (),
 ) -> Path:
     """Write the report of a run and return its file.
@@ -57,7 +57,7 @@ def write_report(
         state: The run.
         datasets: The dataset versions that it read and made: number → id.
         file: Where the report goes.
-        definition: The pipeline.
+        definition: The pipeline, if it is one of this project: it says what its parameters mean.
         models: The models that it has made.
 
     Raises:
@@ -159,7 +159,7 @@ def render(
     run_page: str,
     pages: Mapping[str, str],
     server: str,
-    definition: Definition,
+    definition: Definition | None,
     models: Sequence[TrainedModel] = (),
     figures: Sequence[Matrix | Curves | Grid] = (),
 ) -> str:
@@ -179,10 +179,8 @@ def render(
         outcome=state.outcome,
         began=_clock(state.created),
         duration=_between(state.created, _end(state)),
-        parameters=[
-            (parameter.name, state.parameters.get(parameter.name, "–"), str(parameter.default), parameter.description)
-            for parameter in definition.parameters
-        ],
+        parameters=_parameters(state, definition),
+        described=definition is not None,
         dag=lay_out(steps),
         phases=[(step, _shares(step, _longest(steps))) for step in steps],
         phase_names=list(StepState("").phases()),
@@ -201,6 +199,16 @@ def render(
         commit=provenance.commit(),
         written=_clock(datetime.now(UTC).timestamp()),
     )
+
+
+def _parameters(state: RunState, definition: Definition | None) -> list[tuple[str, str, str, str]]:
+    """Return name, value, default and description of each parameter."""
+    if definition is None:
+        return [(name, value, "", "") for name, value in state.parameters.items()]
+    return [
+        (parameter.name, state.parameters.get(parameter.name, "–"), str(parameter.default), parameter.description)
+        for parameter in definition.parameters
+    ]
 
 
 def flatten(steps: Sequence[StepState]) -> tuple[StepState, ...]:

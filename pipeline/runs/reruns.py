@@ -19,7 +19,7 @@ from pipeline.controllers.step_scripts import code_lines
 from pipeline.errors import SettingsError
 from pipeline.graph.definitions import Definition
 from pipeline.run_options import MODE_PROPERTY, QUEUE, SECTION, RunOptions
-from pipeline.runs.run import fetch
+from pipeline.runs.states import fetch
 from pipeline.settings import Settings
 
 RUN_AGAIN_WITHOUT_CACHE = "to run every step again: ./task run-pipeline -- --no-cache"

@@ -11,13 +11,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping
-from typing import Any, Protocol
 
 from clearml_access import run_records
-from clearml_access.errors import CallRefusedError, ServerUnreachableError, UserFacingError
+from clearml_access.errors import CallRefusedError, UserFacingError
 from clearml_access.run_records import RunState
-from clearml_access.tasks import CONTROLLER_TYPE, FINAL
-from command_line import interrupts
+from clearml_access.tasks import FINAL
 from pipeline.clearml_server import DATASET_TAG, ClearmlServer
 from pipeline.errors import RunError, RunTimeoutError
 from pipeline.graph.definitions import Definition
@@ -25,10 +23,9 @@ from pipeline.module_tasks.process import LEAVE_TIMEOUT_S
 from pipeline.preflight import Plan
 from pipeline.run_options import QUEUE
 from pipeline.runs.launch import ControllerProcess, LaunchError
+from pipeline.runs.states import LOOK_EVERY_S, Observer, fetch, watched
 from pipeline.settings import Settings
 
-LOOK_EVERY_S = 0.4
-OUTAGE_S = 180.0
 LAUNCH_TIMEOUT_S = 120.0
 ABORT_TIMEOUT_S = 60.0
 STOP_PATIENCE_S = 15.0
@@ -39,43 +36,6 @@ LEFT_BEHIND_S = 30.0
 """How long a pipeline inside a failed run may take to notice; it looks every few seconds, and stops its steps then."""
 
 ABORT_REASON = "user aborted"
-
-
-class Observer(Protocol):
-    """Is told what happens."""
-
-    def note(self, text: str) -> None:
-        """Take notice of one thing in words."""
-
-    def update(self, run: RunState) -> None:
-        """Take notice of the run's state."""
-
-
-def fetch(server: ClearmlServer, run_id: str, definition: Definition | None = None) -> RunState:
-    """Return the state of a run.
-
-    Args:
-        server: The server.
-        run_id: The controller's task.
-        definition: Which steps there are while the controller has not written them down; without it, none.
-
-    Raises:
-        RunError: There is no such run.
-    """
-    found = server.tasks(run_records.RUN_FIELDS, id=[run_id])
-    if not found:
-        raise RunError(f"run {run_id} does not exist on {server.api_url}", hint=f"look for it on {server.web_url}")
-    return run_records.read_run(found[0], _family(server, found[0]), definition)
-
-
-def _family(server: ClearmlServer, controller: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the tasks of a controller's steps, and of the steps of those that are controllers themselves."""
-    tasks = server.tasks(run_records.RUN_FIELDS, parent=[controller["id"]])
-    known = {task["id"] for task in tasks}
-    cached = [task_id for task_id in run_records.step_task_ids(controller) if task_id not in known]
-    tasks += server.tasks(run_records.RUN_FIELDS, id=cached) if cached else []
-    inner = [task for task in tasks if task.get("type") == CONTROLLER_TYPE]
-    return tasks + [member for task in inner for member in _family(server, task)]
 
 
 def run(
@@ -179,24 +139,9 @@ def _watch(
     settings: Settings,
 ) -> RunState:
     definition = settings.definition
-    away_since: float | None = None
     left_since: float | None = None
     behind_since: float | None = None
-    while True:
-        interrupts.raise_if_asked()
-        try:
-            state = fetch(server, run_id, definition)
-        except ServerUnreachableError as error:
-            away_since = away_since or time.monotonic()
-            if time.monotonic() - away_since > OUTAGE_S or time.monotonic() > deadline:
-                raise
-            observer.note(f"{error.message}; waiting for it")
-            time.sleep(1.0)
-            continue
-        if away_since is not None:
-            observer.note("the server answers again")
-            away_since = None
-        observer.update(state)
+    for state in watched(server, run_id, observer, deadline, definition):
         if state.ended:
             return _settled(server, state, process, observer, definition)
         if state.status == run_records.ABORTED and settings.options.mode != QUEUE:
@@ -228,7 +173,7 @@ def _watch(
             mode = settings.options.mode
             late.document = run_records.as_json(state, mode=mode, outcome="error", datasets={}, report=None)
             raise late
-        time.sleep(LOOK_EVERY_S)
+    raise AssertionError("a run is watched without end")
 
 
 def _leaves_pipeline_behind(state: RunState) -> bool:

@@ -102,15 +102,29 @@ def test_status_tells_addresses_queues_and_workers(server, up, settings):
     found = report(done)
     assert found["api"] == settings.api_url
     assert {(row["name"], row["queue"], row["live"]) for row in found["workers"]} == {
-        ("controllers", "services", True),
-        ("controllers-2", "services", True),
-        ("steps-1", settings.steps_queue, True),
-        ("steps-2", settings.steps_queue, True),
-        ("steps-3", settings.steps_queue, True),
+        ("controllers", "services, default", True),
+        ("controllers-2", "services, default", True),
+        *((f"steps-{number}", f"{settings.steps_queue}, default", True) for number in (1, 2, 3)),
     }
+    assert found["unserved"] == []
     text = server("status").stdout
     assert settings.api_url in text
     assert text.count("idle") == 5
+
+
+def test_status_names_a_queue_in_which_tasks_wait_for_nobody(server, up, settings):
+    api = Api.of(read_access(settings.configuration))
+    queue, task = (
+        api.call("queues.create", name="a gpu")["id"],
+        api.call("tasks.create", name="waits", type="testing")["id"],
+    )
+    api.call("tasks.enqueue", task=task, queue=queue)
+    assert report(server("status", "--json"))["unserved"] == ["a gpu"]
+    assert (
+        "tasks wait in a gpu, and no live worker serves it (start one: ./task workers-up -- --queue 'a gpu')"
+        in server("status").stdout
+    )
+    api.call("queues.delete", queue=queue, force=True)
 
 
 def test_secrets_stay_private(server, up, settings):
@@ -278,14 +292,14 @@ def test_a_run_leaves_the_queues_of_workers_up_as_they_are(environ, server, sett
         )
 
     changed = report(on_workers("up", "--steps", "1", "--controllers", "1", "--queue", "gpu", "--json"))
-    assert changed["moved"] == [{"name": "steps-1", "before": "pods", "now": "gpu"}]
+    assert changed["moved"] == [{"name": "steps-1", "before": "pods, default", "now": "gpu, default"}]
     assert changed["stopped"] == ["controllers-2", "steps-2", "steps-3"]
     assert (changed["unserved"], changed["busy"]) == (["pods"], [])
     assert local_stack_up(settings, keep_workers=True).started == ()
     rows = report(server("status", "--json"))["workers"]
     assert [(row["name"], row["queue"], row["live"]) for row in rows] == [
-        ("controllers", "services", True),
-        ("steps-1", "gpu", True),
+        ("controllers", "services, default", True),
+        ("steps-1", "gpu, default", True),
     ]
     assert "steps-1" in report(server("up", "--json"))["started"]
 

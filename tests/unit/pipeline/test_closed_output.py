@@ -12,6 +12,7 @@ import pytest
 from pipeline.amazon_reviews.definitions import DATA_PREPARE
 from pipeline.run_options import CONTROLLER, IN_PROCESS, QUEUE, RunOptions
 from pipeline.runs import run as use_case
+from pipeline.runs import states
 
 
 def test_a_dry_run_whose_reader_has_gone_ends_as_a_broken_pipe():
@@ -52,7 +53,7 @@ def test_a_run_whose_output_cannot_be_written_is_aborted_unless_agents_run_it(mo
     found = []
     monkeypatch.setattr(use_case, "ControllerProcess", Process)
     monkeypatch.setattr(use_case, "abort", lambda server, run_id, *_: found.append(run_id))
-    monkeypatch.setattr(use_case, "fetch", lambda *_: None)
+    monkeypatch.setattr(states, "fetch", lambda *_: None)
     options = RunOptions(mode=mode)
     settings = SimpleNamespace(options=options, definition=DATA_PREPARE, timeout_s=60.0)
 

@@ -208,3 +208,15 @@ def test_a_console_that_is_refused_is_told_of():
     server.problem = CallRefusedError("no such task")
     assert printed(server, run(), observer=observer) == ""
     assert observer.notes[0] == "the console of controller cannot be read: no such task"
+
+
+def test_a_task_that_its_controller_has_deleted_again_is_not_told_of(monkeypatch):
+    """`PipelineDecorator` makes a task for a step, finds the step in the cache, and deletes the task."""
+    monkeypatch.setattr(follow, "LOOK_EVERY_S", 0.0)
+    server, observer = Server(), Shown()
+    with Follower(server, Console(file=io.StringIO()), observer) as follower:
+        server.problem = CallRefusedError("no such task")
+        follower.update(RunState("run", steps=(StepState("make", "deleted"),)))
+        server.problem = None
+        follower.update(RunState("run", steps=(StepState("make", "of another run", cached=True),)))
+    assert observer.notes == []

@@ -32,9 +32,10 @@ def test_defaults_live_in_the_project_and_keep_controllers_off_the_steps_queue()
     settings = MachineSettings.from_environ({})
     assert settings.state == PROJECT / ".local"
     assert settings.api_url == "http://127.0.0.1:8008"
-    queues = [plan.queue for plan in settings.workers]
-    assert queues[:2] == [settings.controllers_queue] * 2, "one for a pipeline, one for a pipeline inside it"
-    assert queues[2:] == [settings.steps_queue] * settings.step_workers
+    queues = [plan.queues for plan in settings.workers]
+    own = [(settings.controllers_queue, "default")] * 2
+    assert queues[:2] == own, "one for a pipeline, one for a pipeline inside it"
+    assert queues[2:] == [(*settings.steps_queues, "default")] * settings.step_workers
     assert settings.controllers_queue != settings.steps_queue
 
 
@@ -160,4 +161,4 @@ def test_step_workers_serve_all_queues_of_the_values_file(monkeypatch):
     monkeypatch.setattr(AgentValues, "load", lambda: values)
     settings = MachineSettings.from_environ({"CLEARML_PODS_STEP_WORKERS": "1"})
     assert settings.steps_queue == "pods, gpu"
-    assert settings.workers[-1].queues == ("pods", "gpu")
+    assert settings.workers[-1].queues == ("pods", "gpu", "default")

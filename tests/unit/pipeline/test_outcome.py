@@ -23,7 +23,7 @@ def test_a_plain_agent_that_ran_a_step_is_to_be_replaced_first(line, names_worke
     server = SimpleNamespace(console=lambda task, lines: ["Traceback", line], task_page=lambda project, task: "page")
     state = read_run(RUN, [SPLIT], DATA_PREPARE)
     connection = SimpleNamespace(server=server, machine=None)
-    error = explain(connection, state, None, Console(stderr=True), tails=False, command="python -m pipeline run")
+    error = explain(connection, state, None, Console(stderr=True), tails=False, again="run it again: it run")
     assert line.partition(": ")[2] in error.message
     assert ("./task workers-up" in error.hint) is names_workers
-    assert error.hint.endswith("python -m pipeline run --from-failed run")
+    assert error.hint.endswith("run it again: it run")

@@ -1,0 +1,269 @@
+"""`python -m pipeline watch|logs|report|rerun`: runs that exist, of any pipeline on any ClearML server.
+
+It prints; the work is in `pipeline.runs.states`, `pipeline.runs.copies` and what shows a run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.markup import escape
+
+from command_line.console import Console
+from command_line.options import AnyNumber, FilePath, as_json, examples
+from pipeline.commands.connection import Connection, connect
+from pipeline.commands.outcome import conclude, end_interrupted
+from pipeline.errors import OutputFileError, RunTimeoutError, SettingsError
+
+if TYPE_CHECKING:
+    from clearml_access.run_records import RunState
+
+LOOK_AT_QUEUES_EVERY_S = 5.0
+
+run_argument = click.argument("run", metavar="RUN")
+report_option = click.option("--report", type=FilePath(), metavar="FILE", help="Write the report of the run, too.")
+timeout_option = click.option(
+    "--timeout",
+    "timeout_s",
+    type=AnyNumber(),
+    default=float("inf"),
+    metavar="SECONDS",
+    help="Stop watching after this time; the run goes on.  [default: no limit]",
+)
+raw_option = click.option("--raw", is_flag=True, help="Print all lines, also those of agents and libraries.")
+
+
+@click.command()
+@run_argument
+@click.option("--follow", is_flag=True, help="Print what the controller and all steps write, too.")
+@raw_option
+@timeout_option
+@report_option
+@as_json
+@examples("python -m pipeline watch DataPrepare", "python -m pipeline watch 0a1b2c3d4e5f60718293a4b5c6d7e8f9 --follow")
+def watch(run: str, *, follow: bool, raw: bool, timeout_s: float, report: Path | None, as_json: bool) -> int:
+    """Show a run until it ends: its steps, how long they wait, and why one failed.
+
+    RUN is an id, or the name of a pipeline for its newest run. The run may be anybody's: it needs nothing but a
+    controller on the configured ClearML server. The exit code is 0 only if every step completes. Ctrl-C stops the
+    watching, not the run.
+    """
+    console = Console(stderr=as_json, highlight=False)
+    connection = _connect(console)
+    from pipeline.runs.states import find
+
+    run_id = find(connection.server, run)
+    return _watch(connection, run_id, console, follow or raw, raw, timeout_s, report, as_json=as_json)
+
+
+@click.command()
+@run_argument
+@click.option("-f", "--follow", is_flag=True, help="Go on until the run ends.")
+@raw_option
+@timeout_option
+@examples("python -m pipeline logs DataPrepare", "python -m pipeline logs 0a1b2c3d4e5f60718293a4b5c6d7e8f9 -f --raw")
+def logs(run: str, *, follow: bool, raw: bool, timeout_s: float) -> int:
+    """Print the consoles of a run: the controller's and every step's, each line after its step's name.
+
+    RUN is an id, or the name of a pipeline for its newest run.
+    """
+    console = Console(highlight=False)
+    connection = _connect(console)
+    from pipeline.runs.follow import Follower
+    from pipeline.runs.states import fetch, find, watched
+
+    run_id = find(connection.server, run)
+    with Follower(connection.server, console, _Quiet(console), raw=raw) as follower:
+        if not follow:
+            follower.update(fetch(connection.server, run_id))
+            return 0
+        deadline = time.monotonic() + timeout_s
+        for state in watched(connection.server, run_id, follower, deadline):
+            if state.ended:
+                return 0
+            _refuse_late(state, deadline, timeout_s)
+    raise AssertionError("a run is watched without end")
+
+
+@click.command()
+@run_argument
+@click.argument("file", type=FilePath(), default=Path("report.html"))
+@examples(
+    "python -m pipeline report DataPrepare", "python -m pipeline report 0a1b2c3d4e5f60718293a4b5c6d7e8f9 run.html"
+)
+def report(run: str, file: Path) -> int:
+    """Write the report of a run to FILE (report.html): one page that needs no server and no network.
+
+    RUN is an id, or the name of a pipeline for its newest run.
+    """
+    console = Console(highlight=False)
+    connection = _connect(console)
+    from pipeline.amazon_reviews.model.trained import models_of
+    from pipeline.runs.report import write_report
+    from pipeline.runs.run import datasets_of
+    from pipeline.runs.states import fetch, find
+
+    state = fetch(connection.server, find(connection.server, run))
+    models = models_of(connection.server, state)
+    try:
+        write_report(
+            connection.server, state, datasets_of(connection.server, state), file, definition=None, models=models
+        )
+    except OSError as error:
+        raise OutputFileError(
+            f"the report cannot be written to {file}: {error.strerror}",
+            hint="name a file in a folder that you may write to",
+        ) from error
+    console.print(
+        f"Report of run {state.run_id} ({escape(state.name)}, {state.outcome}): {file.resolve()}", soft_wrap=True
+    )
+    return 0
+
+
+@click.command()
+@run_argument
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Change a parameter of the pipeline, or with SECTION/NAME one of another section; may be repeated.",
+)
+@click.option("--from-failed", is_flag=True, help="Reuse the steps that the run completed.")
+@click.option(
+    "--from-step", default="", metavar="STEP", help="Reuse the steps that do not follow STEP; run the others."
+)
+@click.option("--queue", default="", metavar="NAME", help="Queue of the controller.  [default: that of the run]")
+@click.option("--no-wait", is_flag=True, help="Put the new run into its queue, print its id, and end.")
+@click.option("--follow", is_flag=True, help="Print what the controller and all steps write, too.")
+@raw_option
+@timeout_option
+@report_option
+@as_json
+@examples(
+    "python -m pipeline rerun my-pipeline --set rows=1000",
+    "python -m pipeline rerun 0a1b2c3d4e5f60718293a4b5c6d7e8f9 --from-failed --no-wait",
+)
+def rerun(
+    run: str,
+    *,
+    assignments: tuple[str, ...],
+    from_failed: bool,
+    from_step: str,
+    queue: str,
+    no_wait: bool,
+    follow: bool,
+    raw: bool,
+    timeout_s: float,
+    report: Path | None,
+    as_json: bool,
+) -> int:
+    """Run a run of any pipeline again: copy its controller, change parameters, put the copy into the run's queue.
+
+    RUN is an id, or the name of a pipeline for its newest run. Which steps come from the cache is what its script says
+    (`cache_executed_step`). --from-failed and --from-step work for the pipelines of this project, whose controllers
+    know them.
+    """
+    console = Console(stderr=as_json, highlight=False)
+    changes = dict(_assignment(text) for text in assignments)
+    connection = _connect(console)
+    from pipeline.runs.copies import run_again
+    from pipeline.runs.states import find
+
+    source = find(connection.server, run)
+    copy = run_again(
+        connection.server, source, changes=changes, queue=queue, from_failed=from_failed, from_step=from_step
+    )
+    console.print(f"Run {copy} is a copy of run {source}", soft_wrap=True)
+    if no_wait:
+        console.print(f"watch it: .venv/bin/python -m pipeline watch {copy}", soft_wrap=True)
+        if as_json:
+            click.echo(json.dumps({"status": "queued", "run_id": copy, "copy_of": source}))
+        return 0
+    return _watch(connection, copy, console, follow or raw, raw, timeout_s, report, as_json=as_json)
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise SettingsError(f"--set {text!r} is not of the form NAME=VALUE", hint="for example: --set rows=1000")
+    return name, value
+
+
+def _connect(console: Console) -> Connection:
+    return connect(lambda text: console.print(escape(text), soft_wrap=True))
+
+
+class _Quiet:
+    """An observer for consoles alone: it shows no states."""
+
+    def __init__(self, console: Console) -> None:
+        self.note: Callable[[str], None] = lambda text: console.print(escape(text), soft_wrap=True)
+
+    def update(self, run: RunState) -> None:
+        """Show nothing."""
+
+
+def _watch(
+    connection: Connection,
+    run_id: str,
+    console: Console,
+    follow: bool,
+    raw: bool,
+    timeout_s: float,
+    report: Path | None,
+    *,
+    as_json: bool,
+) -> int:
+    """Show a run until it ends; say how it ended; return the exit code."""
+    from pipeline.preflight import unserved
+    from pipeline.runs.follow import Follower
+    from pipeline.runs.progress import Progress
+    from pipeline.runs.states import Observer, watched
+
+    deadline = time.monotonic() + timeout_s
+    try:
+        with contextlib.ExitStack() as stack:
+            observer: Observer = stack.enter_context(Progress(console))
+            if follow:
+                observer = stack.enter_context(Follower(connection.server, console, observer, raw=raw))
+            look_at_queues = time.monotonic() + LOOK_AT_QUEUES_EVERY_S
+            for state in watched(connection.server, run_id, observer, deadline):
+                if state.ended:
+                    break
+                if time.monotonic() > look_at_queues:
+                    look_at_queues = time.monotonic() + LOOK_AT_QUEUES_EVERY_S
+                    for text in unserved(connection.server, state):
+                        observer.note(text)
+                _refuse_late(state, deadline, timeout_s)
+    except KeyboardInterrupt:
+        console.print(
+            f"Interrupted. Run {run_id} goes on; abort it: .venv/bin/python -m pipeline abort {run_id}", soft_wrap=True
+        )
+        return end_interrupted(as_json=as_json, run_id=run_id)
+    return conclude(
+        connection,
+        state,
+        console,
+        report=report,
+        definition=None,
+        mode=None,
+        tails=not follow,
+        again=f"run it again: .venv/bin/python -m pipeline rerun {run_id}",
+        as_json=as_json,
+    )
+
+
+def _refuse_late(state: RunState, deadline: float, timeout_s: float) -> None:
+    """Raise RunTimeoutError if the deadline has passed."""
+    if time.monotonic() > deadline:
+        raise RunTimeoutError(
+            f"run {state.run_id} has not ended after {timeout_s:g} s; it goes on",
+            hint=f"watch it: .venv/bin/python -m pipeline watch {state.run_id}",
+        )

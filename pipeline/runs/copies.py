@@ -1,0 +1,154 @@
+"""Use case "run any pipeline again": copy the controller of a run, change parameters, put the copy into a queue.
+
+It needs nothing but the controller's task, so it works for pipelines that other projects made.
+`pipeline.runs.reruns` continues a run of this project's own pipelines, with options checked before. Outside system: the
+ClearML server, through its adapter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from clearml_access.errors import UserFacingError
+from clearml_access.tasks import CONTROLLER_TYPE, has_ended
+from pipeline.clearml_server import ClearmlServer
+from pipeline.errors import SettingsError
+from pipeline.preflight import require_queue
+from pipeline.run_options import SECTION
+from pipeline.runs.states import fetch
+
+PARAMETERS = "Args"
+"""The section in which `PipelineController.add_parameter` and `PipelineDecorator.pipeline` keep parameters."""
+
+RESULTS = "return"
+"""The section in which a pipeline keeps what it returned: the results of the run that is copied."""
+
+FROM_RUN, FROM_STEP = "from_run", "from_step"
+"""Options of our controllers: the run whose completed steps are reused, and the first step that runs again."""
+
+REASON = "run again from the command line"
+
+_RUN_NUMBER = re.compile(r" #(\d+)$")
+
+
+def run_again(
+    server: ClearmlServer,
+    run_id: str,
+    *,
+    changes: Mapping[str, str],
+    queue: str = "",
+    from_failed: bool = False,
+    from_step: str = "",
+) -> str:
+    """Copy a run's controller and enqueue the copy; return the copy's id. On any error nothing is left behind.
+
+    Args:
+        server: The server.
+        run_id: The run.
+        changes: Parameters that differ: `name` of section Args, or `section/name`.
+        queue: The queue's name; by default the one that the run was in.
+        from_failed: Reuse the steps that the run completed.
+        from_step: Reuse only those that do not follow this step.
+
+    Raises:
+        SettingsError: A parameter does not exist, or the run cannot be continued.
+        QueueError: The queue does not exist, or no live worker serves it.
+        CallRefusedError: The server refuses the copy.
+    """
+    fields = ["name", "project", "hyperparams", "execution.queue", "status", "status_changed"]
+    task = server.tasks(fields, id=[run_id])[0]
+    items = _parameters(task, changes)
+    if from_failed or from_step:
+        if not has_ended(task):
+            raise SettingsError(
+                f"run {run_id} is still running", hint=f"wait for it: .venv/bin/python -m pipeline watch {run_id}"
+            )
+        steps = [step.name for step in fetch(server, run_id).steps]
+        if from_step and from_step not in steps:
+            raise SettingsError(
+                f"run {run_id} has no step {from_step!r}", hint=f"its steps: {', '.join(steps) or 'none'}"
+            )
+        items += _continuation(task, from_step)
+    queue = _queue(server, task, queue)
+    copy = str(server.call("tasks.clone", task=run_id, new_task_name=_next_name(server, task))["id"])
+    try:
+        if RESULTS in (task.get("hyperparams") or {}):
+            server.call("tasks.delete_hyper_params", task=copy, hyperparams=[{"section": RESULTS}], force=True)
+        if items:
+            server.call("tasks.edit_hyper_params", task=copy, hyperparams=items)
+        server.call("tasks.enqueue", task=copy, queue_name=queue, status_reason=REASON)
+    except UserFacingError:
+        with contextlib.suppress(UserFacingError):
+            server.call("tasks.delete", task=copy, force=True)
+        raise
+    return copy
+
+
+def _parameters(task: Mapping[str, Any], changes: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return the changes as the API takes them.
+
+    Raises:
+        SettingsError: The run has no such parameter.
+    """
+    sections: Mapping[str, Mapping[str, Any]] = task.get("hyperparams") or {}
+    items = []
+    for key, value in changes.items():
+        section, _, name = key.rpartition("/")
+        section = section or PARAMETERS
+        known = sections.get(section) or {}
+        if name not in known:
+            names = sorted(known) or [f"{other}/..." for other in sections]
+            raise SettingsError(
+                f"run {task['id']} ({task['name']}) has no parameter {section}/{name}",
+                hint=f"it has: {', '.join(names)}" if names else "it has no parameters",
+            )
+        items.append({"section": section, "name": name, "value": value})
+    return items
+
+
+def _continuation(task: Mapping[str, Any], from_step: str) -> list[dict[str, str]]:
+    options = (task.get("hyperparams") or {}).get(SECTION) or {}
+    wanted = {FROM_RUN: str(task["id"])} | ({FROM_STEP: from_step} if from_step else {})
+    missing = [name for name in wanted if name not in options]
+    if missing:
+        raise SettingsError(
+            f"run {task['id']} ({task['name']}) cannot be continued: "
+            f"its controller has no option {SECTION}/{missing[0]}",
+            hint="without --from-failed and --from-step the steps run, or come from the cache, as its script says",
+        )
+    return [{"section": SECTION, "name": name, "value": value} for name, value in wanted.items()]
+
+
+def _queue(server: ClearmlServer, task: Mapping[str, Any], name: str) -> str:
+    """Return the name of the queue for the copy.
+
+    Raises:
+        SettingsError: None is named, and the run was in none that still exists.
+        QueueError: It does not exist, or no live worker serves it.
+    """
+    if not name:
+        queue = (task.get("execution") or {}).get("queue")
+        queue_id = queue.get("id") if isinstance(queue, dict) else queue
+        names = {item.id: item.name for item in server.queues()}
+        if queue_id not in names:
+            raise SettingsError(
+                f"run {task['id']} was in no queue that exists now",
+                hint=f"say --queue NAME; queues: {', '.join(sorted(names.values())) or 'none'}",
+            )
+        name = names[str(queue_id)]
+    require_queue(server, name)
+    return name
+
+
+def _next_name(server: ClearmlServer, task: Mapping[str, Any]) -> str:
+    """Return the run's name with the next free number, as the SDK numbers the runs of a pipeline."""
+    base = _RUN_NUMBER.sub("", str(task["name"]))
+    project = task.get("project")
+    project_id = project.get("id") if isinstance(project, dict) else project
+    query = {"project": [project_id]} if project_id else {}
+    found = server.tasks(["name"], type=[CONTROLLER_TYPE], name=rf"^{re.escape(base)}( #\d+)?$", **query)
+    numbers = [int(match[1]) for other in found if (match := _RUN_NUMBER.search(str(other["name"])))]
+    return f"{base} #{max([len(found), *numbers]) + 1}"
