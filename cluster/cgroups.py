@@ -12,7 +12,7 @@ from pathlib import Path
 from clearml_access import processes
 from cluster.errors import CannotHostError, ClusterError
 
-REMOVE_TIMEOUT_S = 10.0
+REMOVE_TIMEOUT_S = 60.0
 MOUNTS = Path("/proc/self/mounts")
 
 

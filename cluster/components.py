@@ -7,11 +7,12 @@ differs from a default says which limit of a one-node, throw-away cluster it ans
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster import pki
+from cluster import pki, policing
 from cluster.layout import Addresses, Layout
 
 API_PORT = 6443
@@ -95,6 +96,7 @@ def components(layout: Layout, addresses: Addresses, programs: Path) -> list[Com
         ),
         tool("kube-proxy", f"--config={state}/kube-proxy.json", f"--hostname-override={layout.name}"),
         tool("coredns", f"-conf={state}/Corefile"),
+        Component(policing.NAME, (sys.executable, "-m", "cluster.policing", str(state))),
     ]
 
 

@@ -40,6 +40,10 @@ class Api:
         """Return whether pods of `namespace` can be made: without its account they are refused."""
         return bool(self._object(f"/api/v1/namespaces/{namespace}/serviceaccounts/default"))
 
+    def items(self, path: str) -> list[dict[str, Any]] | None:
+        """Return the objects of a list; None where the server does not answer."""
+        return self._object(path).get("items")
+
     def version(self) -> str:
         """Return the server's version, or nothing."""
         return str(self._object("/version").get("gitVersion", ""))

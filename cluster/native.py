@@ -30,8 +30,11 @@ PROVIDER = "native"
 CLUSTER_VARIABLE = "CLEARML_PODS_CLUSTER"
 """Carried by the node process: how it is found even when its record was lost."""
 
-NODE_TIMEOUT_S = 15.0
-READY_TIMEOUT_S = 120.0
+NODE_TIMEOUT_S = 60.0
+NODE_END_TIMEOUT_S = 60.0
+"""The kernel ends every process of the node with it: on a machine with much other work that takes a while."""
+
+READY_TIMEOUT_S = 300.0
 LOCK_TIMEOUT_S = 1_800.0
 IMPORT_TIMEOUT_S = 600.0
 POLL_S = 0.1
@@ -218,7 +221,7 @@ def _wait_ready(layout: Layout, facts: Facts, node: psutil.Process, say: Say, be
 def _remove(layout: Layout) -> None:
     """End the node, then remove what it and `up` made outside its namespaces."""
     facts = Facts.read(layout.facts)
-    processes.end(_node_processes(layout))
+    processes.end(_node_processes(layout), kill_s=NODE_END_TIMEOUT_S)
     network.disconnect(layout, facts.forwarding_before if facts else None)
     cgroups.remove(layout.cgroup)
     shutil.rmtree(layout.state, ignore_errors=False)
@@ -231,7 +234,7 @@ def _node_processes(layout: Layout) -> list[psutil.Process]:
     return carried + ([recorded] if recorded and recorded not in carried else [])
 
 
-def _ctr(layout: Layout, *words: str, timeout_s: float = 30.0) -> str:
+def _ctr(layout: Layout, *words: str, timeout_s: float = 120.0) -> str:
     return shell.run(
         "ctr", "--address", layout.containerd_socket, "--namespace", "k8s.io", *words, timeout_s=timeout_s,
         error=ClusterError, hint="is it a docker or OCI archive?",

@@ -22,7 +22,7 @@ INTERFACES = Path("/sys/class/net")
 UPLINK = "eth0"
 """The node's end, in its own network namespace."""
 
-LINK_GONE_TIMEOUT_S = 5.0
+LINK_GONE_TIMEOUT_S = 30.0
 RESOLVER_FILES = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 
 

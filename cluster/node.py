@@ -19,13 +19,13 @@ from pathlib import Path
 import psutil
 
 from clearml_access import processes
-from cluster import kube, network, shell
+from cluster import kube, network, policing, shell
 from cluster.components import Component, components
 from cluster.errors import StartError
 from cluster.facts import Facts
 from cluster.layout import Layout
 
-LINK_TIMEOUT_S = 30.0
+LINK_TIMEOUT_S = 60.0
 TICK_S = 0.2
 PAUSES_S = (0.5, 1.0, 2.0, 5.0)
 """Before a program that ended is started again."""
@@ -49,7 +49,7 @@ VAR_LIB = Path("/var/lib")
 KEPT_BY_NODE = ("kubelet", "cni")
 """Folders of /var/lib that a node writes: it begins with none of them, whatever the machine has there."""
 
-NEEDS_API = {"kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "coredns"}
+NEEDS_API = {"kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "coredns", policing.NAME}
 """Started once the API server answers: before, they would only fight it for the processors."""
 
 

@@ -22,7 +22,7 @@ def search_path(environ: Mapping[str, str]) -> str:
 
 def run(
     *argv: str | Path,
-    timeout_s: float = 30.0,
+    timeout_s: float = 120.0,
     stdin: str | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,

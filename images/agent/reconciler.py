@@ -110,6 +110,8 @@ class Reconciler(threading.Thread):
 
     def _compare(self, pod: Json, state: Json | None) -> None:
         status = (state or {}).get("status")
+        if state:
+            self._recorder.see_execution(pod, state)
         if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
             self._end(pod, state)
         elif state and is_stopping(state):

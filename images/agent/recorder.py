@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from known_pods import KnownPods  # type: ignore[import-not-found]
-from phases import phases, sandbox_time  # type: ignore[import-not-found]
+from phases import execution_time, phases, sandbox_time  # type: ignore[import-not-found]
 from pod_api import ClusterError, PodApi  # type: ignore[import-not-found]
 from task_records import UNFINISHED, ServerError, TaskRecords, queue_of  # type: ignore[import-not-found]
 
@@ -35,6 +35,7 @@ class Recorder:
         self._lock = threading.Lock()
         self._written: set[str] = set()
         self._sandboxes: dict[str, str] = {}
+        self._executions: dict[str, str] = {}
 
     def watch(self, cluster: PodApi) -> None:
         """Watch for ever; begin again whenever the API server ends the watch."""
@@ -73,7 +74,13 @@ class Recorder:
                     self._write(pod, state, None if self._pods.was_ended_here(pod) else found)
             self._written.add(uid)
             self._sandboxes.pop(uid, None)
+            self._executions.pop(uid, None)
             return True
+
+    def see_execution(self, pod: Json, state: Json) -> None:
+        """Remember when the task's own script began; the record forgets that when the task ends."""
+        if moment := execution_time(state):
+            self._executions[str(pod["metadata"].get("uid"))] = moment
 
     def is_of_another_run(self, state: Json) -> bool:
         """Return whether the task waits in a queue again: it was reset and enqueued while this pod still ended."""
@@ -82,7 +89,8 @@ class Recorder:
 
     def _write(self, pod: Json, state: Json, found: PostMortem | None) -> None:
         notes: dict[str, str] = {}
-        took = phases(pod, self._sandboxes.get(str(pod["metadata"].get("uid"))), state.get("started"))
+        uid = str(pod["metadata"].get("uid"))
+        took = phases(pod, self._sandboxes.get(uid), self._executions.get(uid))
         if took:
             notes[pod_records.PHASES] = pod_records.phases_as_text(took)
         if found and (state.get("runtime") or {}).get(pod_records.END) != found.text():

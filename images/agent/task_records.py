@@ -23,7 +23,7 @@ CLUSTER_CA = Path("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")
 
 UNFINISHED = ("queued", "in_progress")
 
-_FIELDS = ["id", "status", "status_reason", "status_message", "status_changed", "started", "runtime", "execution.queue"]
+_FIELDS = ["id", "status", "status_reason", "status_message", "status_changed", "runtime", "execution.queue"]
 _PAGE = 500
 
 

@@ -1,7 +1,8 @@
 """The journey in a company's namespace, with two queues of different pods, beside a release of somebody else.
 
 Pod Security "restricted", a ResourceQuota, a LimitRange, a NetworkPolicy that denies all but what is needed, and a node
-with a taint. (The test cluster's network does not enforce NetworkPolicies; that the needed ones are allowed is read.)
+with a taint. The cluster enforces the policies: what runs here has all that it needs,
+and a pod to which none allows anything reaches nothing.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from clearml_localserver.pytest_plugin import ClearmlServer
 
+from clearml_access.agent_values import AgentValues
 from tests.api_client import ApiClient
 from tests.e2e.cluster_cli import ClusterCli, stage, until
 from tests.e2e.deployer import Deployer, Pipeline, run_task, status
@@ -42,6 +45,21 @@ LOOKS_FOR_A_TOKEN = """\
 import glob, os
 print("tokens:", glob.glob("/var/run/secrets/kubernetes.io/serviceaccount/*"), "uid:", os.getuid(), flush=True)
 """
+CONNECTS_UNTIL_IT_CANNOT = """\
+import socket, sys, time
+end = time.monotonic() + 120
+while time.monotonic() < end:
+    try:
+        socket.create_connection((sys.argv[1], int(sys.argv[2])), 5).close()
+    except TimeoutError:
+        sys.exit("the server cannot be reached")
+    time.sleep(0.5)
+"""
+"""A policy is in force about a second after a pod has its address."""
+
+UNTRUSTED = "untrusted"
+"""The label of pods to which no policy allows anything."""
+
 WAITS = "import time\nprint('here', flush=True)\ntime.sleep(900)\n"
 
 
@@ -58,7 +76,9 @@ def rules(server: ClearmlServer, api_server: str) -> Iterator[dict]:
         {"to": [{"ipBlock": {"cidr": f"{api_server}/32"}}]},
     ]
     deny = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-    for name, spec in (("deny", deny), ("needed", deny | {"policyTypes": ["Egress"], "egress": needed})):
+    trusted = {"matchExpressions": [{"key": UNTRUSTED, "operator": "DoesNotExist"}]}
+    allow = {"podSelector": trusted, "policyTypes": ["Egress"], "egress": needed}
+    for name, spec in (("deny", deny), ("needed", allow)):
         yield {
             "apiVersion": "networking.k8s.io/v1",
             "kind": "NetworkPolicy",
@@ -87,6 +107,21 @@ def hardened(cluster_with_images: ClusterCli, reachable_server: ClearmlServer, t
         cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
+def untrusted_pod(server: ClearmlServer) -> dict[str, Any]:
+    """Return a pod that asks for the server, and has no policy that allows it."""
+    host, _, port = server.api_url.rpartition("/")[2].rpartition(":")
+    context = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "runAsNonRoot": True}
+    container = {
+        "name": "main",
+        "image": AgentValues.load().default_image,
+        "command": ["python3", "-c", CONNECTS_UNTIL_IT_CANNOT, host, port],
+        "securityContext": {**context, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
+    }
+    spec = {"restartPolicy": "Never", "tolerations": TOLERATIONS, "containers": [container]}
+    metadata = {"name": UNTRUSTED, "labels": {UNTRUSTED: ""}}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
 def pod_phase(deploy: Deployer, task: str) -> str:
     found = [pod for pod in deploy.pods() if pod["metadata"]["name"] == f"clearml-id-{task}"]
     return str(found[0]["status"]["phase"]) if found else "gone"
@@ -99,6 +134,14 @@ def test_install_run_and_uninstall_beside_a_foreign_release(hardened: Deployer, 
     words = ("--set", "agentk8sglue.basePodTemplate.containerSecurityContext=null")
     said = hardened.run("install", *words, code=36)
     assert 'violates PodSecurity "restricted:latest"' in said and "allowPrivilegeEscalation != false" in said
+
+    with stage("a pod without a policy"):
+        hardened.kubectl("apply", "--filename=-", stdin=yaml.safe_dump(untrusted_pod(hardened.server)))
+        ended = "{.status.containerStatuses[0].state.terminated.exitCode}"
+        words = ("get", "pod", UNTRUSTED, f"--output=jsonpath={ended}")
+        until("the pod has ended", lambda: bool(hardened.kubectl(*words)), timeout_s=180)
+        assert "the server cannot be reached" in hardened.kubectl("logs", UNTRUSTED)
+        hardened.kubectl("delete", "pod", UNTRUSTED)
 
     with stage("a foreign release with a task"):
         hardened.run("install", "--no-canary", *FOREIGN)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from clearml_access import pod_records
 from tests.api_client import ApiClient
 from tests.e2e.cluster_cli import stage, until
 from tests.e2e.deployer import NAMESPACE, QUEUE, Deployer, Pipeline
@@ -133,13 +134,15 @@ def versions(api: ApiClient) -> dict[str, str]:
     return {task["id"]: task["runtime"]["version"] for task in tasks}
 
 
-def test_controller_and_steps_are_pods(first_run: Run) -> None:
+def test_controller_and_steps_are_pods(api: ApiClient, first_run: Run) -> None:
     assert (first_run.document["status"], first_run.document["mode"]) == ("completed", "queue")
     lives = {name: life for name, life in first_run.lives.items() if name.startswith(POD)}
     assert set(lives) == {POD + task for task in first_run.tasks.values()}
     assert all(len(life.uids) == 1 and life.restarts == 0 for life in lives.values())
     named = {line.rpartition("(pod ")[2].rstrip(")") for line in first_run.followed if "running (pod " in line}
     assert named == set(lives)
+    phases = pod_records.phases_of(api("tasks.get_by_id", task=first_run.document["run_id"])["task"])
+    assert list(phases) == ["schedule", "start", "pull", "setup", "run"]
 
 
 def test_the_two_processing_steps_are_pods_at_the_same_time(first_run: Run) -> None:

@@ -88,3 +88,17 @@ def test_a_task_that_waits_in_a_queue_again_is_not_the_old_pods(image):
     session = Session(status="queued", execution={"queue": "users"})
     made(image, session, pending_queue="pending").look(event("DELETED", "Running", {"running": {}}))
     assert [name for name, _ in session.sent] == ["tasks.get_all"]
+
+
+def test_setup_lasts_until_the_tasks_script_begins_also_without_a_time_on_its_record(image):
+    """A task that the agent in its pod takes by `dequeue` never gets a `started`."""
+    session = Session(status="completed", status_reason="worker execution done")
+    watch = made(image, session)
+    ran = {"startedAt": "2026-11-28T10:00:03Z", "finishedAt": "2026-11-28T10:00:20Z", "exitCode": 0}
+    told = event("MODIFIED", "Succeeded", {"terminated": {**ran, "reason": "Completed"}})
+    told["object"]["metadata"]["creationTimestamp"] = "2026-11-28T10:00:01Z"
+    executes = {"status": "in_progress", "status_reason": "worker starting task execution"}
+    watch.see_execution(told["object"], {**executes, "status_changed": "2026-11-28T10:00:08+00:00"})
+    watch.see_execution(told["object"], session.task)
+    watch.look(told)
+    assert dict(session.sent)["tasks.edit"]["runtime"]["pod_phases"] == "pull 2 s, setup 5 s, run 12 s"
