@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 DOCKERFILE = "images/Dockerfile"
 BUILD_TIMEOUT_S = 1_800
 COMMAND_TIMEOUT_S = 600
+END_GRACE_S = 10
 
 DEBIAN_BASE = "localhost/clearml-pods-base:bookworm"
 DEBIAN_PACKAGES = ("python3", "python3-venv", "ca-certificates")
@@ -169,8 +171,30 @@ def build(
         secret.write(ca)
         secret.flush()
         options += ["--secret", f"id=ca,src={secret.name}"]
-        argv = [*builder.build, "--file", dockerfile, "--target", target, "--tag", image, *options, "."]
-        _run(argv, timeout_s=BUILD_TIMEOUT_S)
+        with _clean_up(builder) as marks:
+            argv = [*builder.build, *marks, "--file", dockerfile, "--target", target, "--tag", image, *options, "."]
+            _run(argv, timeout_s=BUILD_TIMEOUT_S)
+
+
+@contextlib.contextmanager
+def _clean_up(builder: Builder) -> Iterator[list[str]]:
+    """Remove what a build leaves that did not come to its end: buildah keeps the container of the step it was at.
+
+    Yields the options by which the build's own containers are known: a folder that no other build names. Nothing is in
+    it, and a build under chroot does not read it.
+    """
+    if builder.name != "buildah":
+        yield []
+        return
+    with tempfile.TemporaryDirectory(prefix="clearml-pods-build-") as mark:
+        try:
+            yield ["--cni-config-dir", mark]
+        except BaseException:
+            for container in _run(["buildah", "containers", "--quiet"]).split():
+                with contextlib.suppress(ImageError):  # another build has removed it
+                    if json.loads(_run(["buildah", "inspect", container])).get("CNIConfigDir") == mark:
+                        _run(["buildah", "rm", container])
+            raise
 
 
 def ensure_debian_base(builder: Builder, cache: Path) -> str:
@@ -313,15 +337,32 @@ def _works(argv: Sequence[str]) -> bool:
 
 def _run(argv: Sequence[str], timeout_s: int = COMMAND_TIMEOUT_S) -> str:
     try:
-        done = subprocess.run(argv, cwd=PROJECT, capture_output=True, text=True, timeout=timeout_s, check=False)
+        process = subprocess.Popen(
+            argv, cwd=PROJECT, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            start_new_session=True,  # a signal to it reaches all that it has started
+        )  # fmt: skip
     except FileNotFoundError as missing:
         raise ImageError(f"{argv[0]} is not installed", hint=f"apt-get install {argv[0]}") from missing
-    except subprocess.TimeoutExpired as late:
-        raise ImageError(f"{' '.join(argv[:4])} … did not end within {timeout_s} s") from late
-    if done.returncode:
-        said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-20:])
-        raise ImageError(f"{' '.join(argv[:4])} … ended with {done.returncode}:\n{said}")
-    return done.stdout
+    try:
+        stdout, stderr = process.communicate(timeout=timeout_s)
+    except BaseException as ended:
+        _end(process)
+        if isinstance(ended, subprocess.TimeoutExpired):
+            raise ImageError(f"{' '.join(argv[:4])} … did not end within {timeout_s} s") from ended
+        raise
+    if process.returncode:
+        said = "\n".join((stdout + stderr).strip().splitlines()[-20:])
+        raise ImageError(f"{' '.join(argv[:4])} … ended with {process.returncode}:\n{said}")
+    return str(stdout)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a program and all that it has started, and give it time to remove its mounts and temporary files."""
+    for number, grace_s in ((signal.SIGTERM, END_GRACE_S), (signal.SIGKILL, END_GRACE_S)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=grace_s)
 
 
 if __name__ == "__main__":

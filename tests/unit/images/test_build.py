@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import subprocess
+import sys
 import tomllib
 
 import pytest
 
+from clearml_access import processes
 from clearml_access.agent_values import AgentValues
 from images import build
 
@@ -92,6 +97,41 @@ def test_the_build_may_read_all_that_the_dockerfile_copies():
     left_out = [name for name in copied if not any(f"{name}/".startswith(f"{rule}/") for rule in allowed)]
     assert left_out == []
     assert [name for name in copied if not (build.PROJECT / name).exists()] == []
+
+
+BUILDAH = """#!/bin/sh
+cd {folder}/containers
+case "$1" in
+  build)
+    while [ "$1" != --cni-config-dir ]; do shift; done
+    echo "$2" > ours
+    sleep 600 &
+    echo $! > {folder}/child
+    wait ;;
+  containers) ls ;;
+  inspect) echo "{{\\"CNIConfigDir\\": \\"$(cat $2)\\"}}" ;;
+  rm) rm $2 ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_build_that_is_interrupted_ends_its_builder_and_leaves_no_container(tmp_path, number):
+    """buildah leaves the container of the step it was at, and what runs in it."""
+    (tmp_path / "containers").mkdir()
+    (tmp_path / "containers/anothers").write_text("/tmp/another")
+    (tmp_path / "buildah").write_text(BUILDAH.format(folder=tmp_path))
+    (tmp_path / "buildah").chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    argv = [sys.executable, "-m", "images.build", "--builder", "buildah", "--no-ca", "agent"]
+    process = subprocess.Popen(argv, env=os.environ | {"PATH": path}, stderr=subprocess.PIPE, text=True)
+    child = tmp_path / "child"
+    assert processes.wait_until(lambda: child.exists() and bool(child.read_text()), 30)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 128 + number, said
+    assert [path.name for path in (tmp_path / "containers").iterdir()] == ["anothers"]
+    assert processes.wait_until(lambda: not processes.is_alive(int(child.read_text())), 10)
 
 
 @pytest.mark.parametrize(("image", "told"), [("task:1-py3.12", ["PYTHON=3.12"]), ("task:1", [])])
