@@ -34,7 +34,7 @@ def task_columns(task: Document) -> tuple[Any, ...]:
     section, key = CACHE_HASH
     runtime = task.get(section)
     return (
-        *[_value(task.get(name)) for name in VALUES],
+        *[value if type(value) is str else _value(value) for value in map(task.get, VALUES)],
         *[_json(task[name]) if name in task else None for name in LISTS],
         _value(runtime.get(key)) if isinstance(runtime, dict) else None,
         _models(task.get("models")),

@@ -13,7 +13,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
+from secrets import token_hex
+from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
@@ -21,7 +23,6 @@ from starlette.responses import Response, StreamingResponse
 from clearml_localserver.auth import API_VERSION, COOKIE, Identity, Presented
 from clearml_localserver.envelope import envelope
 from clearml_localserver.errors import ApiError
-from clearml_localserver.ids import new_id
 from clearml_localserver.json_bodies import Room, parse_form, parse_lines, parse_object, query_value, render
 from clearml_localserver.registry import (
     ENDPOINTS,
@@ -69,6 +70,10 @@ class _Headers(Mapping[str, str]):
 
     def __getitem__(self, name: str) -> str:
         return self._values[name.lower()]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a header; most of those that are asked for are absent, which `Mapping` finds out by an exception."""
+        return self._values.get(name.lower(), default)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
@@ -168,7 +173,7 @@ class Api:
 
     async def _respond(self, request: Request) -> Response:
         headers = _Headers(request)
-        trx = headers.get("X-ClearML-Trx") or new_id()
+        trx = headers.get("X-ClearML-Trx") or token_hex(16)
         name, requested, since = "", API_VERSION, "1.0"
         try:
             name, requested = _parse_path(request.scope["path"])
@@ -217,7 +222,7 @@ class Api:
                 item.name,
                 data,
                 raw,
-                _pair(tuple(int(part) for part in requested.split("."))),
+                _pair(_version(requested)),
                 identity,
                 headers.get("X-ClearML-Worker") or headers.get("X-Trains-Worker") or "",
                 self._clock(),
@@ -348,6 +353,7 @@ def _find(name: str, requested: str) -> Endpoint:
     return item
 
 
+@lru_cache(256)
 def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split("."))
 
