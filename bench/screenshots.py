@@ -13,7 +13,7 @@ from typing import Any
 from clearml_localserver.pytest_plugin import running_server
 from playwright.sync_api import sync_playwright
 
-from bench.server import Session
+from bench.server_client import LightClient
 from bench.web import CHROMIUM, FLAGS
 from bench.web_seed import Maker
 
@@ -38,7 +38,7 @@ TRACEBACK = (
 )
 
 
-def fill(session: Session) -> dict[str, str]:
+def fill(session: LightClient) -> dict[str, str]:
     """Make the sample data; return the pages to photograph by name."""
     maker = Maker(session)
     project, task, end = maker.project, maker.task, maker.end
@@ -95,7 +95,7 @@ def _curves(task: str, rate: float, depth: int) -> list[dict[str, Any]]:
     return points
 
 
-def _pipeline(session: Session, task: Any, end: Any, project: str, parameters: Any, *, failing: bool) -> str:
+def _pipeline(session: LightClient, task: Any, end: Any, project: str, parameters: Any, *, failing: bool) -> str:
     """Make a run of six steps, of which the second one may fail; return its controller."""
     until = "clean_test" if failing else "evaluate"
     names = list(STEPS)
@@ -146,7 +146,7 @@ def take(folder: Path) -> list[Path]:
         running_server(Path(temporary) / "data") as server,
         sync_playwright() as playwright,
     ):
-        pages = fill(Session(server))
+        pages = fill(LightClient(server.api_url, server.credentials))
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
         page = browser.new_context(viewport=SIZE, color_scheme="light").new_page()  # type: ignore[arg-type]
         for name, address in pages.items():

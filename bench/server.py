@@ -2,61 +2,43 @@
 
 The genuine server cannot run here (eight containers); its figures were measured once on a machine of this kind and are
 marked as noted. Everything else is measured in this run, against servers of its own. `--beside PYTHON` measures another
-version in the same run, call by call in turns: the interpreter of a checkout of it, in which `./task setup` has run.
+version in the same run, in turns: the interpreter of a checkout of it, in which `./task setup` has run.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
+import itertools
 import os
 import shutil
 import statistics
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 from clearml_localserver.pytest_plugin import ClearmlServer, running_server
 
 from bench.contract import Benchmark, BenchmarkError, Say
 from bench.result import Column, Row, Table, Target
+from bench.server_client import LightClient
 
 STARTS = 5
-SECONDS = 3.0
-CLIENTS = (1, 8)
+ROUNDS, SECONDS = 7, 0.4
+TASKS = 100
+DIFFERENT = 50
+"""Requests of one kind that differ in what they write; then they repeat."""
+
 REST_S = 1.0
 GENUINE = "genuine server 2.3.0"
 GENUINE_START_S, GENUINE_RSS_MIB = (10.0, 15.0), 650.0
 GENUINE_CALL_MS = {"tasks.get_by_id": 6.0, "tasks.edit": 6.0, "events.add_batch (20 scalars)": 26.0}
-
-
-class Session:
-    """One client connection with a token."""
-
-    def __init__(self, server: ClearmlServer) -> None:
-        self.http = httpx.Client(base_url=server.api_url, trust_env=False, timeout=30)
-        token = self.http.get("/auth.login", auth=server.credentials).json()["data"]["token"]
-        self.http.cookies.clear()
-        self.http.headers["Authorization"] = f"Bearer {token}"
-
-    def call(self, endpoint: str, data: Any) -> dict[str, Any]:
-        """Call an endpoint; a list is sent as JSON lines."""
-        if isinstance(data, list):
-            content = "\n".join(json.dumps(item) for item in data)
-            headers = {"Content-Type": "application/json-lines"}
-            reply = self.http.request("POST", f"/v2.23/{endpoint}", content=content, headers=headers)
-        else:
-            reply = self.http.request("GET", f"/v2.23/{endpoint}", json=data)
-        reply.raise_for_status()
-        found: dict[str, Any] = reply.json()["data"]
-        return found
 
 
 MODULES = ("clearml_localserver", "localserver")
@@ -99,79 +81,149 @@ def starts(folder: Path, count: int) -> tuple[float, ...]:
     return tuple(found)
 
 
-def rate(server: ClearmlServer, clients: int, seconds: float, work: Callable[[Session, int], None]) -> dict[str, Any]:
-    """Run `work` from `clients` threads for some seconds; return calls per second and latencies in ms."""
+@dataclass(frozen=True)
+class Load:
+    """How a server is called."""
+
+    clients: int
+    own_connections: bool = False
+    """Whether each call has a connection of its own, as those of SDK clients have on this server."""
+
+    def __str__(self) -> str:
+        """Return it as a row of the table is called."""
+        words = f"{self.clients} client{'s' * (self.clients > 1)}"
+        return words + (", a connection for each call" if self.own_connections else "")
+
+
+LOADS = (Load(1), Load(8), Load(8, own_connections=True))
+
+
+@dataclass(frozen=True)
+class Called:
+    """A server with what its calls are about."""
+
+    server: ClearmlServer
+    requests: dict[str, list[tuple[str, Any]]]
+
+
+def turn(target: Called, call: str, load: Load, seconds: float) -> dict[str, float]:
+    """Call a server for some seconds; return calls per second, latencies, and its processor time per call in ms."""
+    server = target.server
+    clients = [
+        LightClient(server.api_url, server.credentials, one_call=load.own_connections) for _ in range(load.clients)
+    ]
+    sent = [[client.request(*request) for request in target.requests[call]] for client in clients]
     times: list[float] = []
-    sessions = [Session(server) for _ in range(clients)]
-    process = psutil.Process(server.process.pid)
-    worked = sum(process.cpu_times()[:2])
-    end = time.perf_counter() + seconds
+    for client, requests in zip(clients, sent, strict=True):
+        client.send(requests[0])
+    worked, began = processor_seconds(server.process.pid), time.perf_counter()
 
-    def run(session: Session) -> None:
-        number = 0
-        while (began := time.perf_counter()) < end:
-            work(session, number)
-            times.append(time.perf_counter() - began)
-            number += 1
+    def run(client: LightClient, requests: list[bytes]) -> None:
+        for request in itertools.cycle(requests):
+            before = time.perf_counter()
+            if before > began + seconds:
+                return
+            client.send(request)
+            times.append(time.perf_counter() - before)
 
-    threads = [threading.Thread(target=run, args=(session,)) for session in sessions]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    worked = sum(process.cpu_times()[:2]) - worked
+    with ThreadPoolExecutor(load.clients) as threads:
+        list(threads.map(run, clients, sent))  # which raises what a client has raised
+    worked, took = processor_seconds(server.process.pid) - worked, time.perf_counter() - began
+    for client in clients:
+        client.close()
     quantiles = statistics.quantiles(times, n=100)
     return {
-        "rate": (len(times) / seconds,),
-        "median": (quantiles[49] * 1000,),
-        "p99": (quantiles[98] * 1000,),
-        "processor": (worked / len(times) * 1000,),
+        "rate": len(times) / took,
+        "median": quantiles[49] * 1000,
+        "p99": quantiles[98] * 1000,
+        "processor": worked / len(times) * 1000,
     }
 
 
-def works(session: Session) -> dict[str, Callable[[Session, int], None]]:
-    """Return the calls to measure, all on one task."""
-    task = session.call("tasks.create", {"name": "bench task", "type": "testing"})["id"]
+def processor_seconds(pid: int) -> float:
+    """Return the processor time of a process, to the nanosecond (`psutil` has hundredths of a second)."""
+    files = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(file.read_text().split()[0]) for file in files) / 1e9
 
-    def get(session: Session, number: int) -> None:
-        session.call("tasks.get_by_id", {"task": task})
 
-    def edit(session: Session, number: int) -> None:
-        session.call("tasks.edit", {"task": task, "comment": str(number), "force": True})
+def in_turns(targets: dict[str, Called], call: str, load: Load, options: argparse.Namespace) -> Iterator[Row]:
+    """Measure the versions in turns, so that whatever else the machine does is shared by all of them."""
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in targets}
+    for number in range(options.rounds):
+        for name in targets if number % 2 else reversed(targets):
+            found[name].append(turn(targets[name], call, load, options.seconds))
+    for name, turns in found.items():
+        cells = {key: tuple(one[key] for one in turns) for key in turns[0]}
+        yield Row("calls", f"{name}, {load}", cells, call)
 
-    def report(session: Session, number: int) -> None:
-        event = {"type": "training_stats_scalar", "task": task, "metric": "m", "variant": "v"}
-        session.call("events.add_batch", [event | {"iter": number * 20 + n, "value": n} for n in range(20)])
 
-    return dict(zip(GENUINE_CALL_MS, (get, edit, report), strict=True))
+def prepared(server: ClearmlServer) -> Called:
+    """Make a project of 100 tasks; return the calls that the SDK makes most, about them."""
+    client = LightClient(server.api_url, server.credentials)
+    project = client.call("projects.create", {"name": "bench", "description": ""})["id"]
+    tasks = [
+        client.call("tasks.create", {"name": f"task {number}", "type": "testing", "project": project})["id"]
+        for number in range(TASKS)
+    ]
+    client.close()
+    task = tasks[0]
+    parameters = [{"section": "Args", "name": f"p{number}", "value": "0", "type": "int"} for number in range(20)]
+    scalar = {"type": "training_stats_scalar", "task": task, "metric": "m", "variant": "v"}
+    line = {"type": "log", "task": task, "level": "info", "timestamp": 1_700_000_000_000}
+    artifact = {"key": "data", "type": "dict", "mode": "output"}
+    page = {"project": [project], "order_by": ["-last_update"], "page": 0, "page_size": 50}
+
+    def each(endpoint: str, body: Callable[[int], Any]) -> list[tuple[str, Any]]:
+        return [(endpoint, body(number)) for number in range(DIFFERENT)]
+
+    requests = {
+        "debug.ping": each("debug.ping", lambda n: {}),
+        "tasks.get_by_id": each("tasks.get_by_id", lambda n: {"task": task}),
+        "tasks.get_all (status of a task)": each(
+            "tasks.get_all", lambda n: {"id": [task], "only_fields": ["status", "last_update"]}
+        ),
+        "tasks.get_all (50 tasks of a project)": each("tasks.get_all", lambda n: page),
+        "projects.get_all (by name)": each("projects.get_all", lambda n: {"name": "^bench$"}),
+        "tasks.edit": each("tasks.edit", lambda n: {"task": task, "comment": str(n), "force": True}),
+        "tasks.edit_hyper_params (20)": each(
+            "tasks.edit_hyper_params",
+            lambda n: {"task": task, "force": True, "hyperparams": [item | {"value": str(n)} for item in parameters]},
+        ),
+        "tasks.add_or_update_artifacts": each(
+            "tasks.add_or_update_artifacts",
+            lambda n: {"task": task, "force": True, "artifacts": [artifact | {"uri": f"http://files/{n}"}]},
+        ),
+        "events.add_batch (20 scalars)": each(
+            "events.add_batch", lambda n: [scalar | {"iter": n * 20 + k, "value": n} for k in range(20)]
+        ),
+        "events.add_batch (20 lines)": each(
+            "events.add_batch", lambda n: [line | {"msg": f"epoch {n} batch {k}"} for k in range(20)]
+        ),
+    }
+    return Called(server, requests)
 
 
 def measure(options: argparse.Namespace, say: Say) -> Iterator[Row]:
-    """Start servers, then call one."""
+    """Start servers, then call one, or two in turns."""
     with tempfile.TemporaryDirectory(prefix="bench-server-") as folder, contextlib.ExitStack() as stack:
         root = Path(folder)
-        other: ClearmlServer | None = None
+        called: dict[str, Called] = {}
         if options.beside:
             command = command_of(options.beside, root)
-            other = stack.enter_context(running_server(root / "beside", command))
+            called["the version beside"] = prepared(stack.enter_context(running_server(root / "beside", command)))
         started = starts(root, options.starts)
         yield Row("cost", GENUINE, {"start": GENUINE_START_S, "rest": (GENUINE_RSS_MIB,)}, noted=True)
-        with running_server(root / "data") as server:
-            process = psutil.Process(server.process.pid)
-            time.sleep(REST_S)
-            rest = process.memory_info().rss / 2**20
-            calls = works(Session(server))
-            calls_beside = works(Session(other)) if other else {}
-            for name, work in calls.items():
-                yield Row("calls", f"{GENUINE}, 1 client", {"median": (GENUINE_CALL_MS[name],)}, name, noted=True)
-                for clients in CLIENTS:
-                    label = f"{clients} client{'s' * (clients > 1)}"
-                    if other:
-                        found = rate(other, clients, options.seconds, calls_beside[name])
-                        yield Row("calls", f"the version beside, {label}", found, name)
-                    found = rate(server, clients, options.seconds, work)
-                    yield Row("calls", f"localserver, {label}", found, name)
-            loaded = process.memory_info().rss / 2**20
+        server = stack.enter_context(running_server(root / "data"))
+        process = psutil.Process(server.process.pid)
+        time.sleep(REST_S)
+        rest = process.memory_info().rss / 2**20
+        called["localserver"] = prepared(server)
+        for call in called["localserver"].requests:
+            if call in GENUINE_CALL_MS:
+                yield Row("calls", f"{GENUINE}, 1 client", {"median": (GENUINE_CALL_MS[call],)}, call, noted=True)
+            for load in LOADS:
+                yield from in_turns(called, call, load, options)
+        loaded = process.memory_info().rss / 2**20
         yield Row("cost", "localserver", {"start": started, "rest": (rest,), "loaded": (loaded,)})
 
 
@@ -179,16 +231,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add how long."""
     parser.add_argument("--starts", type=int, default=STARTS, help=f"starts to time (default {STARTS})")
     parser.add_argument("--beside", metavar="PYTHON", help="also measure the version that this interpreter has")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help=f"seconds for each call (default {SECONDS:.0f})")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"turns of each version (default {ROUNDS})")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help=f"seconds of a turn (default {SECONDS})")
 
 
 BENCHMARK = Benchmark(
     title="localserver",
     page_order=80,
     intro="""
-A server is started on an empty folder. Then 1 client, and 8 clients at once, call it over HTTP for 3 seconds per
-endpoint. The genuine server needs eight containers and cannot run here. Its figures were measured once (2.3.0, with
-small substitutes for its databases).
+A server is started on an empty folder, and given a project of 100 tasks. Then 1 client, and 8 clients at once, call it
+over HTTP. *A connection for each call* is what clients of the SDK get from this server. With `--beside`, another
+version is called in turns with this one, for a fraction of a second each, so that whatever else the machine does meets
+both. The client is a thread with a socket, which costs little. The genuine server needs eight containers and cannot run
+here. Its figures were measured once (2.3.0, with small substitutes for its databases).
 """,
     notes="""
 Measured by hand:
@@ -224,5 +279,6 @@ Measured by hand:
     targets=(Target("cost", "start", 1.5), Target("cost", "rest", 150)),
     add_arguments=add_arguments,
     measure=measure,
-    quick={"starts": 1, "seconds": 0.2},
+    adding=frozenset({"beside"}),
+    quick={"starts": 1, "seconds": 0.1, "rounds": 1},
 )

@@ -19,7 +19,7 @@ from uuid import uuid4
 from clearml_localserver.pytest_plugin import running_server
 from clearml_localserver.rules.events import NO_ITER
 
-from bench.server import Session
+from bench.server_client import LightClient
 
 DATABASE = "server.sqlite"
 SEEDED = "seeded.json"
@@ -68,7 +68,7 @@ def seed(folder: Path, sizes: Sizes) -> Seeded:
     if note.exists():
         return Seeded(**json.loads(note.read_text(encoding="utf-8")))
     with running_server(folder) as server:
-        seeded = _make(Session(server), sizes)
+        seeded = _make(LightClient(server.api_url, server.credentials), sizes)
     with closing(sqlite3.connect(folder / DATABASE)) as database, database:
         _copy_task(database, seeded.task, sizes.tasks)
         now = int(time.time() * 1000)
@@ -83,7 +83,7 @@ def seed(folder: Path, sizes: Sizes) -> Seeded:
 class Maker:
     """Makes projects and tasks through the API."""
 
-    session: Session
+    session: LightClient
 
     def project(self, name: str, *tags: str) -> str:
         """Make a project with these system tags and return its id."""
@@ -102,7 +102,7 @@ class Maker:
         self.session.call(f"tasks.{how}", {"task": id_, "status_reason": reason, "force": True})
 
 
-def _make(session: Session, sizes: Sizes) -> Seeded:
+def _make(session: LightClient, sizes: Sizes) -> Seeded:
     """Make one of everything through the API."""
     maker = Maker(session)
     project, task, end = maker.project, maker.task, maker.end

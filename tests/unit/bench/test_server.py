@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import harness
 from bench.contract import BenchmarkError
 from bench.server import command_of
 
@@ -41,3 +42,10 @@ def test_an_environment_without_a_server_is_refused(tmp_path: Path) -> None:
         command_of(interpreter(tmp_path, "something_else"), tmp_path)
     with pytest.raises(BenchmarkError, match="no such program"):
         command_of(str(tmp_path / "absent"), tmp_path)
+
+
+def test_another_version_beside_takes_no_target_away() -> None:
+    benchmark = harness.BENCHMARKS["server"].load()
+    assert benchmark.options([], quick=False)[1]
+    assert benchmark.options(["--beside", "python"], quick=False)[1]
+    assert not benchmark.options(["--rounds", "1"], quick=False)[1]
