@@ -316,12 +316,23 @@ def test_no_page_complains_overflows_or_shuts_anybody_out(
     project = clearml_api("tasks.get_by_id", task=reporting_task)["task"]["project"]
     pipeline = clearml_api("tasks.get_by_id", task=finished_run)["task"]["project"]
     model = clearml_api("models.get_all", only_fields=["id"])["models"][0]["id"]
+    item = {"section": "Args", "name": "lr", "value": "0.1", "description": "of the optimiser"}
+    consists_of = {"hyperparams": {"Args": {"lr": item}}, "configuration": {"Model": {"value": "layers: 3"}}}
+    draft = clearml_api("tasks.create", name="a draft", type="training", **consists_of)["id"]
     watched = watch()
     paths = ["/", "/projects", f"/projects/{project}", f"/projects/{project}/models", "/projects/*", f"/models/{model}",
              "/pipelines", f"/pipelines/{pipeline}", "/datasets", "/reports", "/activity", "/queues", "/workers",
              "/search", "/search?q=reports", "/settings",
              f"/tasks/{finished_run}", f"/tasks/{finished_run}/run", f"/tasks/{finished_run}/clone",
+             f"/tasks/{finished_run}?step=compare", f"/lineage/{model}", f"/tasks/{draft}/edit",
              *(f"/tasks/{reporting_task}/{tab}" for tab in TABS)]  # fmt: skip
+    if looks is not LOOKS:
+        tasks = f"{reporting_task},{finished_run}"
+        paths += ["/projects/new", f"/projects/{project}/edit", f"/projects/{project}/columns", f"/models/{model}/edit",
+                  f"/selected/tasks/delete?ids={tasks}", "/settings/workspace-configuration", "/no such page",
+                  *(f"/compare?ids={tasks}&tab={tab}" for tab in ("scalars", "values", "parameters&all=1")),
+                  f"/compare?ids={tasks}&tab=plots"]  # fmt: skip
+        watched.refusals = {404}
     found: list[str] = []
     for path in paths:
         for number, (width, theme) in enumerate(looks):
