@@ -12,14 +12,13 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 
 from command_line import invocation
+from tests import chromium
 
-CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
-"""Where `tests/browser` looks for it, too."""
+CHROMIUM = chromium.program()
 
 WITHOUT_CHROMIUM = (
     f"the browser tests (tests/browser): there is no {CHROMIUM}. With it: apt-get install chromium (or "

@@ -15,9 +15,10 @@ import pytest
 from clearml_localserver.pytest_plugin import ClearmlServer
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, expect, sync_playwright
 
+from tests import chromium as installed
 from tests.api_client import ApiClient
 
-CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
+CHROMIUM = installed.program()
 FLAGS = [
     "--no-sandbox",  # CI runs as root
     "--disable-gpu",

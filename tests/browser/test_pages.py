@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -13,7 +14,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.api_client import ApiClient
-from tests.browser.conftest import Watched
+from tests.browser.conftest import PATIENCE_MS, Watched
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
@@ -43,10 +44,10 @@ def step(page: Page, name: str, status: str) -> object:
     return page.locator(f".dag .box.s-{status}", has=page.locator("text.title", has_text=re.compile(f"^{name}$")))
 
 
-def test_pages_live_while_a_pipeline_runs(watch: Watch, run_script: Run) -> None:
+def test_pages_live_while_a_pipeline_runs(watch: Watch, run_script: Run, tmp_path: Path) -> None:
     home, console = watch(), watch()
     home.open("/")
-    pipeline = run_script("small_pipeline.py")
+    pipeline = run_script("small_pipeline.py", str(tmp_path / "seen"))
     page = home.page
     # The first page shows the run by itself; from there on by clicks.
     run = page.locator("tr", has_text="DataPrepare").first
@@ -64,6 +65,7 @@ def test_pages_live_while_a_pipeline_runs(watch: Watch, run_script: Run) -> None
         "box => box.scrollHeight - box.scrollTop - box.clientHeight"
     )
     assert first < 10, "the console follows its end"
+    (tmp_path / "seen").touch()
 
     expect(step(page, "split", "completed")).to_be_visible()  # type: ignore[arg-type]
     expect(step(page, "train", "running").or_(step(page, "train", "completed"))).to_be_visible()  # type: ignore[attr-defined]
@@ -74,10 +76,13 @@ def test_pages_live_while_a_pipeline_runs(watch: Watch, run_script: Run) -> None
     assert pipeline.returncode == 0, output[-2000:]
 
     # What is over is not asked for any longer.
-    page.wait_for_timeout(3000)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    page.wait_for_timeout(4500)
+    for _ in range(10):  # what was on its way when the run ended may come late
+        asked.clear()
+        page.wait_for_timeout(4500)
+        if not asked:
+            break
     assert asked == []
 
 
@@ -340,7 +345,7 @@ def test_no_page_complains_overflows_or_shuts_anybody_out(
             watched.page.emulate_media(color_scheme=theme)
             if number == 0:
                 watched.open(path).wait_for_load_state("networkidle")
-            for _ in range(50):  # plots are drawn anew when the window changes
+            for _ in range(PATIENCE_MS // 100):  # plots are drawn anew when the window changes
                 if watched.page.evaluate(OVERFLOW) <= 0:
                     break
                 watched.page.wait_for_timeout(100)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import chromium as browser
 from tests.__main__ import LONGEST, SUITES, in_parallel, selection
 
 
@@ -44,3 +45,15 @@ def test_the_whole_suite_runs_in_several_processes(cores, processes):
 
 def test_the_files_that_start_first_exist():
     assert [name for name in LONGEST if not (Path(__file__).parents[2] / name).exists()] == []
+
+
+def test_the_browser_is_the_one_named_or_the_cheapest_that_is_there(monkeypatch, tmp_path):
+    places = tmp_path / "headless-shell", tmp_path / "chromium"
+    monkeypatch.setattr(browser, "PLACES", places)
+    monkeypatch.delenv("CHROMIUM", raising=False)
+    assert browser.program() == places[1]  # missing, and named in what is said of it
+    for place in reversed(places):
+        place.touch()
+        assert browser.program() == place
+    monkeypatch.setenv("CHROMIUM", "/opt/mine")
+    assert browser.program() == Path("/opt/mine")

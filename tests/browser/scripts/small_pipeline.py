@@ -1,12 +1,18 @@
-"""A pipeline of four function steps that take a few seconds, run by the SDK in this process.
+"""A pipeline of four function steps, run by the SDK in this process: `small_pipeline.py [FILE]`.
+
+Its first step runs until there is a file of that name.
 
 No `__future__` import here: the SDK copies it into the steps, below their first statement, where it is an error.
 """
+
+import os
+import sys
 
 from clearml import PipelineController
 
 
 def split(version):
+    import os
     import time
 
     from clearml import Task
@@ -15,19 +21,19 @@ def split(version):
     for part in range(8):
         print(f"splitting part {part} of {version}", flush=True)
         logger.report_scalar("rows", "read", part * 100, part)
-        time.sleep(0.5)
+    deadline = time.monotonic() + 120
+    while not os.path.exists(os.environ["SPLIT_UNTIL"]) and time.monotonic() < deadline:
+        time.sleep(0.1)
     return 800
 
 
 def process(kind, rows):
-    import time
-
     print(f"processing {kind}: {rows} rows", flush=True)
-    time.sleep(2)
     return f"{kind} {rows}"
 
 
-def main() -> None:
+def main(until: str = ".") -> None:
+    os.environ["SPLIT_UNTIL"] = until
     pipeline = PipelineController("DataPrepare", "Browser tests", "1.0", pool_frequency=0.005)
     pipeline.add_parameter("dataset_version", "1.2", "Version of the dataset")
     pipeline.add_parameter("random_state", 42, "Seed", "int")
@@ -49,4 +55,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
