@@ -14,10 +14,11 @@ from typing import Any
 from clearml_localserver.events.store import COLUMNS, IDS, Data, Series, ids_of, render_event
 from clearml_localserver.store import Tx
 
-STRETCH = 20_000
-"""Reports that are read between two looks at the clock: some 10 ms."""
+FIRST_STRETCH, STRETCH = 2_000, 20_000
+"""Reports that are read at a time, few at first: what many lines have is found in few. The second stretch is read
+however late it is, so that a console of usual length is searched by one call."""
 
-TURN_S = 0.07
+TURN_S = 0.05
 """How long one call searches: less than a reading request may take beside all others."""
 
 EVER = 2**62
@@ -42,21 +43,23 @@ def search_log(
         The reports, and the moment before which nothing was searched; None when all was.
     """
     ids, names = ids_of(series), {item.id: item for item in series}
-    patterns = [f"%{_literal(spelling)}%" for spelling in dict.fromkeys((text, text.lower(), text.upper()))]
+    spellings = [text] if text.isascii() else dict.fromkeys((text, text.lower(), text.upper()))
+    patterns = [f"%{_literal(spelling)}%" for spelling in spellings]
     matches = " OR ".join(["content LIKE ? ESCAPE '\\'"] * len(patterns))
     sql = f"""
         SELECT id, {COLUMNS["event_log"]} FROM event_log
         WHERE series IN {IDS} AND timestamp >= ? AND timestamp < ? AND ({matches})
         ORDER BY timestamp, id"""
     end: float = EVER if before is None else before
-    started, found = time.monotonic(), list[tuple[Any, ...]]()
+    started, found, stretch = time.monotonic(), list[tuple[Any, ...]](), FIRST_STRETCH
     while True:
-        start = _start_of_stretch(tx, series, end)
+        start = _start_of_stretch(tx, series, end, stretch)
         rows = tx.rows(sql, (ids, -EVER if start is None else start, end, *patterns))
         found[:0] = rows
-        if start is None or len(found) >= most or time.monotonic() - started > TURN_S:
+        is_late = stretch == STRETCH and time.monotonic() - started > TURN_S
+        if start is None or len(found) >= most or is_late:
             break
-        end = start
+        end, stretch = start, STRETCH
     if len(found) > most:
         first = found[-most][3]
         start = first if start is not None or found[0][3] < first else None
@@ -64,9 +67,9 @@ def search_log(
     return [render_event(names[row[1]], row[1:]) for row in found], start
 
 
-def _start_of_stretch(tx: Tx, series: Sequence[Series], end: float) -> float | None:
+def _start_of_stretch(tx: Tx, series: Sequence[Series], end: float, stretch: int) -> float | None:
     """Return the moment of the report that many reports before `end`; None where there are not so many."""
-    offset = max(1, STRETCH // max(1, len(series)))
+    offset = max(1, stretch // max(1, len(series)))
     found = [
         row[0]
         for item in series

@@ -7,8 +7,8 @@ when somebody first searches, and later only those of the tasks that have change
 
 from __future__ import annotations
 
+import itertools
 import threading
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -93,22 +93,22 @@ class _Texts:
             by_chunk.setdefault(row // CHUNK, {})[row] = None if document is None else _read(document)
         for number, items in by_chunk.items():
             before = self.chunks.get(number, _Chunk())
-            after = before.with_changes(items)
-            self._count(before, items, -1)
-            self._count(after, items, 1)
-            self.size += len(after.texts) - len(before.texts)
-            self.chunks[number] = after
+            self.enter(number, before.with_changes(items))
 
-    def _count(self, chunk: _Chunk, rows: Iterable[int], by: int) -> None:
-        """Count the labels of some rows, as far as a chunk has them."""
-        for row in rows:
-            index = bisect_left(chunk.rows, row)
-            if index == len(chunk.rows) or chunk.rows[index] != row:
-                continue
-            labels = chunk.labels[index]
-            for tag in labels.tags:
-                self.tags[tag] += by
-            self.parameters[labels.company, labels.parameters] += by
+    def enter(self, number: int, chunk: _Chunk) -> None:
+        """Put a chunk in the place of what is there."""
+        before = self.chunks.get(number, _Chunk())
+        for labels, count in (Counter(chunk.labels) - Counter(before.labels)).items():
+            self._count(labels, count)
+        for labels, count in (Counter(before.labels) - Counter(chunk.labels)).items():
+            self._count(labels, -count)
+        self.size += len(chunk.texts) - len(before.texts)
+        self.chunks[number] = chunk
+
+    def _count(self, labels: _Labels, by: int) -> None:
+        for tag in labels.tags:
+            self.tags[tag] += by
+        self.parameters[labels.company, labels.parameters] += by
 
     def rows_of(self, ids: set[bytes]) -> list[int]:
         """Return the rows of tasks by their ids."""
@@ -250,13 +250,11 @@ def find_texts(tx: Tx, condition: Any, company: str) -> Hits | None:
 
 def _all_texts(tx: Tx) -> _Texts:
     texts = _Texts()
-    batch: dict[int, Document | None] = {}
-    for row, text in tx.each("SELECT rowid, doc FROM task ORDER BY rowid"):
-        if batch and row // CHUNK != next(reversed(batch)) // CHUNK:
-            texts.change(batch)
-            batch = {}
-        batch[row] = orjson.loads(text)
-    texts.change(batch)
+    stored = tx.each("SELECT rowid, doc FROM task ORDER BY rowid")
+    for number, some in itertools.groupby(stored, key=lambda item: int(item[0]) // CHUNK):
+        read = [(row, *_read(orjson.loads(text))) for row, text in some]
+        rows, labels, parts = map(list, zip(*read, strict=True))
+        texts.enter(number, _Chunk(rows, labels, ROW.join([*parts, b""])))
     return texts
 
 

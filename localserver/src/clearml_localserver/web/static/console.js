@@ -4,6 +4,7 @@
 const PAUSE_MS = 1500;
 const TYPING_MS = 300;
 const NEAR_PX = 400; // So near to an edge, the lines beyond it are fetched.
+const ENOUGH_FOUND = 1000; // A search goes on by itself until there are so many lines.
 const MOST_ROWS = 6000; // More rows than these are taken out at the other end.
 
 const frame = document.getElementById("console");
@@ -166,6 +167,12 @@ async function search() {
   count.textContent = "Searching…";
   await searchOn(mine, "");
   toEnd();
+  await searchAll(mine);
+}
+
+async function searchAll(mine) {
+  // The first answer has what is soon found.
+  while (mine === turn && searchedTo !== null && rows().length < ENOUGH_FOUND) await searchOn(mine, `&before=${searchedTo}`);
 }
 
 async function searchOn(mine, before) {
@@ -272,4 +279,5 @@ for (const row of rows()) known.add(row.id.slice(1));
 tell();
 if (location.hash.startsWith("#L")) document.getElementById(location.hash.slice(1))?.scrollIntoView({ block: "center" });
 else toEnd();
+if (wanted) searchAll(turn).catch(() => {}); // The link above the lines goes on as well.
 if (frame.dataset.liveConsole === "1") keepReading();

@@ -30,7 +30,7 @@ MAX_SEARCHED = 200
 """Characters of a text that is searched for."""
 
 SEARCH_S = 2.0
-"""How long one answer searches; the page goes on from there."""
+"""How long an answer that goes on with a search takes for it; the first one is given after one turn of the server's."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,8 @@ def _window(visit: Visit) -> Window:
 
 
 def _search(visit: Visit, wanted: str) -> Window:
-    """Return the last lines before the address's `before` that contain a text."""
-    deadline = time.monotonic() + SEARCH_S
+    """Return the last lines that contain a text: those that are soon found, or more before the address's `before`."""
+    deadline = time.monotonic() + (SEARCH_S if "before" in visit.query else 0)
     events: list[Json] = []
     end = visit.whole("before", MAX_TIME, MAX_TIME)
     while True:
