@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -324,8 +325,16 @@ def test_no_page_complains_overflows_or_shuts_anybody_out(
     item = {"section": "Args", "name": "lr", "value": "0.1", "description": "of the optimiser"}
     consists_of = {"hyperparams": {"Args": {"lr": item}}, "configuration": {"Model": {"value": "layers: 3"}}}
     draft = clearml_api("tasks.create", name="a draft", type="training", **consists_of)["id"]
+    container = {
+        "container_id": "c1",
+        "endpoint_name": "answers",
+        "model_name": "m",
+        "endpoint_url": "http://m/answers",
+    }
+    clearml_api("serving.container_status_report", **container, requests_num=5, requests_min=1, latency_ms=20)
     watched = watch()
-    paths = ["/", "/projects", f"/projects/{project}", f"/projects/{project}/models", "/projects/*", f"/models/{model}",
+    paths = ["/", "/endpoints", f"/endpoints/{quote('http://m/answers', safe='')}",
+             "/projects", f"/projects/{project}", f"/projects/{project}/models", "/projects/*", f"/models/{model}",
              "/pipelines", f"/pipelines/{pipeline}", "/datasets", "/reports", "/activity", "/queues", "/workers",
              "/search", "/search?q=reports", "/settings",
              f"/tasks/{finished_run}", f"/tasks/{finished_run}/run", f"/tasks/{finished_run}/clone",

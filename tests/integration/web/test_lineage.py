@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
@@ -43,6 +45,46 @@ def test_all_of_it_is_one_picture_from_any_of_them(api: ApiClient, web: Web) -> 
         assert "<td>serving</td>" in page and other not in page
     for address in (f"/tasks/{raw}", f"/tasks/{fit}/overview", f"/models/{model}"):
         assert f'href="/lineage/{address.split("/")[2]}"' in web.get(address)
+
+
+def test_where_a_model_is_served_is_the_last_link(api: ApiClient, web: Web) -> None:
+    mark = uuid4().hex[:8]
+    fit = make_task(api, "fit")
+    by_id = api("models.create", name=f"by id {mark}", uri=f"http://x/{mark}/1", task=fit)["id"]
+    by_file = api("models.create", name=f"by file {mark}", uri=f"http://x/{mark}/2", task=fit)["id"]
+    used = {"input": [{"name": "m", "model": by_id}], "output": []}
+    server = make_task(api, "server", type="inference", models=used)
+    urls = {by_id: f"http://serving/{mark}/one?a=b&c#d", by_file: f"http://serving/{mark}/two"}
+    references = {by_id: [("task", server), ("model", by_id)], by_file: [("url", f"http://x/{mark}/2")]}
+    for number, (model, url) in enumerate(urls.items()):
+        named = [{"type": type_, "value": value} for type_, value in references[model]]
+        # What the SDK's EndpointTelemetry, which clearml-serving uses too, sends.
+        container = {"container_id": f"{mark}{number}", "endpoint_name": HOSTILE, "model_name": "any name"}
+        api("serving.register_container", **container, reference=named)
+        api("serving.container_status_report", **container, endpoint_url=url, reference=named, requests_num=7,
+            requests_min=1.5, latency_ms=20)  # fmt: skip
+    unlinked = {"container_id": f"{mark}9", "endpoint_name": "unlinked", "model_name": "by id"}
+    api("serving.container_status_report", **unlinked, endpoint_url=f"http://serving/{mark}/three")
+    for model, url in urls.items():
+        page = f"/endpoints/{quote(url, safe='')}"
+        assert f'<a href="{page}">' in web.get(f"/models/{model}")
+        shown = web.get(page)
+        assert ESCAPED in shown and "<script>alert" not in shown
+        assert f'<a href="/models/{model}">' in shown and f'href="/lineage/{quote(url, safe="")}"' in shown
+        for start in (url, model):
+            picture = web.get(f"/lineage/{quote(start, safe='')}")
+            links = re.findall(r'<a class="name" href="([^"]+)"', picture)
+            assert {page, f"/models/{model}", f"/tasks/{fit}"} <= set(links)
+            assert f"http%3A%2F%2Fserving%2F{mark}%2Fthree" not in picture
+            assert "<td>endpoint</td>" in picture
+    assert f'href="/tasks/{server}"' in web.get(f"/endpoints/{quote(urls[by_id], safe='')}")
+    picture = web.get(f"/lineage/{server}")
+    assert f"/endpoints/{quote(urls[by_id], safe='')}" in picture
+    every = web.get("/endpoints")
+    assert every.count(f"http%3A%2F%2Fserving%2F{mark}") == 3
+    api("serving.unregister_container", container_id=f"{mark}0")
+    assert "No container serves a model at" in web.get(f"/endpoints/{quote(urls[by_id], safe='')}", 404)
+    assert "Served at" not in web.get(f"/models/{by_id}")
 
 
 def test_a_large_picture_says_that_it_is_cut(api: ApiClient, web: Web) -> None:

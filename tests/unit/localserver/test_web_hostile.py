@@ -182,6 +182,45 @@ WORLD: dict[str, Any] = {
     },
     "workers.get_all": {"workers": [WORKER]},
     "workers.get_stats": {"workers": [{"worker": "w", "metrics": STATS}]},
+    "serving.get_endpoints": {
+        "endpoints": [
+            {
+                "endpoint": "e",
+                "model": "m",
+                "url": "http://m/e",
+                "instances": 1,
+                "requests": 5,
+                "requests_min": 0.5,
+                "latency_ms": 5,
+                "last_update": "2026-11-23T12:00:00+00:00",
+            }
+        ]
+    },
+    "serving.get_loading_instances": {
+        "instances": [{"id": "c", "endpoint": "e", "model": "m", "last_update": "2026-11-23T12:00:00+00:00"}]
+    },
+    "serving.get_endpoint_details": {
+        "endpoint": "e",
+        "model": "m",
+        "url": "http://m/e",
+        "model_source": "s",
+        "model_version": "1",
+        "input_type": "t",
+        "input_size": "5",
+        "uptime_sec": 5,
+        "instances": [
+            {
+                "id": "c",
+                "requests": 5,
+                "requests_min": 0.5,
+                "latency_ms": 5,
+                "uptime_sec": 5,
+                "last_update": "2026-11-23T12:00:00+00:00",
+                "reference": [{"type": "model", "value": ID}, {"type": "task", "value": ID}],
+            }
+        ],
+    },
+    "serving.get_endpoint_metrics_history": {"total": {"dates": [1.7e12], "values": [5]}},
     "events.get_task_log": {"events": [EVENT], "total": 5},
     "events.get_task_metrics": {"metrics": [{"metrics": ["m"]}]},
     "events.get_task_plots": {"plots": [EVENT, EVENT]},

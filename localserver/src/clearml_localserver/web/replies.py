@@ -146,6 +146,38 @@ REPORT = record(
 CURVE = record(x=list_of(scalar, ALL), y=list_of(number, ALL), low=list_of(number, ALL), high=list_of(number, ALL))
 SINGLE = record(metric=line, variant=line, value=scalar)
 
+ENDPOINT = record(
+    endpoint=line,
+    model=line,
+    url=text,
+    instances=number,
+    requests=number,
+    requests_min=number,
+    latency_ms=number,
+    last_update=as_it_is,
+)
+CONTAINER = record(
+    id=line,
+    requests=number,
+    requests_min=number,
+    latency_ms=number,
+    uptime_sec=number,
+    last_update=as_it_is,
+    reference=list_of(record(type=text, value=text), 20),
+)
+ENDPOINT_DETAILS = record(
+    endpoint=line,
+    model=line,
+    url=text,
+    model_source=line,
+    model_version=line,
+    input_type=line,
+    input_size=line,
+    uptime_sec=number,
+    instances=list_of(CONTAINER, 1_000),
+)
+CURVE_OF_DATES = record(dates=list_of(number, ALL), values=list_of(number, ALL))
+
 ACCESS_KEY = record(access_key=line, label=line, role=line, user=line, last_used=as_it_is, last_used_from=line)
 PERSON = record(id=text, name=line, role=line, created=as_it_is, company=reference)
 MANY = record(
@@ -203,6 +235,12 @@ REPLIES: dict[str, Shape] = {
     "workers.get_activity_report": record(total=COUNTED, active=COUNTED),
     "workers.get_all": record(workers=list_of(WORKER)),
     "workers.get_stats": record(workers=list_of(MACHINE)),
+    "serving.get_endpoints": record(endpoints=list_of(ENDPOINT)),
+    "serving.get_loading_instances": record(
+        instances=list_of(record(id=line, endpoint=line, model=line, last_update=as_it_is))
+    ),
+    "serving.get_endpoint_details": ENDPOINT_DETAILS,
+    "serving.get_endpoint_metrics_history": record(total=CURVE_OF_DATES),
     "events.get_task_log": record(events=list_of(EVENT, ALL), total=number, searched_to=number),
     "events.get_task_metrics": record(metrics=list_of(record(metrics=texts))),
     "events.get_task_plots": record(plots=list_of(EVENT)),

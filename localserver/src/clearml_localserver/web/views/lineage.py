@@ -1,8 +1,9 @@
-"""Where something comes from and what became of it: dataset versions, the steps between them, models, their users."""
+"""Where something comes from and what became of it: dataset versions, steps between them, models, who serves them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from urllib.parse import quote
 
 from starlette.responses import Response
@@ -11,6 +12,7 @@ from clearml_localserver.errors import ApiError
 from clearml_localserver.web import dag
 from clearml_localserver.web.site import Json, Visit
 from clearml_localserver.web.used import TASK_ID, datasets_of, models_of
+from clearml_localserver.web.views.endpoints import Endpoint, find_endpoints
 from clearml_localserver.web.views.lists import find_tasks
 from clearml_localserver.web.views.tasks import is_dataset
 
@@ -28,17 +30,17 @@ SERVING = ("inference", "service")
 
 @dataclass
 class Item:
-    """A dataset version, a model or a task of the picture."""
+    """A dataset version, a model, a task or an endpoint of the picture."""
 
     id: str
     kind: str
-    """`dataset`, `model`, `step` or `serving`."""
+    """`dataset`, `model`, `step`, `serving` (a task that serves a model) or `endpoint` (where it is served)."""
 
     name: str
     status: str
     href: str
     task: Json
-    """Its document."""
+    """Its document; of an endpoint, what it serves and by which task."""
 
     version: str = ""
     """Of a dataset version, its number, which the line below its name shows: names are long."""
@@ -54,6 +56,11 @@ class Picture:
     items: dict[str, Item] = field(default_factory=dict)
     is_cut: bool = False
     """Whether there is more than the picture shows."""
+
+    @cached_property
+    def endpoints(self) -> list[Item]:
+        """All endpoints of the server."""
+        return [_of_endpoint(endpoint) for endpoint in find_endpoints(self.visit)]
 
     def tasks(self, query: Json) -> list[Item]:
         """Return tasks and dataset versions."""
@@ -94,23 +101,26 @@ class Picture:
     def _below(self, front: list[Item]) -> list[Item]:
         found = []
         ids = {kind: [item.id for item in front if item.kind == kind] for kind in ("dataset", "model")}
-        makers = [item.id for item in front if item.kind not in ids]
+        makers = [item.id for item in front if item.kind in ("step", "serving")]
         if makers:
             found += self.models({"task": makers})
             found += self.tasks({"parent": makers, "system_tags": ["dataset"]})
         if ids["model"]:
             found += self.tasks({"models.input.model": ids["model"]})
+        if served := {*makers, *ids["model"]}:
+            found += [item for item in self.endpoints if served & set(_sources(item))]
         if versions := [id_ for id_ in ids["dataset"] if TASK_ID.fullmatch(id_)]:
             found += self.tasks({"_any_": {"fields": ["runtime.datasets"], "pattern": "|".join(versions)}})
         return found
 
 
 def lineage(visit: Visit) -> Response:
-    """Show the lineage of a task, a dataset version or a model."""
+    """Show the lineage of a task, a dataset version, a model or an endpoint, which is named by its address."""
     id_, picture = visit.argument("item"), Picture(visit)
-    start = next(iter([*picture.tasks({"id": [id_]}), *picture.models({"id": [id_]})]), None)
+    named = [*picture.tasks({"id": [id_]}), *picture.models({"id": [id_]})]
+    start = next((item for item in named or picture.endpoints if item.id == id_), None)
     if start is None:
-        raise ApiError(404, 0, f"There is no task, dataset version or model with the id {id_}")
+        raise ApiError(404, 0, f"There is no task, dataset version or model with the id {id_[:200]}")
     picture.take([start])
     picture.follow(start, up=True)
     picture.follow(start, up=False)
@@ -129,6 +139,8 @@ def _sources(item: Item) -> list[str]:
     """Return the ids of what an item was made of, or by."""
     if item.kind == "model":
         return [item.task["task"]["id"]] if item.task["task"]["id"] else []
+    if item.kind == "endpoint":
+        return [*item.task["models"], *item.task["tasks"]]
     if item.kind == "dataset":
         return [item.task["parent"]["id"]] if item.task["parent"]["id"] else []
     return [*datasets_of(item.task), *models_of(item.task, "input")]
@@ -146,3 +158,9 @@ def _of_task(task: Json) -> Item:
 def _of_model(model: Json) -> Item:
     status = "published" if model["ready"] else "created"
     return Item(model["id"], "model", model["name"], status, f"/models/{quote(model['id'], safe='')}", model)
+
+
+def _of_endpoint(endpoint: Endpoint) -> Item:
+    made_from = {"models": [model["id"] for model in endpoint.models], "tasks": endpoint.named("task")}
+    name = endpoint.details["endpoint"] or endpoint.url
+    return Item(endpoint.url, "endpoint", name, "in_progress", endpoint.href, made_from)

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from clearml_localserver.web.conditions import OPERATORS
 from clearml_localserver.web.site import Json, Visit
 from clearml_localserver.web.views.bulk import BULK, MODELS
+from clearml_localserver.web.views.endpoints import serving
 from clearml_localserver.web.views.lists import PAGE_SIZE, Slice, count, page_number
 from clearml_localserver.web.views.personal import preferences
 from clearml_localserver.web.views.project_table import DENSE, settle, views_of
@@ -130,7 +131,9 @@ def model(visit: Visit) -> Response:
     archived = "archived" in found["system_tags"]
     unfit = {"restore" if not archived else "archive", "tag", "move", *(["publish"] if found["ready"] else [])}
     actions = {name: action for name, action in MODELS.items() if name not in unfit} if visit.may_change else {}
-    return visit.render("model.html", model=found, project=details, task=task, actions=actions)
+    return visit.render(
+        "model.html", model=found, project=details, task=task, actions=actions, served=serving(visit, found["id"])
+    )
 
 
 def _details(visit: Visit, id_: str) -> Json:
