@@ -5,6 +5,7 @@ Outside system: the cluster's API server. Everything else talks to it through th
 
 from __future__ import annotations
 
+import http.client
 import json
 import ssl
 import urllib.request
@@ -57,7 +58,7 @@ class Api:
         try:
             with self._opener.open(self._url + path, timeout=TIMEOUT_S) as reply:
                 return str(reply.read().decode())
-        except OSError:  # refused, late, or an HTTP error: URLError and its kin are OSErrors
+        except (OSError, http.client.HTTPException):  # refused, late, cut off, or an HTTP error
             return ""
 
 
@@ -67,5 +68,5 @@ def says_ok(url: str) -> bool:
     try:
         with opener.open(url, timeout=TIMEOUT_S) as reply:
             return bool(reply.status == 200)
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return False

@@ -30,7 +30,7 @@ def main(state: Path) -> None:
         raise StartError(f"{state}/cluster.json is missing or damaged", hint="./task cluster-up")
     layout = Layout(facts.name, state, state)
     server = kube.Api(f"https://{facts.addresses.node}:6443", layout.pki)
-    applied = policies.NO_RULES
+    applied = ""  # what an earlier start of this program left is replaced
     while True:
         wanted = _wanted(server)
         if wanted not in (None, applied):

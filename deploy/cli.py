@@ -24,7 +24,13 @@ from deploy.errors import ConfirmationError, UsageError, exit_code_of
 from deploy.options import say
 
 NOT_INSTALLED = 3
-CHANGING = {"install", "upgrade", "rollback"}
+AFTER_INTERRUPT = {
+    "install": "the same command again completes what was interrupted",
+    "upgrade": "the same command again completes what was interrupted",
+    # Again, it would go back from what it has gone back to.
+    "rollback": "python -m deploy status shows the revision that is there, python -m deploy check proves it",
+    "uninstall": "the same command again removes what is left",
+}
 COUNTED = {Level.OK: "ok", Level.WARN: "with a warning", Level.FAIL: "failed", Level.SKIP: "not checked"}
 
 
@@ -319,5 +325,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows `python -m deploy`; default: the process's own.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    hint = "./task deploy-agent completes what was interrupted" if CHANGING & set(words[:1]) else None
+    hint = AFTER_INTERRUPT.get(words[0]) if words else None
     return run(cli, words, program="python -m deploy", exit_code_of=exit_code_of, interrupted_hint=hint)

@@ -6,6 +6,7 @@ Ready for ever. So server, keys, queue, worker and the agent's own log are asked
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 
@@ -173,7 +174,16 @@ def log(session: Session) -> Finding:
 
 def alone(session: Session) -> Finding:
     """Does anybody else take tasks from the same queues."""
-    others = prove.other_workers(session, session.installed.queues)
+    return _alone(session, session.installed.queues)
+
+
+def will_be_alone(session: Session) -> Finding:
+    """Does anybody else take tasks from the queues that it is to serve."""
+    return _alone(session, session.plan.queues)
+
+
+def _alone(session: Session, queues: Iterable[str]) -> Finding:
+    others = prove.other_workers(session, queues)
     if others:
         names = ", ".join(others)
         return warn(f"also served by {names}: tasks may go there instead", "stop it, or use a queue of your own")

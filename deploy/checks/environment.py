@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import shlex
 import shutil
 import sys
 from collections.abc import Callable
@@ -67,10 +68,12 @@ def rights(session: Session) -> Finding:
     if not missing:
         return ok(f"{len(RIGHTS)} rights in namespace {session.settings.namespace}")
     names = ", ".join(map(str, missing))
+    user = session.cluster.user()
+    account = user.removeprefix("system:serviceaccount:")
+    subject = f"--user={shlex.quote(user or 'NAME')}" if account == user else f"--serviceaccount={account}"
     return fail(
-        f"{session.cluster.access.user or 'this user'} may not in namespace {session.settings.namespace}: {names}",
-        f"kubectl create rolebinding deployer --clusterrole=admin --user={session.cluster.access.user or 'NAME'} "
-        f"-n {session.settings.namespace}",
+        f"{user or 'this user'} may not in namespace {session.settings.namespace}: {names}",
+        f"kubectl create rolebinding deployer --clusterrole=admin {subject} -n {session.settings.namespace}",
         RightsError.exit_code,
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from deploy import releases
-from deploy.checks import environment, namespace
+from deploy.checks import agent, environment, namespace
 from deploy.checks.check import Check, Finding, Level, Result, of_releases, ok, run
 from deploy.errors import CheckFailedError, DeployError
 from deploy.session import Session
@@ -31,7 +31,14 @@ def require(sessions: Sequence[Session], report: Report) -> None:
         PreflightError: For the first check that failed, after all have been asked.
         ValuesError: Two releases would serve the same queue.
     """
-    asked = {each.settings.release: [*environment.preflight(each), *namespace.preflight(each)] for each in sessions}
+    asked = {
+        each.settings.release: [
+            *environment.preflight(each),
+            Check("alone", "no other worker on the queue", partial(agent.will_be_alone, each), ("values", "keys")),
+            *namespace.preflight(each),
+        ]
+        for each in sessions
+    }
     _require(of_releases(asked), report)
     releases.require_queues_of_their_own(sessions)
 

@@ -69,7 +69,10 @@ def parse(text: str, source: str) -> Values:
     try:
         document = documents.read(text)
     except yaml.YAMLError as error:
-        raise ValuesError(f"{source} is not YAML: {parse_error(error)}") from None
+        raise ValuesError(
+            f"{source} is not YAML: {parse_error(error)}",
+            hint="correct that line (YAML is indented with blanks, not with tabs)",
+        ) from None
     if document is None:
         return {}
     if not isinstance(document, dict):

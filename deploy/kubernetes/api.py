@@ -176,7 +176,7 @@ class KubernetesApi:
             )
         if status == 403:
             return RightsError(
-                f"{self.access.user or 'this user'} may not: {message}",
+                f"you may not (context {self.access.context}): {message}",
                 hint=f"kubectl auth can-i --list -n {self.namespace}; ask the cluster's administrator",
             )
         if status >= 500:

@@ -120,6 +120,14 @@ class Cluster:
         answer = self._api.call("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review)
         return bool(answer["status"]["allowed"])
 
+    def user(self) -> str:
+        """Return who we are to the API server; where it does not say (before 1.28), the name in the kubeconfig."""
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        with suppress(ClusterError):
+            answer = self._api.call("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", review)
+            return str(answer["status"]["userInfo"]["username"])
+        return self.access.user
+
     def has_namespace(self) -> bool:
         """Return whether the namespace is there, and not on its way out."""
         if self.is_namespace_ending():
@@ -271,9 +279,9 @@ class Cluster:
                 return
             yield str(event["type"]), event["object"]
 
-    def events(self, name: str) -> list[str]:
-        """Return what Kubernetes reported about one object, oldest first."""
-        query = {"fieldSelector": f"involvedObject.name={name}"}
+    def events(self, name: str, uid: str = "") -> list[str]:
+        """Return what Kubernetes reported about one object, oldest first; with `uid`, not about others of its name."""
+        query = {"fieldSelector": f"involvedObject.name={name}" + (f",involvedObject.uid={uid}" if uid else "")}
         items = self._api.call("GET", self._api.path("events"), query=query).get("items") or []
         items.sort(key=lambda item: str(item.get("lastTimestamp") or item.get("eventTime") or ""))
         return [f"{item.get('type')} {item.get('reason')}: {str(item.get('message')).strip()}" for item in items]

@@ -26,6 +26,8 @@ KILLED = 137
 
 OUT_OF_MEMORY = "OOMKilled"
 
+UNSCHEDULABLE = "Unschedulable"
+
 ALREADY_CRASHED = 2
 """Restarts after which a container is not just slow to find its server."""
 
@@ -71,7 +73,7 @@ CAUSES = {
         Cause("CrashLoopBackOff", 0.0, _LOGS),
         Cause(OUT_OF_MEMORY, 0.0, _MEMORY),
         Cause("Error", 0.0, _LOGS),
-        Cause("Unschedulable", 12.0, f"free room on a node, or lower the requests; {_DESCRIBE}"),
+        Cause(UNSCHEDULABLE, 12.0, f"{{room}}; {_DESCRIBE}"),
         Cause("Evicted", 0.0, "free memory or disk on the node: kubectl describe node {node}"),
         Cause("Preempted", 0.0, "give the pod a priority class, or the cluster more room"),
         Cause("NodeLost", 20.0, "kubectl describe node {node}"),
@@ -81,6 +83,14 @@ CAUSES = {
         Cause("Deleted", 0.0, "somebody deleted the pod: kubectl -n {namespace} get events; enqueue the task again"),
     )
 }
+
+
+ROOM = {
+    "untolerated taint": "tolerate the taint: agentk8sglue.tolerations, agentk8sglue.basePodTemplate.tolerations",
+    "node affinity/selector": "correct nodeSelector or affinity in the values, or label a node",
+    "were unschedulable": "kubectl uncordon NODE",
+}
+"""What the scheduler says of its nodes, and what to do about it; otherwise they lack room."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +122,14 @@ class Verdict:
             node=(pod.get("spec") or {}).get("nodeName", "?"),
             image=self.image or "?",
             container=self.container or "?",
+            room=self._room(),
         )
+
+    def _room(self) -> str:
+        found = [hint for words, hint in ROOM.items() if words in self.message]
+        if not found or "Insufficient" in self.message:
+            found.append("free room on a node, or lower the requests")
+        return "; ".join(found)
 
 
 def is_live(pod: Json) -> bool:
@@ -134,7 +151,7 @@ def classify_pod(pod: Json, now: datetime) -> Verdict:
         return Verdict(State.DONE, "Completed")
     scheduled = _condition(status, "PodScheduled")
     if scheduled.get("status") == "False":
-        return Verdict(State.FAILED, "Unschedulable", str(scheduled.get("message") or ""))
+        return Verdict(State.FAILED, UNSCHEDULABLE, str(scheduled.get("message") or ""))
     if status.get("phase") == "Failed":
         return Verdict(State.FAILED, "Error", str(status.get("message") or ""))
     if (pod.get("metadata") or {}).get("deletionTimestamp"):

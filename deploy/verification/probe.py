@@ -120,7 +120,7 @@ def finish(session: Session, name: str, image: str) -> Seen:
                 f"probe pod {name} of image {image} did not end within {wait.seconds:.0f} s: "
                 f"{verdict.reason} {verdict.message}",
                 hint=f"kubectl -n {session.settings.namespace} get events; give the node the image beforehand",
-                evidence=tuple(session.cluster.events(name)[-4:]),
+                evidence=tuple(session.cluster.events(name, str(pod["metadata"].get("uid") or ""))[-4:]),
             )
 
 

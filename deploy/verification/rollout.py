@@ -128,8 +128,8 @@ def pod_error(session: Session, pod: Json, verdict: Verdict, what: str = "pod") 
 
 def evidence(session: Session, pod: Json, verdict: Verdict | None = None) -> tuple[str, ...]:
     """Return a pod's last events and log lines, without secrets."""
-    name = str(pod["metadata"]["name"])
-    lines = [f"event: {text}" for text in session.cluster.events(name)[-EVENTS:]]
+    name, uid = str(pod["metadata"]["name"]), str(pod["metadata"].get("uid") or "")
+    lines = [f"event: {text}" for text in session.cluster.events(name, uid)[-EVENTS:]]
     container = verdict.container if verdict else ""
     logs = session.cluster.log(name, container) or session.cluster.log(name, container, previous=True)
     lines += [f"log: {line}" for line in logs[-12:]]

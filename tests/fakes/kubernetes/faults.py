@@ -35,6 +35,9 @@ class Faults:
     forbidden: set[tuple[str, str]] = field(default_factory=set)
     """(verb, kind) that the user may not; a review says so too. `*` stands for every kind."""
 
+    user: str = "system:serviceaccount:ci:deployer"
+    """Who the kubeconfig's token is to the API server."""
+
     missing_images: set[str] = field(default_factory=set)
     crashing_images: dict[str, str] = field(default_factory=dict)
     """Image → its last words."""

@@ -124,6 +124,8 @@ class _Handler(BaseHTTPRequestHandler):
             asked = body["spec"]["resourceAttributes"]
             allowed = world.faults.may(asked["verb"], asked["resource"])
             return self._answer(201, {**body, "status": {"allowed": allowed}})
+        if path == "/apis/authentication.k8s.io/v1/selfsubjectreviews":
+            return self._answer(201, {**body, "status": {"userInfo": {"username": world.faults.user}}})
         if path in ("/api", "/apis"):
             return self._answer(200, discovery(path))
         found = PATH.fullmatch(path)

@@ -250,12 +250,42 @@ def test_an_install_that_is_interrupted_is_completed_by_the_next(installed, mome
             os.kill(os.getpid(), signal.SIGINT)
 
     faults.before = ctrl_c
-    installed("install", *other_settings("610Mi"), code=130)
+    assert "the same command again completes" in installed("install", *other_settings("610Mi"), code=130)
     assert installed.cluster.store.select("leases", NAMESPACE) == []
     assert [name for name in installed.cluster.pods(NAMESPACE) if "probe" in name] == []
     assert installed.json("install", *other_settings("610Mi"))["result"] in ("unchanged", "upgraded")
     assert memory(installed) == "610Mi"
     assert installed.json("check")["ok"]
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("rollback", "--no-canary"), "python -m deploy status shows the revision that is there"),
+        (("uninstall", "--yes"), "the same command again removes what is left"),
+    ],
+)
+def test_what_to_do_after_an_interrupt_follows_from_the_command(installed, words, hint):
+    """An interrupted rollback that is repeated goes back from what it has gone back to."""
+    installed("install", *other_settings("615Mi"))
+    faults = installed.cluster.faults
+
+    def ctrl_c(method, path):
+        if "/helm/" in path and "list" not in path:
+            faults.before = None
+            os.kill(os.getpid(), signal.SIGINT)
+
+    faults.before = ctrl_c
+    assert hint in installed(*words, code=130)
+    assert installed.cluster.store.select("leases", NAMESPACE) == []
+    assert installed.json("install", *other_settings("615Mi"))["result"] in ("unchanged", "installed", "upgraded")
+    assert installed.json("check")["ok"]
+
+
+def test_another_worker_on_the_queue_is_a_warning_before_anything_is_changed(installed):
+    said = installed("install", "--release", "other", "--dry-run")
+    assert "! no other worker on the queue: also served by clearml-agent: tasks may go there instead" in said
+    assert "also served" not in installed("install", "--dry-run")
 
 
 def test_an_upgrade_that_was_killed_inside_helm_is_completed_by_the_next(installed, dead_process):

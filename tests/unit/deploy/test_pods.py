@@ -116,6 +116,25 @@ def test_a_failure_has_a_hint_without_gaps(case):
 
 
 @pytest.mark.parametrize(
+    ("message", "words", "other"),
+    [
+        ("0/1 nodes are available: 1 node(s) had untolerated taint(s).", "agentk8sglue.tolerations", "free room"),
+        ("1 node(s) had untolerated taint {dedicated: agents}", "basePodTemplate.tolerations", "free room"),
+        ("1 node(s) didn't match Pod's node affinity/selector.", "nodeSelector", "free room"),
+        ("1 node(s) were unschedulable.", "kubectl uncordon", "free room"),
+        ("1 Insufficient cpu.", "free room", "tolerations"),
+        ("1 Insufficient memory, 1 node(s) had untolerated taint(s).", "free room", "nodeSelector"),
+        ("", "free room", "tolerations"),
+    ],
+)
+def test_what_to_do_where_no_node_takes_a_pod_follows_from_the_schedulers_words(message, words, other):
+    given = pod(conditions=[{"type": "PodScheduled", "status": "False", "message": message}])
+    hint = classify_pod(given, NOW).hint(given)
+    assert words in hint
+    assert other not in hint
+
+
+@pytest.mark.parametrize(
     ("given", "deleted", "reason", "code"),
     [
         (pod("Succeeded", containerStatuses=[ended(0, "Completed")]), False, None, None),
