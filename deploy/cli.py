@@ -28,7 +28,7 @@ AFTER_INTERRUPT = {
     "install": "the same command again completes what was interrupted",
     "upgrade": "the same command again completes what was interrupted",
     # Again, it would go back from what it has gone back to.
-    "rollback": "python -m deploy status shows the revision that is there, python -m deploy check proves it",
+    "rollback": "./task agent-status shows the revision that is there, .venv/bin/python -m deploy check proves it",
     "uninstall": "the same command again removes what is left",
 }
 COUNTED = {Level.OK: "ok", Level.WARN: "with a warning", Level.FAIL: "failed", Level.SKIP: "not checked"}

@@ -261,7 +261,7 @@ def test_an_install_that_is_interrupted_is_completed_by_the_next(installed, mome
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
-        (("rollback", "--no-canary"), "python -m deploy status shows the revision that is there"),
+        (("rollback", "--no-canary"), "./task agent-status shows the revision that is there"),
         (("uninstall", "--yes"), "the same command again removes what is left"),
     ],
 )
