@@ -152,6 +152,8 @@ def _content(type_: str, value: Any, extra: Data) -> float | str | None:
     if value is None:
         return None
     if type_ == SCALAR:
+        if type(value) is float and math.isfinite(value):
+            return value
         if not _is_finite(value):
             raise EventRefusedError(f"Invalid value {_cut(value)} (a finite number is needed)")
         return float(value)
@@ -193,6 +195,8 @@ def _text(field: str, value: str) -> str:
 def _name(field: str, value: Any) -> str:
     if value is None:
         return ""
+    if type(value) is str and len(value) <= MAX_NAME and value.isascii():
+        return value
     if isinstance(value, str):
         if len(value) > MAX_NAME:
             raise EventRefusedError(f"Invalid {field} {_cut(value)} (longer than {MAX_NAME} characters)")
