@@ -76,6 +76,12 @@ def test_pages_live_while_a_pipeline_runs(watch: Watch, run_script: Run, tmp_pat
     output, _ = pipeline.communicate(timeout=60)
     assert pipeline.returncode == 0, output[-2000:]
 
+    # The same columns stand below each other in the cards of the first page.
+    heads = console.open("/").locator(".aligned").get_by_role("columnheader", name="Status", exact=True)
+    expect(heads).to_have_count(2)
+    lefts = heads.evaluate_all("all => all.map(head => Math.round(head.getBoundingClientRect().left))")
+    assert max(lefts) - min(lefts) <= 2, lefts
+
     # What is over is not asked for any longer.
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -100,6 +106,9 @@ def test_a_click_on_a_node_opens_the_step_beside_the_graph(watch: Watch, finishe
     narrow, panel_narrow = graph.bounding_box(), panel.bounding_box()
     assert narrow and panel_narrow and panel_narrow["y"] > narrow["y"] + narrow["height"], "below"
     assert page.evaluate(OVERFLOW) <= 0
+    page.reload()
+    node, frame = page.locator(".dag .current .body").bounding_box(), graph.bounding_box()
+    assert node and frame and frame["x"] <= node["x"] and node["x"] + node["width"] <= frame["x"] + frame["width"] + 1
     page.get_by_role("link", name="Close this step").click()
     expect(panel).to_have_count(0)
 
