@@ -76,7 +76,7 @@ def fill(session: LightClient) -> dict[str, str]:
     ids = ",".join(runs[:4])
     return {
         "home": "/",
-        "table": f"/projects/{own}",
+        "table": f"/projects/{own}?size=5",
         "compare": f"/compare?ids={ids}&tab=scalars",
         "parameters": f"/compare?ids={ids}&tab=parameters",
         "run": f"/tasks/{controllers[1]}",
