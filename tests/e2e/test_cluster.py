@@ -76,7 +76,7 @@ def test_a_second_up_changes_nothing(cluster, running):
 def test_a_program_that_is_killed_comes_back(cluster, running):
     (api,) = [row for row in running["components"] if row["name"] == "kube-apiserver"]
     os.kill(api["pid"], signal.SIGKILL)
-    until("the API server is back", lambda: clusters.status(cluster.layout).state == "running", timeout_s=120)
+    until("the API server is back", lambda: clusters.status(cluster.layout).state == "running")
     (back,) = [row for row in clusters.status(cluster.layout).components if row.name == "kube-apiserver"]
     assert back.pid != api["pid"]
 

@@ -107,7 +107,7 @@ def test_logs_follow_a_task_to_its_end_without_a_gap(installed, api):
     task = run_task(api, "import time\nfor i in range(8):\n    print('number', i, flush=True)\n    time.sleep(0.5)\n")
     lines = installed.run("logs", task, "--follow").splitlines()
     assert [line for line in lines if line.startswith("number ")] == [f"number {i}" for i in range(8)]
-    until("its pod is gone", lambda: not any(task in pod["metadata"]["name"] for pod in installed.pods()), timeout_s=90)
+    until("its pod is gone", lambda: not any(task in pod["metadata"]["name"] for pod in installed.pods()))
     later = installed.run("logs", task).splitlines()
     assert [line for line in later if line.startswith("number ")] == [f"number {i}" for i in range(8)]
 
@@ -168,12 +168,12 @@ def test_what_kubectl_applies_out_of_git_is_proved(installed, deploy, tmp_path):
     (tmp_path / "keys.env").write_text(f"agentk8sglue_key={access_key}\nagentk8sglue_secret={secret_key}\n")
     deploy.kubectl("create", "secret", "generic", "clearml-agent-keys", f"--from-env-file={tmp_path / 'keys.env'}")
     deploy.kubectl("apply", "--kustomize", str(files))
-    until("the agent works", deploy.works, timeout_s=120)
+    until("the agent works", deploy.works)
     assert "helm knows no release" in deploy.run("check")
     assert "change it in git" in deploy.run("install", code=24)
     deploy.kubectl("delete", "--kustomize", str(files))
     deploy.kubectl("delete", "secret", "clearml-agent-keys")
-    until("nothing is left", lambda: left_in_the_namespace(deploy) == "", timeout_s=90)
+    until("nothing is left", lambda: left_in_the_namespace(deploy) == "")
 
 
 def test_the_fake_helm_of_the_fast_tests_renders_as_the_real_one(tmp_path):

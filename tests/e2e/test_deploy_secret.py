@@ -115,6 +115,16 @@ def objects(deploy: Deployer) -> Iterator[tuple[str, str]]:
             yield f"secret {secret['metadata']['name']} {key}", content.decode(errors="replace")
 
 
+def log_of(deploy: Deployer, pod: str) -> str:
+    """Return what a pod has written; nothing where it is gone, as the canary's is soon after the install."""
+    try:
+        return deploy.kubectl("logs", pod, "--all-containers")
+    except AssertionError as error:
+        if "not found" not in str(error):
+            raise
+        return ""
+
+
 @pytest.fixture
 def with_secrets(deploy: Deployer, tmp_path: Path) -> Iterator[tuple[Deployer, list[str]]]:
     """A deployer whose values name Secrets of a person's own, a git token and a `clearml.conf`; and what these hold."""
@@ -153,12 +163,12 @@ def test_nobody_but_the_secrets_themselves_ever_holds_what_is_in_them(with_secre
     with Arguments(canary):
         said("install", "--json")
         task = run_task(api, CODE)
-        until("the task runs", lambda: status(api, task) == "in_progress", timeout_s=120)
-        for what, text in objects(deploy):
-            canary.look(what, text)
+        until("the task runs", lambda: status(api, task) == "in_progress")
         for pod in deploy.pods():
             name = pod["metadata"]["name"]
-            canary.look(f"log of {name}", deploy.kubectl("logs", name, "--all-containers"))
+            canary.look(f"log of {name}", log_of(deploy, name))
+        for what, text in objects(deploy):
+            canary.look(what, text)
         said("logs", task, "--follow", "--raw")
         canary.look("helm get all", deploy.cluster.helm("get", "all", "clearml-agent", "--namespace", NAMESPACE))
         for command in ("status", "check", "doctor", "diff", "render"):
@@ -169,7 +179,7 @@ def test_nobody_but_the_secrets_themselves_ever_holds_what_is_in_them(with_secre
             canary.look(f"{what} after a rollback", text)
         console = deploy.run("logs", task, "--raw")
         assert "git token: 40" in console and "own configuration: True" in console
-        until("the task ended", lambda: status(api, task) == "completed", timeout_s=120)
+        until("the task ended", lambda: status(api, task) == "completed")
         canary.look("task", json.dumps(api("tasks.get_by_id", task=task)))
         canary.look("console", json.dumps(api("events.get_task_log", task=task)))
         canary.look("worker", json.dumps(api("workers.get_all")))

@@ -139,14 +139,14 @@ def test_install_run_and_uninstall_beside_a_foreign_release(hardened: Deployer, 
         hardened.kubectl("apply", "--filename=-", stdin=yaml.safe_dump(untrusted_pod(hardened.server)))
         ended = "{.status.containerStatuses[0].state.terminated.exitCode}"
         words = ("get", "pod", UNTRUSTED, f"--output=jsonpath={ended}")
-        until("the pod has ended", lambda: bool(hardened.kubectl(*words)), timeout_s=180)
+        until("the pod has ended", lambda: bool(hardened.kubectl(*words)))
         assert "the server cannot be reached" in hardened.kubectl("logs", UNTRUSTED)
         hardened.kubectl("delete", "pod", UNTRUSTED)
 
     with stage("a foreign release with a task"):
         hardened.run("install", "--no-canary", *FOREIGN)
         foreign = run_task(api, WAITS, queue=FOREIGN_QUEUE)
-        until("the foreign task runs", lambda: status(api, foreign) == "in_progress", timeout_s=120)
+        until("the foreign task runs", lambda: status(api, foreign) == "in_progress")
 
     queues = {"AGENT_QUEUES": str(tmp_path / "queues")}
     (tmp_path / "queues").mkdir()
@@ -185,7 +185,7 @@ def test_install_run_and_uninstall_beside_a_foreign_release(hardened: Deployer, 
     }
 
     own = run_task(api, WAITS, queue=QUEUE)
-    until("the release's own task runs", lambda: status(api, own) == "in_progress", timeout_s=120)
+    until("the release's own task runs", lambda: status(api, own) == "in_progress")
     assert [pod["name"] for pod in hardened.json("status")["task_pods"]] == [f"clearml-id-{own}"]
     assert "Error: releases clearml-agent and clearml-agent-large in namespace" in hardened.run("uninstall", code=4)
     with stage("uninstall"):

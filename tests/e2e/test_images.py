@@ -24,7 +24,7 @@ VALUES = build.PROJECT / "helm/values-agent.yaml"
 NAMESPACE = "agent"
 SECRET = "clearml-credentials"
 QUEUE = AgentValues.load().queue
-TASK_TIMEOUT_S = 180.0
+TASK_TIMEOUT_S = 300.0
 
 IN_A_STEP = """
 set -e

@@ -115,7 +115,7 @@ def test_from_a_cluster_to_a_pipeline_in_pods_and_back(cluster_with_images: Clus
     finally:
         person.types("server-down")
 
-    until("the namespace is gone", lambda: objects(cluster, "all,secrets,configmaps,leases") == "", timeout_s=120)
+    until("the namespace is gone", lambda: objects(cluster, "all,secrets,configmaps,leases") == "")
     assert processes.family(SERVER_VARIABLE, str(MachineSettings.from_environ(person.environ).server_folder)) == []
     person.types("server-status", code=3)
 

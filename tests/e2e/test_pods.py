@@ -75,7 +75,7 @@ def until_no_task_pods(deployed: Deployer) -> None:
         return not left
 
     try:
-        until("all task pods are gone", gone, timeout_s=300)
+        until("all task pods are gone", gone)
     except AssertionError as error:
         raise AssertionError(f"{error}: {left}") from error
 

@@ -16,7 +16,7 @@ from tests.e2e.deployer import Deployer, run_task, status
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1_200)]
 
-ALL_TIMEOUT_S = 300
+ALL_TIMEOUT_S = 600
 ENDED = ("completed", "failed", "stopped")
 
 
@@ -75,7 +75,7 @@ def test_every_end_has_its_true_reason(installed, api):
         task = tasks[case.name]
         assert status(api, task) == ("failed" if case.says else "completed"), (case.name, reasons(api, task))
         if case.says:
-            until(f"{case.name}: it says why", lambda task=task, case=case: case.says in reasons(api, task), 30)
+            until(f"{case.name}: it says why", lambda task=task, case=case: case.says in reasons(api, task))
         text = (record(api, task).get("runtime") or {}).get("pod")
         assert text is None or console(api, task).count(text) == 1, case.name
     until(
@@ -93,7 +93,7 @@ def test_a_full_quota_waits_and_says_so(installed, api):
         assert status(api, task) == "queued"
     finally:
         installed.kubectl("delete", "quota", "full")
-    until("the task completed", lambda: status(api, task) == "completed", timeout_s=120)
+    until("the task completed", lambda: status(api, task) == "completed")
     assert sum("exceeded quota" in line for line in console(api, task)) == 1
 
 
@@ -101,7 +101,7 @@ def test_a_full_quota_waits_and_says_so(installed, api):
 def two_running(installed: Deployer, api: ApiClient) -> Iterator[list[str]]:
     """Two tasks that run until the test ends them."""
     tasks = [run_task(api, "import time\nprint('begun', flush=True)\ntime.sleep(25)\nprint('done')") for _ in range(2)]
-    until("both run", lambda: all("begun" in "".join(console(api, task)) for task in tasks), timeout_s=120)
+    until("both run", lambda: all("begun" in "".join(console(api, task)) for task in tasks))
     yield tasks
     for task in tasks:
         if status(api, task) not in ENDED:
@@ -128,6 +128,6 @@ def test_a_task_that_is_aborted_reset_and_enqueued_while_its_pod_ends_runs_again
     api("tasks.reset", task=task, force=True)
     api("tasks.edit", task=task, script={"diff": "print('again')"})
     api("tasks.enqueue", task=task, queue=queue)
-    until("it completed", lambda: status(api, task) == "completed", timeout_s=120)
+    until("it completed", lambda: status(api, task) == "completed")
     assert "again" in "".join(console(api, task))
     assert status(api, other) in ("in_progress", "completed")

@@ -68,7 +68,7 @@ def test_a_task_runs_in_an_ordinary_image_or_its_record_says_what_that_lacks(
 ) -> None:
     runs = run_task(api, CODE, container={"image": stock_image, "arguments": f"{NO_INDEX} -e PIP_FIND_LINKS={WHEELS}"})
     fails = run_task(api, CODE, container={"image": stock_image, "arguments": NO_INDEX})
-    until("both have ended", lambda: {status(api, task) for task in (runs, fails)} <= set(ENDED), timeout_s=240)
+    until("both have ended", lambda: {status(api, task) for task in (runs, fails)} <= set(ENDED), timeout_s=600)
     assert status(api, runs) == "completed", reasons(api, runs)
     lines = [line for text in console(api, runs) for line in text.splitlines()]
     assert "in 3 11 1000 clearml" in lines

@@ -13,7 +13,7 @@ from clearml_access import processes
 from tests.e2e.deployer import Deployer
 
 POD = "clearml-id-"
-BACK_S = 120
+BACK_S = 300
 
 
 class ClusterFaults:

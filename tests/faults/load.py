@@ -14,7 +14,7 @@ from tests.api_client import ApiClient
 from tests.e2e.deployer import Deployer
 
 ENDED = ("completed", "failed", "stopped", "closed", "published")
-DRAFT_TIMEOUT_S = 120
+DRAFT_TIMEOUT_S = 300
 _FIELDS = ["id", "name", "parent", "type", "status", "status_reason", "status_message", "runtime", "execution.queue"]
 _SOURCE = Path(__file__).with_name("small_pipeline.py")
 

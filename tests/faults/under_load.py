@@ -16,7 +16,7 @@ from tests.faults.load import Load, make_draft
 from tests.faults.tally import BEGUN, DONE, counting
 
 END_S = 1_200
-QUIET_S = 120
+QUIET_S = 300
 
 
 @dataclass(frozen=True)
