@@ -20,6 +20,11 @@ from command_line.options import CONTEXT, FilePath, Group, as_json, examples, ve
 NOT_RUNNING = 3
 """Exit code of `status` for a cluster that does not run, as of service managers."""
 
+AFTER_INTERRUPT = {
+    "up": "the same command again completes the cluster; ./task cluster-down removes it",
+    "down": "the same command again removes what is left",
+}
+
 name_option = click.option("--name", default=DEFAULT_NAME, show_default=True, help="Name of the cluster.")
 
 
@@ -130,7 +135,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: What follows `python -m cluster`; default: the process's own.
     """
-    return run(cli, arguments, program="python -m cluster")
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    hint = AFTER_INTERRUPT.get(words[0]) if words else None
+    return run(cli, words, program="python -m cluster", interrupted_hint=hint)
 
 
 if __name__ == "__main__":

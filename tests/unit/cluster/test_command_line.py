@@ -16,3 +16,13 @@ def test_the_status_of_a_cluster_that_is_absent_names_the_command_that_makes_it(
     monkeypatch.setattr(clusters, "status", lambda layout: Status(layout.name, "native", "absent"))
     assert main(["status", *words]) == 3
     assert capsys.readouterr().out.splitlines()[-1] == f"start it: {command}"
+
+
+@pytest.mark.parametrize(("command", "hint"), [("up", "completes the cluster"), ("down", "removes what is left")])
+def test_what_to_do_after_an_interrupt_is_said(monkeypatch, capsys, command, hint):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(clusters, command, interrupted)
+    assert main([command]) == 130
+    assert hint in capsys.readouterr().err
