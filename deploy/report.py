@@ -117,6 +117,6 @@ def _tasks(tasks: Mapping[str, Any]) -> str:
 def leaving_lines(body: Mapping[str, Any]) -> list[str]:
     """Return what an uninstall would remove."""
     pods = body["task_pods"]
-    running = f"; {len(pods)} tasks run and will be stopped: {', '.join(pods)}" if pods else ""
+    running = f"; task pods are removed, and tasks that still run are stopped: {', '.join(pods)}" if pods else ""
     release = f"release {body['release']} (revision {body['revision']}) in namespace {body['namespace']}{running}"
     return [release, *(f"  {name}" for name in body["objects"])]

@@ -62,7 +62,7 @@ def test_a_namespace_that_does_not_end_is_named_at_the_deadline(installed):
 def test_running_tasks_are_named_stopped_and_removed(installed):
     task = installed.enqueue(tags=HELD)
     said = installed("uninstall", "--yes")
-    assert f"1 tasks run and will be stopped: clearml-id-{task}" in said
+    assert f"tasks that still run are stopped: clearml-id-{task}" in said
     assert installed.task(task)["status"] == "stopped"
     assert left(installed) == []
 
