@@ -1,4 +1,4 @@
-"""Journeys through settings, models and lineage in a real browser, by keyboard alone."""
+"""Journeys through settings, models, lineage, comparison and drafts in a real browser, by keyboard alone."""
 
 from __future__ import annotations
 
@@ -113,3 +113,34 @@ def test_models_are_edited_published_and_changed_together_and_their_lineage_is_f
     expect(page.get_by_text("No model here")).to_be_visible()
     keys.press("Undo")
     expect(page.locator("tbody tr")).to_have_count(2)
+
+
+def test_tasks_are_compared_and_a_draft_is_changed(watch: Watch, clearml_api: ApiClient) -> None:
+    project = clearml_api("projects.create", name=f"Drafts {uuid4().hex[:6]}")["id"]
+    for name, lr in (("first", "0.1"), ("second", "0.2")):
+        items = {key: {"section": "Args", "name": key, "value": value} for key, value in (("lr", lr), ("old", "1"))}
+        clearml_api("tasks.create", name=name, type="training", project=project, hyperparams={"Args": items})
+    page = watch().open(f"/projects/{project}?order=name")
+    keys = Keyboard(page)
+    keys.press("Select first", "Space")
+    keys.press("Select second", "Space")
+    expect(page.locator("#selected .count")).to_have_text("2 selected")
+    keys.press("Compare", back=True)
+    expect(page.get_by_role("heading", name="Compare 2 tasks")).to_be_visible()
+    keys.press("Parameters")
+    expect(page.locator("tr.differs")).to_contain_text("lr")
+    keys.press("first")
+    expect(page.locator("h1")).to_have_text("first")
+    keys.press("More actions")
+    keys.press("Edit")
+    expect(page.get_by_role("heading", name="Edit task")).to_be_visible()
+    keys.fill("Name of Args/lr", "rate")
+    keys.press("Delete Args/old", "Space")
+    keys.fill("New object", "Model")
+    keys.fill("Its text", "layers: 3")
+    keys.press("Save")
+    expect(page.get_by_role("status").filter(has_text="Saved.")).to_be_visible()
+    task = page.url.partition("/tasks/")[2].partition("/")[0]
+    found = clearml_api("tasks.get_by_id", task=task)["task"]
+    assert {name: item["value"] for name, item in found["hyperparams"]["Args"].items()} == {"rate": "0.1"}
+    assert {name: item["value"] for name, item in found["configuration"].items()} == {"Model": "layers: 3"}

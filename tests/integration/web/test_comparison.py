@@ -81,6 +81,12 @@ def test_values_are_the_last_the_least_and_the_greatest(web: Web, pair: list[str
     assert "0.2 0.1 to 0.3 0.02 0.01 to 0.03" in text(web.get(f"/compare?ids={','.join(pair)}&tab=values"))
 
 
+def test_plots_and_samples_of_all_stand_side_by_side(web: Web, pair: list[str]) -> None:
+    plots = web.get(f"/compare?ids={','.join(pair)}&tab=plots")
+    assert plots.count('<div class="figure"') == 2 and plots.count('<div class="plots beside"') == 1
+    assert web.get(f"/compare?ids={','.join(pair)}&tab=samples").count('src="http://x/a.png"') == 2
+
+
 def test_ids_that_nothing_has_are_named_and_left_out(web: Web, pair: list[str], api: ApiClient) -> None:
     page = web.get(f"/compare?ids={pair[0]},{NO_ID},{pair[1]},{quote(HOSTILE)}")
     assert f"There is no task with the id {NO_ID}" in text(page)

@@ -34,6 +34,10 @@ def test_a_workers_page_shows_its_machine_its_task_and_the_pod(web: Web, api: Ap
         assert value in page, value
     assert 'aria-current="true" href="/workers' in web.get(f"/workers/{name.replace('/', '%2F')}?over=week")
 
+    graphics = machine | {"gpu_usage": [30, 70], "gpu_memory_used": 1024, "gpu_memory_free": 3072}
+    api("workers.status_report", worker=name, timestamp=int(time.time() * 1000), task=task, machine_stats=graphics)
+    page = web.get(f"/workers/{name.replace('/', '%2F')}")
+    assert "<h2>GPU</h2>" in page and "<h2>GPU memory</h2>" in page and "busiest <b>70 %</b>" in page
     api("workers.unregister", worker=name)
     gone = web.get(f"/workers/{name.replace('/', '%2F')}")
     assert ">gone<" in gone and "<h2>CPU</h2>" in gone

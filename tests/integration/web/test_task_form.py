@@ -208,3 +208,17 @@ def test_a_task_is_published_after_a_question(web: Web, api: ApiClient) -> None:
     assert "cannot be undone" in web.get(f"/tasks/{task}/publish")
     assert web.post(f"/tasks/{task}/publish").status_code == 303
     assert status_of(api, task) == "published"
+
+
+def test_a_dataset_version_is_described_and_published_like_any_task(web: Web, api: ApiClient) -> None:
+    version = make_task(api, "reviews", type="data_processing", system_tags=["dataset"])
+    api("tasks.edit", task=version, runtime={"version": "1.0"})
+    for status in ("started", "completed"):
+        api(f"tasks.{status}", task=version)
+    page = web.get(f"/tasks/{version}/edit")
+    changes = {"name": "reviews, cleaned", "tags": "train", "comment": "without duplicates"}
+    assert web.post(f"/tasks/{version}/edit", **filled(page, "/tasks/") | changes).status_code == 303
+    assert web.post(f"/tasks/{version}/publish").status_code == 303
+    found = api("tasks.get_by_id", task=version)["task"]
+    assert (found["name"], found["tags"], found["comment"]) == ("reviews, cleaned", ["train"], "without duplicates")
+    assert (found["status"], found["system_tags"], found["runtime"]) == ("published", ["dataset"], {"version": "1.0"})
