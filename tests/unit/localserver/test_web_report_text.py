@@ -89,3 +89,4 @@ def test_holes_part_a_curve_and_lone_points_are_dots() -> None:
     assert chart is not None and list(chart.ends) == ["0.0 s", "1.5 s", "3.0 s"]
     assert line.path.count("M") == 1 and len(line.dots) == 1 and line.band.endswith("Z")
     assert charts.draw([Line("a", "#000", [0], [None])]) is None
+    assert charts.draw([Line("a", "#000", [0], [None], [1.0], [2.0])]) is None

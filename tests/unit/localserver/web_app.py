@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -14,9 +15,23 @@ from clearml_localserver.web import create_web_app
 from clearml_localserver.wire import Api
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
+from tinyhtml5 import inputstream
 
 HOST = "http://127.0.0.1"
 FROM_PAGE = {"Accept": "text/html", "Sec-Fetch-Site": "same-origin"}
+
+
+class _Patterns(dict[tuple[frozenset[str], bool], re.Pattern[str]]):
+    """The patterns that tinyhtml5 looks up for every text: 2.1.0 keeps each under a wrong key, and makes it anew."""
+
+    def __missing__(self, key: tuple[frozenset[str], bool]) -> re.Pattern[str]:
+        characters, opposite = key
+        listed = "".join(re.escape(character) for character in sorted(characters))
+        self[key] = re.compile(f"[{'' if opposite else '^'}{listed}]+")
+        return self[key]
+
+
+inputstream.characters_until_regex = _Patterns()
 
 
 class _Context:

@@ -79,7 +79,7 @@ def draw(lines: Sequence[Line], axis: str = "iter", *, least: float | None = Non
     drawn = [series for line in lines for series in (line.y, line.low, line.high)]
     values = [value for series in drawn for value in series if value is not None]
     places = [place for line in lines for place, value in zip(line.x, line.y, strict=True) if value is not None]
-    if not values:
+    if not places:  # a curve may have bounds and no value
         return None
     lowest, highest = min([*values, *_known(least)]), max([*values, *_known(most)])
     base = _base(max(abs(lowest), abs(highest)), unit)
