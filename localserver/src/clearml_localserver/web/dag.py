@@ -2,8 +2,8 @@
 
 The method is the usual one for layered graphs: longest path gives the layer, edges over several layers get a bend
 point in each, barycentre sweeps order the layers, and every layer is then moved towards its neighbours as far as the
-gap between boxes allows. A drawing is made again for each look at a running pipeline, so its size has bounds: a graph
-with more edges than that is drawn without those that follow from others, and one with too many boxes not at all.
+gap between boxes allows. The work for one drawing has bounds: a graph with more edges than that is drawn without those
+that follow from others, and one with too many boxes not at all.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import itertools
 from bisect import bisect_right, insort
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 BOX_WIDTH, BOX_HEIGHT = 208.0, 54.0
 GAP_X, GAP_Y = 72.0, 22.0
@@ -86,6 +87,13 @@ def layout(parents: Mapping[str, Sequence[str]]) -> Layout | None:
         return Layout(0.0, 0.0, [], [])
     if len(parents) > MAX_BOXES:
         return None
+    return _layout(tuple((name, tuple(its)) for name, its in parents.items()))
+
+
+@lru_cache(maxsize=32)
+def _layout(graph: tuple[tuple[str, tuple[str, ...]], ...]) -> Layout | None:
+    """Place a graph; the page of a run asks for the same one again and again."""
+    parents = dict(graph)
     known = _acyclic(parents)
     depth = _depths(known)
     left_out = 0

@@ -73,9 +73,10 @@ def list_of(shape: Shape, most: int = MAX_ITEMS) -> Shape:
     """Return the shape of a list of at most so many items; anything else is an empty one."""
 
     def shaped(value: Any) -> Items:
-        given = value if isinstance(value, list) else []
-        items = Items(shape(item) for item in given[:most])
-        items.left_out = len(given) - len(items)
+        if not isinstance(value, list):
+            return Items()
+        items = Items([shape(item) for item in value[:most]])
+        items.left_out = len(value) - len(items)
         return items
 
     return shaped
@@ -85,9 +86,10 @@ def map_of(shape: Shape, most: int = MAX_ITEMS) -> Shape:
     """Return the shape of an object with any names, at most so many; anything else is an empty one."""
 
     def shaped(value: Any) -> Fields:
-        given = value if isinstance(value, dict) else {}
-        fields = Fields((name, shape(given[name])) for name in itertools.islice(given, most))
-        fields.left_out = len(given) - len(fields)
+        if not isinstance(value, dict):
+            return Fields()
+        fields = Fields({name: shape(value[name]) for name in itertools.islice(value, most)})
+        fields.left_out = len(value) - len(fields)
         return fields
 
     return shaped
