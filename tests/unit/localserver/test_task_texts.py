@@ -11,7 +11,7 @@ import pytest
 from clearml_localserver.changes import MOST_KEYS, Changes
 from clearml_localserver.query import count, find_all_ex, in_company, task_texts
 from clearml_localserver.query.clauses import TRUE
-from clearml_localserver.store import Reading, SlowReadError, Tx
+from clearml_localserver.store import DamagedError, Reading, SlowReadError, Tx
 from clearml_localserver.tables import contents
 
 from tests.unit.localserver.query_world import COMPANY, Query, document, open_connection
@@ -200,6 +200,16 @@ def test_more_changes_than_are_remembered_have_all_tasks_read_again() -> None:
     world.write(document("1" * 32, name="after"))
     world.changes.note([("task", ((number, 0) for number in range(MOST_KEYS + 1)))])
     assert found(world.read(), query)[0] == ["1" * 32]
+
+
+def test_a_damaged_task_is_told_as_damage() -> None:
+    world = World()
+    world.write(document("1" * 32, name="here"))
+    for (trigger,) in world.connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
+        world.connection.execute(f"DROP TRIGGER {trigger}")
+    world.connection.execute("UPDATE task SET doc = '{'")
+    with pytest.raises(DamagedError, match="not JSON"):
+        task_texts.task_texts(world.read())
 
 
 def test_of_too_many_texts_the_database_is_searched(monkeypatch: pytest.MonkeyPatch) -> None:

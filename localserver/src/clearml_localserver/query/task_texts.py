@@ -20,7 +20,7 @@ import orjson
 from clearml_localserver.query.clauses import UNREACHABLE, contained
 from clearml_localserver.query.compiler import field_of
 from clearml_localserver.query.kinds import TASK
-from clearml_localserver.store import Document, Reading, SlowReadError, Tx
+from clearml_localserver.store import DamagedError, Document, Reading, SlowReadError, Tx
 
 Path = tuple[str, ...]
 Parameter = tuple[str, str]
@@ -171,7 +171,7 @@ class TaskTexts:
         if gone := {_folded(id) for id in set(ids) - {id for _, id, _ in found}}:
             changed.update(dict.fromkeys(self._texts.rows_of(gone)))
         # Afterwards: a new task may have got the row of one that is gone.
-        self._texts.change(changed | {row: orjson.loads(text) for row, _, text in found})
+        self._texts.change(changed | {row: _document(text) for row, _, text in found})
 
     def containing(self, text: str) -> list[int]:
         """Return the rows of the tasks in which a text occurs, in any case of ASCII letters."""
@@ -252,10 +252,18 @@ def _all_texts(tx: Tx) -> _Texts:
     texts = _Texts()
     stored = tx.each("SELECT rowid, doc FROM task ORDER BY rowid")
     for number, some in itertools.groupby(stored, key=lambda item: int(item[0]) // CHUNK):
-        read = [(row, *_read(orjson.loads(text))) for row, text in some]
+        read = [(row, *_read(_document(text))) for row, text in some]
         rows, labels, parts = map(list, zip(*read, strict=True))
         texts.enter(number, _Chunk(rows, labels, ROW.join([*parts, b""])))
     return texts
+
+
+def _document(text: str) -> Document:
+    try:
+        document: Document = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise DamagedError(f"a task is not JSON: {error}") from error
+    return document
 
 
 def _read(task: Document) -> tuple[_Labels, bytes]:
