@@ -19,7 +19,7 @@ from tests.integration.web.pages import Web, make_task
 pytestmark = pytest.mark.integration
 
 LARGEST = 200_000
-"""Compressed bytes of a page, as `task bench-web` bounds them."""
+"""Compressed bytes of a page, as `./task bench-web` bounds them."""
 
 START = 1_700_000_000_000
 
