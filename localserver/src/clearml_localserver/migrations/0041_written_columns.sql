@@ -78,22 +78,24 @@ CREATE TRIGGER task_columns_update AFTER UPDATE OF doc ON task WHEN new.revision
         field_tags = doc -> '$.tags',
         field_system_tags = doc -> '$.system_tags',
         field_cache_hash = json_extract(doc, '$.runtime.pipeline_job_hash'),
-        field_models = (
-            SELECT json_group_object(list.type, json((
-                SELECT json_group_array(json_extract(entry.value, '$.model'))
-                FROM json_each(task.doc, '$.models.' || list.type) AS entry
+        field_models = CASE
+            WHEN EXISTS (
+                SELECT 1 FROM (SELECT 'input' AS type UNION ALL SELECT 'output') AS list,
+                    json_each(doc, '$.models.' || list.type) AS entry
                 WHERE json_extract(entry.value, '$.model') IS NOT NULL
-            )))
-            FROM (SELECT 'input' AS type UNION ALL SELECT 'output') AS list
-            WHERE EXISTS (
-                SELECT 1 FROM json_each(task.doc, '$.models.input') AS entry
-                WHERE json_extract(entry.value, '$.model') IS NOT NULL
-            ) OR EXISTS (
-                SELECT 1 FROM json_each(task.doc, '$.models.output') AS entry
-                WHERE json_extract(entry.value, '$.model') IS NOT NULL
+            ) THEN json_object(
+                'input', json((
+                    SELECT json_group_array(json_extract(entry.value, '$.model'))
+                    FROM json_each(doc, '$.models.input') AS entry
+                    WHERE json_extract(entry.value, '$.model') IS NOT NULL
+                )),
+                'output', json((
+                    SELECT json_group_array(json_extract(entry.value, '$.model'))
+                    FROM json_each(doc, '$.models.output') AS entry
+                    WHERE json_extract(entry.value, '$.model') IS NOT NULL
+                ))
             )
-            HAVING count(*) > 0
-        )
+        END
     WHERE rowid = new.rowid;
 END;
 
