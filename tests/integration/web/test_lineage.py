@@ -70,6 +70,8 @@ def test_where_a_model_is_served_is_the_last_link(api: ApiClient, web: Web) -> N
         assert f'<a href="{page}">' in web.get(f"/models/{model}")
         shown = web.get(page)
         assert ESCAPED in shown and "<script>alert" not in shown
+        assert "Latency <b>20 ms</b>" in shown
+        assert (shown.count('class="curve dot"'), shown.count('class="curve"')) == (2, 0)  # no zero before the report
         assert f'<a href="/models/{model}">' in shown and f'href="/lineage/{quote(url, safe="")}"' in shown
         for start in (url, model):
             picture = web.get(f"/lineage/{quote(start, safe='')}")

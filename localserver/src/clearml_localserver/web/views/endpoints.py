@@ -119,13 +119,19 @@ def endpoint(visit: Visit) -> Response:
 
 def _drawings(visit: Visit, url: str) -> list[tuple[str, str, Chart]]:
     now = int(visit.now.timestamp())
-    asked = {"endpoint_url": url, "from_date": now - DAY_S, "to_date": now + 1, "interval": STEP_S}
+
+    def history(metric: str) -> list[tuple[float, float | None]]:
+        asked = {"endpoint_url": url, "from_date": now - DAY_S, "to_date": now + 1, "interval": STEP_S}
+        curve = visit.call("serving.get_endpoint_metrics_history", asked | {"metric_type": metric})["total"]
+        return [((date or 0) / 1000, value) for date, value in zip(curve["dates"], curve["values"], strict=False)]
+
+    # An interval without a report, which the API tells as 0 but for the number of requests, is a hole.
+    reported = {at for at, _ in history("requests")}
     drawings = []
     for metric, (title, unit) in CHARTS.items():
-        curve = visit.call("serving.get_endpoint_metrics_history", asked | {"metric_type": metric})["total"]
-        dates = [(date or 0) / 1000 for date in curve["dates"]]
-        pairs = list(zip(dates, curve["values"], strict=False))
-        line = Line(title, comparison.colours(1)[0], [at for at, _ in pairs], [value for _, value in pairs])
+        pairs = history(metric)
+        values = [value if at in reported else None for at, value in pairs]
+        line = Line(title, comparison.colours(1)[0], [at for at, _ in pairs], values)
         drawing = charts.draw([line], "clock", least=0, span=(now - DAY_S, now), unit=unit)
         if drawing is not None:
             drawings.append((title, unit, drawing))
