@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import polars as pl
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.naive_bayes import BernoulliNB
 
-from clearml_access.errors import UserFacingError
 from pipeline.amazon_reviews.reviews.generate import generate
 from pipeline.amazon_reviews.reviews.text import preprocess
-from pipeline.errors import exit_code_of
-from tests.integration.pipeline_cli import NAME, PROJECT, Done, PipelineCli
+from tests.integration.fit_model_process import (
+    ask_for_the_draft,
+    begin_a_model_and_clear_up,
+    begin_a_version_and_clear_up,
+    command,
+    enter,
+    fetch,
+    load,
+    make_versions,
+    refused_work,
+    serve,
+    work,
+    work_without_room,
+)
+from tests.integration.pipeline_cli import NAME, PROJECT, PipelineCli
 
 pytestmark = pytest.mark.integration
 
 TRAIN_ROWS, TEST_ROWS = 400, 100
 
 InProcess = Callable[..., Any]
-"""Calls a function of this module in a process whose SDK knows this module's server."""
+"""Calls a function in a process whose SDK knows this module's server."""
 
 
 @pytest.fixture(scope="module")
@@ -46,21 +54,6 @@ def in_process(server) -> Iterator[InProcess]:
     """One process for all: the SDK takes two seconds to start, and knows one server for the life of a process."""
     with ProcessPoolExecutor(1, get_context("spawn"), enter, (server.environment,)) as pool:
         yield lambda function, *arguments: pool.submit(function, *arguments).result(timeout=100)
-
-
-def enter(environ: Mapping[str, str]) -> None:
-    for name in [name for name in os.environ if name.startswith(("CLEARML_", "TRAINS_"))]:
-        del os.environ[name]
-    os.environ.update(environ)
-
-
-def command(*words: str) -> Done:
-    """Run the command line, without a start of its own."""
-    from pipeline.cli import main
-
-    with contextlib.redirect_stdout(io.StringIO()) as stdout, contextlib.redirect_stderr(io.StringIO()) as stderr:
-        code = main(words)
-    return Done(code, stdout.getvalue(), stderr.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -91,17 +84,6 @@ def versions(cli, in_process, frames):
         frame.write_parquet(files[version])
     in_process(make_versions, files)
     return files
-
-
-def make_versions(files: Mapping[str, str]) -> None:
-    """Put files on the server as dataset versions: quicker than a run of DataPrepare, and any file will do."""
-    from pipeline.clearml_server import ClearmlServer
-    from pipeline.datasets.datasets import new_version
-
-    server = ClearmlServer.connect()
-    for version, file in files.items():
-        with new_version(server, project=PROJECT, name=NAME, version=version) as draft:
-            draft.add(Path(file))
 
 
 @pytest.fixture(scope="module")
@@ -142,13 +124,6 @@ def test_the_result_is_that_of_scikit_learn(cli, in_process, frames, fitted):
     accuracy = (model.predict(test) == frames["1.2.3"]["Polarity"].to_numpy()).mean()
     assert fitted["metrics"]["accuracy"] == pytest.approx(accuracy)
     assert len(terms) == 1000
-
-
-def fetch(dataset: str, folder: str) -> None:
-    """Fetch the features' dataset version as anybody would."""
-    from clearml import Dataset
-
-    Dataset.get(dataset).get_mutable_local_copy(folder)
 
 
 def test_the_model_is_published_with_all_that_describes_it(client, fitted):
@@ -205,13 +180,6 @@ def test_a_serving_process_loads_the_newest_published_model(in_process, fitted):
     assert in_process(serve, texts) == [(1, "negative", True), (2, "positive", True)]
 
 
-def serve(texts: list[str]) -> list[tuple[int, str, bool]]:
-    from pipeline.amazon_reviews.model import registry
-
-    predictor = registry.load(project=PROJECT, name="TF-IDF bernoulli-nb")
-    return [(item.polarity, item.label, item.probability > 0.5) for item in predictor.predict(texts)]
-
-
 def test_there_is_one_draft_however_often_it_is_asked_for(in_process, client, fitted):
     first, second = in_process(ask_for_the_draft), in_process(ask_for_the_draft)
     assert first == second
@@ -221,36 +189,6 @@ def test_there_is_one_draft_however_often_it_is_asked_for(in_process, client, fi
     assert (arguments["max_features"]["type"], arguments["train_dataset_version"]["value"]) == ("int", "1.2.2")
     assert all(item["description"] for item in arguments.values())
     assert client("tasks.get_by_id", task=fitted["task_id"])["task"]["hyperparams"]["Args"].keys() == arguments.keys()
-
-
-def ask_for_the_draft() -> str:
-    from pipeline.amazon_reviews.model.fit_model import FIT_MODEL
-    from pipeline.clearml_server import ClearmlServer
-    from pipeline.module_tasks.drafts import ensure_draft
-
-    return ensure_draft(ClearmlServer.connect(), FIT_MODEL)
-
-
-def work(**parameters: str) -> dict[str, Any]:
-    """Do a task's work, without a process of its own."""
-    from clearml import Task
-
-    from pipeline.amazon_reviews.model import fit_model, fitting
-    from pipeline.clearml_server import ClearmlServer
-    from pipeline.module_tasks.drafts import clone
-
-    task = Task.get_task(clone(ClearmlServer.connect(), fit_model.FIT_MODEL, parameters))
-    task.mark_started()
-    try:
-        return fitting.run(task)
-    finally:
-        task.mark_stopped()
-
-
-def refused_work(**parameters: str) -> tuple[int, str]:
-    with pytest.raises(UserFacingError) as caught:
-        work(**parameters)
-    return exit_code_of(type(caught.value)), caught.value.message
 
 
 def test_a_trial_registers_a_model_and_publishes_nothing(in_process, client, fitted):
@@ -312,40 +250,12 @@ def test_a_model_that_is_not_there_is_one_clear_error(in_process, fitted, wanted
     assert in_process(load, wanted) == 29
 
 
-def load(wanted: Mapping[str, str]) -> int:
-    from pipeline.amazon_reviews.model import registry
-
-    try:
-        registry.load(**wanted)
-    except UserFacingError as error:
-        return exit_code_of(type(error))
-    return 0
-
-
 def test_a_server_that_refuses_the_features_gets_no_model(in_process, client, fitted):
     """The model is there by then; it goes again with the version that could not be stored."""
     before = dataset_versions(client).keys(), models(client).keys()
     seen, message = in_process(work_without_room)
     assert (len(seen - before[1]), message.startswith("version 1.2.4 of dataset")) == (1, True), message
     assert (dataset_versions(client).keys(), models(client).keys()) == before
-
-
-def work_without_room() -> tuple[set[str], str]:
-    """Fit a model that is on the server when its features are refused; return what was there then, and the error."""
-    from clearml import Model
-
-    from pipeline.sdk.datasets import FastDataset
-
-    seen: set[str] = set()
-
-    def refuse(*_: Any, **__: Any) -> None:
-        seen.update(model.id for model in Model.query_models(project_name=PROJECT))
-        raise ValueError("Upload failed: no space left on the server")
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FastDataset, "upload", refuse)
-        _, message = refused_work()
-    return seen, message
 
 
 @pytest.mark.parametrize("has_started", [False, True])
@@ -356,47 +266,11 @@ def test_a_version_whose_maker_was_killed_at_once_is_removed(in_process, client,
     assert dataset_versions(client) == before
 
 
-def begin_a_version_and_clear_up(has_started: bool) -> None:
-    from clearml import Task
-
-    from pipeline.clearml_server import ClearmlServer
-    from pipeline.datasets import datasets
-
-    begun = Task.create(f"{PROJECT}/.datasets/{NAME}", NAME, "data_processing")
-    begun.set_system_tags(["dataset"])
-    if has_started:
-        begun.mark_started()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets, "NAMELESS_S", 0.1)
-        assert len(datasets.discard_unfinished(ClearmlServer.connect(), PROJECT, NAME, {"0" * 32})) == 1
-
-
 def test_a_model_whose_maker_was_killed_at_once_is_known_to_be_that_tasks(in_process, client, fitted):
     """The SDK gives it its task by a second call, which never comes then."""
     before = models(client).keys()
     in_process(begin_a_model_and_clear_up)
     assert models(client).keys() == before
-
-
-def begin_a_model_and_clear_up() -> None:
-    from clearml import Task
-    from clearml.backend_interface.model import Model
-
-    from pipeline.amazon_reviews.model import registry
-    from pipeline.clearml_server import ClearmlServer
-
-    task = Task.create(PROJECT, "stopped", "training")
-    task.mark_started()
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Model, "_edit", Mock(side_effect=KeyboardInterrupt))
-        patch.setattr(registry, "discard", Mock())  # a killed process does nothing more
-        with registry.new_model(task, Path("model"), name="begun", labels={}, design={}, metadata={}):
-            pass
-    server = ClearmlServer.connect()
-    begun = registry.unpublished_of(server, str(task.id))
-    assert len(begun) == 1
-    registry.discard(begun[0])
-    server.call("tasks.delete", task=str(task.id), force=True)
 
 
 def test_an_interrupted_task_leaves_nothing_behind(cli, client, fitted):

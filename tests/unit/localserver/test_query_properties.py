@@ -19,9 +19,7 @@ DOCUMENTS = {
     f"t{n}": document(f"t{n}", tags=[tag for bit, tag in enumerate(TAGS) if n >> bit & 1], type=TAGS[n % len(TAGS)])
     for n in range(64)
 }
-SETTINGS = settings(
-    max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+SETTINGS = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")
