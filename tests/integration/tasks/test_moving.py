@@ -94,6 +94,18 @@ def test_a_waiting_task_that_is_started_keeps_its_entry_until_it_is_dequeued(api
     assert entries(api, queue) == []
 
 
+def test_a_task_that_is_taken_by_dequeue_has_the_time_at_which_its_agent_says_that_it_starts(api: ApiClient) -> None:
+    """The agent in a pod takes its task so: without `started` no page knows how long the task ran."""
+    queue, task = new_queue(api), create(api)
+    api("tasks.enqueue", task=task, queue=queue)
+    api("tasks.dequeue", task=task, new_status="in_progress")
+    assert "started" not in api("tasks.get_by_id", task=task)["task"]
+    api("tasks.started", task=task, force=True, status_reason="worker started execution")
+    started = api("tasks.get_by_id", task=task)["task"]["started"]
+    api("tasks.started", task=task, force=True, status_reason="worker starting task execution")
+    assert api("tasks.get_by_id", task=task)["task"]["started"] == started
+
+
 def test_publishing_readies_the_task_s_models(api: ApiClient) -> None:
     for publish_model in (True, False):
         task = create(api)

@@ -260,6 +260,8 @@ def transition(action: str, task: Task, stamp: Stamp, *, force: bool, starting: 
             removed |= {"completed", "active_duration"}
         elif status in (STOPPED, FAILED, COMPLETED):
             fields["completed"] = iso(stamp.now)
+    elif status == IN_PROGRESS and "started" not in task:
+        fields["started"] = iso(stamp.now)  # it was taken by `dequeue`, as an agent in a pod does
     if status == PUBLISHED:
         fields |= {"published": iso(stamp.now), "output": task["output"]}
     return Change(fields, removed)
