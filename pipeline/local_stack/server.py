@@ -19,7 +19,11 @@ from pipeline.local_stack.settings import LOOPBACK, PORT_BASE_VARIABLE, MachineS
 
 START_TIMEOUT_S = 30.0
 ADOPT_TIMEOUT_S = 10.0
+UPDATE_TIMEOUT_S = 600.0
 READY = "localserver ready: "
+UPDATING = "updating the database"
+"""What the server says when it rewrites the tables of an older data folder. Ended in the midst of it, it would begin it
+again at the next start."""
 
 
 def log_file(settings: MachineSettings) -> Path:
@@ -123,7 +127,13 @@ def _start(settings: MachineSettings) -> Server:
             file.seek(before)
             return file.read().decode(errors="replace")
 
-    processes.wait_until(lambda: process.poll() is not None or READY in said(), START_TIMEOUT_S)
+    def has_begun() -> bool:
+        return process.poll() is not None or READY in said()
+
+    waited_s = START_TIMEOUT_S
+    if not processes.wait_until(has_begun, START_TIMEOUT_S) and UPDATING in said():
+        waited_s += UPDATE_TIMEOUT_S
+        processes.wait_until(has_begun, UPDATE_TIMEOUT_S)
     if process.poll() is None and READY in said():
         return read_access(settings.configuration)
     ended = process.poll()
@@ -135,7 +145,7 @@ def _start(settings: MachineSettings) -> Server:
             f"the server cannot start: {'; '.join(taken)}",
             hint=f"end what listens there, or move all three ports: {PORT_BASE_VARIABLE}=9000 ./task server-up",
         )
-    outcome = f"ended with exit code {ended}" if ended is not None else f"was not ready after {START_TIMEOUT_S:.0f} s"
+    outcome = f"ended with exit code {ended}" if ended is not None else f"was not ready after {waited_s:.0f} s"
     raise StartError(f"the server {outcome}", hint="./task server-up", evidence=processes.tail(log))
 
 

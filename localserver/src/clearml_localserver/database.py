@@ -6,6 +6,7 @@ requests nor documents.
 
 from __future__ import annotations
 
+import logging
 import math
 import sqlite3
 import time
@@ -24,6 +25,8 @@ from clearml_localserver.lock_holders import describe_holders
 from clearml_localserver.sqlite_codes import primary_code, result_code
 from clearml_localserver.timed_regex import LIMIT_S as SEARCH_LIMIT_S
 from clearml_localserver.timed_regex import TimedSearch, sort_key
+
+log = logging.getLogger(__name__)
 
 FILE_NAME = "server.sqlite"
 """The database's name in a data folder."""
@@ -227,6 +230,8 @@ def _migrate(path: Path, connection: Connection) -> None:
         return
     copy = path.with_name(f"{path.name}.before-step-{max(todo)}")
     if applied:
+        # `./task server-up` waits longer for a server that says this.
+        log.warning("updating the database to schema step %d: some seconds for 100,000 tasks", max(todo))
         snapshot(path, copy)
     steps = [f"{text}\nINSERT INTO migration VALUES ({number}, '{name}');" for number, (name, text) in todo.items()]
     table = "CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, name TEXT NOT NULL);"
