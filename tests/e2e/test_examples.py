@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,9 +25,11 @@ def test_both_examples_run_as_pods(deploy: Deployer, api: ApiClient, tmp_path: P
     (queues / "default.yaml").write_text(yaml.safe_dump({"agentk8sglue": {"queue": "default"}}))
     with stage("queue default installed"):
         deploy.run("install", "--no-canary", AGENT_QUEUES=str(queues))
-    for script in sorted(EXAMPLES.glob("*.py")):
-        command = [sys.executable, str(script)]
-        done = subprocess.run(command, cwd=tmp_path, env=deploy.env, capture_output=True, text=True, timeout=120)
+    folder = tmp_path / "elsewhere"  # in a repository, the SDK records where its remote is, and pods clone it
+    shutil.copytree(EXAMPLES, folder)
+    for script in sorted(folder.glob("*.py")):
+        command = [sys.executable, script.name]
+        done = subprocess.run(command, cwd=folder, env=deploy.env, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
 
     pipeline = Pipeline(deploy, tmp_path)
