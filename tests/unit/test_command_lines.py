@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import os
 import re
@@ -110,7 +111,10 @@ def test_a_wrong_option_is_a_usage_error(root, capfd):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("root", ROOTS, ids=name)
-def test_a_signal_ends_a_command_with_the_code_that_shells_have(root: Root, number, code, monkeypatch, capfd):
+def test_a_signal_ends_a_command_with_the_code_that_shells_have(root: Root, number, code, monkeypatch, capfd, request):
+    if number == signal.SIGINT:  # a shell without job control starts what runs in the background with it ignored
+        request.addfinalizer(functools.partial(signal.signal, number, signal.getsignal(number)))
+        signal.signal(number, signal.default_int_handler)
     cleaned_up = []
 
     def callback(**_: object) -> None:
