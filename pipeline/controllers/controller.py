@@ -39,6 +39,7 @@ from clearml_access import run_records
 from clearml_access.tasks import CONTROLLER_TYPE
 from pipeline import provenance
 from pipeline.clearml_server import ClearmlServer
+from pipeline.controllers import abandoned
 from pipeline.controllers.controller_task import controller_task
 from pipeline.controllers.failure_causes import Cause
 from pipeline.controllers.lost_workers import LostWorkers
@@ -70,6 +71,8 @@ def run_controller(build: Callable[[Launch], Controller], arguments: list[str] |
     pipe = build(launch)
     if launch.announce:
         _announce(Path(launch.announce), pipe.id)
+    if launch.command and pipe.mode != QUEUE:
+        abandoned.end_with(launch.command, ClearmlServer.of_task(pipe.task), pipe.id)
     if pipe.mode == QUEUE:
         pipe.start(queue=pipe.options.controllers_queue)  # on a person's machine the process ends in this call
     else:

@@ -24,6 +24,8 @@ class Launch:
     parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
     announce: str = ""
     """File in which the id of the controller's task is left for the command line."""
+    command: int = 0
+    """Process id of the command: the run is stopped when it is gone. 0 where nobody has to be there."""
 
     def to_json(self) -> str:
         """Return the text that `from_json` reads."""

@@ -6,6 +6,7 @@ Why a process of its own, `pipeline.controllers.controller` says. This module mu
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Mapping
@@ -38,6 +39,7 @@ class ControllerProcess(ModuleProcess):
             options=replace(settings.options, controllers_queue=plan.controllers_queue),
             parameters=dict(settings.parameters),
             announce=ANNOUNCEMENT,
+            command=os.getpid(),
         )
         super().__init__(controller_task(settings.definition), environ, arguments=[launch.to_json()])
         self._announcement = self.folder / ANNOUNCEMENT

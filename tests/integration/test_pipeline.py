@@ -11,8 +11,10 @@ import time
 from collections import Counter
 
 import polars as pl
+import psutil
 import pytest
 
+from clearml_access.processes import is_alive
 from pipeline.amazon_reviews.reviews.text import preprocess
 from tests.integration.pipeline_cli import (
     BATCH_ROWS,
@@ -362,3 +364,26 @@ def test_a_version_that_a_failed_attempt_has_finished_is_used_by_the_next(cli, c
         client("tasks.completed", task=maker, force=True)
     assert "<made>" in done.stdout, done.stderr
     assert (done.stdout.split("<made> ")[1].split()[0] == made) is not completed
+
+
+def test_a_run_whose_command_was_killed_is_stopped_and_leaves_no_process(cli, client, uploaded):
+    """`kill -9` leaves the command no moment to end its controller, which is in a session of its own."""
+
+    def running(**query):
+        found = client("tasks.get_all", status=["in_progress"], search_hidden=True, only_fields=["id"], **query)
+        return [task["id"] for task in found["tasks"]]
+
+    process = cli.start("run", "--mode", "in-process", "--no-cache")
+    deadline = time.monotonic() + 100
+    while not (running(type=["controller"]) and running(type=["data_processing"])):
+        assert time.monotonic() < deadline and process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    (run,) = running(type=["controller"])
+    started = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.communicate()
+    while running() or any(is_alive(child.pid) for child in started):
+        assert time.monotonic() < deadline, (running(), started)
+        time.sleep(0.1)
+    task = client("tasks.get_by_id", task=run)["task"]
+    assert (task["status"], task["status_reason"]) == ("stopped", "the command that ran it was killed")
