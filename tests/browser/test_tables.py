@@ -145,3 +145,22 @@ def test_nothing_of_a_table_is_wider_than_the_window(watch: Watch, project: str,
         assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
         tables = page.evaluate("[...document.querySelectorAll('.table')].map(t => t.scrollWidth - t.clientWidth)")
         assert width < 1280 or max(tables, default=0) <= 0, "nothing of the table is cut off"
+
+
+REFRESHED = "() => new Promise(done => document.addEventListener('refreshed', () => done(true), { once: true }))"
+
+
+def test_a_click_during_which_the_table_is_refreshed_is_a_click(watch: Watch, project: str) -> None:
+    """What is replaced between the two ends of a click is not clicked: a selection was lost now and then."""
+    page = watch().open(f"/projects/{project}")
+    first, second = (page.get_by_label(f"Select trial {i} with a name of some length") for i in (0, 1))
+    first.focus()
+    page.keyboard.down("Space")
+    page.evaluate(REFRESHED)
+    page.keyboard.up("Space")
+    expect(page.locator("#selected .count")).to_have_text("1 selected")
+    second.hover()
+    page.mouse.down()
+    page.evaluate(REFRESHED)
+    page.mouse.up()
+    expect(page.locator("#selected .count")).to_have_text("2 selected")

@@ -55,10 +55,12 @@ function lasting(html) {
 }
 
 function busy(element) {
-  // The part is in use: a menu is open, text is being selected or typed.
+  // The part is in use: a menu is open, text is being selected or typed, a key or a button of the mouse is held. What is
+  // replaced between the two ends of a click is not clicked.
   const selection = getSelection();
+  const used = "details.menu[open], input:not([type=checkbox]):focus, select:focus, textarea:focus, :active";
   return (
-    element.querySelector("details.menu[open], input:not([type=checkbox]):focus, select:focus, textarea:focus") !== null ||
+    element.querySelector(used) !== null ||
     (selection !== null && !selection.isCollapsed && element.contains(selection.anchorNode))
   );
 }
@@ -72,8 +74,10 @@ function recognised(element) {
 }
 
 function replace(element, html) {
+  // Tells whether the part is as it should be: one that is in use is replaced later.
   const key = lasting(html);
-  if (shown.get(element) === key || busy(element)) return;
+  if (shown.get(element) === key) return true;
+  if (busy(element)) return false;
   shown.set(element, key);
   const open = [...element.querySelectorAll("details[open][id]")].map((item) => item.id);
   const focused = element.contains(document.activeElement) ? recognised(document.activeElement) : null;
@@ -85,6 +89,7 @@ function replace(element, html) {
     if (scrolled[i]) [item.scrollLeft, item.scrollTop] = scrolled[i];
   });
   tellTimes(element);
+  return true;
 }
 
 // A wide graph shows the node that the page is about.
@@ -108,10 +113,8 @@ async function refresh() {
   }
   if (!answer.ok) throw new Error(`status ${answer.status}`);
   const { parts: blocks, live } = await answer.json();
-  for (const element of parts) {
-    if (element.dataset.live in blocks) replace(element, blocks[element.dataset.live]);
-  }
-  return live;
+  const left = parts.filter((element) => element.dataset.live in blocks && !replace(element, blocks[element.dataset.live]));
+  return live || left.length > 0;
 }
 
 async function keepFresh() {
