@@ -19,9 +19,12 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def test_both_examples_run_as_pods(deploy: Deployer, api: ApiClient, tmp_path: Path) -> None:
+def test_both_examples_run_as_pods(
+    deploy: Deployer, api: ApiClient, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     queues = tmp_path / "queues"
     queues.mkdir()
+    request.addfinalizer(lambda: deploy.run("uninstall", "--yes", AGENT_QUEUES=str(queues)))
     (queues / "default.yaml").write_text(yaml.safe_dump({"agentk8sglue": {"queue": "default"}}))
     with stage("queue default installed"):
         deploy.run("install", "--no-canary", AGENT_QUEUES=str(queues))

@@ -91,6 +91,10 @@ def rules(server: ClearmlServer, api_server: str) -> Iterator[dict]:
 def hardened(cluster_with_images: ClusterCli, reachable_server: ClearmlServer, tmp_path: Path) -> Iterator[Deployer]:
     """The command line in that namespace; the node is tainted while the test runs."""
     cluster = cluster_with_images
+    # On one server, two agents of one release name are one worker.
+    own = Deployer(cluster, reachable_server)
+    if cluster.kubectl("get", "namespace", own.namespace, "--ignore-not-found"):
+        own.run("uninstall", "--yes")
     (node,) = json.loads(cluster.kubectl("get", "nodes", "--output=json"))["items"]
     address = next(item["address"] for item in node["status"]["addresses"] if item["type"] == "InternalIP")
     namespace, *others = rules(reachable_server, address)

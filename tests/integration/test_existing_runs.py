@@ -36,6 +36,14 @@ def queue(api: ApiClient) -> Iterator[str]:
 
 
 @pytest.fixture
+def unserved_queue(api: ApiClient) -> Iterator[str]:
+    """A queue that no worker serves."""
+    made: str = api("queues.create", name="unserved")["id"]
+    yield made
+    api("queues.delete", queue=made, force=True)
+
+
+@pytest.fixture
 def make_run(api: ApiClient, queue: str) -> Iterator[Callable[..., str]]:
     """Make a run of two steps that has ended, as the SDK writes it down; the second step failed, or all completed."""
     projects: list[str] = []
@@ -193,25 +201,22 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("told", "words"), REFUSED)
-def test_what_cannot_be_run_again_is_refused_and_leaves_nothing(api, make_run, told, words):
+def test_what_cannot_be_run_again_is_refused_and_leaves_nothing(api, make_run, unserved_queue, told, words):
     run = make_run()
-    unserved = api("queues.create", name="unserved")["id"]
     with pytest.raises(UserFacingError) as refused:
         run_again(adapter.ClearmlServer.connect(), run, **told)
     assert words in refused.value.message and refused.value.hint
-    found = api("tasks.get_all", type=["controller"], only_fields=["id"])["tasks"]
+    project = api("tasks.get_by_id", task=run)["task"]["project"]
+    found = api("tasks.get_all", project=[project], type=["controller"], only_fields=["id"])["tasks"]
     assert [task["id"] for task in found] == [run]
-    api("queues.delete", queue=unserved)
 
 
 def test_a_run_whose_queue_is_gone_needs_another_one(api, make_run, queue):
     run = make_run()
-    other = api("queues.create", name="another")["id"]
     api("tasks.edit", task=run, force=True, execution={"queue": "0" * 32})
     with pytest.raises(UserFacingError, match="was in no queue that exists now") as refused:
         run_again(adapter.ClearmlServer.connect(), run, changes={})
     assert "say --queue NAME; queues: " in refused.value.hint
-    api("queues.delete", queue=other)
 
 
 def test_a_set_without_a_value_is_refused(pipeline):

@@ -94,7 +94,7 @@ def kill_script(name, settings):
     for worker in status(settings).workers:
         for child in psutil.Process(worker.pid).children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
-                if child.cmdline()[-1:] and child.cmdline()[-1].endswith(f"/code/{name}"):
+                if "".join(child.cmdline()[-1:]).endswith(f"/code/{name}"):
                     child.kill()
                     return True
     return False
