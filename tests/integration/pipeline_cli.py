@@ -20,7 +20,7 @@ from clearml_localserver.pytest_plugin import ClearmlServer
 
 from pipeline.amazon_reviews.reviews.generate import generate
 
-COMMAND_TIMEOUT_S = 150
+COMMAND_TIMEOUT_S = 300
 ROWS = 500
 BATCH_ROWS = 250
 """Two batches: versions 1.0, 1.1 and 1.2."""

@@ -14,7 +14,7 @@ from tests.integration.pipeline_cli import COMMAND_TIMEOUT_S
 
 ROOT = Path(__file__).parents[3]
 
-pytestmark = [pytest.mark.integration, pytest.mark.thorough]
+pytestmark = [pytest.mark.integration, pytest.mark.thorough, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
