@@ -11,29 +11,38 @@ Json = dict[str, Any]
 EXECUTES = "worker starting task execution"
 """The last reason that the agent in the pod gives (clearml-agent 1.9.2): packages and code are there."""
 
+SDK_STARTED = ""
+"""The reason that the SDK's `Task.init` leaves a moment later. The agent's first report in the pod has none either."""
+
 
 def sandbox_time(pod: Json) -> str | None:
     """Return when the pod had its network and volumes; Kubernetes forgets that when the pod ends."""
     return _condition_time(pod, "PodReadyToStartContainers")
 
 
-def execution_time(state: Json) -> str | None:
-    """Return when a task's own script began, if the task's record says that it has begun.
+def execution_start(known: Json | None, state: Json) -> Json | None:
+    """Return the state of a task's record that tells when its own script began, after one more look at the record.
 
-    The record's `started` is not it: a task that its agent takes from the queue by `dequeue` has none.
+    `EXECUTES` tells it. It lasts only until the SDK is imported, which may be shorter than the time between two looks;
+    then the SDK's own report is the nearest that the record has. The record's `started` is not it: a task that its
+    agent takes from the queue by `dequeue` has none.
+
+    Args:
+        known: What this function returned after the look before.
+        state: The record's state now.
     """
-    if state.get("status") == "in_progress" and state.get("status_reason") == EXECUTES:
-        return state.get("status_changed")
-    return None
+    if state.get("status") != "in_progress" or (known and known["status_reason"] == EXECUTES):
+        return known
+    return state if state.get("status_reason") in (EXECUTES, SDK_STARTED) else None
 
 
-def phases(pod: Json, sandbox: str | None, execution: str | None) -> dict[str, int]:
+def phases(pod: Json, sandbox: str | None, execution: Json | None) -> dict[str, int]:
     """Return the seconds of each phase that the pod went through.
 
     Args:
         pod: The pod, as it was last seen.
         sandbox: What `sandbox_time` returned while the pod lived.
-        execution: When the task itself began: what `execution_time` returned while it ran.
+        execution: What `execution_start` returned last while the task ran.
     """
     state = ((pod.get("status") or {}).get("containerStatuses") or [{}])[0].get("state") or {}
     ended = state.get("terminated") or {}
@@ -44,7 +53,7 @@ def phases(pod: Json, sandbox: str | None, execution: str | None) -> dict[str, i
         ("schedule", scheduled),
         ("start", sandbox),
         ("pull", started),
-        ("setup", execution if started else None),
+        ("setup", execution.get("status_changed") if started and execution else None),
         ("run", ended.get("finishedAt")),
     ]
     known = [(name, datetime.fromisoformat(str(time))) for name, time in moments if time]

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from known_pods import KnownPods  # type: ignore[import-not-found]
-from phases import execution_time, phases, sandbox_time  # type: ignore[import-not-found]
+from phases import execution_start, phases, sandbox_time  # type: ignore[import-not-found]
 from pod_api import ClusterError, PodApi  # type: ignore[import-not-found]
 from task_records import UNFINISHED, ServerError, TaskRecords, queue_of  # type: ignore[import-not-found]
 
@@ -35,7 +35,7 @@ class Recorder:
         self._lock = threading.Lock()
         self._written: set[str] = set()
         self._sandboxes: dict[str, str] = {}
-        self._executions: dict[str, str] = {}
+        self._executions: dict[str, Json | None] = {}
 
     def watch(self, cluster: PodApi) -> None:
         """Watch for ever; begin again whenever the API server ends the watch."""
@@ -79,8 +79,8 @@ class Recorder:
 
     def see_execution(self, pod: Json, state: Json) -> None:
         """Remember when the task's own script began; the record forgets that when the task ends."""
-        if moment := execution_time(state):
-            self._executions[str(pod["metadata"].get("uid"))] = moment
+        uid = str(pod["metadata"].get("uid"))
+        self._executions[uid] = execution_start(self._executions.get(uid), state)
 
     def is_of_another_run(self, state: Json) -> bool:
         """Return whether the task waits in a queue again: it was reset and enqueued while this pod still ended."""

@@ -25,7 +25,7 @@ def test_phases_follow_from_the_moments_of_a_pod():
         },
     }
     state = {"status": "in_progress", "status_changed": f"{DAY}12.400000+00:00"}
-    execution = phases.execution_time({**state, "status_reason": "worker starting task execution"})
+    execution = phases.execution_start(None, {**state, "status_reason": "worker starting task execution"})
     found = phases.phases(pod, phases.sandbox_time(pod), execution)
     assert found == {"schedule": 1, "start": 2, "pull": 4, "setup": 5, "run": 28}
     text = pod_records.phases_as_text(found)
@@ -41,7 +41,7 @@ def test_phases_follow_from_the_moments_of_a_pod():
     ],
 )
 def test_a_task_that_its_agent_prepares_or_that_has_ended_does_not_execute(state):
-    assert agent_image.module("phases").execution_time({**state, "status_changed": f"{DAY}12Z"}) is None
+    assert agent_image.module("phases").execution_start(None, {**state, "status_changed": f"{DAY}12Z"}) is None
 
 
 def test_a_pod_that_never_ran_has_the_phases_that_it_went_through():

@@ -90,15 +90,35 @@ def test_a_task_that_waits_in_a_queue_again_is_not_the_old_pods(image):
     assert [name for name, _ in session.sent] == ["tasks.get_all"]
 
 
-def test_setup_lasts_until_the_tasks_script_begins_also_without_a_time_on_its_record(image):
+EXECUTES = {"status": "in_progress", "status_reason": "worker starting task execution"}
+SDK_STARTED = {"status": "in_progress", "status_reason": ""}
+INSTALLS = {"status": "in_progress", "status_reason": "worker started execution"}
+AT_7, AT_8, AT_9 = ({"status_changed": f"2026-11-28T10:00:0{second}+00:00"} for second in (7, 8, 9))
+
+
+@pytest.mark.parametrize(
+    ("seen", "phases"),
+    [
+        ([EXECUTES | AT_8], "pull 2 s, setup 5 s, run 12 s"),
+        ([EXECUTES | AT_8, SDK_STARTED | AT_9], "pull 2 s, setup 5 s, run 12 s"),
+        # The task was so quick to import the SDK that the agent's own report was not seen.
+        ([SDK_STARTED | AT_9], "pull 2 s, setup 6 s, run 11 s"),
+        # The agent's first report in the pod is as silent as the SDK's.
+        ([SDK_STARTED | AT_7, EXECUTES | AT_8], "pull 2 s, setup 5 s, run 12 s"),
+        ([SDK_STARTED | AT_7, SDK_STARTED | AT_9], "pull 2 s, setup 6 s, run 11 s"),
+        ([SDK_STARTED | AT_7, INSTALLS | AT_8], "pull 2 s, run 17 s"),
+        ([INSTALLS | AT_8], "pull 2 s, run 17 s"),
+        ([{"status": "queued", "status_reason": ""} | AT_8], "pull 2 s, run 17 s"),
+    ],
+)
+def test_setup_lasts_until_the_tasks_script_begins_also_without_a_time_on_its_record(image, seen, phases):
     """A task that the agent in its pod takes by `dequeue` never gets a `started`."""
     session = Session(status="completed", status_reason="worker execution done")
     watch = made(image, session)
     ran = {"startedAt": "2026-11-28T10:00:03Z", "finishedAt": "2026-11-28T10:00:20Z", "exitCode": 0}
     told = event("MODIFIED", "Succeeded", {"terminated": {**ran, "reason": "Completed"}})
     told["object"]["metadata"]["creationTimestamp"] = "2026-11-28T10:00:01Z"
-    executes = {"status": "in_progress", "status_reason": "worker starting task execution"}
-    watch.see_execution(told["object"], {**executes, "status_changed": "2026-11-28T10:00:08+00:00"})
-    watch.see_execution(told["object"], session.task)
+    for state in (*seen, session.task):
+        watch.see_execution(told["object"], state)
     watch.look(told)
-    assert dict(session.sent)["tasks.edit"]["runtime"]["pod_phases"] == "pull 2 s, setup 5 s, run 12 s"
+    assert dict(session.sent)["tasks.edit"]["runtime"]["pod_phases"] == phases
