@@ -35,6 +35,9 @@ MODES = {
 SERVICES_QUEUE = "services"
 """ClearML's usual queue for controllers."""
 
+OF_CAUSES = {"code": "retries", "lost": "lost_retries", "memory": "memory_retries", "memory-cap": "memory_cap"}
+"""What a step's own numbers are called → the option of the run that they replace for that step."""
+
 
 @dataclass(frozen=True)
 class Option:
@@ -57,7 +60,7 @@ class Option:
     """Bounds of a whole number."""
 
     check: Callable[[str], object] | None = None
-    """Raises ValueError for a text that is not possible."""
+    """Raises ValueError for a text that is not possible, or SettingsError that says more than `expected`."""
 
     expected: str = ""
     example: str = ""
@@ -81,12 +84,14 @@ class Option:
 
         Args:
             value: From the command line, a task's section or a person's program.
-            called: What it is called there; default: its name in the section.
+            called: What it is called there; default: its name in the section. With a `=` at its end where the value
+                follows without a space.
 
         Raises:
             SettingsError: It is not of the option's type, or is out of range.
         """
         called, text = called or self.stored, str(value).strip()
+        before = called if called.endswith("=") else f"{called} "
         if self.choices:
             return require_known(text, self.choices, called.removeprefix("--"))
         expected, example = self.expected or "true or false", self.example or "true"
@@ -98,11 +103,13 @@ class Option:
         try:
             if self.check:
                 self.check(text)
-            parsed = parse_as(self.type, text)
+            parsed = parse_as(str if self.per_step else self.type, text)
         except ValueError:
             parsed = None
+        except SettingsError as error:
+            raise SettingsError(f"{before}{text}: {error.message}", hint=error.hint) from error
         if parsed is None or (self.type is int and not self.least <= int(parsed) <= self.most):
-            raise SettingsError(f"{called} {text}: expected {expected}", hint=f"{called} {example}")
+            raise SettingsError(f"{before}{text}: expected {expected}", hint=f"{before}{example}")
         return parsed
 
 
@@ -116,6 +123,27 @@ def option(default: Any = dataclasses.MISSING, *, factory: Callable[[], Any] | N
     """
     metadata = {"option": Option(**facts)}
     return field(default_factory=factory, metadata=metadata) if factory else field(default=default, metadata=metadata)
+
+
+def own_numbers(text: str) -> dict[str, Any]:
+    """Return option → value of a step's `CAUSE:N` texts.
+
+    Raises:
+        SettingsError: A cause is unknown or comes twice, or its number is not possible.
+    """
+    options = {item.name: item for item in RunOptions.declared()}
+    found: dict[str, Any] = {}
+    for part in text.split(","):
+        cause, _, number = (word.strip() for word in part.partition(":"))
+        name = OF_CAUSES[require_known(cause, OF_CAUSES, "cause")]
+        example = f"{cause}:{options[name].default or '16Gi'}"
+        if name in found:
+            raise SettingsError(f"{cause} comes twice", hint=f"give it once, such as {example}")
+        try:
+            found[name] = options[name].parse(number, cause)
+        except SettingsError as error:
+            raise SettingsError(error.message, hint=example) from error
+    return found
 
 
 @dataclass(frozen=True)
@@ -224,6 +252,17 @@ class RunOptions:
         kept_by_rerun=True,
         help="Container image of one step and its shards; may be repeated.",
     )
+    step_retries: Mapping[str, str] = option(
+        factory=dict,
+        flag="--step-retries",
+        metavar="STEP=CAUSE:N[,CAUSE:N]",
+        check=own_numbers,
+        expected="CAUSE:N",
+        example="lost:10",
+        help="Numbers of one step and its shards, in place of those of the run: code (--retries), lost "
+        "(--lost-retries), memory (--memory-retries), memory-cap (--memory-cap). A step that is not a shard is run "
+        "again after an error of its own only with a number here. May be repeated for other steps.",
+    )
 
     @classmethod
     @functools.cache
@@ -258,7 +297,7 @@ class RunOptions:
             prefix = f"{item.stored}/"
             if item.per_step:
                 found[item.name] = {
-                    name.removeprefix(prefix): text.strip()
+                    name.removeprefix(prefix): item.parse(text, name)
                     for name, text in texts.items()
                     if name.startswith(prefix) and text.strip()
                 }
@@ -303,7 +342,7 @@ class RunOptions:
         changes: dict[str, Any] = {}
         for item in (item for item in self.declared() if item.per_step):
             stored = {step: text for step, text in getattr(self, item.name).items() if step in steps}
-            changes[item.name] = stored | _per_step(given.get(item.name, ()), item.flag, steps)
+            changes[item.name] = stored | _per_step(given.get(item.name, ()), item, steps)
         return replace(options, **changes)
 
     def of_part(self, name: str) -> RunOptions:
@@ -326,13 +365,20 @@ class RunOptions:
         """Return the queue that a step goes to where steps go to queues."""
         return sharding.value_of(self.step_queues, step) or self.queue
 
+    def own_numbers_of(self, step: str) -> dict[str, Any]:
+        """Return option → value of what a step has in place of the run's numbers."""
+        text = sharding.value_of(self.step_retries, step)
+        return own_numbers(text) if text else {}
 
-def _per_step(assignments: Iterable[str], flag: str, steps: Iterable[str]) -> dict[str, str]:
+
+def _per_step(assignments: Iterable[str], item: Option, steps: Iterable[str]) -> dict[str, str]:
     """Return step → value of `STEP=VALUE` texts."""
     steps, values = list(steps), {}
     for assignment in assignments:
         step, _, value = assignment.partition("=")
         if not value.strip():
-            raise UsageError(f"{flag} {assignment}: expected STEP=VALUE", hint=f"{flag} {steps[0]}=...")
-        values[require_known(step.strip(), steps, "step")] = value.strip()
+            hint = f"{item.flag} {steps[0]}={item.example or '...'}"
+            raise UsageError(f"{item.flag} {assignment}: expected STEP=VALUE", hint=hint)
+        step = require_known(step.strip(), steps, "step")
+        values[step] = item.parse(value, f"{item.flag} {step}=")
     return values

@@ -44,7 +44,9 @@ def dry_run_of(settings: Settings, console: Console, *, as_json: bool) -> int:
         if step["name"] in settings.definition.parts and options.mode != IN_PROCESS:
             where = "the controllers' queue, or beside the controller of the whole"
         image = f", image {step['image']}" if step["image"] else ""
-        console.print(f"  {step['name']}{behind}  [{where}{image}]", markup=False, soft_wrap=True)
+        retries = value_of(options.step_retries, str(step["name"]))
+        own = f", retries {retries}" if retries else ""
+        console.print(f"  {step['name']}{behind}  [{where}{image}{own}]", markup=False, soft_wrap=True)
     console.print("Parameters")
     for name, value in settings.parameters.items():
         console.print(f"  {name} = {value}", markup=False, soft_wrap=True)

@@ -59,7 +59,7 @@ _OPTIONS = (
 def epilog_of(definition: Definition) -> str:
     """Return what `--help` says of a pipeline itself: its steps and its parameters."""
     steps = "\n".join(f"  {step}" for step in definition.work_steps)
-    return f"\b\nSteps (--step-queue, --step-image):\n{steps}\n\n{help_text(definition.parameters)}"
+    return f"\b\nSteps (--step-queue, --step-image, --step-retries):\n{steps}\n\n{help_text(definition.parameters)}"
 
 
 def run_options(function: Command) -> Command:

@@ -67,16 +67,20 @@ class FanOut:
         under_way = [node for node in nodes if self.is_shard(node.name) and node.job and node.executed is None]
         return len(under_way) >= self.at_once
 
-    def is_tried_again(self, server: ClearmlServer, step: str, task_id: str, tries: int) -> bool:
-        """Return whether a step that failed is a shard which is worth another try.
+    def is_tried_again(
+        self, server: ClearmlServer, step: str, task_id: str, tries: int, own: int | None = None
+    ) -> bool:
+        """Return whether a step that failed by an error of its own is worth another try.
 
         Args:
             server: The server.
             step: The step.
             task_id: Its task.
             tries: How often it has been run again already.
+            own: How often it may be; by default as often as the run says where it is a shard, else never.
         """
-        if not self.is_shard(step) or tries >= self.retries:
+        most = own if own is not None else self.retries if self.is_shard(step) else 0
+        if tries >= most:
             return False
         try:
             return not refuses_its_data(server.console(task_id, CONSOLE_LINES))

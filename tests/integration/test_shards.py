@@ -13,6 +13,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 PATIENCE_S = 120
 BOTH = ("train", "test")
+KILLS = {"train_processing_2": 1, "test_processing_1": 2}
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +25,10 @@ def whole(cli):
 
 @pytest.fixture(scope="module")
 def sharded(cli, client, whole):
-    """A run of three shards of which one is killed once."""
-    process = cli.start("run", "--mode", "in-process", "--json", "--shards", "3", "--max-parallel", "2")
-    killed = kill_steps(client, process, {"test_processing_1": 1})
+    """A run of three shards of which one is killed once, and one with a number of its own twice."""
+    own = ("--step-retries", "test_processing_1=code:2")
+    process = cli.start("run", "--mode", "in-process", "--json", "--shards", "3", "--max-parallel", "2", *own)
+    killed = kill_steps(client, process, KILLS)
     stdout, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, stderr
     return json.loads(stdout.splitlines()[-1]) | {"killed": killed}
@@ -35,7 +37,8 @@ def sharded(cli, client, whole):
 @pytest.fixture(scope="module")
 def failed(cli, client, whole):
     """A run of two shards of which one is killed until it fails."""
-    process = cli.start("run", "--mode", "in-process", "--json", "--shards", "2")
+    own = ("--step-retries", "train_processing_1=code:3")
+    process = cli.start("run", "--mode", "in-process", "--json", "--shards", "2", *own)
     tasks = kill_steps(client, process, {"train_processing_2": 2})
     stdout, stderr = process.communicate(timeout=PATIENCE_S)
     assert stdout, stderr
@@ -119,11 +122,11 @@ def test_no_more_than_two_shards_ran_at_once(client, sharded):
 
 
 def test_a_shard_that_was_killed_is_run_again_alone(client, sharded):
-    killed = sharded["killed"]
     for name, step in steps_of(sharded).items():
         console = "".join(event["msg"] for event in client("events.get_task_log", task=step["task_id"])["events"])
-        assert console.count("Retrying") == (1 if name in killed else 0), name
-    assert steps_of(sharded)["test_processing_1"]["task_id"] == killed["test_processing_1"]
+        assert console.count("Retrying") == KILLS.get(name, 0), name
+        assert len(step.get("earlier_attempts", ())) == KILLS.get(name, 0), name
+    assert {name: steps_of(sharded)[name]["task_id"] for name in KILLS} == sharded["killed"]
     assert steps_of(sharded)["test_processing"]["status"] == "completed"
 
 
@@ -170,6 +173,7 @@ def test_a_failed_run_goes_on_with_what_is_missing(cli, client, whole, failed):
         (["--max-parallel", "-1"], 10, "--max-parallel -1"),
         (["--shards", "64", "--set", "test_size=0.1"], 20, "64 shards are too many: the test set has 50 reviews"),
         (["--shards", "2", "--step-queue", "train_processing_3=q"], 10, "did you mean train_processing_"),
+        (["--step-retries", "train_processing=lsot:1"], 10, "did you mean lost?"),
         (["--from-failed", "--shards", "2"], 2, "--shards cannot be changed"),
         (["--from-failed", "0" * 32], 40, "does not exist"),
     ],

@@ -11,6 +11,8 @@ import pytest
 from deploy.kubernetes.pods import CAUSES
 from pipeline.controllers.failure_causes import Cause, cause_of
 from pipeline.controllers.retries import run_again
+from pipeline.controllers.shard_scheduling import FanOut
+from pipeline.run_options import RunOptions
 
 
 @pytest.mark.parametrize(
@@ -53,6 +55,9 @@ class Server:
         assert task_id == "task" and "runtime" in only_fields
         return self.record
 
+    def console(self, task_id: str, lines: int) -> list[str]:
+        return ["RuntimeError: no connection"]
+
     def call(self, endpoint: str, *, task: str, force: bool, **changes: Any) -> None:
         assert (task, force) == ("task", True)
         if endpoint == "tasks.edit":
@@ -63,13 +68,13 @@ class Server:
             self.properties |= {item["name"]: item["value"] for item in items if item["section"] == "properties"}
 
 
-def attempts(reasons, own_retries=1, runtimes=(), **options):
+def attempts(reasons, own_retries=1, runtimes=(), step="split_1", **options):
     """Return whether each attempt is followed by another, and the server with what the task keeps."""
-    shard = SimpleNamespace(is_tried_again=lambda server, step, task, tries: tries < own_retries)
-    told = {"lost_retries": 2, "memory_retries": 2, "memory_cap": ""} | options
+    told = RunOptions(**{"lost_retries": 2, "retries": own_retries} | options)
     server = Server()
-    pipeline = SimpleNamespace(server=server, options=SimpleNamespace(**told), fan_out=shard, ended_attempts={})
-    node = SimpleNamespace(name="split", job=SimpleNamespace(task=SimpleNamespace(id="task")))
+    shards = FanOut(shardable=["split"], shards=2, retries=told.retries)
+    pipeline = SimpleNamespace(server=server, options=told, fan_out=shards, ended_attempts={})
+    node = SimpleNamespace(name=step, job=SimpleNamespace(task=SimpleNamespace(id="task")))
     answers = []
     for number, reason in enumerate(reasons):
         why = {"status_reason": reason, "status_message": f"pod ended: {reason}"}
@@ -104,6 +109,32 @@ def test_a_queue_may_ask_for_more_tries_of_what_is_lost():
     assert attempts(["pod: Evicted"], runtimes=[{"pod_lost_retries": "1"}])[0] == [True]
 
 
+@pytest.mark.parametrize(
+    ("step", "own", "reason", "answers"),
+    [
+        ("split_1", "code:2", "pod: Error", [True, True, False]),
+        ("split_1", "code:0", "pod: Error", [False]),
+        ("split_2", "code:2", "pod: Error", [True, False]),
+        ("split_1", "lost:4", "pod: Error", [True, False]),
+        ("split_1", "lost:4", "pod: Evicted", [True] * 4 + [False]),
+        ("split_1", "lost:0", "pod: Evicted", [False]),
+        ("split_1", "code:9,lost:9,memory:9", "pod: ErrImagePull", [False]),
+    ],
+)
+def test_a_steps_own_numbers_replace_those_of_the_run_and_the_queue(step, own, reason, answers):
+    told = {"runtimes": [{"pod_lost_retries": "3"}] * 5} if own == "lost:0" else {}
+    assert attempts([reason] * len(answers), step=step, step_retries={"split_1": own}, **told)[0] == answers
+
+
+def test_a_step_that_is_not_a_shard_is_run_again_after_its_own_error_only_with_a_number_of_its_own():
+    assert attempts(["pod: Error"], step="split")[0] == [False]
+    answers, server = attempts(["pod: Error"] * 2, step="split", step_retries={"split": "code:1"})
+    assert (answers, json.loads(server.properties["earlier_attempts"])) == (
+        [True, False],
+        ["pod: Error; pod ended: pod: Error"],
+    )
+
+
 KILLED = "worker execution exit code -9"
 
 
@@ -129,6 +160,10 @@ def test_what_ran_out_of_memory_is_run_again_with_twice_as_much():
         (out_of("4Gi"), {"memory_retries": 0}, False, ""),
         (out_of("4Gi"), {"memory_cap": "6Gi"}, True, "6144m"),
         (out_of("4Gi", pod_memory_cap="5Gi"), {"memory_cap": "6Gi"}, True, "5120m"),
+        (out_of("4Gi"), {"memory_cap": "6Gi", "step_retries": {"split": "memory-cap:5Gi"}}, True, "5120m"),
+        (out_of("4Gi"), {"step_retries": {"split": "memory:0"}}, False, ""),
+        (out_of("4Gi"), {"memory_retries": 0, "step_retries": {"split": "memory:1"}}, True, "8192m"),
+        (out_of("4Gi", pod_memory_cap="5Gi"), {"step_retries": {"split": "memory-cap:6Gi"}}, True, "5120m"),
         (out_of("4Gi"), {"memory_cap": "4Gi"}, False, ""),
         (out_of("4Gi", pod_memory_cap="2Gi"), {}, False, ""),
         ({"pod": "pod x ended: OOMKilled, exit code 137"}, {"own_retries": 0}, False, ""),

@@ -54,6 +54,7 @@ TOLD = RunOptions(
     controllers_queue="controllers",
     step_queues={"train_processing_2": "big"},
     step_images={"train_test_split": "image:1"},
+    step_retries={"train_processing": "lost:10,memory-cap:32Gi"},
 )
 
 
@@ -103,6 +104,8 @@ def test_tasks_of_other_versions_are_read(stored):
         ("retries", "٣"),
         ("cache", "flase"),
         ("mode", "qeue"),
+        ("step_retries/train_processing", "lsot:1"),
+        ("step_retries/train_processing", "lost:many"),
     ],
 )
 def test_a_misspelt_value_is_one_error_that_names_the_option(name, text):
@@ -146,6 +149,18 @@ def test_a_rerun_changes_single_steps_and_keeps_the_others():
         ({"step_queues": ["data_prepare.train_processing_2=fast"]}, SettingsError, "unknown step"),
         ({"mode": "remote"}, SettingsError, "unknown mode 'remote'"),
         ({"retries": 11}, SettingsError, "--retries 11: expected a whole number from 0 to 10"),
+        ({"step_retries": ["fit_model"]}, UsageError, "--step-retries fit_model: expected STEP=VALUE"),
+        ({"step_retries": ["fit=lost:1"]}, SettingsError, "unknown step 'fit'"),
+        ({"step_retries": ["fit_model=2"]}, SettingsError, "--step-retries fit_model=2: unknown cause '2'"),
+        ({"step_retries": ["fit_model=lsot:1"]}, SettingsError, "fit_model=lsot:1: unknown cause 'lsot'"),
+        (
+            {"step_retries": ["fit_model=code:1, lost:21"]},
+            SettingsError,
+            "--step-retries fit_model=code:1, lost:21: lost 21: expected a whole number from 0 to 20",
+        ),
+        ({"step_retries": ["fit_model=code"]}, SettingsError, "code : expected a whole number from 0 to 10"),
+        ({"step_retries": ["fit_model=memory-cap:big"]}, SettingsError, "memory-cap big: expected memory"),
+        ({"step_retries": ["fit_model=lost:1,lost:2"]}, SettingsError, "lost comes twice"),
     ],
 )
 def test_an_impossible_option_of_the_command_line_is_refused_by_its_name(given, error, words):
@@ -161,6 +176,16 @@ def test_a_rerun_refuses_what_would_make_it_another_run():
             refuse_changes((), told)
     with pytest.raises(UsageError, match="--set"):
         refuse_changes(("test_size=0.3",), {})
+
+
+def test_a_step_has_its_own_numbers_and_its_shards_have_them_too():
+    told = RunOptions().told(
+        {"shards": 2, "step_retries": ["train_processing=code:2, memory-cap:8Gi", "train_processing_2=lost:0"]},
+        DATA_PREPARE,
+    )
+    assert told.own_numbers_of("train_processing_1") == {"retries": 2, "memory_cap": "8Gi"}
+    assert told.own_numbers_of("train_processing_2") == {"lost_retries": 0}, "its own are all that it has"
+    assert told.own_numbers_of("test_processing_1") == {}
 
 
 @dataclass(frozen=True)
