@@ -6,11 +6,13 @@ It prints; the work is in `pipeline.runs.states`, `pipeline.runs.copies` and wha
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.markup import escape
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 LOOK_AT_QUEUES_EVERY_S = 5.0
 
 run_argument = click.argument("run", metavar="RUN")
-report_option = click.option("--report", type=FilePath(), metavar="FILE", help="Write the report of the run, too.")
 timeout_option = click.option(
     "--timeout",
     "timeout_s",
@@ -39,27 +40,54 @@ timeout_option = click.option(
 raw_option = click.option("--raw", is_flag=True, help="Print all lines, also those of agents and libraries.")
 
 
+@dataclass(frozen=True)
+class Watching:
+    """How a run is shown while it goes on, and what is left of it at its end."""
+
+    follow: bool
+    raw: bool
+    timeout_s: float
+    report: Path | None
+    as_json: bool
+
+    def console(self) -> Console:
+        """Return where a person reads; stdout is for the JSON document, where that is asked for."""
+        return Console(stderr=self.as_json, highlight=False)
+
+
+def watching_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Add the options of watching to a command, which takes them as one argument `watching`."""
+
+    @click.option("--follow", is_flag=True, help="Print what the controller and all steps write, too.")
+    @raw_option
+    @timeout_option
+    @click.option("--report", type=FilePath(), metavar="FILE", help="Write the report of the run, too.")
+    @as_json
+    @functools.wraps(command)
+    def with_watching(
+        *args: Any, follow: bool, raw: bool, timeout_s: float, report: Path | None, as_json: bool, **options: Any
+    ) -> int:
+        return command(*args, watching=Watching(follow or raw, raw, timeout_s, report, as_json), **options)
+
+    return with_watching
+
+
 @click.command()
 @run_argument
-@click.option("--follow", is_flag=True, help="Print what the controller and all steps write, too.")
-@raw_option
-@timeout_option
-@report_option
-@as_json
+@watching_options
 @examples("python -m pipeline watch DataPrepare", "python -m pipeline watch 0a1b2c3d4e5f60718293a4b5c6d7e8f9 --follow")
-def watch(run: str, *, follow: bool, raw: bool, timeout_s: float, report: Path | None, as_json: bool) -> int:
+def watch(run: str, *, watching: Watching) -> int:
     """Show a run until it ends: its steps, how long they wait, and why one failed.
 
     RUN is an id, or the name of a pipeline for its newest run. The run may be anybody's: it needs nothing but a
     controller on the configured ClearML server. The exit code is 0 only if every step completes. Ctrl-C stops the
     watching, not the run.
     """
-    console = Console(stderr=as_json, highlight=False)
+    console = watching.console()
     connection = _connect(console)
     from pipeline.runs.states import find
 
-    run_id = find(connection.server, run)
-    return _watch(connection, run_id, console, follow or raw, raw, timeout_s, report, as_json=as_json)
+    return _watch(connection, find(connection.server, run), console, watching)
 
 
 @click.command()
@@ -141,11 +169,7 @@ def report(run: str, file: Path) -> int:
 )
 @click.option("--queue", default="", metavar="NAME", help="Queue of the controller.  [default: that of the run]")
 @click.option("--no-wait", is_flag=True, help="Put the new run into its queue, print its id, and end.")
-@click.option("--follow", is_flag=True, help="Print what the controller and all steps write, too.")
-@raw_option
-@timeout_option
-@report_option
-@as_json
+@watching_options
 @examples(
     "python -m pipeline rerun my-pipeline --set rows=1000",
     "python -m pipeline rerun 0a1b2c3d4e5f60718293a4b5c6d7e8f9 --from-failed --no-wait",
@@ -158,11 +182,7 @@ def rerun(
     from_step: str,
     queue: str,
     no_wait: bool,
-    follow: bool,
-    raw: bool,
-    timeout_s: float,
-    report: Path | None,
-    as_json: bool,
+    watching: Watching,
 ) -> int:
     """Run a run of any pipeline again: copy its controller, change parameters, put the copy into the run's queue.
 
@@ -170,7 +190,7 @@ def rerun(
     (`cache_executed_step`). --from-failed and --from-step work for the pipelines of this project, whose controllers
     know them.
     """
-    console = Console(stderr=as_json, highlight=False)
+    console = watching.console()
     changes = dict(_assignment(text) for text in assignments)
     connection = _connect(console)
     from pipeline.runs.copies import run_again
@@ -183,10 +203,10 @@ def rerun(
     console.print(f"Run {copy} is a copy of run {source}", soft_wrap=True)
     if no_wait:
         console.print(f"watch it: .venv/bin/python -m pipeline watch {copy}", soft_wrap=True)
-        if as_json:
+        if watching.as_json:
             click.echo(json.dumps({"status": "queued", "run_id": copy, "copy_of": source}))
         return 0
-    return _watch(connection, copy, console, follow or raw, raw, timeout_s, report, as_json=as_json)
+    return _watch(connection, copy, console, watching)
 
 
 def _assignment(text: str) -> tuple[str, str]:
@@ -210,29 +230,19 @@ class _Quiet:
         """Show nothing."""
 
 
-def _watch(
-    connection: Connection,
-    run_id: str,
-    console: Console,
-    follow: bool,
-    raw: bool,
-    timeout_s: float,
-    report: Path | None,
-    *,
-    as_json: bool,
-) -> int:
+def _watch(connection: Connection, run_id: str, console: Console, watching: Watching) -> int:
     """Show a run until it ends; say how it ended; return the exit code."""
     from pipeline.preflight import unserved
     from pipeline.runs.follow import Follower
     from pipeline.runs.progress import Progress
     from pipeline.runs.states import Observer, watched
 
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + watching.timeout_s
     try:
         with contextlib.ExitStack() as stack:
             observer: Observer = stack.enter_context(Progress(console))
-            if follow:
-                observer = stack.enter_context(Follower(connection.server, console, observer, raw=raw))
+            if watching.follow:
+                observer = stack.enter_context(Follower(connection.server, console, observer, raw=watching.raw))
             look_at_queues = time.monotonic() + LOOK_AT_QUEUES_EVERY_S
             for state in watched(connection.server, run_id, observer, deadline):
                 if state.ended:
@@ -241,22 +251,22 @@ def _watch(
                     look_at_queues = time.monotonic() + LOOK_AT_QUEUES_EVERY_S
                     for text in unserved(connection.server, state):
                         observer.note(text)
-                _refuse_late(state, deadline, timeout_s)
+                _refuse_late(state, deadline, watching.timeout_s)
     except KeyboardInterrupt:
         console.print(
             f"Interrupted. Run {run_id} goes on; abort it: .venv/bin/python -m pipeline abort {run_id}", soft_wrap=True
         )
-        return end_interrupted(as_json=as_json, run_id=run_id)
+        return end_interrupted(as_json=watching.as_json, run_id=run_id)
     return conclude(
         connection,
         state,
         console,
-        report=report,
+        report=watching.report,
         definition=None,
         mode=None,
-        tails=not follow,
+        tails=not watching.follow,
         again=f"run it again: .venv/bin/python -m pipeline rerun {run_id}",
-        as_json=as_json,
+        as_json=watching.as_json,
     )
 
 

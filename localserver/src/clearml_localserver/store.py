@@ -7,7 +7,6 @@ survives `kill -9` and, with `synchronous=FULL`, a power cut. It knows nothing o
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import queue
@@ -18,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import orjson
 
@@ -26,6 +25,7 @@ from clearml_localserver import document_columns
 from clearml_localserver.changes import EVERYTHING, Change, Changes
 from clearml_localserver.database import Connection, Trouble, connect, open_database, trouble_of
 from clearml_localserver.errors import ApiError, validation_error
+from clearml_localserver.lanes import Answer, Lane
 
 log = logging.getLogger(__name__)
 
@@ -176,70 +176,6 @@ class Tx:
         self.topics.add(topic)
 
 
-class _Answer(Generic[Result]):
-    """What a caller on the event loop waits for, and another thread gives."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[Result] = self._loop.create_future()
-
-    def give(self, result: Any, error: BaseException | None) -> None:
-        """Answer, from any thread; a server that has ended meanwhile needs no answer."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._settle, result, error)
-
-    def _settle(self, result: Any, error: BaseException | None) -> None:
-        if self.future.done():  # the caller was cancelled
-            return
-        if error is None:
-            self.future.set_result(result)
-        else:
-            self.future.set_exception(error)
-
-
-class _Lane:
-    """Threads for reading. `ThreadPoolExecutor` does the same at twice the cost of a short read's way to its thread.
-
-    Args:
-        threads: How many requests run side by side.
-        name: Of the threads.
-    """
-
-    def __init__(self, threads: int, name: str) -> None:
-        self._waiting: queue.SimpleQueue[tuple[Callable[[], Any], _Answer[Any]] | None] = queue.SimpleQueue()
-        self._threads = [
-            threading.Thread(target=self._work, name=f"{name}_{number}", daemon=True) for number in range(threads)
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    async def run(self, function: Callable[[], Result]) -> Result:
-        """Run a function on one of the threads."""
-        answer = _Answer[Result]()
-        self._waiting.put((function, answer))
-        return await answer.future
-
-    def close(self) -> None:
-        """End the threads once they have done what waits; callers that are gone are passed over."""
-        for _ in self._threads:
-            self._waiting.put(None)
-        for thread in self._threads:
-            thread.join()
-
-    def _work(self) -> None:
-        while (item := self._waiting.get()) is not None:
-            function, answer = item
-            if answer.future.cancelled():
-                continue
-            result, error = None, None
-            try:
-                result = function()
-            except BaseException as problem:  # whatever it is, it is the caller's
-                error = problem
-            answer.give(result, error)
-            del item, function, answer, result, error  # a reply is not kept until the next request
-
-
 @dataclass
 class _Write:
     function: Callable[[Tx], Any]
@@ -273,8 +209,8 @@ class Store:
         self._writing = connect(path)
         self._writer = threading.Thread(target=self._write_loop, name="store-writer", daemon=True)
         self._writer.start()
-        self._readers = _Lane(readers, "store-reader")
-        self._slow_readers = _Lane(SLOW_READERS, "store-slow-reader")
+        self._readers = Lane(readers, "store-reader")
+        self._slow_readers = Lane(SLOW_READERS, "store-slow-reader")
 
     def on_commit(self, listener: Callable[[set[str]], None]) -> None:
         """Set who hears (on the writer's thread) which topics a commit has touched."""
@@ -301,7 +237,7 @@ class Store:
 
     async def write(self, function: Callable[[Tx], Result]) -> Result:
         """Run `function` in a write transaction; return after it is on disk. An exception rolls it back alone."""
-        answer = _Answer[Result]()
+        answer = Answer[Result]()
         self._writes.put(_Write(function, answer.give))
         return await answer.future  # where the caller is cancelled, what it wrote stays written
 
