@@ -81,7 +81,9 @@ def test_of_two_people_who_edit_one_draft_the_second_is_told_and_loses_nothing(
     watch: Watch, clearml_api: ApiClient, project: str
 ) -> None:
     task = ids_of(clearml_api, project)["task two"]
-    clearml_api("tasks.edit_configuration", task=task, configuration=[{"name": "Model", "value": "layers: 3"}])
+    objects = [{"name": "Model", "value": "layers: 3"}, {"name": "Data", "value": "rows: 1"}]
+    clearml_api("tasks.edit_configuration", task=task, configuration=objects)
+    queue = clearml_api("queues.create", name=f"of a draft {uuid4().hex[:6]}")["id"]
     first, second = watch(), watch()
     second.refusals = {409}
     for watched in (first, second):
@@ -95,6 +97,8 @@ def test_of_two_people_who_edit_one_draft_the_second_is_told_and_loses_nothing(
     page.get_by_label("Args/lr", exact=True).fill("0.3")
     page.get_by_label("Name of Args/lr").fill("rate")
     page.get_by_label("Delete Model").check()
+    page.get_by_label("Name of Data").fill("Rows")
+    page.get_by_label("Queue", exact=True).select_option(queue)
     page.get_by_label("New parameters").fill("Args/rows=10")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("alert")).to_contain_text("Somebody else has changed this task")
@@ -103,12 +107,16 @@ def test_of_two_people_who_edit_one_draft_the_second_is_told_and_loses_nothing(
     expect(page.get_by_label("Name of Args/lr")).to_have_value("rate")
     expect(page.get_by_label("New parameters")).to_have_value("Args/rows=10")
     expect(page.get_by_label("Delete Model")).to_be_checked()
+    expect(page.get_by_label("Name of Data")).to_have_value("Rows")
+    expect(page.get_by_label("Queue", exact=True)).to_have_value(queue)
     expect(page.get_by_label("Model", exact=True)).to_have_value("layers: 4")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("status").filter(has_text="Saved.")).to_be_visible()
     found = clearml_api("tasks.get_by_id", task=task)["task"]
     assert {name: item["value"] for name, item in found["hyperparams"]["Args"].items()} == {"rate": "0.3", "rows": "10"}
-    assert found["configuration"] == {}
+    assert {name: item["value"] for name, item in found["configuration"].items()} == {"Rows": "rows: 1"}
+    page.get_by_role("link", name="Enqueue").click()
+    expect(page.get_by_role("dialog").get_by_label("Queue")).to_have_value(queue)
 
 
 def test_a_name_of_300_characters_is_shown_whole_and_widens_nothing(watch: Watch, clearml_api: ApiClient) -> None:

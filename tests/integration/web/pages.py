@@ -37,6 +37,8 @@ def filled(page: str, action: str) -> dict[str, str]:
     form = form[: form.index("</form>")]
     fields = re.findall(r'<input(?! type="checkbox")[^>]*? name="([^"]*)" value="([^"]*)"', form)
     fields += re.findall(r'<input type="checkbox" name="([^"]*)" value="([^"]*)"[^>]* checked', form)
+    for name, options in re.findall(r'<select[^>]*? name="([^"]*)"[^>]*>(.*?)</select>', form, re.DOTALL):
+        fields += [(name, value) for value in re.findall(r'<option value="([^"]*)" selected', options)]
     fields += re.findall(r'<textarea[^>]*? name="([^"]*)"[^>]*>\n(.*?)</textarea>', form, re.DOTALL)
     return {html.unescape(name): html.unescape(value).replace("\n", "\r\n") for name, value in fields}
 

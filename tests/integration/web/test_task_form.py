@@ -139,6 +139,42 @@ def test_parameters_sections_and_objects_are_added_renamed_and_deleted(web: Web,
     assert list(api("tasks.get_by_id", task=task)["task"]["hyperparams"]) == ["Options"]
 
 
+def test_a_configuration_object_is_renamed_and_loses_nothing(web: Web, api: ApiClient) -> None:
+    task = draft(api)
+    form = filled(web.get(f"/tasks/{task}/edit"), "/tasks/")
+    assert web.post(f"/tasks/{task}/edit", **form | {"o:Model": "Net"}).status_code == 303
+    model = {"name": "Net", "value": "layers: 3\nwide: true\n", "type": "yaml"}
+    assert api("tasks.get_by_id", task=task)["task"]["configuration"]["Net"].items() >= model.items()
+    taken = web.post(f"/tasks/{task}/edit", **form | {"o:Model": "Other"})
+    assert taken.status_code == 409 and "so it is not renamed again: Model" in taken.text, "renamed meanwhile"
+    assert list(api("tasks.get_by_id", task=task)["task"]["configuration"]) == ["Net"]
+
+
+def test_the_queue_of_a_draft_is_kept_and_offered_when_it_is_enqueued(web: Web, api: ApiClient) -> None:
+    task, names = draft(api), ["served", "chosen", "of another person"]
+    served, chosen, other = (api("queues.create", name=f"{name} {uuid4().hex[:6]}")["id"] for name in names)
+    api("workers.register", worker="serves", queues=[served])
+    page = web.get(f"/tasks/{task}/edit")
+    assert "selected>Chosen when it is enqueued" in page
+    mine = filled(page, "/tasks/") | {"queue": chosen}
+    assert web.post(f"/tasks/{task}/edit", **mine).status_code == 303
+    assert api("tasks.get_by_id", task=task)["task"]["execution"]["queue"] == chosen
+    for path in (f"/tasks/{task}/enqueue", f"/selected/tasks/enqueue?ids={task}", f"/tasks/{task}/edit"):
+        assert re.search(rf'<option value="{chosen}" selected>chosen', web.get(path)), path
+    theirs = web.post(f"/tasks/{task}/edit", **mine | {"queue": other})
+    assert theirs.status_code == 409 and re.search(r"Stored value of Queue.>chosen", theirs.text), "in words"
+    assert f'<option value="{other}" selected>' in theirs.text
+    api("queues.delete", queue=chosen)
+    page = web.get(f"/tasks/{task}/edit")
+    assert f'<option value="{chosen}" selected>{chosen} (deleted)' in page
+    form = filled(page, "/tasks/") | {"queue": chosen}
+    assert web.post(f"/tasks/{task}/edit", **form | {"comment": "changed"}).status_code == 303
+    assert web.post(f"/tasks/{task}/edit", **form | {"queue": ""}).status_code == 303
+    assert not api("tasks.get_by_id", task=task)["task"]["execution"].get("queue")
+    assert f'<option value="{served}" selected>' in web.get(f"/tasks/{task}/enqueue")
+    api("workers.unregister", worker="serves")
+
+
 def test_who_deletes_or_renames_what_another_person_has_changed_is_told_first(web: Web, api: ApiClient) -> None:
     task = draft(api)
     page = web.get(f"/tasks/{task}/edit")
@@ -165,6 +201,9 @@ def test_who_deletes_or_renames_what_another_person_has_changed_is_told_first(we
         ({"n:Args/lr": "seed"}, "“Args/seed” exists already."),
         ({"n:Args/lr": " "}, "A parameter has a name."),
         ({"g:Args": "a/b"}, "A section of parameters cannot have this name."),
+        ({"o:Model": " "}, "A configuration object has a name."),
+        ({"o:Model": "Data", "object-name": "Data"}, "There is a configuration object called “Data” already."),
+        ({"queue": "0" * 32}, "The queue that you chose is not there any more."),
         ({"object-name": "Model"}, "There is a configuration object called “Model” already."),
         ({"object-text": "x"}, "A configuration object has a name."),
         ({"p:Args/lr": "fast"}, "is not of type float"),

@@ -90,3 +90,18 @@ def test_a_section_that_pages_do_not_read_whole_is_not_renamed_and_not_emptied_b
     section.rows[0].removal.ticked = True
     assert parameters.changes("").gone == [{"section": "Args", "name": "a"}]
     assert section.name.error.startswith("It has 8 parameters")
+
+
+def test_a_name_is_not_added_where_pages_do_not_read_whether_it_is_taken() -> None:
+    stored = Fields({"a": item("1")})
+    stored.left_out = 7
+    parameters = DraftParameters({"hyperparams": {"Args": stored}}, {})
+    assert "by the API only" in parameters.changes("Args/b=1").added_problem
+    parameters.rows[0].name.sent = "b"
+    parameters.changes("")
+    assert "by the API only" in parameters.rows[0].name.error
+    sections = Fields({"Args": Fields({"a": item("1")})})
+    sections.left_out = 1
+    parameters = DraftParameters({"hyperparams": sections}, {})
+    assert "by the API only" in parameters.changes("Other/b=1").added_problem
+    assert parameters.changes("Args/b=1").added_problem == ""

@@ -19,8 +19,11 @@ WAS = "was:"
 REMOVE = "x:"
 """Begins the name of a tick that deletes something."""
 
-VALUE, NAME, SECTION, OBJECT = "p:", "n:", "g:", "c:"
-"""Begin the names of the fields for a parameter's value and name, a section's name, a configuration object's text."""
+VALUE, NAME, SECTION = "p:", "n:", "g:"
+"""Begin the names of the fields for a parameter's value and name, and for a section's name."""
+
+OBJECT, OBJECT_NAME = "c:", "o:"
+"""Begin the names of the fields for a configuration object's text and name."""
 
 RENAMED = "New name of "
 MIN_NAME = 3
@@ -36,7 +39,7 @@ class Field:
     """The value in the document now."""
 
     kind: str = "line"
-    """How it is edited: `line` or `lines`."""
+    """How it is edited: `line`, `lines` or `choice`."""
 
     hint: str = ""
     error: str = ""
@@ -46,14 +49,22 @@ class Field:
     theirs: bool = False
     """Whether another person has changed the stored value since the form was made, and this form changes it too."""
 
+    options: Mapping[str, str] | None = None
+    """Of a choice: the label of each value."""
+
     def __post_init__(self) -> None:
-        if "\n" in as_sent(self.stored):  # browsers take line ends out of a one-line field
+        if self.kind == "line" and "\n" in as_sent(self.stored):  # browsers take line ends out of a one-line field
             self.kind = "lines"
 
     @property
     def value(self) -> str:
         """What the form shows."""
         return self.stored if self.sent is None else self.sent
+
+    @property
+    def told(self) -> str:
+        """The stored value in words."""
+        return (self.options or {}).get(self.stored, self.stored)
 
     @property
     def mark(self) -> str:
@@ -131,7 +142,7 @@ def words_of(key: str) -> str:
     if key.startswith(REMOVE):
         section = key[len(REMOVE) :].startswith(SECTION)
         return f"Delete {'the section ' if section else ''}{words_of(key[len(REMOVE) :]).removeprefix(RENAMED)}"
-    if key.startswith((NAME, SECTION)):
+    if key.startswith((NAME, SECTION, OBJECT_NAME)):
         return RENAMED + unquote(key[2:])
     return unquote(key[2:]) if key[1:2] == ":" else key
 

@@ -160,8 +160,13 @@ def _wanted(visit: Visit) -> tuple[str, Action, Json]:
 
 
 def queue_of(task: Json, queues: list[Json]) -> str:
-    """Return the queue to propose: the one the task was on if a worker serves it, else the first with a worker."""
+    """Return the queue to propose: of a draft its own.
+
+    Of any other task the one it was on, if a worker serves that, else the first that a worker serves.
+    """
     before: str = task["execution"]["queue"]["id"]
+    if task["status"] == "created" and any(queue["id"] == before for queue in queues):
+        return before
     served = [queue["id"] for queue in queues if queue["alive"]]
     if before in served or not queues:
         return before

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from clearml_localserver.errors import ApiError
 from clearml_localserver.web import text
 from clearml_localserver.web.site import Json, Visit
-from clearml_localserver.web.views.actions import REASON
+from clearml_localserver.web.views.actions import REASON, queue_of
 from clearml_localserver.web.views.lists import TASK_ROW, find_queues, find_tasks
 from clearml_localserver.web.views.session import own_path
 
@@ -184,7 +184,7 @@ def confirm(visit: Visit) -> Response:
         named=tasks[:NAMED],
         unknown=[id_ for id_ in ids if id_ not in found],
         queues=queues,
-        default_queue=next((queue["id"] for queue in queues if queue["alive"]), ""),
+        default_queue=_queue_of_all(tasks, queues) if queues else "",
         artifacts=sum(len(task["execution"]["artifacts"]) for task in tasks if kind.noun == "task"),
         models=sum(len(task["models"]["output"]) for task in tasks if kind.noun == "task"),
         tags=sorted({tag for task in tasks for tag in task["tags"]}),
@@ -245,11 +245,17 @@ def _wanted(visit: Visit) -> tuple[Kind, str, BulkAction]:
 
 def _find(visit: Visit, kind: Kind, ids: list[str]) -> list[Json]:
     if kind.noun == "task":
-        fields = [*TASK_ROW, "execution.artifacts", "models.output"]
+        fields = [*TASK_ROW, "execution.artifacts", "execution.queue", "models.output"]
         return find_tasks(visit, {"id": ids}, size=len(ids), fields=fields)
     query = {"id": ids, "page": 0, "page_size": len(ids), "only_fields": MODEL_ROW, "search_hidden": True}
     models: list[Json] = visit.call("models.get_all_ex", query)["models"]
     return models
+
+
+def _queue_of_all(tasks: list[Json], queues: list[Json]) -> str:
+    """Return the queue to propose: that of the tasks where it is the same for all; else one with a worker."""
+    wanted = {queue_of(task, queues) for task in tasks}
+    return wanted.pop() if len(wanted) == 1 else next((queue["id"] for queue in queues if queue["alive"]), "")
 
 
 def _request(kind: Kind, name: str, form: dict[str, str], tasks: list[Json]) -> tuple[Json, dict[str, str] | None]:

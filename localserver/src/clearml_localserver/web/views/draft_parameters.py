@@ -56,6 +56,7 @@ class DraftParameters:
     def __init__(self, task: Json, sent: Mapping[str, str]) -> None:
         self.sections: dict[str, Section] = {}
         stored = task["hyperparams"]
+        self.left_out: int = getattr(stored, "left_out", 0)
         for name in sorted(stored, key=lambda name: (name != MAIN_SECTION, name)):
             if name not in LEFT_OUT:
                 self.sections[name] = _section(name, stored[name])
@@ -101,12 +102,16 @@ class DraftParameters:
                     continue
                 if target in after and blamed is not None:
                     blamed.error = f"“{'/'.join(target)}” exists already."
+                elif target not in before and blamed is not None:
+                    blamed.error = blamed.error or self._unread(target[0])
                 after[target] = item
         for gone in self.removed:
             if gone.sent is not None:
                 section, _, name = gone.key[len(VALUE) :].partition("/")
                 after[unquote(section), unquote(name)] = {"value": gone.value}
         new, found.added_problem = _added(added, after)
+        for section, _ in new:
+            found.added_problem = found.added_problem or self._unread(section)
         after |= new
         found.items = [
             {"section": section, "name": name} | item
@@ -145,6 +150,13 @@ class DraftParameters:
             item = item | {"value": row.value.value}
         blamed = row.name if row.name.sent is not None else section.name
         yield (old, row.parameter.name), (new, name), item, blamed
+
+    def _unread(self, section: str) -> str:
+        """Return why a section takes no new name: pages do not read all that it has, so the name may be taken."""
+        found = self.sections.get(section)
+        if found.left_out if found else self.left_out:
+            return f"“{section[:80]}” may have more than this form reads: a name is added there by the API only."
+        return ""
 
     def _gone(self, before: Mapping[Place, Json], after: Mapping[Place, Json]) -> Iterator[Json]:
         used = {section for section, _ in after}

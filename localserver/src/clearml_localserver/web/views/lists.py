@@ -132,7 +132,7 @@ def latest_runs(visit: Visit, most: int) -> list[tuple[Json, Run]]:
 def find_queues(visit: Visit) -> list[Json]:
     """Return all queues with entries and workers; those with a live worker first, then by name.
 
-    Each gets `alive`: how many of its workers have called lately.
+    Each gets `alive`, how many of its workers have called lately, and `label`, what a choice of queues says of it.
     """
     found = visit.call("queues.get_all_ex", {"search_hidden": True})
     workers = visit.call("workers.get_all", {})
@@ -140,7 +140,14 @@ def find_queues(visit: Visit) -> list[Json]:
     queues: list[Json] = found["queues"]
     for queue in queues:
         queue["alive"] = sum(worker["name"] in alive for worker in queue.get("workers") or [])
+        queue["label"] = f"{queue['name']} ({_told(queue)})"
     return sorted(queues, key=lambda queue: (not queue["alive"], queue["name"].lower()))
+
+
+def _told(queue: Json) -> str:
+    alive, waiting = queue["alive"], len(queue["entries"])
+    workers = f"{alive} worker{'' if alive == 1 else 's'}" if alive else "no live worker"
+    return f"{workers}, {waiting} waiting" if waiting else workers
 
 
 def is_alive(worker: Json, now: datetime) -> bool:

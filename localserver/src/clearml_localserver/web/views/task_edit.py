@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from urllib.parse import quote, unquote
-
 from starlette.responses import Response
 
-from clearml_localserver.web.form_fields import (
-    OBJECT,
-    REMOVE,
-    Field,
-    Removal,
-    read_removals,
-    removed_meanwhile,
-    require_name,
-    tag_changes,
-)
+from clearml_localserver.web.form_fields import Field, read_removals, require_name, tag_changes
 from clearml_localserver.web.site import Json
+from clearml_localserver.web.views.draft_configuration import DraftConfiguration, ObjectChanges
 from clearml_localserver.web.views.draft_parameters import Changes, DraftParameters
 from clearml_localserver.web.views.editing import MAX_COMMENT, DocumentForm, saving, showing
-from clearml_localserver.web.views.launch import MAX_FIELD
+from clearml_localserver.web.views.lists import find_queues
 from clearml_localserver.web.views.tasks import load
 
 MAX_NAME = 2_000
@@ -31,18 +20,6 @@ CONTAINER = {"image": "Image", "arguments": "Arguments", "setup_shell_script": "
 GROUPS = {"s:": "Script", "r:": "Requirements", "d:": "Container"}
 
 
-@dataclass
-class ConfigurationObject:
-    """A configuration object in the form."""
-
-    name: str
-    length: int
-    field: Field | None
-    """Its text; None where that is too long for a form."""
-
-    removal: Removal
-
-
 class TaskForm(DocumentForm):
     """The form of a task; `draft` is whether it has the fields that only a draft has."""
 
@@ -51,30 +28,28 @@ class TaskForm(DocumentForm):
 
     def load(self) -> None:
         """Read the task; what only a draft has is in the form also where the form was made for a draft."""
-        task = load(self.visit, ["script", "container", "hyperparams", "configuration"])
+        task = load(self.visit, ["script", "container", "hyperparams", "configuration", "execution.queue"])
         self.document = task
         self.plain = _plain(task)
         self.draft = task["status"] == "created" or bool(self.sent.get("draft"))
         self.parameters = DraftParameters(task if self.draft else {"hyperparams": {}}, self.sent)
-        self.objects = _objects(task) if self.draft else []
+        self.configuration = DraftConfiguration(task["configuration"] if self.draft else {}, self.sent)
+        self.queue = [_queue(task, find_queues(self.visit))] if self.draft else []
         self.rest = _rest(task) if self.draft else []
-        known = [item.field for item in self.objects if item.field]
-        self.removed = [
-            Field(key, unquote(key[len(OBJECT) :]), "", "lines", hint="It was removed meanwhile.")
-            for key in removed_meanwhile(self.sent, known, OBJECT)
-        ]
-        self.fields = [*self.plain, *self.rest, *self.parameters.fields, *known, *self.removed]
-        self.new_problem = ""
+        drafts = [*self.queue, *self.rest, *self.parameters.fields, *self.configuration.fields]
+        self.fields = [*self.plain, *drafts]
         self.planned = Changes()
+        self.planned_objects = ObjectChanges()
 
     def read(self) -> None:
         """Fill the form with what was sent."""
         super().read()
-        self.removals = read_removals([*self.parameters.removals, *(item.removal for item in self.objects)], self.sent)
+        self.removals = read_removals([*self.parameters.removals, *self.configuration.removals], self.sent)
 
     def is_conflict(self) -> bool:
         """Return whether another person has changed what this form changes, renames or deletes."""
-        return super().is_conflict() or any(item.theirs for item in self.removals) or bool(self.parameters.vanished)
+        vanished = self.parameters.vanished or self.configuration.vanished
+        return super().is_conflict() or any(item.theirs for item in self.removals) or bool(vanished)
 
     def check(self) -> bool:
         """Mark what cannot be stored."""
@@ -82,8 +57,13 @@ class TaskForm(DocumentForm):
             if key in self.changed:
                 require_name(self.changed[key])
         self.planned = self.parameters.changes(self.sent.get("added", ""))
-        self.new_problem = self._new_object_problem()
-        return not (self.planned.added_problem or self.new_problem or any(field.error for field in self.fields))
+        new = self._new_object()
+        self.planned_objects = self.configuration.changes(new["name"], new["text"])
+        for field in self.queue:
+            if field.value not in (field.options or {}):
+                field.error = "The queue that you chose is not there any more."
+        problem = self.planned.added_problem or self.configuration.new_problem
+        return not (problem or any(field.error for field in self.fields))
 
     def store(self) -> None:
         """Send the changes; first those that only a draft takes, so that a refusal leaves the others too."""
@@ -96,11 +76,10 @@ class TaskForm(DocumentForm):
             visit.call("tasks.edit_hyper_params", {"task": id_, "hyperparams": self.planned.items})
         if self.planned.gone:
             visit.call("tasks.delete_hyper_params", {"task": id_, "hyperparams": self.planned.gone})
-        gone = [item.name for item in self.objects if item.removal.ticked]
-        if gone:
-            visit.call("tasks.delete_configuration", {"task": id_, "configuration": gone})
-        if objects := self._written_objects(values, gone):
-            visit.call("tasks.edit_configuration", {"task": id_, "configuration": objects})
+        if self.planned_objects.items:  # before what goes: a renamed object is never in neither place
+            visit.call("tasks.edit_configuration", {"task": id_, "configuration": self.planned_objects.items})
+        if self.planned_objects.gone:
+            visit.call("tasks.delete_configuration", {"task": id_, "configuration": self.planned_objects.gone})
         if told := {name: values[name] for name in ("name", "comment") if name in values}:
             visit.call("tasks.update", {"task": id_} | told)
         if "tags" in values:
@@ -118,14 +97,13 @@ class TaskForm(DocumentForm):
             draft=self.draft,
             plain=self.plain,
             parameters=self.parameters,
-            objects=self.objects,
-            removed=self.removed,
+            objects=self.configuration,
+            queue=self.queue,
             groups={title: [field for field in self.rest if field.key[:2] == start] for start, title in GROUPS.items()},
             problem=problem,
             added=self.sent.get("added", ""),
             added_problem=self.planned.added_problem,
-            new={"name": self.sent.get("object-name", ""), "text": self.sent.get("object-text", "")},
-            new_problem=self.new_problem,
+            new=self._new_object(),
         )
 
     def address(self) -> str:
@@ -141,25 +119,12 @@ class TaskForm(DocumentForm):
             edit["script"] = script | {"requirements": {name: text for name, text in requirements.items() if text}}
         if any(key.startswith("d:") for key in values):
             edit["container"] = {field.key[2:]: field.value for field in self.rest if field.key.startswith("d:")}
+        if "queue" in values:
+            edit["execution"] = {"queue": values["queue"]}
         return edit
 
-    def _new_object_problem(self) -> str:
-        name, text = self.sent.get("object-name", "").strip(), self.sent.get("object-text", "")
-        if text.strip() and not name:
-            return "A configuration object has a name."
-        kept = {item.name for item in self.objects if not item.removal.ticked}
-        return f"There is a configuration object called “{name[:80]}” already." if name in kept else ""
-
-    def _written_objects(self, values: dict[str, str], gone: list[str]) -> list[Json]:
-        stored = self.document["configuration"]
-        written = {unquote(key[len(OBJECT) :]): value for key, value in values.items() if key.startswith(OBJECT)}
-        objects: list[Json] = [
-            stored.get(name, {}) | {"name": name, "value": value} for name, value in written.items() if name not in gone
-        ]
-        if name := self.sent.get("object-name", "").strip():
-            text = self.sent.get("object-text", "").replace("\r\n", "\n")
-            objects.append({"name": name, "value": text})
-        return objects
+    def _new_object(self) -> dict[str, str]:
+        return {"name": self.sent.get("object-name", ""), "text": self.sent.get("object-text", "")}
 
 
 def _plain(task: Json) -> list[Field]:
@@ -184,13 +149,12 @@ def _rest(task: Json) -> list[Field]:
     return fields
 
 
-def _objects(task: Json) -> list[ConfigurationObject]:
-    found = []
-    for name, item in sorted(task["configuration"].items()):
-        key, text = OBJECT + quote(name, safe=" "), item["value"]
-        field = Field(key, name, text, "lines") if len(text) <= MAX_FIELD else None
-        found.append(ConfigurationObject(name, len(text), field, Removal(REMOVE + key, name, text)))
-    return found
+def _queue(task: Json, queues: list[Json]) -> Field:
+    """Return the choice of the queue; the one that is stored can stay even where it was deleted."""
+    stored = task["execution"]["queue"]["id"]
+    options = {"": "Chosen when it is enqueued"} | {queue["id"]: queue["label"] for queue in queues}
+    options.setdefault(stored, f"{stored} (deleted)")
+    return Field("queue", "Queue", stored, "choice", "“Enqueue” offers this queue first.", options=options)
 
 
 form, save = showing(TaskForm), saving(TaskForm)
