@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 from clearml_localserver.pytest_plugin import ClearmlServer, running_server
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.api_client import ApiClient
 from tests.browser.conftest import PATIENCE_MS, Watched
@@ -23,6 +23,10 @@ TOO_WIDE = """() => [
   ...(innerWidth < 1280 ? [] : [...document.querySelectorAll(".table")].map(t => t.scrollWidth - t.clientWidth)),
 ].filter(pixels => pixels > 0)"""
 """Pixels that the page and its navigation are too wide for the window, and at 1280 px also its tables."""
+
+LARGE = ("a line" * 20 + "\n") * 8_500
+PASTE = "(box, text) => { box.value = text; }"
+"""`fill` types a text of a megabyte for half a minute."""
 
 
 @pytest.fixture(scope="module")
@@ -176,13 +180,13 @@ def guarded(chromium: Browser, tmp_path: Path) -> Iterator[tuple[ClearmlServer, 
 
 def test_a_session_that_ends_in_the_middle_of_a_form_loses_nothing(guarded: tuple[ClearmlServer, Watched]) -> None:
     server, watched = guarded
-    watched.refusals = {401}
+    watched.refusals = {401, 413}
     key, secret = server.credentials
     with closing(ApiClient(server.api_url, server.credentials)) as api:
         task = api("tasks.create", name="a draft", type="training")["id"]
         page = watched.open(f"/tasks/{task}/edit")
 
-        def log_in() -> None:
+        def log_in(page: Page = page) -> None:
             page.get_by_label("Access key").fill(key)
             page.get_by_label("Secret key").fill(secret)
             page.get_by_role("button", name="Log in").click()
@@ -199,5 +203,36 @@ def test_a_session_that_ends_in_the_middle_of_a_form_loses_nothing(guarded: tupl
         page.get_by_role("button", name="Send it now").click()
         expect(page.get_by_role("status").filter(has_text="Saved.")).to_be_visible()
         found = api("tasks.get_by_id", task=task)["task"]
-    assert (found["comment"], found["hyperparams"]["Args"]["rows"]["value"]) == ("two lines\nof words", "10")
+        assert (found["comment"], found["hyperparams"]["Args"]["rows"]["value"]) == ("two lines\nof words", "10")
+
+        watched.open(f"/tasks/{task}/edit")
+        page.get_by_label("New object").fill("Large")
+        page.get_by_label("Its text").evaluate(PASTE, LARGE)
+        page.context.clear_cookies(name="localserver_session")  # so it is when the session has run out
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_text("Your session has ended")).to_be_visible()
+        log_in()
+        page.get_by_role("button", name="Send it now").click()
+        expect(page.get_by_role("status").filter(has_text="Saved.")).to_be_visible()
+        found = api("tasks.get_by_id", task=task)["task"]
+        assert found["configuration"]["Large"]["value"] == LARGE
+
+        watched.open(f"/tasks/{task}/edit")
+        page.get_by_label("Name", exact=True).fill("another name")
+        page.get_by_label("Args/rows", exact=True).fill("20")
+        page.get_by_label("Its text").evaluate(PASTE, LARGE[:200_000])
+        page.get_by_label("New object").fill("Other")
+        page.context.clear_cookies()
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_role("heading", name="The form was not sent")).to_be_visible()
+        with page.context.expect_page() as opened:
+            page.get_by_role("link", name="Log in in another tab").click()
+        log_in(opened.value)
+        expect(opened.value.get_by_role("link", name="Projects", exact=True)).to_be_visible()
+        page.go_back()
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_role("status").filter(has_text="Saved.")).to_be_visible()
+        found = api("tasks.get_by_id", task=task)["task"]
+    assert (found["name"], found["hyperparams"]["Args"]["rows"]["value"]) == ("another name", "20")
+    assert sorted(found["configuration"]) == ["Large", "Other"]
     assert watched.complaints == []

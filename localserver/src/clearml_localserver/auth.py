@@ -205,6 +205,20 @@ class Auth:
             raise unauthorized(BAD_TOKEN, "invalid token: session ended")
         return acting
 
+    def receipt(self, user: str, life_s: int) -> str:
+        """Sign that somebody has been logged in as a user. It gives no right, and no call takes it as a token."""
+        return jwt.encode({"exp": int(time.time()) + life_s, "receipt": user}, self._secret, algorithm="HS256")
+
+    def is_receipt(self, presented: str) -> bool:
+        """Return whether this is a receipt of a user who is still there."""
+        try:
+            claims: dict[str, Any] = jwt.decode(
+                presented, self._secret, algorithms=["HS256"], options={"require": ["exp", "receipt"]}
+            )
+        except jwt.InvalidTokenError:
+            return False
+        return claims["receipt"] in self.people
+
     def end_session(self, session: str) -> int:
         """Refuse a session's token from now on; return when it may be forgotten (epoch seconds)."""
         expires = int(time.time()) + MAX_TOKEN_LIFE_S

@@ -17,7 +17,7 @@ from clearml_localserver.pytest_plugin import ClearmlServer
 
 from tests.api_client import ApiClient
 from tests.integration.access.clients import new_key
-from tests.integration.web.pages import NO_ID, Web
+from tests.integration.web.pages import NO_ID, Web, filled
 
 pytestmark = pytest.mark.integration
 
@@ -106,6 +106,50 @@ def test_a_kept_form_leads_to_no_other_site_and_comes_from_none(server: ClearmlS
     for path, form in (("/queues", {"name": "a queue"}), ("/login", {"kept-to": "/queues", "kept:name": "a queue"})):
         reply = browser.http.post(path, data=form, headers={"Origin": "http://evil.example"})
         assert reply.status_code == 403 and "a queue" not in reply.text
+
+
+def test_a_form_of_2000_parameters_and_a_text_of_1_mb_are_kept_across_a_log_in(
+    server: ClearmlServer, admin: ApiClient, browser: Web
+) -> None:
+    values = {f"p{number}": {"section": "Args", "name": f"p{number}", "value": "1"} for number in range(2000)}
+    task = admin("tasks.create", name="many parameters", type="training", hyperparams={"Args": values})["id"]
+    assert log_in(browser, server.credentials).status_code == 303
+    text = "".join(f"line {number}: é~*\r\n" for number in range(60_000))
+    form = filled(browser.get(f"/tasks/{task}/edit"), "/tasks/")
+    form |= {f"p:Args/p{number}": "2" for number in range(0, 2000, 2)} | {"object-name": "Big", "object-text": text}
+    assert len(form) > 8000 and len(text.encode()) > 1_000_000
+
+    browser.http.cookies.delete("localserver_session")  # as a browser does when the session has ended
+    page = browser.post(f"/tasks/{task}/edit", **form)
+    assert page.status_code == 401 and "Your session has ended" in page.text
+    question = log_in(browser, server.credentials, *hidden(page.text))
+    assert question.status_code == 200 and "Nothing has been changed yet" in question.text
+    assert browser.post(f"/tasks/{task}/edit", **filled(question.text, "/tasks/")).status_code == 303
+    found = admin("tasks.get_by_id", task=task)["task"]
+    assert [found["hyperparams"]["Args"][f"p{number}"]["value"] for number in range(2000)] == ["2", "1"] * 1000
+    assert found["configuration"]["Big"]["value"] == text.replace("\r\n", "\n")
+
+
+def test_a_large_form_that_the_api_refuses_is_shown_again(
+    server: ClearmlServer, admin: ApiClient, browser: Web
+) -> None:
+    task = admin("tasks.create", name="a draft", type="training")["id"]
+    assert log_in(browser, server.credentials).status_code == 303
+    reply = browser.post(f"/tasks/{task}/reset", comment="x" * 100_000)
+    assert reply.status_code == 409 and "What you wrote is below" in reply.text and "x" * 100_000 in reply.text
+
+
+def test_a_stranger_sends_no_large_form(server: ClearmlServer, browser: Web) -> None:
+    assert log_in(browser, server.credentials).status_code == 303
+    session, receipt = (browser.http.cookies[f"localserver_{name}"] for name in ("session", "receipt"))
+    browser.http.cookies.clear()
+    for cookies in ({}, {"localserver_receipt": session}, {"localserver_receipt": receipt[:-3] + "abc"}):
+        browser.http.cookies.update(cookies)
+        for path in ("/queues", "/login"):
+            assert browser.post(path, name="x" * 100_000).status_code == 413
+        browser.http.cookies.clear()
+    browser.http.cookies["localserver_session"] = receipt
+    assert browser.get("/queues", 303) == "", "a receipt is no session"
 
 
 def test_a_form_too_large_to_be_kept_says_what_to_do(browser: Web) -> None:

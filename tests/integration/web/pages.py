@@ -40,7 +40,7 @@ def filled(page: str, action: str) -> dict[str, str]:
     for name, options in re.findall(r'<select[^>]*? name="([^"]*)"[^>]*>(.*?)</select>', form, re.DOTALL):
         fields += [(name, value) for value in re.findall(r'<option value="([^"]*)" selected', options)]
     fields += re.findall(r'<textarea[^>]*? name="([^"]*)"[^>]*>\n(.*?)</textarea>', form, re.DOTALL)
-    return {html.unescape(name): html.unescape(value).replace("\n", "\r\n") for name, value in fields}
+    return {html.unescape(name): re.sub("\r?\n", "\r\n", html.unescape(value)) for name, value in fields}
 
 
 def make_task(api: ApiClient, name: str = "task", **fields: Any) -> str:

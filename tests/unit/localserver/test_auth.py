@@ -169,3 +169,14 @@ def test_a_token_that_was_taken_before_ends_with_its_time(auth: Auth, monkeypatc
     assert auth.authenticate(live).user == "bob"
     monkeypatch.setattr(time, "time", lambda: now + 1000 + LEEWAY_S + 5)
     assert refusal(auth, live) == (401, 30)
+
+
+def test_a_receipt_of_a_log_in_gives_no_right_and_ends_with_its_user(auth: Auth) -> None:
+    receipt = auth.receipt("bob", 60)
+    assert auth.is_receipt(receipt)
+    assert refusal(auth, bearer(receipt)) == (401, 30) and refusal(auth, Presented(cookie=receipt)) == (401, 30)
+    forged = jwt.encode({"exp": int(time.time()) + 60, "receipt": "bob"}, "another key" * 4, algorithm="HS256")
+    for wrong in ("", "x", forged, auth.receipt("bob", -60), token(auth, "BOB", "b")):
+        assert not auth.is_receipt(wrong)
+    auth.forget_user("bob")
+    assert not auth.is_receipt(receipt)

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import urlencode
 
 from clearml_localserver import web
 from clearml_localserver.errors import ApiError
 from clearml_localserver.web.form_fields import mark
-from clearml_localserver.web.kept_forms import KEPT, TO, WITHOUT_WORDS, KeptForm, carried_form
+from clearml_localserver.web.kept_forms import (
+    KEPT,
+    KNOWN,
+    LOG_IN_FIELDS,
+    MAX_FORM_FIELDS,
+    STRANGERS,
+    TO,
+    WITHOUT_WORDS,
+    KeptForm,
+    carried_form,
+)
+from clearml_localserver.web.request_guard import MAX_FORM_BYTES
 
 from tests.unit.localserver.web_app import ask, make_app
 
@@ -38,10 +50,22 @@ def test_a_tick_that_deletes_something_stays_a_tick_with_words() -> None:
     ]
 
 
-def test_a_form_with_too_many_bytes_or_fields_is_not_carried() -> None:
-    assert KeptForm("/queues", (("name", "x" * 1000),)).fits(2**16)
-    assert not KeptForm("/queues", (("name", "é" * 12_000),)).fits(2**16), "each é takes six bytes"
-    assert not KeptForm("/queues", tuple((str(number), "") for number in range(3000))).fits(2**20)
+def test_a_form_of_a_stranger_with_too_many_bytes_or_fields_is_not_carried() -> None:
+    assert KeptForm("/queues", (("name", "x" * 1000),)).fits(1005, STRANGERS)
+    assert not KeptForm("/queues", (("name", "x" * 64_000),)).fits(64_005, STRANGERS)
+    assert not KeptForm("/queues", tuple((str(number), "") for number in range(3000))).fits(20_000, STRANGERS)
+
+
+def test_the_log_in_page_carries_any_form_of_those_who_have_had_a_session() -> None:
+    most = tuple((str(number), "") for number in range(MAX_FORM_FIELDS - LOG_IN_FIELDS))
+    assert KeptForm("/tasks/a/edit", most).fits(MAX_FORM_BYTES, KNOWN)
+    assert not KeptForm("/tasks/a/edit", (*most, ("x", ""))).fits(MAX_FORM_BYTES, KNOWN)
+    large = KeptForm("/tasks/a/edit", (("name", "~* é" * 100_000), *most))
+    sent = len(urlencode(large.items))
+    assert (
+        len(urlencode([*large.carried, ("access_key", "k"), ("secret_key", "s")]))
+        <= sent + KNOWN.bytes - MAX_FORM_BYTES
+    )
 
 
 def test_every_hidden_field_of_a_form_stays_hidden_when_the_form_is_shown_again() -> None:

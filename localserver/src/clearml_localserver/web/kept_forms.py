@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from urllib.parse import urlencode
+from functools import cached_property
+from urllib.parse import quote
 
 from clearml_localserver.web.form_fields import REMOVE, WAS, mark, words_of
+from clearml_localserver.web.request_guard import MAX_LOG_IN_BYTES
+from clearml_localserver.wire import MAX_STRANGER_BYTES
 
 KEPT = "kept:"
 """Begins the names of a form's fields while the log-in page carries them."""
@@ -18,9 +21,9 @@ KEPT = "kept:"
 TO = "kept-to"
 """Name of the log-in page's field with the address that the kept form goes to."""
 
-MAX_FIELDS = 2_000
-LOG_IN_BYTES = 2_048
-"""Room for the access key and the secret key beside the kept fields."""
+MAX_FORM_FIELDS = 30_000
+LOG_IN_FIELDS, LOG_IN_BYTES = 4, 2_048
+"""What the log-in page sends beside the kept fields: where they go, where the log-in leads, access key, secret key."""
 
 SESSION_ENDED = "Your session has ended. What you sent is kept: log in, and you are asked before anything is changed."
 NOT_KEPT = (
@@ -42,6 +45,19 @@ class WrittenField:
     value: str
     label: str
     is_tick: bool
+
+
+@dataclass(frozen=True)
+class Room:
+    """The largest form that is read from somebody without a session."""
+
+    bytes: int
+    fields: int
+
+
+STRANGERS = Room(MAX_STRANGER_BYTES, 2_000)
+KNOWN = Room(MAX_LOG_IN_BYTES, MAX_FORM_FIELDS)
+"""Of somebody whose browser shows that it has had a session: as large as forms are."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +86,18 @@ class KeptForm:
         """The fields of the log-in page."""
         return [(TO, self.path), *((KEPT + name, value) for name, value in self.items)]
 
-    def fits(self, most: int) -> bool:
-        """Return whether the log-in page can carry it, if a form of a stranger has at most `most` bytes."""
-        return len(self.items) <= MAX_FIELDS and len(urlencode(self.carried, errors="replace")) <= most - LOG_IN_BYTES
+    def fits(self, sent: int, room: Room) -> bool:
+        """Return whether the log-in page can carry it, if it had `sent` bytes when it came."""
+        names = len(self.items) * len(quote(KEPT)) + len(quote(self.path, errors="replace"))
+        fields = len(self.items) + LOG_IN_FIELDS
+        return fields <= room.fields and sent + names + LOG_IN_BYTES <= room.bytes
+
+    @cached_property
+    def _marks(self) -> set[tuple[str, str]]:
+        return {item for item in self.items if item[0].startswith(WAS)}
 
     def _is_hidden(self, name: str, value: str) -> bool:
-        unchanged = (WAS + name, mark(value)) in self.items
+        unchanged = (WAS + name, mark(value)) in self._marks
         return name in WITHOUT_WORDS or name.startswith(WAS) or unchanged
 
 

@@ -20,6 +20,9 @@ from clearml_localserver.settings import Settings
 
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 MAX_FORM_BYTES = 4 * 2**20
+LOG_IN = "/login"
+MAX_LOG_IN_BYTES = MAX_FORM_BYTES + 2**18
+"""The log-in page carries a form that its sender had no session for, under longer names of the fields."""
 
 PAGE_POLICY = "; ".join(
     (
@@ -82,7 +85,7 @@ class Gate:
             await send(message)
 
         headers = Headers(scope=scope)
-        refusal = refuse(scope["method"], headers, self.settings)
+        refusal = refuse(scope["method"], headers, self.settings, scope["path"])
         app = self.app
         if refusal is not None:
             app = PlainTextResponse(refusal[1] + "\n", status_code=refusal[0])
@@ -91,7 +94,7 @@ class Gate:
         await app(scope, receive, send_with_headers)
 
 
-def refuse(method: str, headers: Headers, settings: Settings) -> tuple[int, str] | None:
+def refuse(method: str, headers: Headers, settings: Settings, path: str = "/") -> tuple[int, str] | None:
     """Return status and text of the refusal, or None for a request that may come in."""
     host = headers.get("Host", "")
     if not is_own_host(host, settings):
@@ -106,8 +109,9 @@ def refuse(method: str, headers: Headers, settings: Settings) -> tuple[int, str]
     if not is_from_own_page(headers, host):
         return 403, "This request does not come from a page of this server. Nothing was changed."
     length = headers.get("Content-Length", "")
-    if not length.isdigit() or int(length) > MAX_FORM_BYTES:
-        return 413, f"Forms must have a Content-Length of at most {MAX_FORM_BYTES} bytes."
+    most = MAX_LOG_IN_BYTES if path == LOG_IN else MAX_FORM_BYTES
+    if not length.isdigit() or int(length) > most:
+        return 413, f"Forms must have a Content-Length of at most {most} bytes."
     return None
 
 

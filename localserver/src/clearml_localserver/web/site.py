@@ -31,13 +31,14 @@ from clearml_localserver.rules import roles
 from clearml_localserver.times import utcnow
 from clearml_localserver.web import charts, outcome, text
 from clearml_localserver.web.compression import PackedFiles, pack
-from clearml_localserver.web.kept_forms import NOT_KEPT, SESSION_ENDED, KeptForm
+from clearml_localserver.web.kept_forms import MAX_FORM_FIELDS, NOT_KEPT, SESSION_ENDED, KeptForm
 from clearml_localserver.web.notices import NOTICES
 from clearml_localserver.web.own_files import delete_file, read_file
 from clearml_localserver.web.plotly_file import PLOTLY, plotly_script
+from clearml_localserver.web.receipts import room_of
 from clearml_localserver.web.replies import REPLIES
 from clearml_localserver.web.themes import theme_of
-from clearml_localserver.wire import MAX_STRANGER_BYTES, Api
+from clearml_localserver.wire import Api
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,6 @@ PASSING = frozenset({"_part", "notice", "undo", "changed"})
 """Names of a query that mean one visit only: no link of a page repeats them."""
 
 WHOLE = re.compile(r"[0-9]{1,18}")
-MAX_FORM_FIELDS = 30_000
 PAGES_AT_ONCE = 4
 """Threads for views. They take turns at the interpreter, so more would only take more memory."""
 
@@ -163,7 +163,8 @@ class Site:
         """Run a view on a thread and return its answer."""
         identity, body = self.identity(request), b""
         if request.method == "POST":  # the gate asks for a length, and bounds it
-            if identity is None and int(request.headers["Content-Length"]) > MAX_STRANGER_BYTES:
+            length = int(request.headers["Content-Length"])
+            if identity is None and length > room_of(self.api.context.auth, request).bytes:
                 function = too_large
             else:
                 try:
@@ -286,7 +287,9 @@ class Visit:
             kept = KeptForm(self.request.url.path, tuple(self.form_items()))
         except ApiError:
             return None
-        return kept if kept.fits(MAX_STRANGER_BYTES) else None
+        if self.identity is not None:  # no log-in page has to carry it
+            return kept
+        return kept if kept.fits(len(self.body), room_of(self.site.api.context.auth, self.request)) else None
 
     def ask_to_log_in(self, kept: KeptForm | None, problem: str, *, code: int = 401) -> Response:
         """Return the log-in page, which carries the form that was sent; nothing has been changed."""

@@ -12,6 +12,7 @@ from clearml_localserver.auth import Presented
 from clearml_localserver.errors import ApiError
 from clearml_localserver.web.compression import takes_gzip
 from clearml_localserver.web.kept_forms import KeptForm, carried_form
+from clearml_localserver.web.receipts import with_receipt
 from clearml_localserver.web.site import SESSION_COOKIE, Visit
 from clearml_localserver.web.themes import THEME_COOKIE, with_theme
 from clearml_localserver.web.views.home import home
@@ -61,6 +62,7 @@ def login(visit: Visit) -> Response:
         # Sent only by the person's own click: whoever has logged in may be another one than who wrote it.
         response = visit.render("kept_form.html", kept=kept)
     secure = request.url.scheme == "https" or request.headers.get("X-Forwarded-Proto") == "https"
+    with_receipt(response, auth, visit.identity.user, secure=secure)
     response.set_cookie(SESSION_COOKIE, token, max_age=SESSION_S, httponly=True, samesite="lax", secure=secure)
     return with_theme(response, preferences(visit)["theme"])
 
