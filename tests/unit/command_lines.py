@@ -10,6 +10,7 @@ import click
 from clearml_localserver.errors import OperatorError
 
 import bench.__main__
+import bench.profiling.__main__
 import cluster.__main__
 import deploy.cli
 import images.build
@@ -44,6 +45,12 @@ ROOTS = (
     Root("python -m deploy", deploy.cli.cli, deploy.cli.main, DeployError("no", hint="yes")),
     Root("python -m cluster", cluster.__main__.cli, cluster.__main__.main, ClusterError("no", hint="yes")),
     Root("python -m bench", bench.__main__.cli, bench.__main__.main, UserFacingError("no", hint="yes")),
+    Root(
+        "python -m bench.profiling",
+        bench.profiling.__main__.cli,
+        bench.profiling.__main__.main,
+        UserFacingError("no", hint="yes"),
+    ),
     Root("python -m images.build", images.build.cli, images.build.main, images.build.ImageError("no", hint="yes")),
     Root(
         "python -m maintenance",
