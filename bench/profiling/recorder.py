@@ -36,7 +36,7 @@ def require(py_spy: Path = PY_SPY) -> None:
     """
     if not py_spy.exists():
         raise ProfilerError(f"the profiler py-spy is not at {py_spy}", hint="./task profile fetches it")
-    # Its parent, as the server and the agents are no children of the profiler either.
+    # Its parent: the server and the agents are not started by the profiler either.
     command = [str(py_spy), "dump", "--pid", str(os.getpid())]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=False)
