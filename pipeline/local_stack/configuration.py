@@ -5,6 +5,7 @@ Pure: builds values, writes nothing. Each setting names what it saves; `./task b
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,6 +50,19 @@ def read_access(configuration: Path) -> Server:
         raise ServerError(f"{configuration} lacks {', '.join(missing)}", hint="./task server-down && ./task server-up")
     api, web, files, key, secret = (match[1] for match in found.values() if match is not None)
     return Server(api, web, files, Secret(key), Secret(secret), str(configuration))
+
+
+def read_agent_access(configuration: Path) -> Server | None:
+    """Read the server of a worker from what `agent_configuration` gave it; None if there is no such file."""
+    try:
+        api = json.loads(configuration.read_text(encoding="utf-8"))["api"]
+    except (OSError, ValueError, KeyError):  # deleted, or made by an older version
+        return None
+    key, secret = (Secret(api["credentials"][name]) for name in ("access_key", "secret_key"))
+    source = str(configuration)
+    return Server(
+        api["api_server"], api["web_server"], api["files_server"], key, secret, source, verify=api["verify_certificate"]
+    )
 
 
 def agent_configuration(

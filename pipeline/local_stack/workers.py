@@ -20,13 +20,20 @@ from clearml_access import api as access_api
 from clearml_access import processes
 from clearml_access.api import WORKER_SEEN_S, Api
 from clearml_access.credentials import Server
-from pipeline.local_stack.configuration import WORKER_VARIABLE, agent_configuration, agent_environment
+from clearml_access.errors import ServerError
+from pipeline.local_stack.configuration import (
+    WORKER_VARIABLE,
+    agent_configuration,
+    agent_environment,
+    read_agent_access,
+)
 from pipeline.local_stack.environment import WorkerEnvironment, fingerprint
 from pipeline.local_stack.errors import StartError
 from pipeline.local_stack.settings import AGENT_VARIABLE, OWN_WORKERS, MachineSettings, WorkerPlan
 
 REGISTER_TIMEOUT_S = 30.0
 PID_FILE = "agent.pid"
+CONFIGURATION_FILE = "clearml.conf"
 
 
 @dataclass(frozen=True)
@@ -169,13 +176,15 @@ def stop(settings: MachineSettings) -> list[str]:
     """End all workers with their tasks; return the names of those that ran.
 
     A daemon that gets SIGTERM ends its task first and reports it as stopped; what is left of its family is ended then.
+    One that was killed, or is about to start the task that it has just taken, reports nothing: that is done for it.
     """
-    before = families(settings)
+    before, ended = families(settings), recorded(settings)
     daemons = (processes.running(folder / PID_FILE) for folder in before)
     processes.end(daemon for daemon in daemons if daemon)
     processes.end(process for family in families(settings).values() for process in family)
     for pid_file in settings.workers_folder.glob(f"*/{PID_FILE}"):
         pid_file.unlink()
+    _stop_running_tasks(settings, ended)
     return sorted(folder.name for folder in before)
 
 
@@ -201,10 +210,12 @@ def _retire(settings: MachineSettings, access: Server, api: Api) -> None:
             return False
         return record.facts == _facts(settings, access, wanted[folder]) or wanted[folder].id in busy
 
+    ended = [worker for worker in recorded(settings) if not of_use(worker.folder)]
     for folder, family in families(settings).items():
         if not of_use(folder):
             processes.end(family)
             (folder / PID_FILE).unlink(missing_ok=True)
+    _stop_running_tasks(settings, ended)
 
 
 def _registered(api: Api) -> set[str]:
@@ -216,9 +227,27 @@ def _fail_running_tasks(api: Api, worker: str, reason: str) -> None:
 
     Its process is gone: the server would not know before its watchdog looks.
     """
-    running = api.tasks(["status", "last_worker"], status=["in_progress"])
-    for task in (task["id"] for task in running if task.get("last_worker") == worker):
+    for task in _running_tasks(api, worker):
         api.call("tasks.failed", task=task, status_reason=reason, status_message=reason)
+
+
+def _stop_running_tasks(settings: MachineSettings, ended: Sequence[Worker]) -> None:
+    """Mark the tasks that ended workers left running as stopped, where their server answers."""
+    for worker in ended:
+        access = read_agent_access(worker.folder / CONFIGURATION_FILE)
+        if access is None:
+            continue
+        api, reason = Api.of(access, direct=settings.worker_set.direct), f"its worker {worker.id} was ended"
+        try:
+            for task in _running_tasks(api, worker.id):
+                api.call("tasks.stopped", task=task, status_reason=reason, status_message=reason)
+        except ServerError:  # it has ended too, or the key is revoked: its watchdog will find them
+            return
+
+
+def _running_tasks(api: Api, worker: str) -> list[str]:
+    running = api.tasks(["status", "last_worker"], status=["in_progress"])
+    return [task["id"] for task in running if task.get("last_worker") == worker]
 
 
 def _facts(settings: MachineSettings, access: Server, worker: Worker) -> dict[str, Any]:
@@ -259,7 +288,7 @@ def _start(settings: MachineSettings, access: Server, worker: Worker, sdk: Mappi
     environment = WorkerEnvironment(folder, settings.environment)
     environment.forget_task()
     interpreter = environment.write_interpreter(environment.restore(), worker.plan.name)
-    configuration = folder / "clearml.conf"
+    configuration = folder / CONFIGURATION_FILE
     text = json.dumps(agent_configuration(access, folder, settings.state / "cache", sdk), indent=2, default=str)
     configuration.touch(mode=0o600)
     configuration.write_text(text, encoding="utf-8")

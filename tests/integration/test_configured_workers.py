@@ -66,6 +66,10 @@ def enqueue(client: ApiClient, code: str) -> str:
     return task
 
 
+def last_worker(client: ApiClient, task: str) -> str | None:
+    return client("tasks.get_by_id", task=task)["task"].get("last_worker")  # type: ignore[no-any-return]
+
+
 def test_workers_are_started_once_run_our_package_and_end_with_their_tasks(cli, client, server):
     assert cli("workers", "status", "--json").code == 3
     first = cli(*UP)
@@ -105,6 +109,21 @@ def test_workers_are_started_once_run_our_package_and_end_with_their_tasks(cli, 
     assert client("tasks.get_by_id", task=running)["task"]["status"] in ("stopped", "failed")
     assert cli("workers", "down").stdout == "No worker was running.\n"
     assert "./task workers-up" in cli("workers", "status").stdout
+
+
+def test_a_task_of_a_killed_worker_ends_with_the_workers(cli, client):
+    """Its agent reports nothing. The same holds for one that is ended between taking a task and starting it."""
+    up = cli("workers", "up", "--steps", "1", "--controllers", "0", "--queue", "more steps", "--json")
+    running = enqueue(client, "import time\ntime.sleep(300)\n")
+    (worker,) = up.document["workers"]
+    assert processes.wait_until(lambda: last_worker(client, running) == worker, TASK_TIMEOUT_S)
+    killed = ours(cli.folder)
+    for process in killed:
+        process.kill()
+    assert processes.wait_until(lambda: not any(processes.is_alive(process) for process in killed), TASK_TIMEOUT_S)
+    assert cli("workers", "down", "--json").document == {"stopped": []}
+    task = client("tasks.get_by_id", task=running)["task"]
+    assert (task["status"], task["status_reason"]) == ("stopped", f"its worker {worker} was ended")
 
 
 def test_workers_of_two_servers_run_side_by_side(cli, clearml_server_factory):
