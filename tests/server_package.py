@@ -3,8 +3,9 @@
     python -m tests.server_package bare     installs the wheel with pip; its size; the README's test; old SDKs beside it
     python -m tests.server_package uvx      `uvx clearml-localserver --data DIR` and the README's script
     python -m tests.server_package pythons  a start, the README's test and the unit tests on every other Python here
+    python -m tests.server_package project  `examples/ci-project` with the wheel, as its CI files run it; without root
 
-`.ci/run` runs these three. Commands and programs are taken from `localserver/README.md`, so that what it shows works.
+`.ci/run` runs these four. Commands and programs are taken from `localserver/README.md`, so that what it shows works.
 Outside systems: uv, pip and the package index.
 """
 
@@ -29,6 +30,7 @@ from tests.ports import free_port_base
 
 PROJECT = Path(__file__).parents[1]
 README = PROJECT / "localserver/README.md"
+EXAMPLE = PROJECT / "examples/ci-project"
 NAME = "clearml-localserver"
 
 MOST_MB = 120
@@ -51,6 +53,9 @@ OLD_SDKS = {"clearml-localserver @ {wheel}": "clearml==1.16.5", "clearml-pods[se
 
 PYTEST = ("pytest", "-q", "--disable-warnings", "test_training.py")
 """The README's command, which a test compares."""
+
+NOBODY = 12345
+"""A user that the machine does not know."""
 
 COMMAND_TIMEOUT_S = 600
 READY_TIMEOUT_S = 120
@@ -118,7 +123,7 @@ def size_mb(folder: Path) -> float:
 def run_readme_test(python: Path, folder: Path) -> None:
     """Run the README's test in a folder that has nothing else."""
     folder.mkdir()
-    (folder / "test_training.py").write_text(block("python", "def test_"), encoding="utf-8")
+    (folder / "test_training.py").write_text(block("python", "def test_training"), encoding="utf-8")
     print(run(python, "-m", "pytest", *PYTEST[1:], "-p", "no:cacheprovider", cwd=folder), end="")
 
 
@@ -244,7 +249,44 @@ def check_pythons(folder: Path) -> None:
         print(run(*tests).strip().splitlines()[-1], flush=True)
 
 
-CHECKS = {"bare": check_bare, "uvx": check_uvx, "pythons": check_pythons}
+def ci_checkout(folder: Path) -> Path:
+    """Make a checkout of the example project as CI services make them, and return it.
+
+    It has the newest commit alone, is on no branch, and its remote wants a token.
+    """
+    source, checkout = folder / "source", folder / "checkout"
+    shutil.copytree(EXAMPLE, source, ignore=shutil.ignore_patterns("__pycache__"))
+    author = ("-c", "user.name=A. Author", "-c", "user.email=author@example.org")
+    run("git", "init", "--quiet", cwd=source)
+    for message in ("Begin", "Go on"):
+        (source / "NOTES").write_text(message, encoding="utf-8")
+        run("git", "add", "--all", cwd=source)
+        run("git", *author, "commit", "--quiet", "--message", message, cwd=source)
+    run("git", "clone", "--quiet", "--depth", "1", source.as_uri(), checkout)
+    run("git", "checkout", "--quiet", "--detach", cwd=checkout)
+    run("git", "remote", "set-url", "origin", "https://ci-token:none@git.invalid/org/house-prices.git", cwd=checkout)
+    return checkout
+
+
+def check_project(folder: Path) -> None:
+    """Run the example project's tests with the wheel: by plain pytest, then by two pytest workers and without root."""
+    build(folder / "dist")
+    checkout, python = ci_checkout(folder), folder / "project/bin/python"
+    run("uv", "venv", "--quiet", "--python", sys.executable, folder / "project")
+    environment = ("--python", python, "--find-links", folder / "dist", "--compile-bytecode")
+    run("uv", "pip", "install", "--quiet", *environment, "--editable", f"{checkout}[test]", cwd=folder)
+    tests = (python, "-m", "pytest", "-p", "no:cacheprovider", "--durations=3")
+    print(run(*tests, cwd=checkout), flush=True)
+    as_nobody: tuple[str, ...] = ()
+    if os.geteuid() == 0:  # a user without a name and a home, as containers have
+        folder.chmod(0o755)
+        run("chown", "--recursive", f"{NOBODY}:{NOBODY}", checkout)
+        as_nobody = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+    plain = ("env", "--ignore-environment", "PATH=/usr/bin:/bin", "HOME=/nonexistent")
+    print(run(*as_nobody, *plain, *tests, "-n", "2", cwd=checkout), flush=True)
+
+
+CHECKS = {"bare": check_bare, "uvx": check_uvx, "pythons": check_pythons, "project": check_project}
 
 
 def main() -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from clearml_access import processes
+from tests.integration.test_clients import environment_of
 
 pytestmark = pytest.mark.integration
 
@@ -23,11 +27,43 @@ def test_two(clearml_server):
 """
 
 
-def run(folder: Path, *options: str, **environ: str) -> subprocess.CompletedProcess[str]:
+WORKER_TESTS = """
+import os, pathlib, signal
+import pytest
+from clearml import Task
+
+def enqueue(code, queue):
+    task = Task.create(project_name="tests", task_name="job", script="job.py")
+    task.update_task({"script": {"diff": code, "entry_point": "job.py", "repository": "", "binary": "python3"}})
+    Task.enqueue(task, queue_name=queue)
+    return task.id
+
+def test_a_worker_of_another_queue_runs_a_task_in_the_environment_of_the_tests(clearml_workers):
+    worker = clearml_workers.start("gpu")
+    assert (worker.queues, worker.process.poll()) == (("gpu",), None)
+    task = enqueue("import beside, sys; print(beside.NAME, sys.executable)", "gpu")
+    record = clearml_workers.wait(task)
+    assert record["last_worker"] == worker.id
+    assert "beside the tests " + __import__("sys").executable in clearml_workers.console(task)
+
+def test_a_failed_task_is_told_with_its_last_lines(clearml_workers):
+    with pytest.raises(RuntimeError, match="(?s)has ended with status failed.*ValueError: no such house"):
+        clearml_workers.wait(enqueue("raise ValueError('no such house')", "default"))
+
+def test_the_session_is_killed(clearml_workers):
+    pids = "\\n".join(str(worker.process.pid) for worker in clearml_workers.workers)
+    pathlib.Path(os.environ["SEEN"]).write_text(pids)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def run(
+    folder: Path, *options: str, tests: str = TESTS, python: str = sys.executable, **environ: str
+) -> subprocess.CompletedProcess[str]:
     """Run pytest in a folder that is no part of this project."""
-    (folder / "test_it.py").write_text(TESTS)
+    (folder / "test_it.py").write_text(tests)
     (folder / "clearml_localserver.py").write_text("raise SystemExit('a file of the tests, not the server')")
-    command = [sys.executable, "-P", "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:socket", *options]
+    command = [python, "-P", "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:socket", *options]
     return subprocess.run(
         command, cwd=folder, env=os.environ | environ, capture_output=True, text=True, timeout=120, check=False
     )
@@ -55,3 +91,18 @@ def test_a_server_that_cannot_start_fails_the_tests_with_its_own_message(tmp_pat
     assert "ModuleNotFoundError: No module named 'uvicorn'" in done.stdout
     assert "2 errors" in done.stdout
     assert "pytest_plugin.py" not in done.stdout, "where that was found out is of no use to the reader"
+
+
+def test_workers_run_tasks_and_end_with_the_session_even_if_it_is_killed(tmp_path: Path) -> None:
+    beside = tmp_path / "src"
+    beside.mkdir()
+    (beside / "beside.py").write_text("NAME = 'beside the tests'")
+    (tmp_path / "pytest.ini").write_text("[pytest]\npythonpath = src\n")
+    seen = tmp_path / "seen"
+    python = str(environment_of("fixtures"))  # with the agent, as the extra installs it
+    done = run(tmp_path, "-v", "-s", tests=WORKER_TESTS, python=python, SEEN=str(seen))
+    assert done.returncode == -signal.SIGKILL, done.stdout
+    assert done.stdout.count("PASSED") == 2, done.stdout
+    workers = [int(line) for line in seen.read_text().splitlines()]
+    assert len(workers) == 4
+    assert processes.wait_until(lambda: not any(map(processes.is_alive, workers)), 60, poll_s=0.1)

@@ -55,7 +55,7 @@ def test_pins_that_only_a_step_needs_are_in_nobody_else_s_environment() -> None:
 def test_the_readme_shows_what_ci_runs() -> None:
     """`.ci/run` installs, starts and runs what stands there: each of these is found, and once."""
     assert "Task.init(" in server_package.block("python", "first task")
-    assert "(clearml_server)" in server_package.block("python", "def test_")
+    assert "(clearml_server)" in server_package.block("python", "def test_training")
     assert server_package.block("sh", "train.py") == "CLEARML_CONFIG_FILE=./data/clearml.conf python train.py\n"
     assert server_package.block("console", "uvx ").startswith("$ uvx clearml-localserver --data ./data\n")
     assert server_package.block("console", "pytest ").startswith(f"$ {' '.join(server_package.PYTEST)}\n")

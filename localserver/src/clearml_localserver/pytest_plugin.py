@@ -1,9 +1,10 @@
-"""A pytest plugin: `clearml_server`, a live server on free ports for tests of code that uses ClearML.
+"""A pytest plugin: a live server on free ports for tests of code that uses ClearML, and agents for its queues.
 
-The server is a process of its own with a data folder of its own; the environment of the test session is set so that
-an unmodified SDK talks to it, and put back at the end. The SDK keeps its first connection for the life of a process,
-hence one server per session (with pytest-xdist, one per worker process); `clearml_server_factory` makes more for code
-that runs in subprocesses.
+`clearml_server` is the server, `clearml_workers` are the agents (`clearml_localserver.agent_workers`). The server is a
+process of its own with a data folder of its own; the environment of the test session is set so that an unmodified SDK
+talks to it, and put back at the end. The SDK keeps its first connection for the life of a process, hence one server per
+session (with pytest-xdist, one per worker process); `clearml_server_factory` makes more for code that runs in
+subprocesses.
 
 Every pytest of the environment imports this module: it imports nothing of the server.
 """
@@ -18,12 +19,16 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from clearml_localserver.agent_workers import ClearmlWorkers
 
 COMMAND = (sys.executable, "-m", "clearml_localserver")
 START_DEADLINE_S = 30.0
@@ -187,10 +192,42 @@ def clearml_server_factory() -> Iterator[Callable[[], ClearmlServer]]:
 def clearml_server(clearml_server_factory: Callable[[], ClearmlServer]) -> Iterator[ClearmlServer]:
     """Give a live ClearML-compatible server; the SDK in this process and its children talks to it."""
     server = clearml_server_factory()
+    with _environ(server.environment):
+        yield server
+
+
+@contextmanager
+def _environ(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of this process for the length of the block."""
     before = dict(os.environ)
-    os.environ.update(server.environment)
-    yield server
-    for name in server.environment:
+    os.environ.update(variables)
+    yield
+    for name in variables:
         os.environ.pop(name)
         if name in before:
             os.environ[name] = before[name]
+
+
+@pytest.fixture(scope="session")
+def clearml_workers(
+    clearml_server: ClearmlServer, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ClearmlWorkers]:
+    """Give live `clearml-agent` workers of that server, which run tasks of the queues `services` and `default`.
+
+    Tasks run in the environment of the tests. `start` starts more workers, for other queues.
+    """
+    from clearml_localserver.agent_workers import WORKERS, ClearmlWorkers, WorkerError
+    from clearml_localserver.checkout import remote_in_place_of_none
+
+    project = request.config.rootpath
+    pythonpath = [str(project / path) for path in request.config.getini("pythonpath")]
+    folder = tmp_path_factory.mktemp("clearml-workers")
+    workers = ClearmlWorkers(clearml_server, folder, project, pythonpath)
+    with _environ(remote_in_place_of_none(project, folder / "gitconfig", os.environ)):
+        try:
+            workers.start_all(list(WORKERS))
+            yield workers
+        except WorkerError as error:
+            pytest.fail(str(error), pytrace=False)
+        finally:
+            workers.stop()
