@@ -14,6 +14,8 @@ from clearml_access.quantities import parse_quantity
 MAX_PENDING = "CLEARML_PODS_MAX_PENDING_MINUTES"
 MEMORY_CAP = "CLEARML_PODS_MEMORY_CAP"
 LOST_RETRIES = "CLEARML_PODS_LOST_RETRIES"
+WORKER = "CLEARML_PODS_WORKER"
+"""What the agent calls itself on the server, in place of the release's name, which an agent elsewhere may have too."""
 
 DEFAULT_PENDING_MINUTES = 60.0
 

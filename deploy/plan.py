@@ -76,6 +76,7 @@ class Plan:
         queue_file: Values | None = None,
         *,
         by_git: bool = False,
+        worker: str = "",
         chart_defaults: Values,
         chart_words: Set[str] = frozenset(),
         chart_version: str = "",
@@ -90,6 +91,8 @@ class Plan:
             layers: Those of the person, lowest first.
             queue_file: The file in `helm/queues` that the release is made from, if it is made from one.
             by_git: Whether the release is applied out of git, without this tool.
+            worker: What the agent is to be called on the server, where the chart's name is in use and the values give
+                it none. The chart's own agent image knows no other name.
             chart_defaults: The chart's own values.
             chart_words: The words of the chart's templates.
             chart_version: The chart's name and version.
@@ -109,10 +112,12 @@ class Plan:
         for layer, source in sources:
             values_schema.require(layer, chart_defaults, chart_words, str(source or ""))
         given = v.merge(base, *own, queue_file or {})
-        values_schema.require_served(given, is_own_image=v.get(given, IMAGE) == v.get(base, IMAGE))
+        is_own_image = v.get(given, IMAGE) == v.get(base, IMAGE)
+        values_schema.require_served(given, is_own_image=is_own_image)
         values = v.merge(base, connection(settings, server, by_git=by_git), *own)
         if queue_file is not None:
             values = queue_values.merged(values, queue_file, settings)
+        values = pod_values.with_worker(values, worker if is_own_image else "")
         values = pod_values.finished(_with_plain_queues(values), settings)
         return cls(settings, values, v.computed(chart_defaults, values), chart_version, chart_kube_version)
 
@@ -123,6 +128,11 @@ class Plan:
     def queues(self) -> tuple[str, ...]:
         """Queues that the agent is to serve, the most urgent first."""
         return agent_values.queue_names(self._get(agent_values.QUEUE))
+
+    @property
+    def worker(self) -> str:
+        """What the agent calls itself on the server."""
+        return pod_values.worker_of(self.computed) or self.settings.fullname
 
     @property
     def api_url(self) -> str:

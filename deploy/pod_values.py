@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from clearml_access.queue_policy import WORKER
 from deploy.helm import values as v
 from deploy.helm.values import Values
 from deploy.kubernetes.ownership import RELEASE
@@ -38,6 +39,16 @@ CONF = "clearml-conf"
 ACCOUNT_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"
 NO_ACCOUNT = "no-kubernetes-account"
 """An empty volume where Kubernetes mounts an account's token: where something is mounted, it mounts none."""
+
+
+def worker_of(values: Values) -> str:
+    """Return what the values call the agent on the server; nothing where that is left to the chart."""
+    return v.environment(values).get(WORKER) or ""
+
+
+def with_worker(values: Values, name: str) -> Values:
+    """Return the values with a name for the agent on the server, unless they give it one."""
+    return _with_missing(values, AGENT_ENV, [{"name": WORKER, "value": name}]) if name else values
 
 
 def finished(values: Values, settings: Settings) -> Values:

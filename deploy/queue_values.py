@@ -6,6 +6,7 @@ Pure: values go in, values come out.
 from __future__ import annotations
 
 from clearml_access import agent_values
+from clearml_access.queue_policy import WORKER
 from deploy.errors import ValuesError
 from deploy.helm import values as v
 from deploy.helm.values import Values
@@ -32,6 +33,9 @@ def merged(below: Values, file: Values, settings: Settings) -> Values:
             f"{settings.queue_file} names no queue, and two releases must not serve the same one",
             hint=f"agentk8sglue: {{queue: {settings.queue}}}",
         )
+    # Each release's agent needs a name of its own.
+    shared = [item for item in v.get(below, AGENT_ENV) or () if item["name"] != WORKER]
+    below = v.merge(below, v.nest(AGENT_ENV, shared))
     lists = [v.nest(path, v.by_name(v.get(below, path) or (), v.get(file, path) or ())) for path in ENVIRONMENTS]
     mark = v.nest("agentk8sglue.annotations", {ANNOTATION: settings.queue})
     return v.merge(below, file, *lists, mark)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from clearml_access import credentials
 from clearml_access.agent_values import values_file
 from clearml_access.credentials import Server
-from clearml_access.errors import ConfigurationError, NoCredentialsError
+from clearml_access.errors import ConfigurationError, NoCredentialsError, UserFacingError
+from deploy import pod_values, worker_names
 from deploy.errors import SettingsError
 from deploy.helm import values
 from deploy.kubernetes.ownership import Owner
@@ -87,6 +88,18 @@ class Session:
         return Owner(self.settings.release, self.settings.fullname)
 
     @cached_property
+    def agent(self) -> Owner:
+        """The same with the installed agent's name on the server; the chart's where that cannot be known."""
+        try:
+            return replace(self.owner, worker=self._installed_worker())
+        except UserFacingError:
+            return self.owner
+
+    def agent_of(self, plan: Plan) -> Owner:
+        """The same with the name of a plan's agent."""
+        return replace(self.owner, worker=pod_values.worker_of(plan.values))
+
+    @cached_property
     def began(self) -> str:
         """When the command began: the mark of what it did to all releases of the deployment."""
         return self.base.began if self.base else self.now().isoformat(timespec="milliseconds")
@@ -123,7 +136,7 @@ class Session:
     @cached_property
     def plan(self) -> Plan:
         """The release as it should be."""
-        return self._plan(self.server)
+        return self._plan(self.server, worker=self._wanted_worker())
 
     @cached_property
     def objects(self) -> list[dict[str, Any]]:
@@ -144,7 +157,33 @@ class Session:
             server = credentials.find(self.environ, needs_key=False)
         return self._plan(server, by_git=True)
 
-    def _plan(self, server: Server | None, *, by_git: bool = False) -> Plan:
+    @cached_property
+    def is_new(self) -> bool:
+        """Whether an install would make the release: none of it is there."""
+        return not self.cluster.has_namespace() or (self.revision is None and not self.applied)
+
+    def _installed_worker(self) -> str:
+        """Return the name that the installed agent was given; nothing where it has the chart's."""
+        from deploy import applied
+
+        # The Deployment is asked first, since that takes no process of helm's.
+        if deployment := self.cluster.deployment(self.settings.fullname):
+            return pod_values.worker_of(applied.plan_of(self.settings, deployment).values)
+        return "" if self.is_new or self.revision is None else pod_values.worker_of(self.revision.values)
+
+    def _wanted_worker(self) -> str:
+        """Return the name that the values are to give to the agent; nothing where the chart's will do.
+
+        A release keeps what it has.
+        """
+        try:
+            if not self.is_new:
+                return self._installed_worker()
+            return worker_names.free(self.owner, self.settings.namespace, self.api.workers(), self.now())
+        except UserFacingError:  # the preflight says what is wrong; a rendering asks nobody
+            return ""
+
+    def _plan(self, server: Server | None, *, by_git: bool = False, worker: str = "") -> Plan:
         return Plan.of(
             self.settings,
             server,
@@ -152,6 +191,7 @@ class Session:
             [values.parse(_read(path), str(path)) for path in self.settings.values_files],
             values.parse(_read(file), str(file)) if (file := self.settings.queue_file) else None,
             by_git=by_git,
+            worker=worker,
             chart_defaults=self.chart.defaults,
             chart_words=self.chart.words,
             chart_version=f"{self.chart.name}-{self.chart.version}",

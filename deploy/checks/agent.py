@@ -13,18 +13,22 @@ from functools import partial
 from clearml_access.agent_values import AgentValues
 from clearml_access.credentials import Secret
 from clearml_access.errors import CredentialsError
+from clearml_access.queue_policy import WORKER
 from clearml_access.tasks import PODS_QUEUE
-from deploy import applied
+from deploy import applied, worker_names
 from deploy.checks import environment
-from deploy.checks.check import Check, Finding, fail, ok, warn
+from deploy.checks.check import Check, Finding, Level, fail, ok, warn
 from deploy.checks.task import taken_elsewhere
 from deploy.clearml.api import ClearmlApi
 from deploy.errors import ClusterError, PodError, ReleaseNotFoundError, SettingsError, WorkerError, exit_code_of
+from deploy.kubernetes.ownership import Owner
 from deploy.kubernetes.pods import State, classify_pod, task_id
 from deploy.session import Session
 from deploy.verification import prove, rollout
+from deploy.worker_names import ALIVE_S
 
 AGAIN = "./task deploy-agent"
+SAME_NAME = "./task undeploy-agent, then ./task deploy-agent: a new release gets a name that is free on the server"
 LOG_FRESH_S = 90
 
 once = partial(Check, shared=True)
@@ -134,9 +138,10 @@ def worker(session: Session) -> Finding:
     """Is the agent known to the server, and alive."""
     found = prove.find_worker(session)
     if found is None:
-        return fail(f"no worker {session.settings.fullname} is registered", AGAIN, WorkerError.exit_code)
+        name = session.agent.worker or session.settings.fullname
+        return fail(f"no worker {name} is registered", AGAIN, WorkerError.exit_code)
     age = found.age_s(session.now())
-    if age > prove.ALIVE_S:
+    if age > ALIVE_S:
         return fail(f"worker {found.id} is silent for {age:.0f} s", AGAIN, WorkerError.exit_code)
     return ok(f"worker {found.id} was heard {max(age, 0):.0f} s ago")
 
@@ -147,12 +152,24 @@ def serves(session: Session) -> Finding:
     wanted, served = _queues(session), found.queues if found else ()
     missing = [name for name in wanted if name not in served]
     if missing:
-        return fail(
-            f"worker serves {', '.join(filter(None, served)) or 'nothing'}, not {', '.join(missing)}",
-            AGAIN,
-            WorkerError.exit_code,
-        )
+        words = f"worker serves {', '.join(filter(None, served)) or 'nothing'}, not {', '.join(missing)}"
+        if found and set(served) - set(wanted) and _works(session):
+            return fail(
+                f"{words}: the agent here works, so another one called {found.id}, in another namespace or cluster, "
+                "reports to this server too, and the server takes both for one worker",
+                SAME_NAME,
+                WorkerError.exit_code,
+            )
+        return fail(words, AGAIN, WorkerError.exit_code)
     return ok(f"worker serves {', '.join(served)}")
+
+
+def _works(session: Session) -> bool:
+    """Return whether the agent here is ready, and its log has nothing to say against it."""
+    try:
+        return all(ask(session).level == Level.OK for ask in (pod, log))
+    except ClusterError:
+        return False
 
 
 def log(session: Session) -> Finding:
@@ -174,16 +191,33 @@ def log(session: Session) -> Finding:
 
 def alone(session: Session) -> Finding:
     """Does anybody else take tasks from the same queues."""
-    return _alone(session, session.installed.queues)
+    return _alone(session, session.installed.queues, session.agent)
 
 
 def will_be_alone(session: Session) -> Finding:
     """Does anybody else take tasks from the queues that it is to serve."""
-    return _alone(session, session.plan.queues)
+    return _alone(session, session.plan.queues, session.agent_of(session.plan))
 
 
-def _alone(session: Session, queues: Iterable[str]) -> Finding:
-    others = prove.other_workers(session, queues)
+def name_is_free(session: Session) -> Finding:
+    """Is the agent's name on the server in use by an agent elsewhere; a first install takes one that is not."""
+    plan, settings = session.plan, session.settings
+    agent = session.agent_of(plan)
+    others = worker_names.live(agent, session.api.workers(), session.now()) if session.is_new else []
+    if others:
+        queues = ", ".join(others[0].queues) or "nothing"
+        by_values = plan.worker != settings.fullname
+        return fail(
+            f"worker {plan.worker} is on {session.api.api_url} already and serves {queues}: an agent of this name runs "
+            "in another namespace or cluster, and the server would take both for one worker",
+            f"another {WORKER} in agentk8sglue.extraEnvs" if by_values else "--release NAME, for another name",
+            WorkerError.exit_code,
+        )
+    return ok(f"worker {plan.worker}")
+
+
+def _alone(session: Session, queues: Iterable[str], agent: Owner) -> Finding:
+    others = prove.other_workers(session, queues, agent)
     if others:
         names = ", ".join(others)
         return warn(f"also served by {names}: tasks may go there instead", "stop it, or use a queue of your own")

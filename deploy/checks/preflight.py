@@ -31,10 +31,12 @@ def require(sessions: Sequence[Session], report: Report) -> None:
         PreflightError: For the first check that failed, after all have been asked.
         ValuesError: Two releases would serve the same queue.
     """
+    needs = ("values", "keys", "namespace")
     asked = {
         each.settings.release: [
             *environment.preflight(each),
-            Check("alone", "no other worker on the queue", partial(agent.will_be_alone, each), ("values", "keys")),
+            Check("name", "agent's name on the server", partial(agent.name_is_free, each), needs),
+            Check("alone", "no other worker on the queue", partial(agent.will_be_alone, each), needs),
             *namespace.preflight(each),
         ]
         for each in sessions

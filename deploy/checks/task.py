@@ -20,7 +20,8 @@ from deploy.checks.check import Check, Finding, Level, fail, ok, warn
 from deploy.errors import PodError, TaskNotFoundError, WorkerError
 from deploy.kubernetes.pods import TASK_POD_PREFIX, State, classify_pod, is_live, task_id
 from deploy.session import Session
-from deploy.verification import prove, rollout
+from deploy.verification import rollout
+from deploy.worker_names import ALIVE_S
 
 FIELDS = (
     "name",
@@ -97,7 +98,7 @@ def served(session: Session, task: str) -> Finding:
     if queue.name == PODS_QUEUE:
         return ok(f"{PODS_QUEUE}: an agent has taken the task and waits for its pod")
     workers = [item for item in session.api.workers() if queue.name in item.queues]
-    alive = [item.id for item in workers if item.age_s(session.now()) < prove.ALIVE_S]
+    alive = [item.id for item in workers if item.age_s(session.now()) < ALIVE_S]
     if alive:
         return ok(f"queue {queue.name} is served by {', '.join(alive)}")
     silent = f"; silent: {', '.join(item.id for item in workers)}" if workers else ""
@@ -218,7 +219,7 @@ def _queue(session: Session, found: dict[str, Any]) -> Any:
 def taken_elsewhere(session: Session, task: str) -> str:
     """Return the agent that took a task, if it is another release's: all agents of a server share one pending queue."""
     worker = session.api.taken_by(task)
-    return "" if not worker or session.owner.is_worker(worker) else worker
+    return "" if not worker or session.agent.is_worker(worker) else worker
 
 
 def _is_taken(session: Session, task: str) -> bool:

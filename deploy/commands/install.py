@@ -37,6 +37,8 @@ class Outcome:
     namespace: str
     revision: int | None = None
     queues: tuple[str, ...] = ()
+    worker: str = ""
+    """What the agent that was proved calls itself on the server."""
     seconds: dict[str, float] = field(default_factory=dict)
     canary: dict[str, Any] | None = None
     changes: list[str] = field(default_factory=list)
@@ -83,7 +85,7 @@ def install(session: Session, report: preflight.Report, *, must_exist: bool = Fa
             preflight.require_from_pods(session, report)
         with _undone_on_failure(session, before, must):
             _do(session, outcome, before, must)
-            prove_agent(session, outcome)
+            prove_agent(session, outcome, session.plan)
     return outcome
 
 
@@ -203,17 +205,18 @@ def _is_dead(session: Session) -> bool:
     return prove.log_cause(lines) is not None
 
 
-def prove_agent(session: Session, outcome: Outcome) -> None:
-    """Wait for pod and worker, until it serves the outcome's queues; send a canary; note the seconds of each."""
-    seconds = outcome.seconds
+def prove_agent(session: Session, outcome: Outcome, plan: Plan) -> None:
+    """Wait for a plan's pod and worker, until it serves the queues; send a canary; note the seconds of each."""
+    seconds, agent = outcome.seconds, session.agent_of(plan)
+    outcome.worker = plan.worker
     seconds["pod ready"] = round(rollout.wait_until_ready(session), 1)
     session.say(f"agent pod is ready after {seconds['pod ready']} s")
     pods = rollout.agent_pods(session.cluster, session.settings.fullname)
     since = max(prove.parse_start(pod) for pod in pods)
-    registered, serves = prove.wait_for_worker(session, since, outcome.queues)
+    registered, serves = prove.wait_for_worker(session, since, outcome.queues, agent)
     seconds["worker registered"], seconds["serves the queue"] = round(registered, 1), round(serves, 1)
     queues = ", ".join(outcome.queues)
-    session.say(f"worker is registered after {registered:.1f} s and serves {queues} after {serves:.1f} s")
+    session.say(f"worker {plan.worker} is registered after {registered:.1f} s and serves {queues} after {serves:.1f} s")
     if session.settings.canary:
         seen = prove.canary(session, outcome.queues[0])
         outcome.canary = {"python": seen.python, "task": seen.task}
@@ -283,6 +286,8 @@ def _undo(session: Session, before: _Before) -> tuple[str, ...]:
                 if content is None:
                     session.cluster.delete("secrets", name)
             session.cluster.delete("serviceaccounts", session.settings.task_account)
+            if worker := prove.find_worker(session, session.agent_of(session.plan)):
+                session.api.call("workers.unregister", worker=worker.id)  # or its name would be in use for a minute
             done.append("nothing was installed before: release and Secrets are removed again")
         else:
             done.append(f"the revision before was {before.revision.status}: nothing to go back to")

@@ -111,7 +111,7 @@ def rollback(session: Session, to: int | None) -> dict[str, Any]:
         session.helm.rollback(target.number)
         install.adjust(session, session.plan_of(target))
         try:
-            install.prove_agent(session, outcome)
+            install.prove_agent(session, outcome, session.plan_of(target))
         except UserFacingError as error:
             done = f"release {settings.release} was rolled back to revision {target.number}; its agent was not proved"
             error.evidence = (*error.evidence, done)

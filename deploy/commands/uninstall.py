@@ -9,6 +9,7 @@ from typing import Any
 from clearml_access.errors import UserFacingError
 from deploy.errors import DeadlineError
 from deploy.kubernetes.cluster import Cluster
+from deploy.kubernetes.ownership import Owner
 from deploy.kubernetes.pods import Json, task_id
 from deploy.session import Session
 from deploy.verification import prove, rollout
@@ -56,6 +57,7 @@ def uninstall(session: Session, leaving: Leaving, *, queue: bool = False, namesp
     if session.settings.dry_run or leaving.nothing:
         return leaving
     queues = _queues(session) if queue else ()
+    agent = session.agent  # of the release's values, which are gone later
     with cluster.exclusive(settings.fullname):
         _stop_agent(session, leaving)
         session.helm.uninstall()
@@ -68,7 +70,7 @@ def uninstall(session: Session, leaving: Leaving, *, queue: bool = False, namesp
         for pod in cluster.task_pods():
             _stop_task(session, pod)
             leaving.removed.append(f"pod {pod['metadata']['name']}")
-    _forget(session, leaving, queues)
+    _forget(session, leaving, queues, agent)
     _wait_until_gone(session, cluster)
     if namespace and not _is_shared(session) and cluster.delete_namespace_if_ours():
         wait = session.wait(60.0)
@@ -114,15 +116,15 @@ def _queues(session: Session) -> tuple[str, ...]:
         return ()
 
 
-def _forget(session: Session, leaving: Leaving, queues: tuple[str, ...]) -> None:
+def _forget(session: Session, leaving: Leaving, queues: tuple[str, ...], agent: Owner) -> None:
     """Tell the server, if it is there: it need not wait for a worker that will not return."""
     try:
-        worker = prove.find_worker(session)
+        worker = prove.find_worker(session, agent)
         if worker:
             session.api.call("workers.unregister", worker=worker.id)
             leaving.removed.append(f"worker {worker.id}")
         for name in queues:
-            others = prove.other_workers(session, [name])
+            others = prove.other_workers(session, [name], agent)
             if others:
                 session.say(f"queue {name} stays: {', '.join(others)} takes tasks from it")
             elif session.api.delete_queue(name):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clearml_access.agent_values import QUEUE, queue_names
-from clearml_access.queue_policy import PolicyError, QueuePolicy
+from clearml_access.queue_policy import WORKER, PolicyError, QueuePolicy
 from deploy.errors import ValuesError
 from deploy.helm.values import environment
 
@@ -245,6 +245,9 @@ def _unserved(values: Mapping[str, Any], is_own_image: bool) -> Iterator[Problem
         QueuePolicy.read({name: text or "" for name, text in environment(values).items()})
     except PolicyError as error:
         yield Problem("agentk8sglue.extraEnvs", str(error))
+    worker = environment(values).get(WORKER)
+    if worker and not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", worker):
+        yield Problem("agentk8sglue.extraEnvs", f"{WORKER}={worker}: expected letters, digits and . _ - between them")
     sessions = given("sessions")
     if sessions.get("portModeEnabled") and is_own_image:
         yield Problem("sessions.portModeEnabled", "this project's agent image has no port mode; the chart's image has")

@@ -39,7 +39,10 @@ class Owner:
 
     release: str
     fullname: str
-    """The chart's name for its objects; also its agent's worker."""
+    """The chart's name for its objects; also of its agent on the ClearML server, unless that has another."""
+
+    worker: str = ""
+    """The agent's other name there."""
 
     @property
     def labels(self) -> dict[str, str]:
@@ -50,8 +53,10 @@ class Owner:
         """Return whether a worker is the release's agent.
 
         An agent calls itself by `CLEARML_WORKER_ID` (the chart sets the release's name), or else by its pod's name and
-        a number.
+        a number; one whose values give it a name by that alone.
         """
+        if self.worker:
+            return bool(re.fullmatch(rf"{re.escape(self.worker)}(:\d+)?", worker))
         return bool(re.fullmatch(rf"{re.escape(self.fullname)}(-{_HASH}{{1,10}}-{_HASH}{{5}})?(:\d+)?", worker))
 
     def is_worker(self, worker: str) -> bool:

@@ -18,15 +18,14 @@ from clearml_access.api import Worker
 from clearml_access.errors import UserFacingError
 from clearml_access.tasks import has_ended, reason_of
 from deploy.errors import CanaryError, ClusterError, ClusterUnreachableError, WorkerError
+from deploy.kubernetes.ownership import Owner
 from deploy.kubernetes.pods import TASK_POD_PREFIX, State, classify_pod
 from deploy.session import Session
 from deploy.verification import rollout
 from deploy.verification.rollout import Patience, agent_pods, evidence, pod_error
+from deploy.worker_names import ALIVE_S
 
 PROJECT = "clearml-pods/canary"
-ALIVE_S = 60.0
-"""A worker silent for longer is dead: the glue asks for a task every 5 s, and reports at least twice a minute."""
-
 CODE = """\
 import json, os, platform
 print("CANARY " + json.dumps({{
@@ -67,21 +66,20 @@ class Canary:
     python: str
 
 
-def find_worker(session: Session) -> Worker | None:
-    """Return the release's agent among the server's workers: the one that was seen last."""
-    found = [worker for worker in session.api.workers() if session.owner.is_agent(worker.id)]
+def find_worker(session: Session, agent: Owner | None = None) -> Worker | None:
+    """Return the release's agent among the server's workers, by default the installed one: what was seen last."""
+    agent = agent or session.agent
+    found = [worker for worker in session.api.workers() if agent.is_agent(worker.id)]
     return max(found, key=lambda worker: worker.last_seen.timestamp() if worker.last_seen else 0.0, default=None)
 
 
-def other_workers(session: Session, queues: Iterable[str]) -> list[str]:
-    """Return the live workers of others that take tasks from these queues."""
-    wanted = set(queues)
+def other_workers(session: Session, queues: Iterable[str], agent: Owner | None = None) -> list[str]:
+    """Return the live workers of others than the agent, by default the installed one, that serve these queues."""
+    wanted, agent = set(queues), agent or session.agent
     return [
         worker.id
         for worker in session.api.workers()
-        if wanted & set(worker.queues)
-        and worker.age_s(session.now()) < ALIVE_S
-        and not session.owner.is_worker(worker.id)
+        if wanted & set(worker.queues) and worker.age_s(session.now()) < ALIVE_S and not agent.is_worker(worker.id)
     ]
 
 
@@ -99,8 +97,8 @@ def log_cause(lines: list[str]) -> tuple[str, str, str] | None:
     return None
 
 
-def wait_for_worker(session: Session, since: datetime, queues: Sequence[str]) -> tuple[float, float]:
-    """Wait until the agent's worker is registered, and until it serves all of `queues`; return the seconds of both.
+def wait_for_worker(session: Session, since: datetime, queues: Sequence[str], agent: Owner) -> tuple[float, float]:
+    """Wait until an agent's worker is registered, and until it serves all of `queues`; return the seconds of both.
 
     Raises:
         WorkerError: It does not, in time; the evidence is the agent's log.
@@ -112,7 +110,7 @@ def wait_for_worker(session: Session, since: datetime, queues: Sequence[str]) ->
     registered = None
     seen = "no worker of that name"
     while True:
-        worker = find_worker(session)
+        worker = find_worker(session, agent)
         fresh = worker is not None and worker.last_seen is not None and worker.last_seen >= since
         if worker is not None and fresh:
             registered = wait.seconds if registered is None else registered

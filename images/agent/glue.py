@@ -26,7 +26,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pod_arguments import GIT  # type: ignore[import-not-found]
 from pod_glue import Glue  # type: ignore[import-not-found]
 
-from clearml_access.queue_policy import PolicyError, QueuePolicy
+from clearml_access.queue_policy import WORKER, PolicyError, QueuePolicy
 
 HOSTS = {
     "api_server": "CLEARML_API_HOST",
@@ -136,6 +136,8 @@ def main() -> None:
     mounted = Path(os.environ.get("CLEARML_CONFIG_FILE") or Path.home() / "clearml.conf")
     given = asked.template_yaml.read_text(encoding="utf-8") if asked.template_yaml else ""
     policy = queue_policy(os.environ)
+    if worker := os.environ.get(WORKER):
+        os.environ["CLEARML_WORKER_ID"] = worker
     template = Template(yaml.safe_load(given))
     drop_git_credentials(os.environ, template)
     with tempfile.NamedTemporaryFile("w", encoding="ascii", suffix=".conf") as file:

@@ -91,7 +91,7 @@ def rules(server: ClearmlServer, api_server: str) -> Iterator[dict]:
 def hardened(cluster_with_images: ClusterCli, reachable_server: ClearmlServer, tmp_path: Path) -> Iterator[Deployer]:
     """The command line in that namespace; the node is tainted while the test runs."""
     cluster = cluster_with_images
-    # On one server, two agents of one release name are one worker.
+    # Beside an agent of the same name this one would be called otherwise on the server.
     own = Deployer(cluster, reachable_server)
     if cluster.kubectl("get", "namespace", own.namespace, "--ignore-not-found"):
         own.run("uninstall", "--yes")

@@ -17,6 +17,8 @@ from clearml_localserver.pytest_plugin import ClearmlServer
 from tests.api_client import ApiClient
 from tests.integration.glue_process import Glue, script_of, until
 
+NAMED = "agent.of-a-namespace"
+
 pytestmark = pytest.mark.integration
 
 
@@ -31,8 +33,8 @@ def agent(tmp_path_factory: pytest.TempPathFactory, clearml_server: ClearmlServe
 
 @pytest.fixture(scope="module")
 def hurried(tmp_path_factory: pytest.TempPathFactory, clearml_server: ClearmlServer) -> Iterator[Glue]:
-    """An agent whose tasks may wait for their pods for a second, and have no more than 2 GiB."""
-    env = {"CLEARML_PODS_MAX_PENDING_MINUTES": "0.02", "CLEARML_PODS_MEMORY_CAP": "2Gi"}
+    """An agent whose tasks may wait for their pods for a second, and have no more than 2 GiB; it has its own name."""
+    env = {"CLEARML_PODS_WORKER": NAMED, "CLEARML_PODS_MAX_PENDING_MINUTES": "0.02", "CLEARML_PODS_MEMORY_CAP": "2Gi"}
     with closing(ApiClient(clearml_server.api_url, clearml_server.credentials)) as client:
         glue = Glue(tmp_path_factory.mktemp("hurried"), clearml_server, client, **env)
         glue.start()
@@ -324,6 +326,10 @@ def test_a_pod_that_does_not_start_in_time_fails_its_task_in_the_schedulers_word
     assert "did not start within 0.02 min (CLEARML_PODS_MAX_PENDING_MINUTES)" in said
     until("its pod is gone", lambda: hurried.cluster.pod(task) is None)
     assert hurried.record(task)["runtime"]["pod_memory_cap"] == "2Gi"
+
+
+def test_an_agent_is_called_as_its_values_say(hurried, api):
+    until("it is known", lambda: NAMED in {worker["id"] for worker in api("workers.get_all")["workers"]})
 
 
 def test_a_quota_that_stays_full_fails_the_first_task_in_its_own_words(hurried):

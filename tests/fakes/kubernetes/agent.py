@@ -39,7 +39,8 @@ class FakeAgent:
         template = store.find("configmaps", self._namespace, f"{self._env['CLEARML_WORKER_ID']}-pt")
         self._template = documents.read(template["data"]["template.yaml"]) if template else {}
         self._ended: set[str] = set()
-        digest = hashlib.md5(self._env["CLEARML_WORKER_ID"].encode()).hexdigest()
+        self._worker = self._env.get("CLEARML_PODS_WORKER") or self._env["CLEARML_WORKER_ID"]
+        digest = hashlib.md5(self._worker.encode()).hexdigest()
         self._label = {"CLEARML": f"agent-{digest[:8]}"}
 
     def run(self) -> None:
@@ -59,7 +60,7 @@ class FakeAgent:
         self._say("No tasks in Queues, sleeping for 5.0 seconds")
 
     def _connected(self) -> ApiClient:
-        worker = self._env["CLEARML_WORKER_ID"]
+        worker = self._worker
         if self._api is None:
             keys = (self._env["CLEARML_API_ACCESS_KEY"], self._env["CLEARML_API_SECRET_KEY"])
             try:
@@ -75,6 +76,8 @@ class FakeAgent:
             self._api("workers.register", worker=worker, queues=[*self._queues.values()])
         now_ms = int(time.time() * 1000)
         self._api("workers.status_report", worker=worker, timestamp=now_ms, queues=[*self._queues.values()])
+        if other := self._faults.same_name_serves:
+            self._api("workers.status_report", worker=worker, timestamp=now_ms, queues=[other])
         return self._api
 
     def _take(self, api: ApiClient) -> None:
@@ -92,7 +95,7 @@ class FakeAgent:
     def _make_pod(self, api: ApiClient, task: str) -> None:
         found = api("queues.get_all", name=f"^{PENDING_QUEUE}$", search_hidden=True)["queues"]
         queue = found[0]["id"] if found else api("queues.create", name=PENDING_QUEUE, system_tags=["k8s-glue"])["id"]
-        worker = self._env["CLEARML_WORKER_ID"]
+        worker = self._worker
         line = f"task {task} pulled from {queue} by worker {worker}"
         api("events.add", type="log", task=task, worker=worker, timestamp=int(time.time() * 1000), msg=line)
         api("tasks.enqueue", task=task, queue=queue, status_reason="k8s pending scheduler")
@@ -145,7 +148,7 @@ class FakeAgent:
         pods = agent_image.module("known_pods").KnownPods()
         session = _Session(self._connected)
         recorder = agent_image.module("recorder").Recorder
-        return recorder(records(session, self._env["CLEARML_WORKER_ID"]), pods, lambda: None)
+        return recorder(records(session, self._worker), pods, lambda: None)
 
 
 class FakeTaskPods:

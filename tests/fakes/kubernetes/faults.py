@@ -53,6 +53,9 @@ class Faults:
     init_stuck: bool = False
     agent_silent: bool = False
     agent_takes_nothing: bool = False
+    same_name_serves: str = ""
+    """Id of the queue that an agent elsewhere serves which reports by the same worker's name."""
+
     task_exit_code: int | None = None
     """How every task ends, whatever its script says."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.integration.deploy.deployer import HELD, NAMESPACE, QUEUE
@@ -17,9 +19,13 @@ def beside(installed):
     """Two releases with a running task each."""
     installed("install", "--no-canary", *GPU_WORDS)
     yield installed
-    for queue in installed.api("queues.get_all")["queues"]:
+    remove_queue(installed)
+
+
+def remove_queue(deploy):
+    for queue in deploy.api("queues.get_all")["queues"]:
         if queue["name"] == GPU_QUEUE:
-            installed.api("queues.delete", queue=queue["id"], force=True)
+            deploy.api("queues.delete", queue=queue["id"], force=True)
 
 
 def objects(deploy, mark):
@@ -122,3 +128,65 @@ def test_without_a_terminal_an_uninstall_wants_yes(installed):
     assert "Error: release clearml-agent in namespace clearml is not removed: no terminal to ask on" in said
     assert "Hint: add --yes" in said
     assert objects(installed, "") == before
+
+
+ELSEWHERE = "elsewhere"
+STOCK = ("--set", "agentk8sglue.image.repository=library/clearml-agent-k8s-base")
+OTHER_MEMORY = ("--set", "agentk8sglue.resources.limits.memory=600Mi")
+
+
+def test_an_agent_of_the_same_name_in_another_namespace_gets_a_name_of_its_own(installed):
+    there = ("--namespace", ELSEWHERE, "--set", f"agentk8sglue.queue={GPU_QUEUE}")
+    own = f"clearml-agent.{ELSEWHERE}"
+    said = installed("install", *there)
+    assert f"worker {own} is registered" in said and "canary task went through" in said
+    assert worker_ids(installed) == {"clearml-agent", own}
+    for words, worker in (((), "clearml-agent"), (there, own)):
+        assert installed.results("doctor", *words)["serves"]["result"] == "ok"
+        assert installed.json("status", *words[:2])["worker"]["id"] == worker
+    # Each keeps its name, whoever else is there by then.
+    assert installed.json("install", "--no-canary", *there)["result"] == "unchanged"
+    assert installed.json("install", "--no-canary")["result"] == "unchanged"
+    installed("uninstall", "--yes")
+    assert worker_ids(installed) == {own}
+    assert installed.json("install", "--no-canary", *there, *OTHER_MEMORY)["worker"] == own
+    assert installed.json("install", "--no-canary")["worker"] == "clearml-agent"
+    installed("uninstall", "--yes", "--delete-queue", *there)
+    assert worker_ids(installed) == {"clearml-agent"}
+
+
+def test_one_in_another_namespace_that_serves_the_same_queue_is_seen(installed):
+    said = installed("install", "--no-canary", "--namespace", ELSEWHERE)
+    assert "also served by clearml-agent: tasks may go there instead" in said
+    found = installed.results("doctor")["alone"]
+    assert (found["result"], f"clearml-agent.{ELSEWHERE}" in found["evidence"]) == ("warn", True)
+
+
+def test_a_namespace_of_the_same_name_in_another_cluster_is_told_apart_too(installed):
+    installed.api("workers.register", worker=f"clearml-agent.{ELSEWHERE}", queues=[])
+    worker = installed.json("install", "--no-canary", "--namespace", ELSEWHERE)["worker"]
+    assert re.fullmatch(rf"clearml-agent\.{ELSEWHERE}\.[0-9a-f]{{6}}", worker)
+    assert worker in worker_ids(installed)
+
+
+def test_an_agent_image_that_cannot_have_another_name_is_refused_before_anything_is_changed(installed):
+    said = installed("install", "--no-canary", "--namespace", ELSEWHERE, *STOCK, code=43)
+    assert "worker clearml-agent is on http" in said and f"already and serves {QUEUE}" in said
+    assert "--release NAME" in said
+    assert installed.cluster.store.find("namespaces", "", ELSEWHERE) is None
+    installed("install", "--no-canary", "--namespace", ELSEWHERE, *STOCK, "--release", GPU)
+
+
+def test_doctor_names_the_cause_where_two_installs_of_earlier_versions_share_a_worker(installed):
+    other = installed.api("queues.create", name=GPU_QUEUE)["id"]
+    installed.cluster.faults.same_name_serves = other
+    found = installed.results("doctor", code=43)["serves"]
+    assert f"worker serves {GPU_QUEUE}, not {QUEUE}: the agent here works" in found["evidence"]
+    assert "another one called clearml-agent" in found["evidence"] and "undeploy-agent" in found["fix"]
+    remove_queue(installed)
+
+
+def test_a_first_install_that_is_undone_leaves_no_worker(deploy):
+    deploy.cluster.faults.task_exit_code = 3
+    deploy("install", code=44)
+    assert worker_ids(deploy) == set()

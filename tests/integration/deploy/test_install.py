@@ -44,7 +44,7 @@ def test_an_upgrade_and_a_status_start_few_processes_of_helm(installed):
     calls.clear()
     installed("upgrade", *other_settings("600Mi"))
     asked = [" ".join(word for word in argv[:2] if not word.startswith(("-", "clearml"))) for argv, _ in calls]
-    assert asked == ["version", "template", "list", "history", "history", "get values", "upgrade"]
+    assert asked == ["version", "history", "template", "list", "history", "get values", "upgrade"]
     calls.clear()
     installed("status")
     assert [argv[0] for argv, _ in calls] == ["version", "list", "history", "get", "get"]

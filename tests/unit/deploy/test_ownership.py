@@ -28,6 +28,15 @@ def test_workers(worker, is_agent, is_worker):
     assert (OWN.is_agent(worker), OWN.is_worker(worker)) == (is_agent, is_worker)
 
 
+def test_an_agent_with_a_name_of_its_own_is_not_the_one_of_the_chart():
+    named = Owner("clearml-agent", "clearml-agent", "clearml-agent.team")
+    for worker in ("clearml-agent.team", "clearml-agent.team:0"):
+        assert (named.is_agent(worker), OWN.is_agent(worker)) == (True, False)
+    assert (named.is_worker(f"clearml-agent.team:{TASK}"), OWN.is_worker(f"clearml-agent.team:{TASK}")) == (True, False)
+    for worker in ("clearml-agent", "clearml-agent-5b764d996-65h49", "clearml-agentXteam"):
+        assert not named.is_agent(worker)
+
+
 def task_pod(labels=(), worker=""):
     env = [{"name": "CLEARML_WORKER_ID", "value": worker}] if worker else []
     return {
