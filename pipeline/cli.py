@@ -27,6 +27,7 @@ COMMANDS = {
     "report": ("pipeline.commands.existing_runs:report", "Write the report of a run of any pipeline."),
     "rerun": ("pipeline.commands.existing_runs:rerun", "Run a run of any pipeline again, with other parameters."),
     "abort": ("pipeline.commands.abort:abort", "Stop a run and its steps."),
+    "new": ("pipeline.commands.new:new", "Write a small project of your own, with its tests."),
     "dataset": ("pipeline.commands.dataset:dataset", "Upload reviews as versions of a dataset."),
     "preprocess": (
         "pipeline.commands.preprocess:preprocess",

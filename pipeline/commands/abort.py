@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import click
 
-from command_line.options import TaskId, examples
+from command_line.options import examples
 from pipeline.commands.connection import connect
 
 
 @click.command()
-@click.argument("run_id", type=TaskId())
-@examples("python -m pipeline abort 0a1b2c3d4e5f60718293a4b5c6d7e8f9")
-def abort(run_id: str) -> int:
-    """Stop run RUN_ID: its controller and its steps; remove the dataset versions that they have not finished.
+@click.argument("run", metavar="RUN")
+@examples("python -m pipeline abort DataPrepare", "python -m pipeline abort 0a1b2c3d4e5f60718293a4b5c6d7e8f9")
+def abort(run: str) -> int:
+    """Stop a run: its controller and its steps; remove the dataset versions that they have not finished.
 
-    `run` prints RUN_ID at its end and when it is interrupted; it is also in the address of the run's page.
+    RUN is an id, or the name of a pipeline for its newest run, of any pipeline. The id is in the address of the run's
+    page.
     """
     connection = connect(lambda text: click.echo(text))
     from pipeline.runs import run as use_case
-    from pipeline.runs.states import fetch
+    from pipeline.runs.states import fetch, find
 
+    run_id = find(connection.server, run)
     state = fetch(connection.server, run_id)
     if state.ended:
         click.echo(f"Run {run_id} has ended already: {state.outcome}")

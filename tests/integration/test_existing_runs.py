@@ -1,4 +1,4 @@
-"""`watch`, `logs`, `report` and `rerun`: runs of pipelines that this project has not made, by their tasks alone."""
+"""`watch`, `logs`, `report`, `rerun` and `abort`: runs of pipelines that other projects made, by their tasks alone."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_logs_and_report_of_a_run(make_run, pipeline, tmp_path):
     assert "the report cannot be written to" in err
 
 
-@pytest.mark.parametrize("command", ["watch", "logs", "report", "rerun"])
+@pytest.mark.parametrize("command", ["watch", "logs", "report", "rerun", "abort"])
 def test_what_is_not_a_run_is_named(command, api, pipeline):
     task = api("tasks.create", name="a training", type="training")["id"]
     _, err = pipeline(command, task, code=40)
@@ -152,6 +152,22 @@ def test_what_is_not_a_run_is_named(command, api, pipeline):
     _, err = pipeline(command, "no.such [pipeline", code=40)
     assert "a run of a pipeline called 'no.such [pipeline' does not exist" in err
     api("tasks.delete", task=task, force=True)
+
+
+def test_a_run_is_aborted_by_its_pipelines_name_with_its_steps(api, make_run, pipeline):
+    run = make_run()
+    steps = [
+        step["id"] for step in api("tasks.get_all", parent=[run], only_fields=["id"], order_by=["created"])["tasks"]
+    ]
+    for task in (run, steps[1]):
+        api("tasks.reset", task=task, force=True)
+        api("tasks.started", task=task)
+    out, _ = pipeline("abort", NAME)
+    assert out.splitlines()[-1] == f"Run {run} was aborted"
+    status = {task["id"]: task["status"] for task in api("tasks.get_all", id=[run, *steps])["tasks"]}
+    assert status == {run: "stopped", steps[0]: "completed", steps[1]: "stopped"}
+    out, _ = pipeline("abort", run)
+    assert f"Run {run} has ended already" in out
 
 
 def test_a_run_that_waits_in_a_queue_that_nobody_serves_says_so(api, make_run, queue, pipeline, monkeypatch):

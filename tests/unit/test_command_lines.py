@@ -184,7 +184,7 @@ def test_without_room_for_the_traceback_the_message_says_how_to_see_it(monkeypat
 @pytest.mark.parametrize(
     ("main", "words", "said"),
     [
-        (pipeline.cli.main, ("abort", "--", "{}"), "{!r} is not an id: 32 characters"),
+        (pipeline.cli.main, ("run-full", "--from-failed={}"), "{!r} is not an id: 32 characters|No such option '-0'"),
         # Where the value may be left out, click takes a leading `-` for an option.
         (pipeline.cli.main, ("run", "--from-failed={}"), "{!r} is not an id: 32 characters|No such option '-0'"),
         (deploy.cli.main, ("doctor", "--task={}"), "{!r} is not an id: 32 characters"),
