@@ -49,7 +49,7 @@ def test_an_action_that_is_not_possible_says_so(web: Web, api: ApiClient) -> Non
 def test_a_refusal_of_the_api_is_a_page_with_its_message(web: Web, api: ApiClient) -> None:
     reply = web.post(f"/tasks/{make_task(api)}/enqueue", queue=NO_ID)
     assert reply.status_code in (400, 404)
-    assert "Invalid queue id" in reply.text
+    assert "There is no queue with the id" in reply.text
 
 
 def test_aborting_a_pipeline_aborts_its_steps(web: Web, api: ApiClient, controller: str, queue: str) -> None:
@@ -105,7 +105,7 @@ def test_a_new_run_is_a_copy_with_other_parameters_on_the_chosen_queue(
     ("form", "message"),
     [
         ({"Args/rows": "many"}, "is not of type int"),
-        ({"queue": NO_ID}, "Invalid queue id"),
+        ({"queue": NO_ID}, "There is no queue with the id"),
         ({"name": "x"}, "too short"),
     ],
 )

@@ -148,7 +148,7 @@ def test_files_of_dataset_versions_are_compared(web: Web, api: ApiClient) -> Non
     assert f'value="{versions[0]}" form="selected"' in web.get(f"/datasets/{project}")
     other = make_task(api)
     refused = web.get(f"/compare?ids={versions[0]},{other}&tab=files", status=400)
-    assert "Files are compared for dataset versions only" in refused
+    assert "is not a dataset version, so it has no files to compare" in refused
 
 
 def test_a_peak_of_a_long_curve_is_kept_in_its_band(web: Web, api: ApiClient) -> None:

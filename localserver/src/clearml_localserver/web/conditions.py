@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from clearml_localserver.web.api_words import NO_ID
 from clearml_localserver.web.columns import ENDS, Column, read_column
 
 Json = dict[str, Any]
@@ -123,15 +124,11 @@ def query_of(conditions: Iterable[Condition], values: Mapping[str, Sequence[str]
     filters: dict[str, Json] = {}
     for path, found in wanted.items():
         if not found:
-            return {"id": NOTHING}
+            return {"id": [NO_ID]}
         filters.setdefault(path, {})["any"] = {"include": sorted(found, key=str)}
     for path, found in unwanted.items():
         filters.setdefault(path, {})["all"] = {"exclude": sorted(found, key=str)}
     return ranges | ({"filters": filters} if filters else {})
-
-
-NOTHING = ["no task has this id"]
-"""Ids that find nothing, for conditions that nothing can fulfil."""
 
 
 def _spellings(condition: Condition) -> list[Any]:

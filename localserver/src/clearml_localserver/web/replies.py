@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from clearml_localserver.web.api_words import in_words
 from clearml_localserver.web.shapes import (
     Shape,
     as_it_is,
@@ -188,7 +189,7 @@ MANY = record(
             urls=record(**dict.fromkeys(("model_urls", "artifact_urls", "event_urls"), list_of(text, ALL))),
         )
     ),
-    failed=list_of(record(id=text, error=record(msg=passage))),
+    failed=list_of(record(id=text, error=record(msg=lambda value: in_words(passage(value))))),
 )
 """Of a change to many: what became of each."""
 

@@ -63,8 +63,17 @@ class Embed:
 
     @property
     def ids(self) -> list[str]:
-        """The tasks that the block names."""
-        return list(dict.fromkeys(re.split(r"[\s,]+", self.options.get("tasks", "").strip())))[:MAX_IDS]
+        """The tasks that the block names, at most so many as are shown."""
+        return self._named[:MAX_IDS]
+
+    @property
+    def left_out(self) -> int:
+        """How many more it names."""
+        return len(self._named) - len(self.ids)
+
+    @property
+    def _named(self) -> list[str]:
+        return list(dict.fromkeys(re.split(r"[\s,]+", self.options.get("tasks", "").strip())))
 
 
 Piece = str | Embed

@@ -16,7 +16,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl, quote, urlencode
 
 from anyio import CapacityLimiter, from_thread, to_thread
@@ -30,6 +30,7 @@ from clearml_localserver.errors import ApiError, unauthorized
 from clearml_localserver.rules import roles
 from clearml_localserver.times import utcnow
 from clearml_localserver.web import charts, outcome, text
+from clearml_localserver.web.api_words import UNKNOWN_OBJECT, readable, with_plain_ids
 from clearml_localserver.web.compression import PackedFiles, pack
 from clearml_localserver.web.kept_forms import MAX_FORM_FIELDS, NOT_KEPT, SESSION_ENDED, KeptForm
 from clearml_localserver.web.notices import NOTICES
@@ -243,8 +244,11 @@ class Visit:
         if self.identity is None:
             raise unauthorized(20, "log in first")
         shape = REPLIES[name]
-        reply: Json = shape(from_thread.run(self.site.api.call, name, data, self.identity))
-        return reply
+        try:
+            reply = from_thread.run(self.site.api.call, name, with_plain_ids(data), self.identity)
+        except ApiError as error:
+            raise readable(error) from error
+        return cast(Json, shape(reply))
 
     def delete_file(self, path: str) -> bool:
         """Delete a file of this server for a person who may change things; return whether there was one.
@@ -391,7 +395,3 @@ class Visit:
         if address.port == settings.files_port and address.hostname in own_names:
             return "/files" + address.path + (f"?{address.query}" if address.query else "")
         return address.geturl()
-
-
-UNKNOWN_OBJECT = frozenset({101, 201, 401, 701, 301})
-"""Subcodes for an id that nothing has: task, model, project, queue, user."""

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from clearml_localserver.errors import ApiError
 from clearml_localserver.web import text
+from clearml_localserver.web.api_words import PUBLIC
 from clearml_localserver.web.site import Json, Visit
 from clearml_localserver.web.views.actions import REASON, queue_of
 from clearml_localserver.web.views.lists import TASK_ROW, find_queues, find_tasks
@@ -153,8 +154,13 @@ KINDS = {
 }
 
 
-def selected(values: Iterable[str]) -> list[str]:
+def selected(values: Iterable[str], most: int = MAX_SELECTED, done: str = "changed at once") -> list[str]:
     """Return the ids in the values of a form or an address, each once; one value may hold several.
+
+    Args:
+        values: What the form or the address says.
+        most: How many can be `done`.
+        done: What is done to them.
 
     Raises:
         ApiError: There is none, or there are too many.
@@ -162,8 +168,8 @@ def selected(values: Iterable[str]) -> list[str]:
     ids = list(dict.fromkeys(id_.strip() for value in values for id_ in value.split(",") if id_.strip()))
     if not ids:
         raise ApiError(400, 0, "Nothing is selected. Go back and tick some rows first")
-    if len(ids) > MAX_SELECTED:
-        raise ApiError(400, 0, f"{len(ids):,} are selected; at most {MAX_SELECTED:,} can be changed at once")
+    if len(ids) > most:
+        raise ApiError(400, 0, f"{len(ids):,} are selected; at most {most:,} can be {done}")
     return ids
 
 
@@ -207,7 +213,7 @@ def act(visit: Visit) -> Response:
     if tasks:
         reply = _call(visit, action.call, list(tasks), data)
         done = [item["id"] for item in reply["succeeded"]]
-        failed += [(item["id"], tasks[item["id"]]["name"], item["error"]["msg"]) for item in reply["failed"]]
+        failed += [(item["id"], tasks[item["id"]]["name"], _reason(item)) for item in reply["failed"]]
         if name == "delete" and form.get("files"):
             left = _delete_files(visit, [url for item in reply["succeeded"] for url in _urls(item)])
     undo = ""
@@ -227,6 +233,12 @@ def act(visit: Visit) -> Response:
         undo=undo_of(undo),
         back=back,
     )
+
+
+def _reason(item: Json) -> str:
+    """Return why one was refused; the API calls what is public unknown to those who would change it."""
+    told: str = item["error"]["msg"]
+    return PUBLIC if told.startswith("There is no") and item["id"] in told else told
 
 
 def undo_of(written: str) -> dict[str, str] | None:

@@ -19,6 +19,7 @@ from clearml_localserver.web.views.metrics import MAX_FIGURES, compiles, drawing
 from clearml_localserver.web.views.tasks import file_lines, is_dataset, read_file
 
 LEAST, MOST = 2, 50
+COMPARED = "compared"
 TABS = {
     "scalars": "Scalars",
     "values": "Values",
@@ -53,13 +54,15 @@ class Compared:
     tasks: list[Json]
     """In the order of the address."""
 
-    unknown: list[str]
+    left_out: list[str]
+    """Why each of the other ids is not shown."""
+
     colours: list[str]
 
 
 def compare(visit: Visit) -> Response:
     """Show the tasks that the address names beside each other."""
-    ids = selected(visit.request.query_params.getlist("ids"))
+    ids = selected(visit.request.query_params.getlist("ids"), MOST, COMPARED)
     if (given := visit.request.query_params.getlist("ids")) != [",".join(ids)]:
         rest = dict.fromkeys(("back",))
         return visit.redirect(visit.address(ids=",".join(ids), **rest)) if given else visit.redirect("/projects/*")
@@ -75,7 +78,7 @@ def compare(visit: Visit) -> Response:
 
 def scalars_data(visit: Visit) -> Response:
     """Return the curves of one metric of the tasks that the address names, for the page's script."""
-    ids = selected(visit.request.query_params.getlist("ids"))[:MOST]
+    ids = selected(visit.request.query_params.getlist("ids"), MOST, COMPARED)
     known_ids = [task["id"] for task in load(visit, ids, []).tasks]
     if not known_ids:
         raise ApiError(404, 0, "None of these tasks exists")
@@ -94,21 +97,36 @@ def scalars_data(visit: Visit) -> Response:
 
 
 def load(visit: Visit, ids: list[str], fields: list[str]) -> Compared:
-    """Return the tasks with these ids, in this order.
-
-    Raises:
-        ApiError: There are more than can be compared.
-    """
-    if len(ids) > MOST:
-        raise ApiError(400, 0, f"{len(ids)} tasks are selected; at most {MOST} can be compared")
+    """Return the tasks with these ids, in this order."""
     tasks = {task["id"]: task for task in find_tasks(visit, {"id": ids}, size=MOST, fields=[*TASK_ROW, *fields])}
     ordered = [tasks[id_] for id_ in ids if id_ in tasks]
-    return Compared(ordered, [id_ for id_ in ids if id_ not in tasks], comparison.colours(len(ordered)))
+    models = _models(visit, [id_ for id_ in ids if id_ not in tasks])
+    return Compared(ordered, _left_out("task", ids, tasks, models), comparison.colours(len(ordered)))
+
+
+def _models(visit: Visit, ids: list[str]) -> dict[str, Json]:
+    """Return the models among these ids."""
+    query = {"id": ids, "page": 0, "page_size": MOST, "only_fields": MODEL, "search_hidden": True}
+    return {model["id"]: model for model in visit.call("models.get_all_ex", query)["models"]} if ids else {}
+
+
+def _left_out(noun: str, ids: list[str], found: dict[str, Json], others: dict[str, Json]) -> list[str]:
+    """Return why ids are left out: `others` are those that belong to something of another kind."""
+    other = "model" if noun == "task" else "task"
+    return [
+        f"“{others[id_]['name'][:80]}” is a {other}, which is compared with {other}s only. It is left out."
+        if id_ in others
+        else f"There is no {noun} with the id {id_[:80]}; it may have been deleted. It is left out."
+        for id_ in ids
+        if id_ not in found
+    ]
 
 
 def _page(visit: Visit, found: Compared, tab: str, rows: Any, *, code: int = 200, **values: Any) -> Response:
     datasets = [task for task in found.tasks if is_dataset(task)]
     tabs = {name: title for name, title in TABS.items() if name != "files" or len(datasets) == len(found.tasks)}
+    if tab == "few":
+        tabs = {}
     return visit.render(
         f"compare_{tab}.html",
         code=code,
@@ -248,8 +266,15 @@ def _samples(visit: Visit, found: Compared) -> Response:
 
 
 def _files(visit: Visit, found: Compared) -> Response:
-    if not all(is_dataset(task) for task in found.tasks):
-        raise ApiError(400, 0, "Files are compared for dataset versions only; one of these tasks is something else")
+    others = [
+        f"“{task['name'][:80]}” is not a dataset version, so it has no files to compare. It is left out."
+        for task in found.tasks
+        if not is_dataset(task)
+    ]
+    versions = [task for task in found.tasks if is_dataset(task)]
+    found = Compared(versions, found.left_out + others, comparison.colours(len(versions)))
+    if len(versions) < LEAST:
+        return _page(visit, found, "few", [], code=400)
     listed = [
         {file.name: file for line in file_lines(_content(task)) if (file := read_file(line)).name}
         for task in found.tasks
@@ -282,15 +307,13 @@ SHOWN: dict[str, tuple[list[str], Show]] = {
 def models(visit: Visit) -> Response:
     """Show the models that the address names beside each other."""
     given = visit.request.query_params.getlist("ids")
-    ids = selected(given)
+    ids = selected(given, MOST, COMPARED)
     if given != [",".join(ids)]:
         return visit.redirect(visit.address(ids=",".join(ids), back=None))
-    if len(ids) > MOST:
-        raise ApiError(400, 0, f"{len(ids)} models are selected; at most {MOST} can be compared")
-    by_id = {
-        model["id"]: model for model in visit.call("models.get_all_ex", {"id": ids, "only_fields": MODEL})["models"]
-    }
+    by_id = _models(visit, ids)
     shown = [by_id[id_] for id_ in ids if id_ in by_id]
+    rest = [id_ for id_ in ids if id_ not in by_id]
+    tasks = {task["id"]: task for task in (find_tasks(visit, {"id": rest}, size=MOST, fields=["name"]) if rest else [])}
     designs = ["\n".join(model["design"].values()) for model in shown]
     others = [
         (model, difference)
@@ -301,7 +324,7 @@ def models(visit: Visit) -> Response:
         "compare_models.html",
         code=200 if len(shown) >= LEAST else 400,
         section="/projects",
-        found=Compared(shown, [id_ for id_ in ids if id_ not in by_id], comparison.colours(len(shown))),
+        found=Compared(shown, _left_out("model", ids, by_id, tasks), comparison.colours(len(shown))),
         rows=comparison.models_rows(shown),
         texts=[("Configuration", others)] if any(designs) else [],
         everything=bool(visit.query.get("all")),

@@ -13,6 +13,7 @@ from typing import ClassVar
 from starlette.responses import Response
 
 from clearml_localserver.errors import ApiError
+from clearml_localserver.web.api_words import PUBLIC, UNKNOWN_OBJECT
 from clearml_localserver.web.form_fields import Field, read
 from clearml_localserver.web.site import Json, View, Visit
 
@@ -71,7 +72,9 @@ class DocumentForm(ABC):
         """Return where the document is shown."""
 
     def reason(self, error: ApiError) -> str:
-        """Return what is said about a refusal of the API."""
+        """Return what is said about a refusal of the API. It calls a public document unknown that is to be changed."""
+        if error.subcode in UNKNOWN_OBJECT and self.document["id"] in error.msg:
+            return PUBLIC
         return self.no_draft if self.no_draft and error.subcode == NOT_A_DRAFT else error.msg
 
     def read(self) -> None:

@@ -147,7 +147,10 @@ def as_json(visit: Visit) -> Response:
 
 
 def _file(visit: Visit, kind: str, media_type: str) -> Response:
-    table = read_table(visit, visit.argument("project"))
+    project = visit.argument("project")
+    if project != "*":
+        visit.call("projects.get_by_id", {"project": project})
+    table = read_table(visit, project)
     tasks = all_rows(visit, table)
     # The first row is looked for before the answer begins, so that a refusal still becomes a page.
     first = next(tasks, None)

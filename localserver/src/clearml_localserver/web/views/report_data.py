@@ -43,8 +43,11 @@ class Shown:
     charts: list[tuple[str, Chart]] = field(default_factory=list)
     columns: list[Column] = field(default_factory=list)
     tasks: list[Json] = field(default_factory=list)
-    missing: int = 0
+    missing: list[str] = field(default_factory=list)
     """Tasks that the block names and that do not exist."""
+
+    left_out: int = 0
+    """Tasks that the block names beyond those that one block shows."""
 
     is_live: bool = False
 
@@ -92,7 +95,8 @@ def _chart(visit: Visit, embed: Embed, found: Shown) -> Shown:
         found.address = f"/tasks/{ids}/scalars"
     if not found.charts:
         which = f"“{metric} {variant}”" if variant else f"“{metric}”"
-        found.problem = f"None of the {len(tasks)} tasks has reported {which}." if tasks else "No task is found."
+        none = "The task has not" if len(tasks) == 1 else f"None of the {len(tasks)} tasks has"
+        found.problem = f"{none} reported {which}." if tasks else "No task is found."
     return found
 
 
@@ -126,7 +130,10 @@ def _table(visit: Visit, embed: Embed, found: Shown) -> Shown:
 def _tell(found: Shown, embed: Embed, tasks: Sequence[Json]) -> None:
     found.is_live = any(task["status"] in LIVE for task in tasks)
     if embed.options.get("tasks"):
-        found.missing = len(embed.ids) - len(tasks)
+        known_ids = {task["id"] for task in tasks}
+        if len(tasks) < int(embed.options.get("limit") or MAX_IDS):  # else the limit may have left them out
+            found.missing = [id_ for id_ in embed.ids if id_ not in known_ids]
+        found.left_out = embed.left_out
 
 
 def _ordered(tasks: list[Json], embed: Embed) -> list[Json]:
