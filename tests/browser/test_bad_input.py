@@ -57,8 +57,8 @@ def test_what_cannot_be_understood_or_done_is_said_on_the_page(
 
     page = watched.open(f"/compare?ids={tasks['task one']},{gone},{model},{tasks['task two']}")
     expect(page.get_by_role("heading", name="Compare 2 tasks")).to_be_visible()
-    for id_ in (gone, model):
-        expect(page.get_by_text(f"There is no task with the id {id_}")).to_be_visible()
+    expect(page.get_by_text(f"There is no task with the id {gone}")).to_be_visible()
+    expect(page.get_by_text("“a model” is a model, which is compared with models only")).to_be_visible()
     watched.open(f"/compare?ids={gone},{model}")
     expect(page.get_by_role("main")).to_contain_text("Nothing to compare")
 
