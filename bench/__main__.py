@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from bench import harness, page
-from bench.contract import BenchmarkError
+from bench.declaration import BenchmarkError
 from bench.harness import BENCHMARKS, InterruptedBenchmarkError
 from bench.machine import ROOT
 from bench.result import Result

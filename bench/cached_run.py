@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator, Mapping
 
 from bench import environment
-from bench.contract import Benchmark, Say
+from bench.declaration import Benchmark, Say
 from bench.result import Column, Row, Table, Target
 from bench.startup import run_once
 

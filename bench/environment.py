@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from bench.contract import BenchmarkError, Say
+from bench.declaration import BenchmarkError, Say
 from bench.machine import ROOT
 from clearml_access.own_server import STATE_VARIABLE
 from pipeline.local_stack.settings import (

@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from bench.contract import BenchmarkError
+from bench.declaration import BenchmarkError
 
 STATUS = Path("/proc/self/status")
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bench import environment
-from bench.contract import Benchmark, BenchmarkError, Say
+from bench.declaration import Benchmark, BenchmarkError, Say
 from bench.process_peaks import Peaks
 from bench.result import Column, Row, Table, Target
 from pipeline.local_stack.settings import MachineSettings

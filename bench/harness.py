@@ -1,6 +1,6 @@
 """The one harness: which benchmarks there are, how one is run, and where its result goes.
 
-A benchmark is a module with a `bench.contract.Benchmark`. The harness runs it, shows it, and keeps what it found;
+A benchmark is a module with a `bench.declaration.Benchmark`. The harness runs it, shows it, and keeps what it found;
 it must not know what is measured. Several are run one after the other, each in a process of its own, so
 that what one loads or keeps does not help or burden the next.
 """
@@ -22,7 +22,7 @@ from typing import Any
 from rich.table import Table as Shown
 
 from bench import machine, wording
-from bench.contract import Benchmark, Say
+from bench.declaration import Benchmark, Say
 from bench.result import Result, Row
 from command_line.console import Console
 

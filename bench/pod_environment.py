@@ -22,7 +22,7 @@ from typing import Any
 
 from clearml_localserver.pytest_plugin import ClearmlServer, running_server
 
-from bench.contract import BenchmarkError, Say
+from bench.declaration import BenchmarkError, Say
 from clearml_access.agent_values import AgentValues
 from clearml_access.api import Api
 from clearml_access.caches import cache_folder

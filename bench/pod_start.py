@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import pod_environment, wording
-from bench.contract import Benchmark, BenchmarkError, Say
+from bench.declaration import Benchmark, BenchmarkError, Say
 from bench.pod_environment import Agent, Place
 from bench.result import Column, Row, Table, Target
 from clearml_access.api import Api

@@ -25,7 +25,7 @@ from typing import Any
 import psutil
 from clearml_localserver.pytest_plugin import ClearmlServer, running_server
 
-from bench.contract import Benchmark, BenchmarkError, Say
+from bench.declaration import Benchmark, BenchmarkError, Say
 from bench.result import Column, Row, Table, Target
 from bench.server_client import LightClient
 

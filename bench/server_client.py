@@ -8,7 +8,7 @@ from base64 import b64encode
 from typing import Any
 from urllib.parse import urlsplit
 
-from bench.contract import BenchmarkError
+from bench.declaration import BenchmarkError
 
 RECEIVED = 2**16
 

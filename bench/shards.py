@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import environment
-from bench.contract import Benchmark, BenchmarkError, Say
+from bench.declaration import Benchmark, BenchmarkError, Say
 from bench.result import Column, Row, Table
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from typing import Any
 import polars as pl
 
 from bench import fresh_process
-from bench.contract import Benchmark, BenchmarkError, Say
+from bench.declaration import Benchmark, BenchmarkError, Say
 from bench.fresh_process import Prepared
 from bench.result import Column, Row, Table
 from pipeline.amazon_reviews.reviews import generate

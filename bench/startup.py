@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import environment, wording
-from bench.contract import Benchmark, Say
+from bench.declaration import Benchmark, Say
 from bench.result import Column, Row, Table, Target
 from pipeline.run_options import MODES
 

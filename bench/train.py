@@ -23,7 +23,7 @@ import numpy as np
 import polars as pl
 
 from bench import fresh_process
-from bench.contract import Benchmark, BenchmarkError, Say
+from bench.declaration import Benchmark, BenchmarkError, Say
 from bench.fresh_process import Prepared
 from bench.result import Column, Row, Table, Target
 from pipeline.amazon_reviews.reviews import generate

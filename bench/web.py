@@ -18,7 +18,7 @@ import httpx
 import psutil
 from clearml_localserver.pytest_plugin import running_server
 
-from bench.contract import Benchmark, BenchmarkError, Say
+from bench.declaration import Benchmark, BenchmarkError, Say
 from bench.result import Column, Row, Table, Target
 from bench.web_seed import SMALL, Seeded, Sizes, seed
 

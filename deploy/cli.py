@@ -18,7 +18,7 @@ import click
 from command_line.invocation import invocation_of
 from command_line.main import run
 from command_line.options import CONTEXT, FilePath, Group, Number, TaskId, as_json, examples, verbose
-from deploy import options, report
+from deploy import options, output
 from deploy.checks.check import Level, Result, exit_code
 from deploy.errors import ConfirmationError, UsageError, exit_code_of
 from deploy.options import say
@@ -77,7 +77,7 @@ def _install(as_json: bool, settings: dict[str, Any], *, must_exist: bool = Fals
     from deploy.commands import deployment
 
     outcomes = deployment.install(options.session(**settings), _show, must_exist=must_exist)
-    return _results(as_json, outcomes, report.outcome_lines)
+    return _results(as_json, outcomes, output.outcome_lines)
 
 
 @cli.command()
@@ -95,7 +95,7 @@ def status(as_json: bool, **settings: Any) -> int:
 
     bodies = deployment.status(options.session(**settings))
     code = 0 if all(body["revision"] or body["applied"] for body in bodies) else NOT_INSTALLED
-    return _result(as_json, _of_all(bodies), report.status_lines(bodies), code)
+    return _result(as_json, _of_all(bodies), output.status_lines(bodies), code)
 
 
 @cli.command()
@@ -136,7 +136,7 @@ def doctor(as_json: bool, task: str | None, **settings: Any) -> int:
 def _checks(as_json: bool, results: Iterable[Result]) -> int:
     verbose = invocation_of(click.get_current_context()).verbose
     seen = list(_shown(results, left_out=verbose))
-    for line in [] if verbose else report.left_out_lines(seen):
+    for line in [] if verbose else output.left_out_lines(seen):
         click.echo(line, err=True)
     code = exit_code(seen)
     counts = {level: sum(result.level == level for result in seen) for level in Level}
@@ -246,7 +246,7 @@ def rollback(as_json: bool, revision: int | None, **settings: Any) -> int:
     from deploy.commands import deployment
 
     bodies = deployment.rollback(options.session(**settings), revision)
-    return _results(as_json, bodies, report.rollback_lines)
+    return _results(as_json, bodies, output.rollback_lines)
 
 
 @cli.command()
@@ -272,9 +272,9 @@ def uninstall(as_json: bool, yes: bool, delete_queue: bool, delete_namespace: bo
     found, base = [each for each in leaving if not each.nothing], leaving[-1]
     bodies = [each.as_json() for each in leaving]
     if not found:
-        return _result(as_json, _of_all(bodies[::-1]), [report.no_release_line(bodies[-1])])
+        return _result(as_json, _of_all(bodies[::-1]), [output.no_release_line(bodies[-1])])
     for each in found:
-        for line in report.leaving_lines(each.as_json()):
+        for line in output.leaving_lines(each.as_json()):
             say(line)
     if session.settings.dry_run:
         return _result(as_json, _of_all(bodies[::-1]), ["nothing was removed"])
@@ -308,7 +308,7 @@ def _result(as_json: bool, body: dict[str, Any], lines: list[str], code: int = 0
 
 
 def _show(result: Result) -> None:
-    click.echo(report.check_line(result), err=True)
+    click.echo(output.check_line(result), err=True)
 
 
 def _shown(results: Iterable[Result], *, left_out: bool) -> Iterator[Result]:

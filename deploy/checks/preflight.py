@@ -12,7 +12,7 @@ from deploy.errors import CheckFailedError, DeployError
 from deploy.session import Session
 from deploy.verification import probe
 
-Report = Callable[[Result], None]
+OnResult = Callable[[Result], None]
 
 
 class PreflightError(DeployError):
@@ -24,7 +24,7 @@ class PreflightError(DeployError):
         self.exit_code = finding.exit_code or CheckFailedError.exit_code
 
 
-def require(sessions: Sequence[Session], report: Report) -> None:
+def require(sessions: Sequence[Session], on_result: OnResult) -> None:
     """Ask everything that can be asked from here about the releases of a deployment.
 
     Raises:
@@ -41,11 +41,11 @@ def require(sessions: Sequence[Session], report: Report) -> None:
         ]
         for each in sessions
     }
-    _require(of_releases(asked), report)
+    _require(of_releases(asked), on_result)
     releases.require_queues_of_their_own(sessions)
 
 
-def require_from_pods(session: Session, report: Report) -> None:
+def require_from_pods(session: Session, on_result: OnResult) -> None:
     """Ask from pods of both images: are they there, do they run, do they reach the server.
 
     Raises:
@@ -62,16 +62,16 @@ def require_from_pods(session: Session, report: Report) -> None:
     try:
         for role, image in images.items():  # both at once: a node may have to fetch the images
             probe.start(session, role, image)
-        _require([Check(f"pod-{role}", f"{role} image in a pod", partial(ask, role)) for role in images], report)
+        _require([Check(f"pod-{role}", f"{role} image in a pod", partial(ask, role)) for role in images], on_result)
     finally:  # also after Ctrl-C
         for name in names.values():
             probe.remove(session, name)
 
 
-def _require(checks: list[Check], report: Report) -> None:
+def _require(checks: list[Check], on_result: OnResult) -> None:
     first: Result | None = None
     for result in run(checks):
-        report(result)
+        on_result(result)
         if result.level == Level.FAIL and first is None:
             first = result
     if first is not None:

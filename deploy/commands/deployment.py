@@ -22,24 +22,24 @@ Body = dict[str, Any]
 """What a command says of one release, as JSON types."""
 
 
-def install(base: Session, report: preflight.Report, *, must_exist: bool = False) -> list[Body]:
+def install(base: Session, on_result: preflight.OnResult, *, must_exist: bool = False) -> list[Body]:
     """Make every release what its values say, and prove it; remove those whose queue file is gone.
 
     Args:
         base: The deployment's base release.
-        report: Called with every check's result as it comes.
+        on_result: Called with every check's result as it comes.
         must_exist: Refuse to make a base release that is not there.
 
     Raises:
         DeployError: A check failed, or a release did not prove itself; then that one is what it was before.
     """
     wanted = releases.wanted(base)
-    preflight.require(wanted, report)
+    preflight.require(wanted, on_result)
     gone = [] if base.settings.only else releases.gone(base)
 
     def do(session: Session) -> Body:
         if session.settings.is_wanted:
-            return one.install(session, report, must_exist=must_exist and session is wanted[0]).as_json()
+            return one.install(session, on_result, must_exist=must_exist and session is wanted[0]).as_json()
         return _remove(session).as_json()
 
     return _each([*wanted, *gone], do)

@@ -56,12 +56,12 @@ class _Before:
     secrets: dict[str, dict[str, str] | None]
 
 
-def install(session: Session, report: preflight.Report, *, must_exist: bool = False) -> Outcome:
+def install(session: Session, on_result: preflight.OnResult, *, must_exist: bool = False) -> Outcome:
     """Make one release what its plan says, and prove that it works; the preflight has passed.
 
     Args:
         session: The run.
-        report: Called with every check's result as it comes.
+        on_result: Called with every check's result as it comes.
         must_exist: Refuse to make a release that is not there.
 
     Raises:
@@ -82,7 +82,7 @@ def install(session: Session, report: preflight.Report, *, must_exist: bool = Fa
         before = _Before(_mended(session), _secrets(session))
         must = needs_revision(session, before.revision)
         if must:
-            preflight.require_from_pods(session, report)
+            preflight.require_from_pods(session, on_result)
         with _undone_on_failure(session, before, must):
             _do(session, outcome, before, must)
             prove_agent(session, outcome, session.plan)

@@ -20,5 +20,5 @@ def main(arguments: list[str] | None = None) -> None:
 def build(launch: Launch) -> Controller:
     """Return the pipeline, ready to start in any mode."""
     pipe = Controller(DATA_PREPARE, launch)
-    add_function_steps(pipe, DATA_PREPARE.functions, pipe.fan_out.shards)
+    add_function_steps(pipe, DATA_PREPARE.functions, pipe.shard_scheduling.shards)
     return pipe

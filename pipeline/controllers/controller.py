@@ -44,9 +44,9 @@ from pipeline.controllers.controller_task import controller_task
 from pipeline.controllers.failure_causes import Cause
 from pipeline.controllers.lost_workers import LostWorkers
 from pipeline.controllers.options import Launch, connect
-from pipeline.controllers.parent_run import Outer
+from pipeline.controllers.parent_run import ParentRun
 from pipeline.controllers.retries import run_again
-from pipeline.controllers.shard_scheduling import FanOut
+from pipeline.controllers.shard_scheduling import ShardScheduling
 from pipeline.controllers.step_scripts import STEP_BEGINNING, finish_step_definition
 from pipeline.graph import sharding
 from pipeline.graph.definitions import Definition
@@ -98,13 +98,13 @@ class Controller(PatchedController):
             is_run_again=run_again,
         )
         self.server = ClearmlServer.of_task(self.task)
-        self._outer = Outer(self.server, self.task.id)
+        self._parent_run = ParentRun(self.server, self.task.id)
         self.options = connect(self.task, launch.options, definition.all_steps)
         self.mode = self.options.mode
         self.set_default_execution_queue(self.options.queue)
         self.task.set_user_properties(**{MODE_PROPERTY: self.mode})
-        self.fan_out = FanOut.of_options(self.options, definition.shardable)
-        self.definition = definition.with_shards(self.fan_out.shards)
+        self.shard_scheduling = ShardScheduling.of_options(self.options, definition.shardable)
+        self.definition = definition.with_shards(self.shard_scheduling.shards)
         self.ended_attempts: dict[str, list[tuple[Cause, str]]] = {}
         """Step → how its attempts ended."""
         StepJob.server = self.server
@@ -265,7 +265,7 @@ class Controller(PatchedController):
 
     def must_wait(self, step: str) -> bool:
         """Return whether the step is a shard, and as many as may be are under way."""
-        return self.fan_out.must_wait(step, self.nodes)
+        return self.shard_scheduling.must_wait(step, self.nodes)
 
     def may_reuse(self, step: str) -> bool:
         """Return whether the step may be taken from the cache: none that the run is told to run again."""
@@ -313,7 +313,7 @@ class Controller(PatchedController):
 
     def steps_are_checked(self) -> None:
         """Stop if the pipeline around this one has ended; end the steps whose worker is gone."""
-        if not self.given_up and self._outer.has_given_up():
+        if not self.given_up and self._parent_run.has_given_up():
             print("The pipeline around this one has ended: stopping")
             self.given_up = True
             self.abort_steps()

@@ -16,7 +16,7 @@ LOOK_EVERY_S = 5.0
 GIVEN_UP = ("stopped", "failed")
 
 
-class Outer:
+class ParentRun:
     """The pipeline around this one, if it is part of one.
 
     A clone of an inner run has the same parent, but no run there waits for it: only an outer run that was under way

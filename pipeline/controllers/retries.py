@@ -46,7 +46,7 @@ def run_again(pipeline: Any, node: Any, retries: int) -> bool:
         again = bool(wanted)
         reason += f"; memory limit {limit}, then {wanted}"
     elif cause is Cause.OWN:
-        again = bool(pipeline.fan_out.is_tried_again(server, node.name, step, before, own.get("retries")))
+        again = bool(pipeline.shard_scheduling.is_tried_again(server, node.name, step, before, own.get("retries")))
     else:
         again = cause is Cause.LOST and before < _lost_retries(pipeline.options, own, task)
     ended.append((cause, reason))

@@ -26,7 +26,7 @@ _REFUSAL = re.compile(
 
 
 @dataclass(frozen=True)
-class FanOut:
+class ShardScheduling:
     """A run's shards."""
 
     shardable: Collection[str] = ()
@@ -38,7 +38,7 @@ class FanOut:
     """How often one that failed is run again."""
 
     @classmethod
-    def of_options(cls, options: RunOptions, shardable: Collection[str]) -> FanOut:
+    def of_options(cls, options: RunOptions, shardable: Collection[str]) -> ShardScheduling:
         """Return a run's shards as its options say.
 
         In process no queue's workers limit what runs at once; this machine's cores do so then.

@@ -10,7 +10,7 @@ import pytest
 
 from bench import __main__ as command
 from bench import harness, page
-from bench.contract import Benchmark, BenchmarkError
+from bench.declaration import Benchmark, BenchmarkError
 from bench.harness import BENCHMARKS, Entry, InterruptedBenchmarkError
 from bench.result import Column, Result, Row, Table, Target
 
@@ -190,7 +190,7 @@ def test_help_names_the_benchmarks_and_an_only_ones_options(given, capsys):
 
 def test_a_benchmark_is_one_file(tmp_path):
     (tmp_path / "queue_speed.py").write_text(
-        "from bench.contract import Benchmark\n"
+        "from bench.declaration import Benchmark\n"
         "BENCHMARK = Benchmark(title='Speed of a queue', tables=(), targets=(), by_default=False, page_order=15)\n"
     )
     (tmp_path / "not_one.py").write_text("LIMIT = 3\n")

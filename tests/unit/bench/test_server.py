@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import harness
-from bench.contract import BenchmarkError
+from bench.declaration import BenchmarkError
 from bench.server import command_of
 
 

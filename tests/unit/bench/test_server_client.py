@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from bench.contract import BenchmarkError
+from bench.declaration import BenchmarkError
 from bench.server_client import LightClient
 
 LARGE = "x" * 300_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploy import report
+from deploy import output
 from deploy.checks.check import Check, Finding, Level, Result, exit_code, fail, of_releases, ok, run, warn
 from deploy.errors import ClusterUnreachableError
 
@@ -42,7 +42,7 @@ def test_what_was_left_out_is_one_line_for_each_reason():
         Check("d", "D", broken),
         Check("e", "E", lambda: ok(""), ("d",)),
     )
-    assert report.left_out_lines(found) == [
+    assert output.left_out_lines(found) == [
         "- 2 more are not checked: needs: API answers (--verbose lists them)",
         "- E: needs: D",
     ]
@@ -65,7 +65,7 @@ def test_the_first_failure_gives_the_exit_code(findings, code):
 
 def test_a_failure_is_shown_with_evidence_and_command():
     (result,) = results(Check("a", "A", broken))
-    assert report.check_line(result) == "✗ A: the API is down\n    event: x\n    fix: start it"
+    assert output.check_line(result) == "✗ A: the API is down\n    event: x\n    fix: start it"
 
 
 def test_a_result_as_json():

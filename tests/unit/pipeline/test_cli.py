@@ -233,9 +233,9 @@ def test_an_interrupted_command_prints_one_object(
         raise KeyboardInterrupt
 
     server = SimpleNamespace(task_page=lambda *_: "", workers=list, tasks=lambda *_, **query: [])
-    for module in ("schedule", "tune", "fit_model"):
+    for module in ("automatic_runs", "model_search", "fit_model"):
         monkeypatch.setattr(f"pipeline.commands.{module}.connect", lambda say: SimpleNamespace(server=server))
-    monkeypatch.setattr("pipeline.commands.schedule.workers_for_runs", lambda *_: 2)
+    monkeypatch.setattr("pipeline.commands.automatic_runs.workers_for_runs", lambda *_: 2)
     monkeypatch.setattr(preflight, "require_queue", lambda *_: None)
     monkeypatch.setattr(preflight, "queue_for_controllers", lambda *_: "services")
     monkeypatch.setattr(search, "with_versions", lambda server, values: {**values})

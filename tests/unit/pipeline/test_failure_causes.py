@@ -11,7 +11,7 @@ import pytest
 from deploy.kubernetes.pods import CAUSES
 from pipeline.controllers.failure_causes import Cause, cause_of
 from pipeline.controllers.retries import run_again
-from pipeline.controllers.shard_scheduling import FanOut
+from pipeline.controllers.shard_scheduling import ShardScheduling
 from pipeline.run_options import RunOptions
 
 
@@ -72,8 +72,8 @@ def attempts(reasons, own_retries=1, runtimes=(), step="split_1", **options):
     """Return whether each attempt is followed by another, and the server with what the task keeps."""
     told = RunOptions(**{"lost_retries": 2, "retries": own_retries} | options)
     server = Server()
-    shards = FanOut(shardable=["split"], shards=2, retries=told.retries)
-    pipeline = SimpleNamespace(server=server, options=told, fan_out=shards, ended_attempts={})
+    shards = ShardScheduling(shardable=["split"], shards=2, retries=told.retries)
+    pipeline = SimpleNamespace(server=server, options=told, shard_scheduling=shards, ended_attempts={})
     node = SimpleNamespace(name=step, job=SimpleNamespace(task=SimpleNamespace(id="task")))
     answers = []
     for number, reason in enumerate(reasons):

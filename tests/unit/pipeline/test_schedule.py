@@ -10,7 +10,7 @@ from pipeline.automation.scheduling import LOOK_EVERY_S, by_clock, keep, on_new_
 from pipeline.automation.search import TUNE
 from pipeline.automation.triggers import SERVICES, Timetable, is_source, newest_source, read_cron
 from pipeline.clearml_server import DatasetVersion
-from pipeline.commands.schedule import _cron
+from pipeline.commands.automatic_runs import _cron
 from pipeline.errors import SettingsError
 
 NOW = datetime(2026, 11, 23, 10, 17, 30, tzinfo=UTC)  # a Monday

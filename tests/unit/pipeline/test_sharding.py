@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pipeline.amazon_reviews.definitions import DATA_PREPARE
 from pipeline.amazon_reviews.reviews import processing, tables
 from pipeline.amazon_reviews.reviews.text import CORPUS
-from pipeline.controllers.shard_scheduling import FanOut, refuses_its_data
+from pipeline.controllers.shard_scheduling import ShardScheduling, refuses_its_data
 from pipeline.errors import DataError
 from pipeline.graph import sharding
 from pipeline.graph.sharding import Shard, require_whole
@@ -147,16 +147,16 @@ class Node:
     ],
 )
 def test_a_shard_waits_while_as_many_as_may_be_are_under_way(step, nodes, waits):
-    fan_out = FanOut(shardable=DATA_PREPARE.shardable, shards=3, at_once=2)
-    assert fan_out.must_wait(step, nodes) == waits
-    assert not replace(fan_out, at_once=sharding.NO_LIMIT).must_wait(step, nodes)
+    shard_scheduling = ShardScheduling(shardable=DATA_PREPARE.shardable, shards=3, at_once=2)
+    assert shard_scheduling.must_wait(step, nodes) == waits
+    assert not replace(shard_scheduling, at_once=sharding.NO_LIMIT).must_wait(step, nodes)
 
 
 def test_shards_follow_the_options_of_the_run():
     options = RunOptions(shards=4, retries=2)
-    assert FanOut.of_options(options, ()) == FanOut((), 4, sharding.NO_LIMIT, 2)
-    assert FanOut.of_options(replace(options, mode=IN_PROCESS), ()).at_once >= 1
-    assert FanOut.of_options(replace(options, mode=IN_PROCESS, max_parallel=3), ()).at_once == 3
+    assert ShardScheduling.of_options(options, ()) == ShardScheduling((), 4, sharding.NO_LIMIT, 2)
+    assert ShardScheduling.of_options(replace(options, mode=IN_PROCESS), ()).at_once >= 1
+    assert ShardScheduling.of_options(replace(options, mode=IN_PROCESS, max_parallel=3), ()).at_once == 3
 
 
 @pytest.mark.parametrize(
@@ -176,8 +176,8 @@ def test_a_shard_that_refuses_its_data_is_not_tried_again(line, again):
         def console(self, task_id, lines):
             return ["Traceback (most recent call last):", line]
 
-    fan_out = FanOut(shardable=DATA_PREPARE.shardable, shards=2, retries=1)
-    assert fan_out.is_tried_again(Server(), "train_processing_1", "id", 0) == again
+    shard_scheduling = ShardScheduling(shardable=DATA_PREPARE.shardable, shards=2, retries=1)
+    assert shard_scheduling.is_tried_again(Server(), "train_processing_1", "id", 0) == again
     assert refuses_its_data([line]) != again
-    assert not fan_out.is_tried_again(Server(), "train_processing_1", "id", 1)
-    assert not fan_out.is_tried_again(Server(), "train_processing", "id", 0)
+    assert not shard_scheduling.is_tried_again(Server(), "train_processing_1", "id", 1)
+    assert not shard_scheduling.is_tried_again(Server(), "train_processing", "id", 0)
