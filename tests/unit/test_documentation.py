@@ -18,16 +18,9 @@ PAGES = sorted(
 """Pages on today's tree: a changelog names what was there before, CONTRIBUTING.md files that are still to be made."""
 
 WIDTH = 120
-WIDE = {"localserver-endpoints.md", "architecture.md"}
-"""Made from the code; drawn and wrapped for a wider window."""
+TRACKED = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines()
 TASKS = yaml.safe_load((ROOT / "Taskfile.yml").read_text())["tasks"]
-FOLDERS = sorted(
-    {
-        line.partition("/")[0]
-        for line in subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines()
-        if "/" in line
-    }
-)
+FOLDERS = sorted({line.partition("/")[0] for line in TRACKED if "/" in line})
 
 
 def page(path: Path) -> str:
@@ -65,11 +58,17 @@ def test_every_task_that_a_page_names_exists(path):
     assert sorted(set(named) - TASKS.keys()) == []
 
 
-@pytest.mark.parametrize("path", [path for path in PAGES if path.parent.name == "docs"], ids=page)
-def test_lines_outside_of_tables_fit(path):
-    if path.name not in WIDE:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        assert [line for line in lines if len(line) > WIDTH and not line.startswith("|")] == []
+@pytest.mark.parametrize("name", [name for name in TRACKED if name.endswith(".md")])
+def test_lines_fit(name):
+    """Outside of tables and of code blocks, whose lines are what a command printed and cannot be wrapped."""
+    text = re.sub(r"^ *```.*?^ *```", "", (ROOT / name).read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    assert [line for line in text.splitlines() if len(line) > WIDTH and not line.startswith("|")] == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page)
+def test_commands_fit(path):
+    commands = re.findall(r"^(?:\$ )?(?:\./task|uvx|\.venv/bin/|python|pip) .*$", path.read_text(), re.MULTILINE)
+    assert [line for line in commands if len(line) > WIDTH] == []
 
 
 def test_the_index_lists_every_page():
