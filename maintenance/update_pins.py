@@ -27,6 +27,12 @@ class Lock:
 LOCKS = (
     Lock("lock", "uv.lock", ("uv", "lock", "--upgrade"), QUICK),
     Lock("agent-lock", "images/agent/uv.lock", ("uv", "lock", "--upgrade", "--project", "images/agent"), ON_KUBERNETES),
+    Lock(
+        "serving-lock",
+        "images/serving/uv.lock",
+        ("uv", "lock", "--upgrade", "--project", "images/serving"),
+        "./task test-thorough",
+    ),
     Lock("clients-lock", "tests/clients/uv.lock", ("uv", "lock", "--upgrade", "--project", "tests/clients"), QUICK),
     Lock(
         "build-tools-lock",

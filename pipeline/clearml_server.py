@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from clearml_access import credentials
-from clearml_access.api import WORKER_SEEN_S, Api, Worker
+from clearml_access.api import WORKER_SEEN_S, Api, Worker, literal
 from clearml_access.credentials import Secret
 from clearml_access.http import HttpSender
 from clearml_access.tasks import FINAL
@@ -112,6 +112,27 @@ class ClearmlServer(Api):
     def models(self, ids: Sequence[str]) -> list[dict[str, Any]]:
         """Return models: name, project, tags, and whether they are published (`ready`)."""
         return list(self.pages("models", id=list(ids), only_fields=["id", "name", "ready", "project", "tags"]))
+
+    def newest_model(self, project: str, name: str) -> str | None:
+        """Return the id of the published model of a project that was made last; None if there is none.
+
+        Args:
+            project: Its project.
+            name: How its name begins.
+        """
+        projects = self.pages("projects", name=f"^{literal(project)}$", only_fields=["id"])
+        found = self.call(
+            "models.get_all",
+            project=[row["id"] for row in projects] or ["none"],
+            name=f"^{literal(name)}",
+            ready=True,
+            system_tags=["__$not", "archived"],
+            order_by=["-created"],
+            only_fields=["id"],
+            page=0,
+            page_size=1,
+        )["models"]
+        return str(found[0]["id"]) if found else None
 
     def model_page(self, project: str, model_id: str) -> str:
         """Return the address of a model's page."""

@@ -25,6 +25,7 @@ COMMANDS = {
         "Start a full run whenever the dataset gets a new version.",
     ),
     "schedule": ("pipeline.commands.automatic_runs:schedule", "Start full runs by the clock."),
+    "serve": ("pipeline.commands.serve:serve", "Serve a published model over HTTP on this machine."),
     "watch": ("pipeline.commands.existing_runs:watch", "Show a run of any pipeline until it ends."),
     "logs": ("pipeline.commands.existing_runs:logs", "Print the consoles of a run of any pipeline."),
     "report": ("pipeline.commands.existing_runs:report", "Write the report of a run of any pipeline."),

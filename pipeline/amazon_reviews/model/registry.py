@@ -125,7 +125,7 @@ def load(
         ModelError: There is none, or its file is not one that this version reads.
     """
     if model_id is None:
-        model_id = _newest(project, name, tags, only_published)
+        model_id = newest(project=project, name=name, tags=tags, only_published=only_published)
     model = Model(model_id=model_id)
     if not sdk_models.exists(model):
         raise ModelError(f"model {model_id} does not exist", hint="train one: ./task fit-model")
@@ -136,7 +136,20 @@ def load(
     return Predictor.load(Path(path))
 
 
-def _newest(project: str | None, name: str | None, tags: Sequence[str], only_published: bool) -> str:
+def newest(
+    *, project: str | None = None, name: str | None = None, tags: Sequence[str] = (), only_published: bool = True
+) -> str:
+    """Return the id of the model that fits and was changed last.
+
+    Args:
+        project: Its project.
+        name: Its name.
+        tags: Tags that it all has.
+        only_published: Ignore models that are not published.
+
+    Raises:
+        ModelError: There is none.
+    """
     try:
         found = Model.query_models(
             project_name=project,

@@ -24,7 +24,7 @@ AGENT = ROOT / "images" / "agent"
 def sources() -> Iterator[tuple[Path, ast.Module]]:
     for root in ROOTS:
         for path in sorted((ROOT / root).rglob("*.py")):
-            if AGENT not in path.parents:
+            if AGENT not in path.parents and ".venv" not in path.parts:
                 yield path, ast.parse(path.read_text(encoding="utf-8"))
 
 

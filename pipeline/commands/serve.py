@@ -1,0 +1,197 @@
+"""`python -m pipeline serve up|status|down`: a model behind HTTP. Prints; the work is in `pipeline.serving`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from command_line.options import TASK_ID, Group, Number, as_json, examples
+from pipeline.commands.connection import connect
+from pipeline.commands.machine import NOT_COMPLETE
+from pipeline.errors import UsageError
+from pipeline.serving.settings import ENDPOINT, ServingSettings
+
+if TYPE_CHECKING:
+    from pipeline.clearml_server import ClearmlServer
+    from pipeline.serving.lifecycle import Served
+    from pipeline.serving.status import ServedModel, Status
+
+
+@click.group(cls=Group)
+def serve() -> None:
+    """Serve a published model over HTTP on this machine with clearml-serving, and show what is served."""
+
+
+@serve.command("up")
+@click.option("--model", "model_id", metavar="ID", help="The model to serve.  [default: the newest published one]")
+@click.option(
+    "--canary",
+    type=Number(0, 1, min_open=True, max_open=True),
+    metavar="SHARE",
+    help="Give the model this share of the requests; the current version keeps the others.",
+)
+@click.option(
+    "--auto-update",
+    is_flag=True,
+    help="Serve the newest model with the tag best, and each newer one as soon as it has the tag.",
+)
+@as_json
+@examples("./task serve-model", "python -m pipeline serve up --canary 0.1")
+def up(model_id: str | None, canary: float | None, auto_update: bool, as_json: bool) -> None:
+    """Serve a published model on this machine, and prove it by a request; leave alone what runs as it should.
+
+    The model becomes a version of the endpoint reviews: /serve/reviews/VERSION always answers with it, and
+    /serve/reviews with the current version. Serving a version again makes it the current one.
+
+    The first call makes a Python environment for clearml-serving from its own lock file.
+    """
+
+    def say(text: str) -> None:
+        click.echo(text, err=as_json)
+
+    if auto_update and (model_id or canary):
+        raise UsageError(
+            f"--auto-update chooses the model itself, so {'--model' if model_id else '--canary'} says nothing",
+            hint="leave one of them out",
+        )
+    if model_id and not TASK_ID.fullmatch(model_id):
+        raise UsageError(
+            f"--model {model_id!r} is not an id: 32 characters out of 0-9 and a-f", hint="see the page of the model"
+        )
+    done = serve_model(say, model_id=model_id, canary=canary, auto_update=auto_update)
+    if as_json:
+        click.echo(json.dumps(asdict(done)))
+        return
+    for line in lines_of(done):
+        click.echo(line)
+
+
+def serve_model(
+    say: Callable[[str], None],
+    *,
+    model_id: str | None = None,
+    canary: float | None = None,
+    auto_update: bool = False,
+) -> Served:
+    """Serve a model of the configured server.
+
+    Args:
+        say: Told what happens.
+        model_id: The model; default: the newest published one.
+        canary: The share of the requests that it gets; None for all.
+        auto_update: Serve the newest model with the tag `best`, and its successors.
+
+    Raises:
+        ModelError: There is no such model, or it is not one that this version reads.
+        ServingEnvironmentError: The environment of clearml-serving cannot be made.
+        ServingError: clearml-serving does not serve it.
+    """
+    from pipeline.serving import environment
+
+    settings = ServingSettings.from_environ(os.environ)
+    python = environment.ensure(settings.python, os.environ, say)
+    server = connect(say).server
+    from pipeline.amazon_reviews.definitions import PROJECT
+    from pipeline.amazon_reviews.model import registry
+    from pipeline.amazon_reviews.model.fit_model import FIT_MODEL
+    from pipeline.automation.search import BEST_TAG
+    from pipeline.serving.lifecycle import Wanted
+    from pipeline.serving.lifecycle import up as serve_up
+    from pipeline.serving.service import ControlPlane
+
+    if auto_update:
+        model_id = registry.newest(project=PROJECT, tags=[BEST_TAG])
+    model_id = model_id or server.newest_model(PROJECT, FIT_MODEL.name) or registry.newest(project=PROJECT)
+    wanted = Wanted(model_id, registry.load(model_id), canary, auto_update)
+    plane = ControlPlane(server, python, os.environ)
+    return serve_up(server, plane, settings, python, os.environ, wanted, say)
+
+
+def lines_of(done: Served) -> list[str]:
+    """Return what a person is told of a model that is served."""
+    (prediction,) = done.answer["predictions"]
+    curl = f"curl -d {shlex.quote(json.dumps(done.request))} {done.version_url}"
+    lines = [] if done.started or done.changed else ["It is served already."]
+    lines += [
+        f"Model {done.model_id} is version {done.version}: {done.version_url}",
+        f"Requests to {done.url} go to it: {done.share:.0%}",
+        f"First request: {prediction['label']}, probability {prediction['probability']:.4f}, as the model itself says",
+        f"Ask it: {curl}",
+        f"On the server: {done.page}",
+        "End it: ./task serve-down",
+    ]
+    return lines
+
+
+@serve.command("down")
+@as_json
+@examples("./task serve-down", "python -m pipeline serve down")
+def down(as_json: bool) -> None:
+    """End the inference process of this machine; its endpoints stay on the server for the next serve-model."""
+    from pipeline.serving.lifecycle import down as serve_down
+
+    stopped = serve_down(ServingSettings.from_environ(os.environ), _server)
+    if as_json:
+        click.echo(json.dumps({"stopped": stopped}))
+    else:
+        click.echo("Stopped: the inference process." if stopped else "Nothing was served.")
+
+
+@serve.command("status")
+@as_json
+@examples("./task serve-status", "python -m pipeline serve status --json")
+def status(as_json: bool) -> int:
+    """Show what is served: each version with its model, its share, and the run and dataset that it comes from.
+
+    The exit code is 3 unless the inference process answers.
+    """
+    from pipeline.serving.status import status as serve_status
+
+    found = serve_status(ServingSettings.from_environ(os.environ), _server)
+    click.echo(json.dumps(found.as_json()) if as_json else _text(found))
+    return 0 if found.complete else NOT_COMPLETE
+
+
+def _server() -> ClearmlServer:
+    """Connect to the configured server, or to this machine's own if it runs; start none."""
+    from clearml_access import credentials, own_server
+    from pipeline.clearml_server import ClearmlServer
+
+    if not credentials.is_configured(os.environ):
+        own = own_server.configuration(own_server.state_folder(os.environ))
+        os.environ["CLEARML_CONFIG_FILE"] = str(own)
+    return ClearmlServer.connect()
+
+
+def _text(found: Status) -> str:
+    if found.pid is None:
+        lines = ["Process:  not running (start it: ./task serve-model)"]
+    else:
+        state = "answers" if found.answers else f"does not answer (log: {found.log})"
+        lines = [f"Process:  pid {found.pid}, {state}, since {found.since}", f"Address:  {found.address}/{ENDPOINT}"]
+    if found.problem:
+        lines.append(f"Problem:  {found.problem}")
+    if found.page:
+        lines.append(f"Service:  {found.page}")
+    if found.auto_update:
+        lines.append("Update:   to each newer model with the tag best")
+    lines += [line for model in found.models for line in _model_lines(model)]
+    return "\n".join(lines)
+
+
+def _model_lines(model: ServedModel) -> list[str]:
+    facts: dict[str, Any] = {
+        "from task": model.task_id,
+        "of run": model.run_id,
+        "trained on version": model.datasets.get("train"),
+    }
+    return [
+        f"Version:  {model.version:<6} {model.share:>4.0%} of the requests, model {model.model_id} ({model.name})",
+        f"          {', '.join(f'{name} {value}' for name, value in facts.items() if value) or 'of unknown origin'}",
+    ]

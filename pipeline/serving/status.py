@@ -1,0 +1,139 @@
+"""What this machine serves: the process, and the models at their addresses. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from clearml_access.errors import UserFacingError
+from pipeline.clearml_server import ClearmlServer
+from pipeline.serving import process, service
+from pipeline.serving.client import ask
+from pipeline.serving.service import Endpoint, Service
+from pipeline.serving.settings import ENDPOINT, ServingSettings
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model at its address."""
+
+    url: str
+    version: str
+    model_id: str
+    share: float
+    """Of the requests to the address without a version."""
+
+    name: str = ""
+    page: str = ""
+    task_id: str = ""
+    """The task that trained it."""
+
+    run_id: str = ""
+    """The pipeline run that this task was a step of."""
+
+    datasets: Mapping[str, str] = field(default_factory=dict)
+    """`train` and `test` → version of the dataset."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What this machine serves."""
+
+    pid: int | None
+    answers: bool
+    address: str
+    since: str | None
+    """When the process started."""
+
+    server: str
+    problem: str | None
+    """Why the server could not be asked; None if it could."""
+
+    service_id: str | None
+    page: str | None
+    auto_update: bool
+    models: tuple[ServedModel, ...]
+    log: str
+
+    @property
+    def complete(self) -> bool:
+        """Whether something is served."""
+        return self.answers
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        return asdict(self) | {"complete": self.complete}
+
+
+def status(settings: ServingSettings, server: Callable[[], ClearmlServer]) -> Status:
+    """Return what is served, without changing anything."""
+    running, noted = process.find(settings), process.facts(settings)
+    address = process.address(settings)
+    found, problem, page = None, None, None
+    models: tuple[ServedModel, ...] = ()
+    try:
+        connected = server()
+        found = service.find(connected)
+        if found is not None:
+            models = _models(connected, found, address)
+            page = connected.task_page(found.project, found.id)
+    except UserFacingError as error:
+        problem = error.message
+    return Status(
+        pid=running.pid if running else None,
+        answers=running is not None and ask(f"{address}/{ENDPOINT}", {}, timeout_s=5).status == 422,
+        address=address,
+        since=datetime.fromtimestamp(running.create_time(), UTC).isoformat(timespec="seconds") if running else None,
+        server=noted.get("server", ""),
+        problem=problem,
+        service_id=found.id if found else None,
+        page=page,
+        auto_update=found.auto_update if found else False,
+        models=models,
+        log=str(settings.log),
+    )
+
+
+def _models(server: ClearmlServer, found: Service, address: str) -> tuple[ServedModel, ...]:
+    ids = sorted({endpoint.model_id for endpoint in found.endpoints.values() if endpoint.model_id})
+    rows = {}
+    if ids:
+        wanted = ["id", "name", "project", "task", "metadata"]
+        rows = {row["id"]: row for row in server.pages("models", id=ids, only_fields=wanted)}
+    makers = sorted({str(row.get("task") or "") for row in rows.values()} - {""})
+    tasks = {task["id"]: task for task in server.tasks(["parent"], id=makers)} if makers else {}
+    return tuple(
+        _served(
+            server, endpoint, found.shares.get(endpoint.url, 0.0), rows.get(endpoint.model_id) or {}, tasks, address
+        )
+        for endpoint in found.endpoints.values()
+    )
+
+
+def _served(
+    server: ClearmlServer,
+    endpoint: Endpoint,
+    share: float,
+    row: Mapping[str, Any],
+    tasks: Mapping[str, Any],
+    address: str,
+) -> ServedModel:
+    metadata = row.get("metadata") or {}
+    maker = str(row.get("task") or "")
+    return ServedModel(
+        url=f"{address}/{endpoint.url}",
+        version=endpoint.version,
+        model_id=endpoint.model_id,
+        share=round(share, 6),
+        name=str(row.get("name") or ""),
+        page=server.model_page(str(row.get("project") or "*"), endpoint.model_id),
+        task_id=maker,
+        run_id=str((tasks.get(maker) or {}).get("parent") or ""),
+        datasets={
+            part: str(metadata[f"{part}_version"].get("value"))
+            for part in ("train", "test")
+            if f"{part}_version" in metadata
+        },
+    )
