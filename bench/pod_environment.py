@@ -33,6 +33,7 @@ from deploy.kubernetes.cluster import Cluster
 from deploy.session import Session
 from deploy.settings import Settings
 from images import build
+from images.builders import find_builder
 
 ROOT = Path(__file__).resolve().parents[1]
 CHART = ROOT / "tests/charts/clearml-agent"
@@ -110,7 +111,7 @@ def _prefer(cgroup: str) -> None:
 
 def _archives(given: Path | None, folder: Path, say: Say) -> Iterator[Path]:
     """Yield the three images' archives; a built one is dropped once the next is asked for."""
-    builder = build.find_builder()
+    builder = find_builder()
     cache = cache_folder(os.environ) / "images"
     wanted = {**build.images(), "stock": STOCK_IMAGE}
     base: str | None = None

@@ -13,29 +13,35 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import click
 
 from clearml_access.agent_values import AgentValues, python_of
 from clearml_access.caches import cache_folder
-from clearml_access.errors import UserFacingError
 from command_line.main import run
 from command_line.options import CONTEXT, FilePath, as_json, examples, verbose
+from images.builders import (
+    BUILDERS,
+    COMMAND_TIMEOUT_S,
+    PROJECT,
+    Builder,
+    ImageError,
+    filled,
+    find_builder,
+    run_command,
+)
+from images.project import Project, read_project
 
-PROJECT = Path(__file__).resolve().parents[1]
 DOCKERFILE = "images/Dockerfile"
+PROJECT_DOCKERFILE = "images/project.Dockerfile"
 BUILD_TIMEOUT_S = 1_800
-COMMAND_TIMEOUT_S = 600
-END_GRACE_S = 10
 
 DEBIAN_BASE = "localhost/clearml-pods-base:bookworm"
 DEBIAN_PACKAGES = ("python3", "python3-venv", "ca-certificates")
@@ -53,55 +59,10 @@ BASE_AGE_S = 7 * 24 * 3600
 
 FILE = FilePath(exists=True, dir_okay=False, readable=True)
 FOLDER = FilePath(file_okay=False)
+SOURCES = FilePath(exists=True, file_okay=False, readable=True)
 
 LOCAL_CERTIFICATES = Path("/usr/local/share/ca-certificates")
 """Where a Debian machine's administrator puts the certificates of a company's proxy."""
-
-
-class ImageError(UserFacingError):
-    """An image could not be built."""
-
-    exit_code = 60
-
-
-@dataclass(frozen=True)
-class Builder:
-    """One program that builds images, as argv templates over {image} and {archive}."""
-
-    name: str
-    build: tuple[str, ...]
-    save: tuple[str, ...]
-    size: tuple[str, ...]
-    """Prints the image's size in bytes."""
-    load_base: tuple[str, ...]
-    """Makes an image out of a file system archive."""
-
-
-# Debian's buildah and podman run a build's commands under chroot: also in containers and without cgroup rights.
-ISOLATED = ("--isolation", "chroot", "--layers", "--format", "docker")
-BUILDERS = (
-    Builder(
-        "docker",
-        build=("docker", "build"),
-        save=("docker", "save", "--output", "{archive}", "{image}"),
-        size=("docker", "image", "inspect", "--format", "{{{{.Size}}}}", "{image}"),
-        load_base=("docker", "import", "{archive}", "{image}"),
-    ),
-    Builder(
-        "podman",
-        build=("podman", "build", *ISOLATED),
-        save=("podman", "save", "--format", "docker-archive", "--output", "{archive}", "{image}"),
-        size=("podman", "image", "inspect", "--format", "{{{{.Size}}}}", "{image}"),
-        load_base=("podman", "import", "{archive}", "{image}"),
-    ),
-    Builder(
-        "buildah",
-        build=("buildah", "build", *ISOLATED),
-        save=("buildah", "push", "--quiet", "{image}", "docker-archive:{archive}:{image}"),
-        size=(),
-        load_base=(),
-    ),
-)
 
 
 def images() -> dict[str, str]:
@@ -118,36 +79,6 @@ def full_name(image: str) -> str:
     return f"docker.io/{image}" if "/" in image else f"docker.io/library/{image}"
 
 
-def find_builder(wanted: str | None = None, *, debian_base: bool = False) -> Builder:
-    """Return the first builder that works here.
-
-    Args:
-        wanted: The only one that is accepted.
-        debian_base: Whether the base image is made here, too.
-
-    Raises:
-        ImageError: There is none, or another program is missing; the message names all that are.
-    """
-    found = _builder(wanted)
-    missing = {} if found else {f"a working {wanted or 'docker, podman or buildah'}": wanted or "buildah"}
-    if debian_base and not shutil.which("mmdebstrap"):
-        missing["mmdebstrap"] = "mmdebstrap"
-    if missing or not found:
-        raise ImageError(
-            f"missing on this machine: {', '.join(missing)}", hint=f"apt-get install {' '.join(missing.values())}"
-        )
-    return found
-
-
-def _builder(wanted: str | None) -> Builder | None:
-    for builder in BUILDERS:
-        # Docker's client may be there without its engine.
-        answers = {"docker": ("docker", "info")}.get(builder.name, (builder.name, "--version"))
-        if wanted in (None, builder.name) and shutil.which(builder.name) and _works(answers):
-            return builder
-    return None
-
-
 def build(
     target: str,
     image: str,
@@ -157,23 +88,71 @@ def build(
     index: str | None,
     ca: bytes,
     dockerfile: str = DOCKERFILE,
+    further: Mapping[str, str] | None = None,
+    context: Path | None = None,
 ) -> None:
     """Build one target of a Dockerfile as `image`.
+
+    Args:
+        target: The target.
+        image: The image's name.
+        builder: What builds.
+        base: Base image; None for the Dockerfile's.
+        index: Package index likewise.
+        ca: Certificates that the image trusts.
+        dockerfile: The Dockerfile.
+        further: More arguments of it.
+        context: Folder of the build context `project`.
 
     Raises:
         ImageError: The build fails; the message ends with its last lines.
     """
     arguments = {"VERSION": image.rpartition(":")[2], "REVISION": _revision(), "CA_DIGEST": _digest(ca)}
     given = (("BASE", base), ("INDEX_URL", index), ("PYTHON", python_of(image)))
-    arguments |= {name: value for name, value in given if value}
+    arguments |= {name: value for name, value in given if value} | dict(further or {})
     options = [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
+    options += ["--build-context", f"project={context}"] if context else []
     with tempfile.NamedTemporaryFile(suffix=".pem") as secret:
         secret.write(ca)
         secret.flush()
         options += ["--secret", f"id=ca,src={secret.name}"]
         with _clean_up(builder) as marks:
             argv = [*builder.build, *marks, "--file", dockerfile, "--target", target, "--tag", image, *options, "."]
-            _run(argv, timeout_s=BUILD_TIMEOUT_S)
+            run_command(argv, timeout_s=BUILD_TIMEOUT_S)
+
+
+def build_project(
+    project: Project, image: str, builder: Builder, *, base: str | None, index: str | None, ca: bytes
+) -> None:
+    """Build a task image with the packages of somebody's own project.
+
+    Raises:
+        ImageError: The build fails; the message ends with its last lines.
+    """
+    task_base = f"localhost/clearml-pods-task-base:{images()['task'].rpartition(':')[2]}"
+    build("task-base", task_base, builder, base=base, index=index, ca=ca)
+    with tempfile.TemporaryDirectory(prefix="clearml-pods-project-") as folder:
+        project.write(Path(folder))
+        build(
+            "project",
+            image,
+            builder,
+            base=None,
+            index=index,
+            ca=b"",
+            dockerfile=PROJECT_DOCKERFILE,
+            further={"TASK_BASE": task_base, "SDK": version("clearml")},
+            context=Path(folder),
+        )
+
+
+def push(builder: Builder, image: str) -> None:
+    """Hand an image to its registry, with the log-in that the builder has.
+
+    Raises:
+        ImageError: The registry refuses it, or is not reached.
+    """
+    run_command(filled(builder.push, image, Path()), timeout_s=BUILD_TIMEOUT_S)
 
 
 @contextlib.contextmanager
@@ -190,10 +169,10 @@ def _clean_up(builder: Builder) -> Iterator[list[str]]:
         try:
             yield ["--cni-config-dir", mark]
         except BaseException:
-            for container in _run(["buildah", "containers", "--quiet"]).split():
+            for container in run_command(["buildah", "containers", "--quiet"]).split():
                 with contextlib.suppress(ImageError):  # another build has removed it
-                    if json.loads(_run(["buildah", "inspect", container])).get("CNIConfigDir") == mark:
-                        _run(["buildah", "rm", container])
+                    if json.loads(run_command(["buildah", "inspect", container])).get("CNIConfigDir") == mark:
+                        run_command(["buildah", "rm", container])
             raise
 
 
@@ -208,23 +187,23 @@ def ensure_debian_base(builder: Builder, cache: Path) -> str:
         print(f"making a base image from Debian: {' '.join(DEBIAN_PACKAGES)}", flush=True)
         cache.mkdir(parents=True, exist_ok=True)
         with _whole(archive) as half:
-            _run(["mmdebstrap", "--quiet", *DEBIAN_OPTIONS, "bookworm", str(half)])
+            run_command(["mmdebstrap", "--quiet", *DEBIAN_OPTIONS, "bookworm", str(half)])
     if builder.load_base:
-        _run(_filled(builder.load_base, DEBIAN_BASE, archive))
+        run_command(filled(builder.load_base, DEBIAN_BASE, archive))
         return DEBIAN_BASE
-    container = _run(["buildah", "from", "scratch"]).strip()
+    container = run_command(["buildah", "from", "scratch"]).strip()
     try:
-        _run(["buildah", "add", "--quiet", container, str(archive), "/"])
-        _run(["buildah", "commit", "--quiet", "--format", "docker", "--timestamp", "0", container, DEBIAN_BASE])
+        run_command(["buildah", "add", "--quiet", container, str(archive), "/"])
+        run_command(["buildah", "commit", "--quiet", "--format", "docker", "--timestamp", "0", container, DEBIAN_BASE])
     finally:
-        _run(["buildah", "rm", container])
+        run_command(["buildah", "rm", container])
     return DEBIAN_BASE
 
 
 def save(builder: Builder, image: str, archive: Path) -> None:
     """Write `image` into an archive that a node can be given."""
     with _whole(archive) as half:
-        _run(_filled(builder.save, image, half), timeout_s=COMMAND_TIMEOUT_S)
+        run_command(filled(builder.save, image, half), timeout_s=COMMAND_TIMEOUT_S)
 
 
 @contextlib.contextmanager
@@ -242,8 +221,8 @@ def _whole(file: Path) -> Iterator[Path]:
 def size_bytes(builder: Builder, image: str) -> int:
     """Return how much room an image takes, unpacked."""
     if builder.size:
-        return int(_run(_filled(builder.size, image, Path())))
-    rows = json.loads(_run(["buildah", "images", "--json", image]))
+        return int(run_command(filled(builder.size, image, Path())))
+    rows = json.loads(run_command(["buildah", "images", "--json", image]))
     number, unit = rows[0]["size"].split()
     return int(float(number) * {"KB": 1e3, "MB": 1e6, "GB": 1e9}[unit])
 
@@ -266,9 +245,18 @@ def local_certificates() -> bytes:
 @click.option("--ca", metavar="FILE", type=FILE, help="PEM file of certificates to trust.  [default: this machine's]")
 @click.option("--no-ca", is_flag=True, help="Trust only Debian's certificates.")
 @click.option("--archives", metavar="FOLDER", type=FOLDER, help="Also write the images as TARGET.tar into this folder.")
+@click.option(
+    "--project", metavar="FOLDER", type=SOURCES, help="Build a task image with the packages of another project instead."
+)
+@click.option("--package", is_flag=True, help="With --project: install the project's own package, too.")
+@click.option("--image", metavar="NAME", help="With --project: the image's name, without a tag.")
+@click.option("--push", "to_push", is_flag=True, help="Also push the images to the registry in their names.")
 @as_json
 @verbose
-@examples("python -m images.build --debian-base --archives /tmp/images")
+@examples(
+    "python -m images.build --debian-base --archives /tmp/images",
+    "python -m images.build --project ~/house-prices --image registry.example.com/team/house-prices --push",
+)
 def cli(
     targets: tuple[str, ...],
     builder: str | None,
@@ -278,9 +266,29 @@ def cli(
     ca: Path | None,
     no_ca: bool,
     archives: Path | None,
+    project: Path | None,
+    package: bool,
+    image: str | None,
+    to_push: bool,
     as_json: bool,
 ) -> None:
-    """Build the task image and the agent image, or those that are named."""
+    """Build the task image and the agent image, or those that are named.
+
+    With --project, build a task image with the packages that another project's uv.lock, requirements.txt,
+    pyproject.toml or environment.yml names. Its tag is a digest of them.
+    """
+    wanted = dict(images()) if project is None else {}
+    if project is None and (package or image):
+        raise click.UsageError("--package and --image go with --project")
+    if project is not None:
+        if targets:
+            raise click.UsageError("--project builds one image: name no other")
+        theirs = read_project(project, package=package)
+        wanted = {"project": f"{full_name(image or f'clearml-task-{theirs.name}')}:{theirs.tag}"}
+        if not theirs.locked:
+            click.echo(
+                f"{theirs.kind} does not lock its packages: they may change under the same tag (uv lock locks them)"
+            )
     program = find_builder(builder, debian_base=debian_base)
     certificates = b"" if no_ca else ca.read_bytes() if ca else local_certificates()
     if certificates:
@@ -288,18 +296,24 @@ def cli(
     cache = cache_folder(os.environ) / "images"
     base = ensure_debian_base(program, cache) if debian_base else base
     results: list[dict[str, object]] = []
-    for target in targets or images():
-        image, begun = images()[target], time.monotonic()
-        build(target, image, program, base=base, index=index_url, ca=certificates)
-        size, seconds = size_bytes(program, image), time.monotonic() - begun
-        results.append({"target": target, "image": image, "bytes": size, "seconds": round(seconds, 1)})
-        click.echo(f"{image}: {size / 1e6:.0f} MB, built in {seconds:.0f} s by {program.name}")
+    for target in targets or wanted:
+        name, begun = wanted[target], time.monotonic()
+        if project is None:
+            build(target, name, program, base=base, index=index_url, ca=certificates)
+        else:
+            build_project(theirs, name, program, base=base, index=index_url, ca=certificates)
+        size, seconds = size_bytes(program, name), time.monotonic() - begun
+        results.append({"target": target, "image": name, "bytes": size, "seconds": round(seconds, 1)})
+        click.echo(f"{name}: {size / 1e6:.0f} MB, built in {seconds:.0f} s by {program.name}")
     if archives:  # once all are built: the archives of one call belong together
         archives.mkdir(parents=True, exist_ok=True)
         for row in results:
             file = archives / f"{row['target']}.tar"
             save(program, str(row["image"]), file)
             row["archive"] = str(file)
+    for row in results if to_push else ():
+        push(program, str(row["image"]))
+        click.echo(f"{row['image']}: pushed")
     if as_json:
         click.echo(json.dumps({"images": results}))
 
@@ -313,10 +327,6 @@ def main(words: Sequence[str] | None = None) -> int:
     return run(cli, words, program="python -m images.build")
 
 
-def _filled(template: tuple[str, ...], image: str, archive: Path) -> list[str]:
-    return [word.format(image=image, archive=archive) for word in template]
-
-
 def _revision() -> str:
     done = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True, timeout=30, check=False
@@ -326,43 +336,6 @@ def _revision() -> str:
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:12]
-
-
-def _works(argv: Sequence[str]) -> bool:
-    try:
-        return subprocess.run(argv, capture_output=True, timeout=30, check=False).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-
-
-def _run(argv: Sequence[str], timeout_s: int = COMMAND_TIMEOUT_S) -> str:
-    try:
-        process = subprocess.Popen(
-            argv, cwd=PROJECT, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            start_new_session=True,  # a signal to it reaches all that it has started
-        )  # fmt: skip
-    except FileNotFoundError as missing:
-        raise ImageError(f"{argv[0]} is not installed", hint=f"apt-get install {argv[0]}") from missing
-    try:
-        stdout, stderr = process.communicate(timeout=timeout_s)
-    except BaseException as ended:
-        _end(process)
-        if isinstance(ended, subprocess.TimeoutExpired):
-            raise ImageError(f"{' '.join(argv[:4])} … did not end within {timeout_s} s") from ended
-        raise
-    if process.returncode:
-        said = "\n".join((stdout + stderr).strip().splitlines()[-20:])
-        raise ImageError(f"{' '.join(argv[:4])} … ended with {process.returncode}:\n{said}")
-    return str(stdout)
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """End a program and all that it has started, and give it time to remove its mounts and temporary files."""
-    for number, grace_s in ((signal.SIGTERM, END_GRACE_S), (signal.SIGKILL, END_GRACE_S)):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.communicate(timeout=grace_s)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,108 @@
+"""`build-image --project`: the image of a small project runs on the real cluster, and a registry has it by its tag."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from clearml_access import processes
+from tests.e2e.cluster_cli import go_task, stage
+from tests.e2e.deployer import ROOT
+from tests.e2e.images import BUILD_TIMEOUT_S
+from tests.ports import free_port_base
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3_600)]
+
+PYPROJECT = """
+[project]
+name = "Houses"
+version = "0.3.0"
+requires-python = ">=3.10"
+dependencies = ["six==1.16.0"]
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+[tool.hatch.build.targets.wheel]
+packages = ["houses"]
+"""
+
+IN_A_STEP = """
+set -e
+[ "$(id -u)" = 1000 ] && touch ~/writable && echo "user is 1000"
+(cd / && python -c 'import clearml, houses, six; print("rooms", houses.ROOMS, "six", six.__version__)')
+step-python -m pip install --upgrade 'pip<22.3'
+step-python -m pip install six==1.16.0
+$LOCAL_PYTHON -c 'from importlib.metadata import version; print("agent", version("clearml-agent"))'
+find /opt/step -name "*.pyc" -path "*/clearml/*" | grep -q . && echo "bytecode is there"
+test ! -e /project && echo "sources are not there"
+"""
+
+REGISTRY = """
+version: 0.1
+storage: {{filesystem: {{rootdirectory: {folder}/data}}}}
+http: {{addr: "127.0.0.1:{port}"}}
+"""
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A registry of Debian's package, unpacked and not installed; its address."""
+    folder, port = tmp_path_factory.mktemp("registry"), free_port_base() + 8
+    download = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", "docker-registry"]
+    with stage("registry fetched from Debian"):
+        subprocess.run(["apt-get", "update", "-qq"], check=True, timeout=300)
+        subprocess.run(download, cwd=folder, check=True, timeout=300)
+        (package,) = folder.glob("*.deb")
+        subprocess.run(["dpkg", "-x", package, folder / "files"], check=True, timeout=120)
+    (folder / "config.yml").write_text(REGISTRY.format(folder=folder, port=port))
+    command = [folder / "files/usr/bin/docker-registry", "serve", folder / "config.yml"]
+    with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        address = f"127.0.0.1:{port}"
+        try:
+            assert processes.wait_until(lambda: answers(address), 60), (folder / "log").read_text()
+            yield address
+        finally:
+            process.terminate()
+
+
+def answers(address: str) -> bool:
+    try:
+        return httpx.get(f"http://{address}/v2/").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_the_image_of_a_project_is_pushed_and_runs_steps(cluster_with_images, registry, tmp_path):
+    project = tmp_path / "project"
+    (project / "houses").mkdir(parents=True)
+    (project / "houses/__init__.py").write_text("ROOMS = 4\n")
+    (project / "pyproject.toml").write_text(PYPROJECT)
+    subprocess.run(["uv", "lock", "--quiet"], cwd=project, check=True, timeout=300)
+    # buildah and podman speak TLS to every registry that is not listed; docker not to those of this machine.
+    (tmp_path / "registries.conf").write_text(f'[[registry]]\nlocation = "{registry}"\ninsecure = true\n')
+    options = ["--debian-base", "--project", str(project), "--package", "--image", f"{registry}/team/houses"]
+    argv = [go_task(), "--silent", "build-image", "--", *options, "--push", "--archives", str(tmp_path), "--json"]
+    environ = os.environ | {"CONTAINERS_REGISTRIES_CONF": str(tmp_path / "registries.conf")}
+    with stage("./task build-image -- --project"):
+        done = subprocess.run(
+            argv, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, check=False
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (built,) = json.loads(done.stdout.splitlines()[-1])["images"]
+    name, _, tag = built["image"].rpartition(":")
+    assert (name, httpx.get(f"http://{registry}/v2/team/houses/tags/list").json()["tags"]) == (
+        f"{registry}/team/houses",
+        [tag],
+    )
+    cluster_with_images.run("load-image", Path(built["archive"]))
+    phase, said = cluster_with_images.run_pod("houses", built["image"], "bash", "-c", IN_A_STEP, command=True)
+    assert phase == "Succeeded", said
+    for line in ("user is 1000", "rooms 4 six 1.16.0", "1 requirement(s) already satisfied", "agent 1.9.2"):
+        assert line in said
+    assert "bytecode is there" in said and "sources are not there" in said
