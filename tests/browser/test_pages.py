@@ -119,6 +119,24 @@ def test_a_click_on_a_node_opens_the_step_beside_the_graph(watch: Watch, finishe
     expect(page.locator(".crumbs")).to_contain_text("DataPrepare")
 
 
+AT_ITS_END = """box => {
+  const range = document.createRange();
+  range.selectNodeContents(box);
+  const [text, frame] = [range.getBoundingClientRect(), box.getBoundingClientRect()];
+  return text.bottom <= frame.bottom && text.top < frame.top;
+}"""
+
+
+def test_the_last_lines_of_a_failed_task_are_in_sight(watch: Watch, clearml_api: ApiClient) -> None:
+    task = clearml_api("tasks.create", name="fails", type="training")["id"]
+    clearml_api("tasks.started", task=task)
+    for number in range(30):
+        clearml_api("events.add", type="log", task=task, msg=f"line {number} " + "word " * 100, level="info")
+    clearml_api("tasks.failed", task=task)
+    page = watch().open(f"/tasks/{task}/overview")
+    assert page.locator(".failure pre.code").evaluate(AT_ITS_END)
+
+
 def test_a_new_run_is_made_from_the_form(watch: Watch, finished_run: str, clearml_api: ApiClient) -> None:
     watched = watch()
     watched.refusals = {422}

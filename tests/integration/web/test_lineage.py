@@ -47,6 +47,21 @@ def test_all_of_it_is_one_picture_from_any_of_them(api: ApiClient, web: Web) -> 
         assert f'href="/lineage/{address.split("/")[2]}"' in web.get(address)
 
 
+def test_the_lineage_of_a_run_is_that_of_its_steps(api: ApiClient, web: Web) -> None:
+    run = make_task(api, "a run", type="controller", system_tags=["pipeline"])
+    assert "<td>run</td>" in web.get(f"/lineage/{run}"), "before it has steps"
+    raw = version(api, "raw")
+    split = step(api, "split", raw, parent=run)
+    parts = version(api, "parts", split)
+    fit = step(api, "fit", parts, parent=run)
+    model = api("models.create", name="a model", uri="http://x/y", task=fit)["id"]
+    page = web.get(f"/lineage/{run}")
+    links = re.findall(r'<a class="name" href="([^"]+)"', page)
+    assert sorted(links) == sorted([*(f"/tasks/{id_}" for id_ in (raw, split, parts, fit)), f"/models/{model}"])
+    assert page.count('<path class="edge"') == 4 and page.count(" current") == 2
+    assert "What the 2 steps of this run read and made." in page and f'<a href="/tasks/{run}">a run</a>' in page
+
+
 def test_where_a_model_is_served_is_the_last_link(api: ApiClient, web: Web) -> None:
     mark = uuid4().hex[:8]
     fit = make_task(api, "fit")

@@ -104,6 +104,22 @@ def test_a_dataset_version_says_which_it_is(web: Web, api: ApiClient) -> None:
     page = web.get(f"/tasks/{task}")
     assert "<title>Texts 1.2.3 · localserver</title>" in page
     assert '<h1>Texts <span class="version">1.2.3</span></h1>' in page
+    api("tasks.started", task=task)
+    api("tasks.completed", task=task)
+    assert f'href="/tasks/{task}">Texts</a> <span class="muted">1.2.3</span>' in web.get("/")
+
+
+def test_parameters_without_a_value_are_folded_and_no_empty_column_is_shown(web: Web, api: ApiClient) -> None:
+    items = {
+        name: {"section": "Args", "name": name, "value": value, "type": "str"}
+        for name, value in (("set", "0"), ("empty", ""), ("also empty", ""))
+    }
+    plain = {"x": {"section": "Plain", "name": "x", "value": "1"}}
+    page = web.get(f"/tasks/{make_task(api, hyperparams={'Args': items, 'Plain': plain})}/parameters")
+    shown, _, folded = page[page.index("<h2>Args") :].partition("<details><summary>2 without a value</summary>")
+    assert '<th scope="row">set</th>' in shown and "empty" not in shown
+    assert folded.count("empty</th>") == 2
+    assert page.count('<th scope="col">Type</th>') == 2 and "Description</th>" not in page
 
 
 def test_progress_is_said_while_a_task_runs_and_has_made_some(web: Web, api: ApiClient) -> None:

@@ -31,6 +31,10 @@ function ago(seconds) {
 
 let offset = 0; // The server's clock minus ours, in ms.
 
+function inFull(at) {
+  return at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+}
+
 function tellTimes(root) {
   for (const element of root.querySelectorAll("time[data-ago], time[data-since]")) {
     const at = new Date(element.dateTime);
@@ -39,8 +43,12 @@ function tellTimes(root) {
     if (element.textContent !== words) element.textContent = words;
     if (!element.dataset.local) {
       element.dataset.local = "1";
-      element.title = element.title.replace(/\d{4}-.* UTC$/, at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" }));
+      element.title = element.title.replace(/\d{4}-.* UTC$/, inFull(at));
     }
+  }
+  for (const element of root.querySelectorAll("time[data-at]:not([data-local])")) {
+    element.dataset.local = "1";
+    element.textContent = inFull(new Date(element.dateTime));
   }
 }
 

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from clearml_localserver.web.shapes import reference
 from clearml_localserver.web.site import Json, Visit
 from clearml_localserver.web.views.failures import failure_of, failures_of
-from clearml_localserver.web.views.lists import find_queues, find_tasks, is_alive, latest_runs
+from clearml_localserver.web.views.lists import TASK_ROW, find_queues, find_tasks, is_alive, latest_runs
 from clearml_localserver.web.views.personal import ENDED, is_new, last_look, newest, preferences
 
 RECENT: Json = {"order_by": ["-last_update"], "system_tags": ["-archived"]}
@@ -54,11 +54,12 @@ def lately_ended(visit: Visit) -> list[Json]:
     The server finds the latest tasks by an index, and those of a status by reading all: it is asked for these only
     where too few of the latest have ended.
     """
-    latest = find_tasks(visit, RECENT, size=LOOKED_AT)
+    shown = [*TASK_ROW, "runtime.version"]
+    latest = find_tasks(visit, RECENT, size=LOOKED_AT, fields=shown)
     ended = [task for task in latest if task["status"] in ENDED]
     if len(ended) >= SHOWN_ENDED or len(latest) < LOOKED_AT:
         return ended
-    return find_tasks(visit, RECENT | {"status": list(ENDED)}, size=SHOWN_ENDED)
+    return find_tasks(visit, RECENT | {"status": list(ENDED)}, size=SHOWN_ENDED, fields=shown)
 
 
 def telling(controllers: list[Json]) -> dict[str, list[tuple[str, str]]]:

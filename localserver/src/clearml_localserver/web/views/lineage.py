@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from clearml_localserver.errors import ApiError
 from clearml_localserver.web import dag
+from clearml_localserver.web.runs import is_pipeline
 from clearml_localserver.web.site import Json, Visit
 from clearml_localserver.web.used import TASK_ID, datasets_of, models_of
 from clearml_localserver.web.views.endpoints import Endpoint, find_endpoints
@@ -34,7 +35,8 @@ class Item:
 
     id: str
     kind: str
-    """`dataset`, `model`, `step`, `serving` (a task that serves a model) or `endpoint` (where it is served)."""
+    """`dataset`, `model`, `step`, `run` (of a pipeline), `serving` (a task that serves a model) or `endpoint` (where it
+    is served)."""
 
     name: str
     status: str
@@ -71,6 +73,12 @@ class Picture:
         shown = {"page": 0, "page_size": MOST, "only_fields": MODEL_FIELDS}
         return [_of_model(model) for model in self.visit.call("models.get_all_ex", query | shown)["models"]]
 
+    def steps(self, run: Item) -> list[Item]:
+        """Return the steps of a pipeline's run, which read and make what the run does; nothing of any other item."""
+        if run.kind != "run":
+            return []
+        return self.tasks({"parent": [run.id], "system_tags": ["-dataset", "-archived"], "order_by": ["created"]})
+
     def take(self, found: list[Item]) -> list[Item]:
         """Add items as far as there is room; return those that are new."""
         new = []
@@ -84,9 +92,8 @@ class Picture:
             new.append(item)
         return new
 
-    def follow(self, start: Item, *, up: bool) -> None:
-        """Add what an item comes from, or what became of it."""
-        front = [start]
+    def follow(self, front: list[Item], *, up: bool) -> None:
+        """Add what items come from, or what became of them."""
         for _ in range(DEPTH):
             if not front:
                 return
@@ -101,7 +108,7 @@ class Picture:
     def _below(self, front: list[Item]) -> list[Item]:
         found = []
         ids = {kind: [item.id for item in front if item.kind == kind] for kind in ("dataset", "model")}
-        makers = [item.id for item in front if item.kind in ("step", "serving")]
+        makers = [item.id for item in front if item.kind in ("run", "step", "serving")]
         if makers:
             found += self.models({"task": makers})
             found += self.tasks({"parent": makers, "system_tags": ["dataset"]})
@@ -121,14 +128,16 @@ def lineage(visit: Visit) -> Response:
     start = next((item for item in named or picture.endpoints if item.id == id_), None)
     if start is None:
         raise ApiError(404, 0, f"There is no task, dataset version or model with the id {id_[:200]}")
-    picture.take([start])
-    picture.follow(start, up=True)
-    picture.follow(start, up=False)
+    roots = picture.steps(start) or [start]
+    picture.take(roots)
+    picture.follow(roots, up=True)
+    picture.follow(roots, up=False)
     for item in picture.items.values():
         item.parents = [source for source in _sources(item) if source in picture.items]
     return visit.render(
         "lineage_page.html",
         start=start,
+        roots={item.id for item in roots},
         items=picture.items,
         is_cut=picture.is_cut,
         drawing=dag.layout({item.id: item.parents for item in picture.items.values()}),
@@ -151,6 +160,8 @@ def _of_task(task: Json) -> Item:
     if is_dataset(task):
         version = str(task["runtime"].get("version") or "")
         return Item(task["id"], "dataset", f"{task['name']} {version}".strip(), task["status"], href, task, version)
+    if is_pipeline(task):
+        return Item(task["id"], "run", task["name"], task["status"], href, task)
     serves = task["type"] in SERVING and bool(models_of(task, "input"))
     return Item(task["id"], "serving" if serves else "step", task["name"], task["status"], href, task)
 

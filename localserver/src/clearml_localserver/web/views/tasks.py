@@ -170,11 +170,17 @@ def _attempts(task: Json) -> list[str]:
 def parameters(visit: Visit) -> Response:
     """Show hyperparameters by section, and configuration objects."""
     task = load(visit, ["hyperparams", "configuration"])
+    sections = sorted(task["hyperparams"].items(), key=lambda item: (item[0] != "Args", item[0]))
+    told = {
+        name: {kind for item in items.values() for kind in ("type", "description") if item[kind]}
+        for name, items in sections
+    }
     return render_tab(
         visit,
         task,
         "parameters",
-        sections=sorted((task.get("hyperparams") or {}).items(), key=lambda item: (item[0] != "Args", item[0])),
+        sections=sections,
+        told=told,
         configuration=shown_configuration(task),
     )
 
