@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.markup import escape
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 CONSOLE_LINES = 25
 
+HandOver = Callable[["list[TrainedModel]", Callable[[str], None]], dict[str, Any]]
+"""Takes the models of a run, and a function that is told what happens; returns what `--json` prints of it."""
+
 
 def conclude(
     connection: Connection,
@@ -35,6 +39,7 @@ def conclude(
     tails: bool,
     again: str,
     as_json: bool,
+    hand_over: HandOver | None = None,
 ) -> int:
     """Write the report of a run that has ended, say how it ended, and return the exit code.
 
@@ -48,9 +53,11 @@ def conclude(
         tails: Whether to show the last lines of failed steps; not where they were printed already.
         again: What to do after a failure, with the command.
         as_json: Whether to print the JSON object.
+        hand_over: What is done with the models of a run that completed.
 
     Raises:
         RunError: It did not complete; its document is the JSON object.
+        UserFacingError: The models could not be handed over.
     """
     from clearml_access import run_records
     from pipeline.amazon_reviews.model.trained import models_of
@@ -73,6 +80,12 @@ def conclude(
         error.document = document
         raise error
     _summarise(connection, state, datasets, models, written, console)
+    if hand_over is not None:
+        try:
+            document |= hand_over(models, lambda text: console.print(escape(text), soft_wrap=True))
+        except UserFacingError as error:
+            error.document = document
+            raise
     if as_json:
         click.echo(json.dumps(document))
     return 0

@@ -20,7 +20,7 @@ from pipeline.amazon_reviews.definitions import DATA_PREPARE
 from pipeline.commands.connection import Connection, connect
 from pipeline.commands.dataset import SAMPLE_BATCH_ROWS, SAMPLE_FILE, Bars, fetch_sample
 from pipeline.commands.dry_run import dry_run_of
-from pipeline.commands.outcome import conclude, say_interrupted
+from pipeline.commands.outcome import HandOver, conclude, say_interrupted
 from pipeline.commands.run_options import epilog_of, refuse_changes, run_options
 from pipeline.graph.definitions import Definition
 from pipeline.run_options import QUEUE
@@ -58,9 +58,10 @@ def start(
     dry_run: bool,
     report: Path,
     as_json: bool,
+    hand_over: HandOver | None = None,
     **told: Any,
 ) -> int:
-    """Run a pipeline as told by the command line; return the exit code."""
+    """Run a pipeline as told by the command line, and hand its models over; return the exit code."""
     follow = follow or raw
     # With --json everything for people goes to stderr, so that stdout can be piped.
     console = Console(stderr=as_json, highlight=False)
@@ -83,7 +84,9 @@ def start(
         if dry_run:
             return dry_run_of(settings_for(connect(lambda _: None)), console, as_json=as_json)
     try:
-        return _checked_run(settings_for, console, follow=follow, raw=raw, report=report, as_json=as_json)
+        return _checked_run(
+            settings_for, console, follow=follow, raw=raw, report=report, as_json=as_json, hand_over=hand_over
+        )
     except UserFacingError as error:
         # Scripts get the same fields in any case.
         error.document = {
@@ -128,6 +131,7 @@ def _checked_run(
     raw: bool,
     report: Path,
     as_json: bool,
+    hand_over: HandOver | None,
 ) -> int:
     """Connect, check, run, report."""
 
@@ -142,7 +146,17 @@ def _checked_run(
     plan = preflight(connection.server, settings, prepare=lambda: _sample_for(connection, settings, say))
     for warning in plan.warnings:
         console.print(f"[yellow]Warning:[/] {escape(warning)}", soft_wrap=True)
-    return _run(connection, plan, console, began=began, follow=follow, raw=raw, report=report, as_json=as_json)
+    return _run(
+        connection,
+        plan,
+        console,
+        began=began,
+        follow=follow,
+        raw=raw,
+        report=report,
+        as_json=as_json,
+        hand_over=hand_over,
+    )
 
 
 def _run(
@@ -155,6 +169,7 @@ def _run(
     raw: bool,
     report: Path,
     as_json: bool,
+    hand_over: HandOver | None,
 ) -> int:
     from pipeline.runs import run as use_case
     from pipeline.runs.follow import Follower
@@ -181,6 +196,7 @@ def _run(
         tails=not follow,
         again=f"run its missing steps again: {command} --from-failed {state.run_id}",
         as_json=as_json,
+        hand_over=hand_over,
     )
 
 

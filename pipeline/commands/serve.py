@@ -7,6 +7,7 @@ import os
 import shlex
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -92,10 +93,8 @@ def serve_model(
         ServingEnvironmentError: The environment of clearml-serving cannot be made.
         ServingError: clearml-serving does not serve it.
     """
-    from pipeline.serving import environment
-
     settings = ServingSettings.from_environ(os.environ)
-    python = environment.ensure(settings.python, os.environ, say)
+    python = make_environment(say)
     server = connect(say).server
     from pipeline.amazon_reviews.definitions import PROJECT
     from pipeline.amazon_reviews.model import registry
@@ -111,6 +110,17 @@ def serve_model(
     wanted = Wanted(model_id, registry.load(model_id), canary, auto_update)
     plane = ControlPlane(server, python, os.environ)
     return serve_up(server, plane, settings, python, os.environ, wanted, say)
+
+
+def make_environment(say: Callable[[str], None]) -> Path:
+    """Make the Python environment of clearml-serving unless it is there; return its interpreter.
+
+    Raises:
+        ServingEnvironmentError: It cannot be made.
+    """
+    from pipeline.serving import environment
+
+    return environment.ensure(ServingSettings.from_environ(os.environ).python, os.environ, say)
 
 
 def lines_of(done: Served) -> list[str]:

@@ -14,6 +14,9 @@ from pipeline.serving.client import ask
 from pipeline.serving.service import Endpoint, Service
 from pipeline.serving.settings import ENDPOINT, ServingSettings
 
+STATUS_TIMEOUT_S = 20.0
+"""How long a process may take for an answer; a large request keeps it busy for seconds."""
+
 
 @dataclass(frozen=True)
 class ServedModel:
@@ -83,7 +86,7 @@ def status(settings: ServingSettings, server: Callable[[], ClearmlServer]) -> St
         problem = error.message
     return Status(
         pid=running.pid if running else None,
-        answers=running is not None and ask(f"{address}/{ENDPOINT}", {}, timeout_s=5).status == 422,
+        answers=running is not None and ask(f"{address}/{ENDPOINT}", {}, timeout_s=STATUS_TIMEOUT_S).status == 422,
         address=address,
         since=datetime.fromtimestamp(running.create_time(), UTC).isoformat(timespec="seconds") if running else None,
         server=noted.get("server", ""),

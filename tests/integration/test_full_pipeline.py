@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 
+from clearml_access.own_server import STATE_VARIABLE
 from pipeline.amazon_reviews.definitions import DATA_PREPARE
+from pipeline.local_stack.settings import PORT_BASE_VARIABLE
 from tests.integration.test_pipeline import versions
+from tests.ports import free_port_base
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -146,3 +150,22 @@ def test_a_dry_run_shows_the_steps_inside(cli):
         *(f"data_prepare.{step}" for step in INNER),
         "fit_model",
     ]
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(600)
+def test_the_model_of_a_run_is_served(cli, first, tmp_path):
+    own = {STATE_VARIABLE: str(tmp_path / "state"), PORT_BASE_VARIABLE: str(free_port_base())}
+    done = cli("run-full", "--mode", "in-process", "--serve", "--json", **own)
+    try:
+        assert done.code == 0, done.stderr
+        served = done.document["serving"]
+        assert served["model_id"] == done.document["models"][0]["id"] == first["models"][0]["id"]
+        reply = httpx.post(served["url"], json=served["request"], timeout=60, trust_env=False)
+        assert (reply.status_code, reply.json()) == (200, served["answer"])
+        (shown,) = cli("serve", "status", "--json", **own).document["models"]
+        assert shown["datasets"] == {"train": "1.2.2", "test": "1.2.3"}
+        assert shown["run_id"] in (first["run_id"], done.document["run_id"])
+        assert f"First request: {served['answer']['predictions'][0]['label']}" in done.stderr
+    finally:
+        assert cli("serve", "down", **own).code == 0

@@ -64,7 +64,9 @@ def test_the_lineage_of_a_run_is_that_of_its_steps(api: ApiClient, web: Web) -> 
 
 def test_where_a_model_is_served_is_the_last_link(api: ApiClient, web: Web) -> None:
     mark = uuid4().hex[:8]
-    fit = make_task(api, "fit")
+    run = make_task(api, "a run", type="controller")
+    data = version(api, HOSTILE)
+    fit = step(api, "fit", data, parent=run)
     by_id = api("models.create", name=f"by id {mark}", uri=f"http://x/{mark}/1", task=fit)["id"]
     by_file = api("models.create", name=f"by file {mark}", uri=f"http://x/{mark}/2", task=fit)["id"]
     used = {"input": [{"name": "m", "model": by_id}], "output": []}
@@ -77,12 +79,16 @@ def test_where_a_model_is_served_is_the_last_link(api: ApiClient, web: Web) -> N
         container = {"container_id": f"{mark}{number}", "endpoint_name": HOSTILE, "model_name": "any name"}
         api("serving.register_container", **container, reference=named)
         api("serving.container_status_report", **container, endpoint_url=url, reference=named, requests_num=7,
-            requests_min=1.5, latency_ms=20)  # fmt: skip
+            requests_min=1.5, latency_ms=20, uptime_sec=3605)  # fmt: skip
     unlinked = {"container_id": f"{mark}9", "endpoint_name": "unlinked", "model_name": "by id"}
     api("serving.container_status_report", **unlinked, endpoint_url=f"http://serving/{mark}/three")
     for model, url in urls.items():
         page = f"/endpoints/{quote(url, safe='')}"
-        assert f'<a href="{page}">' in web.get(f"/models/{model}")
+        origin = web.get(f"/models/{model}")
+        assert f'<a href="{page}">' in origin
+        assert f'<a class="name" href="/tasks/{run}">a run</a>' in origin
+        assert f'<a class="name" href="/tasks/{data}">' in origin and "<script>alert" not in origin
+        assert re.search(r'</a> since <time datetime="[^"]+" title="[^"]+" data-ago>1 h ago</time>', origin)
         shown = web.get(page)
         assert ESCAPED in shown and "<script>alert" not in shown
         assert "Latency <b>20 ms</b>" in shown

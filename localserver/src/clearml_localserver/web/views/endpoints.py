@@ -11,6 +11,7 @@ from clearml_localserver.errors import ApiError
 from clearml_localserver.web import charts, comparison
 from clearml_localserver.web.charts import Chart, Line
 from clearml_localserver.web.site import Json, Visit
+from clearml_localserver.web.text import moment
 from clearml_localserver.web.views.lists import find_tasks
 
 MOST_ENDPOINTS = 50
@@ -39,6 +40,12 @@ class Endpoint:
     def href(self) -> str:
         """The address of its page."""
         return f"/endpoints/{quote(self.url, safe='', errors='replace')}"
+
+    @property
+    def since(self) -> float | None:
+        """When its oldest container began to serve, in seconds since 1970."""
+        reported = [(moment(item["last_update"]), item["uptime_sec"]) for item in self.details["instances"]]
+        return min((at.timestamp() - (uptime or 0) for at, uptime in reported if at), default=None)
 
     def named(self, *kinds: str) -> list[str]:
         """Return what its containers refer to."""

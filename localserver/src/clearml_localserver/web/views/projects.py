@@ -8,15 +8,19 @@ from starlette.responses import Response
 
 from clearml_localserver.web.conditions import OPERATORS
 from clearml_localserver.web.site import Json, Visit
+from clearml_localserver.web.used import datasets_of
 from clearml_localserver.web.views.bulk import BULK, MODELS
 from clearml_localserver.web.views.endpoints import serving
-from clearml_localserver.web.views.lists import PAGE_SIZE, Slice, count, page_number
+from clearml_localserver.web.views.lists import PAGE_SIZE, Slice, count, find_tasks, page_number
 from clearml_localserver.web.views.personal import preferences
 from clearml_localserver.web.views.project_table import DENSE, settle, views_of
 from clearml_localserver.web.views.table_query import read_rows, read_table
 
 PROJECT_FIELDS = ["name", "basename", "description", "system_tags", "tags", "created", "last_update", "parent"]
 MAX_PROJECTS = 2000
+MOST_SOURCES = 20
+"""Dataset versions that the page of a model names."""
+
 MODEL_FIELDS = ["name", "framework", "ready", "created", "last_update", "task.name", "uri", "tags", "project.name"]
 
 
@@ -124,16 +128,35 @@ def model(visit: Visit) -> Response:
     """Show one model."""
     found = visit.call("models.get_by_id", {"model": visit.argument("model")})["model"]
     details = _details(visit, found["project"]["id"]) if found["project"]["id"] else None
-    task = None
+    task, sources, run = None, list[Json](), None
     if found["task"]["id"]:
-        query = {"id": [found["task"]["id"]], "only_fields": ["name", "status"], "search_hidden": True}
-        task = next(iter(visit.call("tasks.get_all_ex", query)["tasks"]), None)
+        fields = ["name", "status", "parent", "runtime", "hyperparams.Datasets"]
+        task = next(iter(find_tasks(visit, {"id": [found["task"]["id"]]}, size=1, fields=fields)), None)
+        sources, run = _origin(visit, task) if task else ([], None)
     archived = "archived" in found["system_tags"]
     unfit = {"restore" if not archived else "archive", "tag", "move", *(["publish"] if found["ready"] else [])}
     actions = {name: action for name, action in MODELS.items() if name not in unfit} if visit.may_change else {}
     return visit.render(
-        "model.html", model=found, project=details, task=task, actions=actions, served=serving(visit, found["id"])
+        "model.html",
+        model=found,
+        project=details,
+        task=task,
+        sources=sources,
+        run=run,
+        actions=actions,
+        served=serving(visit, found["id"]),
     )
+
+
+def _origin(visit: Visit, task: Json) -> tuple[list[Json], Json | None]:
+    """Return the dataset versions that a task has opened, and the run that it was a step of."""
+    opened, parent = list(datasets_of(task))[:MOST_SOURCES], task["parent"]["id"]
+    wanted = [*opened, *([parent] if parent else [])]
+    fields = ["name", "status", "type", "system_tags", "runtime"]
+    found = {row["id"]: row for row in find_tasks(visit, {"id": wanted}, fields=fields)} if wanted else {}
+    run = found.get(parent)
+    sources = [found[id_] for id_ in opened if id_ in found]
+    return sources, run if run is not None and run["type"] == "controller" else None
 
 
 def _details(visit: Visit, id_: str) -> Json:
