@@ -20,7 +20,15 @@ from deploy.checks import environment
 from deploy.checks.check import Check, Finding, Level, fail, ok, warn
 from deploy.checks.task import taken_elsewhere
 from deploy.clearml.api import ClearmlApi
-from deploy.errors import ClusterError, PodError, ReleaseNotFoundError, SettingsError, WorkerError, exit_code_of
+from deploy.errors import (
+    ClusterError,
+    PodError,
+    ReleaseNotFoundError,
+    RightsError,
+    SettingsError,
+    WorkerError,
+    exit_code_of,
+)
 from deploy.kubernetes.ownership import Owner
 from deploy.kubernetes.pods import State, classify_pod, task_id
 from deploy.session import Session
@@ -256,6 +264,14 @@ def access(session: Session) -> Finding:
     """May the agent do what it does and no more, and task pods nothing."""
     plan, settings = session.installed, session.settings
     role = session.cluster.role(settings.role)
+    gone = [
+        f"{kind} {settings.role}"
+        for kind, found in (("Role", role), ("RoleBinding", session.cluster.role_binding(settings.role)))
+        if found is None
+    ]
+    if gone:
+        words = f"{' and '.join(gone)} is gone: the cluster refuses the agent everything, and its tasks wait"
+        return fail(words, AGAIN, RightsError.exit_code)
     if role is not None and role.get("rules") != plan.agent_role:
         kinds = {kind for rule in role.get("rules") or [] for kind in rule.get("resources") or []}
         more = sorted(kinds - {kind for rule in plan.agent_role for kind in rule["resources"]})

@@ -16,14 +16,17 @@ from deploy import releases, versions
 from deploy.checks.check import Check, Finding, fail, ok, warn
 from deploy.clearml.api import is_open_source
 from deploy.errors import ChartVersionError, ReleaseExistsError, RightsError, SettingsError, VersionError
-from deploy.kubernetes.cluster import Right
+from deploy.kubernetes.cluster import KINDS, Right
 from deploy.session import Session
 
 Ask = Callable[[Session], Finding]
 
 RIGHTS = (
-    *(Right(verb, "secrets") for verb in ("get", "list", "create", "update", "delete")),
-    *(Right(verb, "pods") for verb in ("get", "list", "watch", "create", "delete")),
+    Right("get", "namespaces"),
+    # helm's uninstall waits for the end of what it removes.
+    *(Right(verb, kind, group.partition("/")[0]) for kind, group in KINDS for verb in ("list", "watch")),
+    *(Right(verb, "secrets") for verb in ("get", "create", "update", "delete")),
+    *(Right(verb, "pods") for verb in ("get", "create", "delete")),
     Right("get", "pods", subresource="log"),
     *(
         Right(verb, kind)
@@ -39,7 +42,8 @@ RIGHTS = (
     *(Right(verb, "leases", "coordination.k8s.io") for verb in ("get", "create", "update", "patch", "delete")),
     Right("list", "events"),
 )
-"""What an install does to the namespace: its own objects, helm's Secrets, and what the chart makes."""
+"""What an install and its removal do to the namespace: their own objects, helm's Secrets, and what the chart makes.
+The ClusterRole `admin` has all of them. What the agent's Role holds is needed too (`namespace.grants`)."""
 
 SECRET_KEYS = ("agentk8sglue_key", "agentk8sglue_secret")
 """Keys in the Secret, by the chart's contract."""
@@ -67,13 +71,18 @@ def rights(session: Session) -> Finding:
     missing = session.cluster.allowed(RIGHTS)
     if not missing:
         return ok(f"{len(RIGHTS)} rights in namespace {session.settings.namespace}")
-    names = ", ".join(map(str, missing))
+    return lacks(session, f"may not in namespace {session.settings.namespace}: {', '.join(map(str, missing))}")
+
+
+def lacks(session: Session, what: str) -> Finding:
+    """Return what is found where the person lacks rights, and who may give them."""
     user = session.cluster.user()
     account = user.removeprefix("system:serviceaccount:")
     subject = f"--user={shlex.quote(user or 'NAME')}" if account == user else f"--serviceaccount={account}"
     return fail(
-        f"{user or 'this user'} may not in namespace {session.settings.namespace}: {names}",
-        f"kubectl create rolebinding deployer --clusterrole=admin {subject} -n {session.settings.namespace}",
+        f"{user or 'this user'} {what}",
+        f"an administrator: kubectl create rolebinding deployer --clusterrole=admin {subject} "
+        f"-n {session.settings.namespace}",
         RightsError.exit_code,
     )
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from deploy import planned_pods
+from deploy.checks import environment
 from deploy.checks.check import Check, Finding, fail, ok, warn
 from deploy.errors import AdmissionError
+from deploy.kubernetes.cluster import Right
 from deploy.session import Session
 
 NO_ACCOUNT_YET = 'serviceaccount "default" not found'
 NEW_NAMESPACE_S = 20.0
 """Kubernetes makes a namespace's account `default` after the namespace, later on a busy control plane."""
+
+RBAC_GROUP = "rbac.authorization.k8s.io"
 
 POD_SECURITY = "pod-security.kubernetes.io/"
 
@@ -25,6 +29,11 @@ FIXES = (
     (
         "must specify",
         "give agentk8sglue.resources, its initContainers and basePodTemplate.resources what the quota names",
+    ),
+    (
+        "error looking up service account",
+        "name one that is there in agentk8sglue.serviceExistingAccountName (agent and tasks) or K8S_GLUE_TASK_ACCOUNT "
+        "(tasks), or make it: kubectl -n {namespace} create serviceaccount NAME",
     ),
     ("usage per", "change agentk8sglue.resources or agentk8sglue.basePodTemplate.resources"),
 )
@@ -64,6 +73,43 @@ def _require_admission(session: Session, role: str) -> None:
         except AdmissionError as error:
             if NO_ACCOUNT_YET not in error.message or not wait.again():
                 raise
+
+
+def grants(session: Session) -> Finding:
+    """May we give the agent's Role what it holds: Kubernetes lets nobody give more than they have themselves."""
+    if not session.cluster.allowed((Right("escalate", "roles", RBAC_GROUP),)):
+        return ok("we may give the agent's Role what the chart lets it hold")
+    held = [rule for item in session.objects if item["kind"] == "Role" for rule in item.get("rules") or []]
+    rights = dict.fromkeys(
+        Right(verb, *_resource(resource, group))
+        for rule in held
+        for group in rule.get("apiGroups") or []
+        for resource in rule.get("resources") or []
+        for verb in rule.get("verbs") or []
+    )
+    missing = session.cluster.allowed(tuple(rights))
+    if not missing:
+        return ok("we have what the agent's Role is given")
+    names = ", ".join(map(str, missing))
+    return environment.lacks(session, f"may not give the agent's Role what they do not have themselves: {names}")
+
+
+def _resource(name: str, group: str) -> tuple[str, str, str]:
+    resource, _, part = name.partition("/")
+    return resource, group, part
+
+
+def account(session: Session) -> Finding:
+    """Which accounts have agent and tasks, and does that give others the agent's rights."""
+    plan, where = session.plan, session.settings.namespace
+    agents = str(planned_pods.agent_spec(session.objects).get("serviceAccountName") or "default")
+    if agents == "default":
+        return warn(
+            f"the agent's account is `default`, that of all pods of namespace {where} that name none: they may do "
+            "what the agent may",
+            f"kubectl -n {where} create serviceaccount NAME, for agentk8sglue.serviceExistingAccountName",
+        )
+    return ok(f"the agent runs as {agents}, tasks as {plan.task_account or agents}")
 
 
 def rules(session: Session) -> Finding:
@@ -121,7 +167,11 @@ def _policy(item: dict[str, Any]) -> str:
 def preflight(session: Session) -> list[Check]:
     """Return what is asked before an install."""
     needs = ("rights", "namespace", "values", "server-known")
-    return [Check("admission", "namespace admits the pods", lambda: admission(session), needs)]
+    return [
+        Check("grants", "rights of the agent's Role", lambda: grants(session), needs),
+        Check("account", "accounts of agent and tasks", lambda: account(session), needs),
+        Check("admission", "namespace admits the pods", lambda: admission(session), needs),
+    ]
 
 
 def more(session: Session) -> list[Check]:

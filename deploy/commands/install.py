@@ -25,6 +25,9 @@ from deploy.verification import prove, rollout
 WORKER_AGAIN_S = 30.0
 """How long an agent that was gone back to may take to register: its pod is ready some seconds before."""
 
+WATCHED = ("ConfigMap", "Role", "RoleBinding", "ServiceAccount")
+"""What somebody may have removed beside helm, which believes it to be there."""
+
 UNCHANGED, INSTALLED, UPGRADED, PLANNED = "unchanged", "installed", "upgraded", "planned"
 
 
@@ -114,8 +117,18 @@ def needs_revision(session: Session, current: Revision | None) -> bool:
     """Return whether helm has anything to do."""
     if current is None or current.status != "deployed" or session.cluster.deployment(session.settings.fullname) is None:
         return True
+    if gone := lost_objects(session):
+        session.say(f"gone from the cluster: {', '.join(gone)}")
+        return True
     same = digest(current.values) == digest(session.plan.values)
     return not same or current.chart != session.plan.chart_version
+
+
+def lost_objects(session: Session) -> list[str]:
+    """Return what the chart makes for the release and the cluster does not have, as kind/name."""
+    there = set(session.cluster.leftovers())
+    made = [f"{item['kind'].lower()}/{item['metadata']['name']}" for item in session.objects if item["kind"] in WATCHED]
+    return [name for name in made if name not in there]
 
 
 def install_of(revision: Revision) -> str | None:
@@ -281,7 +294,10 @@ def _undo(session: Session, before: _Before) -> tuple[str, ...]:
             done.append(f"its agent pod is ready after {seconds:.1f} s")
             done.append(_worker_again(session))
         elif before.revision is None:
-            session.helm.uninstall()
+            try:
+                session.helm.uninstall()
+            except HelmError as error:  # the rest is ours to remove
+                done.append(f"helm has not removed all of it: {error.message}")
             for name, content in before.secrets.items():
                 if content is None:
                     session.cluster.delete("secrets", name)

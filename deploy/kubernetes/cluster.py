@@ -219,6 +219,10 @@ class Cluster:
         """Return a Role."""
         return self._api.get(self._api.path("roles", name, group=RBAC))
 
+    def role_binding(self, name: str) -> Json | None:
+        """Return a RoleBinding."""
+        return self._api.get(self._api.path("rolebindings", name, group=RBAC))
+
     def service_account(self, name: str) -> Json | None:
         """Return a ServiceAccount."""
         return self._api.get(self._api.path("serviceaccounts", name))

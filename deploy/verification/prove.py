@@ -45,6 +45,11 @@ LOG_CAUSES = (
     (r"\b401\b", "the server refuses its keys", "make new keys, put them into clearml.conf, ./task deploy-agent"),
     ("Could not find queue", "its queue does not exist", "./task deploy-agent makes it"),
     ("unrecognized arguments", "its image is older than the chart", "take the image of helm/values-agent.yaml"),
+    (
+        r"is forbidden: User .* cannot \w+ resource",
+        "the cluster refuses its account what it does",
+        "./task deploy-agent (makes its Role and RoleBinding again)",
+    ),
     ("Connection refused", "the server does not answer it", "./task doctor"),
     ("Name or service not known", "it cannot resolve the server's name", "./task doctor"),
     ("Max retries exceeded", "the server does not answer it", "./task doctor"),

@@ -201,6 +201,8 @@ def test_a_check_that_has_not_been_broken_here_is_tested_elsewhere(installed):
         "kubectl",
         "task-pods",
         "admission",
+        "grants",
+        "account",
         "namespace-rules",
     }
     assert set(installed.results("doctor")) - {case.check for case in CASES} == elsewhere

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.fakes.kubernetes.faults import RequestFault
 from tests.integration.deploy.deployer import HELD, NAMESPACE, QUEUE
 
 pytestmark = pytest.mark.integration
@@ -28,6 +29,67 @@ def test_who_may_not_is_told_what_and_how_to_get_it(installed):
     assert "--user=jane@example.com -n clearml" in installed("install", code=33)
     installed.cluster.faults.forbidden = {("get", "namespaces")}
     assert 'cannot get resource "namespaces"' in installed("status", code=33)
+
+
+def test_who_may_not_give_the_agents_role_what_it_holds_is_told_before_helm(deploy):
+    """Kubernetes lets nobody give more than they have; helm says so after the first objects are made."""
+    deploy.cluster.faults.forbidden = {("escalate", "roles"), ("patch", "services"), ("patch", "secrets")}
+    said = deploy("install", code=33)
+    words = "system:serviceaccount:ci:deployer may not give the agent's Role what they do not have themselves: "
+    assert words + "patch secrets, patch services" in said
+    assert "--clusterrole=admin --serviceaccount=ci:deployer -n clearml" in said
+    assert deploy.cluster.store.select("secrets", NAMESPACE) == []
+
+
+@pytest.mark.parametrize("kind", ["serviceaccounts", "rolebindings", "services", "leases"])
+def test_who_may_not_see_what_an_uninstall_removes_does_not_install(installed, kind):
+    installed.cluster.faults.forbidden = {("list", kind)}
+    assert f"list {kind}" in installed("install", code=33)
+
+
+def test_what_an_undone_install_made_goes_also_where_helm_may_not_look_for_it(deploy):
+    deploy.cluster.faults.requests = [RequestFault("HELM", "/helm/uninstall", message="cannot list serviceaccounts")]
+    deploy.cluster.faults.task_exit_code = 3
+    said = deploy("install", code=44)
+    assert "undo: helm has not removed all of it: " in said and "cannot list serviceaccounts" in said
+    assert [item["metadata"]["name"] for item in deploy.cluster.store.select("serviceaccounts", NAMESPACE)] == [
+        "clearml-agent-sa"
+    ]
+    assert not [name for name in secret_names(deploy) if name in ("clearml-agent-keys", "clearml-agent-conf")]
+
+
+def secret_names(deploy):
+    return [item["metadata"]["name"] for item in deploy.cluster.store.select("secrets", NAMESPACE)]
+
+
+@pytest.mark.parametrize("kind", ["roles", "rolebindings"])
+def test_an_agent_whose_rights_are_gone_is_named_by_doctor_and_mended_by_an_install(installed, kind):
+    installed.cluster.store.delete(kind, NAMESPACE, "clearml-agent-kpa")
+    found = installed.results("doctor", code=33)["access"]
+    name = {"roles": "Role", "rolebindings": "RoleBinding"}[kind]
+    assert f"{name} clearml-agent-kpa is gone" in found["evidence"] and "./task deploy-agent" in found["fix"]
+    said = installed("install", "--no-canary")
+    assert f"gone from the cluster: {name.lower()}/clearml-agent-kpa" in said
+    assert installed.results("doctor")["access"]["result"] == "ok"
+    assert installed.json("install", "--no-canary")["result"] == "unchanged"
+
+
+ACCOUNT = "agentk8sglue.serviceExistingAccountName"
+
+
+def test_an_account_without_rights_gets_the_agents_and_one_that_is_not_there_is_refused_before_helm(deploy):
+    deploy("install", "--no-canary")
+    said = deploy("install", "--set", f"{ACCOUNT}=poor", code=36)
+    assert 'serviceaccount "poor" not found' in said and "kubectl -n clearml create serviceaccount NAME" in said
+    deploy.cluster.store.create("serviceaccounts", NAMESPACE, {"metadata": {"name": "poor"}})
+    said = deploy("install", "--set", f"{ACCOUNT}=poor")
+    assert "the agent runs as poor, tasks as poor" in said and "canary task went through" in said
+    assert deploy.results("doctor", "--set", f"{ACCOUNT}=poor")["access"]["result"] == "ok"
+
+
+def test_the_account_of_all_pods_is_a_warning(installed):
+    said = installed("install", "--dry-run", "--set", f"{ACCOUNT}=default")
+    assert "! accounts of agent and tasks: the agent's account is `default`, that of all pods" in said
 
 
 def test_a_namespace_that_may_not_be_made_is_said_before_anything_else_is_done(deploy):
