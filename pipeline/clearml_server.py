@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -140,6 +140,14 @@ class ClearmlServer(Api):
 
     # Datasets
 
+    def add_facts(self, version: str, facts: Mapping[str, object]) -> None:
+        """Record `section/name` → value on the task of a dataset version under construction."""
+        items = []
+        for key, value in facts.items():
+            section, _, item = key.partition("/")
+            items.append({"section": section, "name": item, "value": str(value), "description": "", "type": "str"})
+        self.call("tasks.edit_hyper_params", task=version, hyperparams=items, force=True)
+
     def datasets(self, project: str) -> list[str]:
         """Return the names of the datasets in `project`."""
         prefix = f"{project}/.datasets/"
@@ -156,12 +164,15 @@ class ClearmlServer(Api):
         """Return every version of a dataset, unfinished ones included, oldest first."""
         path = f"{project}/.datasets/{name}"
         projects = self.pages("projects", name=f"^{re.escape(path)}$", search_hidden=True, only_fields=["id"])
-        ids = [row["id"] for row in projects]
+        return self.versions_in([row["id"] for row in projects])
+
+    def versions_in(self, ids: Sequence[str]) -> list[DatasetVersion]:
+        """Return every dataset version in the projects of these ids, unfinished ones included, oldest first."""
         if not ids:
             return []
         rows = self.tasks(
             ["runtime", "status", "created", "parent", "hyperparams"],
-            project=ids,
+            project=list(ids),
             system_tags=["__$all", DATASET_TAG, "__$not", "archived"],
             order_by=["created"],
         )

@@ -30,7 +30,7 @@ _STEP_CODE = (
         )
     ),
     *(f"pipeline/{folder}/*.py" for folder in ("datasets", "graph", "step_runtime")),
-    *(f"pipeline/sdk/{name}.py" for name in ("__init__", "datasets", "models", "steps")),
+    *(f"pipeline/sdk/{name}.py" for name in ("__init__", "datasets", "models", "steps", "version_task")),
     *(f"pipeline/amazon_reviews/{folder}/*.py" for folder in ("model", "reviews", "steps", "training")),
     "pipeline/amazon_reviews/data/*.txt*",
 )

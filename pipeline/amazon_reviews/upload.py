@@ -18,18 +18,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-import polars as pl
-
 from clearml_access import locks
 from pipeline import provenance
 from pipeline.amazon_reviews.reviews import frames, plots
 from pipeline.amazon_reviews.reviews.review_files import ReviewFile
+from pipeline.amazon_reviews.upload_batches import Batch, prepared
 from pipeline.clearml_server import ClearmlServer, DatasetVersion
 from pipeline.datasets import datasets
 from pipeline.datasets.lookup import DatasetStateError
-from pipeline.errors import OutputFileError
-from pipeline.step_runtime import scratch
-from pipeline.versions import ROOT, next_batch_version
+from pipeline.versions import ROOT
 
 CONTENT_FACT = "Upload/content_sha256"
 
@@ -81,33 +78,14 @@ def upload(
             observer.note(f"version {version} was never finished: removed")
         existing = {item.version: item for item in server.dataset_versions(project, name) if item.final}
         parent = _ensure_root(server, existing, result, project, name)
-        batches = -(-summary.rows // batch_rows)
+        count = -(-summary.rows // batch_rows)
         observer.begin("Uploading")
-        version = ROOT
-        for number, rows in enumerate(reviews.batches(batch_rows), 1):
-            version = next_batch_version([version])
-            parent = _ensure_batch(
-                server,
-                existing.get(version),
-                result,
-                _Batch(reviews.path.name, number, rows, version, parent, batch_rows),
-                project=project,
-                name=name,
-            )
-            observer.advance(number / batches)
+        with prepared(reviews, batch_rows, existing) as batches:
+            for batch in batches:
+                found = existing.get(batch.version)
+                parent = _ensure_batch(server, found, result, batch, parent, project=project, name=name)
+                observer.advance(batch.number / count)
         return result
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """One batch on its way to its version."""
-
-    source: str
-    number: int
-    rows: pl.DataFrame
-    version: str
-    parent: str
-    batch_rows: int
 
 
 def _ensure_root(
@@ -130,60 +108,57 @@ def _ensure_root(
 
 
 def _ensure_batch(
-    server: ClearmlServer, found: DatasetVersion | None, result: Upload, batch: _Batch, *, project: str, name: str
+    server: ClearmlServer,
+    found: DatasetVersion | None,
+    result: Upload,
+    batch: Batch,
+    parent: str,
+    *,
+    project: str,
+    name: str,
 ) -> str:
     """Return the id of the batch's version, made if it is not there.
 
     Raises:
         DatasetStateError: It is there and holds other rows.
     """
-    with tempfile.TemporaryDirectory(dir=scratch.own_folder()) as folder:
-        csv = Path(folder) / f"reviews_{batch.number:05d}.csv"
-        try:
-            batch.rows.write_csv(csv)
-        except OSError as error:
-            raise OutputFileError(
-                f"batch {batch.number} cannot be written to {folder}: {error.strerror or error}",
-                hint="make room there, or set TMPDIR",
-            ) from error
-        content = hashlib.sha256(csv.read_bytes()).hexdigest()
-        if found is not None:
-            _require_same(found, content, batch, name)
-            result.kept[found.version] = found.id
-            return found.id
-        facts = {
-            CONTENT_FACT: content,
-            "Upload/rows": len(batch.rows),
-            "Upload/batch": batch.number,
-            "Upload/batch_rows": batch.batch_rows,
-            "Upload/source": batch.source,
-            "Upload/package": provenance.PACKAGE_VERSION,
-            "Upload/commit": provenance.commit(),
-        }
-        with (
-            _no_print(),
-            datasets.new_version(
-                server,
-                project=project,
-                name=name,
-                version=batch.version,
-                exact=True,
-                parents=[batch.parent],
-                description=f"Batch {batch.number} of {batch.source}: {len(batch.rows):,} reviews",
-                facts=facts,
-            ) as draft,
-        ):
-            draft.add(csv)
-            draft.report_table("Preview", csv.name, frames.preview(batch.rows))
-            figure = plots.class_distribution({csv.stem: batch.rows}, title=f"Classes of batch {batch.number}")
-            draft.report_plot("Class distribution", "batch", figure)
-        result.made[draft.version] = draft.id
-        return draft.id
+    if found is not None:
+        _require_same(found, batch, name)
+        result.kept[found.version] = found.id
+        return found.id
+    facts = {
+        CONTENT_FACT: batch.content,
+        "Upload/rows": len(batch.rows),
+        "Upload/batch": batch.number,
+        "Upload/batch_rows": batch.batch_rows,
+        "Upload/source": batch.source,
+        "Upload/package": provenance.PACKAGE_VERSION,
+        "Upload/commit": provenance.commit(),
+    }
+    with (
+        _no_print(),
+        datasets.new_version(
+            server,
+            project=project,
+            name=name,
+            version=batch.version,
+            exact=True,
+            parents=[parent],
+            description=f"Batch {batch.number} of {batch.source}: {len(batch.rows):,} reviews",
+            facts=facts,
+        ) as draft,
+    ):
+        draft.add(batch.csv, archive=batch.archive)
+        draft.report_table("Preview", batch.csv.name, frames.preview(batch.rows))
+        figure = plots.class_distribution({batch.csv.stem: batch.rows}, title=f"Classes of batch {batch.number}")
+        draft.report_plot("Class distribution", "batch", figure)
+    result.made[draft.version] = draft.id
+    return draft.id
 
 
-def _require_same(found: DatasetVersion, content: str, batch: _Batch, name: str) -> None:
+def _require_same(found: DatasetVersion, batch: Batch, name: str) -> None:
     known = found.facts.get(CONTENT_FACT)
-    if known == content:
+    if known == batch.content:
         return
     was = found.facts.get("Upload/batch_rows")
     if known is None:

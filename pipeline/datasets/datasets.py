@@ -76,6 +76,17 @@ class DatasetSource:
         return files
 
 
+def zipped(file: Path) -> Path:
+    """Compress a file as a version stores it, ahead of the version; return the archive, which is beside it.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    archive = file.with_name(f"{file.name}.zip")
+    sdk_datasets.zip_alone(file, archive)
+    return archive
+
+
 def open_version(*, dataset_id: str, alias: str) -> DatasetSource:
     """Open a finished version for reading, and record on the running task that it was used, as `alias`.
 
@@ -104,10 +115,17 @@ class DatasetDraft:
         self.id: str = dataset.id
         self.version: str = str(dataset.version)
 
-    def add(self, file: Path) -> None:
-        """Add a file under its own name."""
+    def add(self, file: Path, *, archive: Path | None = None) -> None:
+        """Add a file under its own name.
+
+        Args:
+            file: The file.
+            archive: What `zipped` has made of it, if it is the only one; it is removed once it is sent.
+        """
         if file.suffix not in COMPRESSED:
             self._compression = zipfile.ZIP_DEFLATED
+        if archive is not None:
+            self._dataset.take_archive(file, archive)
         self._dataset.add_files(str(file), local_base_folder=str(file.parent))
 
     def upload(self) -> None:
@@ -152,9 +170,8 @@ def new_version(
         DatasetStateError: The version could not be stored, or `exact` and it is taken.
     """
     sdk_datasets.prepare()
-    taken = {item.version for item in server.dataset_versions(project, name)}
-    if exact and version in taken:
-        raise _exists_already(name, version)
+    # One that wants this number or none learns from `_take_number` whether it has it.
+    taken = set() if exact else {item.version for item in server.dataset_versions(project, name)}
     dataset = None
     try:
         dataset = FastDataset.create(
@@ -164,13 +181,14 @@ def new_version(
             parent_datasets=list(parents),
             description=description,
         )
-        _take_number(server, dataset, project, name, exact=exact)
+        _take_number(server, dataset, name, exact=exact)
         if facts:
-            Task.get_task(task_id=dataset.id).set_parameters({key: str(value) for key, value in facts.items()})
+            server.add_facts(dataset.id, facts)
         draft = DatasetDraft(dataset)
         yield draft
         with _sdk_complaints() as complaints:
             draft.upload()
+            dataset.store_state()
             if not _is_stored(server, dataset):
                 raise _incomplete(complaints)
             dataset.finalize()
@@ -228,14 +246,14 @@ def _refusal(server: ClearmlServer, dataset_id: str | None, error: BaseException
     return str(error)
 
 
-def _take_number(server: ClearmlServer, dataset: Any, project: str, name: str, *, exact: bool) -> None:
+def _take_number(server: ClearmlServer, dataset: Any, name: str, *, exact: bool) -> None:
     """Renumber `dataset` until no other version has its number: runs that start together choose the same one.
 
     Raises:
         DatasetStateError: Another version has it, and `exact`; or others took each number that was tried.
     """
     for _ in range(MOVES):
-        versions = server.dataset_versions(project, name)
+        versions = server.versions_in([dataset.project_id])
         number = str(dataset.version)
         # This version's own entry may be missing or older than what was written last.
         claims = {item.id: item.version for item in versions if item.version} | {dataset.id: number}
@@ -244,7 +262,7 @@ def _take_number(server: ClearmlServer, dataset: Any, project: str, name: str, *
             return
         if exact:
             raise _exists_already(name, number)
-        dataset.version = hold
+        dataset.renumber(hold)
     raise DatasetStateError(
         f"dataset {name!r}: other runs took each of {MOVES} numbers that were tried for version {dataset.version}",
         hint="run the same command again when fewer runs start at once",

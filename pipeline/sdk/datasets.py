@@ -12,23 +12,25 @@ import json
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from clearml import Dataset
 from clearml.config import get_cache_dir
+from clearml.datasets import dataset as sdk_datasets
 from clearml.utilities import parallel
 
 from clearml_access import locks
-from pipeline.sdk import steps
+from pipeline.sdk import steps, version_task
 from pipeline.step_runtime import scratch
 
 LINEAGE = "Dataset Struct"
 """The configuration object in which the SDK keeps a version's lineage, for the web page."""
 
 GENEALOGY_VERSIONS = 30
-"""The plot of a version's ancestors costs a call for each, and a longer one cannot be read."""
+"""A longer plot of a version's ancestors cannot be read."""
 
 
 COMPRESSED = {".parquet", ".gz", ".zip", ".zst"}
@@ -42,6 +44,44 @@ class _FastZipFile(zipfile.ZipFile):
         super().__init__(*args, **{"compresslevel": 1, **kwargs})
 
 
+def zip_alone(file: Path, archive: Path) -> None:
+    """Write a zip file that holds one file, as the SDK would at an upload.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    compression = zipfile.ZIP_STORED if file.suffix in COMPRESSED else zipfile.ZIP_DEFLATED
+    with _FastZipFile(archive, "w", compression=compression) as stream:
+        stream.write(file, arcname=file.name)
+
+
+@dataclass(frozen=True)
+class _Archive:
+    """A finished zip file, as the SDK asks one of its own."""
+
+    zip_path: Path
+    size: int
+    archive_preview: list[str]
+    files_zipped: set[str]
+    count: int = 1
+
+
+class _Zipper(parallel.ParallelZipper):  # type: ignore[misc]
+    """The SDK's zipper, which takes an archive that is there already as it is."""
+
+    ready: ClassVar[dict[str, Path]] = {}
+    """File → its archive."""
+
+    def zip_iter(self, file_paths: Sequence[Any], arcnames: Any = None) -> Iterator[Any]:
+        if len(file_paths) != 1 or str(file_paths[0]) not in self.ready:
+            yield from super().zip_iter(file_paths, arcnames=arcnames)
+            return
+        file = str(file_paths[0])
+        archive = self.ready.pop(file)
+        size = archive.stat().st_size
+        yield _Archive(archive, size, [f"{Path(file).name} - {parallel.format_size(size)}"], {file})
+
+
 def _zip_in_scratch(prefix: str, suffix: str) -> tuple[int, str]:
     """Make the SDK's zip file where it goes with the process: a failed upload leaves it behind."""
     return tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=scratch.own_folder())
@@ -51,7 +91,24 @@ def prepare() -> None:
     """Patch the SDK for reading and writing datasets; a second call changes nothing."""
     parallel.ZipFile = _FastZipFile
     parallel.mkstemp = _zip_in_scratch
+    sdk_datasets.ParallelZipper = _Zipper
+    if sdk_datasets.get_or_create_project.__module__ != __name__:
+        sdk_datasets.get_or_create_project = _once_for_each_project(sdk_datasets.get_or_create_project)
     steps.prepare()
+
+
+def _once_for_each_project(plain: Callable[..., Any]) -> Callable[..., Any]:
+    """Let the SDK look after a dataset's projects once, and not for each version."""
+    known: set[str] = set()
+
+    def get_or_create_project(session: Any, project_name: str, **kwargs: Any) -> Any:
+        if project_name in known:
+            return kwargs.get("project_id")
+        made = plain(session, project_name=project_name, **kwargs)
+        known.add(project_name)
+        return made
+
+    return get_or_create_project
 
 
 class FastDataset(Dataset):  # type: ignore[misc]
@@ -62,7 +119,11 @@ class FastDataset(Dataset):  # type: ignore[misc]
     """
 
     _known: ClassVar[dict[str, Any]] = {}
-    _making: ClassVar[bool] = False
+    _projects: ClassVar[set[str]] = set()
+    """Projects that are known as a dataset's."""
+    _calls: list[tuple[str, dict[str, Any]]] | None = None
+    """Of a version under construction: its calls for the script on its task, which are written down at its end."""
+    _is_stored = False
 
     @classmethod
     def get(cls, dataset_id: str | None = None, **kwargs: Any) -> Any:
@@ -78,11 +139,67 @@ class FastDataset(Dataset):  # type: ignore[misc]
     @classmethod
     def create(cls, **kwargs: Any) -> Any:
         """Make a version under construction."""
-        cls._making = True
-        try:
-            return super().create(**kwargs)
-        finally:
-            cls._making = False
+        with version_task.creating():
+            dataset = super().create(**kwargs)
+        dataset._calls = []
+        dataset._task.send_edits()
+        return dataset
+
+    def take_archive(self, file: Path, archive: Path) -> None:
+        """Send this archive of a file that is added, in place of zipping it."""
+        _Zipper.ready[file.absolute().as_posix()] = archive
+
+    def renumber(self, version: str) -> None:
+        """Give the version under construction another number, which others see at once."""
+        self.version = version
+        self._task.send_edits()
+
+    @property
+    def project_id(self) -> str:
+        """The hidden project of the dataset, in which its versions are."""
+        return str(self._task.project)
+
+    def is_final(self) -> bool:
+        """Say whether the version is finished; one that is never changes."""
+        return self._known.get(self.id) is self or bool(super().is_final())
+
+    def store_state(self) -> None:
+        """Write the list of the files down, once: the SDK does so after each change, by five calls."""
+        super()._serialize(update_dependency_chunk_lookup=True)
+        self._is_stored = True
+
+    def finalize(self, **kwargs: Any) -> bool:
+        """End the version."""
+        if not self._is_stored:
+            self.store_state()
+        for name, arguments in self._calls or ():
+            super()._add_script_call(name, **arguments)
+        self._calls = None
+        done = bool(super().finalize(**kwargs))
+        if super().is_final():
+            self._known[self.id] = self
+        return done
+
+    def _serialize(self, update_dependency_chunk_lookup: bool = False) -> None:
+        """Leave it to `store_state`."""
+
+    def _add_script_call(self, func_name: str, **kwargs: Any) -> None:
+        if self._calls is None:
+            super()._add_script_call(func_name, **kwargs)
+        else:
+            self._calls.append((func_name, kwargs))
+
+    @classmethod
+    def _set_project_system_tags(cls, task: Any) -> None:
+        if task.project not in cls._projects:
+            super()._set_project_system_tags(task)
+            cls._projects.add(task.project)
+
+    def _get_total_size_compressed_parents(self) -> int:
+        sizes = [self.get(parent)._ds_total_size_compressed for parent in self._get_parents()]
+        if None in sizes:
+            return int(super()._get_total_size_compressed_parents())
+        return sum(sizes)
 
     def fetch_own_archives(self, folder: Path) -> None:
         """Unpack what this version adds to its parents into a new folder.
@@ -107,7 +224,7 @@ class FastDataset(Dataset):  # type: ignore[misc]
 
         The SDK asks for every ancestor and parses each one's lineage: hours for a dataset of 144 versions.
         """
-        if self._making:  # `finalize` does it again, with all that is known then
+        if not self._is_stored:  # `finalize` does it again, with all that is known then
             return
         try:
             lineage = merge_lineages(
@@ -118,7 +235,7 @@ class FastDataset(Dataset):  # type: ignore[misc]
             return
         lineage[self.id] = {
             "job_id": self.id,
-            "status": str(self._task.status),
+            "status": str(self._task._status),
             "last_update": int(time.time()),
             "parents": list(self._get_parents()),
             "job_size": self._ds_total_size,
@@ -139,7 +256,9 @@ class FastDataset(Dataset):  # type: ignore[misc]
 
     def _report_dataset_genealogy(self) -> None:
         if len(self._dependency_graph) <= GENEALOGY_VERSIONS:
-            super()._report_dataset_genealogy()
+            known = {version: dataset._task for version, dataset in self._known.items()}
+            with version_task.knowing({**known, self.id: self._task}):
+                super()._report_dataset_genealogy()
 
 
 @contextlib.contextmanager

@@ -158,6 +158,49 @@ TABLE = (
         "Draws the ancestors, by a call for each; left out where the drawing would be too long to read.",
     ),
     PrivateName(f"{_DATASET}._ds_total_size", ATTRIBUTE, "The size that the lineage shows."),
+    PrivateName(f"{_DATASET}._ds_total_size_compressed", ATTRIBUTE, "Size of a parent's archives, which a child adds."),
+    PrivateName(
+        f"{_DATASET}._get_total_size_compressed_parents",
+        "(self)",
+        "Asks the server for those sizes, also of versions that this process has made.",
+    ),
+    PrivateName(
+        f"{_DATASET}._serialize",
+        "(self, update_dependency_chunk_lookup=False)",
+        "Stores the list of files, by five calls after each change. Ours stores it once, at the end.",
+    ),
+    PrivateName(
+        f"{_DATASET}._add_script_call",
+        "(self, func_name, **kwargs)",
+        "Adds a line to the script on a version's task, by a call for each; ours sends them together.",
+    ),
+    PrivateName(
+        f"{_DATASET}._set_project_system_tags",
+        "(cls, task)",
+        "Marks the project as a dataset's; once is enough for all versions.",
+    ),
+    PrivateName(
+        "clearml.datasets.dataset.get_or_create_project",
+        "(session, project_name, description=None, system_tags=None, project_id=None)",
+        "Looks after the project and its parent for each version; once is enough.",
+    ),
+    PrivateName(
+        "clearml.datasets.dataset.ParallelZipper", CLASS, "Zips an upload. Ours takes an archive that is made already."
+    ),
+    PrivateName(
+        "clearml.utilities.parallel.ParallelZipper.zip_iter",
+        "(self, file_paths, arcnames=None)",
+        "Gives the archives to send: `zip_path`, `size`, `count`, `archive_preview`, `files_zipped`.",
+    ),
+    # pipeline.sdk.version_task
+    PrivateName(f"{_TASK}._edit", "(self, **kwargs)", "Sends a changed field. Ours keeps it, to send all together."),
+    PrivateName(f"{_TASK}._data", ATTRIBUTE, "The task's document, which is read once."),
+    PrivateName(
+        f"{_TASK}._add_artifacts",
+        "(self, artifacts_list)",
+        "Adds artifacts and reads the task again; ours puts them into the document that is there.",
+    ),
+    PrivateName(f"{_TASK}._status", PROPERTY, "The status that is known, without a call."),
     PrivateName(f"{_DATASET}._task", ATTRIBUTE, "The version's task, on which the lineage is written."),
     PrivateName(
         f"{_DATASET}._extract_dataset_archive",

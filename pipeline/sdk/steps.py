@@ -78,4 +78,5 @@ def keep_request_validators() -> None:
         if error is not None:
             raise error
 
+    validate.__wrapped__ = plain  # type: ignore[attr-defined]
     datamodel.DataModel.validate = validate

@@ -40,11 +40,19 @@ def cli(server, tmp_path_factory) -> PipelineCli:
 
 
 @pytest.fixture(scope="module")
-def uploaded(cli):
+def calls_of_upload():
+    """How often each endpoint was called in the first upload."""
+    return Counter()
+
+
+@pytest.fixture(scope="module")
+def uploaded(cli, server, calls_of_upload):
     """The versions of a dataset of 500 reviews: number → id."""
     csv = review_file(cli.folder / "train.csv")
+    before = calls(server)
     done = cli("dataset", "upload", str(csv), "--batch-size", str(BATCH_ROWS), "--json")
     assert done.code == 0, done.stderr
+    calls_of_upload.update(calls(server) - before)
     return done.document["made"]
 
 
@@ -76,6 +84,24 @@ def test_an_upload_makes_an_empty_root_and_a_child_per_batch(client, uploaded):
     assert {("Preview", "reviews_00002.csv"), ("Class distribution", "batch")} <= {
         (plot["metric"], plot["variant"]) for plot in plots
     }
+
+
+def test_a_version_takes_a_third_of_the_sdks_calls(uploaded, calls_of_upload):
+    """The SDK alone takes about 76 for a version, 25 of them for the list of its files."""
+    made = len(uploaded)
+    most = {
+        "tasks.create": made,
+        "tasks.get_by_id": made,
+        "tasks.edit": 3 * made,
+        "tasks.edit_hyper_params": 2 * made,
+        "tasks.add_or_update_artifacts": 2 * made,
+        "tasks.get_all": 6 * made + 3,
+        "tasks.started": made,
+        "tasks.completed": made,
+    }
+    assert {name: calls_of_upload[name] for name in most if calls_of_upload[name] > most[name]} == {}, most
+    projects = sum(count for name, count in calls_of_upload.items() if name.startswith("projects."))
+    assert projects <= made + 12
 
 
 def test_a_second_upload_adds_nothing(cli, uploaded):
