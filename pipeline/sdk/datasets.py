@@ -98,7 +98,7 @@ def prepare() -> None:
 
 
 def _once_for_each_project(plain: Callable[..., Any]) -> Callable[..., Any]:
-    """Let the SDK look after a dataset's projects once, and not for each version."""
+    """Let the SDK make and mark a dataset's projects once, and not for each version."""
     known: set[str] = set()
 
     def get_or_create_project(session: Any, project_name: str, **kwargs: Any) -> Any:

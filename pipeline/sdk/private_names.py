@@ -182,7 +182,7 @@ TABLE = (
     PrivateName(
         "clearml.datasets.dataset.get_or_create_project",
         "(session, project_name, description=None, system_tags=None, project_id=None)",
-        "Looks after the project and its parent for each version; once is enough.",
+        "Makes and marks the project and its parent for each version; once is enough.",
     ),
     PrivateName(
         "clearml.datasets.dataset.ParallelZipper", CLASS, "Zips an upload. Ours takes an archive that is made already."
