@@ -1,6 +1,6 @@
 """What an unmodified agent is told, so that steps start and end fast: its `clearml.conf` and its environment.
 
-Pure: builds values, writes nothing. Each setting names what it saves; `./task bench-startup` shows the sum.
+Builds values, writes nothing. Each setting names what it saves; `./task bench-startup` shows the sum.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from clearml_access import credentials
 from clearml_access.credentials import Secret, Server
 from clearml_access.errors import ServerError
 
@@ -24,6 +25,19 @@ LIKE_GENUINE_VARIABLE = "LOCALSERVER_LIKE_GENUINE"
 
 FOREIGN = ("CLEARML_", "TRAINS_")
 """Variables of the caller's shell that would speak to the agent behind its configuration's back."""
+
+GIT_VARIABLES = {
+    "CLEARML_AGENT_GIT_USER": "git_user",
+    "CLEARML_AGENT_GIT_PASS": "git_pass",
+    "CLEARML_AGENT_GIT_HOST": "git_host",
+}
+"""By these the agent knows who may clone a task's repository; it never gets them from the caller's shell itself."""
+
+GIT_KEYS = (
+    *GIT_VARIABLES.values(),
+    *("translate_ssh", "enable_git_ask_pass", "force_git_ssh_protocol", "force_git_ssh_port", "force_git_ssh_user"),
+)
+"""What the section `agent` of a `clearml.conf` says of git."""
 
 UNWANTED = {
     "PYTHONDONTWRITEBYTECODE",  # every step would compile what it imports: 2-5 s each
@@ -65,8 +79,29 @@ def read_agent_access(configuration: Path) -> Server | None:
     )
 
 
+def git_settings(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return how workers reach private git repositories: as the variables say, else as the caller's `clearml.conf`.
+
+    Raises:
+        ConfigurationError: That file cannot be read.
+    """
+    file = credentials.configuration_file(environ)
+    # The SDK's parser takes 0.2 s, and most files say nothing of git.
+    said = credentials.read_section(file, "agent") if file.is_file() and "git_" in _text(file) else {}
+    found = {key: said[key] for key in GIT_KEYS if said.get(key) not in (None, "")}
+    return found | {key: environ[name] for name, key in GIT_VARIABLES.items() if environ.get(name)}
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8", errors="replace")
+
+
 def agent_configuration(
-    access: Server, folder: Path, cache: Path, sdk: Mapping[str, Any] | None = None
+    access: Server,
+    folder: Path,
+    cache: Path,
+    sdk: Mapping[str, Any] | None = None,
+    git: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the `clearml.conf` of a worker.
 
@@ -75,6 +110,7 @@ def agent_configuration(
         folder: The worker's own.
         cache: Shared with the other workers.
         sdk: That section of the caller's `clearml.conf`: tasks reach the same object storage.
+        git: Settings of the section `agent` by which it clones repositories.
     """
     ours = {
         "api": {
@@ -91,6 +127,7 @@ def agent_configuration(
             "venvs_cache": {"path": str(cache / "venvs")},
             "vcs_cache": {"path": str(cache / "vcs")},
             "pip_download_cache": {"path": str(cache / "pip-downloads")},
+            **(git or {}),
         },
         "sdk": {
             # As a subprocess, reporting is looked at every 5 s, twice: 10 s more at the end of each step.

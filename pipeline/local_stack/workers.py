@@ -25,6 +25,7 @@ from pipeline.local_stack.configuration import (
     WORKER_VARIABLE,
     agent_configuration,
     agent_environment,
+    git_settings,
     read_agent_access,
 )
 from pipeline.local_stack.environment import WorkerEnvironment, fingerprint
@@ -33,6 +34,8 @@ from pipeline.local_stack.settings import AGENT_VARIABLE, OWN_WORKERS, MachineSe
 
 REGISTER_TIMEOUT_S = 30.0
 PID_FILE = "agent.pid"
+GIT = "git"
+"""Among what is remembered of a worker: by which access it clones repositories."""
 CONFIGURATION_FILE = "clearml.conf"
 
 
@@ -153,15 +156,16 @@ def ensure(settings: MachineSettings, access: Server, sdk: Mapping[str, Any] | N
         StartError: A worker ended, or did not register in time.
     """
     api = Api.of(access, direct=settings.worker_set.direct)
+    git = git_settings(os.environ)
     ensure_queues(settings, api)
-    _retire(settings, access, api)
+    _retire(settings, access, api, git)
     started = {}
     for worker in planned(settings):
         if worker.process() is None:
             processes.end(worker.family())
             found_by = settings.worker_set.up_command
             _fail_running_tasks(api, worker.id, f"its worker {worker.id} had died; found by {found_by}")
-            started[worker] = _start(settings, access, worker, sdk)
+            started[worker] = _start(settings, access, worker, sdk, git)
     _wait_until_registered(settings, api, started)
     return list(started)
 
@@ -194,12 +198,12 @@ def families(settings: MachineSettings) -> dict[Path, list[psutil.Process]]:
     return {folder: family for folder, family in found.items() if folder.parent == settings.workers_folder}
 
 
-def _retire(settings: MachineSettings, access: Server, api: Api) -> None:
+def _retire(settings: MachineSettings, access: Server, api: Api, git: Mapping[str, Any]) -> None:
     """End workers that are of no use any more.
 
     These are the ones that are no longer planned or serve another address, and, where they are idle, those with another
-    key or other queues, and those whose environment was copied from one that has changed since (`./task setup` after a
-    `git pull`).
+    key, other queues or other access to git, and those whose environment was copied from one that has changed since
+    (`./task setup` after a `git pull`). Where nothing is said of git, as in a shell of a later run, theirs stays.
     """
     wanted = {worker.folder: worker for worker in planned(settings)}
     busy = {worker.id for worker in api.workers(seen_s=WORKER_SEEN_S) if worker.task}
@@ -208,7 +212,9 @@ def _retire(settings: MachineSettings, access: Server, api: Api) -> None:
         record = processes.Record.read(folder / PID_FILE)
         if record is None or folder not in wanted or record.facts.get("api") != access.api:
             return False
-        return record.facts == _facts(settings, access, wanted[folder]) or wanted[folder].id in busy
+        now = _facts(settings, access, wanted[folder], git)
+        then = record.facts if git else {**record.facts, GIT: now[GIT]}
+        return then == now or wanted[folder].id in busy
 
     ended = [worker for worker in recorded(settings) if not of_use(worker.folder)]
     for folder, family in families(settings).items():
@@ -250,9 +256,10 @@ def _running_tasks(api: Api, worker: str) -> list[str]:
     return [task["id"] for task in running if task.get("last_worker") == worker]
 
 
-def _facts(settings: MachineSettings, access: Server, worker: Worker) -> dict[str, Any]:
+def _facts(settings: MachineSettings, access: Server, worker: Worker, git: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a worker is started with, remembered to see later whether it still holds."""
     return {
+        GIT: access.fingerprint(json.dumps(git, sort_keys=True, default=str)) if git else "",
         "api": access.api,
         "key": access.fingerprint(""),
         "queues": list(worker.plan.queues),
@@ -281,7 +288,13 @@ def check(settings: MachineSettings) -> None:
         )
 
 
-def _start(settings: MachineSettings, access: Server, worker: Worker, sdk: Mapping[str, Any] | None) -> psutil.Popen:
+def _start(
+    settings: MachineSettings,
+    access: Server,
+    worker: Worker,
+    sdk: Mapping[str, Any] | None,
+    git: Mapping[str, Any],
+) -> psutil.Popen:
     folder = worker.folder
     shutil.rmtree(folder / "tmp", ignore_errors=True)  # what a killed agent left
     (folder / "tmp").mkdir(mode=0o700, parents=True)
@@ -289,7 +302,8 @@ def _start(settings: MachineSettings, access: Server, worker: Worker, sdk: Mappi
     environment.forget_task()
     interpreter = environment.write_interpreter(environment.restore(), worker.plan.name)
     configuration = folder / CONFIGURATION_FILE
-    text = json.dumps(agent_configuration(access, folder, settings.state / "cache", sdk), indent=2, default=str)
+    values = agent_configuration(access, folder, settings.state / "cache", sdk, git)
+    text = json.dumps(values, indent=2, default=str)
     configuration.touch(mode=0o600)
     configuration.write_text(text, encoding="utf-8")
     process = processes.start(
@@ -302,7 +316,7 @@ def _start(settings: MachineSettings, access: Server, worker: Worker, sdk: Mappi
         log=worker.log,
         pid_file=worker.pid_file,
     )
-    processes.remember(worker.pid_file, **_facts(settings, access, worker))
+    processes.remember(worker.pid_file, **_facts(settings, access, worker, git))
     return process
 
 

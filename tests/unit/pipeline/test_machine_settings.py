@@ -18,6 +18,7 @@ from pipeline.local_stack.configuration import (
     WORKER_VARIABLE,
     agent_configuration,
     agent_environment,
+    git_settings,
     read_access,
     server_environment,
 )
@@ -162,3 +163,20 @@ def test_step_workers_serve_all_queues_of_the_values_file(monkeypatch):
     settings = MachineSettings.from_environ({"CLEARML_PODS_STEP_WORKERS": "1"})
     assert settings.steps_queue == "pods, gpu"
     assert settings.workers[-1].queues == ("pods", "gpu", "default")
+
+
+def test_workers_clone_as_the_variables_say_else_as_the_clearml_conf(tmp_path):
+    file = tmp_path / "clearml.conf"
+    file.write_text('agent { git_user: "me", git_pass: "from the file", git_host: "", force_git_ssh_protocol: true }')
+    environ = {"CLEARML_CONFIG_FILE": str(file)}
+    said = {"git_user": "me", "git_pass": "from the file", "force_git_ssh_protocol": True}
+    assert git_settings(environ) == said
+    git = git_settings(environ | {"CLEARML_AGENT_GIT_PASS": "a token", "CLEARML_AGENT_GIT_HOST": "git.example.com"})
+    assert git == said | {"git_pass": "a token", "git_host": "git.example.com"}
+    assert git_settings({"CLEARML_CONFIG_FILE": str(tmp_path / "none")}) == {}
+    configuration = agent_configuration(ACCESS, tmp_path, tmp_path, git=git)
+    assert configuration["agent"].items() >= git.items()
+    environment = agent_environment(
+        {"CLEARML_AGENT_GIT_PASS": "a token"}, worker="w", folder=tmp_path, interpreter=file
+    )
+    assert "a token" not in environment.values(), "tasks would find it there"
