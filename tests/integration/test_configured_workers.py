@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psutil
@@ -117,10 +117,15 @@ def test_a_task_of_a_killed_worker_ends_with_the_workers(cli, client):
     running = enqueue(client, "import time\ntime.sleep(300)\n")
     (worker,) = up.document["workers"]
     assert processes.wait_until(lambda: last_worker(client, running) == worker, TASK_TIMEOUT_S)
-    killed = ours(cli.folder)
-    for process in killed:
-        process.kill()
-    assert processes.wait_until(lambda: not any(processes.is_alive(process) for process in killed), TASK_TIMEOUT_S)
+
+    def nothing_is_left() -> bool:
+        left = ours(cli.folder)  # also what was just being started
+        for process in left:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        return not left
+
+    assert processes.wait_until(nothing_is_left, TASK_TIMEOUT_S)
     assert cli("workers", "down", "--json").document == {"stopped": []}
     task = client("tasks.get_by_id", task=running)["task"]
     assert (task["status"], task["status_reason"]) == ("stopped", f"its worker {worker} was ended")
