@@ -1,6 +1,6 @@
 """A server and agents of a benchmark's own, on this machine: new folders, free ports, nothing left behind.
 
-What runs already here (`./task server-up`, a configured server) is neither used nor disturbed. Outside systems:
+What is already running here (`./task server-up`, a configured server) is neither used nor disturbed. Outside systems:
 `python -m pipeline`, and the environment of this process: the SDK reads there where its server is, so import it inside
 the block.
 """

@@ -188,7 +188,7 @@ def read_section(path: Path, name: str) -> dict[str, Any]:
         return dict(found.as_plain_ordered_dict() if hasattr(found, "as_plain_ordered_dict") else found)
     except Exception as error:  # the parser's errors differ by the version of pyparsing
         raise ConfigurationError(
-            f"{path} cannot be read: {parse_error(error)}", hint="correct that place, or: clearml-init"
+            f"{path} cannot be read: {parse_error(error)}", hint="correct that line, or run clearml-init"
         ) from None
 
 

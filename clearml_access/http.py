@@ -160,12 +160,12 @@ class HttpSender:
             named = answered.get("name") if isinstance(answered, dict) else None
             if named and named != endpoint:
                 raise ServerUnreachableError(
-                    f"{self.url} answers {endpoint} with what {named} was asked for",
-                    hint="look at the proxy in front of it, then run the command again",
+                    f"{self.url} answered {endpoint} with the reply to {named}",
+                    hint="check the proxy in front of it, then run the command again",
                 )
         except (ValueError, AttributeError, TypeError, KeyError):
             raise ServerUnreachableError(
-                f"{self.url} is not a ClearML API server: it answers {reply.status_code} and no document of one",
+                f"{self.url} is not a ClearML API server: it answers {reply.status_code} without ClearML's JSON",
                 hint="name the API's address (port 8008, or https://api.…), not the web page's",
             ) from None
         return dict(body)

@@ -58,7 +58,7 @@ class Api:
         try:
             with self._opener.open(self._url + path, timeout=TIMEOUT_S) as reply:
                 return str(reply.read().decode())
-        except (OSError, http.client.HTTPException):  # refused, late, cut off, or an HTTP error
+        except (OSError, http.client.HTTPException):  # refused, late, interrupted, or an HTTP error
             return ""
 
 

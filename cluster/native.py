@@ -74,7 +74,7 @@ def up(layout: Layout, say: Say) -> Status:
         node = processes.running(layout.node_record)
         if facts is None or node is None:
             if layout.state.exists() or _node_processes(layout):
-                say("removing what an earlier start left")
+                say("removing the remains of an earlier start")
                 _remove(layout)
             facts = _prepare(layout, folder)
             node = _start_node(layout)
@@ -251,5 +251,5 @@ def _locked(layout: Layout) -> Iterator[None]:
     layout.state.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with locks.within(layout.state.parent, LOCK_TIMEOUT_S) as held:
         if not held:
-            raise ClusterError(f"another `up` or `down` is at work in {layout.state.parent}", hint="try again later")
+            raise ClusterError(f"another `up` or `down` is running in {layout.state.parent}", hint="try again later")
         yield

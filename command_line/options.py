@@ -108,7 +108,7 @@ verbose = click.option(
     "--verbose",
     is_flag=True,
     expose_value=False,
-    help="Show the traceback of an error, and all that is left out otherwise.",
+    help="Show the traceback of an error, and details that are otherwise left out.",
 )
 """Declares `--verbose` for the help; `command_line.main` takes it from anywhere among the arguments."""
 

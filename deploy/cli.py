@@ -283,7 +283,7 @@ def uninstall(as_json: bool, yes: bool, delete_queue: bool, delete_namespace: bo
         several = len(found) > 1
         raise ConfirmationError(
             f"{'releases' if several else 'release'} {names} in namespace {base.namespace} "
-            f"{'are' if several else 'is'} not removed: no terminal to ask on",
+            f"{'are' if several else 'is'} not removed: no terminal to confirm on",
             hint="add --yes; --dry-run shows what would be removed",
         )
     if not yes and not click.confirm("Remove all of this?", err=True):

@@ -53,7 +53,7 @@ class UsageError(DeployError):
 
 
 class ConfirmationError(UsageError):
-    """The command asks before it removes anything, and there is no terminal to ask on."""
+    """The command asks before it removes anything, and there is no terminal to confirm on."""
 
     exit_code = 4
 

@@ -40,7 +40,7 @@ def update_pins_command(names: tuple[str, ...], check: bool) -> int:
         outcomes.append(outcome)
     proofs = dict.fromkeys(outcome.proof for outcome in outcomes if outcome.state == "updated")
     if proofs:
-        click.echo("\nProve it, then commit:\n" + "\n".join(f"  {proof}" for proof in proofs))
+        click.echo("\nVerify, then commit:\n" + "\n".join(f"  {proof}" for proof in proofs))
     unknown = [outcome.name for outcome in outcomes if outcome.state == "unknown"]
     if unknown:
         click.echo(

@@ -29,7 +29,7 @@ COMMANDS = {
     "watch": ("pipeline.commands.existing_runs:watch", "Show a run of any pipeline until it ends."),
     "logs": ("pipeline.commands.existing_runs:logs", "Print the consoles of a run of any pipeline."),
     "report": ("pipeline.commands.existing_runs:report", "Write the report of a run of any pipeline."),
-    "rerun": ("pipeline.commands.existing_runs:rerun", "Run a run of any pipeline again, with other parameters."),
+    "rerun": ("pipeline.commands.existing_runs:rerun", "Repeat a run of any pipeline, with other parameters."),
     "abort": ("pipeline.commands.abort:abort", "Stop a run and its steps."),
     "new": ("pipeline.commands.new:new", "Write a small project of your own, with its tests."),
     "dataset": ("pipeline.commands.dataset:dataset", "Upload reviews as versions of a dataset."),

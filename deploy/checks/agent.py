@@ -54,7 +54,7 @@ def release(session: Session) -> Finding:
         return fail(f"there is no release {name} in {where}", AGAIN, ReleaseNotFoundError.exit_code)
     text = f"revision {revision.number} of {revision.chart} is {revision.status} since {revision.updated}"
     if revision.pending:
-        return fail(f"{text}: an operation was cut off", AGAIN, ReleaseNotFoundError.exit_code)
+        return fail(f"{text}: an operation was interrupted", AGAIN, ReleaseNotFoundError.exit_code)
     if revision.status != "deployed":
         return fail(f"{text}: {revision.description}", AGAIN, ReleaseNotFoundError.exit_code)
     if not session.settings.is_wanted:
@@ -117,7 +117,7 @@ def secret(session: Session) -> Finding:
         return fail(error.message, fix, exit_code_of(type(error)))
     if own.secret_key != session.server.secret_key:
         return warn(f"Secret {plan.keys_secret} holds other keys than {session.server.source}", AGAIN)
-    return ok(f"the server takes the keys in Secret {plan.keys_secret}")
+    return ok(f"the server accepts the keys in Secret {plan.keys_secret}")
 
 
 def _queues(session: Session) -> tuple[str, ...]:
@@ -134,7 +134,7 @@ def queue(session: Session) -> Finding:
     missing = [name for name in queues if session.api.queue(name) is None]
     if missing:
         return fail(
-            f"queue {', '.join(missing)} does not exist: an agent that served it is deaf",
+            f"queue {', '.join(missing)} does not exist: an agent that served it gets no tasks",
             f"{AGAIN} (makes it and restarts the agent)",
             WorkerError.exit_code,
         )
@@ -150,8 +150,8 @@ def worker(session: Session) -> Finding:
         return fail(f"no worker {name} is registered", AGAIN, WorkerError.exit_code)
     age = found.age_s(session.now())
     if age > ALIVE_S:
-        return fail(f"worker {found.id} is silent for {age:.0f} s", AGAIN, WorkerError.exit_code)
-    return ok(f"worker {found.id} was heard {max(age, 0):.0f} s ago")
+        return fail(f"worker {found.id} has been silent for {age:.0f} s", AGAIN, WorkerError.exit_code)
+    return ok(f"worker {found.id} was last seen {max(age, 0):.0f} s ago")
 
 
 def serves(session: Session) -> Finding:
@@ -290,7 +290,7 @@ def node(session: Session) -> Finding:
     """Can the nodes take pods."""
     nodes = session.cluster.nodes()
     if nodes is None:
-        return warn("we may not look at nodes", "kubectl auth can-i list nodes")
+        return warn("you are not allowed to list nodes", "kubectl auth can-i list nodes")
     bad = []
     for item in nodes:
         for condition in item["status"].get("conditions") or []:

@@ -67,7 +67,7 @@ def kubernetes(session: Session) -> Finding:
 
 
 def rights(session: Session) -> Finding:
-    """May we do what an install does."""
+    """Has this user the permissions that an install needs."""
     missing = session.cluster.allowed(RIGHTS)
     if not missing:
         return ok(f"{len(RIGHTS)} rights in namespace {session.settings.namespace}")
@@ -88,13 +88,13 @@ def lacks(session: Session, what: str) -> Finding:
 
 
 def namespace(session: Session) -> Finding:
-    """Is the namespace there, or may we make it."""
+    """Does the namespace exist, or may this user create it."""
     name = session.settings.namespace
     if session.cluster.has_namespace():
         return ok(f"namespace {name} is there")
     if session.cluster.allowed((Right("create", "namespaces"),)):
         return fail(
-            f"namespace {name} is not there, and we may not make it",
+            f"namespace {name} does not exist, and you are not allowed to create it",
             f"kubectl create namespace {name}",
             RightsError.exit_code,
         )
@@ -107,7 +107,7 @@ def helm(session: Session) -> Finding:
 
 
 def kubectl(session: Session) -> Finding:
-    """Is there a kubectl for the hints that we print."""
+    """Is there a kubectl, which the hints use."""
     found = shutil.which("kubectl", path=session.environ.get("PATH"))
     return (
         ok(found)
@@ -123,7 +123,7 @@ def chart(session: Session) -> Finding:
 
 
 def values(session: Session) -> Finding:
-    """Do we and the chart know all keys of the values."""
+    """Do this project and the chart know all keys of the values."""
     plan = session.plan_without_server
     return ok(f"queue {', '.join(plan.queues)}, agent {plan.agent_image}, tasks {plan.task_image}")
 
@@ -215,10 +215,10 @@ def server(session: Session) -> Finding:
 
 
 def keys(session: Session) -> Finding:
-    """Does the server take our keys."""
+    """Does the server accept the configured keys."""
     claims = session.api.login()
     who = (claims.get("identity") or {}).get("user") or session.server.access_key[:4] + "…"
-    return ok(f"{session.api.api_url} takes the keys of {session.server.source} (user {who})")
+    return ok(f"{session.api.api_url} accepts the keys of {session.server.source} (user {who})")
 
 
 def server_version(session: Session) -> Finding:

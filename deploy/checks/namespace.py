@@ -113,7 +113,7 @@ def account(session: Session) -> Finding:
 
 
 def rules(session: Session) -> Finding:
-    """What does the namespace enforce, as far as we may see it."""
+    """What does the namespace enforce, as far as this user may see it."""
     cluster = session.cluster
     labels = cluster.namespace_labels()
     modes = [
@@ -132,7 +132,9 @@ def rules(session: Session) -> Finding:
     text = "; ".join(found) or "no rules of its own"
     if unseen:
         who = session.settings.namespace
-        return warn(f"{text}; not visible to us: {', '.join(unseen)}", f"kubectl auth can-i list {unseen[0]} -n {who}")
+        return warn(
+            f"{text}; not visible to this user: {', '.join(unseen)}", f"kubectl auth can-i list {unseen[0]} -n {who}"
+        )
     return ok(text)
 
 

@@ -75,7 +75,7 @@ def queued(session: Session, task: str) -> Finding:
         return ok("an agent has just taken the task, and is about to make its pod")
     queue = _queue(session, found)
     if queue is None:
-        return fail("task says queued, but is in no queue", "reset and enqueue it", WorkerError.exit_code)
+        return fail("the task is marked as queued, but is in no queue", "reset and enqueue it", WorkerError.exit_code)
     position = queue.tasks.index(task) + 1 if task in queue.tasks else 0
     return ok(f"task is number {position} of {len(queue.tasks)} in queue {queue.name}")
 
@@ -154,7 +154,8 @@ def pod(session: Session, task: str) -> Finding:
             )
         if status == "in_progress" and (record(session, task).get("container") or {}).get("image"):
             return fail(
-                "task says in_progress, but has no pod here: it was deleted, or another kind of worker runs the task",
+                "the task is marked as in_progress, but has no pod here: it was deleted, or another kind of worker "
+                "runs the task",
                 "abort or reset the task (web page), and enqueue it again",
                 PodError.exit_code,
             )

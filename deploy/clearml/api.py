@@ -24,7 +24,7 @@ class ClearmlApi(Api):
         self._http = HttpSender(server)
         super().__init__(self._http, server.web)
 
-    # -- the server and we
+    # -- the server and its user
 
     def ping(self) -> None:
         """Ask whether the server is there.

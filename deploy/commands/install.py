@@ -191,7 +191,7 @@ def _do(session: Session, outcome: Outcome, before: _Before, must: bool) -> None
         session.say(f"release {settings.release} has revision {outcome.revision} after {wait.seconds:.1f} s")
     else:
         outcome.revision = before.revision.number if before.revision else None
-        session.say(f"release {settings.release} is as wanted: revision {outcome.revision} stays")
+        session.say(f"release {settings.release} is up to date: revision {outcome.revision} stays")
         adjust(session, plan)
         if stale or _is_dead(session):
             session.say("the agent pod is restarted")
@@ -241,15 +241,15 @@ def prove_agent(session: Session, outcome: Outcome, plan: Plan) -> None:
 
 
 def _mended(session: Session) -> Revision | None:
-    """Return the current revision; if its operation was cut off, bring the release into a state that helm works on."""
+    """Return the current revision; if its operation was interrupted, bring the release into a state that helm works on."""
     history = session.helm.history()
     current = history[-1] if history else None
     if current is None or not current.pending:
         return current
     good = [revision.number for revision in history if revision.status in ("deployed", "superseded")]
-    session.say(f"release {current.number} is {current.status}: an earlier operation was cut off")
+    session.say(f"release {current.number} is {current.status}: an earlier operation was interrupted")
     if current.status == "pending-install" or not good:
-        session.say("what it left is removed")
+        session.say("its remains are removed")
         session.helm.uninstall()
     else:
         session.say(f"rolled back to revision {good[-1]}")

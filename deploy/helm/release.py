@@ -156,7 +156,7 @@ class Helm:
         if done.returncode or version is None:
             said = (done.stderr or done.stdout).strip()[:200]
             raise HelmNotFoundError(
-                f"{self.path} is not a helm that we know: {said}", hint="install helm 3.10 or later"
+                f"{self.path} does not answer as helm does: {said}", hint="install helm 3.10 or later"
             )
         if version < versions.OLDEST_HELM:
             wanted = ".".join(map(str, versions.OLDEST_HELM))

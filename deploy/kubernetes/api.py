@@ -90,7 +90,7 @@ class KubernetesApi:
 
         Raises:
             ClusterUnreachableError: No answer, or a server's error.
-            RightsError: We may not.
+            RightsError: The user lacks a permission.
             NotFoundError: There is no such object.
             ConflictError: It is there already, or changed meanwhile.
             ClusterError: Refused for any other reason.
@@ -176,7 +176,7 @@ class KubernetesApi:
             )
         if status == 403:
             return RightsError(
-                f"you may not (context {self.access.context}): {message}",
+                f"permission denied (context {self.access.context}): {message}",
                 hint=f"kubectl auth can-i --list -n {self.namespace}; ask the cluster's administrator",
             )
         if status >= 500:

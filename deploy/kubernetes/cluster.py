@@ -43,7 +43,7 @@ DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryLis
 
 @dataclass(frozen=True)
 class Right:
-    """Something that we must be allowed to do."""
+    """An action for which the user needs permission."""
 
     verb: str
     resource: str
@@ -70,7 +70,7 @@ class Cluster:
         other._owner = owner
         return other
 
-    # -- the cluster and we
+    # -- the cluster and its user
 
     def version(self) -> str:
         """Return the API server's version, e.g. `v1.34.2`."""
@@ -101,7 +101,7 @@ class Cluster:
         return self._api.date()
 
     def allowed(self, rights: tuple[Right, ...]) -> list[Right]:
-        """Return the rights that we do not have in the namespace."""
+        """Return the permissions that the user lacks in the namespace."""
         return [right for right in rights if not self._may(right)]
 
     def _may(self, right: Right) -> bool:
@@ -121,7 +121,7 @@ class Cluster:
         return bool(answer["status"]["allowed"])
 
     def user(self) -> str:
-        """Return who we are to the API server; where it does not say (before 1.28), the name in the kubeconfig."""
+        """Return the user as the API server names it; where it does not say (before 1.28), the name in the kubeconfig."""
         review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
         with suppress(ClusterError):
             answer = self._api.call("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", review)
@@ -263,7 +263,7 @@ class Cluster:
         self._api.call("POST", self._api.path("pods"), body, {"dryRun": "All"} if dry_run else None)
 
     def rules(self, kind: str, group: str = "") -> list[Json] | None:
-        """Return the namespace's objects of a kind that restricts others; None if we may not see them."""
+        """Return the namespace's objects of a kind that restricts others; None if this user may not list them."""
         try:
             return list(self._api.call("GET", self._api.path(kind, group=group)).get("items") or [])
         except RightsError:
@@ -291,7 +291,7 @@ class Cluster:
         return [f"{item.get('type')} {item.get('reason')}: {str(item.get('message')).strip()}" for item in items]
 
     def nodes(self) -> list[Json] | None:
-        """Return the nodes; None if we may not see them."""
+        """Return the nodes; None if this user may not list them."""
         try:
             return list(self._api.call("GET", "/api/v1/nodes").get("items") or [])
         except RightsError:

@@ -52,7 +52,7 @@ def _take(api: KubernetesApi, name: str, holder: str, labels: dict[str, str]) ->
         fresh = datetime.now(UTC) - renewed < timedelta(seconds=LEASE_S)
         if fresh and spec["holderIdentity"] != holder and not _has_died(spec["holderIdentity"]):
             raise ReleaseBusyError(
-                f"{spec['holderIdentity']} works on release {name} since {spec['acquireTime']}",
+                f"{spec['holderIdentity']} has been changing release {name} since {spec['acquireTime']}",
                 hint="wait until it ends (its lease runs out by itself when it was killed)",
             )
     now = _now()
@@ -66,7 +66,7 @@ def _take(api: KubernetesApi, name: str, holder: str, labels: dict[str, str]) ->
         else:
             api.call("POST", api.path("leases", group=GROUP), body)
     except ConflictError as error:
-        raise ReleaseBusyError(f"another process changes release {name}", hint="wait until it ends") from error
+        raise ReleaseBusyError(f"another process is changing release {name}", hint="wait until it ends") from error
 
 
 def _renew(api: KubernetesApi, name: str, holder: str, stop: threading.Event) -> None:

@@ -219,7 +219,7 @@ def _python(session: Session, task: str, nonce: str) -> str:
                 return str(json.loads(line.partition(MARK)[2])["python"])
         if not wait.again():
             raise CanaryError(
-                f"canary task {task} completed, but its console does not hold what it printed",
+                f"canary task {task} completed, but its console does not contain what it printed",
                 hint=f"./task logs -- {task}",
             )
 

@@ -172,14 +172,14 @@ def _publish(part: str, processed: Path, split_id: str, *, words: int) -> str:
         DataError: There is nothing in it to learn from.
     """
     if not words:
-        raise DataError(f"no word is left of the reviews of the {part} set: nothing can be learnt")
+        raise DataError(f"no words are left in the reviews of the {part} set: nothing can be learned")
     server = ClearmlServer.of_task(Task.current_task())
     source = datasets.open_version(dataset_id=split_id, alias="split")
     wanted = versions.sibling_version(source.version, part)
     made_of = {"Preparation/split_dataset": split_id, "Preparation/source": provenance.source_digest()}
     left = _left_by_failed_attempt(server, source.project, source.name, wanted, made_of)
     if left:
-        print(f"Version {wanted} was finished by an attempt that failed after it: it is used")
+        print(f"Version {wanted} was finished by an attempt that failed afterwards: it is reused")
         return left
     with datasets.new_version(
         server,

@@ -174,7 +174,7 @@ def keep(
                 return False
             look(clock())
         except UserFacingError as error:  # a server that does not answer now may answer next time
-            tell(f"Could not look at the server: {error.message}")
+            tell(f"Could not reach the server: {error.message}")
         sleep(LOOK_EVERY_S)
     runs.require_success()
     return True

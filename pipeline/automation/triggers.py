@@ -100,7 +100,7 @@ def _next(line: str, after: datetime) -> datetime:
 class Timetable:
     """When the runs of a cron line are due, in UTC.
 
-    Runs that were missed while the process or the machine stood still count as one.
+    Runs that were missed while the process or the machine stalled count as one.
 
     Attributes:
         next: The next of them.

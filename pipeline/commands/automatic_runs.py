@@ -62,7 +62,7 @@ def _options(function: Callable[..., int]) -> Callable[..., int]:
 
 @click.command(epilog=_EPILOG)
 @click.option(
-    "--every", "every_s", type=float, metavar="SECONDS", help="Time between two looks at the dataset.  [default: 10]"
+    "--every", "every_s", type=float, metavar="SECONDS", help="Interval between checks of the dataset.  [default: 10]"
 )
 @_options
 @examples("python -m pipeline retrain", "python -m pipeline retrain --every 60 --set model=linear --detach")
@@ -86,7 +86,7 @@ def retrain(every_s: float | None, **options: Any) -> int:
 def schedule(cron: str | None, at: str | None, days: tuple[str, ...], now: bool, **options: Any) -> int:
     """Start full runs by the clock, on the newest version of the dataset.
 
-    The default is daily at 3:00 UTC. A run is skipped while the one before still runs. The command stays in the
+    The default is daily at 3:00 UTC. A run is skipped while the previous one still runs. The command stays in the
     foreground until Ctrl-C. Runs that it has started continue.
     """
     if (cron and at) or (days and not at):
@@ -158,7 +158,7 @@ def _run(
     if detach:
         execution.enqueue(server, task, str(values["controllers_queue"]))
         say(f"{service.name} is in queue {values['controllers_queue']}: {page}")
-        say("Stop it there: abort the task")
+        say("To stop it, abort the task on that page")
         if as_json:
             click.echo(json.dumps({"status": "queued", "task_id": task}))
         return 0

@@ -35,14 +35,14 @@ timeout_option = click.option(
     type=AnyNumber(),
     default=float("inf"),
     metavar="SECONDS",
-    help="Stop watching after this time; the run goes on.  [default: no limit]",
+    help="Stop watching after this time; the run continues.  [default: no limit]",
 )
 raw_option = click.option("--raw", is_flag=True, help="Print all lines, also those of agents and libraries.")
 
 
 @dataclass(frozen=True)
 class Watching:
-    """How a run is shown while it goes on, and what is left of it at its end."""
+    """How a run is shown while it continues, and what is left of it at its end."""
 
     follow: bool
     raw: bool
@@ -92,7 +92,7 @@ def watch(run: str, *, watching: Watching) -> int:
 
 @click.command()
 @run_argument
-@click.option("-f", "--follow", is_flag=True, help="Go on until the run ends.")
+@click.option("-f", "--follow", is_flag=True, help="Follow the consoles until the run ends.")
 @raw_option
 @timeout_option
 @examples("python -m pipeline logs DataPrepare", "python -m pipeline logs 0a1b2c3d4e5f60718293a4b5c6d7e8f9 -f --raw")
@@ -184,7 +184,7 @@ def rerun(
     no_wait: bool,
     watching: Watching,
 ) -> int:
-    """Run a run of any pipeline again: copy its controller, change parameters, put the copy into the run's queue.
+    """Repeat a run of any pipeline: copy its controller, change parameters, put the copy into the run's queue.
 
     RUN is an id, or the name of a pipeline for its newest run. Which steps come from the cache is what its script says
     (`cache_executed_step`). --from-failed and --from-step work for the pipelines of this project, whose controllers
@@ -254,7 +254,8 @@ def _watch(connection: Connection, run_id: str, console: Console, watching: Watc
                 _refuse_late(state, deadline, watching.timeout_s)
     except KeyboardInterrupt:
         console.print(
-            f"Interrupted. Run {run_id} goes on; abort it: .venv/bin/python -m pipeline abort {run_id}", soft_wrap=True
+            f"Interrupted. Run {run_id} continues; abort it: .venv/bin/python -m pipeline abort {run_id}",
+            soft_wrap=True,
         )
         return end_interrupted(as_json=watching.as_json, run_id=run_id)
     return conclude(
@@ -274,6 +275,6 @@ def _refuse_late(state: RunState, deadline: float, timeout_s: float) -> None:
     """Raise RunTimeoutError if the deadline has passed."""
     if time.monotonic() > deadline:
         raise RunTimeoutError(
-            f"run {state.run_id} has not ended after {timeout_s:g} s; it goes on",
+            f"run {state.run_id} has not ended after {timeout_s:g} s; it continues",
             hint=f"watch it: .venv/bin/python -m pipeline watch {state.run_id}",
         )

@@ -59,7 +59,7 @@ def fit_model(mode: str, assignments: tuple[str, ...], queue: str | None, timeou
     try:
         result = fit_run.run(connection.server, task, queue=queue, timeout_s=timeout_s, environ=os.environ, say=say)
     except KeyboardInterrupt:
-        say(f"Interrupted. Task {task} was stopped, and what it had begun removed.")
+        say(f"Interrupted. Task {task} was stopped, and its unfinished results were removed.")
         return end_interrupted(as_json=as_json, task_id=task)
     say(", ".join(f"{name} {result['metrics'][name]:.4f}" for name in METRICS))
     published = result.get("dataset_version")

@@ -31,7 +31,7 @@ def server() -> None:
 @as_json
 @examples("./task server-up", "python -m pipeline server up --host 192.168.1.10 --no-workers")
 def server_up(host: str | None, no_workers: bool, as_json: bool) -> None:
-    """Start the server and its agent workers; leave alone what runs already."""
+    """Start the server and its agent workers; leave alone what is already running."""
     machine = up(MachineSettings.from_environ(os.environ), host=host, has_workers=not no_workers)
     if as_json:
         click.echo(json.dumps(asdict(machine), default=str))
@@ -39,7 +39,7 @@ def server_up(host: str | None, no_workers: bool, as_json: bool) -> None:
     if machine.started:
         click.echo(f"Started: {', '.join(machine.started)}.")
     else:
-        click.echo("Everything runs already.")
+        click.echo("Everything is already running.")
     click.echo(f"Web pages:  {machine.web}")
     click.echo(f"API:        {machine.api}")
     click.echo(f"Files:      {machine.files}")
@@ -50,7 +50,7 @@ def server_up(host: str | None, no_workers: bool, as_json: bool) -> None:
             f"No agents run here: one in a cluster must serve queue {machine.steps_queue} (./task deploy-agent)."
         )
     click.echo(f"Any ClearML client: export CLEARML_CONFIG_FILE={machine.configuration}")
-    click.echo("Stop all of it: ./task server-down")
+    click.echo("Stop everything: ./task server-down")
 
 
 @server.command("down")

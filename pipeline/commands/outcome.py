@@ -168,7 +168,7 @@ def explain(
             continue
         for line in lines if tails else []:
             console.print(f"    {escape(line)}", soft_wrap=True)
-        console.print(f"All of it: {connection.server.task_page(state.project, task_id)}", soft_wrap=True)
+        console.print(f"Whole console: {connection.server.task_page(state.project, task_id)}", soft_wrap=True)
     _addresses(connection, state, report, console)
     others = f"; {len(causes) - 1} more failed, see above" if causes[1:] else ""
     if any(NO_PACKAGE in cause for cause in causes):
@@ -193,7 +193,7 @@ def say_interrupted(connection: Connection, interrupted: RunInterrupted, console
         console.print(f"  look:  {connection.server.task_page('*', str(interrupted.run_id))}", soft_wrap=True)
         console.print(f"  abort: .venv/bin/python -m pipeline abort {interrupted.run_id}", soft_wrap=True)
     elif interrupted.run_id:
-        console.print(f"Interrupted. Run {interrupted.run_id} was aborted, and what it had begun removed.")
+        console.print(f"Interrupted. Run {interrupted.run_id} was aborted, and its unfinished results were removed.")
     else:
         console.print("Interrupted before anything was started.")
     return end_interrupted(as_json=as_json, run_id=interrupted.run_id)

@@ -80,7 +80,7 @@ def _changes(found: Started) -> list[str]:
     lines += [f"Started: {', '.join(started)}."] if started else []
     if found.busy:
         lines.append(f"Busy:    {', '.join(found.busy)}: not moved; repeat the command when the task has ended.")
-    return lines or ["All workers run already."]
+    return lines or ["All workers are already running."]
 
 
 def _require_queue_names(queues: Sequence[str]) -> None:

@@ -202,7 +202,7 @@ def new_version(
         if refusal:
             raise DatasetStateError(
                 f"version {version} of dataset {name!r} could not be stored: {refusal}",
-                hint="look at the free space of the server, then run the same command again",
+                hint="check the server's free space, then run the same command again",
             ) from error
         raise
 

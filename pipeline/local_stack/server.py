@@ -84,7 +84,7 @@ def ensure(settings: MachineSettings) -> tuple[Server, bool]:
     if running.host != settings.host:
         workers = "" if settings.has_workers else " --no-workers"
         raise StartError(
-            f"the server runs already and listens on {running.host}, not on {settings.host}",
+            f"the server is already running and listens on {running.host}, not on {settings.host}",
             hint=f"./task server-down && ./task server-up -- --host {settings.host}{workers}",
         )
     access = read_access(settings.configuration)

@@ -185,7 +185,7 @@ def test_an_install_that_was_killed_inside_helm_is_completed_by_the_next(present
     first.communicate(timeout=COMMAND_TIMEOUT_S)
     _mark_as_unfinished(present)
     outcome = present.run("install", *words)
-    assert "an earlier operation was cut off" in outcome
+    assert "an earlier operation was interrupted" in outcome
     assert present.json("check", *words[1:])["ok"]
 
 
@@ -227,7 +227,7 @@ def test_two_installs_at_once_do_not_meet(present):
     until("the first holds the lease", lambda: "lease" in present.kubectl("get", "leases", "--output=name"))
     os.killpg(first.pid, signal.SIGSTOP)  # so that it does not end before the second one asks
     try:
-        assert "works on release" in present.run("install", *words, code=24)
+        assert "has been changing release" in present.run("install", *words, code=24)
     finally:
         os.killpg(first.pid, signal.SIGCONT)
     said = first.communicate(timeout=COMMAND_TIMEOUT_S)

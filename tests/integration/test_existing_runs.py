@@ -180,7 +180,7 @@ def test_a_run_that_waits_in_a_queue_that_nobody_serves_says_so(api, make_run, q
     monkeypatch.setattr(existing_runs, "LOOK_AT_QUEUES_EVERY_S", 0.0)
     out, err = pipeline("watch", run, "--timeout", "1", code=42)
     assert out.count(f"waiting in queue '{QUEUE}', which no live worker serves: the controller; on this machine:") == 1
-    assert f"run {run} has not ended after 1 s; it goes on" in err
+    assert f"run {run} has not ended after 1 s; it continues" in err
     assert api("tasks.get_by_id", task=run)["task"]["status"] == "queued"
 
 

@@ -93,7 +93,7 @@ def test_up_starts_all_and_says_where_and_a_second_one_changes_nothing(server, s
     second = report(server("up", "--json"))
     assert second == first | {"started": []}
     assert pids == {worker.plan.name: worker.process().pid for worker in workers.planned(settings)}
-    assert "Everything runs already." in server("up").stdout
+    assert "Everything is already running." in server("up").stdout
 
 
 def test_status_tells_addresses_queues_and_workers(server, up, settings):

@@ -25,7 +25,7 @@ def recover(path: Path, target: Path) -> list[str]:
     lost: list[str] = []
     with closing(connect_read_only(path)) as source, closing(connect(target)) as copy:
         source.text_factory = bytes  # text that is not UTF-8 is checked row by row
-        # Lets SQLite read a file that was cut off, or whose schema is damaged in part; nothing is written to it.
+        # Lets SQLite read a truncated file, or one whose schema is damaged in part; nothing is written to it.
         source.execute("PRAGMA writable_schema = ON")
         tables = [name for (name,) in copy.execute(TABLES) if name != "migration"]
         present = {name.decode() for (name,) in source.execute(TABLES)}

@@ -305,7 +305,7 @@ class Store:
         try:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:  # nothing is lost: the next start reads the log
-            log.warning("the log of database %s was not folded into it: %s", self.path, error)
+            log.warning("the log of database %s was not merged into it: %s", self.path, error)
         connection.close()
 
     def _commit(self, connection: Connection, group: list[_Write]) -> None:

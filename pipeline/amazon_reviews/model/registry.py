@@ -79,7 +79,7 @@ def new_model(
         except (ValueError, SendError, OSError) as error:
             raise ModelError(
                 f"model {name!r} could not be stored: {error}",
-                hint="look at the free space of the server, then run the same command again",
+                hint="check the server's free space, then run the same command again",
             ) from error
         yield str(model.id)
         if publish:

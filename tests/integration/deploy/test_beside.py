@@ -125,7 +125,7 @@ def test_a_volume_claim_keeps_the_namespace(installed):
 def test_without_a_terminal_an_uninstall_wants_yes(installed):
     before = objects(installed, "")
     said = installed("uninstall", code=4)
-    assert "Error: release clearml-agent in namespace clearml is not removed: no terminal to ask on" in said
+    assert "Error: release clearml-agent in namespace clearml is not removed: no terminal to confirm on" in said
     assert "Hint: add --yes" in said
     assert objects(installed, "") == before
 

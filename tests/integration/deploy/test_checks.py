@@ -142,7 +142,7 @@ CASES = [
     ),
     Case("secret", lambda d: None, "fail", "lacks", 10, ("--set", "clearml.existingAgentk8sglueSecret=none")),
     Case("clock", lambda d: setattr(d.clock, "ahead_s", 45), "warn", "s apart"),
-    Case("release", mark("pending-upgrade"), "fail", "cut off", 25),
+    Case("release", mark("pending-upgrade"), "fail", "interrupted", 25),
     Case("release", mark("failed"), "fail", "is failed", 25),
     Case("agent-pod", remove("deployments", GLUE), "fail", "there is no agent pod", 34),
     Case("agent-pod", second_agent, "fail", "2 agents take tasks at once", 34),
@@ -153,7 +153,7 @@ CASES = [
     Case("agent-log", no_queue, "fail", "its queue was deleted", 43),
     Case("agent-log", silent_log, "fail", "has written nothing for 90 s", 43),
     Case("worker", no_worker, "fail", "no worker clearml-agent is registered", 43),
-    Case("worker", silent, "fail", "is silent for", 43),
+    Case("worker", silent, "fail", "has been silent for", 43),
     Case("serves", other_queue, "fail", f"worker serves another, not {QUEUE}", 43),
     Case(
         "strategy", change("deployments", GLUE, {"spec": {"strategy": {"type": "RollingUpdate"}}}), "warn", "two agents"
@@ -316,7 +316,7 @@ def test_a_task_whose_pod_vanished_is_explained(installed):
     task = installed.enqueue(tags=HELD, container={"image": AgentValues.load().default_image})
     installed.cluster.vanish(NAMESPACE, f"clearml-id-{task}")
     results = installed.results("doctor", "--task", task, code=34)
-    assert "says in_progress, but has no pod here" in results["task-pod"]["evidence"]
+    assert "marked as in_progress, but has no pod here" in results["task-pod"]["evidence"]
 
 
 def limited_to(deploy, number):

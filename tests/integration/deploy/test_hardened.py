@@ -68,7 +68,7 @@ def test_what_it_enforces_is_shown(hardened):
 def test_rules_that_cannot_be_seen_are_named(hardened):
     hardened.cluster.faults.forbidden = {("list", "resourcequotas")}
     found = hardened.results("doctor", code=43)["namespace-rules"]
-    assert (found["result"], "not visible to us: resourcequotas" in found["evidence"]) == ("warn", True)
+    assert (found["result"], "not visible to this user: resourcequotas" in found["evidence"]) == ("warn", True)
 
 
 @pytest.mark.parametrize(

@@ -293,7 +293,7 @@ def test_an_upgrade_that_was_killed_inside_helm_is_completed_by_the_next(install
     installed.cluster.fake_helm.mark_last(NAMESPACE, "pending-upgrade")
     installed.cluster.hold_lease(dead_process)  # killed, it could not give it back
     said = installed("install", *other_settings("620Mi"))
-    assert "an earlier operation was cut off" in said and "rolled back to revision 1" in said
+    assert "an earlier operation was interrupted" in said and "rolled back to revision 1" in said
     assert memory(installed) == "620Mi"
     assert installed.json("check")["ok"]
 
@@ -301,7 +301,7 @@ def test_an_upgrade_that_was_killed_inside_helm_is_completed_by_the_next(install
 def test_a_first_install_that_was_killed_inside_helm_is_completed_by_the_next(installed):
     installed.cluster.fake_helm.mark_last(NAMESPACE, "pending-install")
     assert installed.results("check", code=25)["release"]["result"] == "fail"
-    assert "what it left is removed" in installed("install", "--no-canary")
+    assert "its remains are removed" in installed("install", "--no-canary")
     assert installed.json("status")["revision"]["number"] == 1
     assert installed.json("check")["ok"]
 

@@ -150,7 +150,7 @@ def test_the_answer_of_another_call_is_asked_for_again(server, other):
 
 def test_the_answer_of_another_call_is_an_error_where_the_call_may_have_been_done(server):
     server.answers["tasks.create"] = [(200, answer_of("queues.get_all", queues=[]))] * 2
-    with pytest.raises(ServerUnreachableError, match=r"answers tasks\.create with what queues\.get_all was asked for"):
+    with pytest.raises(ServerUnreachableError, match=r"answered tasks\.create with the reply to queues\.get_all"):
         api(server.url).call("tasks.create")
     assert server.named("tasks.create") == 1
 

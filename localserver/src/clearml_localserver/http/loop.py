@@ -117,7 +117,7 @@ class LoopMonitor:
             self._stalls.append((now, stall))
             self.longest_s = max(self.longest_s, stall)
         if stall > WARNED_S:
-            log.warning("the event loop stood still for %.1f s: no request was answered meanwhile", stall)
+            log.warning("the event loop stalled for %.1f s: no request was answered in that time", stall)
         self._wait(now)
 
     def _wait(self, now: float) -> None:

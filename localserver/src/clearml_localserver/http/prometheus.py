@@ -61,7 +61,7 @@ def connections(manager: ConnectionManager, lost_log_lines: int) -> list[Metric]
 
 
 def event_loop(monitor: LoopMonitor) -> list[Metric]:
-    """Return how long the event loop stood still."""
+    """Return how long the event loop stalled."""
     stall = GaugeMetricFamily(
         f"{PREFIX}loop_longest_stall_seconds", "Longest time in which no request was answered.", labels=("window",)
     )

@@ -73,7 +73,7 @@ class Status:
         return [Route(path, page, methods=["GET"]) for path, page in pages.items()]
 
     async def healthz(self, request: Request) -> Response:
-        """Tell that the process answers, and how long its event loop stood still at most (`?window_s=` seconds)."""
+        """Tell that the process answers, and how long its event loop stalled at most (`?window_s=` seconds)."""
         window_s = _seconds(request.query_params.get("window_s"), WINDOW_S)
         loop = {
             "longest_stall_ms": _ms(self.observed.monitor.longest_s),

@@ -102,14 +102,14 @@ def restore(source: Path, data: Path, tell: Tell, *, replace: bool = False) -> P
         StartError: A server runs on the folder.
     """
     if data.resolve().is_relative_to(source.resolve()):
-        raise UpkeepError(f"{data} lies in the backup itself\nHint: choose a folder outside of {source}")
+        raise UpkeepError(f"{data} is inside the backup itself\nHint: choose a folder outside of {source}")
     sums = verify(source, tell)
     aside = None
     with ExitStack() as held:
         if data.exists() and any(data.iterdir()):
             if not replace:
                 raise UpkeepError(
-                    f"{data} is not empty\nHint: restore into another folder, or say --replace: what is there now is "
+                    f"{data} is not empty\nHint: restore into another folder, or use --replace: what is there now is "
                     "kept beside it"
                 )
             # Until the end: a server that came meanwhile would write into what is put aside.
@@ -244,7 +244,7 @@ class Copier:
         for number, name in enumerate(sorted(self._copied), 1):
             if _digest(self._work / name) != self.sums[name]:
                 raise UpkeepError(
-                    f"{name} was written to {self._work} but reads back differently\nHint: the disk fails"
+                    f"{name} was written to {self._work} but reads back differently\nHint: the disk is failing"
                 )
             self._tell(f"read back {number} of {len(self._copied)} copies")
 
@@ -256,7 +256,7 @@ def _require_free(target: Path, replace: bool) -> None:
         raise UpkeepError(f"{target} exists and is not a backup\nHint: choose a folder that does not exist yet")
     if not replace:
         raise UpkeepError(
-            f"{target} holds a backup already\nHint: choose another folder, e.g. named by the date, or say --replace"
+            f"{target} holds a backup already\nHint: choose another folder, e.g. named by the date, or use --replace"
         )
 
 

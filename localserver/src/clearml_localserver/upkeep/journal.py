@@ -30,7 +30,7 @@ class Journal:
     def _read(self, line: str) -> None:
         try:
             what, *rest = json.loads(line)
-        except ValueError:  # cut off
+        except ValueError:  # truncated
             return
         if what == "made":
             self.ids[rest[0]] = rest[1]

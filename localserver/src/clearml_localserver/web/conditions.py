@@ -80,11 +80,11 @@ def read_condition(written: str) -> Condition:
     if column.root not in (*RANGES, "hyperparams", "runtime"):
         raise ConditionError(f"“{column.title}” cannot be filtered by a condition; use the fields above the table")
     if operator in (">=", "<=") and column.root == "runtime":
-        raise ConditionError(f"“{condition.words}” cannot be looked for: a runtime property is compared by = and !=")
+        raise ConditionError(f"“{condition.words}” cannot be searched for: a runtime property is compared by = and !=")
     if operator == "!=" and condition.is_range:
-        raise ConditionError(f"“{condition.words}” cannot be looked for: a number is compared by =, <= and >=")
+        raise ConditionError(f"“{condition.words}” cannot be searched for: a number is compared by =, <= and >=")
     if (condition.is_range or operator in (">=", "<=")) and _number(value) is None:
-        raise ConditionError(f"“{condition.words}” cannot be looked for: {value[:200]!r} is not a number")
+        raise ConditionError(f"“{condition.words}” cannot be searched for: {value[:200]!r} is not a number")
     return condition
 
 

@@ -172,7 +172,7 @@ def test_a_folder_in_use_is_not_restored_over(data: Path, tmp_path: Path) -> Non
 def test_a_backup_is_not_restored_into_itself(data: Path, tmp_path: Path) -> None:
     made = backup(data, tmp_path / "backup", silent)
     for target in (made.folder, made.folder / "below"):
-        with pytest.raises(OperatorError, match="lies in the backup itself"):
+        with pytest.raises(OperatorError, match="is inside the backup itself"):
             restore(made.folder, target, silent, replace=True)
     assert verify(made.folder, silent)
     assert not (made.folder / "below").exists()
