@@ -11,13 +11,14 @@ import pytest
 from clearml_localserver import pytest_plugin
 from clearml_localserver.pytest_plugin import ClearmlServer
 from clearml_localserver.server_faults import MARK
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.api_client import ApiClient
 
 # The same examples each time: what a random one finds would fail a change that has nothing to do with it.
-# `--hypothesis-profile=default` looks for others.
-settings.register_profile("repeatable", derandomize=True)
+# `--hypothesis-profile=default` looks for others. Without limits of time: on a busy machine an example takes longer
+# than the 200 ms of Hypothesis, and drawing examples longer than its health check allows.
+settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("repeatable")
 
 

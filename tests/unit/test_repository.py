@@ -65,6 +65,17 @@ LARGEST_FILE = 600_000
 """Bytes: the nouns of WordNet have 533,000. A downloaded wheel of 3 MB was once committed with everything else."""
 
 
+def test_hypothesis_limits_no_time():
+    """An example of 200 ms or a slow draw would fail a test on a busy machine."""
+    from hypothesis import HealthCheck, settings
+
+    profile = settings.get_profile("repeatable")
+    assert profile.deadline is None
+    assert HealthCheck.too_slow in profile.suppress_health_check
+    pattern = re.compile(r"suppress_health_check=\[(?![^\]]*too_slow)")
+    assert [str(path.relative_to(ROOT)) for path in tracked("tests/*.py") if pattern.search(path.read_text())] == []
+
+
 def test_nothing_large_is_committed_by_accident():
     assert [str(path.relative_to(ROOT)) for path in tracked() if path.stat().st_size > LARGEST_FILE] == []
 

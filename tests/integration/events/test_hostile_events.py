@@ -40,7 +40,9 @@ bad_events = st.builds(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.lists(bad_events, min_size=1, max_size=10))
 def test_good_events_are_stored_whatever_stands_beside_them(task: Reporter, others: list[dict[str, Any]]) -> None:
     mark = uuid4().hex

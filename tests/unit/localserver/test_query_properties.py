@@ -19,7 +19,9 @@ DOCUMENTS = {
     f"t{n}": document(f"t{n}", tags=[tag for bit, tag in enumerate(TAGS) if n >> bit & 1], type=TAGS[n % len(TAGS)])
     for n in range(64)
 }
-SETTINGS = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 @pytest.fixture(scope="module")

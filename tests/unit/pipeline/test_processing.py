@@ -56,7 +56,9 @@ def test_csv_to_parquet(csv: Path, frame: pl.DataFrame, tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"reviews.csv", "out.parquet"}
 
 
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(reviews=st.lists(st.none() | hostile_texts, max_size=40), size=st.integers(1, 10))
 def test_files_equal_the_reference(
     nltk_corpus: REFERENCE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reviews: list[str | None], size: int
