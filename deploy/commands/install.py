@@ -241,7 +241,7 @@ def prove_agent(session: Session, outcome: Outcome, plan: Plan) -> None:
 
 
 def _mended(session: Session) -> Revision | None:
-    """Return the current revision; if its operation was interrupted, bring the release into a state that helm works on."""
+    """Return the current revision; if its operation was interrupted, make the release one that helm works on."""
     history = session.helm.history()
     current = history[-1] if history else None
     if current is None or not current.pending:

@@ -121,7 +121,7 @@ class Cluster:
         return bool(answer["status"]["allowed"])
 
     def user(self) -> str:
-        """Return the user as the API server names it; where it does not say (before 1.28), the name in the kubeconfig."""
+        """Return the user as the API server names it; or as the kubeconfig does, if that does not say (before 1.28)."""
         review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
         with suppress(ClusterError):
             answer = self._api.call("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", review)
