@@ -71,7 +71,7 @@ def rights(session: Session) -> Finding:
     missing = session.cluster.allowed(RIGHTS)
     if not missing:
         return ok(f"{len(RIGHTS)} rights in namespace {session.settings.namespace}")
-    return lacks(session, f"may not in namespace {session.settings.namespace}: {', '.join(map(str, missing))}")
+    return lacks(session, f"lacks permissions in namespace {session.settings.namespace}: {', '.join(map(str, missing))}")
 
 
 def lacks(session: Session, what: str) -> Finding:
