@@ -71,7 +71,8 @@ def rights(session: Session) -> Finding:
     missing = session.cluster.allowed(RIGHTS)
     if not missing:
         return ok(f"{len(RIGHTS)} rights in namespace {session.settings.namespace}")
-    return lacks(session, f"lacks permissions in namespace {session.settings.namespace}: {', '.join(map(str, missing))}")
+    names = ", ".join(map(str, missing))
+    return lacks(session, f"lacks permissions in namespace {session.settings.namespace}: {names}")
 
 
 def lacks(session: Session, what: str) -> Finding:
