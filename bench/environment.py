@@ -28,8 +28,8 @@ from pipeline.local_stack.settings import (
 )
 
 KEPT_VARIABLES = {AGENT_VARIABLE, WORKERS_VARIABLE}
-OFFSETS = (8, 80, 81)
-"""Of the server's three ports from the base."""
+OFFSETS = (8, 80, 81, 82)
+"""Of the ports of server and served models from the base."""
 COMMAND_TIMEOUT_S = 600.0
 ENDING_TIMEOUT_S = 60.0
 
@@ -51,7 +51,7 @@ def own_machine(
     settings = MachineSettings.from_environ({STATE_VARIABLE: str(state)})
     own = {
         STATE_VARIABLE: str(state),
-        PORT_BASE_VARIABLE: str(_free_base()),
+        PORT_BASE_VARIABLE: str(free_base()),
         "CLEARML_CONFIG_FILE": str(settings.configuration),
         "CLEARML_CACHE_DIR": str(state / "cache/storage"),
         **(variables or {}),
@@ -95,14 +95,14 @@ def run(*words: str, timeout_s: float = COMMAND_TIMEOUT_S, environ: Mapping[str,
     return done.stdout
 
 
-def _free_base() -> int:
+def free_base() -> int:
     """Return a port base none of whose ports is taken now."""
     for base in range(21_000, 29_000, 100):
         with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
             for offset in OFFSETS:
                 stack.enter_context(socket.socket()).bind(("127.0.0.1", base + offset))
             return base
-    raise BenchmarkError("no three free ports are found from 21000 to 29000")
+    raise BenchmarkError("no free ports are found from 21000 to 29000")
 
 
 @contextlib.contextmanager

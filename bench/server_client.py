@@ -13,44 +13,34 @@ from bench.declaration import BenchmarkError
 RECEIVED = 2**16
 
 
-class LightClient:
-    """One connection to a server's API, with a session of its own.
+class Connection:
+    """One connection to an HTTP server.
 
     Args:
-        api_url: Address of the API.
-        credentials: Access key and secret key.
+        url: Any address of the server.
         one_call: Whether each call has a connection of its own, as those of the SDK have here.
     """
 
-    def __init__(self, api_url: str, credentials: tuple[str, str], *, one_call: bool = False) -> None:
-        parts = urlsplit(api_url)
+    def __init__(self, url: str, *, one_call: bool = False) -> None:
+        parts = urlsplit(url)
         self._address = (parts.hostname or "", parts.port or 80)
         self._one_call = one_call
         self._socket: socket.socket | None = None
-        self._authorization = f"Basic {b64encode(':'.join(credentials).encode()).decode()}"
-        self._authorization = f"Bearer {self.call('auth.login', {})['token']}"
 
-    def call(self, endpoint: str, data: Any) -> dict[str, Any]:
-        """Call an endpoint; a list is sent as JSON lines."""
-        reply: dict[str, Any] = json.loads(self.send(self.request(endpoint, data)))["data"]
-        return reply
-
-    def request(self, endpoint: str, data: Any) -> bytes:
+    def post(self, path: str, body: bytes, *headers: str, content: str = "json") -> bytes:
         """Return a request as it is sent."""
-        is_batch = isinstance(data, list)
-        body = "\n".join(json.dumps(item) for item in data) if is_batch else json.dumps(data)
         lines = [
-            f"POST /v2.23/{endpoint} HTTP/1.1",
+            f"POST {path} HTTP/1.1",
             f"Host: {self._address[0]}:{self._address[1]}",
-            f"Authorization: {self._authorization}",
+            *headers,
             "User-Agent: bench",
             "Accept-Encoding: gzip, deflate",
             "Accept: */*",
             f"Connection: {'close' if self._one_call else 'keep-alive'}",
-            f"Content-Type: application/{'json-lines' if is_batch else 'json'}",
+            f"Content-Type: application/{content}",
             f"Content-Length: {len(body)}",
         ]
-        return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
+        return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
 
     def send(self, request: bytes) -> bytes:
         """Send a request; return the body of the answer.
@@ -88,3 +78,30 @@ class LightClient:
         if not part:
             raise BenchmarkError("the server closed the connection before it had answered")
         return part
+
+
+class LightClient(Connection):
+    """One connection to a server's API, with a session of its own.
+
+    Args:
+        api_url: Address of the API.
+        credentials: Access key and secret key.
+        one_call: Whether each call has a connection of its own, as those of the SDK have here.
+    """
+
+    def __init__(self, api_url: str, credentials: tuple[str, str], *, one_call: bool = False) -> None:
+        super().__init__(api_url, one_call=one_call)
+        self._authorization = f"Basic {b64encode(':'.join(credentials).encode()).decode()}"
+        self._authorization = f"Bearer {self.call('auth.login', {})['token']}"
+
+    def call(self, endpoint: str, data: Any) -> dict[str, Any]:
+        """Call an endpoint; a list is sent as JSON lines."""
+        reply: dict[str, Any] = json.loads(self.send(self.request(endpoint, data)))["data"]
+        return reply
+
+    def request(self, endpoint: str, data: Any) -> bytes:
+        """Return a request as it is sent."""
+        is_batch = isinstance(data, list)
+        body = "\n".join(json.dumps(item) for item in data) if is_batch else json.dumps(data)
+        path, content = f"/v2.23/{endpoint}", "json-lines" if is_batch else "json"
+        return self.post(path, body.encode(), f"Authorization: {self._authorization}", content=content)

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from clearml_access import locks
 
-OFFSETS = (8, 80, 81)
-"""API, web and file server above a port base."""
+OFFSETS = (8, 80, 81, 82)
+"""API, web and file server and served models above a port base."""
 
 BASES = range(20_000, 32_000, 100)
 """Below the ports that the kernel gives to clients (32768 and up)."""
 
 
 def free_port_base(address: str = "127.0.0.1") -> int:
-    """Find a port base whose three ports are free on `address`, and keep it until this process ends.
+    """Find a port base whose ports are free on `address`, and keep it until this process ends.
 
     A server binds them seconds later. Until then they look free to the other processes of a test run (pytest-xdist) and
     to the next call here: a locked file per base says that they are taken.
@@ -28,7 +28,7 @@ def free_port_base(address: str = "127.0.0.1") -> int:
         file.touch()
         if locks.take(file) is not None and _are_free(address, base):  # never closed: the lock goes with the process
             return base
-    raise AssertionError(f"no three free ports on {address}")
+    raise AssertionError(f"no free ports on {address}")
 
 
 def _are_free(address: str, base: int) -> bool:
