@@ -21,7 +21,10 @@ def kept(names: list[str]) -> dict[str, bytes]:
 @pytest.mark.integration
 @pytest.mark.parametrize(
     "names",
-    [["split", "formats"], ["text"], ["train"], ["server"], ["serve"], pytest.param(["web"], marks=pytest.mark.browser)],
+    [
+        *(["split", "formats"], ["text"], ["train"], ["server"], ["serve"]),
+        pytest.param(["web"], marks=pytest.mark.browser),
+    ],
     ids=",".join,
 )
 def test_quick_runs_fill_their_tables_and_keep_nothing(names):
