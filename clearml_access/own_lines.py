@@ -8,7 +8,7 @@ traceback or an error. Pure.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from clearml_access.console import plain
 
@@ -53,6 +53,15 @@ _LINE = re.compile(
 _TROUBLE = re.compile(r"\b(Traceback|\w*Error|ERROR|\w*Exception|FATAL|CRITICAL)\b")
 
 _TRACEBACK = "Traceback (most recent call last)"
+
+
+READ_LINES = 600
+"""How many lines of a console's end are read to find its own: those of agents and libraries are up to 400."""
+
+
+def last_own(lines: Sequence[str], most: int) -> list[str]:
+    """Return the last of a task's own lines among those of its console; where it has none, the last of all."""
+    return (list(OwnLines().of(lines)) or list(lines))[-most:]
 
 
 class OwnLines:

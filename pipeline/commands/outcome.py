@@ -151,6 +151,7 @@ def explain(
     Returns:
         The command's error.
     """
+    from clearml_access.own_lines import READ_LINES, last_own
     from clearml_access.run_records import cause
     from pipeline.preflight import NO_PACKAGE
 
@@ -158,7 +159,8 @@ def explain(
     causes = []
     for name, status, reason, task_id in parts or [("the controller", state.status, state.reason, state.run_id)]:
         try:
-            lines = connection.server.console(task_id, CONSOLE_LINES) if task_id else []
+            read = connection.server.console(task_id, READ_LINES) if task_id else []
+            lines = last_own(read, CONSOLE_LINES)
         except UserFacingError as error:
             lines = [f"(its console cannot be read: {error.message})"]
         why = cause(lines) or reason or "no reason given"

@@ -21,6 +21,7 @@ import jinja2.bccache
 from clearml_access import run_records
 from clearml_access.caches import cache_folder
 from clearml_access.errors import UserFacingError
+from clearml_access.own_lines import READ_LINES, last_own
 from clearml_access.run_records import RunState, StepState
 from pipeline import provenance
 from pipeline.amazon_reviews.model.trained import TrainedModel
@@ -66,9 +67,9 @@ def write_report(
     consoles = {}
     for step in state.failed_steps:
         if step.task_id:
-            consoles[step.name] = _ask(lambda task=step.task_id: server.console(task, CONSOLE_LINES), [])
+            consoles[step.name] = _ask(lambda task=step.task_id: _console(server, task), [])
     if state.outcome != run_records.COMPLETED and not consoles:
-        consoles["controller"] = _ask(lambda: server.console(state.run_id, CONSOLE_LINES), [])
+        consoles["controller"] = _ask(lambda: _console(server, state.run_id), [])
     steps = flatten(state.steps)
     split = next((step for step in steps if step.task_id and not step.parents), None)
     plots = _ask(lambda: server.plots(str(split.task_id)), []) if split else []
@@ -136,6 +137,10 @@ def _ask(question: Any, otherwise: Any) -> Any:
         return question()
     except UserFacingError:
         return otherwise
+
+
+def _console(server: ClearmlServer, task_id: str) -> list[str]:
+    return last_own(server.console(task_id, READ_LINES), CONSOLE_LINES)
 
 
 def _tasks_of(server: ClearmlServer, ids: Iterable[str]) -> dict[str, Mapping[str, Any]]:

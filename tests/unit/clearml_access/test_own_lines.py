@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearml_access.own_lines import OwnLines
+from clearml_access.own_lines import OwnLines, last_own
 
 AGENT = """\
 task 0a1b2c3d4e5f60718293a4b5c6d7e8f9 pulled from 0a1b2c3d4e5f60718293a4b5c6d7e8f9 by worker vm:steps-2
@@ -115,3 +115,11 @@ def test_colours_and_progress_bars_do_not_hide_what_a_line_is():
 @given(st.lists(st.text(st.characters(blacklist_categories=("Cc", "Cs", "Zl", "Zp")))))
 def test_whatever_a_task_prints_is_shown(lines):
     assert list(OwnLines().of(lines)) == lines
+
+
+def test_the_last_lines_are_the_tasks_own_and_where_it_has_none_the_last_of_all() -> None:
+    said = ["begun", *AGENT.splitlines(), "Traceback (most recent call last):", '  File "a.py"', "ValueError: over 9"]
+    assert last_own(said, 3) == said[-3:]
+    assert last_own(said, 9) == ["begun", *said[-3:]]
+    assert last_own(AGENT.splitlines(), 1) == AGENT.splitlines()[-1:]
+    assert last_own([], 5) == []
