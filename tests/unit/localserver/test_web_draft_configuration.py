@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote_plus
+
 import pytest
 from clearml_localserver.web.form_fields import read, read_removals
+from clearml_localserver.web.request_guard import MAX_FORM_BYTES
 from clearml_localserver.web.shapes import Fields
 from clearml_localserver.web.views.draft_configuration import DraftConfiguration, ObjectChanges
+from clearml_localserver.web.views.launch import parameters_of
 
 
 def filled(
@@ -79,3 +83,16 @@ def test_a_name_is_not_added_where_pages_do_not_read_whether_it_is_taken() -> No
     configuration.items[0].name.sent = "Net"
     configuration.changes("", "")
     assert configuration.items[0].name.error.startswith("It has 2 configuration objects")
+
+
+def test_a_form_of_many_large_texts_can_still_be_sent() -> None:
+    configuration = DraftConfiguration({f"object {number}": {"value": "é" * 50_000} for number in range(30)}, {})
+    shown = [item for item in configuration.items if item.text]
+    assert (
+        0 < len(shown) < 30
+        and sum(len(quote_plus(item.text.value)) for item in shown if item.text) < MAX_FORM_BYTES / 2
+    )
+    assert len(configuration.items) == 30, "the others are renamed and deleted as well"
+    long = {f"p{number}": {"value": "x" * 90_000, "type": "", "description": ""} for number in range(100)}
+    parameters = parameters_of({"hyperparams": {"Args": long}})
+    assert 0 < sum(len(parameter.value) for parameter in parameters) < MAX_FORM_BYTES / 2

@@ -11,6 +11,8 @@ const things = [...document.querySelectorAll("#things li")].map((item) => ({
 // ---- curves ------------------------------------------------------------------------------------------------------
 
 const curves = document.getElementById("curves");
+const SEEN_ON_BOTH = [[0, "#3f8ae0"], [0.5, "#c78a1e"], [1, "#d8465f"]]; // the ends of Viridis vanish on a dark page
+
 const options = document.getElementById("curve-options");
 const read = new Map(); // figure element → curves by task id
 
@@ -168,7 +170,7 @@ async function relate() {
     return;
   }
   const measured = y ? numbers(column(y)) : null;
-  const line = measured ? { color: measured.map((value) => value ?? Math.min(...measured.filter((v) => v !== null))), colorscale: "Viridis", showscale: true, colorbar: { title: { text: titles[y] } } } : { color: "#3f6ad8" };
+  const line = measured ? { color: measured.map((value) => value ?? Math.min(...measured.filter((v) => v !== null))), colorscale: SEEN_ON_BOTH, showscale: true, colorbar: { title: { text: titles[y] } } } : { color: "#3f6ad8" };
   const data = [{ type: "parcoords", dimensions: keys.map((key) => dimension(titles[key], column(key))), line }];
   await library.newPlot(parallel, data, themed({ height: 420, margin: { l: 70, r: 40, t: 60, b: 30 } }), config(data));
 }

@@ -8,7 +8,10 @@ from urllib.parse import quote, unquote
 
 from clearml_localserver.web.form_fields import OBJECT, OBJECT_NAME, REMOVE, Field, Removal, removed_meanwhile
 from clearml_localserver.web.site import Json
-from clearml_localserver.web.views.launch import MAX_FIELD
+from clearml_localserver.web.views.launch import MAX_FIELD, form_size
+
+MAX_TEXTS = 1_500_000
+"""Bytes of all texts as a form sends them: a larger form could not be sent."""
 
 NAMELESS = "A configuration object has a name."
 
@@ -45,7 +48,13 @@ class DraftConfiguration:
     def __init__(self, stored: Mapping[str, Json], sent: Mapping[str, str]) -> None:
         self.stored = stored
         self.left_out: int = getattr(stored, "left_out", 0)
-        self.items = [_object(name, stored[name]["value"]) for name in sorted(stored)]
+        self.items: list[ConfigurationObject] = []
+        room = MAX_TEXTS
+        for name in sorted(stored):
+            text: str = stored[name]["value"]
+            fits = len(text) <= MAX_FIELD and form_size(text) <= room
+            room -= form_size(text) if fits else 0
+            self.items.append(_object(name, text, fits=fits))
         known = [*self._known()]
         self.removed = [
             Field(key, unquote(key[len(OBJECT) :]), "", "lines", hint="It was removed meanwhile.")
@@ -110,8 +119,8 @@ class DraftConfiguration:
                 yield item.text
 
 
-def _object(name: str, text: str) -> ConfigurationObject:
+def _object(name: str, text: str, *, fits: bool) -> ConfigurationObject:
     key = quote(name, safe=" ")
-    shown = Field(OBJECT + key, name, text, "lines") if len(text) <= MAX_FIELD else None
+    shown = Field(OBJECT + key, name, text, "lines") if fits else None
     renamed = Field(OBJECT_NAME + key, f"Name of {name}", name)
     return ConfigurationObject(renamed, shown, len(text), Removal(REMOVE + OBJECT + key, name, text))

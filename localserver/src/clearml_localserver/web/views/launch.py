@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import re
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 from starlette.responses import Response
 
@@ -29,6 +29,9 @@ MAX_EDITED = 10_000
 
 MAX_FIELD = 100_000
 """Characters of a parameter that can be edited in a form."""
+
+MAX_FIELDS = 1_000_000
+"""Bytes of all of them as a form sends them: a larger form could not be sent."""
 
 TRUE = frozenset({"true", "1", "yes", "on"})
 FALSE = frozenset({"false", "0", "no", "off", ""})
@@ -74,16 +77,23 @@ class Parameter:
             self.error = f"{text!r} is not of type {self.type}"
 
 
+def form_size(value: str) -> int:
+    """Return how many bytes a form needs for a value."""
+    return len(quote_plus(value, errors="replace"))
+
+
 def parameters_of(task: Json) -> list[Parameter]:
     """Return a task's parameters, the main section first; of very many the first, the copy keeps the others too."""
     found: list[Parameter] = []
+    room = MAX_FIELDS
     sections = task.get("hyperparams") or {}
     for section in sorted(sections, key=lambda name: (name != MAIN_SECTION, name)):
         if section in LEFT_OUT:
             continue
         for name, item in itertools.islice(sections[section].items(), MAX_EDITED - len(found)):
             value = "" if item.get("value") is None else str(item["value"])
-            if len(value) <= MAX_FIELD:
+            if len(value) <= MAX_FIELD and (size := form_size(value)) <= room:
+                room -= size
                 found.append(Parameter(section, name, value, item.get("type") or "", item.get("description") or ""))
     return found
 
