@@ -155,7 +155,7 @@ class DeadlineError(ClusterError):
 
 
 class AdmissionError(ClusterError):
-    """The rules of the namespace refuse an object; the message has their own words."""
+    """The rules of the namespace refuse an object; the message quotes them."""
 
     exit_code = 36
 

@@ -24,7 +24,7 @@ COMMANDS = {
         "pipeline.commands.automatic_runs:retrain",
         "Start a full run whenever the dataset gets a new version.",
     ),
-    "schedule": ("pipeline.commands.automatic_runs:schedule", "Start full runs by the clock."),
+    "schedule": ("pipeline.commands.automatic_runs:schedule", "Start full runs on a schedule."),
     "serve": ("pipeline.commands.serve:serve", "Serve a published model over HTTP on this machine."),
     "watch": ("pipeline.commands.existing_runs:watch", "Show a run of any pipeline until it ends."),
     "logs": ("pipeline.commands.existing_runs:logs", "Print the consoles of a run of any pipeline."),

@@ -195,15 +195,15 @@ class RunOptions:
         flag="--lost-retries",
         metavar="N",
         most=20,
-        help="Run a step again up to N times that did nothing wrong: its pod was evicted, preempted or deleted, or its "
-        "node or worker was lost.",
+        help="Run a step again up to N times if the failure was not its own: its pod was evicted, preempted or "
+        "deleted, or its node or worker was lost.",
     )
     memory_retries: int = option(
         2,
         flag="--memory-retries",
         metavar="N",
         most=10,
-        help="Run a step again up to N times whose pod ran out of memory, each time with twice the memory limit.",
+        help="Run a step again up to N times if its pod ran out of memory, each time with twice the memory limit.",
     )
     memory_cap: str = option(
         "",

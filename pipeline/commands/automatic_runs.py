@@ -84,7 +84,7 @@ def retrain(every_s: float | None, **options: Any) -> int:
 @_options
 @examples("python -m pipeline schedule --cron '0 3 * * *'", "./task schedule -- --at 03:00 --on monday")
 def schedule(cron: str | None, at: str | None, days: tuple[str, ...], now: bool, **options: Any) -> int:
-    """Start full runs by the clock, on the newest version of the dataset.
+    """Start full runs on a schedule, on the newest version of the dataset.
 
     The default is daily at 3:00 UTC. A run is skipped while the previous one still runs. The command stays in the
     foreground until Ctrl-C. Runs that it has started continue.
