@@ -77,8 +77,9 @@ def test_the_index_lists_every_page():
     assert listed == {path.name for path in ROOT.glob("docs/*.md")} - {"README.md"}
 
 
-def test_each_test_that_a_public_report_names_exists():
-    table = (ROOT / "docs/deploy.md").read_text().partition("## Issues that others have reported")[2].partition("\n## ")[0]
+def test_each_test_that_an_issue_names_exists():
+    text = (ROOT / "docs/deploy.md").read_text()
+    table = text.partition("## Issues that others have reported")[2].partition("\n## ")[0]
     named = set(re.findall(r"`(test_\w+)(?:\.py)?`", table))
     written = "\n".join(path.name + path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     assert len(named) > 4
