@@ -99,6 +99,7 @@ def serve_model(
     from pipeline.amazon_reviews.definitions import PROJECT
     from pipeline.amazon_reviews.model import registry
     from pipeline.amazon_reviews.model.fit_model import FIT_MODEL
+    from pipeline.amazon_reviews.training.errors import ModelError
     from pipeline.automation.search import BEST_TAG
     from pipeline.serving.lifecycle import Wanted
     from pipeline.serving.lifecycle import up as serve_up
@@ -106,7 +107,12 @@ def serve_model(
 
     if auto_update:
         model_id = registry.newest(project=PROJECT, tags=[BEST_TAG])
-    model_id = model_id or server.newest_model(PROJECT, FIT_MODEL.name) or registry.newest(project=PROJECT)
+    model_id = model_id or server.newest_model(PROJECT, FIT_MODEL.name)
+    if model_id is None:
+        raise ModelError(
+            f"project {PROJECT!r} of {server.api_url} has no published model to serve",
+            hint="./task run-full-pipeline trains and publishes one",
+        )
     wanted = Wanted(model_id, registry.load(model_id), canary, auto_update)
     plane = ControlPlane(server, python, os.environ)
     return serve_up(server, plane, settings, python, os.environ, wanted, say)

@@ -156,6 +156,16 @@ def eventually(holds: Callable[[], bool]) -> None:
         time.sleep(0.2)
 
 
+def test_a_server_without_a_model_has_nothing_to_serve(cli: PipelineCli) -> None:
+    """The first test: nothing has been trained yet."""
+    for words, next_command in (((), "./task run-full-pipeline"), (("--auto-update",), "./task run-full-pipeline")):
+        done = cli("serve", "up", *words)
+        assert (done.code, next_command in done.stderr) == (29, True), done.stderr
+    status = cli("serve", "status")
+    assert (status.code, "not running (start it: ./task serve-model)" in status.stdout) == (3, True)
+    assert cli("serve", "down").stdout == "Nothing was served.\n"
+
+
 def test_the_served_model_answers_as_the_training_did(served: dict[str, Any], first: Fitted) -> None:
     assert (served["model_id"], served["version"], served["share"]) == (first.id, "1", 1.0)
     assert (served["started"], served["changed"]) == (True, True)

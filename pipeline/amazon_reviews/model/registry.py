@@ -159,7 +159,9 @@ def newest(
             max_results=1,
         )
     except (ValueError, SendError) as error:  # no such project
-        raise ModelError(f"there is no model in project {project!r}: {error}") from error
+        raise ModelError(
+            f"there is no model in project {project!r}: {error}", hint="train one: ./task run-full-pipeline"
+        ) from error
     if not found:
         wanted = [f"project {project!r}" if project else "", f"name {name!r}" if name else "", *map(repr, tags)]
         kind = "published model" if only_published else "model"
