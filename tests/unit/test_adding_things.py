@@ -48,6 +48,24 @@ DECLARED = """        "word_counts": FunctionStep(
             outputs=("words",),
         ),
 """
+CHECK = '''
+
+def temporary_folder(session: Session) -> Finding:
+    """Does the folder exist into which charts are unpacked."""
+    return warn("TMPDIR=/gone does not exist", "export TMPDIR=/tmp")
+'''
+LISTED = """        once("temporary-folder", "folder for temporary files", lambda: temporary_folder(session)),
+"""
+ASKED = """
+from deploy.checks.check import run
+from deploy.commands import doctor
+from deploy.session import Session
+from deploy.settings import Settings
+
+(check,) = (each for each in doctor._all(Session(Settings(), {}), None) if each.id == "temporary-folder")
+(result,) = run([check])
+print(result.level.name, result.title, result.finding.evidence, result.finding.fix, sep=" | ")
+"""
 CHECKED = """
 from pipeline.controllers.function_steps import add_function_steps
 from pipeline.amazon_reviews.definitions import DATA_PREPARE
@@ -62,7 +80,7 @@ add_function_steps(Recorder(), DATA_PREPARE.functions, 1)
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    for name in ("pipeline", "helm", "clearml_access", "command_line"):
+    for name in ("pipeline", "deploy", "helm", "clearml_access", "command_line"):
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, tmp_path / name, ignore=WITHOUT_BYTECODE)
     return tmp_path
@@ -127,6 +145,16 @@ def test_a_parameter_is_two_files(copy: Path, python: Callable[..., subprocess.C
     refused = python("-m", "pipeline", "run", "--dry-run", "--set", "most_rows=many")
     assert refused.returncode == 10 and "parameter most_rows: 'many' is not a whole number" in refused.stderr
     assert python("-m", "pipeline", "run-full", "--dry-run", "--set", "most_rows=5").returncode == 0
+
+
+def test_a_check_of_the_doctor_is_one_file(copy: Path, python: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    home = copy / "deploy/checks/environment.py"
+    home.write_text(home.read_text() + CHECK)
+    clock = '        once("clock", "clocks agree", lambda: clock(session), ("kubernetes",)),\n'
+    insert_behind(home, clock, LISTED)
+    asked = python("-c", ASKED)
+    said = "WARN | folder for temporary files | TMPDIR=/gone does not exist | export TMPDIR=/tmp"
+    assert asked.stdout.strip() == said, asked.stderr
 
 
 def planned(path: Path, text: str) -> Plan:
