@@ -42,6 +42,7 @@ LONGEST = (
     "tests/integration/test_machine.py",
     "tests/integration/deploy",
     "tests/integration/test_full_pipeline.py",
+    "tests/integration/test_serve_model.py",
     "tests/integration/test_shards.py",
     "tests/integration/test_clients.py",
     "tests/integration/test_fit_model.py",

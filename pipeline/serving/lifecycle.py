@@ -250,7 +250,7 @@ def _prove(
         if time.monotonic() > deadline:
             raise ServingError(
                 f"{address} did not serve model {wanted.model_id} within {START_TIMEOUT_S:.0f} s; last: {seen}",
-                hint=f"look at {settings.log}",
+                hint=f"./task serve-down, then the same command again; the log is {settings.log}",
                 evidence=processes.tail(settings.log),
             )
         time.sleep(POLL_S)

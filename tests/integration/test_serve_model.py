@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -233,6 +234,12 @@ def test_the_server_is_told_where_the_model_is_served(
     eventually(lambda: served["version_url"] in [row["url"] for row in client("serving.get_endpoints")["endpoints"]])
     (instance,) = client("serving.get_endpoint_details", endpoint_url=served["version_url"])["instances"]
     assert {"type": "model", "value": first.id} in instance["reference"]
+    page = httpx.get(f"{server.web_url}/models/{first.id}", headers={"Accept": "text/html"}, trust_env=False).text
+    facts = page[page.index("<dt>Made by</dt>") : page.index("<dt>Lineage</dt>")]
+    shown = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", facts))
+    assert re.search(
+        r"Made by TF-IDF .*Run FullPipeline .*Served at reviews version 1 since (just now|\d+ \w+ ago)", shown
+    )
 
 
 def test_a_file_that_is_no_model_is_refused_and_what_runs_stays(
