@@ -93,6 +93,8 @@ def test_a_server_that_cannot_start_fails_the_tests_with_its_own_message(tmp_pat
     assert "pytest_plugin.py" not in done.stdout, "where that was found out is of no use to the reader"
 
 
+@pytest.mark.thorough
+@pytest.mark.timeout(300)
 def test_workers_run_tasks_and_end_with_the_session_even_if_it_is_killed(tmp_path: Path) -> None:
     beside = tmp_path / "src"
     beside.mkdir()

@@ -12,6 +12,8 @@ from typing import Any
 
 from clearml_localserver.cli import main
 from click.testing import CliRunner
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from tests import sdk_schemas, server_package
 
@@ -36,6 +38,17 @@ def test_the_version_is_the_package_s_own() -> None:
 def test_the_wheel_s_plotly_is_that_of_the_lock() -> None:
     [locked] = [item["version"] for item in toml("uv.lock")["package"] if item["name"] == "plotly"]
     assert f"plotly=={locked}" in toml("localserver/pyproject.toml")["build-system"]["requires"]
+
+
+def test_the_lock_of_the_fixtures_environment_has_the_server_s_requirements() -> None:
+    """Tests install it with `--frozen`: a requirement that is missing there would be missing in that environment."""
+    project = toml("localserver/pyproject.toml")["project"]
+    declared = [Requirement(line) for line in project["dependencies"]]
+    declared += [Requirement(line) for lines in project["optional-dependencies"].values() for line in lines]
+    packages = toml("tests/clients/uv.lock")["package"]
+    [entry] = [package for package in packages if package["name"] == project["name"]]
+    locked = {(item["name"], SpecifierSet(item["specifier"])) for item in entry["metadata"]["requires-dist"]}
+    assert locked == {(wanted.name, wanted.specifier) for wanted in declared}, "uv lock --project tests/clients"
 
 
 def test_the_licence_is_the_repository_s() -> None:
