@@ -37,7 +37,7 @@ class QueueError(ServerError):
 
 
 @dataclass(frozen=True)
-class Plan:
+class CheckedRun:
     """A checked run: where its parts will run."""
 
     settings: Settings
@@ -46,7 +46,7 @@ class Plan:
     """What may keep it from ending, and is not certain enough to refuse it."""
 
 
-def preflight(server: ClearmlServer, settings: Settings, prepare: Callable[[], None] = lambda: None) -> Plan:
+def preflight(server: ClearmlServer, settings: Settings, prepare: Callable[[], None] = lambda: None) -> CheckedRun:
     """Find everything out that would make the run wait or fail, before anything is enqueued.
 
     Args:
@@ -72,7 +72,7 @@ def preflight(server: ClearmlServer, settings: Settings, prepare: Callable[[], N
     name, project, version = (str(settings.parameters[f"dataset_{key}"]) for key in ("name", "project", "version"))
     require_version(server, project, name, version)
     _require_rows(server, settings, project, name, version)
-    return Plan(settings, controllers_queue, warnings + deadlock(server, settings, controllers_queue))
+    return CheckedRun(settings, controllers_queue, warnings + deadlock(server, settings, controllers_queue))
 
 
 def deadlock(server: ClearmlServer, settings: Settings, controllers_queue: str) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from pipeline.run_options import QUEUE
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
-    from pipeline.preflight import Plan
+    from pipeline.preflight import CheckedRun
 
 
 @click.command(epilog=epilog_of(DATA_PREPARE))
@@ -143,12 +143,12 @@ def _checked_run(
     from pipeline.preflight import preflight
 
     settings = settings_for(connection)
-    plan = preflight(connection.server, settings, prepare=lambda: _sample_for(connection, settings, say))
-    for warning in plan.warnings:
+    checked = preflight(connection.server, settings, prepare=lambda: _sample_for(connection, settings, say))
+    for warning in checked.warnings:
         console.print(f"[yellow]Warning:[/] {escape(warning)}", soft_wrap=True)
     return _run(
         connection,
-        plan,
+        checked,
         console,
         began=began,
         follow=follow,
@@ -161,7 +161,7 @@ def _checked_run(
 
 def _run(
     connection: Connection,
-    plan: Plan,
+    checked: CheckedRun,
     console: Console,
     *,
     began: float,
@@ -182,7 +182,7 @@ def _run(
             observer: Observer = stack.enter_context(Progress(console))
             if follow:
                 observer = stack.enter_context(Follower(server, console, observer, raw=raw))
-            state = use_case.run(server, plan, observer, os.environ, began=began)
+            state = use_case.run(server, checked, observer, os.environ, began=began)
     except use_case.RunInterrupted as interrupted:
         return say_interrupted(connection, interrupted, console, as_json=as_json)
     command = click.get_current_context().command_path
@@ -191,8 +191,8 @@ def _run(
         state,
         console,
         report=report,
-        definition=plan.settings.definition,
-        mode=plan.settings.options.mode,
+        definition=checked.settings.definition,
+        mode=checked.settings.options.mode,
         tails=not follow,
         again=f"run its missing steps again: {command} --from-failed {state.run_id}",
         as_json=as_json,

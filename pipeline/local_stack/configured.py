@@ -21,7 +21,7 @@ from clearml_access.errors import NoCredentialsError, ServerError
 from pipeline.local_stack import server, workers
 from pipeline.local_stack.configuration import WORKER_VARIABLE, read_access
 from pipeline.local_stack.lifecycle import lock
-from pipeline.local_stack.settings import MachineSettings, WorkerPlan, WorkerSet
+from pipeline.local_stack.settings import MachineSettings, WorkerSet, WorkerSpec
 from pipeline.local_stack.workers import WorkerStatus
 
 FOLDER = "workers-on"
@@ -138,30 +138,30 @@ def workers_up(
             server.remember(settings)
         now = _running(settings)
     moved = tuple(
-        Moved(name, before[name].queue, plan.queue)
-        for name, plan in now.items()
-        if name in before and before[name] != plan
+        Moved(name, before[name].queue, spec.queue)
+        for name, spec in now.items()
+        if name in before and before[name] != spec
     )
-    gone = {queue for plan in before.values() for queue in plan.queues}
-    gone -= {queue for plan in now.values() for queue in plan.queues}
-    names = tuple(worker.plan.name for worker in started)
-    ids = tuple(worker.id for worker in workers.planned(settings))
+    gone = {queue for spec in before.values() for queue in spec.queues}
+    gone -= {queue for spec in now.values() for queue in spec.queues}
+    names = tuple(worker.spec.name for worker in started)
+    ids = tuple(worker.id for worker in workers.specified(settings))
     return Started(
         access.api,
         access.web,
         names,
         stopped=tuple(name for name in before if name not in now),
         moved=moved,
-        busy=tuple(plan.name for plan in settings.workers if now.get(plan.name, plan) != plan),
+        busy=tuple(spec.name for spec in settings.workers if now.get(spec.name, spec) != spec),
         unserved=tuple(sorted(gone)),
         made_queues=tuple(made),
         workers=ids,
     )
 
 
-def _running(settings: MachineSettings) -> dict[str, WorkerPlan]:
+def _running(settings: MachineSettings) -> dict[str, WorkerSpec]:
     """Return the workers that run, by name, as they were started."""
-    return {worker.plan.name: worker.plan for worker in workers.recorded(settings) if worker.process()}
+    return {worker.spec.name: worker.spec for worker in workers.recorded(settings) if worker.process()}
 
 
 def workers_down(settings: MachineSettings, environ: Mapping[str, str], *, everywhere: bool = False) -> list[str]:
@@ -207,7 +207,7 @@ def workers_status(settings: MachineSettings, environ: Mapping[str, str]) -> Wor
     settings = _on_server(settings, access)
     known: list[Worker] = []
     found, problem = workers.recorded(settings), None
-    served = sorted({queue for worker in found for queue in worker.plan.queues})
+    served = sorted({queue for worker in found for queue in worker.spec.queues})
     queues: list[QueueStatus] = []
     try:
         api = Api.of(access, direct=settings.worker_set.direct)

@@ -98,7 +98,7 @@ def up(
         server.remember(settings)
         if keep_workers:
             settings = workers.as_running(settings)
-        names = [worker.plan.name for worker in workers.ensure(settings, access)]
+        names = [worker.spec.name for worker in workers.ensure(settings, access)]
     return Machine(
         settings.configuration,
         access.api,
@@ -147,7 +147,7 @@ def status(settings: MachineSettings) -> Status:
         access.files if access else None,
         str(settings.configuration) if access else None,
         str(server.log_file(settings)),
-        workers.statuses(workers.planned(workers.as_running(settings)), known),
+        workers.statuses(workers.specified(workers.as_running(settings)), known),
         unserved,
     )
 

@@ -27,7 +27,7 @@ AGENT_VARIABLE = "CLEARML_PODS_AGENT_PYTHON"
 
 
 @dataclass(frozen=True)
-class WorkerPlan:
+class WorkerSpec:
     """One agent daemon: its name on this machine and the queues that it serves, the most urgent first."""
 
     name: str
@@ -106,8 +106,8 @@ class MachineSettings:
     worker_set: WorkerSet = OWN_WORKERS
     """Whose workers the settings are about."""
 
-    kept: tuple[WorkerPlan, ...] = ()
-    """Workers as they were started; where there are some, they are the plan, whatever the numbers and queues say."""
+    kept: tuple[WorkerSpec, ...] = ()
+    """Workers as they were started; where there are some, they are taken, whatever the numbers and queues say."""
 
     server_command: tuple[str, ...] = (sys.executable, "-m", "clearml_localserver")
     environment: Path = Path(sys.prefix)
@@ -157,17 +157,17 @@ class MachineSettings:
         return ", ".join(self.steps_queues)
 
     @property
-    def workers(self) -> list[WorkerPlan]:
+    def workers(self) -> list[WorkerSpec]:
         """The agent daemons of this set-up."""
         if not self.has_workers:
             return []
         if self.kept:
             return list(self.kept)
         steps_queues = tuple(dict.fromkeys((*self.steps_queues, *self.shared_queues)))
-        steps = [WorkerPlan(f"steps-{number}", steps_queues) for number in range(1, self.step_workers + 1)]
+        steps = [WorkerSpec(f"steps-{number}", steps_queues) for number in range(1, self.step_workers + 1)]
         names = ["controllers", *(f"controllers-{number}" for number in range(2, self.controller_workers + 1))]
         controllers_queues = (self.controllers_queue, *self.shared_queues)
-        controllers = [WorkerPlan(name, controllers_queues) for name in names[: self.controller_workers]]
+        controllers = [WorkerSpec(name, controllers_queues) for name in names[: self.controller_workers]]
         return [*controllers, *steps]
 
 

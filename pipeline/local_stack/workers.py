@@ -30,7 +30,7 @@ from pipeline.local_stack.configuration import (
 )
 from pipeline.local_stack.environment import WorkerEnvironment, fingerprint
 from pipeline.local_stack.errors import StartError
-from pipeline.local_stack.settings import AGENT_VARIABLE, OWN_WORKERS, MachineSettings, WorkerPlan
+from pipeline.local_stack.settings import AGENT_VARIABLE, OWN_WORKERS, MachineSettings, WorkerSpec
 
 REGISTER_TIMEOUT_S = 30.0
 PID_FILE = "agent.pid"
@@ -41,9 +41,9 @@ CONFIGURATION_FILE = "clearml.conf"
 
 @dataclass(frozen=True)
 class Worker:
-    """A planned worker and its place on this machine."""
+    """A worker as specified, and its place on this machine."""
 
-    plan: WorkerPlan
+    spec: WorkerSpec
     folder: Path
     suffix: str = ""
     """Behind its name in its id."""
@@ -51,7 +51,7 @@ class Worker:
     @property
     def id(self) -> str:
         """The id that the server knows it by."""
-        return f"{socket.gethostname()}:{self.plan.name}{self.suffix}"
+        return f"{socket.gethostname()}:{self.spec.name}{self.suffix}"
 
     @property
     def log(self) -> Path:
@@ -72,10 +72,10 @@ class Worker:
         return processes.family(WORKER_VARIABLE, str(self.folder))
 
 
-def planned(settings: MachineSettings) -> list[Worker]:
+def specified(settings: MachineSettings) -> list[Worker]:
     """Return the workers of this set-up."""
     suffix = settings.worker_set.suffix
-    return [Worker(plan, settings.workers_folder / plan.name, suffix) for plan in settings.workers]
+    return [Worker(spec, settings.workers_folder / spec.name, suffix) for spec in settings.workers]
 
 
 def recorded(settings: MachineSettings) -> list[Worker]:
@@ -83,16 +83,16 @@ def recorded(settings: MachineSettings) -> list[Worker]:
     found = []
     for file in sorted(settings.workers_folder.glob(f"*/{PID_FILE}")):
         record = processes.Record.read(file)
-        plan = WorkerPlan(file.parent.name, tuple((record.facts.get("queues") if record else None) or ()))
-        found.append(Worker(plan, file.parent, settings.worker_set.suffix))
+        spec = WorkerSpec(file.parent.name, tuple((record.facts.get("queues") if record else None) or ()))
+        found.append(Worker(spec, file.parent, settings.worker_set.suffix))
     return found
 
 
 def as_running(settings: MachineSettings) -> MachineSettings:
     """Return the settings with the workers as they were started; where none runs, as they are."""
-    found = [worker for worker in recorded(settings) if worker.plan.queues]
+    found = [worker for worker in recorded(settings) if worker.spec.queues]
     runs = any(worker.process() for worker in found)
-    return replace(settings, kept=tuple(worker.plan for worker in found)) if runs else settings
+    return replace(settings, kept=tuple(worker.spec for worker in found)) if runs else settings
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def statuses(workers: Sequence[Worker], known: Mapping[str, access_api.Worker]) 
         daemon, entry = worker.process(), known.get(worker.id)
         pid, task = (daemon.pid if daemon else None), (entry.task if entry else None)
         rows.append(
-            WorkerStatus(worker.plan.name, worker.id, worker.plan.queue, pid, entry is not None, task, str(worker.log))
+            WorkerStatus(worker.spec.name, worker.id, worker.spec.queue, pid, entry is not None, task, str(worker.log))
         )
     return tuple(rows)
 
@@ -160,7 +160,7 @@ def ensure(settings: MachineSettings, access: Server, sdk: Mapping[str, Any] | N
     ensure_queues(settings, api)
     _retire(settings, access, api, git)
     started = {}
-    for worker in planned(settings):
+    for worker in specified(settings):
         if worker.process() is None:
             processes.end(worker.family())
             found_by = settings.worker_set.up_command
@@ -172,7 +172,7 @@ def ensure(settings: MachineSettings, access: Server, sdk: Mapping[str, Any] | N
 
 def ensure_queues(settings: MachineSettings, api: Api) -> list[str]:
     """Make the queues that do not exist, and return them."""
-    queues = sorted({queue for plan in settings.workers for queue in plan.queues})
+    queues = sorted({queue for spec in settings.workers for queue in spec.queues})
     return [queue for queue in queues if api.ensure_queue(queue)]
 
 
@@ -201,11 +201,11 @@ def families(settings: MachineSettings) -> dict[Path, list[psutil.Process]]:
 def _retire(settings: MachineSettings, access: Server, api: Api, git: Mapping[str, Any]) -> None:
     """End workers that are of no use any more.
 
-    These are the ones that are no longer planned or serve another address, and, where they are idle, those with another
-    key, other queues or other access to git, and those whose environment was copied from one that has changed since
-    (`./task setup` after a `git pull`). Where nothing is said of git, as in a shell of a later run, theirs stays.
+    These are the ones that are no longer specified or serve another address, and, where they are idle, those with
+    another key, other queues or other access to git, and those whose environment was copied from one that has changed
+    since (`./task setup` after a `git pull`). Where nothing is said of git, as in a shell of a later run, theirs stays.
     """
-    wanted = {worker.folder: worker for worker in planned(settings)}
+    wanted = {worker.folder: worker for worker in specified(settings)}
     busy = {worker.id for worker in api.workers(seen_s=WORKER_SEEN_S) if worker.task}
 
     def of_use(folder: Path) -> bool:
@@ -262,7 +262,7 @@ def _facts(settings: MachineSettings, access: Server, worker: Worker, git: Mappi
         GIT: access.fingerprint(json.dumps(git, sort_keys=True, default=str)) if git else "",
         "api": access.api,
         "key": access.fingerprint(""),
-        "queues": list(worker.plan.queues),
+        "queues": list(worker.spec.queues),
         "environment": fingerprint(settings.environment),
     }
 
@@ -300,7 +300,7 @@ def _start(
     (folder / "tmp").mkdir(mode=0o700, parents=True)
     environment = WorkerEnvironment(folder, settings.environment)
     environment.forget_task()
-    interpreter = environment.write_interpreter(environment.restore(), worker.plan.name)
+    interpreter = environment.write_interpreter(environment.restore(), worker.spec.name)
     configuration = folder / CONFIGURATION_FILE
     values = agent_configuration(access, folder, settings.state / "cache", sdk, git)
     text = json.dumps(values, indent=2, default=str)
@@ -309,7 +309,7 @@ def _start(
     process = processes.start(
         [
             *(str(settings.agent_python), "-m", "clearml_agent", "--config-file", str(configuration)),
-            *("daemon", "--foreground", "--queue", *worker.plan.queues),
+            *("daemon", "--foreground", "--queue", *worker.spec.queues),
         ],
         env=agent_environment(os.environ, worker=worker.id, folder=folder, interpreter=interpreter),
         folder=folder,
@@ -334,7 +334,7 @@ def _wait_until_registered(settings: MachineSettings, api: Api, started: dict[Wo
             processes.end(worker.family())
             worker.pid_file.unlink(missing_ok=True)
             raise StartError(
-                f"worker {worker.plan.name} {outcome}",
+                f"worker {worker.spec.name} {outcome}",
                 hint=settings.worker_set.restart_command,
                 evidence=processes.tail(worker.log),
             )

@@ -18,7 +18,7 @@ from pipeline.controllers.controller_task import controller_task
 from pipeline.controllers.options import Launch
 from pipeline.errors import RunError
 from pipeline.module_tasks.process import ModuleProcess, tail
-from pipeline.preflight import Plan
+from pipeline.preflight import CheckedRun
 
 ANNOUNCEMENT = "run-id"
 """File in the process's folder."""
@@ -33,10 +33,10 @@ class LaunchError(RunError):
 class ControllerProcess(ModuleProcess):
     """The controller's process on this machine: in queue mode it ends when the controller is in its queue."""
 
-    def __init__(self, plan: Plan, environ: Mapping[str, str]) -> None:
-        settings = plan.settings
+    def __init__(self, checked: CheckedRun, environ: Mapping[str, str]) -> None:
+        settings = checked.settings
         launch = Launch(
-            options=replace(settings.options, controllers_queue=plan.controllers_queue),
+            options=replace(settings.options, controllers_queue=checked.controllers_queue),
             parameters=dict(settings.parameters),
             announce=ANNOUNCEMENT,
             command=os.getpid(),

@@ -20,7 +20,7 @@ from pipeline.clearml_server import DATASET_TAG, ClearmlServer
 from pipeline.errors import RunError, RunTimeoutError
 from pipeline.graph.definitions import Definition
 from pipeline.module_tasks.process import LEAVE_TIMEOUT_S
-from pipeline.preflight import Plan
+from pipeline.preflight import CheckedRun
 from pipeline.run_options import QUEUE
 from pipeline.runs.launch import ControllerProcess, LaunchError
 from pipeline.runs.states import LOOK_EVERY_S, Observer, fetch, watched
@@ -40,7 +40,7 @@ ABORT_REASON = "user aborted"
 
 def run(
     server: ClearmlServer,
-    plan: Plan,
+    checked: CheckedRun,
     observer: Observer,
     environ: Mapping[str, str],
     *,
@@ -50,7 +50,7 @@ def run(
 
     Args:
         server: The server.
-        plan: What `preflight` returned.
+        checked: What `preflight` returned.
         observer: Told what happens.
         environ: Environment of the controller's process.
         began: When the run began (monotonic), for its timeout; by default now.
@@ -64,10 +64,10 @@ def run(
 
     The document of an error names the run, once there is one.
     """
-    deadline = (time.monotonic() if began is None else began) + plan.settings.timeout_s
-    with ControllerProcess(plan, environ) as process:
+    deadline = (time.monotonic() if began is None else began) + checked.settings.timeout_s
+    with ControllerProcess(checked, environ) as process:
         try:
-            return _run(server, plan.settings, process, observer, deadline)
+            return _run(server, checked.settings, process, observer, deadline)
         except UserFacingError as error:
             error.document = {"run_id": process.known_run_id()} | error.document
             raise

@@ -86,14 +86,14 @@ def daemons(
     before = os.environ.get("UV_FIND_LINKS")
     os.environ["UV_FIND_LINKS"] = str(wheels)
     try:
-        yield lambda: [worker.plan.name for worker in workers.ensure(settings, access)]
+        yield lambda: [worker.spec.name for worker in workers.ensure(settings, access)]
     finally:
         workers.stop(settings)
         if before is None:
             del os.environ["UV_FIND_LINKS"]
         else:
             os.environ["UV_FIND_LINKS"] = before
-    assert not any(worker.family() for worker in workers.planned(settings))
+    assert not any(worker.family() for worker in workers.specified(settings))
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_a_task_runs_to_completed_with_its_console_on_the_server(api, enqueue, s
     found = wait(api, task, ended)
     assert found["status"] == "completed", log(api, task)
     assert found["status_reason"] == "worker execution done"
-    assert found["last_worker"] == workers.planned(settings)[1].id
+    assert found["last_worker"] == workers.specified(settings)[1].id
     assert found["last_iteration"] == 3
     console = log(api, task)
     assert "hello from the task" in console
@@ -174,7 +174,7 @@ def test_an_aborted_task_ends_stopped_and_its_process_with_it(api, enqueue):
 
 
 def test_tasks_that_pin_something_else_get_it_and_ours_stays_as_it_is(api, enqueue, settings):
-    ours = workers.planned(settings)[1].folder / "env"
+    ours = workers.specified(settings)[1].folder / "env"
     six = next(ours.glob("lib/*/site-packages/six.py"))
     before = fingerprint(settings.environment), six.read_bytes()
     code = (
@@ -203,7 +203,7 @@ def test_a_pin_that_nobody_can_meet_fails_the_task_and_names_it(api, enqueue):
 
 def test_a_killed_agent_takes_its_task_along_and_the_next_start_reports_it(api, enqueue, settings, daemons):
     task = enqueue(SLEEPER)
-    worker = workers.planned(settings)[1]
+    worker = workers.specified(settings)[1]
     pid = pid_of(api, task)
 
     worker.process().kill()
@@ -229,7 +229,7 @@ def test_idle_workers_are_started_anew_when_the_environment_has_changed(api, enq
     (site,) = environment.glob("lib/python*/site-packages")
     (site / "new-1.0.dist-info").mkdir()
     (site / "new-1.0.dist-info/RECORD").touch()
-    assert [worker.plan.name for worker in workers.ensure(changed, access)] == ["controllers"]
+    assert [worker.spec.name for worker in workers.ensure(changed, access)] == ["controllers"]
     assert state(api, task)["status"] == "in_progress"
     api("tasks.stop", task=task)
     wait(api, task, ended)

@@ -89,10 +89,10 @@ def test_before_the_first_start_nothing_runs_and_nothing_is_written(server, sett
 def test_up_starts_all_and_says_where_and_a_second_one_changes_nothing(server, settings):
     first = report(server("up", "--json"))
     assert first["started"] == ["server", "controllers", "controllers-2", "steps-1", "steps-2", "steps-3"]
-    pids = {worker.plan.name: worker.process().pid for worker in workers.planned(settings)}
+    pids = {worker.spec.name: worker.process().pid for worker in workers.specified(settings)}
     second = report(server("up", "--json"))
     assert second == first | {"started": []}
-    assert pids == {worker.plan.name: worker.process().pid for worker in workers.planned(settings)}
+    assert pids == {worker.spec.name: worker.process().pid for worker in workers.specified(settings)}
     assert "Everything is already running." in server("up").stdout
 
 
@@ -151,7 +151,7 @@ def _reachable(path: Path, root: Path) -> bool:
 
 
 def _pids(settings: MachineSettings) -> list[int]:
-    return [process.pid for worker in workers.planned(settings) for process in worker.family()]
+    return [process.pid for worker in workers.specified(settings) for process in worker.family()]
 
 
 def _enqueue(api: Api, queue: str, code: str) -> str:
@@ -234,7 +234,7 @@ def test_down_ends_everything_and_reports_the_running_task_as_stopped(server, up
     _wait_for(Api.of(access), task, "in_progress")
     done = server("down")
     assert done.returncode == 0
-    names = [plan.name for plan in settings.workers]
+    names = [spec.name for spec in settings.workers]
     assert done.stdout == f"Stopped: {', '.join([*names, 'server'])}.\n"
     assert _pids(settings) == []
     assert processes.family(SERVER_VARIABLE, str(settings.server_folder)) == []
@@ -269,7 +269,7 @@ def test_a_server_for_pods_listens_where_told_and_has_no_workers_here(server, se
         assert done.returncode == 35
         assert "listens on 0.0.0.0, not on 127.0.0.1" in done.stderr
         assert "./task server-down && ./task server-up -- --host 127.0.0.1 --no-workers" in done.stderr
-        assert report(server("up", "--json"))["started"] == [plan.name for plan in settings.workers]
+        assert report(server("up", "--json"))["started"] == [spec.name for spec in settings.workers]
     finally:
         server("down")
 
@@ -277,7 +277,7 @@ def test_a_server_for_pods_listens_where_told_and_has_no_workers_here(server, se
 def test_two_starts_at_once_make_one_set_up(server, settings):
     with ThreadPoolExecutor(2) as pool:
         reports = [report(done) for done in pool.map(lambda _: server("up", "--json"), range(2))]
-    assert sorted(found["started"] for found in reports) == [[], ["server", *(plan.name for plan in settings.workers)]]
+    assert sorted(found["started"] for found in reports) == [[], ["server", *(spec.name for spec in settings.workers)]]
 
 
 def test_a_run_leaves_the_queues_of_workers_up_as_they_are(environ, server, settings):

@@ -33,7 +33,7 @@ def test_defaults_live_in_the_project_and_keep_controllers_off_the_steps_queue()
     settings = MachineSettings.from_environ({})
     assert settings.state == PROJECT / ".local"
     assert settings.api_url == "http://127.0.0.1:8008"
-    queues = [plan.queues for plan in settings.workers]
+    queues = [spec.queues for spec in settings.workers]
     own = [(settings.controllers_queue, "default")] * 2
     assert queues[:2] == own, "one for a pipeline, one for a pipeline inside it"
     assert queues[2:] == [(*settings.steps_queues, "default")] * settings.step_workers
@@ -50,7 +50,7 @@ def test_every_variable_is_applied(tmp_path):
         }
     )
     assert (settings.state, settings.api_url) == (tmp_path, "http://127.0.0.1:9008")
-    assert [plan.name for plan in settings.workers] == ["controllers", "controllers-2", "steps-1"]
+    assert [spec.name for spec in settings.workers] == ["controllers", "controllers-2", "steps-1"]
     assert settings.agent_python == Path("/opt/agent/bin/python")
 
 
@@ -134,7 +134,7 @@ def test_an_agent_checks_the_certificate_if_its_caller_does(tmp_path):
 
 def test_no_workers_for_controllers_means_none(tmp_path):
     settings = replace(MachineSettings.from_environ({}), controller_workers=0, step_workers=1)
-    assert [plan.name for plan in settings.workers] == ["steps-1"]
+    assert [spec.name for spec in settings.workers] == ["steps-1"]
 
 
 def test_the_callers_clearml_and_python_variables_never_reach_an_agent(tmp_path):

@@ -28,7 +28,7 @@ def test_where_a_worker_runs_the_workers_are_kept_as_they_were_started(settings)
     record(settings, "controllers", "services", runs=False)
     record(settings, "steps-1", "gpu", runs=True)
     kept = workers.as_running(settings)
-    assert [(plan.name, plan.queue) for plan in kept.workers] == [("controllers", "services"), ("steps-1", "gpu")]
+    assert [(spec.name, spec.queue) for spec in kept.workers] == [("controllers", "services"), ("steps-1", "gpu")]
 
 
 def test_where_no_worker_runs_the_workers_are_the_default_ones(settings):

@@ -90,7 +90,7 @@ class Cleanup:
 
 
 @dataclass
-class _Plan:
+class _Selection:
     ids: list[str] = field(default_factory=list)
     files: dict[str, list[str]] = field(default_factory=dict)
     """Names by task."""
@@ -106,27 +106,27 @@ def clean(data: Path, rule: Rule, tell: Tell, *, really: bool) -> Cleanup:
     database = require_data_folder(data)
     cleanup = Cleanup()
     with reading_database(database) as tx:
-        plan = _plan(tx, rule, data / FILES)
-        for id in plan.ids:
+        selection = _select(tx, rule, data / FILES)
+        for id in selection.ids:
             _measure(tx, id, rule, cleanup)
-    cleanup.tasks = len(plan.ids)
-    doomed = {name for names in plan.files.values() for name in names}
+    cleanup.tasks = len(selection.ids)
+    doomed = {name for names in selection.files.values() for name in names}
     files = [path for path in (data / FILES / name for name in doomed) if path.is_file()]
     cleanup.add("files", len(files), sum(path.stat().st_size for path in files))
     if not really:
         return cleanup
-    for start in range(0, len(plan.ids), BATCH):
-        tell(f"task {start + 1} of {len(plan.ids)}")
-        batch = plan.ids[start : start + BATCH]
+    for start in range(0, len(selection.ids), BATCH):
+        tell(f"task {start + 1} of {len(selection.ids)}")
+        batch = selection.ids[start : start + BATCH]
         with reading(database), closing(connect(database)) as connection:
             cleaned = [id for id in batch if _clean_task(connection, id, rule)]
             _sweep(connection)
-        names = [name for id in cleaned for name in plan.files.get(id, [])]
+        names = [name for id in cleaned for name in selection.files.get(id, [])]
         _remove_files(database, data / FILES, names, folders=running_pid(data) is None)
     return cleanup
 
 
-def _plan(tx: Tx, rule: Rule, files: Path) -> _Plan:
+def _select(tx: Tx, rule: Rule, files: Path) -> _Selection:
     """Select tasks, and the files that these alone name."""
     names = _project_names(tx)
     for wanted in rule.projects:
@@ -149,11 +149,11 @@ def _plan(tx: Tx, rule: Rule, files: Path) -> _Plan:
             doomed.setdefault(name, set()).add(item.id)
         else:
             kept.add(name)
-    plan = _Plan(list(selected))
+    selection = _Selection(list(selected))
     for name in doomed.keys() - kept:
         for id in doomed[name]:  # the last of them that is cleaned takes the file along
-            plan.files.setdefault(id, []).append(name)
-    return plan
+            selection.files.setdefault(id, []).append(name)
+    return selection
 
 
 def _project_names(tx: Tx) -> dict[str, str]:
