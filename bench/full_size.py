@@ -50,50 +50,54 @@ def measure(options: argparse.Namespace, say: Say) -> Iterator[Row]:
         environment.run("generate", str(csv), "--rows", str(options.rows), "--seed", str(SEED))
         group = f"{options.rows:,} reviews, CSV of {csv.stat().st_size / 1e6:,.1f} MB"
         yield Row("phases", ORIGINAL, {"seconds": (options.rows / ORIGINAL_ROWS_PER_S,)}, group, noted=True)
-        with Peaks(machine.state, _role) as peaks:
+        with Peaks(machine.state, role_of) as peaks:
             began = time.monotonic()
-            uploaded = _document("dataset", "upload", str(csv), "--json", timeout_s=UPLOAD_TIMEOUT_S)
+            uploaded = document("dataset", "upload", str(csv), "--json", timeout_s=UPLOAD_TIMEOUT_S)
             middle = time.monotonic()
             made = list(uploaded["made"])
             yield Row("phases", f"dataset upload: {len(made)} versions", {"seconds": (middle - began,)}, group)
-            ran = _run_full(made[-1], machine, options)
+            ran = run_full(made[-1], machine, shards=options.shards)
             end = time.monotonic()
         yield Row("phases", "FullPipeline", {"seconds": (end - middle,)}, group)
-        steps = {str(step["task_id"]): step for step in _family(ran["steps"])}
+        steps = {str(step["task_id"]): step for step in family(ran["steps"])}
         for step in steps.values():
             cells = {name: (step[key],) for name, key in STEP_PHASES.items() if step[key] is not None}
             yield Row(
                 "phases", f"its step {step['name']}", {"seconds": (sum(v for (v,) in cells.values()),), **cells}, group
             )
         yield Row("phases", WHOLE, {"seconds": (end - began,)}, group)
-        _require_whole(ran, steps)
+        require_whole(ran, steps)
         names = {task: step["name"] for task, step in steps.items()} | {ran["run_id"]: "FullPipeline's controller"}
         for role, mib in sorted(peaks.mib.items(), key=lambda item: -item[1]):
             yield Row("memory", names.get(role, role), {"peak": (mib,)}, group)
 
 
-def _document(*words: str, timeout_s: float) -> dict[str, Any]:
+def document(*words: str, timeout_s: float) -> dict[str, Any]:
+    """Run `python -m pipeline` with these words and return the JSON that it prints."""
     found: dict[str, Any] = json.loads(environment.run(*words, timeout_s=timeout_s).splitlines()[-1])
     return found
 
 
-def _run_full(version: str, machine: MachineSettings, options: argparse.Namespace) -> dict[str, Any]:
-    return _document(
-        *("run-full", "--set", f"dataset_version={version}", "--shards", str(options.shards), "--json"),
-        *("--report", str(machine.state / "report.html"), "--timeout", str(RUN_TIMEOUT_S)),
-        timeout_s=RUN_TIMEOUT_S + 60,
+def run_full(
+    version: str, machine: MachineSettings, *, shards: int = 1, timeout_s: float = RUN_TIMEOUT_S
+) -> dict[str, Any]:
+    """Run the full pipeline on a dataset version and return its document."""
+    return document(
+        *("run-full", "--set", f"dataset_version={version}", "--shards", str(shards), "--json"),
+        *("--report", str(machine.state / "report.html"), "--timeout", str(timeout_s)),
+        timeout_s=timeout_s + 60,
     )
 
 
-def _family(steps: list[dict[str, Any]], outer: str = "") -> Iterator[dict[str, Any]]:
+def family(steps: list[dict[str, Any]], outer: str = "") -> Iterator[dict[str, Any]]:
     """Yield the steps and those inside them, which are called `outer.inner`."""
     for step in steps:
         name = f"{outer}{step['name']}"
         yield step | {"name": name}
-        yield from _family(step.get("steps", []), f"{name}.")
+        yield from family(step.get("steps", []), f"{name}.")
 
 
-def _require_whole(ran: dict[str, Any], steps: dict[str, dict[str, Any]]) -> None:
+def require_whole(ran: dict[str, Any], steps: dict[str, dict[str, Any]]) -> None:
     """Check that the time is that of work done: nothing reused, and a model at the end.
 
     Raises:
@@ -104,7 +108,7 @@ def _require_whole(ran: dict[str, Any], steps: dict[str, dict[str, Any]]) -> Non
         raise BenchmarkError(f"the run did not do all of it: reused {reused}, models {ran['models']}")
 
 
-def _role(command: list[str], environment: dict[str, str]) -> str:
+def role_of(command: list[str], environment: dict[str, str]) -> str:
     """Return what a process is: a name, or the id of the task that it runs."""
     line = " ".join(command)
     named = (role for pattern, role in ROLES.items() if pattern.search(line))

@@ -14,6 +14,13 @@ from dataclasses import dataclass
 CAUSES = ("imports", "validation", "HTTP", "hashing", "compression", "work")
 """In the order of the table. `work` is what no pattern below takes."""
 
+_WAITING = re.compile(
+    r"^(worker|Pool\._handle_\w+) \(multiprocessing/pool\.py|^(Condition|Event|Barrier|Semaphore)\.\w*(wait|acquire) "
+    r"|_wait_for_tstate_lock|^\w*Selector\.select |^_worker \(concurrent/futures/|^Popen\.(_wait|_try_wait|poll|wait) "
+    r"|^Lane\._work |^Store\._write_loop |^Runner\.run |^_watch \(pipeline/controllers/abandoned\.py|^\w*[sS]leep"
+)
+"""Innermost frames of threads that wait, where the kernel does not say so: py-spy leaves the others out itself."""
+
 _CAUSES = (
     ("imports", re.compile(r"^_find_and_load |<frozen importlib|^compile_|importlib/metadata")),
     ("validation", re.compile(r"jsonschema/|fastjsonschema|backend_api/session/datamodel\.py")),
@@ -53,6 +60,7 @@ _COMMANDS = (
     (re.compile(r"-m pipeline run"), "run's command"),
     (re.compile(r"clearml_agent .*(daemon|execute)"), "agent"),
 )
+_TRAINING = re.compile(r"\(pipeline/amazon_reviews/(fit_run|model/|training/)")
 _CONTROLLER = re.compile(r"\(pipeline/controllers/")
 _STEP = re.compile(rf"^({'|'.join(STEPS)}) \((?!pipeline/)")
 
@@ -72,11 +80,11 @@ Table = dict[str, dict[str, dict[str, float]]]
 
 
 def parse(lines: Iterable[str]) -> list[Sample]:
-    """Return the stacks that py-spy has written; a line that is none is left out."""
+    """Return the stacks that py-spy has written, without those of threads that wait; other lines are left out."""
     found = []
     for line in lines:
         match = _LINE.match(line.strip())
-        if match:
+        if match and not _WAITING.search(match[3].rsplit(";", 1)[-1]):
             found.append(Sample(int(match[1]), match[2], tuple(match[3].split(";")), int(match[4])))
     return found
 
@@ -91,6 +99,8 @@ def roles(samples: Sequence[Sample]) -> dict[int, str]:
             found.setdefault(sample.pid, known)
         elif step:
             found[sample.pid] = f"step {step}"
+        elif any(_TRAINING.search(frame) for frame in sample.frames):
+            found[sample.pid] = "step fit_model"
         elif any(_CONTROLLER.search(frame) for frame in sample.frames):
             found.setdefault(sample.pid, "controller")
     return {sample.pid: found.get(sample.pid, "other processes") for sample in samples}

@@ -27,7 +27,8 @@ LINES = f"""\
 {STEP};thread (9): {CREATE};validate (clearml/backend_api/session/datamodel.py:1) 4
 {STEP};thread (9): {CREATE};HTTPAdapter.send (requests/adapters.py:662) 6
 {STEP};thread (12): Pool-1_0;zip (clearml/utilities/parallel.py:1);write (zipfile.py:1) 8
-process 3:"python -m clearml_localserver --data x";thread (3): MainThread;run (asyncio/runners.py:1) 2
+{STEP};thread (13): Thread-9;run (threading.py:975);worker (multiprocessing/pool.py:114) 900
+process 3:"python -m clearml_localserver --data x";thread (3): MainThread;call (clearml_localserver/wire.py:1) 2
 py-spy> 5.65s behind in sampling
 """
 

@@ -1,0 +1,180 @@
+"""What orchestration costs: upload and full pipeline beside the same work in one plain process, in the same run.
+
+The plain process is `bench.plain_process`. The pipeline is what a person types: `dataset upload`, then `run-full`, with
+nothing in the cache, through a server and agents of the benchmark's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from bench import environment
+from bench.declaration import Benchmark, BenchmarkError, Say
+from bench.full_size import document, family, require_whole, role_of, run_full, unavailable
+from bench.machine import ROOT
+from bench.process_peaks import Peaks
+from bench.result import Cell, Column, Row, Table, Target
+
+SIZES = (200_000, 1_000_000)
+SEED = 42
+TIMEOUT_S = 1_200.0
+PLAIN, PIPELINE = "one plain process", "pipeline"
+ACCURACY_MARGIN = 0.01
+"""Words tie at the cut of the features, where scikit-learn may choose others."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a piece of work took."""
+
+    seconds: float
+    cpu_s: float
+    peak_mib: float = 0.0
+
+
+def measure(options: argparse.Namespace, say: Say) -> Iterator[Row]:
+    """Do the work in both ways, for each size."""
+    for rows in options.rows:
+        group = f"{rows:,} reviews"
+        with environment.own_machine(say) as machine:
+            csv = machine.state / "reviews/reviews.csv"
+            csv.parent.mkdir()
+            environment.run("generate", str(csv), "--rows", str(rows), "--seed", str(SEED))
+            say(f"{group}: in one plain process")
+            found, plain = in_one_process(csv)
+            yield Row("overhead", PLAIN, _cells(plain), group)
+            say(f"{group}: upload and full pipeline")
+            with Peaks(machine.state, role_of) as peaks:
+                began, before = time.monotonic(), cpu_s(machine.state)
+                made = document("dataset", "upload", str(csv), "--json", timeout_s=TIMEOUT_S)["made"]
+                middle, between = time.monotonic(), cpu_s(machine.state)
+                ran = run_full(list(made)[-1], machine, timeout_s=TIMEOUT_S)
+                end, after = time.monotonic(), cpu_s(machine.state)
+            require_same_work(ran, found)
+            parts = {
+                f"upload: {len(made)} versions": Cost(middle - began, between - before),
+                "full pipeline": Cost(end - middle, after - between),
+            }
+            for name, cost in parts.items():
+                yield Row("overhead", f"its {name}", _cells(cost), group)
+            whole = Cost(end - began, after - before, max(peaks.mib.values()))
+            times: dict[str, Cell] = {
+                "times": (whole.seconds / plain.seconds,),
+                "times_cpu": (whole.cpu_s / plain.cpu_s,),
+            }
+            yield Row("overhead", PIPELINE, _cells(whole) | times, group)
+
+
+def in_one_process(csv: Path) -> tuple[dict[str, Any], Cost]:
+    """Do the work in one process, imports included; return what it found, and its cost.
+
+    Raises:
+        BenchmarkError: It failed, or took too long.
+    """
+    command = [sys.executable, "-m", "bench.plain_process", str(csv)]
+    began, before = time.monotonic(), _of_children()
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise BenchmarkError(f"the plain process took more than {TIMEOUT_S:.0f} s") from error
+    if done.returncode:
+        raise BenchmarkError(f"the plain process failed:\n{done.stderr[-3000:]}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found, Cost(time.monotonic() - began, _of_children() - before, found["peak_mib"])
+
+
+def cpu_s(state: Path) -> float:
+    """Return the processor seconds of this process's children that have ended, and of the server and the agents.
+
+    The agents wait for the tasks that they start, so a task's seconds are among theirs once it has ended.
+    """
+    seconds = _of_children()
+    for process in psutil.process_iter():
+        try:
+            if str(state) not in " ".join(process.cmdline()):
+                continue
+            times = process.cpu_times()
+        except psutil.Error:  # it has just ended
+            continue
+        seconds += times.user + times.system + times.children_user + times.children_system
+    return seconds
+
+
+def _of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def require_same_work(ran: dict[str, Any], found: dict[str, Any]) -> None:
+    """Compare what both ways found.
+
+    Raises:
+        BenchmarkError: They split or predict differently, or a step was not run.
+    """
+    require_whole(ran, {str(step["task_id"]): step for step in family(ran["steps"])})
+    metrics = ran["models"][0]["metrics"]
+    if abs(float(metrics["accuracy"]) - found["accuracy"]) > ACCURACY_MARGIN:
+        raise BenchmarkError(f"the ways disagree: accuracy {metrics['accuracy']} and {found['accuracy']}")
+
+
+def _cells(cost: Cost) -> dict[str, Cell]:
+    cells: dict[str, Cell] = {"seconds": (cost.seconds,), "cpu": (cost.cpu_s,)}
+    return cells | ({"peak": (cost.peak_mib,)} if cost.peak_mib else {})
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the sizes."""
+    parser.add_argument("--rows", type=int, nargs="+", default=list(SIZES), help="reviews (default 200000 1000000)")
+
+
+BENCHMARK = Benchmark(
+    title="What orchestration costs",
+    page_order=65,
+    by_default=False,
+    intro="""
+The same work in two ways, from one CSV of generated reviews to a model and its accuracy on the test set:
+
+- *one plain process*: reads the CSV, splits it, preprocesses it with this project's text step, and trains with
+  scikit-learn in memory
+- *pipeline*: `./task upload-dataset`, then `./task run-full-pipeline`, on a new local server with its agents, with
+  nothing in the cache; what is between is versioned, checked and published
+
+*Times* is the pipeline's time in times of the plain process. *CPU* counts all processes, those of server and agents
+too; on a busy machine it is the more reliable ratio. *Peak* of the pipeline is that of its worst process.
+""",
+    tables=(
+        Table(
+            "overhead",
+            "From CSV to a model",
+            (
+                Column("seconds", "time", "s"),
+                Column("times", "times", "x"),
+                Column("cpu", "CPU", "s"),
+                Column("times_cpu", "times (CPU)", "x"),
+                Column("peak", "peak", "MiB"),
+            ),
+            baseline=PLAIN,
+            chart="seconds",
+        ),
+    ),
+    targets=(
+        Target("overhead", "times", 2.0, row=PIPELINE, group="200,000 reviews"),
+        Target("overhead", "times", 1.6, row=PIPELINE, group="1,000,000 reviews"),
+        Target("overhead", "peak", 1_024.0, row=PIPELINE),
+    ),
+    add_arguments=add_arguments,
+    measure=measure,
+    unavailable=unavailable,
+    quick={"rows": [200_000]},
+)
