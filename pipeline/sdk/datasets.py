@@ -92,6 +92,7 @@ def prepare() -> None:
     parallel.ZipFile = _FastZipFile
     parallel.mkstemp = _zip_in_scratch
     sdk_datasets.ParallelZipper = _Zipper
+    sdk_datasets.Dataset = FastDataset  # the SDK's own code opens each ancestor, too
     if sdk_datasets.get_or_create_project.__module__ != __name__:
         sdk_datasets.get_or_create_project = _once_for_each_project(sdk_datasets.get_or_create_project)
     steps.prepare()
@@ -129,7 +130,8 @@ class FastDataset(Dataset):  # type: ignore[misc]
     def get(cls, dataset_id: str | None = None, **kwargs: Any) -> Any:
         """Return a dataset version."""
         if dataset_id not in cls._known or kwargs.get("alias"):
-            dataset = super().get(dataset_id=dataset_id, **kwargs)
+            with version_task.reading():
+                dataset = super().get(dataset_id=dataset_id, **kwargs)
             if not dataset.is_final():
                 return dataset
             cls._known[dataset.id] = dataset

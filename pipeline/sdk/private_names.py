@@ -188,6 +188,11 @@ TABLE = (
         "clearml.datasets.dataset.ParallelZipper", CLASS, "Zips an upload. Ours takes an archive that is made already."
     ),
     PrivateName(
+        "clearml.datasets.dataset.Dataset",
+        CLASS,
+        "What the SDK opens ancestors with, twice for each copy of a dataset; ours opens each version once.",
+    ),
+    PrivateName(
         "clearml.utilities.parallel.ParallelZipper.zip_iter",
         "(self, file_paths, arcnames=None)",
         "Gives the archives to send: `zip_path`, `size`, `count`, `archive_preview`, `files_zipped`.",

@@ -104,6 +104,47 @@ def test_a_version_takes_a_third_of_the_sdks_calls(uploaded, calls_of_upload):
     assert projects <= made + 12
 
 
+OPEN = """
+import sys
+from pathlib import Path
+from pipeline.datasets.datasets import open_version
+folder = open_version(dataset_id=sys.argv[1], alias="input").local_folder()
+print(*sorted(path.name for path in Path(folder).rglob("*.csv")))
+"""
+OPEN_WITH_THE_SDK = """
+import sys
+from pathlib import Path
+from clearml import Dataset
+dataset = Dataset.get(dataset_id=sys.argv[1])
+folder = dataset.get_local_copy()
+assert dataset.verify_dataset_hash(folder) == [], "files differ from the hashes of the version"
+print(*sorted(path.name for path in Path(folder).rglob("*.csv")))
+"""
+
+
+def test_a_version_opens_with_one_look_at_each_ancestor(cli, server, uploaded, tmp_path):
+    before = calls(server)
+    assert python(cli, OPEN, uploaded["1.2"], cache=tmp_path) == "reviews_00001.csv reviews_00002.csv"
+    made = calls(server) - before
+    assert made["tasks.get_by_id"] <= len(uploaded)
+    assert made["projects.get_by_id"] <= len(uploaded)
+    assert made["tasks.get_all"] <= 1
+
+
+def test_the_unmodified_sdk_opens_a_version_of_ours_and_finds_its_hashes_right(cli, uploaded, tmp_path):
+    found = python(cli, OPEN_WITH_THE_SDK, uploaded["1.2"], cache=tmp_path)
+    assert found == "reviews_00001.csv reviews_00002.csv"
+
+
+def python(cli, code: str, *arguments: str, cache) -> str:
+    """Run code in a new process with an empty cache; return the last line that it prints."""
+    environ = cli.environ | {"CLEARML_CACHE_DIR": str(cache)}
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, env=environ, cwd=cli.folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
+
+
 def test_a_second_upload_adds_nothing(cli, uploaded):
     done = cli("dataset", "upload", "train.csv", "--batch-size", str(BATCH_ROWS), "--json")
     assert done.code == 0, done.stderr
