@@ -159,6 +159,67 @@ def test_other_markers_are_left_to_packaging(marker):
     assert pip_shim.this_python_fits(marker) is None
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("install -r reqs.txt", "-r reqs.txt"),
+        ("--disable-pip-version-check install -r reqs.txt --use-deprecated=legacy-resolver", "-r reqs.txt"),
+        ("install --requirement=reqs.txt --upgrade", "--requirement reqs.txt --upgrade"),
+        ("install pandas==2.2.3 Cython --no-cache-dir", "pandas==2.2.3"),
+        (
+            "install --extra-index-url=https://a/simple --trusted-host b pandas",
+            "--extra-index-url https://a/simple --allow-insecure-host b pandas",
+        ),
+    ],
+)
+def test_an_install_is_said_to_uv_in_its_words(line, words):
+    assert pip_shim.for_uv(line.split()) == words.split()
+
+
+@pytest.mark.parametrize(
+    "line", ["install pandas --target /tmp/elsewhere", "uninstall -y pandas", "freeze --local", "install -e .", ""]
+)
+def test_what_uv_does_not_know_is_for_pip(line):
+    with pytest.raises(pip_shim.AskPip):
+        pip_shim.for_uv(line.split())
+
+
+@pytest.fixture
+def no_pip_files(monkeypatch):
+    monkeypatch.setattr(pip_shim, "PIP_FILES", ())
+
+
+def test_uv_keeps_what_it_has_fetched_where_a_folder_is_named(no_pip_files, tmp_path, capsys):
+    found = pip_shim.uv_environment({"CLEARML_PODS_PACKAGES": str(tmp_path), "PIP_INDEX_URL": "https://a/simple"})
+    assert (found["UV_CACHE_DIR"], found["UV_DEFAULT_INDEX"]) == (f"{tmp_path}/uv", "https://a/simple")
+    assert "UV_NO_CACHE" not in found and found["UV_INDEX_STRATEGY"] == "unsafe-best-match"
+    assert pip_shim.uv_environment({})["UV_NO_CACHE"] == "1"
+    found = pip_shim.uv_environment({"CLEARML_PODS_PACKAGES": f"{tmp_path}/none"})
+    assert found["UV_NO_CACHE"] == "1" and f"{tmp_path}/none: no folder that this pod may" in capsys.readouterr().out
+
+
+def test_a_configuration_file_of_pips_is_for_pip(monkeypatch, tmp_path):
+    file = tmp_path / "pip.conf"
+    file.touch()
+    with pytest.raises(pip_shim.AskPip):
+        pip_shim.uv_environment({"PIP_CONFIG_FILE": str(file)})
+    monkeypatch.setattr(pip_shim, "PIP_FILES", (str(file),))
+    with pytest.raises(pip_shim.AskPip):
+        pip_shim.uv_environment({})
+
+
+@pytest.mark.parametrize(("code", "installed"), [(0, True), (2, False)])
+def test_pip_is_asked_where_uv_fails(no_pip_files, monkeypatch, tmp_path, code, installed):
+    uv = tmp_path / "uv"
+    uv.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\nexit {code}\n')
+    uv.chmod(0o755)
+    monkeypatch.setattr(pip_shim, "UV", str(uv))
+    assert pip_shim.install(["install", "pandas==2.2.3"]) is installed
+    assert (tmp_path / "asked").read_text() == f"pip install --python {sys.executable} pandas==2.2.3\n"
+    monkeypatch.setattr(pip_shim, "UV", str(tmp_path / "none"))
+    assert not pip_shim.install(["install", "pandas==2.2.3"])
+
+
 def test_what_most_calls_need_is_imported_only():
     """Each import costs every step of every run six times its time."""
     code = "import sys; before = set(sys.modules); import pip_shim; print(*set(sys.modules) - before)"
