@@ -5,11 +5,12 @@ from __future__ import annotations
 from urllib.parse import quote_plus
 
 import pytest
-from clearml_localserver.web.form_fields import read, read_removals
 from clearml_localserver.web.request_guard import MAX_FORM_BYTES
 from clearml_localserver.web.shapes import Fields
 from clearml_localserver.web.views.draft_configuration import DraftConfiguration, ObjectChanges
 from clearml_localserver.web.views.launch import parameters_of
+
+from tests.unit.localserver.draft_forms import filled_part
 
 
 def filled(
@@ -17,14 +18,7 @@ def filled(
 ) -> tuple[DraftConfiguration, ObjectChanges]:
     """Return the form of stored objects after it was sent with some changes."""
     objects = Fields({name: {"value": value, "type": "yaml"} for name, value in stored.items()})
-    untouched = DraftConfiguration(objects, {})
-    form = {field.key: field.value for field in untouched.fields}
-    form |= {f"was:{field.key}": field.mark for field in untouched.fields}
-    marks = {removal.key: removal.mark for removal in untouched.removals}
-    form |= {key: value or marks.get(key, "") for key, value in sent.items()}
-    configuration = DraftConfiguration(objects, form)
-    read(configuration.fields, form)
-    read_removals(configuration.removals, form)
+    configuration = filled_part(lambda form: DraftConfiguration(objects, form), sent)
     return configuration, configuration.changes(name, text)
 
 

@@ -5,22 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from clearml_localserver.web.form_fields import read, read_removals
 from clearml_localserver.web.shapes import Fields
 from clearml_localserver.web.views.draft_parameters import Changes, DraftParameters
+
+from tests.unit.localserver.draft_forms import filled_part
 
 
 def filled(stored: dict[str, Any], sent: dict[str, str], added: str = "") -> tuple[DraftParameters, Changes]:
     """Return the form of stored parameters after it was sent with some changes."""
     task = {"hyperparams": Fields({section: Fields(items) for section, items in stored.items()})}
-    untouched = DraftParameters(task, {})
-    form = {field.key: field.value for field in untouched.fields}
-    form |= {f"was:{field.key}": field.mark for field in untouched.fields}
-    marks = {removal.key: removal.mark for removal in untouched.removals}
-    form |= {key: value or marks.get(key, "") for key, value in sent.items()}
-    parameters = DraftParameters(task, form)
-    read(parameters.fields, form)
-    read_removals(parameters.removals, form)
+    parameters = filled_part(lambda form: DraftParameters(task, form), sent)
     return parameters, parameters.changes(added)
 
 
