@@ -23,7 +23,7 @@ def test_who_may_not_is_told_what_and_how_to_get_it(installed):
     installed.cluster.faults.forbidden = {("create", "secrets"), ("patch", "deployments")}
     said = installed("install", code=33)
     assert "create secrets" in said and "patch deployments.apps" in said
-    assert "system:serviceaccount:ci:deployer may not" in said
+    assert "system:serviceaccount:ci:deployer lacks permissions in namespace clearml" in said
     assert "kubectl create rolebinding deployer --clusterrole=admin --serviceaccount=ci:deployer -n clearml" in said
     installed.cluster.faults.user = "jane@example.com"
     assert "--user=jane@example.com -n clearml" in installed("install", code=33)
