@@ -64,7 +64,7 @@ def test_who_may_not_is_told_what_and_how_to_get_it(installed, nobody):
     said = installed.run("install", code=33, KUBECONFIG=str(nobody))
     assert "create secrets" in said
     assert f"--clusterrole=admin --serviceaccount={installed.namespace}:nobody" in said
-    assert "may not" in installed.run("status", code=33, KUBECONFIG=str(nobody))
+    assert "permission denied" in installed.run("status", code=33, KUBECONFIG=str(nobody))
     assert installed.json("check")["ok"]
 
 
