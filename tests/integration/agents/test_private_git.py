@@ -89,7 +89,7 @@ def test_workers_clone_it_with_their_token_which_no_log_has(cli, checkout, setti
     done = cli("server", "up", CLEARML_AGENT_GIT_USER=USER, CLEARML_AGENT_GIT_PASS=TOKEN)
     assert done.code == 0, done.stderr
     # A later command, in a shell that says nothing of git.
-    assert cli("server", "up").stdout.startswith("Everything runs already")
+    assert cli("server", "up").stdout.startswith("Everything is already running")
     started = subprocess.run(
         [sys.executable, "train.py"], cwd=checkout, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S,
         env=cli.environ | {"CLEARML_CONFIG_FILE": str(settings.configuration)}, check=False,
