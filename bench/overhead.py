@@ -155,7 +155,7 @@ too; on a busy machine it is the more reliable ratio. *Peak* of the pipeline is 
 """,
     notes="""
 This run shared its two cores with other work (load 10 to 15), which slowed the plain process at 200,000 reviews the
-most: there, the ratio of processor time is the one to read. Half of the pipeline's is imports and exits of processes.
+most: there, the ratio of processor time is the one to read. In the profile below, two fifths of the work are imports.
 
 Where the time of a run goes, by `./task profile -- run --rows 100000`, in seconds of work of all threads. The run was
 in-process, with nothing in the cache, on a busy machine (load 12):
