@@ -113,7 +113,7 @@ def test_a_namespace_that_is_being_deleted_is_not_installed_into(installed):
         (500, 32, "answered 500"),
         (503, 32, "answered 503"),
         (401, 33, "they may have expired"),
-        (403, 33, "may not"),
+        (403, 33, "permission denied"),
         (410, 30, "410"),
     ],
 )
