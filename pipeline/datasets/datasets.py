@@ -47,6 +47,7 @@ class DatasetSource:
 
     def local_folder(self) -> Path:
         """Return a folder that holds its files (and its parents'); the SDK caches it, so it must not be changed."""
+        self._dataset.make_room_in_cache()
         with cache_alone():
             return Path(self._dataset.get_local_copy())
 

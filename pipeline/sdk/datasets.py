@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from clearml import Dataset
+from clearml import Dataset, StorageManager
 from clearml.config import get_cache_dir
 from clearml.datasets import dataset as sdk_datasets
 from clearml.utilities import parallel
@@ -32,6 +32,10 @@ LINEAGE = "Dataset Struct"
 GENEALOGY_VERSIONS = 30
 """A longer plot of a version's ancestors cannot be read."""
 
+
+CACHE_CONTEXT = "datasets"
+CACHED_FILES = 2
+"""Of a version: the list of its files, and the folder of the files."""
 
 COMPRESSED = {".parquet", ".gz", ".zip", ".zst"}
 """Files that another compression only slows down."""
@@ -146,6 +150,12 @@ class FastDataset(Dataset):  # type: ignore[misc]
         dataset._calls = []
         dataset._task.send_edits()
         return dataset
+
+    def make_room_in_cache(self) -> None:
+        """Let the SDK's cache hold all versions that this one is made of: it removes what is above 100 files."""
+        StorageManager.set_cache_file_limit(
+            CACHED_FILES * (len(self._dependency_graph) + 100), cache_context=CACHE_CONTEXT
+        )
 
     def take_archive(self, file: Path, archive: Path) -> None:
         """Send this archive of a file that is added, in place of zipping it."""
