@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 
@@ -41,6 +42,21 @@ def filled(page: str, action: str) -> dict[str, str]:
         fields += [(name, value) for value in re.findall(r'<option value="([^"]*)" selected', options)]
     fields += re.findall(r'<textarea[^>]*? name="([^"]*)"[^>]*>\n(.*?)</textarea>', form, re.DOTALL)
     return {html.unescape(name): re.sub("\r?\n", "\r\n", html.unescape(value)) for name, value in fields}
+
+
+def summary(page: str) -> list[tuple[str, str]]:
+    """Return what the summary above a refused form links to, and what it says; each link leads to an element."""
+    box = page[page.index('<div class="problem" role="alert">') :]
+    box = box[: box.index("</div>")]
+    found = re.findall(r'<li>(?:<a href="#([^"]*)">)?(.*?)</li>', box)
+    for target, _ in found:
+        assert not target or f'id="{html.escape(unquote(target))}"' in page, target
+    return [(unquote(target), html.unescape(text.replace("</a>", ""))) for target, text in found]
+
+
+def focused(page: str) -> list[str]:
+    """Return the ids of the elements that ask for the focus."""
+    return re.findall(r'<(?:input|textarea|select)[^>]*? id="([^"]*)"[^>]*? autofocus', page)
 
 
 def make_task(api: ApiClient, name: str = "task", **fields: Any) -> str:

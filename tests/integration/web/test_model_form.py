@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from tests.api_client import ApiClient
-from tests.integration.web.pages import ESCAPED, HOSTILE, NO_ID, Web, filled, make_task
+from tests.integration.web.pages import ESCAPED, HOSTILE, NO_ID, Web, filled, focused, make_task, summary
 
 pytestmark = pytest.mark.integration
 
@@ -41,6 +41,7 @@ def test_a_model_is_changed_on_a_form_and_an_unchanged_form_changes_nothing(web:
         f"/models/{model}/edit", **filled(web.get(f"/models/{model}/edit"), "/models/") | {"labels": "cat=x"}
     )
     assert wrong.status_code == 422 and "“cat=x” is not of the form" in wrong.text
+    assert [target for target, _ in summary(wrong.text)] == focused(wrong.text) == ["f-labels"]
     assert stored(api, model) == after
 
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from tests.api_client import ApiClient
-from tests.integration.web.pages import ESCAPED, HOSTILE, Web, filled, make_task
+from tests.integration.web.pages import ESCAPED, HOSTILE, Web, filled, focused, make_task, summary
 
 pytestmark = pytest.mark.integration
 
@@ -75,6 +75,7 @@ def test_a_project_is_made_on_a_form_and_refusals_come_back_with_what_was_writte
                          ({"location": "a"}, "“a” is too short")):  # fmt: skip
         refused = web.post("/projects", **form | wrong)
         assert refused.status_code == 422 and words in refused.text
+        assert [target for target, _ in summary(refused.text)] == focused(refused.text) == [f"f-{next(iter(wrong))}"]
 
 
 def test_what_is_deleted_is_counted_first_and_no_more_is_deleted(web: Web, api: ApiClient, project: str) -> None:

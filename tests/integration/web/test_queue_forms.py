@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import re
+import shlex
 from uuid import uuid4
 
 import pytest
@@ -46,6 +48,24 @@ def test_a_name_that_is_taken_comes_back_with_the_reason(web: Web, api: ApiClien
     assert f"There is already a queue called “{ESCAPED}" in reply.text
     assert f'name="name" value="{ESCAPED}' in reply.text, "what was typed is still there"
     assert "at least 3 characters" in web.post(path.format(queue=queue), name="x").text
+    assert 'name="name"' in reply.text and "autofocus" in reply.text
+
+
+def test_a_shown_command_names_a_queue_as_one_word_of_the_shell(web: Web, api: ApiClient) -> None:
+    name = f"x; touch /tmp/no '{uuid4().hex[:6]}"
+    queue = api("queues.create", name=name)["id"]
+    task = make_task(api)
+    try:
+        for path in ("/queues", f"/tasks/{task}/enqueue", f"/tasks/{task}/run"):
+            shown = re.findall(r"<code>(clearml-agent daemon --queue .*?)</code>", web.get(path))
+            commands = [shlex.split(html.unescape(command)) for command in shown]
+            assert commands and all(len(command) == 4 for command in commands), (path, shown)
+        assert ["clearml-agent", "daemon", "--queue", name] in [
+            shlex.split(html.unescape(command))
+            for command in re.findall(r"<code>(clearml-agent .*?)</code>", web.get("/queues"))
+        ]
+    finally:
+        api("queues.delete", queue=queue)
 
 
 def test_entries_move_to_the_end_of_another_queue_and_stay_queued(web: Web, api: ApiClient, queue: str) -> None:

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from tests.api_client import ApiClient
-from tests.integration.web.pages import ESCAPED, HOSTILE, Web, filled, make_task, status_of
+from tests.integration.web.pages import ESCAPED, HOSTILE, Web, filled, focused, make_task, status_of, summary
 
 pytestmark = pytest.mark.integration
 
@@ -188,6 +188,8 @@ def test_who_deletes_or_renames_what_another_person_has_changed_is_told_first(we
     reply = web.post(f"/tasks/{task}/edit", **mine)
     assert reply.status_code == 409 and stored(api, task) == before
     assert reply.text.count("look at what it is now before it is deleted") == 2
+    assert [target for target, _ in summary(reply.text)] == ["f-x:p:Args/lr", "", "f-x:c:Model"]
+    assert not focused(reply.text), "the summary is read before a field is filled again"
     assert "so it is not renamed again: Args/seed" in reply.text and 'value="0.9"' in reply.text
     again = filled(reply.text, "/tasks/")
     assert {"x:p:Args/lr", "x:c:Model"} <= set(again), "the ticks are still set"
@@ -196,33 +198,52 @@ def test_who_deletes_or_renames_what_another_person_has_changed_is_told_first(we
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("field", "change", "message"),
     [
-        ({"n:Args/lr": "seed"}, "“Args/seed” exists already."),
-        ({"n:Args/lr": " "}, "A parameter has a name."),
-        ({"g:Args": "a/b"}, "A section of parameters cannot have this name."),
-        ({"o:Model": " "}, "A configuration object has a name."),
-        ({"o:Model": "Data", "object-name": "Data"}, "There is a configuration object called “Data” already."),
-        ({"queue": "0" * 32}, "The queue that you chose is not there any more."),
-        ({"object-name": "Model"}, "There is a configuration object called “Model” already."),
-        ({"object-text": "x"}, "A configuration object has a name."),
-        ({"p:Args/lr": "fast"}, "is not of type float"),
-        ({"name": "x"}, "at least 3 characters"),
-        ({"added": "rows"}, "is not of the form Section/name=value"),
-        ({"added": "Args/lr=3"}, "it exists"),
+        ("f-n:Args/lr", {"n:Args/lr": "seed"}, "“Args/seed” exists already."),
+        ("f-n:Args/lr", {"n:Args/lr": " "}, "A parameter has a name."),
+        ("f-g:Args", {"g:Args": "a/b"}, "A section of parameters cannot have this name."),
+        ("f-o:Model", {"o:Model": " "}, "A configuration object has a name."),
+        (
+            "object-name",
+            {"o:Model": "Data", "object-name": "Data"},
+            "There is a configuration object called “Data” already.",
+        ),
+        ("f-queue", {"queue": "0" * 32}, "The queue that you chose is not there any more."),
+        ("object-name", {"object-name": "Model"}, "There is a configuration object called “Model” already."),
+        ("object-name", {"object-text": "x"}, "A configuration object has a name."),
+        ("f-p:Args/lr", {"p:Args/lr": "fast"}, "is not of type float"),
+        ("f-name", {"name": "x"}, "at least 3 characters"),
+        ("f-project", {"project": "/a//b/"}, "“a” is too short: each part has at least 3 characters"),
+        ("added", {"added": "rows"}, "is not of the form Section/name=value"),
+        ("added", {"added": "Args/lr=3"}, "it exists"),
     ],
 )
 def test_a_wrong_value_comes_back_with_the_reason(
-    web: Web, api: ApiClient, change: dict[str, str], message: str
+    web: Web, api: ApiClient, field: str, change: dict[str, str], message: str
 ) -> None:
     task = draft(api)
     before = stored(api, task)
     form = filled(web.get(f"/tasks/{task}/edit"), "/tasks/") | {"comment": "kept"} | change
     reply = web.post(f"/tasks/{task}/edit", **form)
     assert reply.status_code == 422
-    assert message in reply.text
+    [(target, words)] = summary(reply.text)
+    assert target == field and message in words
+    assert focused(reply.text) == [field]
     assert filled(reply.text, "/tasks/")["comment"] == "kept"
     assert stored(api, task) == before
+
+
+def test_a_refused_form_names_all_that_is_wrong_in_the_order_of_the_page(web: Web, api: ApiClient) -> None:
+    task = make_task(api, hyperparams={"Args": {HOSTILE: {"section": "Args", "name": HOSTILE, "value": "1"}}})
+    form = filled(web.get(f"/tasks/{task}/edit"), "/tasks/")
+    [key] = [name for name in form if name.startswith("n:")]
+    reply = web.post(f"/tasks/{task}/edit", **form | {key: "", "object-text": "x", "added": "rows", "name": "x"})
+    assert [target for target, _ in summary(reply.text)] == ["f-name", f"f-{key}", "added", "object-name"]
+    assert focused(reply.text) == ["f-name"] and HOSTILE not in reply.text
+    run = web.post(f"/tasks/{draft(api)}/run", **{"name": "new run", "Args/lr": "fast"})
+    assert (run.status_code, focused(run.text)) == (422, ["p-Args/lr"])
+    assert summary(run.text) == [("p-Args/lr", "lr: 'fast' is not of type float")]
 
 
 def test_a_draft_that_was_started_meanwhile_keeps_its_parameters(web: Web, api: ApiClient) -> None:

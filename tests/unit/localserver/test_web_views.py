@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 from clearml_localserver.web import console_lines, text
+from clearml_localserver.web.environment import TEMPLATES
 from clearml_localserver.web.plotly_file import plotly_script
 from clearml_localserver.web.views import actions, launch, metrics
 from clearml_localserver.web.views.datasets import title as dataset_title
@@ -276,3 +278,9 @@ def test_of_one_event_with_endless_lines_the_last_are_shown() -> None:
 )
 def test_which_figures_compile_code(figure: str, compiles: bool) -> None:
     assert metrics.compiles(figure) is compiles
+
+
+def test_a_shown_command_quotes_what_it_names_for_the_shell() -> None:
+    command = re.compile(r"(?:clearml-agent|clearml-localserver|CLEARML_CONFIG_FILE=|\./task )[^<\n]*?\{\{ (.*?) \}\}")
+    found = [name for path in TEMPLATES.glob("*.html") for name in command.findall(path.read_text())]
+    assert len(found) > 5 and [name for name in found if not name.endswith("| shell")] == ["version"]

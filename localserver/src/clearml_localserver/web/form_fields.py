@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from clearml_localserver.rules.projects import MIN_PART, tidy
 from clearml_localserver.web.text import visible
 
 WAS = "was:"
@@ -26,7 +27,20 @@ OBJECT, OBJECT_NAME = "c:", "o:"
 """Begin the names of the fields for a configuration object's text and name."""
 
 RENAMED = "New name of "
+CHANGED = "It was changed meanwhile."
+RENAMED_MEANWHILE = "It was renamed or deleted meanwhile."
 MIN_NAME = 3
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What the summary above a refused form says of one field."""
+
+    id: str
+    """The element that the summary links to; empty where the form has none."""
+
+    label: str
+    text: str
 
 
 @dataclass
@@ -71,6 +85,16 @@ class Field:
         """What tells the stored value from others."""
         return mark(self.stored)
 
+    @property
+    def id(self) -> str:
+        """The id of its element in the page."""
+        return f"f-{self.key}"
+
+    @property
+    def problem(self) -> str:
+        """Why it cannot be stored as it is; empty if it can."""
+        return self.error or (CHANGED if self.theirs else "")
+
 
 @dataclass
 class Removal:
@@ -91,6 +115,16 @@ class Removal:
     def mark(self) -> str:
         """What tells the stored value from others."""
         return mark(self.stored)
+
+    @property
+    def id(self) -> str:
+        """The id of its element in the page."""
+        return f"f-{self.key}"
+
+    @property
+    def problem(self) -> str:
+        """Why it is not deleted yet; empty if nothing speaks against it."""
+        return CHANGED if self.theirs else ""
 
 
 @dataclass(frozen=True)
@@ -137,6 +171,15 @@ def read_removals(removals: Iterable[Removal], form: Mapping[str, str]) -> list[
     return ticked
 
 
+def problems_of(fields: Iterable[Field | Removal]) -> list[Problem]:
+    """Return what is wrong with fields, in their order."""
+    return [
+        Problem(field.id, f"Delete {field.label}" if isinstance(field, Removal) else field.label, field.problem)
+        for field in fields
+        if field.problem
+    ]
+
+
 def words_of(key: str) -> str:
     """Return the label of a field that is shown outside its own form."""
     if key.startswith(REMOVE):
@@ -151,6 +194,15 @@ def require_name(field: Field) -> None:
     """Mark a field whose text is too short for a name."""
     if len(field.value.strip()) < MIN_NAME:
         field.error = f"It has at least {MIN_NAME} characters."
+
+
+def path_problem(written: str, *, may_be_empty: bool = False) -> str:
+    """Return what is wrong with the path of a project, if anything."""
+    path = tidy(written)
+    if not path:
+        return "" if may_be_empty else "Name the project."
+    short = next((part for part in path.split("/") if len(part) < MIN_PART), None)
+    return "" if short is None else f"“{short}” is too short: each part has at least {MIN_PART} characters."
 
 
 def written_tags(written: str) -> list[str]:

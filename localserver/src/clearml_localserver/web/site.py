@@ -17,10 +17,9 @@ import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from anyio import CapacityLimiter, from_thread, to_thread
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp
@@ -29,9 +28,10 @@ from clearml_localserver.auth import Identity
 from clearml_localserver.errors import ApiError, unauthorized
 from clearml_localserver.rules import roles
 from clearml_localserver.times import utcnow
-from clearml_localserver.web import charts, outcome, text
+from clearml_localserver.web import text
 from clearml_localserver.web.api_words import UNKNOWN_OBJECT, readable, with_plain_ids
 from clearml_localserver.web.compression import PackedFiles, pack
+from clearml_localserver.web.environment import make_environment
 from clearml_localserver.web.kept_forms import MAX_FORM_FIELDS, NOT_KEPT, SESSION_ENDED, KeptForm
 from clearml_localserver.web.notices import NOTICES
 from clearml_localserver.web.own_files import delete_file, read_file
@@ -88,28 +88,7 @@ class Site:
         self.packed = PackedFiles()
         self._versions: dict[str, str] = {}
         self._threads = CapacityLimiter(PAGES_AT_ONCE)
-        self.templates = Environment(
-            loader=FileSystemLoader(HERE / "templates"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self.templates.filters.update(
-            duration=text.duration,
-            size=text.size,
-            number=text.number,
-            status=text.status,
-            pretty=text.pretty,
-            moment=text.moment,
-            absolute=text.absolute,
-            sentences=outcome.sentences,
-            json_script=text.json_script,
-            q=lambda value: quote(str(value), safe="", errors="replace"),
-        )
-        self.templates.globals.update(
-            static=self.static, statuses=text.STATUSES, ago=text.ago, run_time=text.run_time, level=charts.level
-        )
+        self.templates = make_environment(self.static)
 
     def static(self, name: str) -> str:
         """Return the address of a static file; it changes with the content, so that browsers may cache it forever."""
@@ -322,6 +301,8 @@ class Visit:
             "section": None,
             "theme": theme_of(self.request),
             "kept": False,
+            "wrong": (),
+            "conflict": code == 409,
             "signed_in": not self.site.settings.is_loopback,
             "notice": NOTICES.get(self.query.get("notice", ""), "").format(count=self.whole("changed", 0, MAX_PAGE)),
             **values,

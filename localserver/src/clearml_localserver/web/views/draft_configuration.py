@@ -6,7 +6,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
-from clearml_localserver.web.form_fields import OBJECT, OBJECT_NAME, REMOVE, Field, Removal, removed_meanwhile
+from clearml_localserver.web.form_fields import (
+    OBJECT,
+    OBJECT_NAME,
+    REMOVE,
+    RENAMED_MEANWHILE,
+    Field,
+    Problem,
+    Removal,
+    problems_of,
+    removed_meanwhile,
+)
 from clearml_localserver.web.site import Json
 from clearml_localserver.web.views.launch import MAX_FIELD, form_size
 
@@ -77,6 +87,15 @@ class DraftConfiguration:
     def removals(self) -> list[Removal]:
         """All ticks that delete something."""
         return [item.removal for item in self.items]
+
+    def wrong(self) -> list[Problem]:
+        """Return what is wrong with the filled form, in the order of the page."""
+        found = []
+        for item in self.items:
+            found += problems_of([item.name, *([item.text] if item.text else []), item.removal])
+        found += problems_of(self.removed)
+        found += [Problem("", name, RENAMED_MEANWHILE) for name in self.vanished]
+        return found + ([Problem("object-name", "New object", self.new_problem)] if self.new_problem else [])
 
     def changes(self, name: str, text: str) -> ObjectChanges:
         """Return what a filled form changes, with a new object where it has a name; mark what cannot be stored."""

@@ -7,7 +7,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
-from clearml_localserver.web.form_fields import NAME, REMOVE, SECTION, VALUE, Field, Removal, removed_meanwhile
+from clearml_localserver.web.form_fields import (
+    NAME,
+    REMOVE,
+    RENAMED_MEANWHILE,
+    SECTION,
+    VALUE,
+    Field,
+    Problem,
+    Removal,
+    problems_of,
+    removed_meanwhile,
+)
 from clearml_localserver.web.site import Json
 from clearml_localserver.web.views.launch import LEFT_OUT, MAIN_SECTION, Parameter, parameters_of
 
@@ -88,6 +99,17 @@ class DraftParameters:
     def removals(self) -> list[Removal]:
         """All ticks that delete something."""
         return [section.removal for section in self.sections.values()] + [row.removal for row in self.rows]
+
+    def wrong(self, added_problem: str) -> list[Problem]:
+        """Return what is wrong with the filled form, in the order of the page."""
+        found = []
+        for section in self.sections.values():
+            found += problems_of([section.name, section.removal])
+            for row in section.rows:
+                found += problems_of([row.name, row.value, row.removal])
+        found += problems_of(self.removed)
+        found += [Problem("", name, RENAMED_MEANWHILE) for name in self.vanished]
+        return found + ([Problem("added", "New parameters", added_problem)] if added_problem else [])
 
     def changes(self, added: str) -> Changes:
         """Return what a filled form changes, with the lines of new parameters; mark what cannot be stored."""

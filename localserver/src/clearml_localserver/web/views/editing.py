@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from clearml_localserver.errors import ApiError
 from clearml_localserver.web.api_words import PUBLIC, UNKNOWN_OBJECT
-from clearml_localserver.web.form_fields import Field, read
+from clearml_localserver.web.form_fields import Field, Problem, problems_of, read
 from clearml_localserver.web.site import Json, View, Visit
 
 MAX_COMMENT = 50_000
@@ -76,6 +76,10 @@ class DocumentForm(ABC):
         if error.subcode in UNKNOWN_OBJECT and self.document["id"] in error.msg:
             return PUBLIC
         return self.no_draft if self.no_draft and error.subcode == NOT_A_DRAFT else error.msg
+
+    def wrong(self) -> list[Problem]:
+        """Return what is wrong with the filled form, in the order of the page."""
+        return problems_of(self.fields)
 
     def read(self) -> None:
         """Fill the form with what was sent."""

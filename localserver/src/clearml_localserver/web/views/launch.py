@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from clearml_localserver.errors import ApiError
 from clearml_localserver.web import runs
-from clearml_localserver.web.form_fields import as_sent
+from clearml_localserver.web.form_fields import Problem, as_sent
 from clearml_localserver.web.site import Json, Visit
 from clearml_localserver.web.views.actions import queue_of
 from clearml_localserver.web.views.cloning import RESULTS, clone
@@ -55,6 +55,11 @@ class Parameter:
     def key(self) -> str:
         """The field's name in the form: no two parameters share it, and browsers send it as it is."""
         return f"{quote(self.section, safe=' ')}/{quote(self.name, safe=' ')}"
+
+    @property
+    def id(self) -> str:
+        """The id of its element in the form of a new run."""
+        return f"p-{self.key}"
 
     @property
     def kind(self) -> str:
@@ -180,6 +185,7 @@ def _show(
         queue=queue,
         name=name,
         problem=problem,
+        wrong=[Problem(each.id, each.name, each.error) for each in [*main, *advanced] if each.error],
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from clearml_localserver.web.form_fields import Field, require_name, tag_changes
+from clearml_localserver.rules.projects import tidy
+from clearml_localserver.web.form_fields import Field, path_problem, require_name, tag_changes
 from clearml_localserver.web.site import Json
 from clearml_localserver.web.views.editing import MAX_COMMENT, DocumentForm, saving, showing
 
@@ -35,9 +36,10 @@ class ModelForm(DocumentForm):
 
     def check(self) -> bool:
         """Mark names that are too short and labels that are none."""
-        for key in ("name", "project"):
-            if key in self.changed:
-                require_name(self.changed[key])
+        if "name" in self.changed:
+            require_name(self.changed["name"])
+        if "project" in self.changed:
+            self.changed["project"].error = path_problem(self.changed["project"].value)
         self.labels: Json = {}
         for line in self.changed["labels"].value.splitlines() if "labels" in self.changed else ():
             name, equals, number = line.rpartition("=")
@@ -63,7 +65,7 @@ class ModelForm(DocumentForm):
         if "tags" in values:
             self.visit.call("models.update_tags", {"ids": [id_]} | tag_changes(self.document["tags"], values["tags"]))
         if "project" in values:
-            self.visit.call("models.move", {"ids": [id_], "project_name": values["project"].strip().strip("/")})
+            self.visit.call("models.move", {"ids": [id_], "project_name": tidy(values["project"])})
 
     def show(self, *, code: int = 200, problem: str = "") -> Response:
         """Return the page with the form."""
@@ -74,6 +76,7 @@ class ModelForm(DocumentForm):
             model=self.document,
             fields=self.fields,
             problem=problem,
+            wrong=self.wrong(),
         )
 
     def address(self) -> str:

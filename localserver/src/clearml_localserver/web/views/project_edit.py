@@ -5,7 +5,8 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from clearml_localserver.errors import ApiError
-from clearml_localserver.web.form_fields import MIN_NAME, Field, as_sent
+from clearml_localserver.rules.projects import tidy
+from clearml_localserver.web.form_fields import Field, as_sent, path_problem, problems_of
 from clearml_localserver.web.site import Json, Visit
 from clearml_localserver.web.views.editing import MAX_COMMENT, DocumentForm, saving, showing
 
@@ -26,8 +27,8 @@ def create(visit: Visit) -> Response:
     for field in fields:
         field.sent = as_sent(sent.get(field.key, ""))
     name, location, description = fields
-    path, name.error = _path(location.value, name.value)
-    if name.error:
+    path = _checked_path(location, name)
+    if name.error or location.error:
         return _show_new(visit, fields, code=422)
     try:
         made = visit.call("projects.create", {"name": path, "description": description.value})
@@ -51,10 +52,10 @@ class ProjectForm(DocumentForm):
     def check(self) -> bool:
         """Mark a path that cannot be."""
         name, location = self.fields[:2]
-        self.path, problem = _path(location.value, name.value)
+        self.path = self.document["name"]
         if {"name", "location"} & set(self.changed):
-            name.error = problem
-        return not name.error
+            self.path = _checked_path(location, name)
+        return not (name.error or location.error)
 
     def store(self) -> None:
         """Move, rename and describe the project."""
@@ -103,14 +104,11 @@ def _load(visit: Visit) -> Json:
     return project
 
 
-def _path(location: str, name: str) -> tuple[str, str]:
-    """Return the path of a project below another one, and what is wrong with it."""
-    place, name = location.strip(" /"), name.strip()
-    if not name.strip(" /"):
-        return "", "Give the project a name."
-    path = f"{place}/{name}" if place else name
-    short = next((part for part in path.split("/") if len(part.strip()) < MIN_NAME), None)
-    return path, "" if short is None else f"“{short}” is too short: each part has at least {MIN_NAME} characters."
+def _checked_path(location: Field, name: Field) -> str:
+    """Return the path of a project below another one; mark the field that makes it impossible."""
+    location.error = path_problem(location.value, may_be_empty=True)
+    name.error = path_problem(name.value) if tidy(name.value) else "Give the project a name."
+    return tidy(f"{location.value}/{name.value}")
 
 
 def _reason(error: ApiError, name: str) -> str:
@@ -141,7 +139,13 @@ def _show_new(visit: Visit, fields: list[Field], *, code: int = 200, problem: st
 
 def _page(visit: Visit, project: Json | None, fields: list[Field], *, code: int, problem: str) -> Response:
     return visit.render(
-        "project_edit.html", code=code, section="/projects", project=project, fields=fields, problem=problem
+        "project_edit.html",
+        code=code,
+        section="/projects",
+        project=project,
+        fields=fields,
+        problem=problem,
+        wrong=problems_of(fields),
     )
 
 

@@ -11,6 +11,7 @@ import hashlib
 from starlette.responses import Response
 
 from clearml_localserver.errors import ApiError
+from clearml_localserver.web.form_fields import Problem
 from clearml_localserver.web.site import Json, Visit
 from clearml_localserver.web.views.lists import find_queues, find_tasks
 
@@ -183,6 +184,7 @@ def _edit_page(
         ids=ids,
         name=queue["name"] if name is None else name,
         name_problem=name_problem,
+        wrong=[Problem("name", "Name", name_problem)] if name_problem else [],
         ticked=ticked or [],
         target=target,
         move_problems=move_problems or [],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from clearml_localserver.web.form_fields import Field, require_name, written_tags
+from clearml_localserver.rules.projects import tidy
+from clearml_localserver.web.form_fields import Field, path_problem, require_name, written_tags
 from clearml_localserver.web.report_text import MAX_TEXT, pieces
 from clearml_localserver.web.site import Json
 from clearml_localserver.web.views.editing import MAX_COMMENT, DocumentForm, saving, showing
@@ -43,8 +44,10 @@ class ReportForm(DocumentForm):
     def check(self) -> bool:
         """Mark names that are too short and a text that is too long."""
         for key, field in self.changed.items():
-            if key == "name" or (key == "project" and field.value.strip()):
+            if key == "name":
                 require_name(field)
+            if key == "project":
+                field.error = path_problem(field.value, may_be_empty=True)
             if key == "report" and len(field.value) > MAX_TEXT:
                 field.error = (
                     f"It has {len(field.value):,} characters; a page shows at most {MAX_TEXT:,}. "
@@ -62,7 +65,7 @@ class ReportForm(DocumentForm):
         if changes:
             self.visit.call("reports.update", {"task": id_} | changes)
         if "project" in values:
-            path = values["project"].strip(" /")
+            path = tidy(values["project"])
             self.visit.call("reports.move", {"task": id_} | ({"project_name": path} if path else {"project": None}))
 
     def show(self, *, code: int = 200, problem: str = "") -> Response:
@@ -77,6 +80,7 @@ class ReportForm(DocumentForm):
             report=report,
             fields=self.fields,
             problem=problem,
+            wrong=self.wrong(),
             most=MAX_TEXT,
             is_draft=report["status"] == "created",
             is_too_long=len(report["report"]) > MAX_TEXT,

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from clearml_localserver.web.form_fields import Field, read_removals, require_name, tag_changes
+from clearml_localserver.rules.projects import tidy
+from clearml_localserver.web.form_fields import (
+    Field,
+    Problem,
+    path_problem,
+    problems_of,
+    read_removals,
+    require_name,
+    tag_changes,
+)
 from clearml_localserver.web.site import Json
 from clearml_localserver.web.views.draft_configuration import DraftConfiguration, ObjectChanges
 from clearml_localserver.web.views.draft_parameters import Changes, DraftParameters
@@ -51,19 +60,28 @@ class TaskForm(DocumentForm):
         vanished = self.parameters.vanished or self.configuration.vanished
         return super().is_conflict() or any(item.theirs for item in self.removals) or bool(vanished)
 
+    def wrong(self) -> list[Problem]:
+        """Return what is wrong with the filled form, in the order of the page."""
+        return [
+            *problems_of([*self.plain, *self.queue]),
+            *self.parameters.wrong(self.planned.added_problem),
+            *self.configuration.wrong(),
+            *problems_of(self.rest),
+        ]
+
     def check(self) -> bool:
         """Mark what cannot be stored."""
-        for key in ("name", "project"):
-            if key in self.changed:
-                require_name(self.changed[key])
+        if "name" in self.changed:
+            require_name(self.changed["name"])
+        if "project" in self.changed:
+            self.changed["project"].error = path_problem(self.changed["project"].value)
         self.planned = self.parameters.changes(self.sent.get("added", ""))
         new = self._new_object()
         self.planned_objects = self.configuration.changes(new["name"], new["text"])
         for field in self.queue:
             if field.value not in (field.options or {}):
                 field.error = "The queue that you chose is not there any more."
-        problem = self.planned.added_problem or self.configuration.new_problem
-        return not (problem or any(field.error for field in self.fields))
+        return not self.wrong()
 
     def store(self) -> None:
         """Send the changes; first those that only a draft takes, so that a refusal leaves the others too."""
@@ -85,7 +103,7 @@ class TaskForm(DocumentForm):
         if "tags" in values:
             visit.call("tasks.update_tags", {"ids": [id_]} | tag_changes(task["tags"], values["tags"]))
         if "project" in values:
-            visit.call("tasks.move", {"ids": [id_], "project_name": values["project"].strip().strip("/")})
+            visit.call("tasks.move", {"ids": [id_], "project_name": tidy(values["project"])})
 
     def show(self, *, code: int = 200, problem: str = "") -> Response:
         """Return the page with the form."""
@@ -101,6 +119,7 @@ class TaskForm(DocumentForm):
             queue=self.queue,
             groups={title: [field for field in self.rest if field.key[:2] == start] for start, title in GROUPS.items()},
             problem=problem,
+            wrong=self.wrong(),
             added=self.sent.get("added", ""),
             added_problem=self.planned.added_problem,
             new=self._new_object(),
