@@ -78,6 +78,18 @@ def test_a_table_is_sorted_filtered_and_kept_as_a_view(watch: Watch, project: st
     expect(page.get_by_role("button", name="Dense rows")).to_be_visible()
 
 
+def test_going_back_shows_the_filter_of_the_address(watch: Watch, project: str) -> None:
+    page = watch().open(f"/projects/{project}")
+    chip = page.locator("[data-autosubmit] .toggles")
+    for name in ("failed", "completed"):
+        chip.get_by_text(name, exact=True).click()
+        page.wait_for_url(f"**status={name}*")
+    page.go_back()
+    page.wait_for_url("**status=failed")
+    expect(chip.locator("input:checked")).to_have_count(1)
+    expect(chip.locator("input:checked")).to_have_value("failed")
+
+
 def test_selected_rows_are_changed_after_a_question_and_back(
     watch: Watch, project: str, clearml_api: ApiClient
 ) -> None:

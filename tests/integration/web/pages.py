@@ -26,10 +26,26 @@ class Web:
     def get(self, path: str, status: int = 200, **kwargs: Any) -> str:
         reply = self.http.get(path, **kwargs)
         assert reply.status_code == status, (path, reply.status_code, reply.text[-600:])
+        assert rows_beyond_the_head(reply.text) == [], path
         return reply.text
 
     def post(self, path: str, **form: str) -> httpx.Response:
         return self.http.post(path, data=form, headers=FROM_PAGE)
+
+
+def rows_beyond_the_head(page: str) -> list[str]:
+    """Return the rows that have more or fewer cells than their table's head: they change the width of its columns."""
+    found = []
+    for table in re.findall(r"<table.*?</table>", page, re.DOTALL):
+        rows = re.findall(r"<tr\b.*?</tr>", table, re.DOTALL)
+        if "<thead" in table:
+            found += [row[:300] for row in rows if _cells(row) != _cells(rows[0])]
+    return found
+
+
+def _cells(row: str) -> int:
+    cells = re.findall(r"<t[hd]\b[^>]*>", row)
+    return sum(int(span[1]) if (span := re.search(r'colspan="(\d+)"', cell)) else 1 for cell in cells)
 
 
 def filled(page: str, action: str) -> dict[str, str]:

@@ -93,6 +93,14 @@ def test_the_first_page_shows_them_beside_the_run(web: Web, failed: tuple[str, s
     assert len(last_lines(page)) == 20
 
 
+def test_the_first_page_shows_them_beside_a_task_outside_runs(web: Web, api: ApiClient) -> None:
+    task = make_task(api, "alone")
+    api("tasks.started", task=task)
+    api("tasks.failed", task=task, status_reason="broken")
+    page = web.get("/")
+    assert re.search(rf'href="/tasks/{task}">alone</a>.*?<tr class="detail"><td colspan="6">', page, re.DOTALL)
+
+
 def test_a_controller_that_failed_itself_is_shown_by_its_own_console(web: Web, api: ApiClient) -> None:
     run = make_run(api, "no step failed", {})
     print_lines(api, run, ["Traceback (most recent call last):", "  File", "KeyError: 'queue'"])

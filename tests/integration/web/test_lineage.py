@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 from urllib.parse import quote
@@ -25,6 +26,32 @@ def step(api: ApiClient, name: str, reads: str, **fields: Any) -> str:
     task = make_task(api, name, **fields)
     api("tasks.edit", task=task, runtime={"datasets": [reads]})
     return task
+
+
+def test_versions_made_from_each_other_are_connected(api: ApiClient, web: Web) -> None:
+    struct: dict[str, Any] = {}
+    versions: list[str] = []
+    for number in range(3):  # as the SDK writes it: each version has its ancestors too
+        id_ = version(api, f"data {number}")
+        struct[id_] = {"job_id": id_, "name": f"data {number}", "version": f"1.{number}", "parents": versions[-1:]}
+        stored = {"name": "Dataset Struct", "value": json.dumps(struct)}
+        api("tasks.edit_configuration", task=id_, configuration=[stored], force=True)
+        versions.append(id_)
+    other = version(api, "other")
+    for id_ in versions:
+        page = web.get(f"/lineage/{id_}")
+        assert [href for href in versions if f'<a class="name" href="/tasks/{href}">' not in page] == []
+        assert page.count('<path class="edge"') == 2 and other not in page
+        assert f'<td><a href="/tasks/{versions[1]}">data 1</a></td>' in page, "the last one is made from the second"
+
+
+def test_a_task_outside_a_run_is_called_a_task(api: ApiClient, web: Web) -> None:
+    source = make_task(api, "alone")
+    clone = make_task(api, "its clone", parent=source)
+    run = make_task(api, "a run", type="controller", system_tags=["pipeline"])
+    part = make_task(api, "part", parent=run)
+    kinds = {id_: re.findall(r"<td>(task|step)</td>", web.get(f"/lineage/{id_}")) for id_ in (source, clone, part)}
+    assert kinds == {source: ["task"], clone: ["task"], part: ["step"]}
 
 
 def test_all_of_it_is_one_picture_from_any_of_them(api: ApiClient, web: Web) -> None:

@@ -103,6 +103,9 @@ def test_columns_are_chosen_and_ordered_by_the_address(web: Web, world: World) -
         (["hyperparams.Args.lr=0.1"], {"first"}),
         (["hyperparams.Args.lr!=0.1"], {"second", "third"}),
         (["hyperparams.Args.lr>=100"], set()),
+        (["last.loss.train!=2"], {"second", "third"}),
+        (["last.loss.train!=2", "last.loss.train>=1"], {"second"}),
+        (["iteration!=2"], {"second", "third"}),
         (["runtime.version=1.1"], {"second"}),
     ],
 )

@@ -249,10 +249,11 @@ def _bound(field: Field, bound: Any, scale: Scale) -> Any:
 def _filters(kind: Kind, value: Any, data: Data) -> Clause:
     if not isinstance(value, dict):
         raise validation_error(f"filters must be an object of fields: {value!r}")
+    roots = {*kind.dynamic, "last_metrics"}  # a list of values for a metric is a range; here values can be left out
     return all_of(
         filters_clause(spec, _leaf(kind, key, data))
         for key, spec in value.items()
-        if key in kind.choices or key.partition(".")[0] in kind.dynamic
+        if key in kind.choices or kind.ranges.get(key) is Scale.NUMBER or key.partition(".")[0] in roots
     )
 
 

@@ -81,8 +81,6 @@ def read_condition(written: str) -> Condition:
         raise ConditionError(f"“{column.title}” cannot be filtered by a condition; use the fields above the table")
     if operator in (">=", "<=") and column.root == "runtime":
         raise ConditionError(f"“{condition.words}” cannot be searched for: a runtime property is compared by = and !=")
-    if operator == "!=" and condition.is_range:
-        raise ConditionError(f"“{condition.words}” cannot be searched for: a number is compared by =, <= and >=")
     if (condition.is_range or operator in (">=", "<=")) and _number(value) is None:
         raise ConditionError(f"“{condition.words}” cannot be searched for: {value[:200]!r} is not a number")
     return condition
@@ -103,7 +101,7 @@ def query_of(conditions: Iterable[Condition], values: Mapping[str, Sequence[str]
     unwanted: dict[str, set[Any]] = {}
     for condition in conditions:
         path = condition.column.path
-        if condition.is_range:
+        if condition.is_range and condition.operator != "!=":
             bound = _number(condition.value)
             low, high = ranges.setdefault(path, [None, None])
             if condition.operator in (">=", "="):
@@ -132,8 +130,10 @@ def query_of(conditions: Iterable[Condition], values: Mapping[str, Sequence[str]
 
 
 def _spellings(condition: Condition) -> list[Any]:
-    """Return the values that a text may stand for: runtime properties are numbers or texts."""
-    number = _number(condition.value) if condition.column.root == "runtime" else None
+    """Return the values that a text may stand for: runtime properties are numbers or texts, metrics are numbers."""
+    number = _number(condition.value) if condition.is_range or condition.column.root == "runtime" else None
+    if condition.is_range:
+        return [number]
     return [condition.value] if number is None else [condition.value, number]
 
 

@@ -197,7 +197,12 @@ for (const form of document.querySelectorAll("form[data-autosubmit]")) {
     for (const field of form.querySelectorAll("input:not([type=checkbox]), select")) field.disabled = field.value === "";
   });
 }
-addEventListener("pageshow", () => document.querySelectorAll("form[data-autosubmit] :disabled").forEach((field) => (field.disabled = false)));
+addEventListener("pageshow", (event) => {
+  for (const field of document.querySelectorAll("form[data-autosubmit] :disabled")) field.disabled = false;
+  // Browsers keep what was ticked when they go back; a filter shows what the address says.
+  const returned = event.persisted || performance.getEntriesByType("navigation")[0]?.type !== "navigate";
+  if (returned) for (const form of document.querySelectorAll("form.filters:not([method=post]), form.condition")) form.reset();
+});
 
 for (const input of document.querySelectorAll("[data-filter-for]")) {
   input.addEventListener("input", () => {

@@ -104,6 +104,7 @@ if (curves) {
       if (value) address.searchParams.set(field.name, value);
       else address.searchParams.delete(field.name);
       history.replaceState(null, "", address);
+      [field.defaultValue, field.defaultChecked] = [field.value, field.checked]; // what a reset on the way back keeps
       for (const element of read.keys()) draw(element);
     });
   }

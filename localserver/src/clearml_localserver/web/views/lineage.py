@@ -15,9 +15,13 @@ from clearml_localserver.web.site import Json, Visit
 from clearml_localserver.web.used import TASK_ID, datasets_of, models_of
 from clearml_localserver.web.views.endpoints import Endpoint, find_endpoints
 from clearml_localserver.web.views.lists import find_tasks
-from clearml_localserver.web.views.tasks import is_dataset
+from clearml_localserver.web.views.tasks import is_dataset, read_struct
+
+STRUCT = "Dataset Struct"
+"""Configuration object in which the SDK keeps a dataset version's parents, and theirs."""
 
 FIELDS = ["name", "type", "status", "system_tags", "runtime", "hyperparams.Datasets", "models", "parent"]
+VERSION_FIELDS = [*FIELDS, f"configuration.{STRUCT}"]
 MODEL_FIELDS = ["name", "task", "ready"]
 DEPTH = 8
 """Steps and what they made that are followed, in each direction."""
@@ -35,8 +39,8 @@ class Item:
 
     id: str
     kind: str
-    """`dataset`, `model`, `step`, `run` (of a pipeline), `serving` (a task that serves a model) or `endpoint` (where it
-    is served)."""
+    """`dataset`, `model`, `task`, `run` or `step` (of a pipeline), `serving` (a task that serves a model) or `endpoint`
+    (where it is served)."""
 
     name: str
     status: str
@@ -66,7 +70,7 @@ class Picture:
 
     def tasks(self, query: Json) -> list[Item]:
         """Return tasks and dataset versions."""
-        return [_of_task(task) for task in find_tasks(self.visit, query, size=MOST, fields=FIELDS)]
+        return [_of_task(task) for task in find_tasks(self.visit, query, size=MOST, fields=VERSION_FIELDS)]
 
     def models(self, query: Json) -> list[Item]:
         """Return models."""
@@ -78,6 +82,14 @@ class Picture:
         if run.kind != "run":
             return []
         return self.tasks({"parent": [run.id], "system_tags": ["-dataset", "-archived"], "order_by": ["created"]})
+
+    def steps_among(self, items: list[Item]) -> set[str]:
+        """Return the ids of the tasks that a pipeline's run has started: a clone has a parent too."""
+        parents = {item.id: item.task["parent"]["id"] for item in items if item.kind == "task"}
+        wanted = sorted({parent for parent in parents.values() if parent})
+        query = {"id": wanted, "type": ["controller"]}
+        runs = find_tasks(self.visit, query, size=len(wanted), fields=["name"]) if wanted else []
+        return {id_ for id_, parent in parents.items() if parent in {run["id"] for run in runs}}
 
     def take(self, found: list[Item]) -> list[Item]:
         """Add items as far as there is room; return those that are new."""
@@ -108,7 +120,7 @@ class Picture:
     def _below(self, front: list[Item]) -> list[Item]:
         found = []
         ids = {kind: [item.id for item in front if item.kind == kind] for kind in ("dataset", "model")}
-        makers = [item.id for item in front if item.kind in ("run", "step", "serving")]
+        makers = [item.id for item in front if item.kind in ("run", "task", "serving")]
         if makers:
             found += self.models({"task": makers})
             found += self.tasks({"parent": makers, "system_tags": ["dataset"]})
@@ -118,6 +130,9 @@ class Picture:
             found += [item for item in self.endpoints if served & set(_sources(item))]
         if versions := [id_ for id_ in ids["dataset"] if TASK_ID.fullmatch(id_)]:
             found += self.tasks({"_any_": {"fields": ["runtime.datasets"], "pattern": "|".join(versions)}})
+            later = {"fields": [f"configuration.{STRUCT}.value"], "pattern": "|".join(versions)}
+            mentioned = self.tasks({"system_tags": ["dataset"], "_any_": later})
+            found += [item for item in mentioned if set(versions) & set(_sources(item))]
         return found
 
 
@@ -132,7 +147,9 @@ def lineage(visit: Visit) -> Response:
     picture.take(roots)
     picture.follow(roots, up=True)
     picture.follow(roots, up=False)
+    steps = picture.steps_among(list(picture.items.values()))
     for item in picture.items.values():
+        item.kind = "step" if item.id in steps else item.kind
         item.parents = [source for source in _sources(item) if source in picture.items]
     return visit.render(
         "lineage_page.html",
@@ -151,7 +168,9 @@ def _sources(item: Item) -> list[str]:
     if item.kind == "endpoint":
         return [*item.task["models"], *item.task["tasks"]]
     if item.kind == "dataset":
-        return [item.task["parent"]["id"]] if item.task["parent"]["id"] else []
+        struct = item.task["configuration"].get(STRUCT, {}).get("value", "")
+        earlier = read_struct(struct).get(item.id, {}).get("parents", [])
+        return list(dict.fromkeys([*([item.task["parent"]["id"]] if item.task["parent"]["id"] else []), *earlier]))
     return [*datasets_of(item.task), *models_of(item.task, "input")]
 
 
@@ -163,7 +182,7 @@ def _of_task(task: Json) -> Item:
     if is_pipeline(task):
         return Item(task["id"], "run", task["name"], task["status"], href, task)
     serves = task["type"] in SERVING and bool(models_of(task, "input"))
-    return Item(task["id"], "serving" if serves else "step", task["name"], task["status"], href, task)
+    return Item(task["id"], "serving" if serves else "task", task["name"], task["status"], href, task)
 
 
 def _of_model(model: Json) -> Item:
