@@ -75,7 +75,7 @@ def test_a_search_finds_lines_of_the_whole_log_and_leads_to_them(web: Web, long_
     assert f'id="{link[2]}"' in window
 
 
-@pytest.mark.parametrize("wanted", ["no such line", "100_", "%", "<script>", "\\", "x" * 5000])
+@pytest.mark.parametrize("wanted", ["no such line", "100_", "%", "<script>", "\\", "x" * 200])
 def test_what_no_line_has_is_not_found(web: Web, long_log: str, wanted: str) -> None:
     page = web.get(f"/tasks/{long_log}/console", params={"q": wanted})
     assert numbers(page) == ([i for i in range(LINES) if i % 1000 == 7] if wanted == "%" else [])

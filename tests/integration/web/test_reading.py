@@ -89,12 +89,67 @@ def test_what_does_not_exist_is_a_friendly_404(web: Web, path: str) -> None:
 
 
 @pytest.mark.parametrize(("query", "status"), [
-    *((query, 200) for query in ("?page=0", "?page=-1", "?page=x", "?page=99999999999", "?type=nope", "?q=(",
-                                 "?tag=a&sub=1&archived=1")),
+    ("?q=(", 200), ("?tag=a&sub=1&archived=1", 200), ("?page=&size=&archived=&type=&from=elsewhere", 200),
     ("?order=bogus", 400), ("?status=nope&status=failed", 400),
 ])  # fmt: skip
 def test_any_address_of_a_list_answers(web: Web, query: str, status: int) -> None:
     web.get(f"/projects/*{query}", status)
+
+
+TABLE, CONSOLE = "/projects/*", "/tasks/{task}/console"
+LONG = "x" * 201
+
+
+@pytest.mark.parametrize(("path", "query", "told"), [
+    *((TABLE, f"page={page}", "a whole number from 1 to 1,000,000") for page in ("0", "-1", "abc", "%C2%B2", "9" * 11)),
+    (TABLE, "size=0", "a whole number from 1 to 200, not “0”"), (TABLE, "size=5000", "not “5000”"),
+    (TABLE, "archived=7", "“archived” in the address is 1, or is left out, not “7”"), (TABLE, "sub=9", "not “9”"),
+    (TABLE, "tags=some", "is any, or is left out"), (TABLE, "type=nope", "No task has the type"),
+    (TABLE, f"q={LONG}", "has at most 200 characters, not 201"),
+    (TABLE, "&".join(f"where=iteration%3E={i}" for i in range(21)), "is 21 times in the address; at most 20"),
+    (TABLE, "&".join(f"col=runtime.n{i}" for i in range(41)), "is 41 times in the address; at most 40"),
+    ("/projects/*/tasks.csv", "archived=yes", "not “yes”"), ("/projects/*/models", "page=x", "not “x”"),
+    ("/search", f"q={LONG}", "at most 200"), ("/search", "q=abc&page=x", "not “x”"), ("/reports", "page=x", "not “x”"),
+    ("/reports", f"q={LONG}", "at most 200"), ("/activity", "page=x", "not “x”"),
+    ("/workers/w", "over=year", "one of hour"),
+    (CONSOLE, "at=abc", "not “abc”"), (CONSOLE, "from=end", "start, or is left out"),
+    (CONSOLE, f"q={LONG}", "at most 200"),
+    (CONSOLE, "before=-1", "not “-1”"), (f"{CONSOLE}/lines", "since=x", "not “x”"),
+    (f"{CONSOLE}/text", "at=x", "not “x”"),
+    ("/tasks/{task}/plots", "iters=51", "a whole number from 1 to 50"), ("/tasks/{task}/samples", "iters=x", "not “x”"),
+    ("/tasks/{task}/scalars", "axis=time", "iter or iso_time"), ("/tasks/{task}/dataset", f"q={LONG}", "at most 200"),
+    *(("/compare", f"ids={{task}},{{other}}&{query}", told) for query, told in (
+        ("smooth=1000", "a whole number from 0 to 99"), ("axis=x", "one of iter, time, clock"),
+        ("log=yes", "not “yes”"),
+        ("tab=parameters&all=2", "not “2”"), (f"metric={LONG}", "at most 200"),
+    )),
+])  # fmt: skip
+def test_a_value_of_an_address_that_is_not_understood_is_refused(
+    web: Web, module_api: ApiClient, two: tuple[str, str], path: str, query: str, told: str
+) -> None:
+    task, other = two
+    page = web.get(f"{path}?{query}".format(task=task, other=other), 400)
+    assert told in page, page[-2000:]
+
+
+@pytest.fixture(scope="module")
+def two(module_api: ApiClient) -> tuple[str, str]:
+    """Two tasks; the first is a dataset version, so that it has all tabs."""
+    return make_task(module_api, "one", system_tags=["dataset"]), make_task(module_api, "two")
+
+
+@pytest.mark.parametrize("path", [TABLE, "/projects/*/models", "/search?q=one", "/reports", "/activity",
+                                  "/tasks/{task}/dataset", "/tasks/{task}/plots"])  # fmt: skip
+def test_a_page_beyond_the_end_of_a_list_says_so(web: Web, two: tuple[str, str], path: str) -> None:
+    joint = "&" if "?" in path else "?"
+    page = web.get(f"{path}{joint}page=999".format(task=two[0]))
+    assert "There is no page 999" in page and "First page" in page
+
+
+def test_what_is_empty_is_not_called_filtered(web: Web, two: tuple[str, str]) -> None:
+    page = web.get(f"/tasks/{two[0]}/dataset")
+    assert "No files" in page and "No file matches" not in page
+    assert "All reports" in web.get("/reports?q=nothing+like+this") and "All reports" not in web.get("/reports")
 
 
 def test_tasks_are_filtered_sorted_and_paged_by_the_address(web: Web, api: ApiClient) -> None:
@@ -142,7 +197,6 @@ def test_one_odd_document_takes_no_page_with_it(web: Web, api: ApiClient) -> Non
         "/projects",
         "/projects/*",
         f"/search?q={quote(name)}",
-        "/projects/*?page=%C2%B2",
     ):
         web.get(path)
     for tab in ("", "/overview", "/parameters", "/artifacts", "/samples", "/plots", "/console", "/dataset", "/run"):

@@ -209,6 +209,6 @@ def read_columns(keys: Iterable[str]) -> tuple[list[Column], list[str]]:
         column = read_column(key)
         if column is None:
             unknown.append(key)
-        elif len(columns) < MAX_COLUMNS:
+        elif len(columns) <= MAX_COLUMNS:  # the name is one more
             columns.setdefault(key, column)
     return list(columns.values()), unknown

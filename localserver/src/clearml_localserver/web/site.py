@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
@@ -30,6 +29,7 @@ from clearml_localserver.rules import roles
 from clearml_localserver.times import utcnow
 from clearml_localserver.web import text
 from clearml_localserver.web.api_words import UNKNOWN_OBJECT, readable, with_plain_ids
+from clearml_localserver.web.asked import Asked
 from clearml_localserver.web.compression import PackedFiles, pack
 from clearml_localserver.web.environment import make_environment
 from clearml_localserver.web.kept_forms import MAX_FORM_FIELDS, NOT_KEPT, SESSION_ENDED, KeptForm
@@ -65,11 +65,9 @@ Json = dict[str, Any]
 View = Callable[["Visit"], Response]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
-MAX_PAGE = 10**6
 PASSING = frozenset({"_part", "notice", "undo", "changed"})
 """Names of a query that mean one visit only: no link of a page repeats them."""
 
-WHOLE = re.compile(r"[0-9]{1,18}")
 PAGES_AT_ONCE = 4
 """Threads for views. They take turns at the interpreter, so more would only take more memory."""
 
@@ -205,10 +203,10 @@ class Visit:
         """The address's query, last value per name."""
         return dict(self.request.query_params)
 
-    def whole(self, name: str, default: int, most: int, *, least: int = 0) -> int:
-        """Return a whole number of the address's query, limited to between `least` and `most`; else `default`."""
-        given = self.request.query_params.get(name, "")
-        return min(most, max(least, int(given))) if WHOLE.fullmatch(given) else default
+    @property
+    def asked(self) -> Asked:
+        """The address's query, read by kinds of values; what cannot be understood is refused."""
+        return Asked(self.request.query_params)
 
     def argument(self, name: str) -> str:
         """Return a part of the path, e.g. the task id."""
@@ -304,7 +302,7 @@ class Visit:
             "wrong": (),
             "conflict": code == 409,
             "signed_in": not self.site.settings.is_loopback,
-            "notice": NOTICES.get(self.query.get("notice", ""), "").format(count=self.whole("changed", 0, MAX_PAGE)),
+            "notice": NOTICES.get(self.query.get("notice", ""), "").format(count=self.asked.count("changed")),
             **values,
         }
         for name, file in MACROS.items():
@@ -358,11 +356,6 @@ class Visit:
             values = change if isinstance(change, list) else [change]
             kept += [(name, str(value)) for value in values if value is not None and value != ""]
         return f"{path}?{urlencode(kept, errors='replace')}" if kept else path
-
-    def several(self, name: str, most: int = 200) -> list[str]:
-        """Return the values that the address has for a name, each once and none of them empty."""
-        given = self.request.query_params.getlist(name)
-        return list(dict.fromkeys(value for value in given if value))[:most]
 
     def file_link(self, uri: str | None) -> str | None:
         """Return where the browser finds a stored file: our own files through this page's own address."""

@@ -85,7 +85,7 @@ def scalars_data(visit: Visit) -> Response:
     wanted = {
         "tasks": known_ids,
         "metrics": [{"metric": visit.query.get("metric", ""), "variants": [visit.query.get("variant", "")]}],
-        "key": "iter" if visit.query.get("axis", "iter") == "iter" else "timestamp",
+        "key": "iter" if _axis(visit) == "iter" else "timestamp",
         "envelope": True,
         "samples": min(MOST_POINTS, CURVE_POINTS // len(known_ids)),
     }
@@ -94,6 +94,10 @@ def scalars_data(visit: Visit) -> Response:
         id_: curve for variants in metrics.values() for tasks in variants.values() for id_, curve in tasks.items()
     }
     return visit.json(curves)
+
+
+def _axis(visit: Visit) -> str:
+    return visit.asked.choice("axis", "iter", AXES, f"one of {', '.join(AXES)}")
 
 
 def load(visit: Visit, ids: list[str], fields: list[str]) -> Compared:
@@ -135,7 +139,7 @@ def _page(visit: Visit, found: Compared, tab: str, rows: Any, *, code: int = 200
         tab=tab,
         tabs=tabs,
         rows=rows,
-        everything=bool(visit.query.get("all")),
+        everything=visit.asked.switch("all"),
         base="/compare",
         least=LEAST,
         most=MOST,
@@ -146,14 +150,13 @@ def _page(visit: Visit, found: Compared, tab: str, rows: Any, *, code: int = 200
 def _scalars(visit: Visit, found: Compared) -> Response:
     wanted = {"tasks": [task["id"] for task in found.tasks], "event_type": "training_stats_scalar"}
     metrics = visit.call("events.get_multi_task_metrics", wanted)["metrics"]
-    text = visit.query.get("metric", "")[:200].strip()
+    text = visit.asked.text("metric")
     charts = [
         (item["metric"], variant)
         for item in sorted(metrics, key=lambda item: (item["metric"].startswith(":monitor"), item["metric"]))
         for variant in item["variants"]
         if text.lower() in f"{item['metric']} {variant}".lower()
     ]
-    axis = visit.query.get("axis", "iter")
     return drawing(
         visit,
         _page(
@@ -163,9 +166,9 @@ def _scalars(visit: Visit, found: Compared) -> Response:
             charts[:MAX_CARDS],
             left_out=max(0, len(charts) - MAX_CARDS),
             axes=AXES,
-            axis=axis if axis in AXES else "iter",
-            smooth=visit.whole("smooth", 0, SMOOTHEST),
-            logarithmic=bool(visit.query.get("log")),
+            axis=_axis(visit),
+            smooth=visit.asked.whole("smooth", 0, SMOOTHEST),
+            logarithmic=visit.asked.switch("log"),
             metric=text,
             source=f"/compare/scalars?{urlencode({'ids': ','.join(task['id'] for task in found.tasks)})}",
         ),
@@ -327,7 +330,7 @@ def models(visit: Visit) -> Response:
         found=Compared(shown, _left_out("model", ids, by_id, tasks), comparison.colours(len(shown))),
         rows=comparison.models_rows(shown),
         texts=[("Configuration", others)] if any(designs) else [],
-        everything=bool(visit.query.get("all")),
+        everything=visit.asked.switch("all"),
         compared=TEXTS_COMPARED,
         base="/compare/models",
         tabs={},

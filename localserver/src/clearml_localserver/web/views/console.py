@@ -26,9 +26,6 @@ TEXT_EVENTS = 4000
 """Reports that are read at a time for the console as text."""
 
 MAX_TIME = 10**15
-MAX_SEARCHED = 200
-"""Characters of a text that is searched for."""
-
 SEARCH_S = 2.0
 """How long an answer that goes on with a search takes for it; the first one is given after one turn of the server's."""
 
@@ -66,7 +63,7 @@ def console_lines(visit: Visit) -> Response:
     if "after" not in visit.query:
         window = _window(visit)
         return visit.json({"lines": window.lines, "first": window.first, "last": window.last})
-    after = visit.whole("after", 0, MAX_TIME)
+    after = visit.asked.whole("after", 0, MAX_TIME)
     task = load(visit)
     events, whole = _forward(visit, max(0, after - OVERLAP_MS), PIECE)
     if after and not whole:
@@ -78,7 +75,7 @@ def console_lines(visit: Visit) -> Response:
 def console_text(visit: Visit) -> Response:
     """Return the console as plain text: all of it as a file, or what was printed at one time (ms) to be looked at."""
     task = load(visit)
-    moment = visit.whole("at", 0, MAX_TIME)
+    moment = visit.asked.whole("at", 0, MAX_TIME)
 
     def lines() -> Iterator[bytes]:
         after: Json = {"from_timestamp": moment - 1} if moment else {}
@@ -101,16 +98,16 @@ def console_text(visit: Visit) -> Response:
 def _window(visit: Visit) -> Window:
     """Return the part of the console that the address names by `from`, `before`, `since` or `at`; else its end."""
     whole = _whole(visit)
-    if visit.query.get("from") == "start":
+    if visit.asked.choice("from", "", ("start",), "start, or is left out"):
         events, last = _forward(visit, None, PIECE)
         return Window(lines_of(events, PIECE, whole), True, last)
-    if before := visit.whole("before", 0, MAX_TIME):
+    if before := visit.asked.whole("before", 0, MAX_TIME):
         events, first = _backward(visit, before, PIECE)
         return Window(lines_of(events, PIECE, whole), first, False)
-    if since := visit.whole("since", 0, MAX_TIME):
+    if since := visit.asked.whole("since", 0, MAX_TIME):
         events, last = _forward(visit, since, PIECE)
         return Window(lines_of(events, PIECE, whole), False, last)
-    if at := visit.whole("at", 0, MAX_TIME):
+    if at := visit.asked.whole("at", 0, MAX_TIME):
         before_it, first = _backward(visit, at, AROUND)
         from_it, last = _forward(visit, at - 1, AROUND)
         return Window(lines_of([*before_it, *from_it], PIECE, whole), first, last)
@@ -122,7 +119,7 @@ def _search(visit: Visit, wanted: str) -> Window:
     """Return the last lines that contain a text: those that are soon found, or more before the address's `before`."""
     deadline = time.monotonic() + (SEARCH_S if "before" in visit.query else 0)
     events: list[Json] = []
-    end = visit.whole("before", MAX_TIME, MAX_TIME)
+    end = visit.asked.whole("before", MAX_TIME, MAX_TIME)
     while True:
         found = _log(visit, contains=wanted, batch_size=PIECE.events - len(events), from_timestamp=end)
         events[:0] = found["events"]
@@ -164,7 +161,7 @@ def _log(visit: Visit, **query: Any) -> Json:
 
 
 def _wanted(visit: Visit) -> str:
-    return visit.query.get("q", "").strip()[:MAX_SEARCHED]
+    return visit.asked.text("q")
 
 
 def _whole(visit: Visit) -> str:

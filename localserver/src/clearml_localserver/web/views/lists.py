@@ -9,7 +9,7 @@ from typing import Any
 
 from clearml_localserver.web import runs
 from clearml_localserver.web.runs import Run
-from clearml_localserver.web.site import MAX_PAGE, Json, Visit
+from clearml_localserver.web.site import Json, Visit
 from clearml_localserver.web.text import moment
 
 TASK_ROW = [
@@ -51,6 +51,11 @@ class Slice:
         """Whether there is a page after this one."""
         return self.number * self.size < self.total
 
+    @property
+    def is_beyond(self) -> bool:
+        """Whether the list ends before this page."""
+        return self.number > 1 and not self.items
+
 
 def find_tasks(visit: Visit, query: Json, *, size: int = PAGE_SIZE, fields: list[str] | None = None) -> list[Json]:
     """Return tasks, hidden ones too: the pages show what there is and mark it."""
@@ -78,16 +83,11 @@ def count(visit: Visit, query: Json, kind: str = "tasks") -> int:
 
 def task_page(visit: Visit, query: Json, *, size: int = PAGE_SIZE) -> Slice:
     """Return the page of tasks that the address's `page` names (the first is 1)."""
-    number = page_number(visit)
+    number = visit.asked.page()
     items = find_tasks(visit, query | {"page": number - 1}, size=size)
     # Counting may look at every task: it is left out where the page itself tells.
     total = len(items) if number == 1 and len(items) < size else count(visit, query)
     return Slice(items, number, total, size)
-
-
-def page_number(visit: Visit) -> int:
-    """Return which page of a list the address names; the first is 1."""
-    return visit.whole("page", 1, MAX_PAGE, least=1)
 
 
 def find_runs(visit: Visit, query: Json, *, size: int) -> list[tuple[Json, Run]]:

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from clearml_localserver.web import text
 from clearml_localserver.web.request_guard import page_policy
 from clearml_localserver.web.shapes import MAX_JSON, line, list_of, read_json, record
-from clearml_localserver.web.site import MAX_PAGE, Json, Visit
+from clearml_localserver.web.site import Json, Visit
 from clearml_localserver.web.views.tasks import is_live, load, render_tab
 
 SAMPLES = 1000
@@ -59,7 +59,7 @@ def plots(visit: Visit) -> Response:
         task = load(visit)
         known = _plot_metrics(visit)
         return render_tab(visit, task, "plots", metrics=known)
-    iterations = visit.whole("iters", 1, MAX_ITERATIONS, least=1)
+    iterations = visit.asked.whole("iters", 1, MAX_ITERATIONS, least=1)
     task = load(visit)
     found = visit.call(
         "events.get_task_plots", {"task": visit.argument("task"), "iters": iterations, "no_scroll": True}
@@ -73,7 +73,7 @@ def plots(visit: Visit) -> Response:
         events = [
             event for event in events if event["metric"] == chosen and (variant is None or event["variant"] == variant)
         ]
-    number = visit.whole("page", 1, MAX_PAGE, least=1)
+    number = visit.asked.page()
     start = (number - 1) * PLOTS_PER_PAGE
     files = visit.site.settings.files_url + "/"
     shown, room = events[start : start + PLOTS_PER_PAGE], MAX_FIGURES
@@ -116,7 +116,7 @@ def compiles(figure: str) -> bool:
 
 def samples(visit: Visit) -> Response:
     """Show debug samples, the latest iterations first."""
-    iterations = visit.whole("iters", 4, MAX_ITERATIONS, least=1)
+    iterations = visit.asked.whole("iters", 4, MAX_ITERATIONS, least=1)
     task = load(visit)
     found = visit.call("events.debug_images", {"metrics": [{"task": visit.argument("task")}], "iters": iterations})
     groups: list[Json] = next((item["iterations"] for item in found.get("metrics") or []), [])
@@ -124,7 +124,8 @@ def samples(visit: Visit) -> Response:
         for event in group["events"]:
             event["link"] = visit.file_link(event.get("url"))
             event["media"] = media(str(event.get("url") or ""))
-    return render_tab(visit, task, "samples", groups=groups, iterations=iterations, more=len(groups) >= iterations)
+    more = min(iterations * 3, MAX_ITERATIONS) if iterations <= len(groups) and iterations < MAX_ITERATIONS else 0
+    return render_tab(visit, task, "samples", groups=groups, more=more)
 
 
 def drawing(visit: Visit, response: Response, *, compiling: bool = False) -> Response:
@@ -134,8 +135,7 @@ def drawing(visit: Visit, response: Response, *, compiling: bool = False) -> Res
 
 
 def _axis(visit: Visit) -> str:
-    axis = visit.query.get("axis", "iter")
-    return axis if axis in ("iter", "iso_time") else "iter"
+    return visit.asked.choice("axis", "iter", ("iter", "iso_time"), "iter or iso_time")
 
 
 def media(url: str) -> str:

@@ -14,7 +14,6 @@ from clearml_localserver.web.views.lists import (
     find_runs,
     find_tasks,
     only_runs,
-    page_number,
 )
 
 LATEST = 500
@@ -60,7 +59,7 @@ def pipeline(visit: Visit) -> Response:
     """Show the runs of one pipeline."""
     id_ = visit.argument("project")
     project = visit.call("projects.get_by_id", {"project": id_})
-    number, wanted = page_number(visit), {"project": [id_]}
+    number, wanted = visit.asked.page(), {"project": [id_]}
     runs = find_runs(visit, wanted | {"page": number - 1}, size=PAGE_SIZE)
     names: dict[str, None] = {}
     for task, _ in runs:

@@ -51,11 +51,11 @@ def settle(visit: Visit) -> Response | None:
     changes: dict[str, Any] = {"f": None, "op": None, "v": None, "page": None, **dict.fromkeys(places)}
     if query.get("f") and query.get("v", "").strip():
         condition = f"{query['f']}{query.get('op', '=')}{query['v'].strip()}"
-        changes["where"] = list(dict.fromkeys([*visit.several("where"), condition]))
+        changes["where"] = list(dict.fromkeys([*visit.asked.several("where"), condition]))
     if places:
-        place = {name.removeprefix(PLACE): float(visit.whole(name, 10**6, 10**6)) for name in places}
+        place = {name.removeprefix(PLACE): float(visit.asked.whole(name, 10**6, 10**6)) for name in places}
         # A column that is given the place of another one comes before it.
-        chosen = visit.several("col", known.MAX_COLUMNS)
+        chosen = visit.asked.several("col", known.MAX_COLUMNS)
         changes["col"] = sorted(chosen, key=lambda key: (place.get(key, 10**6), chosen.index(key)))
     return visit.redirect(visit.address(**changes))
 
@@ -64,7 +64,7 @@ def choose(visit: Visit) -> Response:
     """Show the columns to choose from, those of the table first, in their order."""
     project = visit.argument("project")
     table = read_table(visit, project)
-    where: Json = {} if project == "*" else {"projects": [project], "include_subprojects": bool(visit.query.get("sub"))}
+    where: Json = {} if project == "*" else {"projects": [project], "include_subprojects": visit.asked.switch("sub")}
     metrics = visit.call("projects.get_unique_metric_variants", where)["metrics"]
     parameters = visit.call("projects.get_hyper_parameters", where)["parameters"]
     newest: Json = within(project) | {"order_by": ["-created"], "page": 0, "page_size": 50, "search_hidden": True}

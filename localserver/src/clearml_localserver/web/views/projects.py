@@ -11,7 +11,7 @@ from clearml_localserver.web.site import Json, Visit
 from clearml_localserver.web.used import datasets_of
 from clearml_localserver.web.views.bulk import BULK, MODELS
 from clearml_localserver.web.views.endpoints import serving
-from clearml_localserver.web.views.lists import PAGE_SIZE, Slice, count, find_tasks, page_number
+from clearml_localserver.web.views.lists import PAGE_SIZE, Slice, count, find_tasks
 from clearml_localserver.web.views.personal import preferences
 from clearml_localserver.web.views.project_table import DENSE, settle, views_of
 from clearml_localserver.web.views.table_query import read_rows, read_table
@@ -104,11 +104,11 @@ def project(visit: Visit) -> Response:
 def project_models(visit: Visit) -> Response:
     """Show the models of a project."""
     id_ = visit.argument("project")
-    archived = bool(visit.query.get("archived"))
+    archived = visit.asked.switch("archived")
     wanted: Json = ({} if id_ == "*" else {"project": [id_]}) | {
         "system_tags": ["archived"] if archived else ["-archived"]
     }
-    number = page_number(visit)
+    number = visit.asked.page()
     shown = {"page": number - 1, "page_size": PAGE_SIZE, "order_by": ["-last_update"], "only_fields": MODEL_FIELDS}
     found = visit.call("models.get_all_ex", wanted | shown)
     details = _details(visit, id_)

@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, Response
 from clearml_localserver.errors import ApiError
 from clearml_localserver.web.report_text import MAX_TEXT, pieces, with_images
 from clearml_localserver.web.site import Json, Visit
-from clearml_localserver.web.views.lists import PAGE_SIZE, Slice, count, page_number
+from clearml_localserver.web.views.lists import PAGE_SIZE, Slice, count
 from clearml_localserver.web.views.report_data import Shown, shown
 
 FIELDS = ["name", "status", "comment", "tags", "system_tags", "created", "last_update", "project.name", "user.name"]
@@ -57,14 +57,14 @@ def actions_of(report: Json) -> dict[str, Action]:
 def reports(visit: Visit) -> Response:
     """List reports, the lately changed ones first."""
     wanted: Json = {"order_by": ["-last_update"]}
-    wanted["system_tags"] = ["archived"] if visit.query.get("archived") else ["-archived"]
-    if found := visit.query.get("q", "").strip()[:200]:
+    wanted["system_tags"] = ["archived"] if visit.asked.switch("archived") else ["-archived"]
+    if found := visit.asked.text("q"):
         wanted["_any_"] = {"fields": ["name", "comment", "report"], "pattern": re.escape(found)}
     if tag := visit.query.get("tag"):
         wanted["filters"] = {"tags": {"all": {"include": [tag]}}}
     if project := visit.query.get("project"):
         wanted |= {"project": [project], "include_subprojects": True}
-    number = page_number(visit)
+    number = visit.asked.page()
     page = {"page": number - 1, "page_size": PAGE_SIZE, "only_fields": FIELDS}
     items = visit.call("reports.get_all_ex", wanted | page)["tasks"]
     total = len(items) if number == 1 and len(items) < PAGE_SIZE else count(visit, wanted, "reports")

@@ -25,7 +25,7 @@ MODEL_FIELDS = ["name", "framework", "ready", "created", "project.name", "tags"]
 
 def search(visit: Visit) -> Response:
     """Find what has a text in its name, comment, tags or parameters, or has it as its id."""
-    wanted = visit.query.get("q", "").strip()[:200]
+    wanted = visit.asked.text("q")
     if not wanted:
         return visit.render("search.html", wanted="", tasks=Slice([], 1, 0), groups={}, most=LISTED)
     parameters = _parameters(visit)

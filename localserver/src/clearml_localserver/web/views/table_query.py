@@ -12,7 +12,7 @@ from clearml_localserver.web.columns import Column
 from clearml_localserver.web.conditions import MAX_CONDITIONS, Condition, ConditionError, query_of, read_condition
 from clearml_localserver.web.site import Json, Visit
 from clearml_localserver.web.text import STATUSES
-from clearml_localserver.web.views.lists import Slice, count, find_tasks, page_number
+from clearml_localserver.web.views.lists import Slice, count, find_tasks
 
 SIZES = (50, 100, 200)
 NEWEST_FIRST = "-last_update"
@@ -76,17 +76,19 @@ def read_table(visit: Visit, project: str) -> Table:
     query = visit.query
     problems: list[str] = []
     conditions: list[Condition] = []
-    for written in visit.several("where", MAX_CONDITIONS):
+    for written in visit.asked.several("where", MAX_CONDITIONS):
         try:
             conditions.append(read_condition(written))
         except ConditionError as error:
             problems.append(str(error))
-    keys = visit.several("col", known.MAX_COLUMNS)
+    keys = visit.asked.several("col", known.MAX_COLUMNS)
     columns, unknown = known.read_columns(keys or known.PLAIN)
     problems += [f"There is no column {key[:200]!r}" for key in unknown]
-    order, statuses = query.get("order", "-updated"), visit.several("status")
+    order, statuses = query.get("order", "-updated"), visit.asked.several("status")
     if not _sort_path(order):
         problems.append(f"There is no column {order.removeprefix('-')[:200]!r} to sort by")
+    if (type_ := query.get("type")) and type_ not in visit.call("tasks.get_types", {})["types"]:
+        problems.append(f"No task has the type {type_[:200]!r}")
     problems += [f"There is no status {name[:200]!r}" for name in statuses if name not in STATUSES]
     table = Table(
         project,
@@ -94,9 +96,9 @@ def read_table(visit: Visit, project: str) -> Table:
         bool(keys),
         order,
         [name for name in statuses if name in STATUSES],
-        visit.several("tag"),
-        visit.several("nottag"),
-        query.get("tags") == "any",
+        visit.asked.several("tag"),
+        visit.asked.several("nottag"),
+        visit.asked.choice("tags", "", ("any",), "any, or is left out") == "any",
         conditions,
         {},
         problems,
@@ -118,7 +120,7 @@ def _start(visit: Visit, table: Table) -> None:
     if table.project != "*":
         table.items = _page(visit, table, [*table.fields, *COMPARED])
         shown = known.starting(table.items)
-    if table.project == "*" or visit.query.get("sub"):
+    if table.project == "*" or visit.asked.switch("sub"):
         shown.insert(1, "project")
     about = [table.order.removeprefix("-"), *(condition.column.key for condition in table.conditions)]
     special = [key for key in about if key not in known.FIXED and known.read_column(key) is not None]
@@ -138,7 +140,7 @@ def _page(visit: Visit, table: Table, fields: list[str]) -> list[Json]:
 
 
 def _number_and_size(visit: Visit) -> tuple[int, int]:
-    return page_number(visit), visit.whole("size", SIZES[0], SIZES[-1], least=1)
+    return visit.asked.page(), visit.asked.whole("size", SIZES[0], SIZES[-1], least=1)
 
 
 def _sort_path(key: str) -> str:
@@ -196,15 +198,15 @@ def within(project: str) -> Json:
 def _filters(visit: Visit, table: Table) -> Json:
     query = visit.query
     wanted: Json = within(table.project) | {"order_by": [order_by(table.order)]}
-    if table.project != "*" and query.get("sub"):
+    if visit.asked.switch("sub") and table.project != "*":
         wanted["include_subprojects"] = True
     if table.statuses:
         wanted["status"] = table.statuses
     if query.get("type"):
         wanted["type"] = [query["type"]]
-    if text := query.get("q", "").strip()[:200]:
+    if text := visit.asked.text("q"):
         wanted["_any_"] = {"fields": ["name", "id", "comment"], "pattern": re.escape(text)}
-    wanted["system_tags"] = ["archived"] if query.get("archived") else ["-archived"]
+    wanted["system_tags"] = ["archived"] if visit.asked.switch("archived") else ["-archived"]
     tags: Json = {}
     if table.tags:
         tags["any" if table.any_tag else "all"] = {"include": table.tags}
@@ -230,6 +232,6 @@ def _values(visit: Visit, project: str, conditions: list[Condition]) -> dict[str
             section, name = condition.column.parts
             wanted: Json = {"section": section, "name": name}
             if project != "*":
-                wanted |= {"projects": [project], "include_subprojects": bool(visit.query.get("sub"))}
+                wanted |= {"projects": [project], "include_subprojects": visit.asked.switch("sub")}
             found[condition.column.key] = visit.call("projects.get_hyperparam_values", wanted)["values"]
     return found

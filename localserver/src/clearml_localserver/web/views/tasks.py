@@ -12,7 +12,7 @@ from starlette.responses import Response
 from clearml_localserver.errors import ApiError
 from clearml_localserver.web import dag, runs
 from clearml_localserver.web.shapes import lines, map_of, number, read_json, record, text, texts
-from clearml_localserver.web.site import MAX_PAGE, Json, Visit
+from clearml_localserver.web.site import Json, Visit
 from clearml_localserver.web.text import LIVE, pretty, size
 from clearml_localserver.web.views.failures import failure_of
 from clearml_localserver.web.views.lists import TASK_ROW, all_tasks, find_tasks, task_page
@@ -226,8 +226,8 @@ def dataset(visit: Visit) -> Response:
     content = (configuration.get("Dataset Content") or {}).get("value") or ""
     versions = read_struct((configuration.get("Dataset Struct") or {}).get("value") or "")
     parents = versions.get(task["id"], {}).get("parents", [])
-    number = visit.whole("page", 1, MAX_PAGE, least=1)
-    wanted = visit.query.get("q", "").strip().lower()
+    number = visit.asked.page()
+    wanted = visit.asked.text("q").lower()
     matching = (line for line in file_lines(content) if not wanted or wanted in line.rsplit(", ", 2)[0].lower())
     start = (number - 1) * FILES_PER_PAGE
     listed = list(islice(matching, start, start + FILES_PER_PAGE + 1))

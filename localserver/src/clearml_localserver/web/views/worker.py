@@ -52,8 +52,8 @@ WANTED = {pair for chart in CHARTS for pair in chart.curves.values()}
 def worker(visit: Visit) -> Response:
     """Show one worker, also one that is gone, as long as what it reported is kept."""
     name = visit.argument("worker")
-    over = visit.query.get("over", "hour")
-    seconds, step = SPANS.get(over, SPANS["hour"])
+    over = visit.asked.choice("over", "hour", SPANS, f"one of {', '.join(SPANS)}")
+    seconds, step = SPANS[over]
     now = int(visit.now.timestamp())
     asked = {"worker_ids": [name], "from_date": now - seconds, "to_date": now + 1, "interval": step}
     items = [{"key": key, "aggregation": aggregation} for key, aggregation in sorted(WANTED)]
@@ -80,7 +80,7 @@ def worker(visit: Visit) -> Response:
         drawings=_drawings(machine, reported, (now - seconds, now)),
         busy=_busy(activity),
         spans=SPANS,
-        over=over if over in SPANS else "hour",
+        over=over,
     )
 
 
