@@ -43,13 +43,29 @@ def test_an_action_that_is_not_possible_says_so(web: Web, api: ApiClient) -> Non
     task = make_task(api)
     reply = web.post(f"/tasks/{task}/reset")
     assert reply.status_code == 409
-    assert "not possible for a task with status created" in reply.text
+    for page in (reply.text, *(web.get(f"/tasks/{task}/{name}", status=409) for name in ("reset", "publish", "abort"))):
+        assert "not possible for a task with the status draft" in page
+        assert f'href="/tasks/{task}">Back to the task</a>' in page
+    assert "it is not archived" in web.get(f"/tasks/{task}/unarchive", status=409)
 
 
 def test_a_refusal_of_the_api_is_a_page_with_its_message(web: Web, api: ApiClient) -> None:
     reply = web.post(f"/tasks/{make_task(api)}/enqueue", queue=NO_ID)
     assert reply.status_code in (400, 404)
-    assert "There is no queue with the id" in reply.text
+    assert "There is no queue with the id" in reply.text and "Back to the task" in reply.text
+    unknown = web.get(f"/tasks/{NO_ID}/enqueue", status=404)
+    assert f"There is no task with the id {NO_ID}" in unknown and "Back to the task" not in unknown
+
+
+def test_a_draft_whose_queue_was_deleted_does_not_tell_why_it_was_enqueued(
+    web: Web, api: ApiClient, queue: str
+) -> None:
+    task = make_task(api)
+    assert web.post(f"/tasks/{task}/enqueue", queue=queue).status_code == 303
+    assert "It was changed on the web page." in web.get(f"/tasks/{task}/overview")
+    api("queues.delete", queue=queue, force=True)
+    page = web.get(f"/tasks/{task}/overview")
+    assert "It was taken out of its queue." in page and "It was changed on the web page." not in page
 
 
 def test_aborting_a_pipeline_aborts_its_steps(web: Web, api: ApiClient, controller: str, queue: str) -> None:

@@ -16,7 +16,7 @@ import pytest
 from clearml_localserver.pytest_plugin import ClearmlServer
 
 from tests.api_client import ApiClient
-from tests.integration.web.pages import HOSTILE, NO_ID, Web, make_task, status_of
+from tests.integration.web.pages import HOSTILE, NO_ID, Web, filled, make_task, status_of
 
 pytestmark = pytest.mark.integration
 
@@ -263,6 +263,40 @@ def test_a_change_of_which_some_fail_names_each(web: Web, world: World, api: Api
     assert status_of(api, world.tasks["first"]) == "published"
 
 
+def test_selected_tasks_that_a_change_leaves_as_they_are_are_named_and_not_counted(
+    web: Web, world: World, api: ApiClient, queue: str
+) -> None:
+    both = ids(world, "first", "second")
+    for action, why in (
+        ("dequeue", "It waits in no queue"),
+        ("abort", "It neither waits nor runs"),
+        ("restore", "It is not archived"),
+    ):
+        reply = web.post(f"/selected/tasks/{action}", ids=both, back=world.path)
+        assert "nothing was done" in reply.text and reply.text.count(why) == 2 and "Undo" not in reply.text, action
+    api("tasks.archive_many", ids=[world.tasks["first"]])
+    reply = web.post("/selected/tasks/archive", ids=both, back=world.path)
+    assert "Archived: 1." in reply.text and "It is archived already" in reply.text
+    assert f'name="ids" value="{world.tasks["second"]}"' in reply.text, "the undo restores only what it archived"
+
+
+def test_a_question_that_is_answered_badly_is_asked_again_with_what_was_written(
+    web: Web, world: World, api: ApiClient
+) -> None:
+    both = ids(world, "first", "second")
+    for action, form, why in (
+        ("move", {"project": "ab"}, "“ab” is too short: each part has at least 3 characters"),
+        ("tag", {"add": "", "remove": ""}, "Name a tag"),
+        ("tag", {"add": "x" * 300, "remove": "old"}, "at most 200 characters"),
+        ("enqueue", {}, "Choose a queue"),
+    ):
+        reply = web.post(f"/selected/tasks/{action}", ids=both, back=world.path, **form)
+        assert reply.status_code == 400 and why in reply.text, action
+        sent = filled(reply.text, "/selected/")
+        assert (sent["ids"], sent["back"]) == (both, html.escape(world.path))
+        assert all(f'name="{name}"' in reply.text and f'value="{value}"' in reply.text for name, value in form.items())
+
+
 def test_tags_of_selected_tasks_are_added_and_removed(web: Web, world: World, api: ApiClient) -> None:
     both = ids(world, "first", "second")
     assert web.post("/selected/tasks/tag", ids=both, add="best, to keep", remove="red").status_code == 303
@@ -295,6 +329,7 @@ def test_deleting_selected_tasks_deletes_their_files(
     api("tasks.add_or_update_artifacts", task=world.tasks["first"], artifacts=[artifact])
     asked = web.get("/selected/tasks/delete", params={"ids": ids(world, "first")})
     assert "Delete 1 task?" in asked and "They have 1 artifact" in asked
+    assert "output models are deleted" in asked and "Delete their files on this server too" in asked, "a choice"
     assert re.search(r"data-close[^>]*autofocus", asked), "the focus is on Cancel"
     assert web.post("/selected/tasks/delete", ids=ids(world, "first"), files="1", back=world.path).status_code == 303
     assert names(web.get(world.path)).count("first") == 0

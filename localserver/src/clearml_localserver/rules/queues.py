@@ -42,7 +42,8 @@ def before_enqueue(task: Document, now: datetime) -> Document:
     moment = iso(now)
     execution = {name: value for name, value in task.get("execution", {}).items() if name != "queue"}
     status = task.get("enqueue_status") or "created"
-    changes = {"status": status, "enqueue_status": None, "execution": execution}
+    said = {"status_reason": "taken out of its queue", "status_message": ""}  # those of its time in the queue are over
+    changes = {"status": status, "enqueue_status": None, "execution": execution, **said}
     return task | changes | {"status_changed": moment, "last_update": moment, "last_change": moment}
 
 

@@ -42,6 +42,7 @@ _KNOWN = {
     "web page": "It was changed on the web page",
     "new run from the web page": "It was enqueued on the web page",
     "user aborted": "A user aborted it",
+    "taken out of its queue": "It was taken out of its queue",
     "abort request": "Somebody asked for its abort",
     "pipeline aborted": "Its pipeline was aborted on the web page",
     "pipeline step failed": "A step of the pipeline failed",

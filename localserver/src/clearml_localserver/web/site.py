@@ -16,7 +16,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from anyio import CapacityLimiter, from_thread, to_thread
 from starlette.requests import ClientDisconnect, Request
@@ -70,6 +70,10 @@ PASSING = frozenset({"_part", "notice", "undo", "changed"})
 
 PAGES_AT_ONCE = 4
 """Threads for views. They take turns at the interpreter, so more would only take more memory."""
+
+
+ORIGINS = {"task": "/tasks", "model": "/models", "report": "/reports", "project": "/projects"}
+"""Names in the paths of pages, and where the page of such a document is."""
 
 
 class Site:
@@ -335,7 +339,15 @@ class Visit:
         missing = error.code == 404 or (error.code == 400 and error.subcode in UNKNOWN_OBJECT)
         code = 404 if missing else max(400, error.code)
         kept = kept if self.may_change else None
-        return self.render("error.html", code=code, error=error, missing=missing, kept=kept)
+        return self.render("error.html", code=code, error=error, missing=missing, kept=kept, origin=self._origin(error))
+
+    def _origin(self, error: ApiError) -> tuple[str, str] | None:
+        """Return the address and the kind of what the page is about; nothing if the error says that it is missing."""
+        for kind, start in ORIGINS.items():
+            id_ = self.request.path_params.get(kind)
+            if id_ and id_ not in error.msg:
+                return f"{start}/{quote(id_, safe='', errors='replace')}", kind
+        return None
 
     def address(self, **changes: Any) -> str:
         """Return this page's address with some query values changed.

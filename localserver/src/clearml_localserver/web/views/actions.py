@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from starlette.responses import Response
 
 from clearml_localserver.errors import ApiError
-from clearml_localserver.web import runs
+from clearml_localserver.web import runs, text
 from clearml_localserver.web.site import Json, Visit
 from clearml_localserver.web.views.cloning import clone
 from clearml_localserver.web.views.lists import all_tasks, find_queues
@@ -95,8 +95,10 @@ def actions_of(task: Json) -> dict[str, Action]:
 
 
 def confirm(visit: Visit) -> Response:
-    """Ask before an action."""
+    """Ask before an action; one that is not possible is refused before the question."""
+    visit.require_change()
     name, action, task = _wanted(visit)
+    _require_possible(name, action, task)
     queues = find_queues(visit) if name == "enqueue" else []
     return visit.render(
         "confirm.html", task=task, name=name, action=action, queues=queues, default_queue=queue_of(task, queues)
@@ -106,8 +108,7 @@ def confirm(visit: Visit) -> Response:
 def act(visit: Visit) -> Response:
     """Do an action."""
     name, action, task = _wanted(visit)
-    if not action.possible(task):
-        raise ApiError(409, 0, f"{action.title}: not possible for a task with status {task['status']}")
+    _require_possible(name, action, task)
     id_, form = task["id"], visit.form()
     where = f"/tasks/{id_}"
     if name == "abort":
@@ -157,6 +158,19 @@ def _wanted(visit: Visit) -> tuple[str, Action, Json]:
     if name not in ACTIONS:
         raise ApiError(404, 0, f"There is no action called {name!r}")
     return name, ACTIONS[name], load(visit, ["execution.queue", "hyperparams"])
+
+
+def _require_possible(name: str, action: Action, task: Json) -> None:
+    if action.possible(task):
+        return
+    reason = f"not possible for a task with the status {text.status(task['status']).name}"
+    if name == "unarchive":
+        reason = "it is not archived"
+    elif name == "archive" and archived(task):
+        reason = "it is archived already"
+    elif name == "abort" and stopping(task):
+        reason = "it was told to stop already"
+    raise ApiError(409, 0, f"{action.title}: {reason}")
 
 
 def queue_of(task: Json, queues: list[Json]) -> str:

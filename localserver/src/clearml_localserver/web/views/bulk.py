@@ -7,17 +7,18 @@ undo.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlencode
 
 from starlette.responses import Response
 
 from clearml_localserver.errors import ApiError
-from clearml_localserver.web import text
+from clearml_localserver.web import runs, text
 from clearml_localserver.web.api_words import PUBLIC
+from clearml_localserver.web.form_fields import path_problem
 from clearml_localserver.web.site import Json, Visit
-from clearml_localserver.web.views.actions import REASON, queue_of
+from clearml_localserver.web.views.actions import REASON, archived, queue_of
 from clearml_localserver.web.views.lists import TASK_ROW, find_queues, find_tasks
 from clearml_localserver.web.views.session import own_path
 
@@ -96,7 +97,7 @@ BULK = {
     ),
     "delete": BulkAction(
         "Delete",
-        "Their console, scalars, plots, output models and files on this server are deleted. This cannot be undone.",
+        "Their console, scalars, plots and output models are deleted. This cannot be undone.",
         "tasks.delete_many",
         "Deleted: {count}.",
         danger=True,
@@ -128,14 +129,25 @@ MODELS = {
     ),
     "delete": BulkAction(
         "Delete",
-        "Their entries and their files on this server are deleted. Models that tasks use are refused. "
-        "This cannot be undone.",
+        "Their entries are deleted. Models that tasks use are refused. This cannot be undone.",
         "models.delete_many",
         "Deleted: {count}.",
         danger=True,
     ),
 }
-MODEL_ROW = ["name", "ready", "tags", "project"]
+MODEL_ROW = ["name", "ready", "tags", "system_tags", "project"]
+
+IDLE: dict[str, tuple[Callable[[Json], bool], str]] = {
+    "archive": (archived, "It is archived already"),
+    "restore": (lambda item: not archived(item), "It is not archived"),
+    "dequeue": (lambda item: item["status"] != "queued", "It waits in no queue"),
+    "abort": (
+        lambda item: item["status"] not in ("queued", "in_progress") and not runs.is_pipeline(item),
+        "It neither waits nor runs",
+    ),
+}
+"""Actions that leave some documents as they are, and why: the API takes them without a word. The steps of a pipeline
+can run on after it has ended, so it can be aborted."""
 
 
 @dataclass(frozen=True)
@@ -175,16 +187,32 @@ def selected(values: Iterable[str], most: int = MAX_SELECTED, done: str = "chang
 
 def confirm(visit: Visit) -> Response:
     """Ask before what is selected is changed: say how many, and what goes."""
-    kind, name, action = _wanted(visit)
+    kind, name, _ = _wanted(visit)
     ids = selected(visit.request.query_params.getlist("ids"))
-    tasks = _find(visit, kind, ids)
+    back = own_path(visit.query.get("back", kind.back))
+    return _question(visit, kind, name, ids, _find(visit, kind, ids), back)
+
+
+def _question(
+    visit: Visit,
+    kind: Kind,
+    name: str,
+    ids: list[str],
+    tasks: list[Json],
+    back: str,
+    *,
+    form: dict[str, str] | None = None,
+    problem: str = "",
+) -> Response:
+    """Return the question before a change; after a refused form with what was written and the reason."""
     found = {task["id"] for task in tasks}
     queues = find_queues(visit) if name == "enqueue" else []
     return visit.render(
         "selection.html",
+        code=400 if problem else 200,
         kind=kind,
         name=name,
-        action=action,
+        action=kind.actions[name],
         ids=ids,
         tasks=tasks,
         named=tasks[:NAMED],
@@ -194,7 +222,9 @@ def confirm(visit: Visit) -> Response:
         artifacts=sum(len(task["execution"]["artifacts"]) for task in tasks if kind.noun == "task"),
         models=sum(len(task["models"]["output"]) for task in tasks if kind.noun == "task"),
         tags=sorted({tag for task in tasks for tag in task["tags"]}),
-        back=own_path(visit.query.get("back", kind.back)),
+        back=back,
+        form=form or {},
+        problem=problem,
     )
 
 
@@ -206,12 +236,18 @@ def act(visit: Visit) -> Response:
     ids = selected(value for field, value in items if field == "ids")
     back = own_path(form.get("back") or kind.back)
     tasks = {task["id"]: task for task in _find(visit, kind, ids)}
-    data, reverse = _request(kind, name, form, list(tasks.values()))
+    try:
+        data, reverse = _request(kind, name, form, list(tasks.values()))
+    except ApiError as refusal:
+        return _question(visit, kind, name, ids, list(tasks.values()), back, form=form, problem=refusal.msg)
     failed = [(id_, id_, f"There is no such {kind.noun}") for id_ in ids if id_ not in tasks]
+    is_idle, why = IDLE.get(name, (lambda _: False, ""))
+    failed += [(id_, task["name"], why) for id_, task in tasks.items() if is_idle(task)]
+    wanted = [id_ for id_, task in tasks.items() if not is_idle(task)]
     done: list[str] = []
     left = 0
-    if tasks:
-        reply = _call(visit, action.call, list(tasks), data)
+    if wanted:
+        reply = _call(visit, action.call, wanted, data)
         done = [item["id"] for item in reply["succeeded"]]
         failed += [(item["id"], tasks[item["id"]]["name"], _reason(item)) for item in reply["failed"]]
         if name == "delete" and form.get("files"):
@@ -227,6 +263,7 @@ def act(visit: Visit) -> Response:
         "selection_result.html",
         kind=kind,
         action=action,
+        count=len(done),
         done=action.done.format(count=len(done)),
         failed=failed,
         left=left,
@@ -288,6 +325,8 @@ def _request(kind: Kind, name: str, form: dict[str, str], tasks: list[Json]) -> 
         project, project_name = form.get("project_id", ""), form.get("project", "").strip().strip("/")
         if not project and not project_name:
             raise ApiError(400, 0, "Name the project to move them to")
+        if not project and (problem := path_problem(project_name)):
+            raise ApiError(400, 0, problem)
         before = {task["project"]["id"] for task in tasks}
         target = {"project": project} if project else {"project_name": project_name}
         return target, {"project_id": before.pop()} if len(before) == 1 and "" not in before else None

@@ -135,7 +135,9 @@ def confirm(visit: Visit) -> Response:
     if name not in ACTIONS:
         return visit.redirect(f"/reports/{quote(name, safe='', errors='replace')}")
     visit.require_change()
-    return visit.render("report_confirm.html", section="/reports", report=load(visit), name=name, action=ACTIONS[name])
+    found = load(visit)
+    _require_possible(name, found)
+    return visit.render("report_confirm.html", section="/reports", report=found, name=name, action=ACTIONS[name])
 
 
 def act(visit: Visit) -> Response:
@@ -144,10 +146,14 @@ def act(visit: Visit) -> Response:
     name, found = visit.argument("action"), load(visit)
     if name not in ACTIONS:
         raise ApiError(404, 0, f"There is no action called {name[:100]!r}")
-    if name not in actions_of(found):
-        raise ApiError(409, 0, f"{ACTIONS[name].title}: not possible for this report now. Look at it again")
+    _require_possible(name, found)
     visit.call(ACTIONS[name].call, {"task": found["id"]})
     return visit.redirect("/reports" if name == "delete" else f"/reports/{found['id']}", name)
+
+
+def _require_possible(name: str, report: Json) -> None:
+    if name not in actions_of(report):
+        raise ApiError(409, 0, f"{ACTIONS[name].title}: not possible for this report now. Look at it again")
 
 
 def load(visit: Visit) -> Json:
