@@ -63,7 +63,8 @@ def test_an_admin_manages_people_and_their_keys(server: ClearmlServer, admin: Ap
     keys = admin("auth.get_credentials", all_users=True)["credentials"]
     assert key[0] not in {item["access_key"] for item in keys}
     refused = web.post("/settings/people", name="Kim", email="not an address", role="user")
-    assert refused.status_code == 400 and "Invalid email address" in refused.text and 'value="Kim"' in refused.text
+    assert refused.status_code == 400 and "“not an address” is not an e-mail address" in refused.text
+    assert 'value="Kim"' in refused.text
 
 
 def test_a_user_manages_their_own_keys_only(server: ClearmlServer, admin: ApiClient, as_: LogIn) -> None:

@@ -146,7 +146,7 @@ IDLE: dict[str, tuple[Callable[[Json], bool], str]] = {
         "It neither waits nor runs",
     ),
 }
-"""Actions that leave some documents as they are, and why: the API takes them without a word. The steps of a pipeline
+"""Actions that leave some documents as they are, and why: the API answers them as done. The steps of a pipeline
 can run on after it has ended, so it can be aborted."""
 
 
