@@ -144,6 +144,9 @@ def test_files_of_dataset_versions_are_compared(web: Web, api: ApiClient) -> Non
         api("tasks.edit_runtime", task=versions[-1], runtime={"version": f"1.{number}"}, force=True)
     page = web.get(f"/compare?ids={','.join(versions)}&tab=files")
     assert "1 added, 1 changed, 1 removed, 0 the same" in page
+    assert "Compare 2 dataset versions" in page and page.count(">texts 1.0</a>") == page.count(">texts 1.1</a>") == 2
+    values = web.get(f"/compare?ids={','.join(versions)}&tab=values")
+    assert ">texts 1.0</a>" in values and ">texts 1.1</a>" in values
     assert "<script>alert" not in page
     assert f'value="{versions[0]}" form="selected"' in web.get(f"/datasets/{project}")
     other = make_task(api)

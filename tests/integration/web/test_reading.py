@@ -277,3 +277,17 @@ def test_without_javascript_curves_and_figures_say_what_they_need(web: Web, api:
     for tab in ("scalars", "plots"):
         said = re.search(r"<noscript>(.*?)</noscript>", web.get(f"/tasks/{task}/{tab}"), re.DOTALL)
         assert said is not None and "Switch on JavaScript to see them." in said[1]
+
+
+def test_a_name_of_another_writing_direction_is_isolated(web: Web, api: ApiClient) -> None:
+    name = "abc \u202ecod.exe"
+    task = make_task(api, name)
+    for path in (
+        f"/tasks/{task}",
+        f"/tasks/{task}/enqueue",
+        f"/selected/tasks/archive?ids={task}",
+        "/search?q=cod.exe",
+    ):
+        page = web.get(path)
+        assert f"<bdi>{name}</bdi>" in page.partition("<main")[2], path
+    assert f'name="name" value="Clone of {name}"' in web.get(f"/tasks/{task}/clone")

@@ -173,7 +173,7 @@ def test_a_report_is_moved_archived_published_and_deleted(web: Web, api: ApiClie
 
 
 def test_what_a_block_cannot_show_is_said_in_its_place(web: Web, api: ApiClient, world: dict[str, str]) -> None:
-    report = make_report(web)
+    report, silent = make_report(web), make_task(api, "silent")
     blocks = {
         "scalars\ntasks: x": "needs the line “metric: …”",
         "scalars\nmetric: loss": "Name the tasks by",
@@ -181,6 +181,7 @@ def test_what_a_block_cannot_show_is_said_in_its_place(web: Web, api: ApiClient,
         "scalars\nmetric: loss\nproject: No such": "There is no project called &#39;No such&#39;",
         f"scalars\nmetric: gain\ntasks: {world['first']}": "The task has not reported “gain”",
         f"scalars\nmetric: loss\ntasks: {world['first']} {NO_ID}": "1 of the tasks that this block names does not",
+        f"scalars\nmetric: loss\ntasks: {world['first']} {silent}": "1 of the 2 tasks has not reported this metric",
         "tasks\ntag: none-has-it": "No task is found",
         "tasks\ntag: x\ncolumns: name, wrong.column": "There is no column &#39;wrong.column&#39;",
         "tasks\ntag: x\nstatus: finished": "There is no status &#39;finished&#39;",

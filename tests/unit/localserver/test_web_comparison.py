@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from clearml_localserver.csv_lines import csv_line, harmless
 from clearml_localserver.web import columns, comparison
@@ -74,6 +76,17 @@ def test_other_keys_name_no_column(key: str) -> None:
 def test_conditions_that_cannot_be_looked_for_are_refused(written: str) -> None:
     with pytest.raises(ConditionError):
         read_condition(written)
+
+
+def test_one_odd_task_displaces_no_column_in_which_most_tasks_differ() -> None:
+    def task(**parameters: str) -> dict[str, Any]:
+        items = {name: {"value": value} for name, value in parameters.items()}
+        return {"hyperparams": {"General": items}, "last_metrics": {}}
+
+    tasks = [task(lr=str(number), seed=str(number % 3), same="x") for number in range(9)]
+    odd = task(**dict.fromkeys("abcdef", "1"), lr="7", same="x")
+    found = columns.differing([*tasks, odd])
+    assert found == [columns.parameter_key("General", name) for name in ("a", "b", "lr", "seed")]
 
 
 def test_conditions_on_one_column_narrow_each_other() -> None:

@@ -7,7 +7,8 @@ parts are escaped, because a metric may be called anything: `last.loss.train`, `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -167,33 +168,42 @@ def _escaped(part: str) -> str:
 def differing(tasks: Sequence[Json]) -> list[str]:
     """Return the keys of the columns in which tasks differ, few enough to fit beside each other.
 
-    A parameter that some tasks lack differs too. Of machine monitoring nothing is proposed.
+    Those in which most tasks differ are chosen: one odd task displaces none of them. A parameter that some tasks lack
+    differs too. Of machine monitoring nothing is proposed.
     """
-    parameters: dict[str, set[str | None]] = {}
-    metrics: dict[str, set[float | None]] = {}
+    parameters: dict[str, Counter[str | None]] = {}
+    metrics: dict[str, Counter[float | None]] = {}
     for task in tasks:
         for section, items in task["hyperparams"].items():
             if section not in HIDDEN_SECTIONS:
                 for name in items:
-                    parameters.setdefault(parameter_key(section, name), set())
+                    parameters.setdefault(parameter_key(section, name), Counter())
         for variants in task["last_metrics"].values():
             for item in variants.values():
                 if item["metric"] and not item["metric"].startswith(":monitor"):
-                    metrics.setdefault(metric_key("last", item["metric"], item["variant"]), set())
+                    metrics.setdefault(metric_key("last", item["metric"], item["variant"]), Counter())
     moment = datetime.min
     for values in (parameters, metrics):
         for key, found in values.items():
             column = read_column(key)
             if column is not None:  # an empty name
                 found.update(column.value(task, moment) for task in tasks)
-    chosen = [
-        key
+    short = {
+        key: found
         for key, found in parameters.items()
-        if len(found) > 1 and all(len(value or "") <= LONGEST_DIFFERENCE for value in found)
-    ]
-    chosen.sort(key=lambda key: (not key.startswith("hyperparams.Args."), key))
-    measured = sorted(key for key, found in metrics.items() if len(found) > 1)
-    return chosen[:SHOWN_PARAMETERS] + measured[:SHOWN_METRICS]
+        if all(len(value or "") <= LONGEST_DIFFERENCE for value in found)
+    }
+    return _most_telling(short, SHOWN_PARAMETERS) + _most_telling(metrics, SHOWN_METRICS)
+
+
+def _most_telling(values: Mapping[str, Counter[Any]], most: int) -> list[str]:
+    """Return the keys of columns in which the most tasks differ from the usual value, in the order of a table."""
+
+    def place(key: str) -> tuple[bool, str]:
+        return (not key.startswith("hyperparams.Args."), key)
+
+    apart = {key: found.total() - max(found.values()) for key, found in values.items() if len(found) > 1}
+    return sorted(sorted(apart, key=lambda key: (-apart[key], place(key)))[:most], key=place)
 
 
 def starting(tasks: Sequence[Json]) -> list[str]:

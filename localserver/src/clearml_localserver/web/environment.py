@@ -11,6 +11,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from clearml_localserver.web import charts, outcome, text
+from clearml_localserver.web.isolation import mark
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -20,6 +21,7 @@ def make_environment(static: Callable[[str], str]) -> Environment:
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
+        finalize=mark,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -32,6 +32,7 @@ from clearml_localserver.web.api_words import UNKNOWN_OBJECT, readable, with_pla
 from clearml_localserver.web.asked import Asked
 from clearml_localserver.web.compression import PackedFiles, pack
 from clearml_localserver.web.environment import make_environment
+from clearml_localserver.web.isolation import isolate
 from clearml_localserver.web.kept_forms import MAX_FORM_FIELDS, NOT_KEPT, SESSION_ENDED, KeptForm
 from clearml_localserver.web.notices import NOTICES
 from clearml_localserver.web.own_files import delete_file, read_file
@@ -166,6 +167,11 @@ class Site:
         except Exception:  # the last guard: a person gets a page, the log the cause
             log.exception("page %s failed", visit.request.url.path)
             return visit.error(ApiError(500, 100, "The page could not be made; see the server's log."))
+
+
+def shown(page: str) -> str:
+    """Return the text of a page or of a part of it as it is sent."""
+    return isolate(text.visible(page))
 
 
 def too_large(visit: Visit) -> Response:
@@ -314,11 +320,11 @@ class Visit:
         headers = {"Cache-Control": "no-store"}
         parts = self.request.query_params.get("_part")
         if parts is None:
-            return HTMLResponse(text.visible(page.render(context)), status_code=code, headers=headers)
+            return HTMLResponse(shown(page.render(context)), status_code=code, headers=headers)
         # A template knows its own blocks only, not those that it inherits.
         sources = [page, self.site.templates.get_template(TASK_LAYOUT)] if template.startswith("task_") else [page]
         blocks = {
-            name: text.visible("".join(source.blocks[name](source.new_context(context))))
+            name: shown("".join(source.blocks[name](source.new_context(context))))
             for source in reversed(sources)
             for name in parts.split(",")
             if name in source.blocks

@@ -102,7 +102,12 @@ def _axis(visit: Visit) -> str:
 
 def load(visit: Visit, ids: list[str], fields: list[str]) -> Compared:
     """Return the tasks with these ids, in this order."""
-    tasks = {task["id"]: task for task in find_tasks(visit, {"id": ids}, size=MOST, fields=[*TASK_ROW, *fields])}
+    wanted = list(dict.fromkeys([*TASK_ROW, *fields, "runtime"]))
+    tasks = {task["id"]: task for task in find_tasks(visit, {"id": ids}, size=MOST, fields=wanted)}
+    for task in tasks.values():
+        version = str(task["runtime"].get("version") or "")
+        if is_dataset(task) and version:  # versions of a dataset have one name
+            task["name"] = f"{task['name'][:80]} {version[:40]}"
     ordered = [tasks[id_] for id_ in ids if id_ in tasks]
     models = _models(visit, [id_ for id_ in ids if id_ not in tasks])
     return Compared(ordered, _left_out("task", ids, tasks, models), comparison.colours(len(ordered)))
@@ -136,6 +141,7 @@ def _page(visit: Visit, found: Compared, tab: str, rows: Any, *, code: int = 200
         code=code,
         section="/datasets" if found.tasks and len(datasets) == len(found.tasks) else "/projects",
         found=found,
+        noun="dataset version" if found.tasks and len(datasets) == len(found.tasks) else "task",
         tab=tab,
         tabs=tabs,
         rows=rows,
@@ -302,7 +308,7 @@ SHOWN: dict[str, tuple[list[str], Show]] = {
     "relations": (["hyperparams", "last_metrics"], _relations),
     "plots": ([], _plots),
     "samples": ([], _samples),
-    "files": (["configuration.Dataset Content", "runtime"], _files),
+    "files": (["configuration.Dataset Content"], _files),
 }
 """By tab: the fields of the tasks that it reads, and its view."""
 
@@ -332,6 +338,7 @@ def models(visit: Visit) -> Response:
         texts=[("Configuration", others)] if any(designs) else [],
         everything=visit.asked.switch("all"),
         compared=TEXTS_COMPARED,
+        noun="model",
         base="/compare/models",
         tabs={},
         tab="parameters",

@@ -49,6 +49,12 @@ class Shown:
     left_out: int = 0
     """Tasks that the block names beyond those that one block shows."""
 
+    total: int = 0
+    """Tasks of a chart."""
+
+    silent: list[str] = field(default_factory=list)
+    """Names of those that have not reported its metric."""
+
     is_live: bool = False
 
 
@@ -88,6 +94,9 @@ def _chart(visit: Visit, embed: Embed, found: Shown) -> Shown:
         drawing = charts.draw(lines, axis)
         if drawing is not None:
             found.charts.append((name, drawing))
+    drawn = {id_ for curves in reply["scalar_metrics_iter_histogram"].get(metric, {}).values() for id_ in curves}
+    found.silent = [task["name"] for task in tasks if task["id"] not in drawn]
+    found.total = len(tasks)
     found.title = found.title or metric
     ids = ",".join(task["id"] for task in tasks)
     found.address = f"/compare?{urlencode({'ids': ids, 'metric': metric}, errors='replace')}"
