@@ -105,7 +105,7 @@ def test_of_two_people_who_edit_one_draft_the_second_is_told_and_loses_nothing(
     page.get_by_label("Queue", exact=True).select_option(queue)
     page.get_by_label("New parameters").fill("Args/rows=10")
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_role("alert")).to_contain_text("Somebody else has changed this task")
+    expect(page.get_by_role("alert")).to_contain_text("This task was changed since you opened the form")
     expect(page.get_by_label("Stored value of Args/lr")).to_have_text("0.2")
     expect(page.get_by_label("Args/lr", exact=True)).to_have_value("0.3")
     expect(page.get_by_label("Name of Args/lr")).to_have_value("rate")

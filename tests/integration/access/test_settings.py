@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from uuid import uuid4
 
-import httpx
 import pytest
 from clearml_localserver.pytest_plugin import ClearmlServer
 
@@ -35,11 +35,17 @@ def as_(server: ClearmlServer) -> Iterator[Callable[[tuple[str, str]], Web]]:
 LogIn = Callable[[tuple[str, str]], Web]
 
 
-def shown_key(reply: httpx.Response) -> tuple[str, str]:
-    """Return the key that a page shows this once."""
+def make_key(web: Web, **form: str) -> tuple[str, str]:
+    """Make a key on the page; return it as the page shows it this once."""
+    made = web.post("/settings/keys", **form)
+    assert made.status_code == 303, made.text[-3000:]
+    reply = web.http.get(made.headers["Location"])
     assert reply.status_code == 200 and reply.headers["Cache-Control"] == "no-store"
-    found = re.search(r"access_key\" = \"(\w+)\", \"secret_key\" = \"(\w+)\"", reply.text)
+    found = re.search(r"access_key\" = \"(\w+)\", \"secret_key\" = \"(\w+)\"", html.unescape(reply.text))
     assert found is not None and found[1], reply.text[-3000:]
+    assert found[2] not in made.headers["Location"]
+    again = web.get(made.headers["Location"])
+    assert found[2] not in again and "was shown once" in again
     return found[1], found[2]
 
 
@@ -49,7 +55,7 @@ def test_an_admin_manages_people_and_their_keys(server: ClearmlServer, admin: Ap
     assert web.post("/settings/people", name=HOSTILE, email=email, role="user").status_code == 303
     person = next(user["id"] for user in admin("users.get_all_ex")["users"] if user["name"] == HOSTILE)
     assert HOSTILE not in web.get("/settings")
-    key = shown_key(web.post("/settings/keys", label="theirs", user=person, role="guest"))
+    key = make_key(web, label="theirs", user=person, role="guest")
     assert key[1] not in web.get("/settings") and "theirs" in web.get("/settings")
     with closing(client_of(server, key)) as client:
         assert client("users.get_current_user")["user"]["role"] == "guest"
@@ -67,6 +73,17 @@ def test_an_admin_manages_people_and_their_keys(server: ClearmlServer, admin: Ap
     assert 'value="Kim"' in refused.text
 
 
+def test_a_new_key_is_shown_to_its_maker_only_and_a_reload_makes_no_second_one(
+    server: ClearmlServer, admin: ApiClient, as_: LogIn
+) -> None:
+    web, other = as_(server.credentials), as_(new_key(admin, user=new_user(admin, "user")))
+    before = len(admin("auth.get_credentials", all_users=True)["credentials"])
+    shown = web.post("/settings/keys", label="once").headers["Location"]
+    assert "Your new access key" not in other.get(shown)
+    assert "Your new access key" in web.get(shown) and "Your new access key" not in web.get(shown)
+    assert len(admin("auth.get_credentials", all_users=True)["credentials"]) == before + 1
+
+
 def test_a_user_manages_their_own_keys_only(server: ClearmlServer, admin: ApiClient, as_: LogIn) -> None:
     user = new_user(admin, "user")
     other, own = new_key(admin)[0], new_key(admin, user=user)
@@ -74,7 +91,7 @@ def test_a_user_manages_their_own_keys_only(server: ClearmlServer, admin: ApiCli
     page = web.get("/settings")
     assert own[0] in page and other not in page and server.credentials[0] not in page
     assert "Admins see and manage all people" in page and "/settings/people/" + user in page
-    key = shown_key(web.post("/settings/keys", label="second", role="guest"))
+    key = make_key(web, label="second", role="guest")
     assert web.post("/settings/keys", user=admin("users.get_current_user")["user"]["id"]).status_code == 403
     assert web.post("/settings/keys", role="admin").status_code == 403
     assert web.post("/settings/people", name="Kim", email=f"{uuid4().hex}@example.com").status_code == 403

@@ -155,5 +155,6 @@ def test_a_stranger_sends_no_large_form(server: ClearmlServer, browser: Web) -> 
 def test_a_form_too_large_to_be_kept_says_what_to_do(browser: Web) -> None:
     for size in (64_500, 100_000):
         reply = browser.post("/queues", name="x" * size)
-        assert reply.status_code == 413 and "go back here in your browser" in reply.text
+        assert reply.status_code == 413 and "Do not go back yet" in reply.text
+        assert reply.text.index("Log in in another tab") < reply.text.index("Only then go back here in your browser")
         assert '<a class="button" href="/login" target="_blank">' in reply.text and "<form" not in reply.text

@@ -50,7 +50,7 @@ def test_who_edits_what_another_person_has_changed_is_told(web: Web, api: ApiCli
     form = filled(web.get(f"/models/{model}/edit"), "/models/")
     api("models.edit", model=model, name="their name", comment="their comment")
     reply = web.post(f"/models/{model}/edit", **form | {"name": "my name"})
-    assert reply.status_code == 409 and "Somebody else has changed this model" in reply.text
+    assert reply.status_code == 409 and "This model was changed since you opened the form" in reply.text
     assert "their name" in reply.text and "my name" in reply.text
     assert stored(api, model)["name"] == "their name"
     assert web.post(f"/models/{model}/edit", **filled(reply.text, "/models/")).status_code == 303

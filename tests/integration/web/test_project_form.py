@@ -49,7 +49,7 @@ def test_of_two_people_who_edit_one_project_the_second_is_told(web: Web, api: Ap
     form = filled(web.get(f"/projects/{project}/edit"), "/projects/")
     api("projects.update", project=project, description="theirs")
     reply = web.post(f"/projects/{project}/edit", **form | {"description": "mine"})
-    assert reply.status_code == 409 and "Somebody else has changed this project" in reply.text
+    assert reply.status_code == 409 and "This project was changed since you opened the form" in reply.text
     assert ">theirs</pre>" in reply.text and ">\nmine</textarea>" in reply.text
     assert api("projects.get_by_id", project=project)["project"]["description"] == "theirs"
     assert web.post(f"/projects/{project}/edit", **form | {"name": "language"}).status_code == 303

@@ -138,7 +138,7 @@ def test_a_second_editor_is_told_and_nothing_is_lost(web: Web, api: ApiClient) -
     write(web, report, report="their words", comment="their summary")
     reply = web.post(f"/reports/{report}/edit", **marks, report="my words", name="a new name")
     assert reply.status_code == 409
-    assert "Somebody else has changed this report" in reply.text
+    assert "This report was changed since you opened the form" in reply.text
     assert "my words" in reply.text and "their words" in reply.text and 'value="a new name"' in reply.text
     again = web.post(f"/reports/{report}/edit", **form_of(reply.text), report="both words", name="a new name")
     assert again.status_code == 303

@@ -89,7 +89,7 @@ def test_of_two_people_who_edit_one_draft_the_second_is_told_and_loses_nothing(w
     reply = web.post(f"/tasks/{task}/edit", **mine)
     assert reply.status_code == 409
     again = filled(reply.text, "/tasks/")
-    assert "Changed by somebody else" in reply.text and ">0.2</pre>" in reply.text
+    assert "Changed meanwhile. The stored value is now:" in reply.text and ">0.2</pre>" in reply.text
     assert (again["p:Args/lr"], again["name"], again["comment"]) == ("0.3", "my name", "their comment")
     assert stored(api, task)["name"] == "a draft", "nothing is saved before the second person has looked"
     assert web.post(f"/tasks/{task}/edit", **again).status_code == 303
@@ -147,6 +147,10 @@ def test_a_configuration_object_is_renamed_and_loses_nothing(web: Web, api: ApiC
     assert api("tasks.get_by_id", task=task)["task"]["configuration"]["Net"].items() >= model.items()
     taken = web.post(f"/tasks/{task}/edit", **form | {"o:Model": "Other"})
     assert taken.status_code == 409 and "so it is not renamed again: Model" in taken.text, "renamed meanwhile"
+    edited = web.post(f"/tasks/{task}/edit", **form | {"c:Model": "mine"}).text
+    assert (
+        edited.count("renamed or deleted meanwhile. Saved again, it is made anew.") == 2 and "now empty" not in edited
+    )
     assert list(api("tasks.get_by_id", task=task)["task"]["configuration"]) == ["Net"]
 
 

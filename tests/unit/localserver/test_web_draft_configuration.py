@@ -22,7 +22,7 @@ def filled(
     return configuration, configuration.changes(name, text)
 
 
-STORED = {"Data": "rows: 1", "Model": "layers: 3", "long": "x" * 200_000}
+STORED = {"Data": "rows: 1", "Model": "layers: 3", "long": "x" * 2_000_000}
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ STORED = {"Data": "rows: 1", "Model": "layers: 3", "long": "x" * 200_000}
         ({"c:Model": "layers: 4"}, {"Model": "layers: 4"}, []),
         ({"o:Model": " Net "}, {"Net": "layers: 3"}, ["Model"]),
         ({"o:Model": "Net", "c:Model": "layers: 4"}, {"Net": "layers: 4"}, ["Model"]),
-        ({"o:long": "longer"}, {"longer": "x" * 200_000}, ["long"]),
+        ({"o:long": "longer"}, {"longer": "x" * 2_000_000}, ["long"]),
         ({"o:Model": "Data", "o:Data": "Model"}, {"Data": "layers: 3", "Model": "rows: 1"}, []),
         ({"o:Model": "Data", "x:c:Data": ""}, {"Data": "layers: 3"}, ["Model"]),
         ({"x:c:Model": ""}, {}, ["Model"]),
@@ -77,6 +77,12 @@ def test_a_name_is_not_added_where_pages_do_not_read_whether_it_is_taken() -> No
     configuration.items[0].name.sent = "Net"
     configuration.changes("", "")
     assert configuration.items[0].name.error.startswith("It has 2 configuration objects")
+
+
+def test_one_long_text_is_edited_and_takes_no_room_from_short_ones() -> None:
+    stored = {"a": {"value": "x" * 1_200_000}, "b": {"value": "x" * 900_000}, "c": {"value": "short"}}
+    shown = {item.name.stored: item.text is not None for item in DraftConfiguration(stored, {}).items}
+    assert shown == {"a": False, "b": True, "c": True}
 
 
 def test_a_form_of_many_large_texts_can_still_be_sent() -> None:

@@ -29,6 +29,7 @@ OBJECT, OBJECT_NAME = "c:", "o:"
 RENAMED = "New name of "
 CHANGED = "It was changed meanwhile."
 RENAMED_MEANWHILE = "It was renamed or deleted meanwhile."
+GONE = f"{RENAMED_MEANWHILE} Saved again, it is made anew."
 MIN_NAME = 3
 
 
@@ -66,6 +67,9 @@ class Field:
     options: Mapping[str, str] | None = None
     """Of a choice: the label of each value."""
 
+    is_gone: bool = False
+    """Whether the document no longer has it: it was renamed or deleted since the form was made."""
+
     def __post_init__(self) -> None:
         if self.kind == "line" and "\n" in as_sent(self.stored):  # browsers take line ends out of a one-line field
             self.kind = "lines"
@@ -93,7 +97,7 @@ class Field:
     @property
     def problem(self) -> str:
         """Why it cannot be stored as it is; empty if it can."""
-        return self.error or (CHANGED if self.theirs else "")
+        return self.error or ((GONE if self.is_gone else CHANGED) if self.theirs else "")
 
 
 @dataclass

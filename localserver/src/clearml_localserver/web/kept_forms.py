@@ -27,8 +27,8 @@ LOG_IN_FIELDS, LOG_IN_BYTES = 4, 2_048
 
 SESSION_ENDED = "Your session has ended. What you sent is kept: log in, and you are asked before anything is changed."
 NOT_KEPT = (
-    "Your session has ended, and this form is too large to be kept across a log-in. Nothing was changed. Log in in "
-    "another tab, then go back here in your browser, where your words still are, and send the form again."
+    "Your session has ended, and this form is too large to be kept across a log-in. Nothing was changed. Do not go "
+    "back yet: who goes back before the log-in can lose what was written. Keep this order:"
 )
 
 WITHOUT_WORDS = frozenset(

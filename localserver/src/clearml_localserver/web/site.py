@@ -39,6 +39,7 @@ from clearml_localserver.web.own_files import delete_file, read_file
 from clearml_localserver.web.plotly_file import PLOTLY, plotly_script
 from clearml_localserver.web.receipts import room_of
 from clearml_localserver.web.replies import REPLIES
+from clearml_localserver.web.shown_once import ShownOnce
 from clearml_localserver.web.themes import theme_of
 from clearml_localserver.wire import Api
 
@@ -66,7 +67,7 @@ Json = dict[str, Any]
 View = Callable[["Visit"], Response]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
-PASSING = frozenset({"_part", "notice", "undo", "changed"})
+PASSING = frozenset({"_part", "notice", "undo", "changed", "made"})
 """Names of a query that mean one visit only: no link of a page repeats them."""
 
 PAGES_AT_ONCE = 4
@@ -89,6 +90,7 @@ class Site:
         if PLOTLY not in self.files and (script := plotly_script()):  # a checkout: only the wheel brings its own
             self.files[PLOTLY] = script
         self.packed = PackedFiles()
+        self.made_keys = ShownOnce()
         self._versions: dict[str, str] = {}
         self._threads = CapacityLimiter(PAGES_AT_ONCE)
         self.templates = make_environment(self.static)

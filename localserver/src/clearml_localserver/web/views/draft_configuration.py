@@ -18,10 +18,10 @@ from clearml_localserver.web.form_fields import (
     removed_meanwhile,
 )
 from clearml_localserver.web.site import Json
-from clearml_localserver.web.views.launch import MAX_FIELD, form_size
+from clearml_localserver.web.views.launch import form_size
 
 MAX_TEXTS = 1_500_000
-"""Bytes of all texts as a form sends them: a larger form could not be sent."""
+"""Bytes of all texts as a form sends them, the shortest first: a larger form could not be sent."""
 
 NAMELESS = "A configuration object has a name."
 
@@ -55,19 +55,20 @@ class ObjectChanges:
 class DraftConfiguration:
     """The configuration objects of a task's form."""
 
+    most = MAX_TEXTS
+
     def __init__(self, stored: Mapping[str, Json], sent: Mapping[str, str]) -> None:
         self.stored = stored
         self.left_out: int = getattr(stored, "left_out", 0)
-        self.items: list[ConfigurationObject] = []
-        room = MAX_TEXTS
-        for name in sorted(stored):
-            text: str = stored[name]["value"]
-            fits = len(text) <= MAX_FIELD and form_size(text) <= room
-            room -= form_size(text) if fits else 0
-            self.items.append(_object(name, text, fits=fits))
+        room, fitting = MAX_TEXTS, set()
+        for size, name in sorted((form_size(stored[name]["value"]), name) for name in stored):
+            if size <= room:
+                room -= size
+                fitting.add(name)
+        self.items = [_object(name, stored[name]["value"], fits=name in fitting) for name in sorted(stored)]
         known = [*self._known()]
         self.removed = [
-            Field(key, unquote(key[len(OBJECT) :]), "", "lines", hint="It was removed meanwhile.")
+            Field(key, unquote(key[len(OBJECT) :]), "", "lines", is_gone=True)
             for key in removed_meanwhile(sent, known, OBJECT)
         ]
         """Objects whose text this form changes and that are no longer there."""

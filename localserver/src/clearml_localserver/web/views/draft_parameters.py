@@ -75,7 +75,7 @@ class DraftParameters:
             self.sections[parameter.section].rows.append(_row(parameter))
         known = [*self._known()]
         self.removed = [
-            Field(key, unquote(key[len(VALUE) :]), "", "lines", hint="It was removed meanwhile.")
+            Field(key, unquote(key[len(VALUE) :]), "", "lines", is_gone=True)
             for key in removed_meanwhile(sent, known, VALUE)
         ]
         """Parameters that this form changes and that are no longer there."""

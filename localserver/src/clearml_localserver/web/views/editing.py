@@ -24,7 +24,7 @@ NOT_A_DRAFT = 110
 """Subcode of the API's refusal to change what is no longer a draft."""
 
 CONFLICT = (
-    "Somebody else has changed this {noun} since you opened the form. Nothing was saved. "
+    "This {noun} was changed since you opened the form, by somebody else or by you in another tab. Nothing was saved. "
     "Compare the marked fields; saving again overwrites the other change."
 )
 _saving = Lock()

@@ -22,8 +22,9 @@ ROLES = {roles.GUEST: "guest: reads", roles.USER: "user: also changes", roles.AD
 
 
 def overview(visit: Visit) -> Response:
-    """Show all settings."""
-    return _show(visit)
+    """Show all settings; after an access key was made, that key with its secret, this once."""
+    mark, user = visit.query.get("made", ""), visit.identity.user if visit.identity else ""
+    return _show(visit, made=visit.site.made_keys.take(user, mark) if mark else None)
 
 
 def set_theme(visit: Visit) -> Response:
@@ -36,13 +37,14 @@ def set_theme(visit: Visit) -> Response:
 
 
 def create_key(visit: Visit) -> Response:
-    """Make an access key and show its secret, this once."""
+    """Make an access key; the page that this leads to shows its secret, so that a reload makes no second key."""
     form = visit.form()
     data = {"label": form.get("label", "").strip()[:200]} | _role(form)
     if form.get("user"):
         data["user"] = form["user"]
     made = visit.call("auth.create_credentials", data)["credentials"]
-    return _show(visit, made=made)
+    mark = visit.site.made_keys.keep(visit.identity.user if visit.identity else "", made)
+    return visit.redirect(f"{PAGE}?made={mark}")
 
 
 def edit_key(visit: Visit) -> Response:
@@ -174,7 +176,7 @@ def _person(visit: Visit) -> Json:
     raise ApiError(404, 0, f"There is no person {wanted}, or only admins may see them")
 
 
-def _show(visit: Visit, made: Json | None = None) -> Response:
+def _show(visit: Visit, made: Json | None) -> Response:
     own, people = visit.site.settings, _people(visit)
     return visit.render(
         "settings_overview.html",
