@@ -148,9 +148,7 @@ def test_a_configuration_object_is_renamed_and_loses_nothing(web: Web, api: ApiC
     taken = web.post(f"/tasks/{task}/edit", **form | {"o:Model": "Other"})
     assert taken.status_code == 409 and "so it is not renamed again: Model" in taken.text, "renamed meanwhile"
     edited = web.post(f"/tasks/{task}/edit", **form | {"c:Model": "mine"}).text
-    assert (
-        edited.count("renamed or deleted meanwhile. Saved again, it is made anew.") == 2 and "now empty" not in edited
-    )
+    assert edited.count("renamed or deleted meanwhile. Saving again adds it.") == 2 and "now empty" not in edited
     assert list(api("tasks.get_by_id", task=task)["task"]["configuration"]) == ["Net"]
 
 

@@ -29,7 +29,7 @@ OBJECT, OBJECT_NAME = "c:", "o:"
 RENAMED = "New name of "
 CHANGED = "It was changed meanwhile."
 RENAMED_MEANWHILE = "It was renamed or deleted meanwhile."
-GONE = f"{RENAMED_MEANWHILE} Saved again, it is made anew."
+GONE = f"{RENAMED_MEANWHILE} Saving again adds it."
 MIN_NAME = 3
 
 
