@@ -89,7 +89,7 @@ def test_of_two_people_who_edit_one_draft_the_second_is_told_and_loses_nothing(
     clearml_api("tasks.edit_configuration", task=task, configuration=objects)
     queue = clearml_api("queues.create", name=f"of a draft {uuid4().hex[:6]}")["id"]
     first, second = watch(), watch()
-    second.refusals = {409}
+    second.refusals = {409, 422}
     for watched in (first, second):
         watched.open(f"/tasks/{task}/edit")
     first.page.get_by_label("Args/lr", exact=True).fill("0.2")
@@ -114,6 +114,14 @@ def test_of_two_people_who_edit_one_draft_the_second_is_told_and_loses_nothing(
     expect(page.get_by_label("Name of Data")).to_have_value("Rows")
     expect(page.get_by_label("Queue", exact=True)).to_have_value(queue)
     expect(page.get_by_label("Model", exact=True)).to_have_value("layers: 4")
+    page.get_by_role("alert").get_by_role("link", name="Args/lr", exact=True).click()
+    expect(page.get_by_label("Args/lr", exact=True)).to_be_in_viewport()
+    page.get_by_label("New parameters").fill("rows")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("alert")).to_contain_text("New parameters: “rows” is not of the form Section/name=value.")
+    expect(page.get_by_label("New parameters")).to_be_focused()
+    expect(page.get_by_label("New parameters")).to_be_in_viewport()
+    page.get_by_label("New parameters").fill("Args/rows=10")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("status").filter(has_text="Saved.")).to_be_visible()
     found = clearml_api("tasks.get_by_id", task=task)["task"]

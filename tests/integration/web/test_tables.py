@@ -272,6 +272,8 @@ def test_selected_tasks_that_a_change_leaves_as_they_are_are_named_and_not_count
         ("abort", "It neither waits nor runs"),
         ("restore", "It is not archived"),
     ):
+        asked = web.get(f"/selected/tasks/{action}?ids={both}")
+        assert f"2 of them are left as they are: {why[0].lower()}{why[1:]}." in asked
         reply = web.post(f"/selected/tasks/{action}", ids=both, back=world.path)
         assert "nothing was done" in reply.text and reply.text.count(why) == 2 and "Undo" not in reply.text, action
     api("tasks.archive_many", ids=[world.tasks["first"]])

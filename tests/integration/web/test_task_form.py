@@ -252,6 +252,16 @@ def test_a_refused_form_names_all_that_is_wrong_in_the_order_of_the_page(web: We
     assert summary(run.text) == [("p-Args/lr", "lr: 'fast' is not of type float")]
 
 
+def test_the_form_of_a_task_that_was_deleted_meanwhile_can_be_copied_and_not_sent(web: Web, api: ApiClient) -> None:
+    task = draft(api)
+    form = filled(web.get(f"/tasks/{task}/edit"), "/tasks/") | {"added": "Args/rows=10", "name": "my name"}
+    api("tasks.delete", task=task)
+    reply = web.post(f"/tasks/{task}/edit", **form)
+    assert reply.status_code == 404 and "Copy what you want to keep." in reply.text
+    assert "New parameters" in reply.text and 'value="my name"' in reply.text
+    assert "Send again" not in reply.text and "send it again" not in reply.text
+
+
 def test_a_draft_that_was_started_meanwhile_keeps_its_parameters(web: Web, api: ApiClient) -> None:
     task = draft(api)
     form = filled(web.get(f"/tasks/{task}/edit"), "/tasks/") | {"p:Args/lr": "0.7", "name": "other"}

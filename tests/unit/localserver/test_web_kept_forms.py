@@ -36,7 +36,17 @@ def test_a_form_is_the_same_after_the_log_in_page_carried_it() -> None:
 
 
 def test_a_tick_that_deletes_something_stays_a_tick_with_words() -> None:
-    names = ("x:p:Args/l%2Fr", "x:g:Args", "x:c:Model", "n:Args/lr", "g:Args", "p:Args/l%2Fr", "c:Model", "name")
+    names = (
+        "x:p:Args/l%2Fr",
+        "x:g:Args",
+        "x:c:Model",
+        "n:Args/lr",
+        "g:Args",
+        "p:Args/l%2Fr",
+        "c:Model",
+        "name",
+        "added",
+    )
     written = KeptForm("/tasks/a/edit", tuple((name, "m") for name in names)).written
     assert [(field.label, field.is_tick) for field in written] == [
         ("Delete Args/l/r", True),
@@ -47,6 +57,7 @@ def test_a_tick_that_deletes_something_stays_a_tick_with_words() -> None:
         ("Args/l/r", False),
         ("Model", False),
         ("name", False),
+        ("New parameters", False),
     ]
 
 

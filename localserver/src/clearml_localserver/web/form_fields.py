@@ -27,6 +27,9 @@ OBJECT, OBJECT_NAME = "c:", "o:"
 """Begin the names of the fields for a configuration object's text and name."""
 
 RENAMED = "New name of "
+ADDED = {"added": "New parameters", "object-name": "Name of the new object", "object-text": "Text of the new object"}
+"""Labels of the fields that add something to a draft."""
+
 CHANGED = "It was changed meanwhile."
 RENAMED_MEANWHILE = "It was renamed or deleted meanwhile."
 GONE = f"{RENAMED_MEANWHILE} Saving again adds it."
@@ -191,7 +194,7 @@ def words_of(key: str) -> str:
         return f"Delete {'the section ' if section else ''}{words_of(key[len(REMOVE) :]).removeprefix(RENAMED)}"
     if key.startswith((NAME, SECTION, OBJECT_NAME)):
         return RENAMED + unquote(key[2:])
-    return unquote(key[2:]) if key[1:2] == ":" else key
+    return unquote(key[2:]) if key[1:2] == ":" else ADDED.get(key, key)
 
 
 def require_name(field: Field) -> None:

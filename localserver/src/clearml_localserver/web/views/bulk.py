@@ -137,6 +137,7 @@ MODELS = {
 }
 MODEL_ROW = ["name", "ready", "tags", "system_tags", "project"]
 
+NEVER_IDLE: tuple[Callable[[Json], bool], str] = (lambda _: False, "")
 IDLE: dict[str, tuple[Callable[[Json], bool], str]] = {
     "archive": (archived, "It is archived already"),
     "restore": (lambda item: not archived(item), "It is not archived"),
@@ -206,6 +207,7 @@ def _question(
 ) -> Response:
     """Return the question before a change; after a refused form with what was written and the reason."""
     found = {task["id"] for task in tasks}
+    is_idle, why = IDLE.get(name, NEVER_IDLE)
     queues = find_queues(visit) if name == "enqueue" else []
     return visit.render(
         "selection.html",
@@ -216,6 +218,8 @@ def _question(
         ids=ids,
         tasks=tasks,
         named=tasks[:NAMED],
+        idle=sum(is_idle(task) for task in tasks),
+        why=why,
         unknown=[id_ for id_ in ids if id_ not in found],
         queues=queues,
         default_queue=_queue_of_all(tasks, queues) if queues else "",
@@ -241,7 +245,7 @@ def act(visit: Visit) -> Response:
     except ApiError as refusal:
         return _question(visit, kind, name, ids, list(tasks.values()), back, form=form, problem=refusal.msg)
     failed = [(id_, id_, f"There is no such {kind.noun}") for id_ in ids if id_ not in tasks]
-    is_idle, why = IDLE.get(name, (lambda _: False, ""))
+    is_idle, why = IDLE.get(name, NEVER_IDLE)
     failed += [(id_, task["name"], why) for id_, task in tasks.items() if is_idle(task)]
     wanted = [id_ for id_, task in tasks.items() if not is_idle(task)]
     done: list[str] = []
