@@ -146,7 +146,7 @@ def test_a_new_run_is_made_from_the_form(watch: Watch, finished_run: str, clearm
     page.get_by_label("random_state").fill("forty")
     page.get_by_label("dataset_version").fill("1.1")
     page.get_by_role("button", name="Enqueue").click()
-    expect(page.get_by_text("'forty' is not of type int")).to_be_visible()
+    expect(page.locator(".error", has_text="'forty' is not of type int")).to_be_visible()
     page.get_by_label("random_state").fill("7")
     page.get_by_role("button", name="Enqueue").click()
     expect(page.get_by_role("status").filter(has_text="New run enqueued")).to_be_visible()

@@ -159,6 +159,15 @@ def test_nothing_of_a_table_is_wider_than_the_window(watch: Watch, project: str,
         assert width < 1280 or max(tables, default=0) <= 0, "nothing of the table is cut off"
 
 
+def test_the_active_tab_of_a_narrow_window_is_in_view(watch: Watch, project: str, clearml_api: ApiClient) -> None:
+    task = clearml_api("tasks.get_all", project=[project], only_fields=["id"])["tasks"][0]["id"]
+    page = watch().page
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto(f"{watch().url}/tasks/{task}/artifacts")
+    tab = page.locator(".tabs [aria-current]").bounding_box()
+    assert tab and tab["x"] >= 0 and tab["x"] + tab["width"] <= 390
+
+
 REFRESHED = "() => new Promise(done => document.addEventListener('refreshed', () => done(true), { once: true }))"
 
 

@@ -291,3 +291,48 @@ def test_a_name_of_another_writing_direction_is_isolated(web: Web, api: ApiClien
         page = web.get(path)
         assert f"<bdi>{name}</bdi>" in page.partition("<main")[2], path
     assert f'name="name" value="Clone of {name}"' in web.get(f"/tasks/{task}/clone")
+
+
+def current(page: str) -> list[str]:
+    """Return the entries of the navigation that are marked as the page's own."""
+    return re.findall(
+        r'<a href="([^"]+)" aria-current="page">', page.partition('aria-label="Main"')[2].partition("</nav>")[0]
+    )
+
+
+def test_models_have_their_place_in_the_navigation(web: Web, api: ApiClient) -> None:
+    model = api("models.create", name="a model", uri="http://x/y")["id"]
+    assert current(web.get("/models", follow_redirects=True)) == ["/models"]
+    assert current(web.get(f"/models/{model}")) == current(web.get(f"/models/{model}/edit")) == ["/models"]
+    assert current(web.get("/projects/*")) == ["/projects"]
+
+
+def test_the_projects_around_one_are_links(web: Web, api: ApiClient) -> None:
+    name = f"Around {uuid4().hex[:6]}"
+    outer = api("projects.create", name=f"{name}")["id"]
+    middle = api("projects.create", name=f"{name}/middle (a+b)")["id"]
+    inner = api("projects.create", name=f"{name}/middle (a+b)/inner")["id"]
+    for path in (f"/projects/{inner}", f"/projects/{inner}/models"):
+        crumbs = web.get(path).partition('class="crumbs"')[2].partition("</nav>")[0]
+        assert f'<a href="/projects/{outer}">{name}</a>' in crumbs
+        assert f'<a href="/projects/{middle}">middle (a+b)</a>' in crumbs
+
+
+def test_a_draft_has_neither_reported_nor_run(web: Web, api: ApiClient) -> None:
+    draft, begun = make_task(api, "a draft"), make_task(api, "has run")
+    api("tasks.started", task=begun)
+    api("tasks.stopped", task=begun)
+    page, other = web.get(f"/tasks/{draft}/overview"), web.get(f"/tasks/{begun}/overview")
+    assert "Last report" not in page and "Last change" in page and ">New run</a>" in page
+    assert "Last report" in other and ">Run again</a>" in other
+    assert "<h1>New run</h1>" in web.get(f"/tasks/{draft}/run") and "<h1>Run again</h1>" in web.get(
+        f"/tasks/{begun}/run"
+    )
+
+
+def test_the_path_of_a_project_is_written_the_same_everywhere(web: Web, controller: str, api: ApiClient) -> None:
+    project = api("tasks.get_by_id", task=controller)["task"]["project"]
+    name = api("projects.get_by_id", project=project)["project"]["name"].partition("/")[0]
+    for path in (f"/tasks/{controller}", "/projects/*?col=project"):
+        page = web.get(path)
+        assert f">{name}/{ESCAPED}</a>" in page and ".pipelines" not in page.partition("<main")[2]

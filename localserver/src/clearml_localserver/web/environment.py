@@ -36,6 +36,7 @@ def make_environment(static: Callable[[str], str]) -> Environment:
         "absolute": text.absolute,
         "sentences": outcome.sentences,
         "json_script": text.json_script,
+        "path": text.project_path,
         "q": lambda value: quote(str(value), safe="", errors="replace"),
         "shell": lambda value: shlex.quote(str(value)),  # a word of a command that people copy into a terminal
     }

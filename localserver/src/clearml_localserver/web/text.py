@@ -169,6 +169,11 @@ def pretty(text: str) -> str:
     return "".join(parts)
 
 
+def project_path(name: str) -> str:
+    """Return the name of a project without the hidden parts that the SDK puts around pipelines and datasets."""
+    return re.sub(r"(^|/)\.(pipelines|datasets)/", r"\1", name)
+
+
 def visible(text: str) -> str:
     """Return text without the characters that an HTML page cannot hold: each is shown by a sign of its own."""
     pieces = (text[start : start + SLICE] for start in range(0, len(text), SLICE))

@@ -109,6 +109,12 @@ for (const drawing of document.querySelectorAll(".drawing")) {
   drawing.scrollTop += box.top + box.height / 2 - frame.top - frame.height / 2;
 }
 
+// Of tabs that do not fit, the active one is shown.
+for (const tab of document.querySelectorAll(".tabs [aria-current], .top nav [aria-current]")) {
+  const row = tab.parentElement;
+  row.scrollLeft += tab.getBoundingClientRect().left + tab.offsetWidth / 2 - row.getBoundingClientRect().left - row.clientWidth / 2;
+}
+
 async function refresh() {
   const address = new URL(location.href);
   address.hash = "";

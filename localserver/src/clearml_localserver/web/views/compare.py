@@ -332,7 +332,7 @@ def models(visit: Visit) -> Response:
     return visit.render(
         "compare_models.html",
         code=200 if len(shown) >= LEAST else 400,
-        section="/projects",
+        section="/models",
         found=Compared(shown, _left_out("model", ids, by_id, tasks), comparison.colours(len(shown))),
         rows=comparison.models_rows(shown),
         texts=[("Configuration", others)] if any(designs) else [],

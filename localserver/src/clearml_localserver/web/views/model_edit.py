@@ -72,7 +72,7 @@ class ModelForm(DocumentForm):
         return self.visit.render(
             "edit_model.html",
             code=code,
-            section="/projects",
+            section="/models",
             model=self.document,
             fields=self.fields,
             problem=problem,

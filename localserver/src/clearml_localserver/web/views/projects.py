@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from starlette.responses import Response
@@ -90,6 +91,7 @@ def project(visit: Visit) -> Response:
         project=details,
         kind=kind_of(details),
         children=_children(visit, id_),
+        above=_above(visit, details["name"]),
         table=table,
         rows=rows,
         dense=kept["density"] == DENSE,
@@ -117,9 +119,11 @@ def project_models(visit: Visit) -> Response:
         project=details,
         kind=kind_of(details),
         children=_children(visit, id_),
+        above=_above(visit, details["name"]),
         page=Slice(found["models"], number, count(visit, wanted, "models")),
         actions=MODELS if visit.may_change else {},
         archived=archived,
+        section="/models" if id_ == "*" else "/projects",
         tab="models",
     )
 
@@ -164,6 +168,18 @@ def _details(visit: Visit, id_: str) -> Json:
         return {"id": "*", "name": "All tasks", "system_tags": [], "description": ""}
     found: Json = visit.call("projects.get_by_id", {"project": id_})["project"]
     return found
+
+
+def _above(visit: Visit, name: str) -> list[tuple[str, str]]:
+    """Return the projects around one, the outermost first: the last part of each name, and its id if there is one."""
+    parts = name.split("/")[:-1]
+    names = ["/".join(parts[: count + 1]) for count in range(len(parts))]
+    if not names:
+        return []
+    pattern = f"^({'|'.join(map(re.escape, names))})$"
+    query = {"name": pattern, "search_hidden": True, "only_fields": ["name"], "page": 0, "page_size": PAGE_SIZE}
+    ids = {project["name"]: project["id"] for project in visit.call("projects.get_all_ex", query)["projects"]}
+    return [(part, ids.get(name, "")) for part, name in zip(parts, names, strict=True)]
 
 
 def _children(visit: Visit, id_: str) -> list[Json]:
