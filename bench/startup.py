@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import environment, wording
+from bench import environment, other_orchestrators, wording
 from bench.declaration import Benchmark, Say
 from bench.result import Column, Row, Table, Target
 from pipeline.run_options import MODES
@@ -28,6 +28,7 @@ RUN_TIMEOUT_S = 300.0
 GENUINE = "genuine server, its defaults, trivial steps"
 GENUINE_S = {"queue": 72.0, "controller": 57.0, "in-process": 82.0}
 OURS = "this project"
+NONE = "none"
 
 Phases = dict[str, dict[str, float | None]]
 """Step → phase → seconds."""
@@ -43,7 +44,8 @@ PHASES = {
 
 
 def measure(options: argparse.Namespace, say: Say) -> Iterator[Row]:
-    """Run the pipeline in each mode."""
+    """Run the pipeline in each mode, then the same steps by other orchestrators."""
+    ours: dict[str, tuple[float, ...]] = {}
     with environment.own_machine(say):
         from pipeline.commands.connection import connect
         from pipeline.runs.states import fetch
@@ -62,6 +64,13 @@ def measure(options: argparse.Namespace, say: Say) -> Iterator[Row]:
             yield Row("modes", GENUINE, {"wall": (GENUINE_S[mode],)}, mode, noted=True)
             yield Row("modes", OURS, {"wall": tuple(walls)}, mode)
             yield from phase_rows(mode, runs)
+            ours[mode] = tuple(walls)
+    others = [name for name in options.other or list(other_orchestrators.OTHERS) if name != NONE]
+    if others:
+        for name, seconds in other_orchestrators.measure(others, options.runs, say):
+            yield Row("others", name, {"wall": seconds})
+        for mode, seconds in ours.items():
+            yield Row("others", f"{OURS}, {mode}", {"wall": seconds})
 
 
 def run_once(mode: str, *, reuse: bool = False, environ: Mapping[str, str] | None = None) -> tuple[float, str]:
@@ -104,7 +113,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add how often, and how."""
     parser.add_argument("--runs", type=int, default=RUNS, help=f"counted runs of each mode (default {RUNS})")
     parser.add_argument("--mode", action="append", choices=list(MODES), help="only this mode (repeatable)")
+    choices = [*other_orchestrators.OTHERS, NONE]
+    parser.add_argument("--other", action="append", choices=choices, help="only this other orchestrator (repeatable)")
 
+
+OTHERS_NOTE = """
+The same three steps on the same reviews, from the typed command to its end; all make the same two files, or the
+benchmark fails. The others split and preprocess files. This project's runs also make three dataset versions, plots and
+a report, on a server that keeps them.
+"""
 
 BENCHMARK = Benchmark(
     title="A run, phase by phase",
@@ -146,9 +163,17 @@ machine:
             "Phases of the steps",
             (*(Column(phase, phase, "s") for phase in PHASES), Column("sum", "sum", "s")),
         ),
+        Table(
+            "others",
+            "The same steps by other orchestrators",
+            (Column("wall", "total", "s"), Column("faster", "faster", "x", better="higher", ratio_of="wall")),
+            baseline=other_orchestrators.PLAIN.name,
+            chart="wall",
+            note=OTHERS_NOTE,
+        ),
     ),
     targets=(Target("modes", "wall", 35.0, group="queue"), Target("modes", "wall", 15.0, group="in-process")),
     add_arguments=add_arguments,
     measure=measure,
-    quick={"runs": 1, "mode": ["in-process"]},
+    quick={"runs": 1, "mode": ["in-process"], "other": [NONE]},
 )
