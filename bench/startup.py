@@ -66,11 +66,10 @@ def measure(options: argparse.Namespace, say: Say) -> Iterator[Row]:
             yield from phase_rows(mode, runs)
             ours[mode] = tuple(walls)
     others = [name for name in options.other or list(other_orchestrators.OTHERS) if name != NONE]
-    if others:
-        for name, seconds in other_orchestrators.measure(others, options.runs, say):
-            yield Row("others", name, {"wall": seconds})
-        for mode, seconds in ours.items():
-            yield Row("others", f"{OURS}, {mode}", {"wall": seconds})
+    for name, seconds in other_orchestrators.measure(others, options.runs, say):
+        yield Row("others", name, {"wall": seconds})
+    for mode, seconds in ours.items():
+        yield Row("others", f"{OURS}, {mode}", {"wall": seconds})
 
 
 def run_once(mode: str, *, reuse: bool = False, environ: Mapping[str, str] | None = None) -> tuple[float, str]:
