@@ -10,10 +10,7 @@ from deploy.checks.check import Check, Finding, fail, ok, warn
 from deploy.errors import AdmissionError
 from deploy.kubernetes.cluster import Right
 from deploy.session import Session
-
-NO_ACCOUNT_YET = 'serviceaccount "default" not found'
-NEW_NAMESPACE_S = 20.0
-"""Kubernetes makes a namespace's account `default` after the namespace, later on a busy control plane."""
+from deploy.verification.admission import NEW_NAMESPACE_S, NO_ACCOUNT_YET, create_pod
 
 RBAC_GROUP = "rbac.authorization.k8s.io"
 
@@ -29,6 +26,11 @@ FIXES = (
     (
         "must specify",
         "give agentk8sglue.resources, its initContainers and basePodTemplate.resources what the quota names",
+    ),
+    (
+        NO_ACCOUNT_YET,
+        f"Kubernetes gives each namespace this account, and has not within {NEW_NAMESPACE_S:.0f} s: see whether the "
+        "cluster's kube-controller-manager works, then try again",
     ),
     (
         "error looking up service account",
@@ -57,7 +59,7 @@ def admission(session: Session) -> Finding:
 
 
 def _require_admission(session: Session, role: str) -> None:
-    """Ask the API server for a pod that it does not make; wait for the account that a new namespace gets in a moment.
+    """Ask the API server for a pod that it does not make.
 
     Raises:
         AdmissionError: The namespace does not admit it.
@@ -65,14 +67,7 @@ def _require_admission(session: Session, role: str) -> None:
     name = f"{session.settings.fullname}-admission-{role}"
     coming = planned_pods.made(session.objects, session.plan.makes)
     spec = planned_pods.spec(session.objects, role, session.plan.task_account)
-    wait = session.wait(NEW_NAMESPACE_S)
-    while True:
-        try:
-            session.cluster.create_pod(name, planned_pods.full(spec, coming, session.plan.task_image), dry_run=True)
-            return
-        except AdmissionError as error:
-            if NO_ACCOUNT_YET not in error.message or not wait.again():
-                raise
+    create_pod(session, name, planned_pods.full(spec, coming, session.plan.task_image), dry_run=True)
 
 
 def grants(session: Session) -> Finding:

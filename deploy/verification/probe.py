@@ -17,6 +17,7 @@ from deploy.errors import ClusterError, DeadlineError
 from deploy.kubernetes.pods import Json, State, classify_pod
 from deploy.pod_values import POD_KEYS
 from deploy.session import Session
+from deploy.verification.admission import create_pod
 from deploy.verification.rollout import Patience, pod_error
 
 # Runs in any Python 3.6: the chart's own image has no newer one. Proxies and certificates are those of the pod's
@@ -92,7 +93,7 @@ def start(session: Session, role: str, image: str) -> None:
     wait = session.wait(session.settings.deadlines.probe)
     while True:
         try:
-            session.cluster.create_pod(pod, spec)
+            create_pod(session, pod, spec)
             return
         except ClusterError:  # the last one is still going
             if session.cluster.pod(pod) is None or not wait.again():

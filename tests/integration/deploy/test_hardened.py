@@ -6,14 +6,15 @@ import json
 
 import pytest
 
-from deploy.checks.namespace import NO_ACCOUNT_YET
 from deploy.errors import AdmissionError
+from deploy.verification.admission import NO_ACCOUNT_YET
 from tests.fakes.kubernetes.faults import RequestFault
 from tests.integration.deploy.deployer import HELD, NAMESPACE
 
 pytestmark = pytest.mark.integration
 
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted"}
+NO_DEFAULT_ACCOUNT = f'pods "x" is forbidden: error looking up service account {NAMESPACE}/default: {NO_ACCOUNT_YET}'
 LIMITS = {"type": "Container", "min": {"memory": "64Mi"}, "defaultRequest": {"memory": "96Mi"}, "default": {"cpu": "2"}}
 
 
@@ -90,13 +91,21 @@ def test_a_pod_that_it_refuses_is_named_in_admissions_own_words_before_anything_
     assert hardened.cluster.store.select("secrets", NAMESPACE) == []
 
 
-def test_a_namespace_that_was_made_a_moment_ago_gets_its_account_first(hardened):
+@pytest.mark.parametrize("made_by", ["an administrator", "install"])
+def test_a_namespace_that_was_made_a_moment_ago_gets_its_account_first(deploy, made_by):
     """Kubernetes makes the account `default` after the namespace; until then it refuses every pod."""
-    text = f'pods "x" is forbidden: error looking up service account {NAMESPACE}/default: {NO_ACCOUNT_YET}'
-    late = RequestFault("POST", "/pods", 403, text, times=3)
-    hardened.cluster.faults.requests.append(late)
-    hardened("install", "--no-canary")
+    if made_by != "install":
+        deploy.cluster.store.create("namespaces", "", {"metadata": {"name": NAMESPACE}, "status": {"phase": "Active"}})
+    late = RequestFault("POST", "/pods", 403, NO_DEFAULT_ACCOUNT, times=3)
+    deploy.cluster.faults.requests.append(late)
+    deploy("install", "--no-canary")
     assert late.times == 0
+
+
+def test_a_namespace_that_never_gets_its_account_is_refused_with_the_cause(hardened):
+    hardened.cluster.faults.requests.append(RequestFault("POST", "/pods", 403, NO_DEFAULT_ACCOUNT))
+    text = hardened("install", "--no-canary", code=AdmissionError.exit_code)
+    assert NO_ACCOUNT_YET in text and "see whether the cluster's kube-controller-manager works" in text
 
 
 def test_a_task_that_asks_for_too_little_is_refused_before_it_is_sent(hardened):
