@@ -57,7 +57,11 @@ def ensure(python: Path | None, environ: Mapping[str, str], say: Callable[[str],
 
 
 def _check(python: Path) -> None:
-    command = [str(python), "-c", "import clearml_serving.version, pipeline.amazon_reviews.training.predictor"]
+    command = [
+        str(python),
+        "-c",
+        "import clearml_serving.version, prometheus_client, pipeline.amazon_reviews.training.predictor",
+    ]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False, cwd=python.parent

@@ -21,6 +21,7 @@ from typing import Any
 
 from pipeline.amazon_reviews.reviews.frames import CLASSES
 from pipeline.amazon_reviews.training.predictor import Prediction, Predictor
+from pipeline.serving import answering
 
 MAX_TEXTS = 10_000
 MAX_CHARACTERS = 100_000
@@ -68,9 +69,13 @@ class Preprocess:
         """
         if self._presence is not None:
             self._presence.on_request()
+        model = self.model_endpoint
+        answering.note(endpoint=str(model.serving_url), version=str(model.version), model_id=str(model.model_id))
         request = _object(body)
         state["allow_unseen"] = _flag(request, "allow_unseen")
-        return _texts(request)
+        texts = _texts(request)
+        answering.note_texts(len(texts))
+        return texts
 
     def process(
         self, data: list[str], state: dict[str, Any], collect_custom_statistics_fn: Collect = None

@@ -1,4 +1,4 @@
-"""The inference process of this machine: `uvicorn` with clearml-serving's application, unmodified. Start, find, end it.
+"""The inference process of this machine: `uvicorn` with clearml-serving's application. Start, find, end it.
 
 Outside system: the operating system's processes, through `clearml_access.processes`.
 """
@@ -14,7 +14,7 @@ from clearml_access import processes
 from pipeline.serving.service import own_environment
 from pipeline.serving.settings import HOST, ServingSettings
 
-APPLICATION = "clearml_serving.serving.main:app"
+APPLICATION = "pipeline.serving.application:app"
 
 VARIABLE = "CLEARML_PODS_SERVING"
 """Carried by the process and what it starts."""

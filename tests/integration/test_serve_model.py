@@ -18,6 +18,8 @@ import httpx
 import polars as pl
 import pytest
 from clearml_localserver.pytest_plugin import ClearmlServer
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from clearml_access.own_server import STATE_VARIABLE
 from pipeline.amazon_reviews.reviews.generate import generate
@@ -32,6 +34,7 @@ from tests.ports import free_port_base
 
 pytestmark = [pytest.mark.integration, pytest.mark.thorough, pytest.mark.timeout(600)]
 
+DASHBOARD = Path(__file__).resolve().parents[2] / "helm" / "serving-dashboard.json"
 DEADLINE_S = 120
 TRAIN_ROWS, TEST_ROWS = 400, 100
 
@@ -203,6 +206,26 @@ def test_a_model_that_is_not_served_is_not_found(served: dict[str, Any]) -> None
     for url in (f"{served['url']}/99", f"{served['url']}s"):
         reply = post(url, text="a book")
         assert reply.status_code == 404 and "not found" in reply.json()["detail"]
+
+
+def test_prometheus_reads_what_was_answered_and_refused(served: dict[str, Any], first: Fitted) -> None:
+    answer(served["url"], texts=["a book", served["request"]["text"]], allow_unseen=True)
+    post(served["version_url"], text="")
+    post(f"{served['url']}/99", text="a book")
+    own = served["url"].partition("/serve/")[0]
+    reply = httpx.get(f"{own}/metrics", timeout=60, trust_env=False)
+    found: dict[str, list[Sample]] = {}
+    for family in text_string_to_metric_families(reply.text):
+        for sample in family.samples:
+            found.setdefault(sample.name, []).append(sample)
+    labels = ("endpoint", "version", "model_id", "status")
+    counted = {tuple(sample.labels[name] for name in labels) for sample in found["serving_requests_total"]}
+    assert {("reviews", "1", first.id, "200"), ("reviews", "1", first.id, "422"), ("reviews", "", "", "404")} <= counted
+    assert {sample.labels["model_id"] for sample in found["serving_texts_total"]} == {first.id}
+    asked = set(re.findall(r"\b(?:serving|process)_\w+", DASHBOARD.read_text()))
+    assert asked and asked <= found.keys(), "every query of the dashboard"
+    for path in ("healthz", "readyz"):
+        assert httpx.get(f"{own}/{path}", timeout=60, trust_env=False).status_code == 200
 
 
 def test_the_same_again_changes_nothing(served: dict[str, Any], cli: PipelineCli) -> None:
