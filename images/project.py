@@ -25,7 +25,13 @@ PROJECT = Path(__file__).resolve().parents[1]
 PYTHON = "3.11"
 """Of task images: that of the agent's lock file."""
 
-ADDED = ("images/project.Dockerfile", "images/agent/uv.lock", "images/task/step-python", "images/task/pip_shim.py")
+ADDED = (
+    "images/project.Dockerfile",
+    "images/agent/uv.lock",
+    "images/task/step-python",
+    "images/task/pip_shim.py",
+    "images/task/kept_packages.py",
+)
 """What this clone adds to an image of the project: the same tag stands for the same of this, too."""
 
 CONDA = ("environment.yml", "environment.yaml")

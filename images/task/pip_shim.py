@@ -8,7 +8,7 @@ that Python itself takes to start: hence nothing is imported here that is not ne
 It must never answer what it does not understand: any option or requirement it does not know goes to pip. What has to be
 installed is installed by uv, which is several times faster; where uv does not know an option, a configuration file of
 pip's, or a package, pip is asked. With a folder in `CLEARML_PODS_PACKAGES`, a volume that pods share, each package is
-fetched and unpacked once.
+fetched and unpacked once, and the packages that a step pins are installed once (`kept_packages.py`).
 Standard library and `packaging` only. Outside systems: uv, pip.
 """
 
@@ -43,7 +43,10 @@ PIP = (sys.executable, "-m", "pip")
 UV = "/opt/agent/bin/uv"
 UV_TIMEOUT_S = 1_800
 CACHE = "CLEARML_PODS_PACKAGES"
-"""Names the folder in which uv keeps what it has fetched; without one, nothing is kept."""
+"""Names the folder, shared by pods, for what was fetched and installed; without one, nothing is kept."""
+
+FETCHED_MONTHS = 2
+"""uv gets a new cache each month, and this many are kept: one cache would only grow."""
 
 UV_WORDS = {"--trusted-host": "--allow-insecure-host"}
 """What uv calls a pip option otherwise."""
@@ -266,7 +269,7 @@ def uv_environment(environ: dict[str, str]) -> dict[str, str]:
     if environ.get("PIP_CONFIG_FILE") or any(os.path.exists(os.path.expanduser(file)) for file in PIP_FILES):
         raise AskPip
     cache = environ.get(CACHE, "")
-    kept = {"UV_CACHE_DIR": os.path.join(cache, "uv")} if cache and os.access(cache, os.W_OK | os.X_OK) else {}
+    kept = {"UV_CACHE_DIR": fetched_folder(cache)} if cache and os.access(cache, os.W_OK | os.X_OK) else {}
     if cache and not kept:
         print(f"{CACHE}={cache}: no folder that this pod may write to; nothing is kept there", flush=True)
     named = {name: environ[variable] for variable, name in UV_VARIABLES.items() if environ.get(variable)}
@@ -275,12 +278,27 @@ def uv_environment(environ: dict[str, str]) -> dict[str, str]:
     return {**({} if kept else {"UV_NO_CACHE": "1"}), **habits, **named, **environ, **kept}
 
 
+def fetched_folder(volume: str) -> str:
+    """Return the folder in which uv keeps what it has fetched; those of earlier months are removed."""
+    import shutil
+    import time
+
+    year, month = time.gmtime()[:2]
+    last = [divmod(year * 12 + month - 1 - ago, 12) for ago in range(FETCHED_MONTHS)]
+    names = [f"uv-{year}-{month + 1:02}" for year, month in last]
+    for name in os.listdir(volume):
+        if name.startswith("uv-") and name not in names:
+            shutil.rmtree(os.path.join(volume, name), ignore_errors=True)
+    return os.path.join(volume, names[0])
+
+
 def install(arguments: list[str]) -> bool:
     """Install by uv; return whether it did."""
     import subprocess  # only here: most calls need nothing installed
 
     try:
         words, environment = for_uv(arguments), uv_environment(dict(os.environ))
+        words += ["--no-index"] if os.environ.get("PIP_NO_INDEX", "").lower() in ("1", "true", "yes", "on") else []
         command = [UV, "pip", "install", "--python", sys.executable, *words]
         done = subprocess.run(command, env=environment, timeout=UV_TIMEOUT_S, check=False)
     except (AskPip, OSError, subprocess.TimeoutExpired):
@@ -290,13 +308,46 @@ def install(arguments: list[str]) -> bool:
     return done.returncode == 0
 
 
+def install_or_use_kept(arguments: list[str], volume: str) -> int:
+    """Use the environment that is kept for what this step wants, or install that and keep it; return the exit code."""
+    import subprocess
+    import sysconfig
+    from pathlib import Path
+
+    sys.path.append(os.path.dirname(os.path.abspath(__file__)))  # -I leaves it out
+    from kept_packages import KeptPackages, wanted  # type: ignore[import-not-found]
+
+    words = arguments[arguments.index("install") + 1 :]
+    files = dict.fromkeys(("-r", "--requirement"), True) | dict.fromkeys(SOURCES, False)
+    try:
+        lines = [line for line in wanted(words, files) if line not in HABITS]
+        kept = KeptPackages(Path(volume), lines, prefix=Path(sys.prefix), site=Path(sysconfig.get_path("purelib")))
+        if kept.use():
+            print(f"what this step pins is there already: {kept.folder}", flush=True)
+            return 0
+        arguments = kept.begin(arguments)
+    except (OSError, ValueError) as error:
+        print(f"{CACHE}={volume}: {error}; nothing is taken from there", flush=True)
+        kept = None
+    code = 0 if install(arguments) else subprocess.run([*PIP, *arguments], check=False).returncode
+    if code == 0 and kept and os.access(volume, os.W_OK | os.X_OK):  # else uv's call has said so
+        try:
+            sys.stdout.write(kept.keep())
+        except (OSError, ValueError) as error:
+            print(f"{CACHE}={volume}: {error}; what was installed is not kept for other steps", flush=True)
+    return code
+
+
 def main() -> None:
     """Answer, or install by uv, or become pip."""
+    arguments, volume = sys.argv[1:], os.environ.get(CACHE, "")
     try:
-        sys.stdout.write(answer(sys.argv[1:]))
+        sys.stdout.write(answer(arguments))
     except AskPip:
-        if not install(sys.argv[1:]):
-            os.execv(PIP[0], [*PIP, *sys.argv[1:]])  # noqa: S606 - no shell: the agent's own words, to pip
+        if "install" in arguments[:2] and os.path.isdir(volume):
+            sys.exit(install_or_use_kept(arguments, volume))
+        if not install(arguments):
+            os.execv(PIP[0], [*PIP, *arguments])  # noqa: S606 - no shell: the agent's own words, to pip
 
 
 if __name__ == "__main__":

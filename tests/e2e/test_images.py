@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,7 +49,22 @@ from clearml import Task
 task = Task.init()
 task.upload_artifact("answer", {"is": 42}, wait_on_upload=True)
 import six
-print("six is", six.__version__)
+print("six is", six.__version__, "from", six.__file__)
+"""
+PACKAGES = "/packages"
+WRITABLE = """
+apiVersion: v1
+kind: Pod
+metadata: {{name: writable}}
+spec:
+  restartPolicy: Never
+  containers:
+    - name: chmod
+      image: {image}
+      command: [chmod, "0777", /packages]
+      securityContext: {{runAsUser: 0}}
+      volumeMounts: [{{name: packages, mountPath: /packages}}]
+  volumes: [{{name: packages, hostPath: {{path: {folder}, type: DirectoryOrCreate}}}}]
 """
 
 
@@ -87,10 +104,22 @@ def clearml(server: ClearmlServer) -> Iterator[ApiClient]:
 
 
 @pytest.fixture(scope="module")
+def shared_packages(cluster_with_images: ClusterCli) -> Iterator[str]:
+    """A folder of the node that every pod may write to."""
+    folder = f"/tmp/clearml-pods-packages-{os.getpid()}"
+    manifest = WRITABLE.format(image=AgentValues.load().default_image, folder=folder)
+    cluster_with_images.kubectl("apply", "--filename=-", stdin=manifest)
+    until("the folder is writable", lambda: cluster_with_images.phase("writable") == "Succeeded")
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)  # where the node is this machine; else it ends with the node
+
+
+@pytest.fixture(scope="module")
 def agent(
     cluster_with_images: ClusterCli,
     server: ClearmlServer,
     clearml: ApiClient,
+    shared_packages: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> ClusterCli:
     """The agent's release, installed by helm; its worker serves the queue."""
@@ -111,7 +140,7 @@ def agent(
         ),
     )
     values = tmp_path_factory.mktemp("values") / "values.yaml"
-    values.write_text(yaml.safe_dump(_values(server)))
+    values.write_text(yaml.safe_dump(_values(server, shared_packages)))
     with stage("agent installed and ready"):
         cluster.helm("install", "agent", str(CHART), f"--namespace={NAMESPACE}", f"--values={VALUES}",
                      f"--values={values}", "--wait", "--timeout=120s")  # fmt: skip
@@ -120,17 +149,23 @@ def agent(
     return cluster
 
 
-def _values(server: ClearmlServer) -> dict[str, object]:
-    """Return this test's own layer: servers, and the Secret for the agent and for every task pod."""
+def _values(server: ClearmlServer, shared_packages: str) -> dict[str, object]:
+    """Return this test's own layer: servers, the Secret for the agent and for every task pod, and kept packages."""
     restricted = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "runAsNonRoot": True}
     pairs = (("CLEARML_API_ACCESS_KEY", "agentk8sglue_key"), ("CLEARML_API_SECRET_KEY", "agentk8sglue_secret"))
-    env = [{"name": name, "valueFrom": {"secretKeyRef": {"name": SECRET, "key": key}}} for name, key in pairs]
+    env: list[dict[str, object]] = [{"name": "CLEARML_PODS_PACKAGES", "value": PACKAGES}]
+    env += [{"name": name, "valueFrom": {"secretKeyRef": {"name": SECRET, "key": key}}} for name, key in pairs]
     glue = {
         "apiServerUrlReference": server.api_url,
         "fileServerUrlReference": server.files_url,
         "webServerUrlReference": server.web_url,
         "containerSecurityContext": restricted,
-        "basePodTemplate": {"env": env, "containerSecurityContext": restricted},
+        "basePodTemplate": {
+            "env": env,
+            "containerSecurityContext": restricted,
+            "volumes": [{"name": "packages", "hostPath": {"path": shared_packages}}],
+            "volumeMounts": [{"name": "packages", "mountPath": PACKAGES}],
+        },
     }
     return {"clearml": {"existingAgentk8sglueSecret": SECRET}, "agentk8sglue": glue}
 
@@ -183,6 +218,22 @@ def test_a_task_runs_as_a_pod(agent, server, clearml, requirements, version):
         assert f"six is {version}" in said
     else:
         assert "Collecting" not in said  # no package was fetched, no index asked
+
+
+def test_packages_that_two_pods_install_at_once_are_there_for_a_third(agent, clearml):
+    pins = "six==1.15.0\n"
+    at_once = [enqueue(clearml, pins) for _ in range(2)]
+    until("both tasks ended", lambda: {status(clearml, task) for task in at_once} <= {"completed", "failed"})
+    for task in at_once:
+        said = console(clearml, task)
+        assert status(clearml, task) == "completed" and "six is 1.15.0" in said, said
+    third = enqueue(clearml, pins)
+    until("the third ended", lambda: status(clearml, third) in ("completed", "failed"))
+    said = console(clearml, third)
+    assert status(clearml, third) == "completed", said
+    (kept,) = re.findall(rf"what this step pins is there already: ({PACKAGES}/environments/\w+)", said)
+    assert f"six is 1.15.0 from {kept}/site/six.py" in said
+    assert "Installed" not in said and "Collecting" not in said
 
 
 def decoded(manifest: str) -> str:

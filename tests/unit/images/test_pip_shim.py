@@ -191,11 +191,30 @@ def no_pip_files(monkeypatch):
 
 def test_uv_keeps_what_it_has_fetched_where_a_folder_is_named(no_pip_files, tmp_path, capsys):
     found = pip_shim.uv_environment({"CLEARML_PODS_PACKAGES": str(tmp_path), "PIP_INDEX_URL": "https://a/simple"})
-    assert (found["UV_CACHE_DIR"], found["UV_DEFAULT_INDEX"]) == (f"{tmp_path}/uv", "https://a/simple")
+    assert found["UV_CACHE_DIR"].startswith(f"{tmp_path}/uv-2") and found["UV_DEFAULT_INDEX"] == "https://a/simple"
     assert "UV_NO_CACHE" not in found and found["UV_INDEX_STRATEGY"] == "unsafe-best-match"
     assert pip_shim.uv_environment({})["UV_NO_CACHE"] == "1"
     found = pip_shim.uv_environment({"CLEARML_PODS_PACKAGES": f"{tmp_path}/none"})
     assert found["UV_NO_CACHE"] == "1" and f"{tmp_path}/none: no folder that this pod may" in capsys.readouterr().out
+
+
+def test_uv_gets_a_new_cache_each_month_and_the_last_two_stay(tmp_path):
+    now = Path(pip_shim.fetched_folder(str(tmp_path))).name
+    for name in (now, "uv-2001-01", "environments"):
+        (tmp_path / name).mkdir()
+    assert pip_shim.fetched_folder(str(tmp_path)) == str(tmp_path / now)
+    assert {path.name for path in tmp_path.iterdir()} == {now, "environments"}
+
+
+def test_a_volume_that_fails_is_said_and_packages_are_installed(no_pip_files, monkeypatch, tmp_path, capsys):
+    uv = tmp_path / "uv"
+    uv.write_text("#!/bin/sh\nexit 0\n")
+    uv.chmod(0o755)
+    monkeypatch.setattr(pip_shim, "UV", str(uv))
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "none"))  # as a container whose environment is read-only
+    assert pip_shim.install_or_use_kept(["install", "pandas==2.2.3"], str(tmp_path)) == 0
+    said = capsys.readouterr().out
+    assert f"CLEARML_PODS_PACKAGES={tmp_path}: " in said and "nothing is taken from there" in said
 
 
 def test_a_configuration_file_of_pips_is_for_pip(monkeypatch, tmp_path):
