@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,6 +16,7 @@ import pytest
 from clearml_localserver.pytest_plugin import ClearmlServer
 
 from tests.api_client import ApiClient
+from tests.integration.web.pages import FROM_PAGE, Web, filled
 
 pytestmark = pytest.mark.integration
 
@@ -64,11 +65,25 @@ def kill(process: psutil.Process) -> None:
     psutil.wait_procs(family, timeout=10)
 
 
-def enqueue(api: ApiClient, queue: str, code: str) -> str:
+def draft(api: ApiClient, code: str) -> str:
     script = {"binary": "python3", "entry_point": "job.py", "working_dir": ".", "diff": code}
     task = api("tasks.create", name="an agent's task", type="training", script=script | {"requirements": {"pip": ""}})
-    api("tasks.enqueue", task=task["id"], queue=queue)
     return str(task["id"])
+
+
+def enqueue(api: ApiClient, queue: str, code: str) -> str:
+    task = draft(api, code)
+    api("tasks.enqueue", task=task, queue=queue)
+    return task
+
+
+def edit_on_its_page(server: ClearmlServer, task: str, old: str, new: str) -> None:
+    """Change the text of a draft's script as a person does in a browser."""
+    with closing(Web(server.web_url).http) as http:
+        page = http.get(f"/tasks/{task}/edit").text
+        form = filled(page, "/tasks/")
+        changed = form | {"s:diff": form["s:diff"].replace(old, new)}
+        assert http.post(f"/tasks/{task}/edit", data=changed, headers=FROM_PAGE).status_code == 303
 
 
 def wait_for(api: ApiClient, task: str, wanted: Callable[[dict[str, Any]], bool], home: Path) -> dict[str, Any]:
@@ -101,7 +116,10 @@ def test_a_task_is_run_and_one_that_runs_is_stopped(
 ) -> None:
     home = tmp_path / "agent"
     with agent(clearml_server, queue, home):
-        first, second = enqueue(api, queue, PRINTS), enqueue(api, queue, SLEEPS)
+        first = draft(api, PRINTS.replace("speaks", "is a draft"))
+        edit_on_its_page(clearml_server, first, "is a draft", "speaks")
+        api("tasks.enqueue", task=first, queue=queue)
+        second = enqueue(api, queue, SLEEPS)
         done = wait_for(api, first, lambda task: task["status"] not in ("queued", "in_progress"), home)
         assert (done["status"], done["status_reason"]) == ("completed", "worker execution done")
         assert "the task speaks" in console(api, first)

@@ -13,7 +13,7 @@ from tests.integration.web.pages import ESCAPED, HOSTILE, Web, filled, focused, 
 pytestmark = pytest.mark.integration
 
 
-def draft(api: ApiClient) -> str:
+def draft(api: ApiClient, script: dict[str, str] | None = None) -> str:
     lr = {"section": "Args", "name": "lr", "value": "0.1", "type": "float"}
     return make_task(
         api,
@@ -22,7 +22,7 @@ def draft(api: ApiClient) -> str:
         tags=["one", "two"],
         hyperparams={"Args": {"lr": lr, "seed": {"section": "Args", "name": "seed", "value": "1"}}},
         configuration={"Model": {"name": "Model", "value": "layers: 3\nwide: true\n", "type": "yaml"}},
-        script={"requirements": {"pip": "torch\n"}, "entry_point": "train.py", "branch": "main"},
+        script={"requirements": {"pip": "torch\n"}, "entry_point": "train.py", "branch": "main"} | (script or {}),
         container={"image": "python:3.11", "arguments": "--gpus all"},
     )
 
@@ -79,6 +79,74 @@ def test_everything_that_a_draft_runs_with_is_changed_on_one_form(web: Web, api:
         {"pip": "torch==2\n"},
     )
     assert (found["container"]["image"], found["container"]["arguments"]) == ("python:3.12", "--gpus all")
+
+
+PATCH = "diff --git a/x b/x\n@@ -1,2 +1,2 @@\n a\r\n-b\x0c\r\n+c\r\n"
+PRIVATE = {"repository": "https://me:t0ken@git.example/x.git", "version_num": "abc", "diff": PATCH}
+
+
+def test_the_script_of_a_draft_is_changed_and_keeps_what_was_not_touched(web: Web, api: ApiClient) -> None:
+    task = draft(api, PRIVATE)
+    page = web.get(f"/tasks/{task}/edit")
+    form = filled(page, "/tasks/")
+    assert web.post(f"/tasks/{task}/edit", **form).status_code == 303
+    assert stored(api, task)["script"]["diff"] == PATCH  # type: ignore[index]
+    changes = {
+        "s:diff": form["s:diff"].replace("+c", f"+{HOSTILE}"),
+        "s:branch": "next",
+        "s:version_num": "",
+        "s:tag": "v2",
+        "s:working_dir": "jobs",
+        "s:repository": "https://***@git.example/y.git",
+    }
+    assert web.post(f"/tasks/{task}/edit", **form | changes).status_code == 303
+    script = api("tasks.get_by_id", task=task)["task"]["script"]
+    assert script["diff"] == PATCH.replace("+c", f"+{HOSTILE}")
+    assert script["repository"] == "https://me:t0ken@git.example/y.git"
+    parts = [script[name] for name in ("branch", "version_num", "tag", "working_dir", "entry_point")]
+    assert parts == ["next", "", "v2", "jobs", "train.py"]
+    for path in ("edit", "overview"):
+        page = web.get(f"/tasks/{task}/{path}")
+        assert ESCAPED in page and HOSTILE not in page and "v2" in page
+    script_only = {"s:repository": "", "s:diff": "print('x')\r\n"}
+    assert web.post(
+        f"/tasks/{task}/edit", **filled(web.get(f"/tasks/{task}/edit"), "/tasks/") | script_only
+    ).is_redirect
+    script = api("tasks.get_by_id", task=task)["task"]["script"]
+    assert (script["repository"], script["diff"]) == ("", "print('x')\n")
+
+
+def test_credentials_of_a_repository_are_on_no_page(web: Web, api: ApiClient) -> None:
+    requirements = {"requirements": {"pip": "a @ git+https://t0ken@git.example/a\nb==1\n"}}
+    task, other = draft(api, PRIVATE | requirements), draft(api, PRIVATE)  # type: ignore[operator]
+    form = filled(web.get(f"/tasks/{task}/edit"), "/tasks/")
+    api("tasks.edit", task=task, script={"repository": "https://me:t0ken2@git.example/z.git"})
+    conflict = web.post(f"/tasks/{task}/edit", **form | {"s:repository": "https://***@git.example/q.git"})
+    moved = filled(conflict.text, "/tasks/") | {"s:repository": "https://***@elsewhere.example/x.git"}
+    refused = web.post(f"/tasks/{task}/edit", **moved)
+    pages = [web.get(f"/tasks/{task}/{name}") for name in ("edit", "overview", "clone")]
+    pages += [web.get(f"/compare?ids={task},{other}&tab=parameters&all=1"), conflict.text, refused.text]
+    assert (conflict.status_code, refused.status_code) == (409, 422)
+    assert focused(refused.text) == ["f-s:repository"] and "credentials that are not shown" in refused.text
+    for page in pages:
+        assert "t0ken" not in page
+    assert "https://***@git.example/z.git" in pages[1] and "git+https://***@git.example/a" in pages[1]
+    assert web.post(f"/tasks/{task}/edit", **form | {"r:pip": form["r:pip"].replace("b==1", "b==2")}).is_redirect
+    script = api("tasks.get_by_id", task=task)["task"]["script"]
+    assert script["requirements"] == {"pip": "a @ git+https://t0ken@git.example/a\nb==2\n"}
+    assert script["repository"] == "https://me:t0ken2@git.example/z.git"
+
+
+def test_what_a_script_lost_or_outgrew_meanwhile_is_still_in_the_form_that_changes_it(web: Web, api: ApiClient) -> None:
+    task = draft(api, {"requirements": {"pip": "", "conda": "c"}, "diff": "print(1)\n"})  # type: ignore[dict-item]
+    form = filled(web.get(f"/tasks/{task}/edit"), "/tasks/")
+    api("tasks.edit", task=task, script={"requirements": {"pip": "p"}, "diff": "x = 1\n" * 400_000})
+    page = web.get(f"/tasks/{task}/edit")
+    assert "s:diff" not in page and "Text: 2,400,000 characters are too many for this form" in page
+    reply = web.post(f"/tasks/{task}/edit", **form | {"r:conda": "d", "s:diff": "print(2)"})
+    assert reply.status_code == 409
+    assert [target for target, _ in summary(reply.text)] == ["f-s:diff", "f-r:conda"]
+    assert web.post(f"/tasks/{task}/edit", **form | {"name": "renamed"}).is_redirect
 
 
 def test_of_two_people_who_edit_one_draft_the_second_is_told_and_loses_nothing(web: Web, api: ApiClient) -> None:

@@ -25,6 +25,7 @@ SCRIPT = {
     "Repository": "repository",
     "Branch": "branch",
     "Commit": "version_num",
+    "Tag": "tag",
     "Entry point": "entry_point",
     "Working directory": "working_dir",
 }

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from clearml_localserver.rules.projects import MIN_PART, tidy
-from clearml_localserver.web.text import visible
+from clearml_localserver.web.edited_text import as_sent, edited
+from clearml_localserver.web.url_credentials import hide
 
 WAS = "was:"
 """Begins the name of the hidden field with the mark of a field's value."""
@@ -27,6 +28,22 @@ OBJECT, OBJECT_NAME = "c:", "o:"
 """Begin the names of the fields for a configuration object's text and name."""
 
 RENAMED = "New name of "
+SCRIPT = {
+    "repository": "Repository",
+    "branch": "Branch",
+    "version_num": "Commit",
+    "tag": "Tag",
+    "binary": "Interpreter",
+    "entry_point": "Entry point",
+    "working_dir": "Working directory",
+    "diff": "Text",
+}
+CONTAINER = {"image": "Image", "arguments": "Arguments", "setup_shell_script": "Set-up script"}
+"""Labels of the fields of a script and of a container, in the order of the form."""
+
+SCRIPT_FIELD, REQUIREMENT, CONTAINER_FIELD = "s:", "r:", "d:"
+"""Begin the names of the fields for a script's parts, its requirements by kind, and a container's parts."""
+
 ADDED = {"added": "New parameters", "object-name": "Name of the new object", "object-text": "Text of the new object"}
 """Labels of the fields that add something to a draft."""
 
@@ -57,7 +74,7 @@ class Field:
     """The value in the document now."""
 
     kind: str = "line"
-    """How it is edited: `line`, `lines` or `choice`."""
+    """How it is edited: `line`, `lines`, `code` (lines that are not wrapped) or `choice`."""
 
     hint: str = ""
     error: str = ""
@@ -73,24 +90,32 @@ class Field:
     is_gone: bool = False
     """Whether the document no longer has it: it was renamed or deleted since the form was made."""
 
+    hides: bool = False
+    """Whether credentials in its addresses are not shown."""
+
     def __post_init__(self) -> None:
         if self.kind == "line" and "\n" in as_sent(self.stored):  # browsers take line ends out of a one-line field
             self.kind = "lines"
 
     @property
     def value(self) -> str:
-        """What the form shows."""
+        """What is to be stored."""
         return self.stored if self.sent is None else self.sent
+
+    @property
+    def shown(self) -> str:
+        """What the form shows."""
+        return self._to_show(self.value)
 
     @property
     def told(self) -> str:
         """The stored value in words."""
-        return (self.options or {}).get(self.stored, self.stored)
+        return (self.options or {}).get(self.stored, self._to_show(self.stored))
 
     @property
     def mark(self) -> str:
         """What tells the stored value from others."""
-        return mark(self.stored)
+        return mark(self._to_show(self.stored))
 
     @property
     def id(self) -> str:
@@ -101,6 +126,9 @@ class Field:
     def problem(self) -> str:
         """Why it cannot be stored as it is; empty if it can."""
         return self.error or ((GONE if self.is_gone else CHANGED) if self.theirs else "")
+
+    def _to_show(self, value: str) -> str:
+        return hide(value) if self.hides else value
 
 
 @dataclass
@@ -144,11 +172,6 @@ class Choice:
     options: Mapping[str, str] | None = None
 
 
-def as_sent(value: str) -> str:
-    """Return a value as an unchanged form sends it back, with uniform line ends."""
-    return visible(value.replace("\r\n", "\n").replace("\r", "\n"))
-
-
 def mark(value: str) -> str:
     """Return what tells a value from others."""
     return hashlib.sha256(as_sent(value).encode(errors="replace")).hexdigest()[:32]
@@ -162,7 +185,7 @@ def read(fields: Iterable[Field], form: Mapping[str, str]) -> list[Field]:
         was = form.get(WAS + field.key, "")
         if sent is None or mark(sent) in (field.mark, was):
             continue
-        field.sent = as_sent(sent)
+        field.sent = edited(field.stored, sent, hides=field.hides)
         field.theirs = was != field.mark
         changed.append(field)
     return changed
@@ -194,6 +217,10 @@ def words_of(key: str) -> str:
         return f"Delete {'the section ' if section else ''}{words_of(key[len(REMOVE) :]).removeprefix(RENAMED)}"
     if key.startswith((NAME, SECTION, OBJECT_NAME)):
         return RENAMED + unquote(key[2:])
+    if key.startswith((SCRIPT_FIELD, CONTAINER_FIELD)):
+        return (SCRIPT if key.startswith(SCRIPT_FIELD) else CONTAINER).get(key[2:], key[2:])
+    if key.startswith(REQUIREMENT):
+        return f"Requirements, {key[len(REQUIREMENT) :]}"
     return unquote(key[2:]) if key[1:2] == ":" else ADDED.get(key, key)
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from clearml_localserver.web import form_fields
 from clearml_localserver.web.api_words import in_words
 from clearml_localserver.web.shapes import (
     Shape,
@@ -23,6 +24,7 @@ from clearml_localserver.web.shapes import (
     text,
     texts,
     values,
+    with_hidden_credentials,
 )
 
 ALL = 2**63
@@ -68,20 +70,26 @@ TASK = record(
     hyperparams=map_of(map_of(PARAMETER), 20),
     configuration=map_of(PARAMETER, 200),
     script=record(
-        repository=line,
-        branch=line,
-        version_num=line,
-        binary=line,
-        entry_point=line,
-        working_dir=line,
-        diff=text,
-        requirements=map_of(text, 20),
+        **dict.fromkeys(("branch", "version_num", "tag", "binary", "entry_point", "working_dir"), line),
+        repository=with_hidden_credentials(line),
+        diff=with_hidden_credentials(text),
+        requirements=map_of(with_hidden_credentials(text), 20),
     ),
-    container=record(image=line, arguments=passage, setup_shell_script=text),
+    container=record(
+        image=line,
+        arguments=with_hidden_credentials(passage),
+        setup_shell_script=with_hidden_credentials(text),
+    ),
     output=record(destination=line),
     execution=record(queue=reference, artifacts=list_of(ARTIFACT)),
     models=record(input=list_of(USED_MODEL), output=list_of(USED_MODEL)),
 )
+STORED_TASK = record(
+    script=record(**dict.fromkeys(form_fields.SCRIPT, text), requirements=map_of(text, 20)),
+    container=record(**dict.fromkeys(form_fields.CONTAINER, text)),
+)
+"""What the form of a draft writes back: whole, with the credentials that pages hide."""
+
 PROJECT = record(
     id=text,
     name=line,
@@ -223,6 +231,7 @@ REPLIES: dict[str, Shape] = {
     "reports.get_task_data": record(tasks=list_of(TASK), scalar_metrics_iter_histogram=map_of(map_of(map_of(CURVE)))),
     "reports.get_tags": record(tags=list_of(line)),
     "tasks.get_all_ex": record(tasks=list_of(TASK)),
+    "tasks.get_by_id": record(task=STORED_TASK),
     "tasks.get_types": record(types=texts),
     "tasks.get_configurations": record(configurations=list_of(record(configuration=list_of(PARAMETER)))),
     "projects.get_all_ex": record(projects=list_of(PROJECT)),

@@ -15,6 +15,8 @@ from typing import Any
 
 import orjson
 
+from clearml_localserver.web.url_credentials import hide
+
 Shape = Callable[[Any], Any]
 
 MAX_ITEMS = 5_000
@@ -121,6 +123,11 @@ def cut_to(most: int) -> Shape:
         return whole if len(whole) <= most else f"{whole[:most]}…"
 
     return shaped
+
+
+def with_hidden_credentials(shape: Shape) -> Shape:
+    """Return the shape of a text in which the credentials of addresses are hidden."""
+    return lambda value: shape(hide(text(value)))
 
 
 line, passage = cut_to(2_000), cut_to(50_000)

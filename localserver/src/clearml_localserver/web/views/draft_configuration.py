@@ -18,10 +18,7 @@ from clearml_localserver.web.form_fields import (
     removed_meanwhile,
 )
 from clearml_localserver.web.site import Json
-from clearml_localserver.web.views.launch import form_size
-
-MAX_TEXTS = 1_500_000
-"""Bytes of all texts as a form sends them, the shortest first: a larger form could not be sent."""
+from clearml_localserver.web.views.draft_script import MAX_TEXTS, fitting_texts
 
 NAMELESS = "A configuration object has a name."
 
@@ -55,16 +52,11 @@ class ObjectChanges:
 class DraftConfiguration:
     """The configuration objects of a task's form."""
 
-    most = MAX_TEXTS
-
-    def __init__(self, stored: Mapping[str, Json], sent: Mapping[str, str]) -> None:
+    def __init__(self, stored: Mapping[str, Json], sent: Mapping[str, str], room: int = MAX_TEXTS) -> None:
         self.stored = stored
         self.left_out: int = getattr(stored, "left_out", 0)
-        room, fitting = MAX_TEXTS, set()
-        for size, name in sorted((form_size(stored[name]["value"]), name) for name in stored):
-            if size <= room:
-                room -= size
-                fitting.add(name)
+        fitting = fitting_texts({name: stored[name]["value"] for name in stored}, room)
+        fitting |= {name for name in stored if OBJECT + quote(name, safe=" ") in sent}  # the form had their texts
         self.items = [_object(name, stored[name]["value"], fits=name in fitting) for name in sorted(stored)]
         known = [*self._known()]
         self.removed = [

@@ -12,7 +12,8 @@ from starlette.responses import Response
 
 from clearml_localserver.errors import ApiError
 from clearml_localserver.web import runs
-from clearml_localserver.web.form_fields import Problem, as_sent
+from clearml_localserver.web.edited_text import as_sent, edited
+from clearml_localserver.web.form_fields import Problem
 from clearml_localserver.web.site import Json, Visit
 from clearml_localserver.web.views.actions import queue_of
 from clearml_localserver.web.views.cloning import RESULTS, clone
@@ -108,7 +109,7 @@ def filled(parameters: list[Parameter], form: dict[str, str]) -> list[Parameter]
     for parameter in parameters:
         value = form.get(parameter.key)
         if value is not None and as_sent(value) != as_sent(parameter.value):
-            parameter.value, parameter.changed = as_sent(value), True
+            parameter.value, parameter.changed = edited(parameter.value, value), True
             parameter.check()
     return parameters
 

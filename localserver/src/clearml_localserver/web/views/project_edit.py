@@ -6,7 +6,8 @@ from starlette.responses import Response
 
 from clearml_localserver.errors import ApiError
 from clearml_localserver.rules.projects import tidy
-from clearml_localserver.web.form_fields import Field, as_sent, path_problem, problems_of
+from clearml_localserver.web.edited_text import as_sent
+from clearml_localserver.web.form_fields import Field, path_problem, problems_of
 from clearml_localserver.web.site import Json, Visit
 from clearml_localserver.web.views.editing import MAX_COMMENT, DocumentForm, saving, showing
 

@@ -17,16 +17,13 @@ from clearml_localserver.web.form_fields import (
 from clearml_localserver.web.site import Json
 from clearml_localserver.web.views.draft_configuration import DraftConfiguration, ObjectChanges
 from clearml_localserver.web.views.draft_parameters import Changes, DraftParameters
+from clearml_localserver.web.views.draft_script import MAX_TEXTS, DraftScript
 from clearml_localserver.web.views.editing import MAX_COMMENT, DocumentForm, saving, showing
 from clearml_localserver.web.views.lists import find_queues
 from clearml_localserver.web.views.tasks import load
 
 MAX_NAME = 2_000
 """A longer name is cut for pages, so a form must not write it back."""
-
-SCRIPT = {"binary": "Interpreter", "entry_point": "Entry point", "working_dir": "Working directory"}
-CONTAINER = {"image": "Image", "arguments": "Arguments", "setup_shell_script": "Set-up script"}
-GROUPS = {"s:": "Script", "r:": "Requirements", "d:": "Container"}
 
 
 class TaskForm(DocumentForm):
@@ -37,16 +34,23 @@ class TaskForm(DocumentForm):
 
     def load(self) -> None:
         """Read the task; what only a draft has is in the form also where the form was made for a draft."""
-        task = load(self.visit, ["script", "container", "hyperparams", "configuration", "execution.queue"])
+        task = load(self.visit, ["hyperparams", "configuration", "execution.queue"])
         self.document = task
         self.plain = _plain(task)
         self.draft = task["status"] == "created" or bool(self.sent.get("draft"))
         self.parameters = DraftParameters(task if self.draft else {"hyperparams": {}}, self.sent)
-        self.configuration = DraftConfiguration(task["configuration"] if self.draft else {}, self.sent)
-        self.queue = [_queue(task, find_queues(self.visit))] if self.draft else []
-        self.rest = _rest(task) if self.draft else []
-        drafts = [*self.queue, *self.rest, *self.parameters.fields, *self.configuration.fields]
-        self.fields = [*self.plain, *drafts]
+        self.fields = [*self.plain, *self.parameters.fields]
+        self.queue: list[Field] = []
+        self.script: DraftScript | None = None
+        room = 0
+        if self.draft:
+            self.stored = self.visit.call("tasks.get_by_id", {"task": task["id"]})["task"]
+            self.script = DraftScript(self.stored, self.sent)
+            self.queue = [_queue(task, find_queues(self.visit))]
+            self.fields += [*self.queue, *self.script.fields]
+            room = self.script.room
+        self.configuration = DraftConfiguration(task["configuration"] if self.draft else {}, self.sent, room)
+        self.fields += self.configuration.fields
         self.planned = Changes()
         self.planned_objects = ObjectChanges()
 
@@ -66,7 +70,7 @@ class TaskForm(DocumentForm):
             *problems_of([*self.plain, *self.queue]),
             *self.parameters.wrong(self.planned.added_problem),
             *self.configuration.wrong(),
-            *problems_of(self.rest),
+            *problems_of(self.script.fields if self.script else []),
         ]
 
     def check(self) -> bool:
@@ -78,6 +82,8 @@ class TaskForm(DocumentForm):
         self.planned = self.parameters.changes(self.sent.get("added", ""))
         new = self._new_object()
         self.planned_objects = self.configuration.changes(new["name"], new["text"])
+        if self.script:
+            self.script.check(self.changed)
         for field in self.queue:
             if field.value not in (field.options or {}):
                 field.error = "The queue that you chose is not there any more."
@@ -117,12 +123,13 @@ class TaskForm(DocumentForm):
             parameters=self.parameters,
             objects=self.configuration,
             queue=self.queue,
-            groups={title: [field for field in self.rest if field.key[:2] == start] for start, title in GROUPS.items()},
+            groups=self.script.groups.values() if self.script else [],
             problem=problem,
             wrong=self.wrong(),
             added=self.sent.get("added", ""),
             added_problem=self.planned.added_problem,
             new=self._new_object(),
+            most=MAX_TEXTS,
         )
 
     def address(self) -> str:
@@ -130,14 +137,7 @@ class TaskForm(DocumentForm):
         return f"/tasks/{self.document['id']}/overview"
 
     def _edit(self, values: dict[str, str]) -> Json:
-        edit: Json = {}
-        if script := {name: values[f"s:{name}"] for name in SCRIPT if f"s:{name}" in values}:
-            edit["script"] = script
-        if any(key.startswith("r:") for key in values):
-            requirements = {field.key[2:]: field.value for field in self.rest if field.key.startswith("r:")}
-            edit["script"] = script | {"requirements": {name: text for name, text in requirements.items() if text}}
-        if any(key.startswith("d:") for key in values):
-            edit["container"] = {field.key[2:]: field.value for field in self.rest if field.key.startswith("d:")}
+        edit = self.script.edit(self.stored, self.changed) if self.script else {}
         if "queue" in values:
             edit["execution"] = {"queue": values["queue"]}
         return edit
@@ -154,18 +154,6 @@ def _plain(task: Json) -> list[Field]:
         Field("comment", "Comment", task["comment"], "lines"),
     ]
     return [field for field in fields if len(field.stored) <= (MAX_NAME if field.kind == "line" else MAX_COMMENT)]
-
-
-def _rest(task: Json) -> list[Field]:
-    script, container = task["script"], task["container"]
-    fields = [Field(f"s:{name}", label, script[name]) for name, label in SCRIPT.items()]
-    requirements = {"pip": ""} | script["requirements"]
-    fields += [Field(f"r:{name}", f"Requirements, {name}", text, "lines") for name, text in requirements.items()]
-    if len(container["image"]) <= MAX_NAME and len(container["arguments"]) <= MAX_COMMENT:
-        kinds = {"setup_shell_script": "lines"}
-        fields += [Field(f"d:{name}", label, container[name], kinds.get(name, "line"))
-                   for name, label in CONTAINER.items()]  # fmt: skip
-    return fields
 
 
 def _queue(task: Json, queues: list[Json]) -> Field:
