@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 
 import polars as pl
-import psutil
 import pytest
 
-from clearml_access.processes import is_alive
 from pipeline.amazon_reviews.reviews.text import preprocess
 from tests.integration.pipeline_cli import (
     BATCH_ROWS,
@@ -108,6 +105,7 @@ def test_a_version_takes_a_third_of_the_sdks_calls(uploaded, calls_of_upload):
 
 OPEN = """
 import sys
+import time
 from pathlib import Path
 from pipeline.datasets.datasets import open_version
 folder = open_version(dataset_id=sys.argv[1], alias="input").local_folder()
@@ -115,6 +113,7 @@ print(*sorted(path.name for path in Path(folder).rglob("*.csv")))
 """
 OPEN_WITH_THE_SDK = """
 import sys
+import time
 from pathlib import Path
 from clearml import Dataset
 dataset = Dataset.get(dataset_id=sys.argv[1])
@@ -325,82 +324,9 @@ def test_a_failing_step_fails_the_run_with_its_reason(cli, client, uploaded):
     assert set(versions(client, only_final=False)) == before
 
 
-@pytest.mark.parametrize("seconds", [2.5, pytest.param(5, marks=pytest.mark.thorough)])
-def test_an_interrupted_run_leaves_nothing_behind(cli, client, uploaded, seconds):
-    process = cli.start("run", "--mode", "in-process", "--no-cache")
-    time.sleep(seconds)
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
-    assert process.returncode == 143
-    assert versions(client, only_final=False) == versions(client)
-    alive = client("tasks.get_all", status=["in_progress", "queued"], search_hidden=True)["tasks"]
-    assert [task["name"] for task in alive] == []
-
-
-def test_a_run_whose_reader_has_gone_is_aborted(cli, client, uploaded):
-    process = cli.start("run", "--mode", "in-process", "--no-cache")
-    process.stdout.readline()
-    process.stdout.close()
-    assert process.wait(60) == 141, process.stderr.read()
-    alive = client("tasks.get_all", status=["in_progress", "queued"], search_hidden=True)["tasks"]
-    assert [task["name"] for task in alive] == []
-
-
-def test_a_run_that_takes_too_long_is_aborted(cli, client, uploaded):
-    done = cli("run", "--mode", "in-process", "--no-cache", "--timeout", "5", "--json")
-    assert done.code == 42
-    assert done.document["status"] == "error"
-    assert "--timeout" in done.document["hint"]
-    has_begun = "no run could be started" not in done.document["error"]  # it has not, on a busy machine
-    assert done.document["run_id"] or not has_begun
-    if done.document["run_id"]:
-        run = client("tasks.get_by_id", task=done.document["run_id"])["task"]
-        assert run["name"].startswith("DataPrepare")  # the SDK numbers later runs
-        assert run["status"] == "stopped"
-    if has_begun:
-        assert done.document["mode"] == "in-process"
-        assert [step["name"] for step in done.document["steps"]][:1] == ["train_test_split"]
-    alive = client("tasks.get_all", status=["in_progress", "queued"], search_hidden=True)["tasks"]
-    assert [task["name"] for task in alive] == []
-
-
-def test_a_run_of_this_machine_that_is_stopped_on_the_server_ends_with_its_steps(cli, client, uploaded):
-    def running(**query):
-        found = client("tasks.get_all", status=["in_progress"], search_hidden=True, order_by=["-created"], **query)
-        return [task["id"] for task in found["tasks"]]
-
-    process = cli.start("run", "--mode", "in-process", "--no-cache", "--json")
-    deadline = time.monotonic() + 60
-    while not (steps := [step for run in running(type=["controller"]) for step in running(parent=[run])]):
-        assert time.monotonic() < deadline, "no step has begun"
-        time.sleep(0.1)
-    (run,) = running(type=["controller"])
-    client("tasks.stop", task=run)
-    process.communicate(timeout=60)
-    assert process.returncode == 40
-    made = client("tasks.get_all", parent=[run], search_hidden=True)["tasks"]
-    assert ([task["id"] for task in made], {task["status"] for task in made}) == (steps, {"stopped"})
-
-
-def test_a_run_that_is_stopped_while_it_starts_says_so(cli, client, uploaded):
-    running = {"type": ["controller"], "status": ["in_progress"]}
-    before = {task["id"] for task in client("tasks.get_all", **running)["tasks"]}
-    process = cli.start("run", "--mode", "in-process", "--no-cache", "--json")
-    deadline = time.monotonic() + 60
-    while not (new := {task["id"] for task in client("tasks.get_all", **running)["tasks"]} - before):
-        assert time.monotonic() < deadline, "the controller has not begun"
-        time.sleep(0.05)
-    (run,) = new
-    client("tasks.stop", task=run, force=True)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 40
-    (error,) = (line for line in stderr.splitlines() if line.startswith("Error: "))
-    assert error.startswith(f"Error: run {run} aborted") or error == f"Error: run {run} was aborted while it started"
-    assert client("tasks.get_by_id", task=run)["task"]["status"] == "stopped"
-
-
 AGAIN = """
 import sys
+import time
 from pathlib import Path
 from clearml import Task
 from pipeline.amazon_reviews.step_work import process_part
@@ -433,26 +359,3 @@ def test_a_version_that_a_failed_attempt_has_finished_is_used_by_the_next(cli, c
         client("tasks.completed", task=maker, force=True)
     assert "<made>" in done.stdout, done.stderr
     assert (done.stdout.split("<made> ")[1].split()[0] == made) is not completed
-
-
-def test_a_run_whose_command_was_killed_is_stopped_and_leaves_no_process(cli, client, uploaded):
-    """`kill -9` leaves the command no moment to end its controller, which is in a session of its own."""
-
-    def running(**query):
-        found = client("tasks.get_all", status=["in_progress"], search_hidden=True, only_fields=["id"], **query)
-        return [task["id"] for task in found["tasks"]]
-
-    process = cli.start("run", "--mode", "in-process", "--no-cache")
-    deadline = time.monotonic() + 100
-    while not (running(type=["controller"]) and running(type=["data_processing"])):
-        assert time.monotonic() < deadline and process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    (run,) = running(type=["controller"])
-    started = psutil.Process(process.pid).children(recursive=True)
-    process.kill()
-    process.communicate()
-    while running() or any(is_alive(child.pid) for child in started):
-        assert time.monotonic() < deadline, (running(), started)
-        time.sleep(0.1)
-    task = client("tasks.get_by_id", task=run)["task"]
-    assert (task["status"], task["status_reason"]) == ("stopped", "the command that ran it was killed")
