@@ -52,6 +52,10 @@ def test_ticked_rows_are_compared(watch: Watch, project: str) -> None:
     page.get_by_label("Horizontal").select_option("time")
     expect(card.locator(".xtitle")).to_have_text("seconds since the first value")
     assert "axis=time" in page.url and "smooth=60" in page.url
+    page.go_back()
+    page.wait_for_url(lambda address: "axis=time" not in address)
+    expect(page.get_by_label("Horizontal")).to_have_value("")
+    expect(card.locator(".xtitle")).to_have_text("iteration")
 
     page.get_by_role("link", name="Parameters").click()
     expect(page.locator("tr.differs")).to_contain_text("lr")
@@ -62,6 +66,27 @@ def test_ticked_rows_are_compared(watch: Watch, project: str) -> None:
     expect(page.locator(".bars path")).to_have_count(3)
     page.get_by_role("link", name="Leave out lr 0.1", exact=True).click()
     expect(page.get_by_role("heading", name="Compare 2 tasks")).to_be_visible()
+
+
+def test_added_and_removed_files_are_coloured_over_the_whole_row(watch: Watch, clearml_api: ApiClient) -> None:
+    versions = []
+    for names in ("ab", "bc"):
+        content = "File Name, File Size (bytes), Hash (SHA2)\n" + "".join(f"{name}.csv, 5, {name}\n" for name in names)
+        configuration = {"Dataset Content": {"name": "Dataset Content", "type": "csv", "value": content}}
+        fields = {"type": "data_processing", "system_tags": ["dataset"], "configuration": configuration}
+        versions.append(clearml_api("tasks.create", name="reviews", **fields)["id"])
+    page = watch().open(f"/compare?ids={','.join(versions)}&tab=files")
+    colours = {}
+    for kind, name in (("added", "c.csv"), ("removed", "a.csv")):
+        row = page.locator(f"tr.{kind}", has_text=name)
+        card = row.locator("xpath=ancestor::div[1]").bounding_box()
+        cells = [(cell.bounding_box(), cell.evaluate("cell => getComputedStyle(cell).backgroundColor"))
+                 for cell in row.locator("td").all()]  # fmt: skip
+        [colour] = {colour for _, colour in cells}
+        assert card is not None and sum(box["width"] for box, _ in cells if box) >= card["width"] - 2
+        colours[kind] = colour
+    transparent = "rgba(0, 0, 0, 0)"
+    assert len({*colours.values(), transparent}) == 3, colours
 
 
 def test_rows_are_compared_without_a_script(watch: Watch, project: str) -> None:

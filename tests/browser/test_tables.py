@@ -78,6 +78,22 @@ def test_a_table_is_sorted_filtered_and_kept_as_a_view(watch: Watch, project: st
     expect(page.get_by_role("button", name="Dense rows")).to_be_visible()
 
 
+def test_on_a_narrow_screen_filters_are_folded_and_told(watch: Watch, project: str) -> None:
+    for scripts in (True, False):
+        page = watch(java_script_enabled=scripts).page
+        page.set_viewport_size({"width": 390, "height": 860})
+        page.goto(f"{watch().url}/projects/{project}?status=created&q=trial")
+        top = page.locator("table.tasks").bounding_box()
+        assert top is not None and top["y"] < (400 if scripts else 560), "without scripts, the actions are shown too"
+        chip = page.locator("[data-autosubmit] .toggles").get_by_text("failed", exact=True)
+        expect(chip).to_be_hidden()
+        page.get_by_label("Filters and columns").press("Space")
+        expect(chip).to_be_visible()
+        page.get_by_role("link", name="Take away the filter draft").click()
+        expect(page.get_by_role("link", name="Take away the filter “trial”")).to_be_visible()
+        assert "status" not in page.url
+
+
 def test_going_back_shows_the_filter_of_the_address(watch: Watch, project: str) -> None:
     page = watch().open(f"/projects/{project}")
     chip = page.locator("[data-autosubmit] .toggles")

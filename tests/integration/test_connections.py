@@ -80,6 +80,21 @@ def test_what_is_too_large_is_refused(
         assert answer(link).startswith(b"HTTP/1.1 %d " % status)
 
 
+def test_an_address_that_is_too_long_is_answered_with_a_page(clearml_server: ClearmlServer) -> None:
+    path = "/compare?ids=" + ",".join(["0" * 32] * 10_000)
+    replies = []
+    for url in (clearml_server.web_url, clearml_server.api_url):
+        with closing(HTTPConnection(urlsplit(url).netloc, timeout=30)) as link:
+            link.request("GET", path)
+            reply = link.getresponse()
+            replies.append((reply.status, reply.headers["Content-Type"], reply.read().decode()))
+    (status, kind, page), (_, api_kind, _) = replies
+    assert (status, kind, api_kind) == (414, "text/html; charset=utf-8", "text/plain; charset=utf-8")
+    assert "more than 65,536 bytes" in page and "2 to 50 are compared" in page
+    [style] = re.findall(r'href="(/static/app.css)"', page)
+    assert httpx.get(clearml_server.web_url + style).status_code == 200
+
+
 def test_a_trailer_is_a_header_too(clearml_server: ClearmlServer) -> None:
     head = b"POST /debug.ping HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
     with connected(clearml_server.api_url) as link, contextlib.suppress(ConnectionError):

@@ -41,7 +41,7 @@ from clearml_localserver.settings import Settings
 from clearml_localserver.store import TURN_S, Store
 from clearml_localserver.times import utcnow
 from clearml_localserver.topics import Topics
-from clearml_localserver.web import create_web_app
+from clearml_localserver.web import address_too_long, create_web_app
 from clearml_localserver.wire import Api
 
 log = logging.getLogger(__name__)
@@ -217,16 +217,18 @@ class _Server(uvicorn.Server):
     """uvicorn without its signal handlers: three of them share this process, which stops them together."""
 
     def __init__(self, service: str, app: ASGIApp, observed: Observed) -> None:
+        limits = observed.connection_manager.settings
+        pages = {414: address_too_long(limits.max_header_bytes)} if service == "web" else {}
         super().__init__(
             uvicorn.Config(
                 RequestMetrics(LogFaults(app), service, observed.counters, observed.access_log),
-                http=partial(GuardedConnection, observed.connection_manager),  # type: ignore[arg-type]
+                http=partial(GuardedConnection, observed.connection_manager, pages),  # type: ignore[arg-type]
                 ws="none",
                 lifespan="off",
                 access_log=False,
                 log_config=None,
                 timeout_graceful_shutdown=5,
-                timeout_keep_alive=math.ceil(observed.connection_manager.settings.idle_timeout_s),
+                timeout_keep_alive=math.ceil(limits.idle_timeout_s),
                 server_header=False,
             )
         )

@@ -98,6 +98,17 @@ def test_a_form_whose_session_has_ended_is_sent_after_the_log_in_and_a_question(
     assert browser.post(f"/tasks/{task}/archive", **dict(hidden(question.text))).status_code == 303
 
 
+def test_a_kept_choice_of_a_queue_is_shown_by_its_name(server: ClearmlServer, admin: ApiClient, browser: Web) -> None:
+    task = admin("tasks.create", name="a draft", type="training")["id"]
+    queue = admin("queues.create", name="of <b>mine</b>")["id"]
+    for chosen, words in ((queue, "of &lt;b&gt;mine&lt;/b&gt;"), (NO_ID, f"{NO_ID} (deleted)")):
+        browser.http.cookies.clear()
+        page = browser.post(f"/tasks/{task}/enqueue", queue=chosen)
+        question = log_in(browser, server.credentials, *hidden(page.text))
+        assert f'<option value="{chosen}" selected>{words}</option>' in question.text
+        assert filled(question.text, "/tasks/")["queue"] == chosen
+
+
 def test_a_kept_form_leads_to_no_other_site_and_comes_from_none(server: ClearmlServer, browser: Web) -> None:
     for to in ("https://evil.example/x", "//evil.example/x", "javascript:alert(1)"):
         reply = log_in(browser, server.credentials, ("kept-to", to), ("kept:name", "x"))

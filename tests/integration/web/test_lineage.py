@@ -54,6 +54,18 @@ def test_a_task_outside_a_run_is_called_a_task(api: ApiClient, web: Web) -> None
     assert kinds == {source: ["task"], clone: ["task"], part: ["step"]}
 
 
+def test_a_name_that_a_box_shortens_is_whole_in_its_label_and_its_title(api: ApiClient, web: Web) -> None:
+    name = f"preprocess reviews of all years {HOSTILE}"
+    task = step(api, name, version(api, "raw"))
+    page = web.get(f"/lineage/{task}")
+    whole = f"preprocess reviews of all years {ESCAPED}"
+    box = page[page.index(f'<a href="/tasks/{task}" aria-label="{whole}, ') :]
+    box = box[: box.index("</a>")]
+    assert f"<title>{whole}" in box
+    [shown] = re.findall(r'<text class="title" y="23">([^<]*)</text>', box)
+    assert shown.startswith("preprocess…")
+
+
 def test_all_of_it_is_one_picture_from_any_of_them(api: ApiClient, web: Web) -> None:
     raw = version(api, "raw")
     split = step(api, HOSTILE, raw)

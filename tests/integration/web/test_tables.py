@@ -375,3 +375,18 @@ def test_tags_of_one_task_are_changed_from_its_page(web: Web, api: ApiClient) ->
     reply = web.post("/selected/tasks/tag", ids=task, add="new", remove="old", back=f"/tasks/{task}")
     page = web.get(reply.headers["Location"])
     assert 'href="/projects/*?tag=new"' in page and "?tag=old" not in page
+
+
+def test_the_filters_of_the_address_are_told_in_words_and_taken_away_one_by_one(web: Web) -> None:
+    page = web.get(
+        "/projects/*?q=trial&status=failed&status=completed&type=training&sub=1&tag=a&nottag=b&archived=1"
+        "&where=last.loss.train<=0.5"
+    )
+    fold = page[page.index('<div class="fold">') : page.index('<form class="filters folded"')]
+    links = re.findall(r'href="([^"]*)" aria-label="Take away the filter ([^"]*)"', fold)
+    told = [html.unescape(words) for _, words in links]
+    assert told[:6] == ["“trial”", "training", "sub projects", "archive", "failed", "completed"]
+    assert told[6:8] == ["tag a", "not tagged b"] and "0.5" in told[8] and len(told) == 9
+    without = html.unescape(links[4][0])
+    assert "status=failed" not in without and "status=completed" in without
+    assert not re.search("Take away the filter", web.get("/projects/*"))

@@ -81,6 +81,22 @@ def test_everything_that_a_draft_runs_with_is_changed_on_one_form(web: Web, api:
     assert (found["container"]["image"], found["container"]["arguments"]) == ("python:3.12", "--gpus all")
 
 
+def test_many_parameters_are_folded_and_those_that_are_wrong_are_open(web: Web, api: ApiClient) -> None:
+    values = {f"p{n:03d}": {"section": "Args", "name": f"p{n:03d}", "value": "1", "type": "int"} for n in range(201)}
+    task = make_task(api, hyperparams={"Args": values})
+    form = filled(web.get(f"/tasks/{task}/edit"), "/tasks/")
+    reply = web.post(f"/tasks/{task}/edit", **form | {"p:Args/p150": "x", "p:Args/p000": "2"})
+    groups = re.findall(r'<details class="group"( open)?><summary>(p\d+) to (p\d+)', reply.text)
+    assert groups == [(" open", "p000", "p099"), (" open", "p100", "p199"), ("", "p200", "p200")]
+    assert focused(reply.text) == ["f-p:Args/p150"]
+    again = filled(reply.text, "/tasks/") | {"p:Args/p150": "3"}
+    assert web.post(f"/tasks/{task}/edit", **again).status_code == 303
+    stored_values = [
+        item["value"] for item in api("tasks.get_by_id", task=task)["task"]["hyperparams"]["Args"].values()
+    ]
+    assert stored_values == ["2", *["1"] * 149, "3", *["1"] * 50]
+
+
 PATCH = "diff --git a/x b/x\n@@ -1,2 +1,2 @@\n a\r\n-b\x0c\r\n+c\r\n"
 PRIVATE = {"repository": "https://me:t0ken@git.example/x.git", "version_num": "abc", "diff": PATCH}
 

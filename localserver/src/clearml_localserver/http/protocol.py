@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -22,17 +23,29 @@ SDK_HEADERS = frozenset({b"x-clearml-client", b"x-trains-client"})
 AGENT_HEADERS = frozenset({b"x-clearml-agent", b"x-trains-agent"})
 NEVER = math.inf
 
+PAGE_HEADERS = (
+    "content-security-policy: default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'\r\n"
+    "x-content-type-options: nosniff\r\ncache-control: no-store\r\n"
+)
+"""Of a page that is answered before any application is asked."""
+
 MAX_WAITING = 16
 """Most requests that a client may send before it has read the answers to those before them; none of ClearML's sends
 one. Each costs some kilobytes before anything is known of the client, and a packet holds thousands."""
 
 
 class GuardedConnection(HttpToolsProtocol):
-    """A connection of one of the services."""
+    """A connection of one of the services.
 
-    def __init__(self, manager: ConnectionManager, *args: Any, **options: Any) -> None:
+    Args:
+        manager: Knows all connections.
+        pages: HTML pages that are answered to refused requests, by status; without one it is a line of text.
+    """
+
+    def __init__(self, manager: ConnectionManager, pages: Mapping[int, bytes], *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.manager = manager
+        self._pages = pages
         self.address = ""
         self.deadline = NEVER
         self.overdue = ""
@@ -218,9 +231,11 @@ class GuardedConnection(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_complete:  # in the midst of another answer
             self.close()
             return
-        body = f"This server does not accept {what}.\n".encode()
+        page = self._pages.get(code)
+        body = page or f"This server does not accept {what}.\n".encode()
+        kind = f"text/html; charset=utf-8\r\n{PAGE_HEADERS}" if page else "text/plain; charset=utf-8\r\n"
         head = (
-            f"HTTP/1.1 {code} {HTTPStatus(code).phrase}\r\ncontent-type: text/plain; charset=utf-8\r\n"
+            f"HTTP/1.1 {code} {HTTPStatus(code).phrase}\r\ncontent-type: {kind}"
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from clearml_localserver.auth import Identity
 from clearml_localserver.cross_origin import is_cross_origin, is_navigation
+from clearml_localserver.web.environment import make_environment
 from clearml_localserver.web.request_guard import Gate
 from clearml_localserver.web.site import Site, View
 from clearml_localserver.web.views import (
@@ -32,6 +33,7 @@ from clearml_localserver.web.views import (
     launch,
     lineage,
     links,
+    lists,
     metrics,
     model_edit,
     pipeline_run,
@@ -188,7 +190,7 @@ def create_web_app(api: Api, own: Identity, files: ASGIApp) -> Starlette:
         files: The file server without its own access check; the pages let it be read by those who may see them.
     """
     site = Site(api, own, files)
-    site.templates.globals.update(actions_of=actions.actions_of, undo_of=bulk.undo_of)
+    site.templates.globals.update(actions_of=actions.actions_of, undo_of=bulk.undo_of, queue_names=lists.queue_names)
     routes: list[BaseRoute] = [
         *(Route(path, site.open_view(view), methods=["GET"]) for path, view in OPEN_PAGES.items()),
         *(Route(path, site.open_view(view), methods=["POST"]) for path, view in OPEN_CHANGES.items()),
@@ -204,6 +206,12 @@ def create_web_app(api: Api, own: Identity, files: ASGIApp) -> Starlette:
 
     errors = {404: missing, 405: missing}
     return Starlette(routes=routes, middleware=[Middleware(Gate, settings=site.settings)], exception_handlers=errors)
+
+
+def address_too_long(most: int) -> bytes:
+    """Return the page for an address of more than `most` bytes, which is refused before any page is asked."""
+    page = make_environment(lambda name: f"/static/{name}").get_template("address_too_long.html")
+    return page.render(most=f"{most:,}", theme="").encode()
 
 
 class _ForReaders:

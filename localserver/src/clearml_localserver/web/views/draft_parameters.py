@@ -25,6 +25,12 @@ from clearml_localserver.web.views.launch import LEFT_OUT, MAIN_SECTION, Paramet
 MAX_PARAMETERS = 5_000
 """Parameters in the form; the others stay as they are."""
 
+FOLDED = 200
+"""A section with more parameters has them in folded groups: a browser lays out thousands of fields for a minute."""
+
+GROUP = 100
+"""Parameters in a folded group."""
+
 Place = tuple[str, str]
 """Section and name of a parameter."""
 
@@ -38,6 +44,29 @@ class Row:
     name: Field
     removal: Removal
 
+    @property
+    def is_wrong(self) -> bool:
+        """Whether something of it cannot be stored as it is."""
+        return any((self.value.problem, self.name.problem, self.removal.problem))
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the person has changed something of it."""
+        return self.value.sent is not None or self.name.sent is not None or self.removal.ticked
+
+
+@dataclass
+class Group:
+    """Parameters of a section that are shown together, folded where the section has many."""
+
+    rows: list[Row]
+    is_folded: bool
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a folded group is to be seen: something of it is wrong or changed."""
+        return any(row.is_wrong or row.is_changed for row in self.rows)
+
 
 @dataclass
 class Section:
@@ -49,6 +78,13 @@ class Section:
     count: int
     left_out: int
     rows: list[Row] = field(default_factory=list)
+
+    @property
+    def groups(self) -> list[Group]:
+        """Its parameters as they are shown."""
+        if len(self.rows) <= FOLDED:
+            return [Group(self.rows, is_folded=False)]
+        return [Group(self.rows[at : at + GROUP], is_folded=True) for at in range(0, len(self.rows), GROUP)]
 
 
 @dataclass

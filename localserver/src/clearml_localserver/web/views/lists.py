@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from clearml_localserver.errors import ApiError
 from clearml_localserver.web import runs
 from clearml_localserver.web.runs import Run
 from clearml_localserver.web.site import Json, Visit
@@ -154,3 +156,13 @@ def is_alive(worker: Json, now: datetime) -> bool:
     """Return whether a worker has called lately."""
     seen = moment(worker.get("last_activity_time"))
     return seen is not None and (now - seen).total_seconds() < WORKER_QUIET_S
+
+
+def queue_names(visit: Visit) -> dict[str, str]:
+    """Return the names of all queues by id; none where the API refuses: an error page is shown without."""
+    with contextlib.suppress(ApiError):
+        return {
+            queue["id"]: queue["name"]
+            for queue in visit.call("queues.get_all", {"only_fields": ["id", "name"]})["queues"]
+        }
+    return {}

@@ -15,7 +15,7 @@ from clearml_localserver.web.views.endpoints import serving
 from clearml_localserver.web.views.lists import PAGE_SIZE, Slice, count, find_tasks
 from clearml_localserver.web.views.personal import preferences
 from clearml_localserver.web.views.project_table import DENSE, settle, views_of
-from clearml_localserver.web.views.table_query import read_rows, read_table
+from clearml_localserver.web.views.table_query import read_rows, read_table, told_filters
 
 PROJECT_FIELDS = ["name", "basename", "description", "system_tags", "tags", "created", "last_update", "parent"]
 MAX_PROJECTS = 2000
@@ -94,6 +94,7 @@ def project(visit: Visit) -> Response:
         above=_above(visit, details["name"]),
         table=table,
         rows=rows,
+        told_filters=told_filters(visit, table),
         dense=kept["density"] == DENSE,
         views=views_of(visit, kept, id_),
         types=sorted(types["types"]),

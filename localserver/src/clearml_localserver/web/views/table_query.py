@@ -22,6 +22,9 @@ ALWAYS = ("name", "status", "status_message", "tags", "system_tags", "started", 
 COMPARED = ("hyperparams", "last_metrics", "runtime", "project.name")
 """Fields from which the columns of an address that names none are chosen and filled."""
 
+SWITCHES = {"sub": "sub projects", "archived": "archive"}
+"""Filters that are on or off, in words."""
+
 MAX_EXPORTED = 50_000
 EXPORT_BATCH = 500
 
@@ -188,6 +191,23 @@ def all_rows(visit: Visit, table: Table) -> Iterator[Json]:
         yield from items
         if len(items) < EXPORT_BATCH:
             return
+
+
+def told_filters(visit: Visit, table: Table) -> list[tuple[str, Json]]:
+    """Return each filter of the address in words, with the change of the address that takes it away."""
+    text, type_ = visit.query.get("q"), visit.query.get("type")
+    found: list[tuple[str, Json]] = [(f"“{text}”", {"q": None})] if text else []
+    found += [(type_, {"type": None})] if type_ else []
+    found += [(words, {name: None}) for name, words in SWITCHES.items() if visit.asked.switch(name)]
+    several = {
+        "status": [(name, STATUSES[name].name) for name in table.statuses],
+        "tag": [(tag, f"tag {tag}") for tag in table.tags],
+        "nottag": [(tag, f"not tagged {tag}") for tag in table.not_tags],
+        "where": [(condition.text, condition.words) for condition in table.conditions],
+    }
+    for name, items in several.items():
+        found += [(words, {name: [other for other, _ in items if other != value]}) for value, words in items]
+    return found
 
 
 def within(project: str) -> Json:
