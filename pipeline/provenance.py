@@ -21,7 +21,7 @@ _STEP_CODE = (
         f"clearml_access/{name}.py"
         for name in ("locks", "own_server", "pod_records", "run_records", "sdk_parser", "tasks")
     ),
-    *(f"pipeline/{name}.py" for name in ("clearml_server", "errors", "files", "provenance")),
+    *(f"pipeline/{name}.py" for name in ("clearml_server", "errors", "files", "parquet_parts", "provenance")),
     *(
         f"pipeline/{name}.py"
         for name in (
@@ -30,7 +30,10 @@ _STEP_CODE = (
         )
     ),
     *(f"pipeline/{folder}/*.py" for folder in ("datasets", "graph", "step_runtime")),
-    *(f"pipeline/sdk/{name}.py" for name in ("__init__", "datasets", "models", "steps", "version_task")),
+    *(
+        f"pipeline/sdk/{name}.py"
+        for name in ("__init__", "datasets", "models", "steps", "stored_files", "version_task")
+    ),
     *(f"pipeline/amazon_reviews/{folder}/*.py" for folder in ("model", "reviews", "steps", "training")),
     "pipeline/amazon_reviews/data/*.txt*",
 )

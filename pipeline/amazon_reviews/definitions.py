@@ -32,10 +32,11 @@ def _processing(part: str) -> FunctionStep:
         outputs=(f"processed_{part}_dataframe", "dataset_id"),
         sharded=ShardedWork(
             f"{_STEPS}.shard_processing",
-            inputs={"part": part, "raw_dataframe": frame, "split_dataset_id": split},
-            outputs=("frame", "facts"),
+            inputs={"part": part, "split_dataset_id": split},
+            outputs=("facts",),
             join=f"{_STEPS}.shard_joining",
             join_inputs={"part": part},
+            file=f"processed_{part}_dataframe",
         ),
     )
 

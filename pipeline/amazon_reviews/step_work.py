@@ -8,7 +8,7 @@ caching (`pipeline.controllers.controller`). Outside system: none of its own; da
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,15 +22,18 @@ from pipeline.amazon_reviews.reviews.pace import Lines, Pace
 from pipeline.amazon_reviews.reviews.processing import preprocess_file
 from pipeline.amazon_reviews.reviews.review_files import POLARITY
 from pipeline.clearml_server import ClearmlServer
-from pipeline.datasets import datasets
+from pipeline.datasets import datasets, parts
 from pipeline.datasets.lookup import require_version
 from pipeline.errors import DataError
 from pipeline.graph import sharding
+from pipeline.sdk.stored_files import StoredFile
 from pipeline.step_runtime.scratch import scratch_folder
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+PREVIEW_ROWS = 10
 
 
 def split_dataset(
@@ -66,27 +69,29 @@ def split_dataset(
         facts=facts | _made_by(),
     ) as draft:
         for part, rows in (("train", train), ("test", test)):
-            draft.add(_write_part(frame, rows, folder, part))
+            draft.store(_write_part(frame, rows, folder / raw_name(part)))
             figure = plots.class_distribution({part: frame[[POLARITY]][rows]}, title=f"Classes of the {part} set")
             draft.report_plot("Class distribution", part, figure)
             Logger.current_logger().report_plotly("Class distribution", part, figure, iteration=0)
-    return folder / "raw_train_dataframe.parquet", folder / "raw_test_dataframe.parquet", draft.id
+    return folder / raw_name("train"), folder / raw_name("test"), draft.id
 
 
-def _write_part(frame: pl.DataFrame, rows: npt.NDArray[np.int64], folder: Path, part: str) -> Path:
-    """Write some rows of a frame as CSV and as parquet, piece by piece: all at once they would be in memory twice."""
-    csv = folder / f"raw_{part}.csv"
-    parquet = folder / f"raw_{part}_dataframe.parquet"
-    lines = Lines(f"{part} set")
+def raw_name(part: str) -> str:
+    """Return the name of a part's file in the version that the split makes."""
+    return f"raw_{part}_dataframe.parquet"
+
+
+def _write_part(frame: pl.DataFrame, rows: npt.NDArray[np.int64], file: Path) -> Path:
+    """Write some rows of a frame piece by piece: all at once they would be in memory twice."""
+    lines = Lines(f"{file.stem} set")
     start = time.perf_counter()
-    with tables.csv_sink(csv) as write_csv, tables.parquet_sink(parquet) as write_parquet:
+    with tables.parquet_sink(file) as write:
         for place in range(0, len(rows), tables.BATCH_ROWS):
             piece = frame[rows[place : place + tables.BATCH_ROWS]]
-            write_csv(piece)
-            write_parquet(tables.to_arrow(piece))
+            write(tables.to_arrow(piece))
             done = place + len(piece)
             lines(Pace(done, done / len(rows), time.perf_counter() - start))
-    return csv
+    return file
 
 
 def process_part(part: str, raw: Path, split_id: str) -> tuple[Path, str]:
@@ -99,29 +104,34 @@ def process_part(part: str, raw: Path, split_id: str) -> tuple[Path, str]:
     # The SDK hands artifacts over as paths of pathlib2, which other libraries do not take for paths.
     counts = preprocess_file(Path(str(raw)), processed, column="Review", progress=Lines(f"{part} set"))
     print(f"{counts.rows} reviews of the {part} set preprocessed ({counts.rows_per_s:,.0f} rows/s)")
-    return processed, _publish(part, processed, split_id, words=counts.words)
+    made = _publish(part, split_id, words=counts.words, fill=lambda draft: draft.store(processed), first=processed)
+    return processed, made
 
 
-def process_shard(part: str, raw: Path, split_id: str, number: int, shards: int) -> tuple[Path, str]:
-    """Preprocess the texts of one shard of a part; nothing is published before all of them are joined.
+def process_shard(part: str, split_id: str, number: int, shards: int) -> str:
+    """Preprocess the texts of one shard of a part and store them; the version is published when all are there.
+
+    Only the shard's rows of the split are fetched.
 
     Args:
         part: `train` or `test`.
-        raw: The frame of the whole part.
-        split_id: Id of the dataset version that it is from.
+        split_id: Id of the dataset version that the rows are from.
         number: The shard, from 1 on.
         shards: How many there are.
 
     Returns:
-        The shard's processed frame as a parquet file, and what `sharding.Shard` says of it.
+        What `sharding.Shard` says of it.
     """
-    file = Path(str(raw))
-    rows = tables.row_count(file)
+    split = datasets.open_version(dataset_id=split_id, alias="split")
+    folder = scratch_folder()
+    (ends,) = split.own_files(folder / "ends", names=[raw_name(part)], columns=())
+    rows = tables.row_count(ends)
     sharding.require_rows(part, rows, shards)
     start, stop = sharding.rows_of(number, shards, rows)
-    processed = scratch_folder() / f"processed_{part}_{number:03}_of_{shards:03}.parquet"
+    (raw,) = split.own_files(folder / "raw", names=[raw_name(part)], rows=(start, stop))
+    processed = folder / sharding.file_of(part, number, shards)
     counts = preprocess_file(
-        file,
+        raw,
         processed,
         column="Review",
         rows=(start, stop),
@@ -132,41 +142,85 @@ def process_shard(part: str, raw: Path, split_id: str, number: int, shards: int)
         f"Rows {start:,} to {stop:,} of {rows:,} of the {part} set preprocessed ({counts.rows_per_s:,.0f} rows/s): "
         f"shard {number} of {shards}"
     )
-    facts = sharding.Shard(
-        part=part, split=split_id, number=number, shards=shards, rows=rows, start=start, stop=stop, words=counts.words
-    )
-    return processed, facts.to_json()
+    stored = parts.store(Task.current_task(), processed)
+    return sharding.Shard(
+        part=part,
+        split=split_id,
+        number=number,
+        shards=shards,
+        rows=rows,
+        start=start,
+        stop=stop,
+        words=counts.words,
+        uri=stored.uri,
+        sha256=stored.sha256,
+        size=stored.size,
+    ).to_json()
 
 
-def join_shards(part: str, given: Mapping[str, object]) -> tuple[Path, str]:
-    """Join the shards of one part (`train` or `test`), published as `process_part` does.
+def join_shards(part: str, given: Mapping[str, object], *, one_file: bool) -> tuple[Path | None, str]:
+    """Publish the shards of one part (`train` or `test`) as the parts of one dataset version; no row is copied.
 
     Args:
         part: `train` or `test`.
-        given: `frame_<number>` and `facts_<number>` → what that shard returned.
+        given: `facts_<number>` → what that shard returned.
+        one_file: Whether a step wants one file as well: the same as of `process_part`, byte for byte.
 
     Returns:
-        As `process_part`: the same frame, byte for byte.
+        That file if it is wanted, and the id of the version. Its files have the rows in the order of their names.
 
     Raises:
-        DataError: A row is missing, comes twice, or belongs to something else.
+        DataError: A row is missing, comes twice, or belongs to something else; or a shard's file is not what the shard
+            has stored.
     """
     numbers = sorted(int(name.removeprefix("facts_")) for name in given if name.startswith("facts_"))
     shards = [sharding.Shard.from_json(given[f"facts_{number}"]) for number in numbers]
-    files = [Path(str(given[f"frame_{number}"])) for number in numbers]
-    sharding.require_whole(part, shards, [tables.row_count(file) for file in files])
-    processed = _processed(part)
-    tables.join_parquet(files, processed)
+    stored = [StoredFile(shard.uri, shard.sha256, shard.size) for shard in shards]
+    folder = scratch_folder()
+    ends = [folder / shard.file for shard in shards]
+    try:
+        parts.require_stored(stored)
+        for file, end in zip(stored, ends, strict=True):
+            parts.fetch_some(file, end, columns=())
+    except ValueError as error:
+        raise DataError(
+            f"the shards of the {part} set cannot be joined: {error}",
+            hint="run the shards again: ./task run-pipeline -- --no-cache",
+        ) from error
+    sharding.require_whole(part, shards, [tables.row_count(file) for file in ends])
     print(f"{shards[0].rows} reviews of the {part} set joined from {len(shards)} shards")
-    return processed, _publish(part, processed, shards[0].split, words=sum(shard.words for shard in shards))
+
+    def fill(draft: datasets.DatasetDraft) -> None:
+        for shard, file in zip(shards, stored, strict=True):
+            draft.refer(shard.file, file)
+
+    first = folder / "first.parquet"
+    parts.fetch_some(stored[0], first, rows=(0, PREVIEW_ROWS))
+    words = sum(shard.words for shard in shards)
+    dataset_id = _publish(part, shards[0].split, words=words, fill=fill, first=first)
+    if not one_file:
+        return None, dataset_id
+    processed = _processed(part)
+    version = datasets.open_version(dataset_id=dataset_id, alias="joined")
+    tables.join_parquet(version.own_files(folder / "parts"), processed)
+    return processed, dataset_id
 
 
 def _processed(part: str) -> Path:
     return scratch_folder() / f"processed_{part}.parquet"
 
 
-def _publish(part: str, processed: Path, split_id: str, *, words: int) -> str:
+def _publish(
+    part: str, split_id: str, *, words: int, fill: Callable[[datasets.DatasetDraft], object], first: Path
+) -> str:
     """Make a part's processed frame a dataset version and return its id.
+
+    Args:
+        part: `train` or `test`.
+        split_id: Id of the version that it is made of.
+        words: Lemmas in it.
+        fill: Adds the files to the version.
+        first: A parquet file with its first rows.
 
     Raises:
         DataError: There is nothing in it to learn from.
@@ -190,8 +244,9 @@ def _publish(part: str, processed: Path, split_id: str, *, words: int) -> str:
         description=f"Preprocessed {part} set of version {source.version}",
         facts={"Preparation/split_version": source.version, **_made_by(), **made_of},
     ) as draft:
-        draft.add(processed)
-        draft.report_table("Preview", processed.name, frames.preview(pl.read_parquet(processed, n_rows=10)))
+        fill(draft)
+        rows = pl.read_parquet(first, n_rows=PREVIEW_ROWS)
+        draft.report_table("Preview", f"processed_{part}.parquet", frames.preview(rows, PREVIEW_ROWS))
     return draft.id
 
 

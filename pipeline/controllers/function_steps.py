@@ -33,12 +33,21 @@ def add_function_steps(controller: TakesFunctions, steps: Mapping[str, FunctionS
             controller.add_function(name, load(step.function), inputs=step.inputs, outputs=step.outputs)
             continue
         work = step.sharded
-        made: dict[str, str] = {}
+        made: dict[str, str | int] = {}
         for number, shard in enumerate(names, 1):
             inputs: dict[str, str | int] = {**work.inputs, "shard": number, "shards": len(names)}
             controller.add_function(shard, load(work.function), inputs=inputs, outputs=work.outputs)
             made |= {f"{output}_{number}": f"${{{shard}.{output}}}" for output in work.outputs}
-        controller.add_function(name, load(work.join), inputs={**work.join_inputs, **made}, outputs=step.outputs)
+        outputs, joined = step.outputs, {**work.join_inputs, **made}
+        if work.file:
+            wanted = _is_taken(f"${{{name}.{work.file}}}", steps)
+            outputs = tuple(output for output in outputs if wanted or output != work.file)
+            joined |= {"one_file": int(wanted)}
+        controller.add_function(name, load(work.join), inputs=joined, outputs=outputs)
+
+
+def _is_taken(output: str, steps: Mapping[str, FunctionStep]) -> bool:
+    return any(output in value for step in steps.values() for value in step.inputs.values())
 
 
 def load(module: str) -> Callable[..., Any]:

@@ -13,7 +13,7 @@ import contextlib
 import logging
 import time
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,12 @@ from clearml.backend_interface.session import SendError
 
 from clearml_access.errors import UserFacingError
 from pipeline.clearml_server import ClearmlServer, DatasetVersion
+from pipeline.datasets import parts
 from pipeline.datasets.lookup import DatasetNotFoundError, DatasetStateError
 from pipeline.sdk import datasets as sdk_datasets
+from pipeline.sdk import stored_files
 from pipeline.sdk.datasets import COMPRESSED, FastDataset, cache_alone
+from pipeline.sdk.stored_files import StoredFile
 from pipeline.versions import unique_version, version_to_hold
 
 MOVES = 100
@@ -53,21 +56,49 @@ class DatasetSource:
 
     def own_names(self) -> list[str]:
         """Return the names of the files that it adds to its parents'."""
-        entries = self._dataset.file_entries
-        return sorted(entry.relative_path for entry in entries if entry.parent_dataset_id == self.id)
+        return sorted([*self._archived(), *self._dataset.own_links()])
 
-    def own_files(self, folder: Path) -> list[Path]:
-        """Fetch the files that it adds to its parents' into a new folder, in the order of their names.
+    def _archived(self) -> list[str]:
+        entries = self._dataset.file_entries
+        return [entry.relative_path for entry in entries if entry.parent_dataset_id == self.id]
+
+    def own_files(
+        self,
+        folder: Path,
+        *,
+        names: Collection[str] | None = None,
+        columns: Collection[str] | None = None,
+        rows: tuple[int, int] | None = None,
+    ) -> list[Path]:
+        """Fetch the files that it adds to its parents' into a folder, in the order of their names.
+
+        Of a parquet file that is stored as it is, only what is wanted is fetched: the copy has holes elsewhere.
+
+        Args:
+            folder: The folder, which is new.
+            names: Only these files.
+            columns: Only these columns.
+            rows: Only rows from the first number up to, not including, the second.
 
         Raises:
             DatasetStateError: A file is not where the server says, or cannot be unpacked.
         """
+        links = {name: stored for name, stored in self._dataset.own_links().items() if names is None or name in names}
+        archived = [name for name in self._archived() if names is None or name in names]
+        complaints: list[str] = []
+        folder.mkdir(parents=True, exist_ok=True)
         try:
-            with _sdk_complaints(logging.WARNING) as complaints, cache_alone():
-                self._dataset.fetch_own_archives(folder)
+            if archived:
+                with _sdk_complaints(logging.WARNING) as complaints, cache_alone():
+                    self._dataset.fetch_own_archives(folder)
+            for name, stored in links.items():
+                if columns is None and rows is None:
+                    stored_files.fetch(stored, folder / name)
+                else:
+                    parts.fetch_some(stored, folder / name, columns=columns, rows=rows)
         except ValueError as error:
             raise DatasetStateError(f"version {self.version} of dataset {self.name!r}: {error}") from error
-        files = [folder / name for name in self.own_names()]
+        files = [folder / name for name in sorted([*archived, *links])]
         absent = [file.name for file in files if not file.is_file()]
         if absent:
             cause = ": ".join(complaints[-1].splitlines()) if complaints else "the file server does not have them"
@@ -128,6 +159,20 @@ class DatasetDraft:
         if archive is not None:
             self._dataset.take_archive(file, archive)
         self._dataset.add_files(str(file), local_base_folder=str(file.parent))
+
+    def store(self, file: Path) -> StoredFile:
+        """Store a file as it is, under its own name; a step that returns this file refers to what is stored here.
+
+        Raises:
+            ValueError: It did not reach the file server.
+        """
+        stored: StoredFile = self._dataset.store_file(file)
+        stored_files.hand_on(file, stored)
+        return stored
+
+    def refer(self, name: str, stored: StoredFile) -> None:
+        """Add a file that is stored already, as a part of the version: it is not copied."""
+        self._dataset.refer(name, stored)
 
     def upload(self) -> None:
         """Send the files, zipped by one thread: the results of several the SDK unpacks into memory and zips again."""
@@ -229,6 +274,7 @@ def _incomplete(complaints: Sequence[str]) -> ValueError:
 def _is_stored(server: ClearmlServer, dataset: Any) -> bool:
     """Say whether the server has the files and the list of them: some refusals the SDK only logs."""
     wanted = {entry.artifact_name for entry in dataset.file_entries if entry.parent_dataset_id == dataset.id}
+    wanted |= set(dataset.own_links())
     task = server.tasks(["execution.artifacts"], id=[dataset.id])[0]
     stored = {artifact["key"] for artifact in (task.get("execution") or {}).get("artifacts") or []}
     return wanted | {"state"} <= stored

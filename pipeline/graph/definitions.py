@@ -31,6 +31,10 @@ class ShardedWork:
 
     join_inputs: Mapping[str, str] = field(default_factory=dict)
 
+    file: str = ""
+    """Of the step's outputs, the one that is a single file of what the shards made. It is only made where another step
+    takes it; whether, the join is told as `one_file`."""
+
 
 @dataclass(frozen=True)
 class FunctionStep:

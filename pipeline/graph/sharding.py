@@ -75,9 +75,14 @@ def require_rows(part: str, rows: int, shards: int) -> None:
         )
 
 
+def file_of(part: str, number: int, shards: int) -> str:
+    """Return the name of a shard's frame; the names of all shards are in the order of their rows."""
+    return f"processed_{part}_{number:03}_of_{shards:03}.parquet"
+
+
 @dataclass(frozen=True)
 class Shard:
-    """What a shard says of the frame that it passes on."""
+    """What a shard says of the frame that it has stored."""
 
     part: str
     split: str
@@ -90,6 +95,16 @@ class Shard:
     stop: int
     words: int
     """Lemmas in its rows."""
+    uri: str
+    """Where its frame is stored."""
+    sha256: str
+    size: int
+    """Of the frame, in bytes."""
+
+    @property
+    def file(self) -> str:
+        """The name of its frame in the version."""
+        return file_of(self.part, self.number, self.shards)
 
     def to_json(self) -> str:
         """Return the text that `from_json` reads."""

@@ -23,7 +23,8 @@ from clearml.datasets import dataset as sdk_datasets
 from clearml.utilities import parallel
 
 from clearml_access import locks
-from pipeline.sdk import steps, version_task
+from pipeline.sdk import steps, stored_files, version_task
+from pipeline.sdk.stored_files import StoredFile
 from pipeline.step_runtime import scratch
 
 LINEAGE = "Dataset Struct"
@@ -100,6 +101,7 @@ def prepare() -> None:
     if sdk_datasets.get_or_create_project.__module__ != __name__:
         sdk_datasets.get_or_create_project = _once_for_each_project(sdk_datasets.get_or_create_project)
     steps.prepare()
+    stored_files.prepare()
 
 
 def _once_for_each_project(plain: Callable[..., Any]) -> Callable[..., Any]:
@@ -160,6 +162,35 @@ class FastDataset(Dataset):  # type: ignore[misc]
     def take_archive(self, file: Path, archive: Path) -> None:
         """Send this archive of a file that is added, in place of zipping it."""
         _Zipper.ready[file.absolute().as_posix()] = archive
+
+    def store_file(self, file: Path) -> StoredFile:
+        """Send a file as it is, outside of the version's archives, and let the version link to it.
+
+        Raises:
+            ValueError: It did not reach the file server.
+        """
+        stored = stored_files.send(self._task, file, mode=stored_files.OWNED)
+        self._link(file.name, stored)
+        return stored
+
+    def refer(self, name: str, stored: StoredFile) -> None:
+        """Let the version link to a file that is stored already, which is its own from then on."""
+        stored_files.refer(self._task, name, stored, mode=stored_files.OWNED)
+        self._link(name, stored)
+
+    def _link(self, name: str, stored: StoredFile) -> None:
+        self._dataset_link_entries[name] = sdk_datasets.LinkEntry(
+            link=stored.uri, relative_path=name, parent_dataset_id=self.id, size=stored.size, hash=stored.sha256
+        )
+        self.update_changed_files(num_files_added=1)
+
+    def own_links(self) -> dict[str, StoredFile]:
+        """Return the files that this version links to, those of its parents left out: name → where it is."""
+        return {
+            name: StoredFile(entry.link, entry.hash or "", entry.size or 0)
+            for name, entry in sorted(self._dataset_link_entries.items())
+            if entry.parent_dataset_id == self.id
+        }
 
     def renumber(self, version: str) -> None:
         """Give the version under construction another number, which others see at once."""

@@ -227,7 +227,41 @@ TABLE = (
         "Makes the zip file. Ours makes it where it goes with the process: a failed upload leaves it behind.",
     ),
     PrivateName(
+        f"{_DATASET}._dataset_link_entries", ATTRIBUTE, "The files elsewhere that a version consists of, by name."
+    ),
+    PrivateName("clearml.datasets.dataset.LinkEntry", CLASS, "One of them; the public call asks the storage for each."),
+    PrivateName(
         "clearml.config.get_cache_dir", "()", "The folder that processes share, and where the lock for it belongs."
+    ),
+    # pipeline.sdk.stored_files
+    PrivateName(
+        "clearml.binding.artifacts.Artifacts.upload_artifact",
+        "(self, name, artifact_object=None, metadata=None, preview=None, delete_after_upload=False, auto_pickle=None, "
+        "wait_on_upload=False, extension_name=None, serialization_function=None, sort_keys=True)",
+        "Sends each artifact. Ours refers to a file that is stored already.",
+    ),
+    *(
+        PrivateName(
+            f"{module}.sha256sum",
+            "(filename, skip_header=0, block_size=65536)",
+            "Reads a file again for its digest, which is known of what was hashed while it was written.",
+        )
+        for module in ("clearml.binding.artifacts", "clearml.datasets.dataset")
+    ),
+    PrivateName(f"{_TASK}._artifacts_manager", ATTRIBUTE, "Stores a file as it is, and gives a task an artifact."),
+    PrivateName(
+        "clearml.binding.artifacts.Artifacts._upload_local_file",
+        "(self, local_file, name, delete_after_upload=False, override_filename=None, override_filename_ext=None, "
+        "wait_on_upload=False)",
+        "Stores a file below a task and returns its address.",
+    ),
+    PrivateName(
+        "clearml.binding.artifacts.Artifacts._add_artifact", "(self, artifact)", "Gives a task a finished artifact."
+    ),
+    PrivateName(
+        "clearml.storage.helper.StorageHelper._container",
+        ATTRIBUTE,
+        "Has the connection to a file server, and the headers by which it lets us in.",
     ),
     # pipeline.sdk.models
     PrivateName(

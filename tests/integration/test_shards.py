@@ -1,13 +1,21 @@
-"""Preprocessing spread over steps: the same bytes, a bound on what runs at once, and what a dead shard costs."""
+"""Preprocessing spread over steps: the same rows, a bound on what runs at once, and what a dead shard costs."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
+import polars as pl
 import psutil
 import pytest
+
+from tests.integration.pipeline_cli import download
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -77,16 +85,61 @@ def task(client, task_id):
     return client("tasks.get_by_id", task=task_id)["task"]
 
 
-def hashes(client, run, part):
-    found = task(client, steps_of(run)[f"{part}_processing"]["task_id"])["execution"]["artifacts"]
-    return {item["key"]: item["hash"] for item in found}
+def files_of(client, run, part):
+    """Return the parquet files of the version that a run has made of a part, in order."""
+    (dataset,) = (step["task_id"] for step in run["steps"] if step["name"] == f"{part}_processing")
+    version = task(client, dataset)["hyperparams"]["return"]["dataset_id"]["value"]
+    found = {item["key"]: item for item in task(client, version)["execution"]["artifacts"] if item["key"] != "state"}
+    return version, {name: download(client, found[name]) for name in sorted(found)}
 
 
-def test_shards_give_the_same_bytes(client, whole, sharded):
+def digest(frames):
+    """Return a digest over rows, whatever the files that they are in."""
+    rows = hashlib.sha256()
+    for frame in frames:
+        rows.update(frame.write_ndjson().encode())
+    return rows.hexdigest()
+
+
+def test_shards_give_the_same_rows(client, whole, sharded):
     for part in BOTH:
-        expected = hashes(client, whole, part)
-        assert list(expected) == [f"processed_{part}_dataframe"]
-        assert hashes(client, sharded, part) == expected
+        _, one = files_of(client, whole, part)
+        _, three = files_of(client, sharded, part)
+        assert list(one) == [f"processed_{part}.parquet"]
+        assert list(three) == [f"processed_{part}_{number:03}_of_003.parquet" for number in (1, 2, 3)]
+        assert digest(three.values()) == digest(one.values())
+
+
+def test_an_unmodified_sdk_reads_a_version_that_consists_of_parts(client, server, whole, sharded, tmp_path):
+    for part in BOTH:
+        _, one = files_of(client, whole, part)
+        version, three = files_of(client, sharded, part)
+        code = f"from clearml import Dataset; print(Dataset.get('{version}').get_local_copy())"
+        environment = {**os.environ, **server.environment, "CLEARML_CACHE_DIR": str(tmp_path / part)}
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=True,
+        )
+        folder = Path(done.stdout.splitlines()[-1])
+        names = sorted(file.name for file in folder.glob("processed_*.parquet"))
+        assert names == list(three)
+        assert digest(pl.read_parquet(folder / name) for name in names) == digest(one.values())
+        assert {file.name for file in folder.glob("raw_*")} == {f"raw_{it}_dataframe.parquet" for it in BOTH}
+
+
+def test_the_parts_go_with_the_version_and_not_with_the_shard(client, sharded):
+    for part in BOTH:
+        version, three = files_of(client, sharded, part)
+        owned = {item["uri"]: item["mode"] for item in task(client, version)["execution"]["artifacts"]}
+        for number, name in enumerate(three, 1):
+            shard = task(client, steps_of(sharded)[f"{part}_processing_{number}"]["task_id"])
+            (item,) = shard["execution"]["artifacts"]
+            assert (item["key"], item["mode"]) == (name, "input")
+            assert owned[item["uri"]] == "output"
 
 
 def test_every_shard_is_a_step_before_its_own(sharded):
@@ -159,7 +212,10 @@ def test_a_failed_run_goes_on_with_what_is_missing(cli, client, whole, failed):
     assert {name for name, step in after.items() if not step["cached"]} == {"train_processing_2", "train_processing"}
     assert after["train_processing_2"]["task_id"] != killed["train_processing_2"]
     assert all(step["task_id"] == before[name]["task_id"] for name, step in after.items() if step["cached"])
-    assert [hashes(client, done.document, part) for part in BOTH] == [hashes(client, whole, part) for part in BOTH]
+    for part in BOTH:
+        assert digest(files_of(client, done.document, part)[1].values()) == digest(
+            files_of(client, whole, part)[1].values()
+        )
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ from clearml import Task
 from pipeline import provenance
 from pipeline.amazon_reviews.model import fit_model, plots, registry
 from pipeline.amazon_reviews.reviews.frames import CLASSES
+from pipeline.amazon_reviews.reviews.review_files import POLARITY
+from pipeline.amazon_reviews.reviews.text import CORPUS
 from pipeline.amazon_reviews.training.errors import TrainingDataError
 from pipeline.amazon_reviews.training.model import FILE_NAME
 from pipeline.amazon_reviews.training.tables import Processed
@@ -114,7 +116,8 @@ def _processed(part: str, version: DatasetVersion, folder: Path) -> Processed:
             hint=f"--set {part}_dataset_version=... with a version that the step {part}_processing made, "
             f"such as 1.2.{2 if part == 'train' else 3}",
         )
-    files = [file for file in source.own_files(folder) if file.suffix == ".parquet"]
+    wanted = [name for name in names if name.endswith(".parquet")]
+    files = source.own_files(folder, names=wanted, columns=(POLARITY, CORPUS))
     label = {"train": "training set", "test": "test set"}[part]
     return Processed(f"{label} (version {version.version})", files)
 

@@ -3,8 +3,7 @@
 The same folder and parameters give the same frames on every machine: files are read in sorted order (a folder lists
 them in any), types are fixed and not guessed, and the split works on row numbers.
 
-The module is pure apart from reading the folder it is given. It must not know ClearML; scikit-learn is imported where
-it splits, since that import costs a second and most callers do not split.
+The module is pure apart from reading the folder it is given. It must not know ClearML.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from pipeline.amazon_reviews.reviews.review_files import POLARITY, SCHEMA, require_review_file
+from pipeline.amazon_reviews.reviews.row_split import choose
 from pipeline.errors import DataError, InputFileError
 
 if TYPE_CHECKING:
@@ -88,9 +88,6 @@ def split_rows(
     Raises:
         DataError: As `split`.
     """
-    import numpy as np
-    from sklearn.model_selection import train_test_split
-
     frame = polarity.to_frame(POLARITY)
     counts = class_counts(frame)
     rare = counts.filter(pl.col("reviews") < 2)
@@ -100,18 +97,17 @@ def split_rows(
             hint="use a larger dataset version, or switch stratification off",
         )
     try:
-        train, test = train_test_split(
-            np.arange(len(frame)),
+        return choose(
+            len(frame),
             test_size=test_size,
             random_state=random_state,
-            stratify=polarity.to_numpy() if stratify else None,
+            classes=polarity.to_numpy() if stratify else None,
         )
     except ValueError as error:
         raise DataError(
             f"cannot split {len(frame):,} reviews with test_size {test_size}: {error}",
             hint="use a larger dataset version, or another test_size",
         ) from error
-    return train, test
 
 
 def class_counts(frame: pl.DataFrame) -> pl.DataFrame:

@@ -17,6 +17,8 @@ import polars as pl
 from pipeline.amazon_reviews.reviews.review_files import MAX_BAD, ReviewFile, Summary
 from pipeline.errors import DataError, InputFileError
 from pipeline.files import replacing
+from pipeline.parquet_parts import MAGIC, row_groups
+from pipeline.step_runtime.written import HashedFile, note
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -112,7 +114,7 @@ class Table:
 
 def _parquet_frames(path: Path, file: Any, start: int, stop: int) -> Iterator[pl.DataFrame]:
     """Yield an empty frame, then the rows wanted."""
-    groups, skip = _row_groups(file.metadata, start, stop)
+    groups, skip = row_groups(file.metadata, start, stop)
     wanted = stop - start
     batches = file.iter_batches(batch_size=BATCH_ROWS, row_groups=groups)
     yield _from_arrow(file.schema_arrow.empty_table())
@@ -127,20 +129,6 @@ def _parquet_frames(path: Path, file: Any, start: int, stop: int) -> Iterator[pl
         skip = max(skip - len(batch), 0)
         wanted -= len(frame)
         yield frame
-
-
-def _row_groups(metadata: Any, start: int, stop: int) -> tuple[list[int], int]:
-    """Return the row groups that hold rows from `start` to `stop`, and how many rows of them are to be left out."""
-    groups: list[int] = []
-    place = skip = 0
-    for number in range(metadata.num_row_groups):
-        rows = int(metadata.row_group(number).num_rows)
-        if place < stop and place + rows > start:
-            if not groups:
-                skip = start - place
-            groups.append(number)
-        place += rows
-    return groups, skip
 
 
 def _equal(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
@@ -166,7 +154,7 @@ def _open_parquet(path: Path) -> Any:
     """Return the opened parquet file, or None where it is another kind of file."""
     try:
         with path.open("rb") as stream:
-            if stream.read(4) != b"PAR1":
+            if stream.read(len(MAGIC)) != MAGIC:
                 return None
     except OSError as error:
         raise InputFileError(f"cannot read {path}: {error.strerror}") from error
@@ -192,7 +180,8 @@ def parquet_sink(path: Path) -> Iterator[Callable[[pa.Table], None]]:
     read as plain lists of strings all the same.
 
     Args:
-        path: The file; it appears, or is replaced, when the block ends well.
+        path: The file; it appears, or is replaced, when the block ends well. Its digest is known then
+            (`pipeline.step_runtime.written`).
 
     Raises:
         OutputFileError: The file cannot be written.
@@ -200,19 +189,21 @@ def parquet_sink(path: Path) -> Iterator[Callable[[pa.Table], None]]:
     from pyarrow import parquet
 
     with replacing(path) as temporary, contextlib.ExitStack() as stack:
+        file = stack.enter_context(HashedFile(temporary))
         writer = None
 
         def write(data: pa.Table) -> None:
             nonlocal writer
             if writer is None:
                 schema = data.schema
-                writer = stack.enter_context(parquet.ParquetWriter(temporary, schema, **_writing(schema)))
+                writer = stack.enter_context(parquet.ParquetWriter(file, schema, **_writing(schema)))
                 writer.add_key_value_metadata(_types(schema))
             if len(data):
                 # In one piece: a page would end where a chunk does, and the same rows would not be the same bytes.
                 writer.write_table(data.combine_chunks())
 
         yield write
+    note(path, file.sha256)
 
 
 def _writing(schema: pa.Schema) -> dict[str, Any]:

@@ -1,14 +1,15 @@
-"""Steps `train_processing` and `test_processing` where these are sharded: the shards become one frame again."""
+"""Steps `train_processing` and `test_processing` where these are sharded: the shards become one dataset version."""
 
 from pathlib import Path
 
 
-def shard_joining(part: str, **shards: object) -> tuple[Path, str]:
-    """Join the shards of a set; return the frame (a parquet file) and the id of the version that holds it."""
+def shard_joining(part: str, one_file: int, **shards: object) -> tuple[Path, str] | str:
+    """Publish the shards of a set; return the frame as one file if a step takes it, and the id of the version."""
     from pipeline.step_runtime.timeline import mark
 
     mark("function")
     from pipeline.amazon_reviews.step_work import join_shards
 
     mark("work")
-    return join_shards(part, shards)
+    frame, dataset_id = join_shards(part, shards, one_file=bool(int(one_file)))
+    return (frame, dataset_id) if frame else dataset_id

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from plotly.graph_objects import Figure
+from sklearn.model_selection import train_test_split
 
-from pipeline.amazon_reviews.reviews.frames import class_counts, preview, read_reviews, split
+from pipeline.amazon_reviews.reviews.frames import class_counts, preview, read_reviews, split, split_rows
 from pipeline.amazon_reviews.reviews.plots import class_distribution
 from pipeline.amazon_reviews.reviews.review_files import SCHEMA
 from pipeline.errors import DataError, InputFileError
@@ -80,6 +84,29 @@ def test_split_is_stratified_and_reproducible() -> None:
     assert train.equals(again[0])
     assert test.equals(again[1])
     assert not test.equals(split(frame, test_size=0.2, random_state=43)[1])
+
+
+@pytest.mark.parametrize("stratify", [True, False])
+@pytest.mark.parametrize("rows", [(2, 2), (7, 3), (10, 10), (501, 499), (1, 9), (333, 1_000)])
+def test_the_rows_are_those_that_scikit_learn_chooses(rows: tuple[int, int], stratify: bool) -> None:
+    polarity = np.random.default_rng(0).permutation([1] * rows[0] + [2] * rows[1])
+    numbers = np.arange(len(polarity))
+    classes = polarity if stratify else None
+    for seed in (0, 1, 42, 2**32 - 1):
+        for share in (0.1, 0.2, 0.25, 1 / 3, 0.5, 0.75, 0.99):
+            try:
+                expected = train_test_split(numbers, test_size=share, random_state=seed, stratify=classes)
+            except ValueError:
+                with pytest.raises(DataError):
+                    split_rows(pl.Series(polarity), test_size=share, random_state=seed, stratify=stratify)
+                continue
+            found = split_rows(pl.Series(polarity), test_size=share, random_state=seed, stratify=stratify)
+            assert [part.tolist() for part in found] == [part.tolist() for part in expected]
+
+
+def test_splitting_does_not_import_scikit_learn() -> None:
+    code = "import sys, pipeline.amazon_reviews.step_work; print('sklearn' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
 
 
 def test_split_without_strata() -> None:

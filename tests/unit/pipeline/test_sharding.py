@@ -64,7 +64,19 @@ def test_what_is_set_for_a_step_counts_for_its_shards(step, value):
 # Joining
 
 SHARDS = [
-    Shard(part="train", split="s", number=number, shards=3, rows=10, start=start, stop=stop, words=5)
+    Shard(
+        part="train",
+        split="s",
+        number=number,
+        shards=3,
+        rows=10,
+        start=start,
+        stop=stop,
+        words=5,
+        uri=f"http://files/{number}",
+        sha256="0" * 64,
+        size=100,
+    )
     for number, (start, stop) in enumerate([(0, 3), (3, 6), (6, 10)], 1)
 ]
 ROWS = [3, 3, 4]
@@ -75,6 +87,11 @@ def test_a_shard_survives_the_way_to_the_step_that_joins():
     for text in ("", "[]", "{}", '{"part": "train"}', "None"):
         with pytest.raises(DataError, match="does not say which rows"):
             Shard.from_json(text)
+
+
+def test_the_files_of_many_shards_are_in_the_order_of_their_rows():
+    names = [sharding.file_of("train", number, sharding.MOST_SHARDS) for number in range(1, sharding.MOST_SHARDS + 1)]
+    assert names == sorted(set(names))
 
 
 def test_a_whole_is_accepted():
