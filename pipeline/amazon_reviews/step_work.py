@@ -158,7 +158,7 @@ def process_shard(part: str, split_id: str, number: int, shards: int) -> str:
     ).to_json()
 
 
-def join_shards(part: str, given: Mapping[str, object], *, one_file: bool) -> tuple[Path | None, str]:
+def join_shards(part: str, given: Mapping[str, object], *, one_file: bool) -> tuple[Path, str] | str:
     """Publish the shards of one part (`train` or `test`) as the parts of one dataset version; no row is copied.
 
     Args:
@@ -199,7 +199,7 @@ def join_shards(part: str, given: Mapping[str, object], *, one_file: bool) -> tu
     words = sum(shard.words for shard in shards)
     dataset_id = _publish(part, shards[0].split, words=words, fill=fill, first=first)
     if not one_file:
-        return None, dataset_id
+        return dataset_id
     processed = _processed(part)
     version = datasets.open_version(dataset_id=dataset_id, alias="joined")
     tables.join_parquet(version.own_files(folder / "parts"), processed)

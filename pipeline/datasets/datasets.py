@@ -333,7 +333,11 @@ def discard(dataset_id: str) -> None:
     try:
         # The SDK's `Dataset.delete` opens the version first, and keeps quiet about one that it cannot open, such as one
         # whose maker was killed before its first files.
-        Task.get_task(task_id=dataset_id).delete(delete_artifacts_and_models=True, raise_on_error=True)
+        Task.get_task(task_id=dataset_id).delete(
+            # Files that it only refers to are another task's until it is finished, which may use them again.
+            callback=lambda kind, uri: kind != "artifact" or dataset_id in uri,
+            raise_on_error=True,
+        )
     except Exception:  # the SDK raises anything here; the version must not look alive in any case
         with contextlib.suppress(SendError, ValueError):
             Task.get_task(task_id=dataset_id).mark_failed(force=True, status_reason="upload was not finished")

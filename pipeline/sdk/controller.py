@@ -6,6 +6,7 @@ What is changed, each for a reason met in real runs:
   then ends the step as failed; the SDK would wait without end for a step that is in no queue;
 - a step that the k8s glue moves to its pod, and stops for that, is not taken for an aborted one (`jobs`);
 - a step that is run again is not taken for ended by the stop before it;
+- statuses are asked for at each look, and the looks are closer together while the steps are short (`Pace`);
 - the end of a step is read once; the SDK reads the whole task of each step that ended without a report in each of its
   rounds, to the end of the run, since such a task has no `active_duration`;
 - types and descriptions of parameters, which the SDK drops on an agent, are put back (`parameters_are_read`);
@@ -21,17 +22,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from clearml.automation import PipelineController
-from clearml.automation.job import LocalClearmlJob
+from clearml.automation.job import BaseJob, LocalClearmlJob
 
 from pipeline.sdk import steps
 from pipeline.sdk.jobs import LocalStep, QueuedStep, StepJob
 
-POLL_MINUTES = 0.3 / 60
 LAUNCH_ATTEMPTS = 3
 
 
@@ -44,6 +44,31 @@ class Placement:
 
     beside: bool = False
     """Whether it runs as a process beside this controller, not through its queue."""
+
+
+class Pace:
+    """How long a controller waits until it looks at its steps again: a share of what has passed since one ended.
+
+    A step of a second is not waited for as long as it took, and one of an hour does not cost ten calls a second.
+    """
+
+    SHORTEST_S, LONGEST_S = 0.1, 0.5
+    SHARE = 0.05
+
+    def __init__(self) -> None:
+        self._ended: set[str] = set()
+        self._since = time.monotonic()
+
+    def next_look(self, ended: Iterable[str]) -> float:
+        """Return the seconds until the next look.
+
+        Args:
+            ended: The steps that have ended.
+        """
+        now, found = time.monotonic(), set(ended)
+        if found != self._ended:
+            self._ended, self._since = found, now
+        return min(max(self.SHARE * (now - self._since), self.SHORTEST_S), self.LONGEST_S)
 
 
 class PatchedController(PipelineController):  # type: ignore[misc]
@@ -71,13 +96,14 @@ class PatchedController(PipelineController):  # type: ignore[misc]
     ) -> None:
         steps.prepare()
         self._launches = threading.Lock()
+        self._pace = Pace()
         self._placement = Placement()
         self._task_template_header = step_beginning + PipelineController._task_template_header
         super().__init__(
             name=name,
             project=project,
             version=version,
-            pool_frequency=POLL_MINUTES,
+            pool_frequency=Pace.SHORTEST_S / 60,
             packages=packages,
             skip_global_imports=False,
             enable_local_imports=False,
@@ -215,7 +241,10 @@ class PatchedController(PipelineController):  # type: ignore[misc]
         node.job._last_status_ts = 0
 
     def _update_nodes_status(self) -> None:
+        # The SDK asks for the statuses no more than once a second, however often it looks.
+        BaseJob._last_batch_status_update_ts = 0
         super()._update_nodes_status()
+        self._pool_frequency = self._pace.next_look([node.name for node in self.nodes if node.executed])
         for node in self.nodes:
             if node.executed and node.job and node.job_started and not node.job_ended:
                 ended = node.job.task.data.completed

@@ -85,6 +85,7 @@ TABLE = (
         "(self, return_project_id=False)",
         "Says in which project a step's task is made. The run of an inner pipeline belongs to that pipeline's.",
     ),
+    PrivateName(f"{_CONTROLLER}._pool_frequency", ATTRIBUTE, "Seconds between two looks at the steps."),
     PrivateName(
         f"{_CONTROLLER}._update_nodes_status",
         "(self)",
@@ -128,6 +129,11 @@ TABLE = (
     ),
     PrivateName(
         f"{_JOB}.BaseJob._job_hash_property", "str", "Where a task carries the hash by which it is found in the cache."
+    ),
+    PrivateName(
+        f"{_JOB}.BaseJob._last_batch_status_update_ts",
+        "int",
+        "When the statuses of all jobs were asked for; the SDK waits a second until it asks again.",
     ),
     PrivateName(f"{_JOB}.BaseJob._last_status", ATTRIBUTE, "The status that a job has seen; forgotten by a relaunch."),
     PrivateName(f"{_JOB}.BaseJob._last_status_ts", ATTRIBUTE, "When it was seen: ours asks once for each look."),

@@ -93,6 +93,20 @@ def files_of(client, run, part):
     return version, {name: download(client, found[name]) for name in sorted(found)}
 
 
+def run_python(server, code, *arguments, **variables):
+    """Run code in a process that has the server's access key; return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, **server.environment, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def digest(frames):
     """Return a digest over rows, whatever the files that they are in."""
     rows = hashlib.sha256()
@@ -115,16 +129,7 @@ def test_an_unmodified_sdk_reads_a_version_that_consists_of_parts(client, server
         _, one = files_of(client, whole, part)
         version, three = files_of(client, sharded, part)
         code = f"from clearml import Dataset; print(Dataset.get('{version}').get_local_copy())"
-        environment = {**os.environ, **server.environment, "CLEARML_CACHE_DIR": str(tmp_path / part)}
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            check=True,
-        )
-        folder = Path(done.stdout.splitlines()[-1])
+        folder = Path(run_python(server, code, CLEARML_CACHE_DIR=str(tmp_path / part)).splitlines()[-1])
         names = sorted(file.name for file in folder.glob("processed_*.parquet"))
         assert names == list(three)
         assert digest(pl.read_parquet(folder / name) for name in names) == digest(one.values())
@@ -256,3 +261,32 @@ def test_a_task_that_is_no_run_is_not_run_again(cli, whole):
     done = cli("run", "--from-failed", whole["steps"][0]["task_id"])
     assert done.code == 10
     assert "is not a run of DataPrepare" in done.stderr
+
+
+FAILED_VERSION = """
+import sys
+from clearml import Task
+from pipeline.clearml_server import ClearmlServer
+from pipeline.datasets import datasets
+from pipeline.sdk.stored_files import StoredFile
+uri, shard = sys.argv[1:]
+server = ClearmlServer.connect()
+try:
+    with datasets.new_version(server, project="Amazon reviews", name="unfinished", version="1.0") as draft:
+        draft.refer("part.parquet", StoredFile(uri, "0" * 64, 1))
+        draft.upload()
+        raise KeyError
+except KeyError:
+    pass
+Task.get_task(task_id=shard).delete(raise_on_error=True)
+"""
+
+
+def test_neither_a_version_that_fails_nor_the_end_of_a_shard_removes_its_file(client, server, sharded):
+    """Last in order: it deletes a shard's task as a person does, with its artifacts."""
+    shard = steps_of(sharded)["test_processing_3"]["task_id"]
+    (item,) = task(client, shard)["execution"]["artifacts"]
+    run_python(server, FAILED_VERSION, item["uri"], shard)
+    assert client("tasks.get_all", id=[shard])["tasks"] == []
+    assert client("tasks.get_all", name="unfinished", search_hidden=True)["tasks"] == []
+    assert len(download(client, item)) > 0

@@ -11,5 +11,4 @@ def shard_joining(part: str, one_file: int, **shards: object) -> tuple[Path, str
     from pipeline.amazon_reviews.step_work import join_shards
 
     mark("work")
-    frame, dataset_id = join_shards(part, shards, one_file=bool(int(one_file)))
-    return (frame, dataset_id) if frame else dataset_id
+    return join_shards(part, shards, one_file=bool(int(one_file)))
