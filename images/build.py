@@ -122,9 +122,25 @@ def build(
 
 
 def build_project(
-    project: Project, image: str, builder: Builder, *, base: str | None, index: str | None, ca: bytes
+    project: Project,
+    image: str,
+    builder: Builder,
+    *,
+    base: str | None,
+    index: str | None,
+    ca: bytes,
+    pythons: Mapping[str, str] | None = None,
 ) -> None:
     """Build a task image with the packages of somebody's own project.
+
+    Args:
+        project: The project.
+        image: The image's name.
+        builder: What builds.
+        base: Base image; None for the Dockerfile's.
+        index: Package index likewise.
+        ca: Certificates that the image trusts.
+        pythons: Where another Python than the base's is fetched, as arguments of the Dockerfile.
 
     Raises:
         ImageError: The build fails; the message ends with its last lines.
@@ -141,7 +157,7 @@ def build_project(
             index=index,
             ca=b"",
             dockerfile=PROJECT_DOCKERFILE,
-            further={"TASK_BASE": task_base, "SDK": version("clearml")},
+            further={"TASK_BASE": task_base, "SDK": version("clearml")} | dict(pythons or {}),
             context=Path(folder),
         )
 
@@ -250,6 +266,20 @@ def local_certificates() -> bytes:
 )
 @click.option("--package", is_flag=True, help="With --project: install the project's own package, too.")
 @click.option("--image", metavar="NAME", help="With --project: the image's name, without a tag.")
+@click.option(
+    "--python-mirror",
+    envvar="UV_PYTHON_INSTALL_MIRROR",
+    show_envvar=True,
+    metavar="URL",
+    help="With --project: fetch another Python than 3.11 from this mirror, not from GitHub.",
+)
+@click.option(
+    "--python-list",
+    envvar="UV_PYTHON_DOWNLOADS_JSON_URL",
+    show_envvar=True,
+    metavar="URL",
+    help="With --project: a list of Pythons of your own, as uv reads it.",
+)
 @click.option("--push", "to_push", is_flag=True, help="Also push the images to the registry in their names.")
 @as_json
 @verbose
@@ -269,6 +299,8 @@ def cli(
     project: Path | None,
     package: bool,
     image: str | None,
+    python_mirror: str | None,
+    python_list: str | None,
     to_push: bool,
     as_json: bool,
 ) -> None:
@@ -301,7 +333,8 @@ def cli(
         if project is None:
             build(target, name, program, base=base, index=index_url, ca=certificates)
         else:
-            build_project(theirs, name, program, base=base, index=index_url, ca=certificates)
+            places = {"PYTHON_MIRROR": python_mirror or "", "PYTHON_DOWNLOADS": python_list or ""}
+            build_project(theirs, name, program, base=base, index=index_url, ca=certificates, pythons=places)
         size, seconds = size_bytes(program, name), time.monotonic() - begun
         results.append({"target": target, "image": name, "bytes": size, "seconds": round(seconds, 1)})
         click.echo(f"{name}: {size / 1e6:.0f} MB, built in {seconds:.0f} s by {program.name}")

@@ -23,7 +23,10 @@ from clearml_access.errors import UserFacingError
 
 PROJECT = Path(__file__).resolve().parents[1]
 PYTHON = "3.11"
-"""Of task images: that of the agent's lock file."""
+"""Of task images, and of the agent in all of them."""
+
+PYTHONS = (PYTHON, "3.12", "3.13", "3.14", "3.10", "3.9")
+"""What steps may have instead, the first that the project allows; the SDK and `images/task` run on all of them."""
 
 ADDED = (
     "images/project.Dockerfile",
@@ -31,6 +34,7 @@ ADDED = (
     "images/task/step-python",
     "images/task/pip_shim.py",
     "images/task/kept_packages.py",
+    "images/task/ssh.conf",
 )
 """What this clone adds to an image of the project: the same tag stands for the same of this, too."""
 
@@ -57,12 +61,14 @@ class Project:
         name: Its name, as a part of an image's.
         kind: The name of the file that says which packages it has.
         files: What an image is made of, by the path in the folder that the build reads.
+        python: The Python of its steps; the agent beside them has its own.
     """
 
     folder: Path
     name: str
     kind: str
     files: dict[str, bytes]
+    python: str = PYTHON
 
     @property
     def tag(self) -> str:
@@ -71,7 +77,7 @@ class Project:
         added = {f"clone/{name}": (PROJECT / name).read_bytes() for name in ADDED}
         for name, content in sorted((self.files | added).items()):
             digest.update(f"{name}\0{len(content)}\0".encode() + content)
-        return f"{digest.hexdigest()[:12]}-py{PYTHON}"
+        return f"{digest.hexdigest()[:12]}-py{self.python}"
 
     @property
     def locked(self) -> bool:
@@ -93,8 +99,8 @@ def read_project(folder: Path, *, package: bool = False) -> Project:
         package: Whether the image has the project's own package, too.
 
     Raises:
-        ProjectError: No file says which packages it has, one cannot be read, it wants another Python, or it has no
-            package.
+        ProjectError: No file says which packages it has, one cannot be read, it wants a Python that no image has, or it
+            has no package.
     """
     kind = next((name for name in KINDS if (folder / name).is_file()), None)
     if kind is None:
@@ -103,9 +109,11 @@ def read_project(folder: Path, *, package: bool = False) -> Project:
             hint=f"one of: {', '.join(KINDS)} (uv lock makes the first)",
         )
     declared = _declared(folder)
-    _check_python(folder, str(declared.get("project", {}).get("requires-python", "")))
+    wanted = [(folder, str(declared.get("project", {}).get("requires-python", ""))), *_pinned_python(folder)]
     if kind in CONDA:
-        files = {"requirements.txt": "".join(f"{line}\n" for line in from_conda(folder / kind)).encode()}
+        lines, python = from_conda(folder / kind)
+        wanted.append((folder / kind, python))
+        files = {"requirements.txt": "".join(f"{line}\n" for line in lines).encode()}
     elif kind == "requirements.txt":
         files = dict(_with_included(folder, folder / kind))
     else:
@@ -119,14 +127,16 @@ def read_project(folder: Path, *, package: bool = False) -> Project:
             )
         files |= {f"source/{path}": (folder / path).read_bytes() for path in _sources(folder)}
     name = str(declared.get("project", {}).get("name") or folder.resolve().name)
-    return Project(folder, re.sub("[^a-z0-9]+", "-", name.lower()).strip("-") or "project", kind, files)
+    return Project(
+        folder, re.sub("[^a-z0-9]+", "-", name.lower()).strip("-") or "project", kind, files, _python(wanted)
+    )
 
 
-def from_conda(file: Path) -> list[str]:
-    """Return the packages of a conda environment as requirements of pip: no channel is asked.
+def from_conda(file: Path) -> tuple[list[str], str]:
+    """Return the packages of a conda environment as requirements of pip, and its Python: no channel is asked.
 
     Raises:
-        ProjectError: It is not such a file, or it wants another Python.
+        ProjectError: It is not such a file.
     """
     try:
         found = yaml.safe_load(_read(file))
@@ -136,6 +146,7 @@ def from_conda(file: Path) -> list[str]:
     if not isinstance(entries, list):
         raise ProjectError(f"{file} has no list `dependencies`", hint="conda env export --from-history writes one")
     lines: list[str] = []
+    python = ""
     for entry in entries:
         if isinstance(entry, dict):
             lines += [str(line) for line in entry.get("pip") or ()]
@@ -146,10 +157,10 @@ def from_conda(file: Path) -> list[str]:
             raise ProjectError(f"{file}: {entry!r} is not a package")
         name, version = match[1].lower(), match[2]
         if name == "python":
-            _check_python(file, _as_pip(version))
+            python = _as_pip(version)
         elif name not in ("pip", "setuptools"):
             lines.append(name + _as_pip(version))
-    return lines
+    return lines, python
 
 
 def _as_pip(version: str) -> str:
@@ -161,18 +172,41 @@ def _as_pip(version: str) -> str:
     return f"=={fuzzy[1]}.*" if fuzzy else version
 
 
-def _check_python(where: Path, wanted: str) -> None:
+def _pinned_python(folder: Path) -> list[tuple[Path, str]]:
+    """Return what `.python-version` says, as uv and pyenv write it: `3.12`, `3.12.1` or `cpython-3.12`."""
+    file = folder / ".python-version"
+    lines = _read(file).decode().split() if file.is_file() else []
+    if not lines:
+        return []
+    number = re.fullmatch(r"(?:cpython[-@]?)?(\d+\.\d+)(?:\.\d+)?", lines[0])
+    return [(file, f"=={number[1]}.*" if number else lines[0])]
+
+
+def _python(wanted: Iterable[tuple[Path, str]]) -> str:
+    """Return the first Python that fits all that is wanted.
+
+    Args:
+        wanted: The files, and what each says.
+
+    Raises:
+        ProjectError: None does, or a file says something else.
+    """
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-    try:
-        fits = any(SpecifierSet(wanted).contains(f"{PYTHON}.{patch}") for patch in range(30))
-    except InvalidSpecifier as error:
-        raise ProjectError(f"{where}: {wanted!r} is not a version of Python") from error
-    if not fits:
+    left, said = list(PYTHONS), []
+    for where, text in wanted:
+        try:
+            allowed = SpecifierSet(text)
+        except InvalidSpecifier as error:
+            raise ProjectError(f"{where}: {text!r} is not a version of Python") from error
+        left = [minor for minor in left if any(allowed.contains(f"{minor}.{patch}") for patch in range(30))]
+        said += [f"{where} wants Python {text}"] if text else []
+    if not left:
         raise ProjectError(
-            f"{where} wants Python {wanted}, and task images have Python {PYTHON}",
+            f"{', '.join(said)}, and task images have Python {', '.join(PYTHONS)}",
             hint="an image of your own works, too, without the fast start: docs/deploy.md, A task's own image",
         )
+    return left[0]
 
 
 def _declared(folder: Path) -> dict[str, Any]:

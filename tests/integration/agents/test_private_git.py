@@ -1,4 +1,4 @@
-"""A script in a private git repository, run by this machine's workers: the token is theirs, and in no log."""
+"""A script in a private git repository, run by this machine's workers: their token or ssh key is in no log."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import functools
 import http.server
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ import threading
 import pytest
 
 from clearml_access.processes import wait_until
+from tests.git_by_ssh import git_server
 from tests.integration.pipeline_cli import COMMAND_TIMEOUT_S, PipelineCli
 from tests.integration.test_agent_tasks import console
 from tests.ports import free_port_base
@@ -85,24 +87,66 @@ def checkout(cli):
         server.shutdown()
 
 
-def test_workers_clone_it_with_their_token_which_no_log_has(cli, checkout, settings, request):
-    done = cli("server", "up", CLEARML_AGENT_GIT_USER=USER, CLEARML_AGENT_GIT_PASS=TOKEN)
-    assert done.code == 0, done.stderr
-    # A later command, in a shell that says nothing of git.
-    assert cli("server", "up").stdout.startswith("Everything is already running")
+def run_remotely(cli, checkout, settings, client) -> tuple[str, dict]:
+    """Run the script by the workers; return its console and its record."""
     started = subprocess.run(
         [sys.executable, "train.py"], cwd=checkout, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S,
         env=cli.environ | {"CLEARML_CONFIG_FILE": str(settings.configuration)}, check=False,
     )  # fmt: skip
     assert started.returncode == 0, started.stderr
     [task] = re.findall(r"task (\w{32})", started.stdout)
-    client = request.getfixturevalue("client")
     ended = ("completed", "failed", "stopped")
     assert wait_until(lambda: client("tasks.get_by_id", task=task)["task"]["status"] in ended, 240, poll_s=0.5)
     said, record = console(client, task), client("tasks.get_by_id", task=task)["task"]
     assert record["status"] == "completed", said
     assert "doubled 42" in said
+    return said, record
+
+
+def test_workers_clone_it_with_their_token_which_no_log_has(cli, checkout, settings, request):
+    done = cli("server", "up", CLEARML_AGENT_GIT_USER=USER, CLEARML_AGENT_GIT_PASS=TOKEN)
+    assert done.code == 0, done.stderr
+    # A later command, in a shell that says nothing of git.
+    assert cli("server", "up").stdout.startswith("Everything is already running")
+    said, record = run_remotely(cli, checkout, settings, request.getfixturevalue("client"))
     logs = [file.read_text(errors="replace") for file in settings.state.rglob("*.log")]
     assert logs and TOKEN not in "".join([said, str(record), *logs])
     holders = [file for file in settings.state.rglob("clearml.conf") if TOKEN in file.read_text()]
     assert holders and {file.stat().st_mode & 0o077 for file in holders} == {0}
+
+
+@pytest.fixture
+def ssh(cli, checkout, tmp_path):
+    """A server that wants a key, which this machine's ssh agent has; the environment of a shell that uses both."""
+    keys, sockets = tmp_path / "key", tmp_path / "agent"
+    # ssh looks for its files in the account's home, whatever HOME says: here as if they were there.
+    (tmp_path / "ssh").write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {tmp_path}/config "$@"\n')
+    (tmp_path / "ssh").chmod(0o755)
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(sockets)], stdout=subprocess.DEVNULL)
+    env = {"SSH_AUTH_SOCK": str(sockets), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    try:
+        with git_server(cli.folder) as server:
+            keys.touch(mode=0o600)
+            keys.write_text(server.private_key)
+            (tmp_path / "known_hosts").write_text(server.known_hosts)
+            (tmp_path / "config").write_text(f"UserKnownHostsFile {tmp_path}/known_hosts\nIdentityFile none\n")
+            assert wait_until(sockets.exists, 30)
+            subprocess.run(["ssh-add", "-q", str(keys)], env=os.environ | env, check=True, timeout=60)
+            keys.unlink()
+            address = server.address("house.git")
+            subprocess.run(["git", "-C", str(checkout), "remote", "set-url", "origin", address], check=True, timeout=60)
+            yield env, server.private_key
+    finally:
+        agent.terminate()
+        agent.wait(30)
+
+
+def test_workers_clone_it_with_the_key_of_the_ssh_agent(cli, checkout, ssh, settings, request):
+    environ, key = ssh
+    cli("server", "down")
+    done = cli("server", "up", **environ)
+    assert done.code == 0, done.stderr
+    said, record = run_remotely(cli, checkout, settings, request.getfixturevalue("client"))
+    assert record["script"]["repository"].startswith("ssh://")
+    logs = [file.read_text(errors="replace") for file in settings.state.rglob("*.log")]
+    assert key.splitlines()[1] not in "".join([said, str(record), *logs])

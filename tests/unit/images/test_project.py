@@ -75,18 +75,45 @@ def test_the_projects_package_is_a_part_of_the_tag_only_where_it_is_in_the_image
     [
         ({"train.py": ""}, False, "has no file that says which packages it needs"),
         ({"pyproject.toml": "[project"}, False, "pyproject.toml cannot be read"),
-        ({"pyproject.toml": PYPROJECT + 'requires-python = ">=3.12"\n'}, False, "wants Python >=3.12, and task images"),
+        (
+            {"pyproject.toml": PYPROJECT + 'requires-python = "<3.9"\n'},
+            False,
+            "wants Python <3.9, and task images have",
+        ),
+        ({"requirements.txt": "", ".python-version": "pypy3.10"}, False, "'pypy3.10' is not a version of Python"),
+        (
+            {"pyproject.toml": PYPROJECT + 'requires-python = ">=3.12"\n', ".python-version": "3.10"},
+            False,
+            "wants Python >=3.12, .*python-version wants Python ==3.10",
+        ),
         ({"requirements.txt": "-r gone.txt"}, False, "gone.txt cannot be read: No such file"),
         ({"requirements.txt": "-r ../../etc/x.txt"}, False, "is outside of"),
         ({"environment.yml": "a: ["}, False, "is not YAML"),
         ({"environment.yml": "name: x"}, False, "has no list `dependencies`"),
-        ({"environment.yml": "dependencies: [python=3.9]"}, False, r"wants Python ==3.9.\*"),
+        ({"environment.yml": "dependencies: [python=3.8]"}, False, r"wants Python ==3.8.\*"),
         ({"pyproject.toml": PYPROJECT}, True, r"is not a package: its pyproject.toml has no \[build-system\]"),
     ],
 )
 def test_what_no_image_can_be_made_of_is_refused(tmp_path, files, package, why):
     with pytest.raises(ProjectError, match=why):
         read_project(project(tmp_path / "p", files), package=package)
+
+
+@pytest.mark.parametrize(
+    ("files", "python"),
+    [
+        ({"requirements.txt": ""}, "3.11"),
+        ({"pyproject.toml": PYPROJECT + 'requires-python = ">=3.8"\n'}, "3.11"),
+        ({"pyproject.toml": PYPROJECT + 'requires-python = ">=3.12"\n'}, "3.12"),
+        ({"pyproject.toml": PYPROJECT + 'requires-python = ">=3.9,<3.11"\n'}, "3.10"),
+        ({"pyproject.toml": PYPROJECT + 'requires-python = ">=3.10"\n', ".python-version": "3.13.1\n"}, "3.13"),
+        ({"requirements.txt": "", ".python-version": "cpython-3.12"}, "3.12"),
+        ({"environment.yml": "dependencies: [python=3.10]"}, "3.10"),
+    ],
+)
+def test_the_steps_have_the_python_that_the_project_wants(tmp_path, files, python):
+    found = read_project(project(tmp_path, files))
+    assert found.python == python == build.python_of(f"houses:{found.tag}")
 
 
 def test_a_conda_environment_is_read_as_requirements(tmp_path):
@@ -96,7 +123,7 @@ def test_a_conda_environment_is_read_as_requirements(tmp_path):
         "  - python=3.11\n  - pip\n  - numpy=1.26\n  - conda-forge::scipy=1.11.4=py311_0\n  - pandas >=2,<3\n"
         "  - requests==2.32.5\n  - PyYAML\n  - scikit-learn=1.4.*\n  - pip:\n    - clearml==2.1.12\n"
     )
-    assert from_conda(file) == [
+    packages = [
         "numpy==1.26.*",
         "scipy==1.11.4",
         "pandas>=2,<3",
@@ -105,6 +132,7 @@ def test_a_conda_environment_is_read_as_requirements(tmp_path):
         "scikit-learn==1.4.*",
         "clearml==2.1.12",
     ]
+    assert from_conda(file) == (packages, "==3.11.*")
 
 
 def test_the_build_reads_what_the_project_has(tmp_path):
@@ -143,6 +171,16 @@ def test_the_image_is_built_on_the_task_images_base_and_pushed(tmp_path, builder
     assert f"--file images/project.Dockerfile --target project --tag {image}" in ours
     assert "--build-arg TASK_BASE=localhost/clearml-pods-task-base:" in ours and "--build-context project=" in ours
     assert pushed == f"push --quiet {image}"
+
+
+def test_another_python_is_told_to_the_build_and_the_agent_keeps_its_own(tmp_path, builder, capsys):
+    folder = project(tmp_path / "p", {"requirements.txt": "six\n", ".python-version": "3.12\n"})
+    words = ("--builder=buildah", "--no-ca", f"--project={folder}", "--python-mirror=https://mirror.example.com/python")
+    assert build.main(words) == 0, capsys.readouterr()
+    base, ours, *_ = builder.read_text().splitlines()
+    assert "--build-arg PYTHON=3.11" in base
+    assert "--build-arg PYTHON=3.12" in ours
+    assert "--build-arg PYTHON_MIRROR=https://mirror.example.com/python" in ours
 
 
 @pytest.mark.parametrize(
