@@ -308,6 +308,17 @@ def test_images_come_from_our_own_address(watch: Watch, reporting_task: str) -> 
     image = page.locator(".samples img").first
     expect(image).to_be_visible()
     assert image.evaluate("image => image.complete && image.naturalWidth") == 8
+    image.click()
+    page.wait_for_url("**metric=images*")  # and its scripts, which read the keys
+    expect(page.locator(".viewed img")).to_be_visible()
+    keys = {"Next": "ArrowRight", "Previous": "ArrowLeft"}  # the other sample is a page
+    way = "Next" if page.get_by_role("link", name="Next").count() else "Previous"
+    page.keyboard.press(keys.pop(way))
+    page.wait_for_url("**metric=page*")
+    page.keyboard.press(*keys.values())
+    page.wait_for_url("**metric=images*")
+    page.get_by_role("link", name="Full size").click()
+    expect(page.locator(".viewed.whole img")).to_be_visible()
 
 
 def test_an_uploaded_page_cannot_run_scripts(watch: Watch, reporting_task: str) -> None:

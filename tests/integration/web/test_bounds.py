@@ -8,10 +8,10 @@ from uuid import uuid4
 
 import pytest
 from clearml_localserver.web.console_lines import PIECE
+from clearml_localserver.web.views.dataset_version import FILES_PER_PAGE
 from clearml_localserver.web.views.lists import PAGE_SIZE
 from clearml_localserver.web.views.metrics import SAMPLES
 from clearml_localserver.web.views.pipeline_run import LISTED_STEPS
-from clearml_localserver.web.views.tasks import FILES_PER_PAGE
 
 from tests.api_client import ApiClient
 from tests.integration.web.pages import Web, make_task

@@ -93,3 +93,18 @@ def test_models_that_are_deleted_are_counted_and_a_used_one_is_named(web: Web, a
     assert "Model is used by tasks" in reply.text
     assert "1 file lies on other servers" in reply.text
     web.get(f"/models/{free}", status=404)
+
+
+def test_models_are_listed_with_their_metadata(web: Web, api: ApiClient) -> None:
+    project = api("projects.create", name=f"Metadata {uuid4().hex[:6]}")["id"]
+    for number in range(3):
+        values = {"accuracy": f"0.{number}", HOSTILE: "x", "rare": "only here"}
+        metadata = [{"key": key, "value": value, "type": "str"} for key, value in values.items()][: 2 + (number == 1)]
+        model = api("models.create", name=f"model {number}", uri="file:///m", project=project)["id"]
+        api("models.add_or_update_metadata", model=model, metadata=metadata)
+    page = web.get(f"/projects/{project}/models")
+    assert ESCAPED in page and HOSTILE not in page and page.count(">0.2</td>") == 1
+    assert page.count('<th scope="col" title=') == 3
+    chosen = web.get(f"/projects/{project}/models?meta=rare&meta=nobody%20has%20it")
+    assert chosen.count('<th scope="col" title=') == 2 and ">only here</td>" in chosen and ">0.2</td>" not in chosen
+    assert 'name="meta" value="rare" checked' in chosen and 'name="meta" value="accuracy">' in chosen

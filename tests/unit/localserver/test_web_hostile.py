@@ -101,8 +101,9 @@ TASK = {
          "timestamp": 1.7e9, "type_data": {"preview": "{}", "content_type": "c"}, "display_data": [["a", "b"]]}]},
     "models": {"input": [{"name": "m", "model": ID}], "output": [{"name": "m", "model": ID}]},
 }  # fmt: skip
+TABLE = {"type": "table", "header": {"values": ["h"]}, "cells": {"values": [["c"]]}}
 EVENT = {"timestamp": 1.7e12, "level": "warning", "msg": "m", "metric": "m", "variant": "v", "iter": 5,
-         "url": "http://127.0.0.1:8081/a.png", "plot_str": '{"data": []}'}  # fmt: skip
+         "url": "http://127.0.0.1:8081/a.png", "plot_str": json.dumps({"data": [TABLE]})}  # fmt: skip
 PROJECT = {"id": ID, "name": "a/.pipelines/b", "description": "d", "tags": ["t"], "system_tags": ["pipeline"],
            "last_update": 1.7e9, "stats": {"active": {"status_count": {"failed": 5}}}}  # fmt: skip
 MODEL = {"id": ID, "name": "m", "uri": "http://127.0.0.1:8081/m", "framework": "f", "comment": "c", "ready": True,
@@ -246,6 +247,7 @@ PATHS += [
     f"/selected/tasks/delete?ids={ID}",
     f"/selected/models/delete?ids={ID},{ID[::-1]},unknown",
     *(f"/reports/{ID}/{action}" for action in reports.ACTIONS),
+    f"/tasks/{ID}/samples?iter=5&metric=m&variant=v&whole=1",
     f"/tasks/{ID}/pipeline?step=first",
     f"/tasks/{ID}/rerun?step=first",
     f"/selected/tasks/tag?ids={ID},{ID[::-1]},unknown",

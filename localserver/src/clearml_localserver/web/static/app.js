@@ -192,6 +192,10 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
     document.querySelector(".search input")?.focus();
   }
+  // From one sample to the next; in what scrolls or plays, these keys have their own meaning.
+  const rel = { ArrowLeft: "prev", ArrowRight: "next" }[event.key];
+  const own = event.target.closest("input, textarea, select, video, audio, [tabindex]") || event.altKey || event.ctrlKey || event.metaKey;
+  if (rel && !own) document.querySelector(`.viewing a[rel=${rel}]`)?.click();
 });
 
 // ---- filters -----------------------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ from clearml_localserver.web import comparison
 from clearml_localserver.web.site import Json, Visit
 from clearml_localserver.web.views.bulk import selected
 from clearml_localserver.web.views.lists import TASK_ROW, find_tasks
-from clearml_localserver.web.views.metrics import MAX_FIGURES, compiles, drawing, media
+from clearml_localserver.web.views.metrics import MAX_FIGURES, compiles, drawing
+from clearml_localserver.web.views.samples import media
 from clearml_localserver.web.views.tasks import file_lines, is_dataset, read_file
 
 LEAST, MOST = 2, 50

@@ -1,13 +1,12 @@
-"""What a task reported: scalars, plots, debug samples."""
+"""What a task reported as numbers and figures: scalars, plots."""
 
 from __future__ import annotations
 
 from starlette.responses import Response
 
-from clearml_localserver.web import text
 from clearml_localserver.web.request_guard import page_policy
 from clearml_localserver.web.shapes import MAX_JSON, line, list_of, read_json, record
-from clearml_localserver.web.site import Json, Visit
+from clearml_localserver.web.site import Visit
 from clearml_localserver.web.views.tasks import is_live, load, render_tab
 
 SAMPLES = 1000
@@ -20,11 +19,6 @@ MAX_FIGURES = 16 * 2**20
 FIGURE = record(data=list_of(record(type=line)))
 COMPILED = frozenset({"scattergl", "scatterpolargl", "splom", "parcoords"})
 MAX_ITERATIONS = 50
-MEDIA = {
-    "image": (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", ".bmp", ".avif"),
-    "video": (".mp4", ".webm", ".mov", ".mkv"),
-    "audio": (".wav", ".mp3", ".ogg", ".flac", ".m4a"),
-}
 
 
 def scalars(visit: Visit) -> Response:
@@ -114,20 +108,6 @@ def compiles(figure: str) -> bool:
     return len(figure) > MAX_JSON or any(trace["type"] in COMPILED for trace in FIGURE(read_json(figure))["data"])
 
 
-def samples(visit: Visit) -> Response:
-    """Show debug samples, the latest iterations first."""
-    iterations = visit.asked.whole("iters", 4, MAX_ITERATIONS, least=1)
-    task = load(visit)
-    found = visit.call("events.debug_images", {"metrics": [{"task": visit.argument("task")}], "iters": iterations})
-    groups: list[Json] = next((item["iterations"] for item in found.get("metrics") or []), [])
-    for group in groups:
-        for event in group["events"]:
-            event["link"] = visit.file_link(event.get("url"))
-            event["media"] = media(str(event.get("url") or ""))
-    more = min(iterations * 3, MAX_ITERATIONS) if iterations <= len(groups) and iterations < MAX_ITERATIONS else 0
-    return render_tab(visit, task, "samples", groups=groups, more=more)
-
-
 def drawing(visit: Visit, response: Response, *, compiling: bool = False) -> Response:
     """Return a page on which plotly.js may draw; `compiling` where it draws WebGL traces."""
     response.headers["Content-Security-Policy"] = page_policy(visit.site.settings, drawing=True, compiling=compiling)
@@ -136,10 +116,3 @@ def drawing(visit: Visit, response: Response, *, compiling: bool = False) -> Res
 
 def _axis(visit: Visit) -> str:
     return visit.asked.choice("axis", "iter", ("iter", "iso_time"), "iter or iso_time")
-
-
-def media(url: str) -> str:
-    """Return how a file is shown, by its name: `image`, `video`, `audio` or `file`."""
-    address = text.address(url)
-    path = address.path.lower() if address else ""
-    return next((kind for kind, endings in MEDIA.items() if path.endswith(endings)), "file")

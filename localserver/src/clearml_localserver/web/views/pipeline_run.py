@@ -7,10 +7,11 @@ from starlette.responses import Response
 from clearml_localserver.web import dag, phases, runs
 from clearml_localserver.web.site import Json, Visit
 from clearml_localserver.web.views import rerun
+from clearml_localserver.web.views.dataset_version import dataset
 from clearml_localserver.web.views.failures import failures_of
 from clearml_localserver.web.views.lists import CONTROLLERS, all_tasks, find_tasks
 from clearml_localserver.web.views.step_panel import open_step
-from clearml_localserver.web.views.tasks import dataset, load, overview, render_tab, tabs_of
+from clearml_localserver.web.views.tasks import load, overview, render_tab, tabs_of
 
 LISTED_STEPS = 500
 LISTED_FIRST = {status: place for place, status in enumerate(("running", "failed", "aborted", "queued", "pending"))}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 
 from starlette.responses import Response
@@ -22,7 +23,8 @@ MAX_PROJECTS = 2000
 MOST_SOURCES = 20
 """Dataset versions that the page of a model names."""
 
-MODEL_FIELDS = ["name", "framework", "ready", "created", "last_update", "task.name", "uri", "tags", "project.name"]
+MODEL_FIELDS = ["name", "framework", "ready", "created", "last_update", "task.name", "uri", "tags", "project.name",
+                "metadata"]  # fmt: skip
 
 
 @dataclass
@@ -104,6 +106,10 @@ def project(visit: Visit) -> Response:
     )
 
 
+SHOWN_METADATA, MAX_METADATA = 3, 20
+"""Columns of metadata in a list of models whose address names none, and at most."""
+
+
 def project_models(visit: Visit) -> Response:
     """Show the models of a project."""
     id_ = visit.argument("project")
@@ -114,6 +120,8 @@ def project_models(visit: Visit) -> Response:
     number = visit.asked.page()
     shown = {"page": number - 1, "page_size": PAGE_SIZE, "order_by": ["-last_update"], "only_fields": MODEL_FIELDS}
     found = visit.call("models.get_all_ex", wanted | shown)
+    metadata = [{item["key"]: item["value"] for item in model["metadata"]} for model in found["models"]]
+    known = Counter(key for values in metadata for key in values)
     details = _details(visit, id_)
     return visit.render(
         "project_models.html",
@@ -122,6 +130,9 @@ def project_models(visit: Visit) -> Response:
         children=_children(visit, id_),
         above=_above(visit, details["name"]),
         page=Slice(found["models"], number, count(visit, wanted, "models")),
+        metadata=metadata,
+        known=sorted(known),
+        columns=visit.asked.several("meta", MAX_METADATA) or [key for key, _ in known.most_common(SHOWN_METADATA)],
         actions=MODELS if visit.may_change else {},
         archived=archived,
         section="/models" if id_ == "*" else "/projects",

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from starlette.responses import Response
 
 from clearml_localserver.errors import ApiError
-from clearml_localserver.web import dag, runs
+from clearml_localserver.web import runs
 from clearml_localserver.web.shapes import lines, map_of, number, read_json, record, text, texts
 from clearml_localserver.web.site import Json, Visit
 from clearml_localserver.web.text import LIVE, pretty, size
@@ -31,7 +30,6 @@ TABS = {
     "artifacts": "Artifacts",
 }
 ATTEMPTS = "hyperparams.properties.earlier_attempts"
-FILES_PER_PAGE = 500
 MAX_INNER = 5
 """Pipelines within pipelines that are looked at."""
 
@@ -216,32 +214,6 @@ def artifacts(visit: Visit) -> Response:
         models=models,
         details=details,
         model_id=lambda item: item["model"]["id"],
-    )
-
-
-def dataset(visit: Visit) -> Response:
-    """Show a dataset version: sizes, parents, files."""
-    task = load(visit, ["configuration", "execution.artifacts"])
-    configuration = task.get("configuration") or {}
-    content = (configuration.get("Dataset Content") or {}).get("value") or ""
-    versions = read_struct((configuration.get("Dataset Struct") or {}).get("value") or "")
-    parents = versions.get(task["id"], {}).get("parents", [])
-    number = visit.asked.page()
-    wanted = visit.asked.text("q").lower()
-    matching = (line for line in file_lines(content) if not wanted or wanted in line.rsplit(", ", 2)[0].lower())
-    start = (number - 1) * FILES_PER_PAGE
-    listed = list(islice(matching, start, start + FILES_PER_PAGE + 1))
-    return render_tab(
-        visit,
-        task,
-        "dataset",
-        files=[read_file(line) for line in listed[:FILES_PER_PAGE]],
-        total=content.count("\n"),
-        number=number,
-        has_next=len(listed) > FILES_PER_PAGE,
-        versions=label_versions(versions, task["name"], {task["id"]: task["status"]}),
-        parents=parents,
-        drawing=dag.layout({id_: version["parents"] for id_, version in nearest(versions, [task["id"]]).items()}),
     )
 
 
