@@ -20,7 +20,7 @@ from command_line.main import run
 from command_line.options import CONTEXT, FilePath, Group, Number, TaskId, as_json, examples, verbose
 from deploy import options, output
 from deploy.checks.check import Level, Result, exit_code
-from deploy.errors import ConfirmationError, UsageError, exit_code_of
+from deploy.errors import exit_code_of
 from deploy.options import say
 
 NOT_INSTALLED = 3
@@ -30,6 +30,8 @@ AFTER_INTERRUPT = {
     # Again, it would go back from what it has gone back to.
     "rollback": "./task agent-status shows the revision that is there, .venv/bin/python -m deploy check proves it",
     "uninstall": "the same command again removes what is left",
+    "serve": "the same command again completes what was interrupted",
+    "unserve": "the same command again removes what is left",
 }
 COUNTED = {Level.OK: "ok", Level.WARN: "with a warning", Level.FAIL: "failed", Level.SKIP: "not checked"}
 
@@ -278,19 +280,78 @@ def uninstall(as_json: bool, yes: bool, delete_queue: bool, delete_namespace: bo
             say(line)
     if session.settings.dry_run:
         return _result(as_json, _of_all(bodies[::-1]), ["nothing was removed"])
-    if not yes and not sys.stdin.isatty():
-        names = " and ".join(sorted(each.release for each in found))
-        several = len(found) > 1
-        raise ConfirmationError(
-            f"{'releases' if several else 'release'} {names} in namespace {base.namespace} "
-            f"{'are' if several else 'is'} not removed: no terminal to confirm on",
-            hint="add --yes; --dry-run shows what would be removed",
-        )
-    if not yes and not click.confirm("Remove all of this?", err=True):
-        raise UsageError("nothing was removed")
+    names = " and ".join(sorted(each.release for each in found))
+    several = len(found) > 1
+    what = f"{'releases' if several else 'release'} {names} in namespace {base.namespace}"
+    options.require_confirmation(what, yes=yes, several=several)
     bodies = deployment.uninstall(session, leaving, queue=delete_queue, namespace=delete_namespace)
     removed = ", ".join(name for body in bodies for name in body["removed"])
     return _result(as_json, _of_all(bodies[::-1]), [f"removed: {removed}"])
+
+
+@cli.command()
+@options.served
+@options.cluster
+@options.values
+@click.option(
+    "--model", "model_id", type=TaskId(), metavar="ID", help="The model.  [default: the newest published one]"
+)
+@click.option(
+    "--canary",
+    type=Number(0, 1, min_open=True, max_open=True),
+    metavar="SHARE",
+    help="Give the model this share of the requests; the current version keeps the others.",
+)
+@click.option("--auto-update", is_flag=True, help="Serve the newest model with the tag best, and each newer one.")
+@options.dry_run
+@click.option("--status", "only_status", is_flag=True, help="Show what is there; change nothing.")
+@as_json
+@examples("./task deploy-serve", "./task deploy-serve -- --status", "./task deploy-serve -- --canary 0.1")
+def serve(
+    as_json: bool, model_id: str | None, canary: float | None, auto_update: bool, only_status: bool, **settings: Any
+) -> int:
+    """Serve a published model in the cluster, and prove it by a request from a pod.
+
+    The model becomes a version of the endpoint reviews, as ./task serve-model makes it. What does not prove itself is
+    rolled back: a first install is removed again. With --status, the exit code is 3 unless a pod is ready.
+    """
+    from deploy.commands import serve as serving
+    from deploy.commands import unserve
+    from deploy.serving.manifest import PORT
+
+    session = options.session(**settings)
+    if only_status:
+        body = unserve.status(session)
+        return _result(as_json, body, output.served_status_lines(body), 0 if body["ready"] else NOT_INSTALLED)
+    done = serving.up(session, serving.Wanted(model_id, canary, auto_update)).as_json() | {"port": PORT}
+    return _result(as_json, done, output.served_lines(done))
+
+
+@cli.command()
+@options.served
+@options.cluster
+@options.dry_run
+@click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
+@as_json
+@examples("./task undeploy-serve", "python -m deploy unserve --yes")
+def unserve(as_json: bool, yes: bool, **settings: Any) -> int:
+    """Stop serving models in the cluster: remove what serve made there; ask first.
+
+    The service and its versions stay on the ClearML server. Without a terminal, --yes is needed.
+    """
+    from deploy.commands import unserve as serving
+
+    session = options.session(**settings)
+    found = serving.present(session)
+    name = f"{session.settings.release} in namespace {session.settings.namespace}"
+    if not found:
+        return _result(as_json, {"removed": []}, [f"there is no {name}"])
+    for line in found:
+        say(line)
+    if session.settings.dry_run:
+        return _result(as_json, {"removed": [], "would_remove": found}, ["nothing was removed"])
+    options.require_confirmation(name, yes=yes)
+    return _result(as_json, {"removed": serving.down(session)}, [f"removed: {', '.join(found)}"])
 
 
 def _results(as_json: bool, bodies: list[dict[str, Any]], lines: Callable[[dict[str, Any]], list[str]]) -> int:

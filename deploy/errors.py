@@ -160,6 +160,12 @@ class AdmissionError(ClusterError):
     exit_code = 36
 
 
+class ServedAnswerError(ClusterError):
+    """A served model does not answer a pod, or answers otherwise than the model itself does."""
+
+    exit_code = 37
+
+
 class WorkerError(ServerError):
     """The agent does not register, or does not serve its queue."""
 

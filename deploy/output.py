@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -112,6 +114,42 @@ def _tasks(tasks: Mapping[str, Any]) -> str:
         *([f"at most {tasks['max_pods']} pods"] if tasks["max_pods"] else []),
     ]
     return "; ".join(parts)
+
+
+def served_lines(outcome: Mapping[str, Any]) -> list[str]:
+    """Return what `serve` did, and how to ask."""
+    name, namespace = outcome["release"], outcome["namespace"]
+    if outcome["result"] == "planned":
+        return [f"{name} in namespace {namespace}:", *(f"  would {change}" for change in outcome["changes"])]
+    path = outcome["paths"][0]
+    port = outcome["port"]
+    curl = f"curl -d {shlex.quote(json.dumps(outcome['request']))} http://127.0.0.1:{port}/serve/{path}"
+    return [
+        f"{name} in namespace {namespace} is {outcome['result']}: model {outcome['model_id']} "
+        f"({', '.join(outcome['paths'])})",
+        f"a pod was answered {outcome['label']}, probability {outcome['probability']:.4f}, as the model itself says",
+        f"in the cluster: {outcome['address']}/{path}",
+        f"from here: kubectl -n {namespace} port-forward service/{name} {port}, then {curl}",
+        f"on the server: {outcome['page']}",
+        f"metrics: /metrics of port {port}; remove it: ./task undeploy-serve",
+    ]
+
+
+def served_status_lines(body: Mapping[str, Any]) -> list[str]:
+    """Return what is served in the cluster."""
+    where = f"{body['release']} in namespace {body['namespace']} of {body['context']}"
+    if not body["installed"]:
+        return [f"{where} is not installed (./task deploy-serve)"]
+    lines = [
+        f"{where}: {body['ready']} of {body['replicas']} pods are ready",
+        f"image: {body['image']}",
+        f"address: {body['address']}",
+        f"service: {body['service_id']}",
+    ]
+    for pod in body["pods"]:
+        words = " ".join(filter(None, (pod["state"], pod["reason"], pod["message"])))
+        lines.append(f"pod: {pod['name']}: {words}, {pod['restarts']} restarts")
+    return lines
 
 
 def leaving_lines(body: Mapping[str, Any]) -> list[str]:

@@ -17,6 +17,7 @@ CHART_VERSION = "5.3.3"
 """The newest chart without an upper Kubernetes version; 5.3.2 does not allow 1.33 and later."""
 
 RELEASE = "clearml-agent"
+SERVING_RELEASE = "clearml-serving"
 NAMESPACE = "clearml"
 
 NAME_LIMIT = 63

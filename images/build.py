@@ -23,6 +23,7 @@ from pathlib import Path
 
 import click
 
+from clearml_access import serving_values
 from clearml_access.agent_values import AgentValues, python_of
 from clearml_access.caches import cache_folder
 from command_line.main import run
@@ -38,6 +39,11 @@ from images.builders import (
     run_command,
 )
 from images.project import Project, read_project
+
+DEFAULT_TARGETS = ("task", "agent")
+"""Who serves nothing does not wait for the image that serves."""
+
+TARGETS = (*DEFAULT_TARGETS, "serving")
 
 DOCKERFILE = "images/Dockerfile"
 PROJECT_DOCKERFILE = "images/project.Dockerfile"
@@ -68,7 +74,11 @@ LOCAL_CERTIFICATES = Path("/usr/local/share/ca-certificates")
 def images() -> dict[str, str]:
     """Return each build target and the image that it makes, by its full name."""
     values = AgentValues.load()
-    return {"task": full_name(values.default_image), "agent": full_name(values.agent_image)}
+    return {
+        "task": full_name(values.default_image),
+        "agent": full_name(values.agent_image),
+        "serving": full_name(serving_values.image()),
+    }
 
 
 def full_name(image: str) -> str:
@@ -249,7 +259,7 @@ def local_certificates() -> bytes:
 
 
 @click.command(context_settings=CONTEXT)
-@click.argument("targets", metavar="[task] [agent]", nargs=-1, type=click.Choice(("task", "agent")))
+@click.argument("targets", metavar="[task] [agent] [serving]", nargs=-1, type=click.Choice(TARGETS))
 @click.option(
     "--builder",
     type=click.Choice(tuple(builder.name for builder in BUILDERS)),
@@ -304,12 +314,12 @@ def cli(
     to_push: bool,
     as_json: bool,
 ) -> None:
-    """Build the task image and the agent image, or those that are named.
+    """Build the task image and the agent image, or those that are named; `serving` is for ./task deploy-serve.
 
     With --project, build a task image with the packages that another project's uv.lock, requirements.txt,
     pyproject.toml or environment.yml names. Its tag is a digest of them.
     """
-    wanted = dict(images()) if project is None else {}
+    wanted = {target: images()[target] for target in targets or DEFAULT_TARGETS} if project is None else {}
     if project is None and (package or image):
         raise click.UsageError("--package and --image go with --project")
     if project is not None:
@@ -328,8 +338,8 @@ def cli(
     cache = cache_folder(os.environ) / "images"
     base = ensure_debian_base(program, cache) if debian_base else base
     results: list[dict[str, object]] = []
-    for target in targets or wanted:
-        name, begun = wanted[target], time.monotonic()
+    for target, name in wanted.items():
+        begun = time.monotonic()
         if project is None:
             build(target, name, program, base=base, index=index_url, ca=certificates)
         else:

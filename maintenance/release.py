@@ -35,7 +35,10 @@ def check(root: Path) -> Iterable[Finding]:
             f"localserver/CHANGELOG.md has a dated section {server}",
             lambda: _changelog(root / "localserver/CHANGELOG.md", server),
         ),
-        (f"the task image of helm/values-agent.yaml is tagged {tag}", lambda: _image_tag(root, tag)),
+        (
+            f"the images of helm/values-agent.yaml and helm/values-serving.yaml are tagged {tag}",
+            lambda: _tags(root, tag),
+        ),
         ("every pin is the same in all its places", lambda: _pins(root)),
         ("lock files match their projects", lambda: _locks(root)),
         ("nothing is uncommitted", lambda: _git(root, "status", "--porcelain")),
@@ -72,10 +75,13 @@ def _changelog(path: Path, version: str) -> str:
     return ""
 
 
-def _image_tag(root: Path, wanted: str) -> str:
-    text = (root / "helm/values-agent.yaml").read_text(encoding="utf-8")
-    tags = set(re.findall(r"(?m)^\s*[^#\n]*clearml-pods-task:([\w.-]+)", text))
-    return "" if tags == {wanted} else f"it is tagged {', '.join(sorted(tags)) or 'nothing'}"
+def _tags(root: Path, wanted: str) -> str:
+    for file, image in (("values-agent.yaml", "clearml-pods-task"), ("values-serving.yaml", "clearml-pods-serving")):
+        text = (root / "helm" / file).read_text(encoding="utf-8")
+        tags = set(re.findall(rf"(?m)^\s*[^#\n]*{image}:([\w.-]+)", text))
+        if tags != {wanted}:
+            return f"in {file} it is tagged {', '.join(sorted(tags)) or 'nothing'}"
+    return ""
 
 
 def _pins(root: Path) -> str:

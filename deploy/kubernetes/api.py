@@ -37,6 +37,10 @@ DEFAULT = "~/.kube/config"
 ANY = "application/json, */*"
 """What an answer may be where nothing else is asked for."""
 
+STRATEGIC = "application/strategic-merge-patch+json"
+APPLY = "application/apply-patch+yaml"
+"""A patch that is the whole object as one party wants it: what it no longer wants goes. JSON is YAML."""
+
 Json = dict[str, Any]
 
 
@@ -85,8 +89,9 @@ class KubernetesApi:
         query: Mapping[str, str] | None = None,
         *,
         accept: str = ANY,
+        patch: str = STRATEGIC,
     ) -> Json:
-        """Make one call; return its answer.
+        """Make one call; return its answer. `patch` is the type of a PATCH.
 
         Raises:
             ClusterUnreachableError: No answer, or a server's error.
@@ -95,7 +100,7 @@ class KubernetesApi:
             ConflictError: It is there already, or changed meanwhile.
             ClusterError: Refused for any other reason.
         """
-        response = self._send(method, path, body, query, stream=False, timeout=TIMEOUT_S, accept=accept)
+        response = self._send(method, path, body, query, stream=False, timeout=TIMEOUT_S, accept=accept, patch=patch)
         return cast("Json", json.loads(response.data or b"{}"))
 
     def date(self) -> str:
@@ -133,8 +138,9 @@ class KubernetesApi:
         stream: bool,
         timeout: Any,
         accept: str = ANY,
+        patch: str = STRATEGIC,
     ) -> Any:
-        kind = "application/strategic-merge-patch+json" if method == "PATCH" else "application/json"
+        kind = patch if method == "PATCH" else "application/json"
         if method == "PATCH" and "/leases/" in path:
             kind = "application/merge-patch+json"
         headers = {"Accept": accept, "Content-Type": kind}

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from deploy.errors import ClusterError, RightsError
 from deploy.kubernetes import lease
-from deploy.kubernetes.api import Json, KubernetesApi, NotFoundError
+from deploy.kubernetes.api import APPLY, Json, KubernetesApi, NotFoundError
 from deploy.kubernetes.ownership import MANAGED, Owner, is_built_in
 from deploy.settings import Settings
 
@@ -33,6 +33,9 @@ KINDS = (
     ("leases", "coordination.k8s.io/v1"),
 )
 """What a release is made of: kinds and their groups, as in paths."""
+
+MANAGER = "clearml-pods"
+"""What we call ourselves as the owner of an object's fields."""
 
 STREAM_TIMEOUT_S = 30.0
 LOG_TAIL = 20
@@ -187,6 +190,26 @@ class Cluster:
         except NotFoundError:
             return False
         return True
+
+    # -- any objects
+
+    def object(self, kind: str, name: str, *, group: str = "") -> Json | None:
+        """Return an object of any kind."""
+        return self._api.get(self._api.path(kind, name, group=group))
+
+    def apply(self, kind: str, body: Json, *, group: str = "", dry_run: bool = False) -> bool:
+        """Make or change an object to be as `body` says; return whether that changes anything.
+
+        Fields of others stay, such as what Kubernetes adds itself.
+
+        Raises:
+            AdmissionError: The namespace's rules refuse it.
+        """
+        path = self._api.path(kind, body["metadata"]["name"], group=group)
+        before = self._api.get(path)
+        query = {"fieldManager": MANAGER, "force": "true"} | ({"dryRun": "All"} if dry_run else {})
+        after = self._api.call("PATCH", path, body, query, patch=APPLY)
+        return before is None or any(_wanted(before, name) != _wanted(after, name) for name in ("metadata", "spec"))
 
     # -- workloads
 
@@ -351,6 +374,12 @@ class Cluster:
             ReleaseBusyError: Somebody else does; the message names them.
         """
         return lease.held(self._api, name, lease.this_process(), self._owner.labels)
+
+
+def _wanted(item: Json, part: str) -> Json:
+    """Return a part of an object without what changes by itself at each write."""
+    found = item.get(part) or {}
+    return found if part == "spec" else {key: found.get(key) for key in ("labels", "annotations")}
 
 
 def service_account(name: str, labels: Mapping[str, str]) -> Json:

@@ -90,6 +90,11 @@ def start(session: Session, role: str, image: str) -> None:
         "automountServiceAccountToken": False,
         "activeDeadlineSeconds": int(session.settings.deadlines.probe) + 60,
     }
+    make(session, pod, spec)
+
+
+def make(session: Session, pod: str, spec: Json) -> None:
+    """Make a pod in place of one of that name that may still be ending."""
     wait = session.wait(session.settings.deadlines.probe)
     while True:
         try:
@@ -107,13 +112,33 @@ def finish(session: Session, name: str, image: str) -> Seen:
         PodError: The image cannot be pulled, or the pod cannot run.
         DeadlineError: No answer in time.
     """
-    wait = session.wait(session.settings.deadlines.probe, poll_s=0.4)
+    answer, seconds = answer_of(session, name, image, session.settings.deadlines.probe)
+    return Seen(
+        image=image,
+        python=str(answer.get("python", "?")),
+        api=answer.get("api", "no answer"),
+        web=answer.get("web", "no answer"),
+        files=answer.get("files", "no answer"),
+        seconds=seconds,
+    )
+
+
+def answer_of(session: Session, name: str, image: str, deadline_s: float) -> tuple[Json, float]:
+    """Wait until a pod has ended; return what it printed behind `MARK`, and the seconds.
+
+    Raises:
+        PodError: The image cannot be pulled, or the pod cannot run.
+        DeadlineError: It does not end in time.
+    """
+    wait = session.wait(deadline_s, poll_s=0.4)
     patience = Patience(wait)
     while True:
         pod: Json = session.cluster.pod(name) or {"metadata": {"name": name}}
         verdict = classify_pod(pod, session.now())
         if verdict.state == State.DONE:
-            return _seen(session, name, image, wait.seconds)
+            lines = session.cluster.log(name, tail=None)
+            found = (json.loads(line.removeprefix(MARK)) for line in lines if line.startswith(MARK))
+            return next(found, {}), wait.seconds
         if verdict.state == State.FAILED and patience.over(name, verdict):
             raise pod_error(session, pod, verdict, "probe pod")
         if not wait.again():
@@ -150,16 +175,3 @@ def require_reachable(seen: Seen, url: str) -> None:
             "firewall (./task doctor shows NetworkPolicies), or set agentk8sglue.apiServerUrlReference to the address "
             "that pods should use",
         )
-
-
-def _seen(session: Session, name: str, image: str, seconds: float) -> Seen:
-    lines = session.cluster.log(name, tail=None)
-    answer: dict[str, Any] = next((json.loads(line.removeprefix(MARK)) for line in lines if line.startswith(MARK)), {})
-    return Seen(
-        image=image,
-        python=str(answer.get("python", "?")),
-        api=answer.get("api", "no answer"),
-        web=answer.get("web", "no answer"),
-        files=answer.get("files", "no answer"),
-        seconds=seconds,
-    )

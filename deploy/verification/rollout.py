@@ -6,7 +6,7 @@ cause, events, last log lines.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from deploy.errors import ClusterUnreachableError, DeadlineError, PodError
@@ -45,8 +45,22 @@ def agent_pods(cluster: Cluster, fullname: str) -> list[Json]:
     return cluster.pods(selector(deployment)) if deployment else []
 
 
-def wait_until_ready(session: Session, wait: Wait | None = None) -> float:
-    """Wait until the one agent pod is the new one and ready, and no other is left; return the seconds.
+def wait_until_ready(
+    session: Session,
+    wait: Wait | None = None,
+    *,
+    name: str = "",
+    what: str = "agent pod",
+    is_new: Callable[[Json], bool] = lambda _: True,
+) -> float:
+    """Wait until the pods of a Deployment are the new ones and ready, and no other is left; return the seconds.
+
+    Args:
+        session: The run.
+        wait: How long; default: the deadline for pods.
+        name: The Deployment; default: the agent's.
+        what: What a pod of it is called.
+        is_new: Whether a pod is one that the Deployment makes now. How others fare does not matter.
 
     Raises:
         PodError: The pod cannot become ready; the message has cause, evidence and command.
@@ -54,13 +68,13 @@ def wait_until_ready(session: Session, wait: Wait | None = None) -> float:
     """
     wait = wait or session.wait(session.settings.deadlines.pods)
     patience = Patience(wait)
-    name = session.settings.fullname
+    name = name or session.settings.fullname
     last = "nothing was seen yet"
     while True:
         try:
             deployment = session.cluster.deployment(name)
             pods = session.cluster.pods(selector(deployment)) if deployment else []
-            last = _look(session, deployment, pods, patience)
+            last = _look(session, name, deployment, pods, patience, what, is_new)
         except ClusterUnreachableError as error:
             last = error.message
         if not last:
@@ -68,34 +82,45 @@ def wait_until_ready(session: Session, wait: Wait | None = None) -> float:
         if not wait.again():
             break
     raise DeadlineError(
-        f"agent pod of {name} is not ready after {wait.seconds:.0f} s: {last}",
+        f"{what} of {name} is not ready after {wait.seconds:.0f} s: {last}",
         hint=f"kubectl -n {session.settings.namespace} describe deployment {name}",
         evidence=_last_words(session, name),
     )
 
 
-def _look(session: Session, deployment: Json | None, pods: list[Json], patience: Patience) -> str:
+def _look(
+    session: Session,
+    name: str,
+    deployment: Json | None,
+    pods: list[Json],
+    patience: Patience,
+    what: str,
+    is_new: Callable[[Json], bool],
+) -> str:
     """Return what is still missing; nothing when all is well."""
     if deployment is None:
-        return f"Deployment {session.settings.fullname} is not there"
+        return f"Deployment {name} is not there"
     status, wanted = deployment.get("status") or {}, int(deployment["spec"].get("replicas") or 0)
     if int(status.get("observedGeneration") or 0) < int(deployment["metadata"]["generation"]):
         return "the Deployment was changed a moment ago"
     for condition in status.get("conditions") or []:
         if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
             raise PodError(
-                f"no agent pod can be made: {condition.get('message')}",
-                hint=f"kubectl -n {session.settings.namespace} describe deployment {session.settings.fullname}",
+                f"no {what} can be made: {condition.get('message')}",
+                hint=f"kubectl -n {session.settings.namespace} describe deployment {name}",
             )
     ending = [pod for pod in pods if pod["metadata"].get("deletionTimestamp")]
-    if ending:
-        return f"the old agent pod {ending[0]['metadata']['name']} is still ending"
-    for pod in pods:
+    still = f"the old pod {ending[0]['metadata']['name']} is still ending" if ending else ""
+    if any(map(is_new, ending)):
+        return still
+    for pod in filter(is_new, pods):
         verdict = classify_pod(pod, session.now())
         if verdict.state == State.FAILED and patience.over(pod["metadata"]["name"], verdict):
             raise pod_error(session, pod, verdict)
         if verdict.state != State.READY:
             return f"pod {pod['metadata']['name']}: {verdict.reason} {verdict.message}".strip()
+    if ending:
+        return still
     if int(status.get("updatedReplicas") or 0) != wanted or len(pods) != wanted:
         return f"{len(pods)} of {wanted} pods are there"
     return ""

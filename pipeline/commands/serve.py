@@ -20,8 +20,32 @@ from pipeline.serving.settings import ENDPOINT, ServingSettings
 
 if TYPE_CHECKING:
     from pipeline.clearml_server import ClearmlServer
+    from pipeline.serving.arrangement import Wanted
     from pipeline.serving.lifecycle import Served
+    from pipeline.serving.service import ControlPlane
     from pipeline.serving.status import ServedModel, Status
+
+
+def _which(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say which model is served."""
+    for option in (
+        click.option(
+            "--auto-update",
+            is_flag=True,
+            help="Serve the newest model with the tag best, and each newer one as soon as it has the tag.",
+        ),
+        click.option(
+            "--canary",
+            type=Number(0, 1, min_open=True, max_open=True),
+            metavar="SHARE",
+            help="Give the model this share of the requests; the current version keeps the others.",
+        ),
+        click.option(
+            "--model", "model_id", metavar="ID", help="The model to serve.  [default: the newest published one]"
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 @click.group(cls=Group)
@@ -30,18 +54,7 @@ def serve() -> None:
 
 
 @serve.command("up")
-@click.option("--model", "model_id", metavar="ID", help="The model to serve.  [default: the newest published one]")
-@click.option(
-    "--canary",
-    type=Number(0, 1, min_open=True, max_open=True),
-    metavar="SHARE",
-    help="Give the model this share of the requests; the current version keeps the others.",
-)
-@click.option(
-    "--auto-update",
-    is_flag=True,
-    help="Serve the newest model with the tag best, and each newer one as soon as it has the tag.",
-)
+@_which
 @as_json
 @examples("./task serve-model", "python -m pipeline serve up --canary 0.1")
 def up(model_id: str | None, canary: float | None, auto_update: bool, as_json: bool) -> None:
@@ -56,15 +69,6 @@ def up(model_id: str | None, canary: float | None, auto_update: bool, as_json: b
     def say(text: str) -> None:
         click.echo(text, err=as_json)
 
-    if auto_update and (model_id or canary):
-        raise UsageError(
-            f"--auto-update chooses the model itself, so {'--model' if model_id else '--canary'} says nothing",
-            hint="leave one of them out",
-        )
-    if model_id and not TASK_ID.fullmatch(model_id):
-        raise UsageError(
-            f"--model {model_id!r} is not an id: 32 characters out of 0-9 and a-f", hint="see the page of the model"
-        )
     done = serve_model(say, model_id=model_id, canary=canary, auto_update=auto_update)
     if as_json:
         click.echo(json.dumps(asdict(done)))
@@ -94,6 +98,31 @@ def serve_model(
         ServingError: clearml-serving does not serve it.
     """
     settings = ServingSettings.from_environ(os.environ)
+    from pipeline.serving.lifecycle import up as serve_up
+
+    python, server, plane, wanted = _wanted(say, model_id, canary, auto_update=auto_update)
+    return serve_up(server, plane, settings, python, os.environ, wanted, say)
+
+
+def _wanted(
+    say: Callable[[str], None], model_id: str | None, canary: float | None, *, auto_update: bool
+) -> tuple[Path, ClearmlServer, ControlPlane, Wanted]:
+    """Return an interpreter that has clearml-serving, the server, its control plane, and the model to serve.
+
+    Raises:
+        UsageError: The options contradict each other.
+        ModelError: There is no such model, or it is not one that this version reads.
+        ServingEnvironmentError: The environment of clearml-serving cannot be made.
+    """
+    if auto_update and (model_id or canary):
+        raise UsageError(
+            f"--auto-update chooses the model itself, so {'--model' if model_id else '--canary'} says nothing",
+            hint="leave one of them out",
+        )
+    if model_id and not TASK_ID.fullmatch(model_id):
+        raise UsageError(
+            f"--model {model_id!r} is not an id: 32 characters out of 0-9 and a-f", hint="see the page of the model"
+        )
     python = make_environment(say)
     server = connect(say).server
     from pipeline.amazon_reviews.definitions import PROJECT
@@ -101,8 +130,7 @@ def serve_model(
     from pipeline.amazon_reviews.model.fit_model import FIT_MODEL
     from pipeline.amazon_reviews.training.errors import ModelError
     from pipeline.automation.search import BEST_TAG
-    from pipeline.serving.lifecycle import Wanted
-    from pipeline.serving.lifecycle import up as serve_up
+    from pipeline.serving.arrangement import Wanted
     from pipeline.serving.service import ControlPlane
 
     if auto_update:
@@ -114,8 +142,7 @@ def serve_model(
             hint="./task run-full-pipeline trains and publishes one",
         )
     wanted = Wanted(model_id, registry.load(model_id), canary, auto_update)
-    plane = ControlPlane(server, python, os.environ)
-    return serve_up(server, plane, settings, python, os.environ, wanted, say)
+    return python, server, ControlPlane(server, python, os.environ), wanted
 
 
 def make_environment(say: Callable[[str], None]) -> Path:
@@ -143,6 +170,31 @@ def lines_of(done: Served) -> list[str]:
         "End it: ./task serve-down",
     ]
     return lines
+
+
+@serve.command("register")
+@_which
+@click.option("--route/--no-route", default=True, help="Send the requests without a version to it, too.")
+@as_json
+@examples("python -m pipeline serve register --json", "python -m pipeline serve register --no-route")
+def register(model_id: str | None, canary: float | None, auto_update: bool, route: bool, as_json: bool) -> None:
+    """Make a published model a version of the service, for processes that run elsewhere; start nothing here.
+
+    ./task deploy-serve does so for pods.
+    """
+
+    def say(text: str) -> None:
+        click.echo(text, err=as_json)
+
+    from pipeline.serving.arrangement import register as serve_register
+
+    _, server, plane, wanted = _wanted(say, model_id, canary, auto_update=auto_update)
+    settings = ServingSettings.from_environ(os.environ)
+    done = serve_register(server, plane, settings, wanted, say, route=route)
+    if as_json:
+        click.echo(json.dumps(asdict(done)))
+    else:
+        click.echo(f"Model {done.model_id} is served by service {done.service_id} at {', '.join(done.paths)}")
 
 
 @serve.command("down")

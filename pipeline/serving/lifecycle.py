@@ -4,45 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clearml_access import locks, processes
+from clearml_access import processes
 from clearml_access.errors import CallRefusedError, UserFacingError
-from pipeline.amazon_reviews.training.predictor import Prediction, Predictor
-from pipeline.automation.search import BEST_TAG
+from pipeline.amazon_reviews.training.predictor import Prediction
 from pipeline.clearml_server import ClearmlServer
-from pipeline.errors import UsageError
 from pipeline.provenance import source_digest
 from pipeline.serving import process, service
+from pipeline.serving.arrangement import Say, Wanted, arrange, ensure_service, lock, sample_text
 from pipeline.serving.client import ask
 from pipeline.serving.errors import ServingError
 from pipeline.serving.service import ControlPlane, Endpoint, Service
-from pipeline.serving.settings import AUTO_UPDATE, ENDPOINT, SERVICE_NAME, ServingSettings
+from pipeline.serving.settings import ENDPOINT, SERVICE_NAME, ServingSettings
 
-LOCK_TIMEOUT_S = 300.0
 START_TIMEOUT_S = 180.0
 POLL_S = 0.5
 INSTANCE = "serve instance"
-
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What is to be served."""
-
-    model_id: str
-    predictor: Predictor
-    """The same model, read here."""
-
-    canary: float | None = None
-    """The share of the requests that it gets beside the current version; None for all of them."""
-
-    auto_update: bool = False
-    """Serve each newer model with the tag `best` by itself; `model_id` is the newest of today."""
 
 
 @dataclass(frozen=True)
@@ -93,12 +74,9 @@ def up(
     """
     with lock(settings):
         _require_same_server(server, settings)
-        found = plane.find()
-        if found is None:
-            say(f"Making the service {SERVICE_NAME}")
-            found = plane.create()
+        found = ensure_service(plane, say)
         before = found.configuration, found.hashes
-        found = _arrange(plane, found, wanted, say)
+        found = arrange(plane, found, wanted, say)
         started = _ensure_process(server, settings, found, python, environ, say)
         try:
             return _prove(
@@ -139,52 +117,6 @@ def _require_same_server(server: ClearmlServer, settings: ServingSettings) -> No
             f"models of {there} are served here, and the configured server is {server.api_url}",
             hint="./task serve-down, then the same command again",
         )
-
-
-def _arrange(plane: ControlPlane, found: Service, wanted: Wanted, say: Say) -> Service:
-    """Bring the service to what is wanted."""
-    if wanted.auto_update:
-        artifacts = [item.artifact for item in found.endpoints.values() if item.url.startswith(f"{AUTO_UPDATE}/")]
-        if found.auto_update and all(map(found.has_code, artifacts)):
-            return found
-        say(f"Serving the newest model with the tag {BEST_TAG}, now and later")
-        plane.follow_best(found)
-        return _again(plane)
-    current = found.current
-    if wanted.canary is not None:
-        if current is None:
-            raise UsageError("no model is served that a canary could stand beside", hint="./task serve-model")
-        if current.model_id == wanted.model_id:
-            raise UsageError(
-                f"model {wanted.model_id} is the current version already, and cannot be its own canary",
-                hint="train another one (./task fit-model), or name one: --model ID",
-            )
-    endpoint = found.of_model(wanted.model_id)
-    if endpoint is None or not found.has_code(endpoint.artifact):
-        version = endpoint.version if endpoint else found.next_version()
-        say(f"Adding model {wanted.model_id} as version {version}")
-        plane.add(found, version, wanted.model_id)
-        found = _again(plane)
-        endpoint = found.of_model(wanted.model_id)
-    if endpoint is None:
-        raise ServingError(f"clearml-serving did not add model {wanted.model_id}", hint="./task serve-model again")
-    shares = {endpoint.url: 1.0}
-    if wanted.canary is not None and current is not None:
-        shares = {current.url: 1 - wanted.canary, endpoint.url: wanted.canary}
-    if found.auto_update or {url: round(share, 6) for url, share in found.shares.items()} != shares:
-        followed = found.auto_update
-        plane.split(found, shares)
-        if followed and wanted.canary is None:
-            plane.unfollow(found)
-        found = _again(plane)
-    return found
-
-
-def _again(plane: ControlPlane) -> Service:
-    found = plane.find()
-    if found is None:
-        raise ServingError("the service was removed meanwhile", hint="./task serve-model")
-    return found
 
 
 def _ensure_process(
@@ -293,14 +225,6 @@ def _words(prediction: Prediction) -> str:
     return f"{prediction.label} ({prediction.probability})"
 
 
-def sample_text(predictor: Predictor) -> str:
-    """Return a text that the model knows: the terms that weigh most for each class."""
-    model = predictor.model
-    lean = model.weights[:, 1] - model.weights[:, 0]
-    places = dict.fromkeys((int(lean.argmax()), int(lean.argmin())))
-    return " ".join(model.terms[place] for place in places)
-
-
 def _sign_off(server: ClearmlServer, noted: Mapping[str, str], address: str) -> None:
     """Tell the server that nothing answers at the address any more."""
     if server.api_url != noted.get("server"):
@@ -313,15 +237,3 @@ def _sign_off(server: ClearmlServer, noted: Mapping[str, str], address: str) -> 
     for task in (noted.get("instance"), noted.get("service")):
         with contextlib.suppress(CallRefusedError):  # it has been deleted, or has ended by itself
             server.call("tasks.stopped", task=task, force=True, status_reason="./task serve-down")
-
-
-@contextlib.contextmanager
-def lock(settings: ServingSettings) -> Iterator[None]:
-    """Let one command that changes what is served run at a time."""
-    settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with locks.within(settings.folder / "serving.lock", LOCK_TIMEOUT_S) as held:
-        if not held:
-            raise ServingError(
-                f"another command changes what is served from {settings.folder}", hint="try again in a minute"
-            )
-        yield

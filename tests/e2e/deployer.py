@@ -43,7 +43,7 @@ class Deployer:
 
     def argv(self, command: str, *words: str) -> list[str]:
         options = ["--namespace", self.namespace]
-        if command not in ("status", "logs", "rollback"):  # they take the release as it is
+        if command not in ("status", "logs", "rollback", "serve", "unserve"):  # they have no queue of their own
             options += ["--set", f"agentk8sglue.queue={self.queue}"]
             options += [word for path in self.values for word in ("--values", str(path))]
         return [sys.executable, "-m", "deploy", command, *options, *words]

@@ -18,10 +18,10 @@ BUILD_TIMEOUT_S = 2_400
 BUILD_PACKAGES = ("buildah", "mmdebstrap")
 
 
-def build_images(folder: Path) -> dict[str, Path]:
-    """Build both images; return their archives in `folder`, by build target."""
+def build_images(folder: Path, *targets: str) -> dict[str, Path]:
+    """Build the task and the agent image, or those that are named; return their archives in `folder`, by target."""
     _ensure_builder()
-    argv = [go_task(), "--silent", "build-image", "--", "--debian-base", "--archives", str(folder), "--json"]
+    argv = [go_task(), "--silent", "build-image", "--", *targets, "--debian-base", "--archives", str(folder), "--json"]
     with stage("./task build-image"):
         done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from clearml_access import serving_values
 from clearml_access.agent_values import IN_CLONE, AgentValues, python_of
 from pipeline.local_stack.settings import MachineSettings
 
@@ -87,9 +88,9 @@ def test_the_agents_lock_file_has_the_pinned_agent():
     assert f"=={locked['clearml-agent']}" == pin
 
 
-def test_both_images_are_tagged_with_the_version_and_the_python_of_the_project():
+def test_the_images_are_tagged_with_the_version_and_the_python_of_the_project():
     project, values = toml("pyproject.toml")["project"], AgentValues.load()
-    for image in (values.default_image, values.agent_image):
+    for image in (values.default_image, values.agent_image, serving_values.image()):
         assert image.rpartition(":")[2] == f"{project['version']}-py{python_of(image)}"
         assert f"=={python_of(image)}.*" == project["requires-python"]
 
@@ -98,10 +99,10 @@ def test_steps_run_on_the_queue_of_the_values_file():
     assert MachineSettings.from_environ({}).steps_queue == AgentValues.load().queue
 
 
-def test_the_wheel_carries_the_values_file():
+def test_the_wheel_carries_the_values_files():
     included = toml("pyproject.toml")["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
-    assert included[str(IN_CLONE.relative_to(ROOT))] == "clearml_access/data/values-agent.yaml"
-    assert len(included) == 1
+    names = ("values-agent.yaml", "values-serving.yaml")
+    assert included == {f"helm/{name}": f"clearml_access/data/{name}" for name in names}
 
 
 def test_no_page_or_style_of_the_server_has_a_name_that_git_ignores():

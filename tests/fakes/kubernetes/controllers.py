@@ -16,6 +16,11 @@ def run_deployments(store: FakeStore, faults: Faults) -> None:
     """Bring the pods of every Deployment one step nearer to what it says."""
     for deployment in store.select("deployments", ""):
         _one(store, faults, deployment)
+    for pod in store.select("pods", ""):
+        namespace, owners = pod["metadata"]["namespace"], pod["metadata"].get("ownerReferences") or []
+        ownerless = [item for item in owners if store.find("deployments", namespace, item["name"]) is None]
+        if ownerless and not pod["metadata"].get("deletionTimestamp"):
+            store.delete("pods", namespace, pod["metadata"]["name"])
 
 
 def _one(store: FakeStore, faults: Faults, deployment: Json) -> None:
@@ -59,6 +64,7 @@ def _make_pod(store: FakeStore, faults: Faults, deployment: Json, current: str) 
         "metadata": {
             "name": f"{metadata['name']}-{current}-{number}",
             "labels": labels,
+            "ownerReferences": [{"kind": "Deployment", "name": metadata["name"]}],
             "annotations": template["metadata"].get("annotations") or {},
         },
         "spec": template["spec"],

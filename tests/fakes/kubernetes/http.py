@@ -38,6 +38,7 @@ PATH = re.compile(
 )
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 PATCHES = ("application/merge-patch+json", "application/strategic-merge-patch+json")
+APPLY = "application/apply-patch+yaml"
 STREAM_S = 20.0
 """No stream outlives this, whatever a test forgets."""
 
@@ -163,6 +164,8 @@ class _Handler(BaseHTTPRequestHandler):
             return store.create(kind, namespace, body)
         if self.command == "PUT":
             return store.replace(kind, namespace, name, body)
+        if self.command == "PATCH" and self.headers.get("Content-Type") == APPLY:
+            return store.apply(kind, namespace, name, body, dry_run=query.get("dryRun") == "All")
         if self.command == "PATCH":
             if self.headers.get("Content-Type") not in PATCHES:
                 raise Refusal(415, "UnsupportedMediaType", f"no patch of type {self.headers.get('Content-Type')}")

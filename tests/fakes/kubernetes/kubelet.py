@@ -146,7 +146,7 @@ class FakeKubelet:
 
     def _start(self, pod: Json, container: Container, began: Json) -> Json:
         spec = pod["spec"]["containers"][0]
-        if spec["name"] != GLUE and not container.held:
+        if spec.get("command") and spec["name"] != GLUE and not container.held:  # others run until they are ended
             argv = [self.resolve(word) for word in spec["command"]]
             argv[0] = sys.executable if argv[0] == "python3" else argv[0]
             # An empty environment but for its own variables, as in a pod; proxies of this machine do not count.

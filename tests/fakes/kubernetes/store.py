@@ -112,6 +112,17 @@ class FakeStore:
         body["metadata"].pop("resourceVersion", None)
         return self.replace(kind, namespace, name, body)
 
+    def apply(self, kind: str, namespace: str, name: str, body: Json, *, dry_run: bool = False) -> Json:
+        """Make an object, or give it the spec of the one party that applies it; what is as it was gets no version."""
+        before = self.find(kind, namespace, name)
+        if before is None:
+            return copied(body) if dry_run else self.create(kind, namespace, body)
+        after = {**merged(before, {"metadata": body["metadata"]}), "spec": copied(body["spec"])}
+        if after == before or dry_run:
+            return after
+        after["metadata"].pop("resourceVersion")
+        return self.replace(kind, namespace, name, after)
+
     def set_status(self, kind: str, namespace: str, name: str, status: Json) -> None:
         """Write what a controller sees; no event when it is what it was."""
         found = self.objects[kind, namespace, name]

@@ -46,7 +46,8 @@ class Deployer:
     def run(self, command: str, *words: str, code: int = 0, **env: str) -> tuple[str, str]:
         """Run a command; return its stdout and its stderr."""
         out, err = io.StringIO(), io.StringIO()
-        values = () if command in ("status", "logs", "rollback") else ("--values", str(self.values))
+        without = ("status", "logs", "rollback", "serve", "unserve")
+        values = () if command in without else ("--values", str(self.values))
         argv = [command, *values, *words]
         with _environ(env), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             got = main(argv)

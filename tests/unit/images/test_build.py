@@ -11,7 +11,7 @@ import tomllib
 
 import pytest
 
-from clearml_access import processes
+from clearml_access import processes, serving_values
 from clearml_access.agent_values import AgentValues
 from images import build
 
@@ -37,6 +37,7 @@ def test_images_are_the_ones_that_the_values_name():
     assert build.images() == {
         "task": build.full_name(values.default_image),
         "agent": build.full_name(values.agent_image),
+        "serving": build.full_name(serving_values.image()),
     }
 
 

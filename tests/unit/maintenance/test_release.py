@@ -17,6 +17,7 @@ READY = {
     "localserver/pyproject.toml": '[project]\nversion = "0.3.0"\n',
     "localserver/CHANGELOG.md": "# Changelog\n\n## 0.3.0 (2026-11-20)\n\n- New.\n",
     "helm/values-agent.yaml": VALUES,
+    "helm/values-serving.yaml": "image: clearml-pods-serving:1.2.0-py3.11\n",
 }
 
 
@@ -58,6 +59,7 @@ def test_a_clone_that_is_ready(clone: Path) -> None:
         ("localserver/CHANGELOG.md", "0.3.0", "0.2.0", "no line `## 0.3.0 (YYYY-MM-DD)`"),
         ("helm/values-agent.yaml", "1.2.0", "1.1.0", "it is tagged 1.1.0-py3.11"),
         ("helm/values-agent.yaml", "py3.11", "py3.12", "it is tagged 1.2.0-py3.12"),
+        ("helm/values-serving.yaml", "1.2.0", "1.1.0", "in values-serving.yaml it is tagged 1.1.0-py3.11"),
     ],
 )
 def test_what_is_missing_is_named(clone: Path, name: str, old: str, new: str, said: str) -> None:

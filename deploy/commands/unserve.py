@@ -1,0 +1,89 @@
+"""What is served in the cluster, and its end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deploy.commands.serve import KINDS, require_ours, without_monitors
+from deploy.errors import DeadlineError
+from deploy.helm import values as v
+from deploy.kubernetes.ownership import RELEASE
+from deploy.kubernetes.pods import Json, classify_pod
+from deploy.serving.manifest import DEPLOYMENTS, service_task
+from deploy.session import Session
+from deploy.verification import rollout
+
+
+def present(session: Session) -> list[str]:
+    """Return what `down` would remove, as kind/name."""
+    if not session.cluster.has_namespace():
+        return []
+    names = [f"{live['kind'].lower()}/{session.settings.release}" for live in require_ours(session).values()]
+    secret = f"{session.settings.release}-keys"
+    return names + ([f"secret/{secret}"] if session.cluster.secret(secret) is not None and names else [])
+
+
+def down(session: Session) -> list[str]:
+    """Remove what `up` made in the cluster; the service stays on the server. Return what was removed.
+
+    Raises:
+        DeadlineError: Its pods do not end.
+    """
+    settings, cluster = session.settings, session.cluster
+    removed = present(session)
+    if not removed:
+        return []
+    with cluster.exclusive(settings.release):
+        selected = f"{RELEASE}={settings.release}"
+        for kind in KINDS:
+            with without_monitors(kind):
+                cluster.delete(kind[0], settings.release, group=kind[1])
+        cluster.delete("secrets", f"{settings.release}-keys")
+        wait = session.wait(settings.deadlines.old_agent)
+        while left := cluster.pods(selected):
+            if not wait.again():
+                raise DeadlineError(
+                    f"pod {left[0]['metadata']['name']} is still there {wait.seconds:.0f} s after its Deployment",
+                    hint=f"kubectl -n {settings.namespace} describe pod {left[0]['metadata']['name']}",
+                )
+    return removed
+
+
+def status(session: Session) -> dict[str, Any]:
+    """Return what is there."""
+    settings, cluster = session.settings, session.cluster
+    body: dict[str, Any] = {
+        "release": settings.release,
+        "namespace": settings.namespace,
+        "context": cluster.access.context,
+        "installed": False,
+        "ready": 0,
+        "pods": [],
+    }
+    deployment = cluster.deployment(settings.release) if cluster.has_namespace() else None
+    if deployment is None or DEPLOYMENTS not in require_ours(session):
+        return body
+    pods = cluster.pods(rollout.selector(deployment))
+    container = deployment["spec"]["template"]["spec"]["containers"][0]
+    env = v.environment({"env": container.get("env") or []}, "env")
+    return body | {
+        "installed": True,
+        "image": container["image"],
+        "replicas": deployment["spec"].get("replicas"),
+        "ready": int((deployment.get("status") or {}).get("readyReplicas") or 0),
+        "address": env.get("CLEARML_DEFAULT_BASE_SERVE_URL"),
+        "service_id": service_task(deployment),
+        "pods": [_pod(session, pod) for pod in pods if (pod["metadata"].get("labels") or {}).get(RELEASE)],
+    }
+
+
+def _pod(session: Session, pod: Json) -> dict[str, Any]:
+    verdict = classify_pod(pod, session.now())
+    statuses = (pod.get("status") or {}).get("containerStatuses") or [{}]
+    return {
+        "name": pod["metadata"]["name"],
+        "state": str(verdict.state),
+        "reason": verdict.reason,
+        "message": session.redact(verdict.message),
+        "restarts": int(statuses[0].get("restartCount") or 0),
+    }

@@ -1,0 +1,87 @@
+"""Asks `pipeline` to make a model a version of the service: clearml-serving's own commands do it, in its environment.
+
+A process of its own, since nothing here imports `pipeline`. Outside system: `python -m pipeline serve register`.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from clearml_access.errors import UserFacingError
+from deploy.errors import DeadlineError, DeployError
+from deploy.session import Session
+
+COMMAND = (sys.executable, "-m", "pipeline", "serve", "register")
+TIMEOUT_S = 1_200.0
+"""The first call on a machine fetches the packages of clearml-serving."""
+
+
+class RegistrationError(DeployError):
+    """The model cannot be made a version of the service; the exit code is that of `python -m pipeline`."""
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A model as the service names it."""
+
+    service_id: str
+    page: str
+    version: str
+    paths: tuple[str, ...]
+    model_id: str
+    changed: bool
+    request: Mapping[str, Any]
+    label: str
+    probability: float
+    previous_model_id: str | None
+
+    @property
+    def expected(self) -> tuple[Any, ...]:
+        """What the model itself says of the request."""
+        return self.label, self.probability, self.model_id
+
+
+def register(session: Session, *words: str) -> Registered:
+    """Make a model a version of the service.
+
+    Args:
+        session: The run.
+        words: Which model, and whether requests without a version go to it.
+
+    Raises:
+        RegistrationError: With what `pipeline` says.
+        DeadlineError: It does not end.
+    """
+    try:
+        done = subprocess.run(
+            [*COMMAND, *words, "--json"],
+            env=dict(session.environ), capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise DeadlineError(f"the model was not registered within {TIMEOUT_S:.0f} s", hint="./task doctor") from error
+    found = _last_object(done.stdout)
+    if done.returncode == 0 and found:
+        for line in done.stderr.splitlines():
+            session.say(line)
+        return Registered(**{**found, "paths": tuple(found["paths"])})
+    failed = RegistrationError(
+        str(found.get("error") or f"the model was not registered: exit code {done.returncode}"),
+        hint=found.get("hint"),
+        evidence=tuple(found.get("evidence") or ()) or tuple(done.stderr.splitlines()[-5:] if not found else ()),
+    )
+    failed.exit_code = int(found.get("exit_code") or UserFacingError.exit_code)
+    raise failed
+
+
+def _last_object(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text.strip().splitlines()[-1])
+    except (ValueError, IndexError):
+        return {}
+    return found if isinstance(found, dict) else {}

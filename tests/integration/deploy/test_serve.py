@@ -1,0 +1,291 @@
+"""`deploy serve` on a fake cluster: what it makes, proves, leaves alone, rolls back and removes.
+
+clearml-serving's part, `python -m pipeline serve register`, is played by a script, and the inference process by a
+server of the test, which pods ask for real.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from clearml_access import serving_values
+from deploy.serving import proof, registration
+from tests.fakes.kubernetes.cluster import PODS_ONLY
+from tests.fakes.kubernetes.faults import RequestFault
+from tests.integration.deploy.deployer import NAMESPACE, Deployer
+
+pytestmark = pytest.mark.integration
+
+NAME = "clearml-serving"
+FIRST, SECOND = "1" * 32, "2" * 32
+REQUEST = {"text": "a great book"}
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+
+REGISTER = """
+import json, pathlib, sys
+file, *words = sys.argv[1:]
+known = json.loads(pathlib.Path(file).read_text())
+known["calls"].append(words)
+model = words[words.index("--model") + 1] if "--model" in words else known["newest"]
+if model.startswith("0"):
+    print(json.dumps({"error": f"there is no model {model}", "hint": "see the page Models", "exit_code": 29}))
+    sys.exit(29)
+previous, route = known["current"], "--no-route" not in words
+changed = model not in known["versions"] or (route and previous != model)
+version = known["versions"].setdefault(model, str(len(known["versions"]) + 1))
+paths = [f"reviews/{version}"]
+if route:
+    known["current"] = model
+    paths.append("reviews")
+pathlib.Path(file).write_text(json.dumps(known))
+print(json.dumps({
+    "service_id": "5" * 32, "page": "http://page", "version": version, "paths": paths, "model_id": model,
+    "changed": changed, "request": {"text": "a great book"}, "label": "positive", "probability": 0.75,
+    "previous_model_id": previous,
+}))
+"""
+
+
+@dataclass
+class Serving:
+    """The service as the stand-in keeps it, and how the process answers."""
+
+    file: Path
+    deploy: Deployer
+    wrong: str = ""
+    """A model that answers otherwise than it should."""
+
+    asked: int = 0
+
+    def known(self) -> dict[str, Any]:
+        return dict(json.loads(self.file.read_text()))
+
+    def answer(self, path: str) -> dict[str, Any]:
+        self.asked += 1
+        known = self.known()
+        models = {f"/serve/reviews/{version}": model for model, version in known["versions"].items()}
+        model = models.get(path, known["current"])
+        probability = 0.5 if model == self.wrong else 0.75
+        return {"predictions": [{"label": "positive", "probability": probability}], "model_id": model}
+
+    def serve(self, *words: str, code: int = 0) -> dict[str, Any]:
+        return self.deploy.json("serve", "--values", str(self.file.with_name("serving.yaml")), *words, code=code)
+
+    def said(self, *words: str, code: int = 0) -> str:
+        return self.deploy("serve", "--values", str(self.file.with_name("serving.yaml")), *words, code=code)
+
+    def objects(self) -> list[str]:
+        """Return all that is there, once what was deleted has gone."""
+        self.deploy.cluster.settle()
+        store = self.deploy.cluster.store
+        kinds = ("deployments", "services", "secrets", "pods", "leases", "namespaces")
+        return [f"{kind}/{item['metadata']['name']}" for kind in kinds for item in store.select(kind, "")]
+
+    def pod(self) -> dict[str, Any]:
+        (found,) = [
+            pod
+            for pod in self.deploy.cluster.store.select("pods", NAMESPACE)
+            if pod["spec"]["containers"][0]["name"] == "serving" and not pod["metadata"].get("deletionTimestamp")
+        ]
+        return found
+
+
+@pytest.fixture
+def serving(deploy: Deployer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serving]:
+    (tmp_path / "register.py").write_text(REGISTER)
+    file = tmp_path / "service.json"
+    file.write_text(json.dumps({"newest": FIRST, "current": None, "versions": {}, "calls": []}))
+    api = str(deploy.api.http.base_url).replace("127.0.0.1", f"clearml{PODS_ONLY}")
+    (tmp_path / "serving.yaml").write_text(yaml.safe_dump({"server": {"api": api}}))
+    monkeypatch.setattr(registration, "COMMAND", (sys.executable, str(tmp_path / "register.py"), str(file)))
+    monkeypatch.setattr(proof, "SYNC_S", 0)
+    found = Serving(file, deploy)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            assert json.loads(self.rfile.read(int(self.headers["Content-Length"]))) == REQUEST
+            body = json.dumps(found.answer(self.path)).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    deploy.cluster.dns[f"{NAME}.{NAMESPACE}.svc:8080"] = f"127.0.0.1:{server.server_port}"
+    yield found
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_model_is_served_proved_from_a_pod_and_left_alone_the_second_time(serving: Serving) -> None:
+    done = serving.serve()
+    assert (done["result"], done["model_id"], done["version"]) == ("installed", FIRST, "1")
+    assert done["paths"] == ["reviews/1", "reviews"]
+    assert done["address"] == f"http://{NAME}.{NAMESPACE}.svc:8080/serve"
+    assert serving.asked == 3, "the version alone before other requests go to it, then both addresses"
+    assert ["--no-route" in words for words in serving.known()["calls"]] == [True, False]
+    uid = serving.pod()["metadata"]["uid"]
+    again = serving.serve()
+    assert (again["result"], serving.pod()["metadata"]["uid"]) == ("unchanged", uid)
+    assert [name for name in serving.objects() if name.startswith("pods/")] == [
+        f"pods/{serving.pod()['metadata']['name']}"
+    ]
+    text = serving.said()
+    assert f"kubectl -n {NAMESPACE} port-forward service/{NAME} 8080" in text
+    assert "as the model itself says" in text
+
+
+def test_what_is_made_is_the_releases_own_and_holds_no_key(serving: Serving, api: Any) -> None:
+    serving.serve()
+    store = serving.deploy.cluster.store
+    secret = store.get("secrets", NAMESPACE, f"{NAME}-keys")
+    made = [store.get(kind, NAMESPACE, NAME) for kind in ("deployments", "services")]
+    for item in (secret, *made):
+        assert item["metadata"]["labels"]["clearml-pods/release"] == NAME
+        assert item["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "clearml-pods"
+    assert api.credentials[1] not in json.dumps(made)
+    pod = made[0]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["image"] == serving_values.image()
+    assert {"startupProbe", "readinessProbe", "livenessProbe", "resources"} <= container.keys()
+    assert container["securityContext"]["readOnlyRootFilesystem"] and pod["securityContext"]["runAsNonRoot"]
+    assert made[0]["spec"]["template"]["metadata"]["annotations"]["prometheus.io/path"] == "/metrics"
+
+
+def test_a_newer_model_needs_no_new_pod(serving: Serving) -> None:
+    serving.serve()
+    uid = serving.pod()["metadata"]["uid"]
+    done = serving.serve("--model", SECOND)
+    assert (done["result"], done["version"], serving.pod()["metadata"]["uid"]) == ("upgraded", "2", uid)
+    assert serving.known()["current"] == SECOND
+
+
+def test_a_version_that_answers_wrongly_gets_no_other_requests(serving: Serving) -> None:
+    serving.serve()
+    serving.wrong = SECOND
+    said = serving.said("--model", SECOND, code=37)
+    assert f"for model {SECOND}: answers positive (0.5) by model {SECOND}" in said
+    assert "undo: what there was before is back" in said or "undo: what was there before is back" in said
+    assert serving.known()["current"] == FIRST
+    assert serving.serve("--model", FIRST)["result"] == "unchanged"
+
+
+def test_a_first_install_that_does_not_prove_itself_is_removed(serving: Serving) -> None:
+    serving.wrong = FIRST
+    said = serving.said(code=37)
+    assert "nothing was installed before" in said
+    assert serving.objects() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--set", "image=missing:1"), 34, "./task build-image -- serving"),
+        (("--set", "server.api=http://nowhere.pods.fake:9"), 41, "cannot be reached from a pod"),
+        (("--model", "0" * 32), 29, f"there is no model {'0' * 32}"),
+        (("--set", "imag=x"), 11, "there is no value imag"),
+        (("--set", "replicas=two"), 11, "replicas is 'two'"),
+        (("--set", "server.apis=x"), 11, "there is no value server.apis"),
+    ],
+)
+def test_what_cannot_be_served_is_named_and_leaves_nothing(
+    serving: Serving, words: tuple[str, ...], code: int, said: str
+) -> None:
+    serving.deploy.cluster.faults.missing_images = {"missing:1"}
+    assert said in serving.said(*words, code=code)
+    assert serving.objects() == []
+
+
+def test_a_process_that_runs_out_of_memory_is_rolled_back_to_what_was_there(serving: Serving) -> None:
+    serving.serve()
+    before = serving.deploy.cluster.store.get("deployments", NAMESPACE, NAME)["spec"]
+    image = serving_values.image()
+    faults = serving.deploy.cluster.faults
+
+    def before_request(method: str, path: str) -> None:
+        if method == "PATCH" and path.endswith(f"/deployments/{NAME}"):  # the pods that ask before have less
+            faults.image_needs_mb[image] = 300
+
+    faults.before = before_request
+    said = serving.said("--set", "resources={requests: {memory: 64Mi}, limits: {memory: 280Mi}}", code=34)
+    assert "OOMKilled" in said and "--set resources.limits.memory=4Gi" in said
+    assert "undo: what was there before is back" in said
+    assert serving.deploy.cluster.store.get("deployments", NAMESPACE, NAME)["spec"] == before
+
+
+def test_a_restricted_namespace_admits_it_and_what_it_refuses_is_named_first(serving: Serving) -> None:
+    store = serving.deploy.cluster.store
+    metadata = {"name": NAMESPACE, "labels": RESTRICTED}
+    store.create("namespaces", "", {"metadata": metadata, "status": {"phase": "Active"}})
+    volumes = "volumes=[{name: x, hostPath: {path: /}}]"
+    said = serving.said("--set", volumes, code=36)
+    assert "violates PodSecurity" in said and "hostPath" in said
+    assert serving.objects() == [f"namespaces/{NAMESPACE}"]
+    assert serving.serve()["result"] == "installed"
+
+
+def test_somebody_elses_service_is_not_taken_over(serving: Serving) -> None:
+    store = serving.deploy.cluster.store
+    store.create("namespaces", "", {"metadata": {"name": NAMESPACE}, "status": {"phase": "Active"}})
+    store.create("services", NAMESPACE, {"kind": "Service", "metadata": {"name": NAME}, "spec": {}})
+    assert f"Service {NAME} in namespace {NAMESPACE} is not ours" in serving.said(code=26)
+    assert "is not ours" in serving.deploy("unserve", "--yes", code=26)
+    assert serving.serve("--release", "other", "--dry-run")["result"] == "planned"
+
+
+def test_a_user_without_rights_is_told_which(serving: Serving) -> None:
+    serving.deploy.cluster.faults.forbidden = {("create", "services")}
+    assert "create services" in serving.said(code=33)
+    assert serving.objects() == []
+
+
+def test_a_user_who_may_not_see_service_monitors_needs_none(serving: Serving) -> None:
+    text = 'servicemonitors.monitoring.coreos.com is forbidden: User "x" cannot get resource "servicemonitors"'
+    serving.deploy.cluster.faults.requests.append(RequestFault("*", "/servicemonitors", 403, text))
+    assert serving.serve()["result"] == "installed"
+    assert serving.deploy.json("unserve", "--yes")["removed"]
+
+
+def test_a_dry_run_names_what_would_change(serving: Serving) -> None:
+    assert serving.serve("--dry-run")["changes"][:4] == [
+        f"make namespace {NAMESPACE}",
+        f"write Secret {NAME}-keys",
+        f"make Service {NAME}",
+        f"make Deployment {NAME}",
+    ]
+    assert serving.objects() == [] and serving.known()["calls"] == []
+    serving.serve()
+    assert serving.serve("--dry-run")["changes"][:-1] == []
+    assert serving.serve("--dry-run", "--set", "replicas=2")["changes"][:-1] == [f"change Deployment {NAME}"]
+
+
+def test_status_and_the_end_beside_an_agent(serving: Serving, installed: Deployer) -> None:
+    status = installed.json("serve", "--status", code=3)
+    assert (status["installed"], status["ready"]) == (False, 0)
+    assert "nothing" not in installed("unserve", "--yes") and installed.json("unserve")["removed"] == []
+    before = serving.objects()
+    serving.serve()
+    status = installed.json("serve", "--status")
+    assert (status["installed"], status["ready"], status["service_id"]) == (True, 1, "5" * 32)
+    assert [pod["state"] for pod in status["pods"]] == ["ready"]
+    assert "1 of 1 pods are ready" in installed("serve", "--status")
+    assert installed.json("check")["ok"] and "serving" not in json.dumps(installed.json("uninstall", "--dry-run"))
+    assert "add --yes" in installed("unserve", code=4)
+    removed = installed.json("unserve", "--yes")["removed"]
+    assert removed == [f"deployment/{NAME}", f"service/{NAME}", f"secret/{NAME}-keys"]
+    assert serving.objects() == before
+    assert installed.json("check")["ok"]
