@@ -65,7 +65,7 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
     try:
         with open(f"/proc/{{pid}}/cmdline") as file:
             words = file.read().split("\\0")
-        if "clearml_agent" in words and "execute" in words:
+        if "execute" in words and ("clearml_agent" in words or any(word.endswith("/start_agent.py") for word in words)):
             agent.append(started(pid))
     except OSError:
         pass

@@ -35,6 +35,8 @@ ADDED = (
     "images/task/pip_shim.py",
     "images/task/kept_packages.py",
     "images/task/ssh.conf",
+    "images/task/agent-python",
+    "images/task/start_agent.py",
 )
 """What this clone adds to an image of the project: the same tag stands for the same of this, too."""
 

@@ -16,18 +16,30 @@ class KnownPods:
         self._lock = threading.Lock()
         self._pods: dict[str, Json] = {}
         self._ended_here: set[str] = set()
+        self._end = threading.Event()
         self.is_current = False
         """The cluster has answered lately."""
+        self.gone = 0
+        """How many pods are gone: there may be room for others since."""
 
     def see(self, pod: Json) -> None:
         """Take in a pod as it is now."""
+        uid = pod["metadata"]["uid"]
         with self._lock:
-            self._pods[pod["metadata"]["uid"]] = pod
+            before, self._pods[uid] = self._pods.get(uid, {}), pod
+        if has_ended(pod) and not has_ended(before):
+            self._end.set()
 
     def forget(self, pod: Json) -> None:
         """Drop a pod that is gone."""
         with self._lock:
-            self._pods.pop(pod["metadata"]["uid"], None)
+            if self._pods.pop(pod["metadata"]["uid"], None):
+                self.gone += 1
+
+    def wait_for_end(self, seconds: float) -> None:
+        """Wait until a pod ends, for so long at most."""
+        if self._end.wait(seconds):
+            self._end.clear()
 
     def all(self) -> list[Json]:
         """Return the pods that are there."""
@@ -48,3 +60,8 @@ class KnownPods:
         """Return whether this agent ended the pod itself."""
         with self._lock:
             return pod["metadata"]["uid"] in self._ended_here
+
+
+def has_ended(pod: Json) -> bool:
+    """Return whether a pod's containers have ended for good."""
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")

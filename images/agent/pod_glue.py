@@ -52,13 +52,19 @@ ATTEMPT = "clearml-pods/attempt"
 """Annotation of a pod: which call made it."""
 
 IDLE_S = 2.0
-"""The loop rests for this time where it has nothing to do; the stock agent's 5 s are most of a short step's wait."""
+"""The loop rests for this time where it has nothing to do; the stock agent rests for 5 s."""
+
+BUSY_S = 0.5
+"""The same while tasks come: a pipeline's steps follow one another, and each would wait for half of the rest."""
+
+BUSY_FOR_S = 300.0
+"""Tasks count as coming for this time after the last one. Some servers count calls, so a quiet agent makes fewer."""
 
 PATIENCE_S = 20
 """The termination grace of the agent's own pod is 30 s."""
 
 AGAIN_S = 5.0
-"""A queue whose first task has to wait is left alone for this time."""
+"""A queue whose first task has to wait is left alone for this time, or until a pod has gone."""
 
 OLD_POD_GRACE_S = 3
 
@@ -80,7 +86,8 @@ class Glue(K8sIntegration):  # type: ignore[misc]
         self._made: str | None = None
         self._unanswered: dict[str, str] = {}
         self._quota_waits = Waits()
-        self._held: dict[str, float] = {}
+        self._held: dict[str, tuple[float, int]] = {}
+        self._last_task = time.monotonic()
         self._told: set[tuple[str, str]] = set()
         self._missing: dict[str, tuple[str, float]] = {}
         self._explained = False
@@ -126,14 +133,16 @@ class Glue(K8sIntegration):  # type: ignore[misc]
     def _get_next_task(self, queue: str, get_task_info: bool) -> Any:
         if self._stopping:  # the stock loop may have swallowed the first attempt to end
             raise SystemExit(0)
-        self._polling_interval = IDLE_S
-        if not self._pods.is_current or time.monotonic() < self._held.get(queue, 0.0):
+        self._polling_interval = BUSY_S if time.monotonic() - self._last_task < BUSY_FOR_S else IDLE_S
+        if not self._pods.is_current or self._is_held(queue):
             return {}
         self._in_hand = True
         begun = time.monotonic()
         answer = super()._get_next_task(queue=queue, get_task_info=get_task_info)
         task = ((answer or {}).get("entry") or {}).get("task")
-        if not task and time.monotonic() - begun >= IDLE_S:
+        if task:
+            self._last_task = time.monotonic()
+        elif time.monotonic() - begun >= IDLE_S:
             # A server that keeps the question open until there is a task (localserver does) is asked again at once.
             self._polling_interval = 0.1
         if task and self._stopping:
@@ -144,6 +153,11 @@ class Glue(K8sIntegration):  # type: ignore[misc]
         if not task or self._stopping:
             self._done()
         return answer
+
+    def _is_held(self, queue: str) -> bool:
+        """Return whether the first task of a queue has been tried lately, and no pod has gone since."""
+        until, gone = self._held.get(queue, (0.0, 0))
+        return time.monotonic() < until and self._pods.gone == gone
 
     def _done(self) -> None:
         self._in_hand = False
@@ -160,7 +174,7 @@ class Glue(K8sIntegration):  # type: ignore[misc]
         self, queue: str, task_id: str, worker_args: Any = None, task_session: Any = None, **options: Any
     ) -> None:
         """Make the task a pod; or put it back, or end it as failed, and say why."""
-        self._current = task_id
+        self._current, gone = task_id, self._pods.gone
         try:
             self._make_pod(queue, task_id, worker_args, task_session, options)
             self._quota_waits.end(queue)
@@ -170,7 +184,7 @@ class Glue(K8sIntegration):  # type: ignore[misc]
                 self._give_up(task_id, f"its pod was not made within {self._policy.pending_limit}: {error}")
             else:
                 self._put_back(task_id, queue, str(error))
-                self._held[queue] = time.monotonic() + AGAIN_S
+                self._held[queue] = time.monotonic() + AGAIN_S, gone
         except Exception as error:  # whatever it is, this task must not wait for ever, and the next one not at all
             reason = str(error) if isinstance(error, CannotStartError) else f"{type(error).__name__}: {error}"
             self._give_up(task_id, reason)

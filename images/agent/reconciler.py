@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from known_pods import KnownPods  # type: ignore[import-not-found]
+from known_pods import KnownPods, has_ended  # type: ignore[import-not-found]
 from pod_api import ClusterError, PodApi  # type: ignore[import-not-found]
 from recorder import Recorder  # type: ignore[import-not-found]
 from task_records import UNFINISHED, ServerError, TaskRecords, callback_s, is_stopping  # type: ignore[import-not-found]
@@ -77,7 +77,7 @@ class Reconciler(threading.Thread):
                 self.work()
             except Exception as error:  # the next round may find the server or the cluster again
                 print(f"Warning: pods and tasks were not compared: {error}", flush=True)
-            time.sleep(ROUND_S)
+            self._pods.wait_for_end(ROUND_S)
 
     def work(self) -> None:
         """Do one round."""
@@ -112,7 +112,7 @@ class Reconciler(threading.Thread):
         status = (state or {}).get("status")
         if state:
             self._recorder.see_execution(pod, state)
-        if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+        if has_ended(pod):
             self._end(pod, state)
         elif state and is_stopping(state):
             if self._lasts(pod, "stopping", STOP_S + callback_s(state)):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from known_pods import KnownPods  # type: ignore[import-not-found]
+from known_pods import KnownPods, has_ended  # type: ignore[import-not-found]
 from phases import execution_start, phases, sandbox_time  # type: ignore[import-not-found]
 from pod_api import ClusterError, PodApi  # type: ignore[import-not-found]
 from task_records import UNFINISHED, ServerError, TaskRecords, queue_of  # type: ignore[import-not-found]
@@ -64,7 +64,7 @@ class Recorder:
         if moment := sandbox_time(pod):
             self._sandboxes[uid] = moment
         with self._lock:
-            ended = deleted or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+            ended = deleted or has_ended(pod)
             if not ended or uid in self._written:
                 return ended
             found = post_mortem(pod, datetime.now(UTC), deleted=deleted)
