@@ -109,7 +109,7 @@ class SpareCommand:
             try:
                 return self._spare.take(list(self._command)[1 + len(COMMAND) :], **wanted)
             except OSError as error:
-                print(f"Warning: the agent's second process is started anew: {error}", flush=True)
+                print(f"Warning: the agent starts its second process itself: {error}", flush=True)
         return self._command.call_subprocess(start, **options)
 
 

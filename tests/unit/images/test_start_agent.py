@@ -67,7 +67,7 @@ def test_the_forked_process_runs_the_command_with_its_words_environment_folder_a
 )
 def test_without_the_forked_process_the_agent_starts_its_own(tmp_path, before):
     said, output = play(tmp_path, before=before)
-    assert said.startswith("Warning: the agent's second process is started anew: ")
+    assert said.startswith("Warning: the agent starts its second process itself: ")
     assert said.endswith("anew\ncode 7 False 7\n")
     assert output.startswith("became ['execute', '--id', 'x'] 1 ")
 
