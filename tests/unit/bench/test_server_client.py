@@ -10,6 +10,7 @@ import pytest
 
 from bench.declaration import BenchmarkError
 from bench.server_client import LightClient
+from bench.server_load import drive
 
 LARGE = "x" * 300_000
 
@@ -67,4 +68,23 @@ def test_a_refused_call_names_the_answer(api_url: str) -> None:
     client = LightClient(api_url, ("key", "secret"))
     with pytest.raises(BenchmarkError, match="no such endpoint"):
         client.call("unknown", {})
+    client.close()
+
+
+@pytest.mark.parametrize(("own_connections", "most"), [(False, 3), (True, 1_000_000)])
+def test_many_clients_call_from_a_process_of_their_own(api_url: str, own_connections: bool, most: int) -> None:
+    client = LightClient(api_url, ("key", "secret"), one_call=own_connections)
+    Handler.connections.clear()
+    requests = [client.request("large", {}), client.request("sent", {"a": 1})]
+    found = drive(api_url, [requests] * 3, 0.05, own_connections=own_connections)
+    assert found["count"] >= 1
+    assert found["p99"] >= found["median"] > 0
+    assert 3 <= len(Handler.connections) <= most
+    client.close()
+
+
+def test_a_refused_call_of_many_clients_names_the_answer(api_url: str) -> None:
+    client = LightClient(api_url, ("key", "secret"))
+    with pytest.raises(BenchmarkError, match="no such endpoint"):
+        drive(api_url, [[client.request("unknown", {})]], 0.05)
     client.close()
