@@ -106,7 +106,11 @@ def test_a_dataset_version_says_which_it_is(web: Web, api: ApiClient) -> None:
     assert '<h1>Texts <span class="version">1.2.3</span></h1>' in page
     api("tasks.started", task=task)
     api("tasks.completed", task=task)
-    assert f'href="/tasks/{task}">Texts</a> <span class="muted">1.2.3</span>' in web.get("/")
+    told = f'href="/tasks/{task}">Texts</a> <span class="muted">1.2.3</span>'
+    for path in ("/", "/projects/*", "/search?q=Texts", "/projects/*?col=name&col=created"):
+        assert told in web.get(path), path
+    for path in (f"/selected/tasks/delete?ids={task}", f"/tasks/{task}/archive"):
+        assert re.search(r'Texts”? <span class="muted">1.2.3</span>', web.get(path)), path
 
 
 def test_parameters_without_a_value_are_folded_and_no_empty_column_is_shown(web: Web, api: ApiClient) -> None:

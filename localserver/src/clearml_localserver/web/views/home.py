@@ -54,12 +54,11 @@ def lately_ended(visit: Visit) -> list[Json]:
     The server finds the latest tasks by an index, and those of a status by reading all: it is asked for these only
     where too few of the latest have ended.
     """
-    shown = [*TASK_ROW, "runtime.version"]
-    latest = find_tasks(visit, RECENT, size=LOOKED_AT, fields=shown)
+    latest = find_tasks(visit, RECENT, size=LOOKED_AT, fields=TASK_ROW)
     ended = [task for task in latest if task["status"] in ENDED]
     if len(ended) >= SHOWN_ENDED or len(latest) < LOOKED_AT:
         return ended
-    return find_tasks(visit, RECENT | {"status": list(ENDED)}, size=SHOWN_ENDED, fields=shown)
+    return find_tasks(visit, RECENT | {"status": list(ENDED)}, size=SHOWN_ENDED, fields=TASK_ROW)
 
 
 def telling(controllers: list[Json]) -> dict[str, list[tuple[str, str]]]:

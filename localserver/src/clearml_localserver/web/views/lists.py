@@ -17,6 +17,7 @@ from clearml_localserver.web.text import moment
 TASK_ROW = [
     "name", "type", "status", "status_reason", "status_message", "tags", "system_tags", "created", "started",
     "completed", "status_changed", "last_update", "last_iteration", "last_worker", "project.name", "user.name",
+    "runtime.version",
 ]  # fmt: skip
 PAGE_SIZE = 50
 BATCH, MAX_READ = 1000, 20_000

@@ -16,7 +16,7 @@ from clearml_localserver.web.views.lists import Slice, count, find_tasks
 
 SIZES = (50, 100, 200)
 NEWEST_FIRST = "-last_update"
-ALWAYS = ("name", "status", "status_message", "tags", "system_tags", "started", "type")
+ALWAYS = ("name", "status", "status_message", "tags", "system_tags", "started", "type", "runtime.version")
 """Fields that a row needs whatever its columns are."""
 
 COMPARED = ("hyperparams", "last_metrics", "runtime", "project.name")
