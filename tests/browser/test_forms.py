@@ -22,7 +22,9 @@ def test_a_queue_a_task_and_a_project_are_changed_in_place(
     queue = clearml_api("queues.create", name=f"slow {mark}")["id"]
     other = clearml_api("queues.create", name=f"other {mark}")["id"]
     lr = {"section": "Args", "name": "lr", "value": "0.1", "type": "float"}
-    fields = {"type": "training", "project": project, "hyperparams": {"Args": {"lr": lr}}}
+    patch = "diff --git a/x b/x\n@@ -1 +1 @@\n-a\x0c\r\n+b\r\n"
+    script = {"diff": patch, "repository": "https://me:t0ken@git.example/x.git", "entry_point": "x"}
+    fields = {"type": "training", "project": project, "hyperparams": {"Args": {"lr": lr}}, "script": script}
     task = clearml_api("tasks.create", name="a draft", **fields)["id"]
 
     page = watch().open(f"/tasks/{task}")
@@ -31,10 +33,19 @@ def test_a_queue_a_task_and_a_project_are_changed_in_place(
     page.get_by_label("Name", exact=True).fill("a better name")
     page.get_by_label("Args/lr", exact=True).fill("0.5")
     page.get_by_label("New parameters").fill("Args/rows=10")
+    expect(page.get_by_label("Repository")).to_have_value("https://***@git.example/x.git")
+    page.get_by_label("Branch").fill("next")
+    page.get_by_label("Text", exact=True).press("Control+End")
+    page.keyboard.type("+c")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("status").filter(has_text="Saved.")).to_be_visible()
     expect(page.locator("h1")).to_have_text("a better name")
-    args = clearml_api("tasks.get_by_id", task=task)["task"]["hyperparams"]["Args"]
+    stored = clearml_api("tasks.get_by_id", task=task)["task"]
+    assert {name: stored["script"][name] for name in (*script, "branch")} == script | {
+        "diff": patch + "+c",
+        "branch": "next",
+    }
+    args = stored["hyperparams"]["Args"]
     assert (args["lr"]["value"], args["rows"]["value"]) == ("0.5", "10")
 
     clearml_api("tasks.enqueue", task=task, queue=queue)

@@ -49,7 +49,7 @@ def test_one_sample_is_shown_with_the_way_to_those_around_it(web: Web, api: ApiC
     whole = web.get(links(shown)["Full size"])
     assert "Fit the page" in whole and 'class="viewed whole"' in whole
     assert "There is no sample" in web.get(f"/tasks/{task}/samples?iter=3&metric=seen&variant=a", status=404)
-    assert "There is no sample" in web.get(f"/tasks/{task}/samples?iter=x", status=404)
+    assert "is the number of an iteration, not “x”" in web.get(f"/tasks/{task}/samples?iter=x", status=400)
 
 
 def test_a_dataset_version_shows_the_tables_and_samples_that_were_reported_with_it(web: Web, api: ApiClient) -> None:

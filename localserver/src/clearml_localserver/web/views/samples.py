@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from starlette.responses import Response
@@ -13,6 +14,8 @@ from clearml_localserver.web.views.tasks import load, render_tab
 
 MAX_ITERATIONS = 50
 """The latest iterations of each metric that pages go through."""
+
+ITERATION = re.compile("-?[0-9]{1,18}")
 
 MEDIA = {
     "image": (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", ".bmp", ".avif"),
@@ -63,9 +66,11 @@ def view_sample(visit: Visit, events: list[Json]) -> Viewed:
     """Return the sample that the address names.
 
     Raises:
-        ApiError: 404 if it is not among those that were read.
+        ApiError: 404 if it is not among those that were read; 400 if the address has no number of an iteration.
     """
     wanted = tuple(visit.query.get(name, "") for name in ("iter", "metric", "variant"))
+    if not ITERATION.fullmatch(wanted[0]):
+        raise ApiError(400, 0, f"“iter” in the address is the number of an iteration, not “{wanted[0][:100]}”")
     names = [(str(event["iter"]), event["metric"], event["variant"]) for event in events]
     if wanted not in names:
         last = f"the last {MAX_ITERATIONS} iterations"
