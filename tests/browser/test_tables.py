@@ -48,7 +48,7 @@ def test_a_table_is_sorted_filtered_and_kept_as_a_view(watch: Watch, project: st
     page.get_by_label("Comparison").select_option("<=")
     page.get_by_label("Value").fill("0.01")
     page.get_by_role("button", name="Filter").click()
-    expect(page.get_by_text("lr ≤ 0.01")).to_be_visible()
+    expect(page.get_by_role("link", name="Take away the condition lr ≤ 0.01")).to_be_visible()
     assert rows(page) == ["trial 2", "trial 3", "trial 4", "trial 5"]
     page.get_by_role("link", name="even").first.click()
     expect(page.locator(".total")).to_contain_text("2 tasks")
