@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
@@ -114,6 +115,21 @@ def download(client, artifact):
     reply = client.http.get(artifact["uri"])
     reply.raise_for_status()
     return pl.read_parquet(io.BytesIO(reply.content))
+
+
+def made_by(client, step_id):
+    """Return the dataset version that a step has made, and its parquet files in order."""
+    version = client("tasks.get_by_id", task=step_id)["task"]["hyperparams"]["return"]["dataset_id"]["value"]
+    found = artifacts(client, version)
+    return version, {name: download(client, found[name]) for name in sorted(found) if name.endswith(".parquet")}
+
+
+def rows_digest(frames):
+    """Return a digest over rows, whatever the files that they are in."""
+    digest = hashlib.sha256()
+    for frame in frames:
+        digest.update(frame.write_ndjson().encode())
+    return digest.hexdigest()
 
 
 def calls(server: ClearmlServer) -> Counter[str]:

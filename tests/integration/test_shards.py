@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import subprocess
@@ -15,7 +14,7 @@ import polars as pl
 import psutil
 import pytest
 
-from tests.integration.pipeline_cli import download
+from tests.integration.pipeline_cli import download, made_by, rows_digest
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -86,11 +85,8 @@ def task(client, task_id):
 
 
 def files_of(client, run, part):
-    """Return the parquet files of the version that a run has made of a part, in order."""
-    (dataset,) = (step["task_id"] for step in run["steps"] if step["name"] == f"{part}_processing")
-    version = task(client, dataset)["hyperparams"]["return"]["dataset_id"]["value"]
-    found = {item["key"]: item for item in task(client, version)["execution"]["artifacts"] if item["key"] != "state"}
-    return version, {name: download(client, found[name]) for name in sorted(found)}
+    """Return the version that a run has made of a part, and its files."""
+    return made_by(client, steps_of(run)[f"{part}_processing"]["task_id"])
 
 
 def run_python(server, code, *arguments, **variables):
@@ -107,21 +103,13 @@ def run_python(server, code, *arguments, **variables):
     return done.stdout
 
 
-def digest(frames):
-    """Return a digest over rows, whatever the files that they are in."""
-    rows = hashlib.sha256()
-    for frame in frames:
-        rows.update(frame.write_ndjson().encode())
-    return rows.hexdigest()
-
-
 def test_shards_give_the_same_rows(client, whole, sharded):
     for part in BOTH:
         _, one = files_of(client, whole, part)
         _, three = files_of(client, sharded, part)
         assert list(one) == [f"processed_{part}.parquet"]
         assert list(three) == [f"processed_{part}_{number:03}_of_003.parquet" for number in (1, 2, 3)]
-        assert digest(three.values()) == digest(one.values())
+        assert rows_digest(three.values()) == rows_digest(one.values())
 
 
 def test_an_unmodified_sdk_reads_a_version_that_consists_of_parts(client, server, whole, sharded, tmp_path):
@@ -132,7 +120,7 @@ def test_an_unmodified_sdk_reads_a_version_that_consists_of_parts(client, server
         folder = Path(run_python(server, code, CLEARML_CACHE_DIR=str(tmp_path / part)).splitlines()[-1])
         names = sorted(file.name for file in folder.glob("processed_*.parquet"))
         assert names == list(three)
-        assert digest(pl.read_parquet(folder / name) for name in names) == digest(one.values())
+        assert rows_digest(pl.read_parquet(folder / name) for name in names) == rows_digest(one.values())
         assert {file.name for file in folder.glob("raw_*")} == {f"raw_{it}_dataframe.parquet" for it in BOTH}
 
 
@@ -218,7 +206,7 @@ def test_a_failed_run_goes_on_with_what_is_missing(cli, client, whole, failed):
     assert after["train_processing_2"]["task_id"] != killed["train_processing_2"]
     assert all(step["task_id"] == before[name]["task_id"] for name, step in after.items() if step["cached"])
     for part in BOTH:
-        assert digest(files_of(client, done.document, part)[1].values()) == digest(
+        assert rows_digest(files_of(client, done.document, part)[1].values()) == rows_digest(
             files_of(client, whole, part)[1].values()
         )
 
