@@ -21,10 +21,11 @@ from pipeline.amazon_reviews.reviews import frames, plots, tables
 from pipeline.amazon_reviews.reviews.pace import Lines, Pace
 from pipeline.amazon_reviews.reviews.processing import preprocess_file
 from pipeline.amazon_reviews.reviews.review_files import POLARITY
+from pipeline.amazon_reviews.reviews.row_store import RowStore
 from pipeline.clearml_server import ClearmlServer
 from pipeline.datasets import datasets, parts
 from pipeline.datasets.lookup import require_version
-from pipeline.errors import DataError
+from pipeline.errors import DataError, InputFileError
 from pipeline.graph import sharding
 from pipeline.sdk.stored_files import StoredFile
 from pipeline.step_runtime.scratch import scratch_folder
@@ -47,9 +48,16 @@ def split_dataset(
     server = ClearmlServer.of_task(Task.current_task())
     found = require_version(server, project, name, version)
     source = datasets.open_version(dataset_id=found.id, alias="input")
-    frame = frames.read_reviews(source.local_folder())
-    train, test = frames.split_rows(frame[POLARITY], test_size=test_size, random_state=random_state, stratify=stratify)
-    print(f"{len(frame)} reviews of {name} {version}: {len(train)} for training, {len(test)} for testing")
+    store = RowStore(scratch_folder())
+    with source.files(".csv") as files:
+        for file in files:
+            store.add(frames.read_file(file))
+    if not store.pieces:
+        raise InputFileError(f"there is no CSV file in version {version} of {name}")
+    polarity = store.polarity()
+    frames.require_polarities(polarity, f"version {version} of {name}")
+    train, test = frames.split_rows(polarity, test_size=test_size, random_state=random_state, stratify=stratify)
+    print(f"{store.rows} reviews of {name} {version}: {len(train)} for training, {len(test)} for testing")
 
     folder = scratch_folder()
     facts: dict[str, object] = {
@@ -69,8 +77,9 @@ def split_dataset(
         facts=facts | _made_by(),
     ) as draft:
         for part, rows in (("train", train), ("test", test)):
-            draft.store(_write_part(frame, rows, folder / raw_name(part)))
-            figure = plots.class_distribution({part: frame[[POLARITY]][rows]}, title=f"Classes of the {part} set")
+            draft.store(_write_part(store, rows, folder / raw_name(part)))
+            classes = polarity[rows].to_frame(POLARITY)
+            figure = plots.class_distribution({part: classes}, title=f"Classes of the {part} set")
             draft.report_plot("Class distribution", part, figure)
             Logger.current_logger().report_plotly("Class distribution", part, figure, iteration=0)
     return folder / raw_name("train"), folder / raw_name("test"), draft.id
@@ -81,16 +90,10 @@ def raw_name(part: str) -> str:
     return f"raw_{part}_dataframe.parquet"
 
 
-def _write_part(frame: pl.DataFrame, rows: npt.NDArray[np.int64], file: Path) -> Path:
-    """Write some rows of a frame piece by piece: all at once they would be in memory twice."""
+def _write_part(store: RowStore, rows: npt.NDArray[np.int64], file: Path) -> Path:
     lines = Lines(f"{file.stem} set")
     start = time.perf_counter()
-    with tables.parquet_sink(file) as write:
-        for place in range(0, len(rows), tables.BATCH_ROWS):
-            piece = frame[rows[place : place + tables.BATCH_ROWS]]
-            write(tables.to_arrow(piece))
-            done = place + len(piece)
-            lines(Pace(done, done / len(rows), time.perf_counter() - start))
+    store.write(rows, file, lambda done: lines(Pace(done, done / len(rows), time.perf_counter() - start)))
     return file
 
 

@@ -8,7 +8,6 @@ file, and the folder for scratch files.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import queue
 import shutil
 import threading
@@ -22,6 +21,7 @@ from pipeline.amazon_reviews.reviews.review_files import ReviewFile
 from pipeline.datasets.datasets import zipped
 from pipeline.errors import OutputFileError
 from pipeline.step_runtime import scratch
+from pipeline.step_runtime.written import note_of
 from pipeline.versions import ROOT, next_batch_version
 
 AHEAD = 1
@@ -117,8 +117,7 @@ def _batches(reviews: ReviewFile, batch_rows: int, existing: Collection[str]) ->
         csv = scratch.scratch_folder() / f"reviews_{number:05d}.csv"
         try:
             rows.write_csv(csv)
-            with csv.open("rb") as stream:
-                content = hashlib.file_digest(stream, "sha256").hexdigest()
+            content = note_of(csv)
             archive = None if version in existing else zipped(csv)
         except OSError as error:
             shutil.rmtree(csv.parent, ignore_errors=True)

@@ -23,7 +23,7 @@ from clearml.backend_interface.session import SendError
 
 from clearml_access.errors import UserFacingError
 from pipeline.clearml_server import ClearmlServer, DatasetVersion
-from pipeline.datasets import parts
+from pipeline.datasets import archives, parts
 from pipeline.datasets.lookup import DatasetNotFoundError, DatasetStateError
 from pipeline.sdk import datasets as sdk_datasets
 from pipeline.sdk import stored_files
@@ -53,6 +53,27 @@ class DatasetSource:
         self._dataset.make_room_in_cache()
         with cache_alone():
             return Path(self._dataset.get_local_copy())
+
+    @contextlib.contextmanager
+    def files(self, suffix: str) -> Iterator[Iterator[Path]]:
+        """Give its files of a kind and its parents', one after the other in the order of their names.
+
+        They are fetched a few ahead, and each is removed when the next one is asked for.
+
+        Raises:
+            DatasetStateError: A file cannot be fetched or unpacked.
+        """
+        with archives.fetched(self._dataset, suffix) as fetched:
+            if fetched is None:  # made by an SDK that did not note which archive a file is in
+                folder = self.local_folder()
+                fetched = iter(sorted(folder.rglob(f"*{suffix}"), key=lambda file: file.relative_to(folder).as_posix()))
+            yield self._told(fetched)
+
+    def _told(self, files: Iterator[Path]) -> Iterator[Path]:
+        try:
+            yield from files
+        except (ValueError, zipfile.BadZipFile) as error:
+            raise DatasetStateError(f"version {self.version} of dataset {self.name!r}: {error}") from error
 
     def own_names(self) -> list[str]:
         """Return the names of the files that it adds to its parents'."""

@@ -23,9 +23,10 @@ from clearml.datasets import dataset as sdk_datasets
 from clearml.utilities import parallel
 
 from clearml_access import locks
+from pipeline.clearml_server import ClearmlServer
 from pipeline.sdk import steps, stored_files, version_task
 from pipeline.sdk.stored_files import StoredFile
-from pipeline.step_runtime import scratch
+from pipeline.step_runtime import scratch, written
 
 LINEAGE = "Dataset Struct"
 """The configuration object in which the SDK keeps a version's lineage, for the web page."""
@@ -50,7 +51,7 @@ class _FastZipFile(zipfile.ZipFile):
 
 
 def zip_alone(file: Path, archive: Path) -> None:
-    """Write a zip file that holds one file, as the SDK would at an upload.
+    """Write a zip file that holds one file, as the SDK would at an upload; its digest is known then.
 
     Raises:
         OSError: It cannot be written.
@@ -58,6 +59,7 @@ def zip_alone(file: Path, archive: Path) -> None:
     compression = zipfile.ZIP_STORED if file.suffix in COMPRESSED else zipfile.ZIP_DEFLATED
     with _FastZipFile(archive, "w", compression=compression) as stream:
         stream.write(file, arcname=file.name)
+    written.note_of(archive)
 
 
 @dataclass(frozen=True)
@@ -191,6 +193,33 @@ class FastDataset(Dataset):  # type: ignore[misc]
             for name, entry in sorted(self._dataset_link_entries.items())
             if entry.parent_dataset_id == self.id
         }
+
+    def places_of_files(self, suffix: str) -> dict[str, StoredFile] | None:
+        """Return where the files of this version and its parents are, those whose names have that end.
+
+        Returns:
+            Name → the archive that it is in, or the file itself where it is stored as it is; None if one is unknown.
+        """
+        entries = [entry for entry in self.file_entries if entry.relative_path.endswith(suffix)]
+        makers = sorted({entry.parent_dataset_id for entry in entries})
+        server = ClearmlServer.of_task(self._task)
+        found = {
+            (task["id"], item["key"]): StoredFile(item["uri"], item.get("hash") or "", item.get("content_size") or 0)
+            for task in (server.tasks(["execution.artifacts"], id=makers) if makers else ())
+            for item in (task.get("execution") or {}).get("artifacts") or ()
+            if item.get("uri") and item.get("content_size")
+        }
+        places = {
+            name: StoredFile(entry.link, entry.hash or "", entry.size or 0)
+            for name, entry in self._dataset_link_entries.items()
+            if name.endswith(suffix)
+        }
+        for entry in entries:
+            place = found.get((entry.parent_dataset_id, entry.artifact_name))
+            if place is None:
+                return None
+            places[entry.relative_path] = place
+        return places
 
     def renumber(self, version: str) -> None:
         """Give the version under construction another number, which others see at once."""

@@ -91,7 +91,7 @@ def send(task: Any, file: Path, *, mode: str) -> StoredFile:
     """
     manager = task._artifacts_manager
     uri = manager._upload_local_file(file.absolute(), file.name, override_filename=file.name, wait_on_upload=True)
-    stored = StoredFile(str(uri), written.digest_of(file) or _digest(file), file.stat().st_size)
+    stored = StoredFile(str(uri), written.digest_of(file) or written.note_of(file), file.stat().st_size)
     manager._add_artifact(_artifact(file.name, stored, mode))
     return stored
 
@@ -113,11 +113,6 @@ def _artifact(name: str, stored: StoredFile, mode: str) -> Any:
         timestamp=int(time.time()),
         type_data=tasks.ArtifactTypeData(preview=preview),
     )
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def verify(stored: Sequence[StoredFile]) -> None:

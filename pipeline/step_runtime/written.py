@@ -61,6 +61,14 @@ def note(path: Path, sha256: str) -> None:
     _known[os.path.abspath(path)] = (_identity(path), sha256)
 
 
+def note_of(path: Path) -> str:
+    """Compute the digest of a file that is complete, remember it, and return it."""
+    with path.open("rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    note(path, sha256)
+    return sha256
+
+
 def digest_of(path: str | Path) -> str | None:
     """Return the digest of a file that has not changed since it was noted; None for any other."""
     identity, sha256 = _known.get(os.path.abspath(path), (None, None))

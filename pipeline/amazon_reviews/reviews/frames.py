@@ -39,14 +39,28 @@ def read_reviews(folder: Path) -> pl.DataFrame:
     paths = sorted(folder.rglob("*.csv"), key=lambda path: path.relative_to(folder).as_posix())
     if not paths:
         raise InputFileError(f"there is no CSV file in {folder}")
-    frame = pl.concat([_read(path) for path in paths])
-    wrong = frame.filter(~pl.col(POLARITY).is_in(list(CLASSES)) | pl.col(POLARITY).is_null())
-    if len(wrong):
-        raise InputFileError(f"{len(wrong):,} of {len(frame):,} reviews in {folder} have a polarity other than 1 and 2")
+    frame = pl.concat([read_file(path) for path in paths])
+    require_polarities(frame[POLARITY], str(folder))
     return frame
 
 
-def _read(path: Path) -> pl.DataFrame:
+def require_polarities(polarity: pl.Series, where: str) -> None:
+    """Check that all polarities are those of a review.
+
+    Raises:
+        InputFileError: Some are not; `where` says what they are in.
+    """
+    wrong = int((~polarity.is_in(list(CLASSES)) | polarity.is_null()).sum())
+    if wrong:
+        raise InputFileError(f"{wrong:,} of {len(polarity):,} reviews in {where} have a polarity other than 1 and 2")
+
+
+def read_file(path: Path) -> pl.DataFrame:
+    """Read a CSV file of reviews.
+
+    Raises:
+        InputFileError: It is not a review file.
+    """
     try:
         require_review_file(path)
         columns = pl.read_csv(path, n_rows=0, infer_schema=False).columns
