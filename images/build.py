@@ -100,6 +100,7 @@ def build(
     dockerfile: str = DOCKERFILE,
     further: Mapping[str, str] | None = None,
     context: Path | None = None,
+    s3: bool = False,
 ) -> None:
     """Build one target of a Dockerfile as `image`.
 
@@ -113,12 +114,13 @@ def build(
         dockerfile: The Dockerfile.
         further: More arguments of it.
         context: Folder of the build context `project`.
+        s3: Whether steps have what the SDK needs for S3.
 
     Raises:
         ImageError: The build fails; the message ends with its last lines.
     """
     arguments = {"VERSION": image.rpartition(":")[2], "REVISION": _revision(), "CA_DIGEST": _digest(ca)}
-    given = (("BASE", base), ("INDEX_URL", index), ("PYTHON", python_of(image)))
+    given = (("BASE", base), ("INDEX_URL", index), ("PYTHON", python_of(image)), ("S3", "s3" if s3 else None))
     arguments |= {name: value for name, value in given if value} | dict(further or {})
     options = [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
     options += ["--build-context", f"project={context}"] if context else []
@@ -169,6 +171,7 @@ def build_project(
             dockerfile=PROJECT_DOCKERFILE,
             further={"TASK_BASE": task_base, "SDK": version("clearml")} | dict(pythons or {}),
             context=Path(folder),
+            s3=project.s3,
         )
 
 
@@ -290,6 +293,7 @@ def local_certificates() -> bytes:
     metavar="URL",
     help="With --project: a list of Pythons of your own, as uv reads it.",
 )
+@click.option("--s3", is_flag=True, help="Add boto3 to the task image, by which the SDK stores files in S3.")
 @click.option("--push", "to_push", is_flag=True, help="Also push the images to the registry in their names.")
 @as_json
 @verbose
@@ -311,6 +315,7 @@ def cli(
     image: str | None,
     python_mirror: str | None,
     python_list: str | None,
+    s3: bool,
     to_push: bool,
     as_json: bool,
 ) -> None:
@@ -325,7 +330,7 @@ def cli(
     if project is not None:
         if targets:
             raise click.UsageError("--project builds one image: name no other")
-        theirs = read_project(project, package=package)
+        theirs = read_project(project, package=package, s3=s3)
         wanted = {"project": f"{full_name(image or f'clearml-task-{theirs.name}')}:{theirs.tag}"}
         if not theirs.locked:
             click.echo(
@@ -341,7 +346,7 @@ def cli(
     for target, name in wanted.items():
         begun = time.monotonic()
         if project is None:
-            build(target, name, program, base=base, index=index_url, ca=certificates)
+            build(target, name, program, base=base, index=index_url, ca=certificates, s3=s3)
         else:
             places = {"PYTHON_MIRROR": python_mirror or "", "PYTHON_DOWNLOADS": python_list or ""}
             build_project(theirs, name, program, base=base, index=index_url, ca=certificates, pythons=places)

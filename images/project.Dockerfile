@@ -1,6 +1,6 @@
 # A task image with the packages of somebody's own project: `python -m images.build --project DIR` (images/project.py).
 #
-# Build options: TASK_BASE, the target `task-base` of images/Dockerfile; INDEX_URL and the secret `ca` as there; SDK, the
+# Build options: TASK_BASE, the target `task-base` of images/Dockerfile; INDEX_URL, S3 and the secret `ca` as there; SDK, the
 # version of clearml for a project that does not name it; PYTHON, that of the steps. If the base has another, uv fetches
 # it, from PYTHON_MIRROR or by the list PYTHON_DOWNLOADS where GitHub is not reached. The build context `project` has what
 # the packages are read from, and in `source` the project itself if its package is to be in the image.
@@ -38,6 +38,9 @@ RUN uv venv --quiet --python "$(cat /tmp/python)" /opt/step && \
         uv pip compile --quiet --python /opt/step/bin/python --output-file requirements.txt pyproject.toml; \
     fi && \
     uv pip install --quiet --no-cache --python /opt/step/bin/python --requirement requirements.txt
+# Not empty: with what the SDK needs for S3.
+ARG S3=""
+RUN if [ -n "$S3" ]; then uv pip install --quiet --no-cache --python /opt/step/bin/python "boto3>=1.34"; fi
 # What each step needs: the SDK, and the pip that the agent asks for before it (images/task/pip_shim.py answers it).
 ARG SDK
 RUN { /opt/step/bin/python -c "import clearml" 2>/dev/null || \

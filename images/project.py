@@ -64,6 +64,7 @@ class Project:
         kind: The name of the file that says which packages it has.
         files: What an image is made of, by the path in the folder that the build reads.
         python: The Python of its steps; the agent beside them has its own.
+        s3: Whether the image also has what the SDK needs for S3.
     """
 
     folder: Path
@@ -71,12 +72,14 @@ class Project:
     kind: str
     files: dict[str, bytes]
     python: str = PYTHON
+    s3: bool = False
 
     @property
     def tag(self) -> str:
         """The tag of its image: a digest of all that is installed, and the Python."""
         digest = hashlib.sha256()
         added = {f"clone/{name}": (PROJECT / name).read_bytes() for name in ADDED}
+        added |= {"option/s3": b""} if self.s3 else {}
         for name, content in sorted((self.files | added).items()):
             digest.update(f"{name}\0{len(content)}\0".encode() + content)
         return f"{digest.hexdigest()[:12]}-py{self.python}"
@@ -93,12 +96,13 @@ class Project:
             (folder / name).write_bytes(content)
 
 
-def read_project(folder: Path, *, package: bool = False) -> Project:
+def read_project(folder: Path, *, package: bool = False, s3: bool = False) -> Project:
     """Read a project.
 
     Args:
         folder: Its folder.
         package: Whether the image has the project's own package, too.
+        s3: Whether it has what the SDK needs for S3, too.
 
     Raises:
         ProjectError: No file says which packages it has, one cannot be read, it wants a Python that no image has, or it

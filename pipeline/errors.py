@@ -71,6 +71,12 @@ class SampleError(DataError):
     exit_code = 25
 
 
+class StorageError(PipelineError):
+    """The object storage for files cannot be used: no boto3, no key, no bucket, or no answer."""
+
+    exit_code = 38
+
+
 class RunError(PipelineError):
     """A run started and failed."""
 

@@ -41,6 +41,16 @@ class Connection:
         elsewhere = os.environ.get("CLEARML_API_HOST") or os.environ.get("CLEARML_API_ACCESS_KEY")
         return bool(named) and not elsewhere and Path(str(named)).expanduser().resolve() == self.settings.configuration
 
+    def check_storage(self) -> None:
+        """Find out whether this process can store files, where the configuration names S3 for them.
+
+        Raises:
+            StorageError: It cannot.
+        """
+        from pipeline.sdk import object_storage
+
+        object_storage.check_default(os.environ)
+
 
 def connect(say: Callable[[str], None]) -> Connection:
     """Return the configured server, or start this machine's own and use it from now on.

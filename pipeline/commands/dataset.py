@@ -84,6 +84,7 @@ def upload(
     say = _say_on_stderr if as_json else click.echo
     reviews = _reviews(source, quarantine, max_bad) if source else None  # a bad file is named before a server starts
     connection = connect(say)
+    connection.check_storage()
     if reviews is None:
         sampled = fetch_sample(connection.settings, say)
         reviews = _reviews(sampled, quarantine or sampled.with_name("quarantine.jsonl"), max_bad)

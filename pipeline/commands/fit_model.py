@@ -51,6 +51,8 @@ def fit_model(mode: str, assignments: tuple[str, ...], queue: str | None, timeou
     parameters = parse_assignments(PARAMETERS, assignments)
     queue = "" if mode == IN_PROCESS else queue or AgentValues.load().queue
     connection = connect(say)
+    if mode == IN_PROCESS:
+        connection.check_storage()
     from pipeline.amazon_reviews import fit_run
     from pipeline.module_tasks.drafts import clone
 

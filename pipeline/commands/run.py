@@ -143,6 +143,8 @@ def _checked_run(
     from pipeline.preflight import preflight
 
     settings = settings_for(connection)
+    if settings.options.mode != QUEUE:
+        connection.check_storage()
     checked = preflight(connection.server, settings, prepare=lambda: _sample_for(connection, settings, say))
     for warning in checked.warnings:
         console.print(f"[yellow]Warning:[/] {escape(warning)}", soft_wrap=True)

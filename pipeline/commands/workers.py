@@ -14,6 +14,7 @@ from command_line.options import Group, as_json, examples
 from pipeline.commands.machine import NOT_COMPLETE
 from pipeline.errors import SettingsError, UsageError
 from pipeline.local_stack import MachineSettings, Started, WorkersStatus, workers_down, workers_status, workers_up
+from pipeline.sdk import object_storage
 
 
 @click.group(cls=Group)
@@ -56,6 +57,7 @@ def up(steps: int | None, controllers: int | None, queues: tuple[str, ...], as_j
     _require_queue_names(queues)
     if not (settings.step_workers if steps is None else steps) and controllers == 0:
         raise UsageError("no workers asked for", hint="to end them: ./task workers-down")
+    object_storage.check_default(os.environ)  # else each task would fail, and without saying why
     found = workers_up(settings, os.environ, steps=steps, controllers=controllers, queues=queues)
     if as_json:
         click.echo(json.dumps(asdict(found)))
