@@ -144,6 +144,27 @@ def test_digits_in_hyperparameters_and_metrics_order_as_numbers(size: int) -> No
         assert scrolled == [f"v{value}" for value in want]
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_pages_of_a_projects_latest_tasks_have_the_archived_ones_in_their_place(size: int) -> None:
+    world = open_tx()
+    moments = ["2026-01-02", "2026-01-01", "2026-01-02", None, "2026-01-03", "2026-01-01", None, "2026-01-02"]
+    for number, moment in enumerate(moments):
+        tags = [["archived"], [], ["archived", "x"], ["hidden"]][number % 4]
+        world.put("task", document(f"t{number}", project="p", last_update=moment, system_tags=tags))
+    world.put("task", document("other", project="q", last_update="2026-01-04"))
+    latest = {"project": ["p"], "order_by": ["-last_update"]}
+    for more in ({}, {"search_hidden": True}):
+        everything = [item["id"] for item in found_all(world, "task", Query(latest | more))]
+        assert everything == (["t4", "t2", "t0", "t5", "t1", "t6"] if not more else
+                              ["t4", "t7", "t2", "t0", "t5", "t1", "t6", "t3"])  # fmt: skip
+        pages = [
+            [item["id"] for item in found_all(world, "task", Query(latest | more | {"page": page, "page_size": size}))]
+            for page in range(-(-len(everything) // size) + 1)
+        ]
+        assert [id for page in pages for id in page] == everything
+        assert pages[-1] == []
+
+
 def test_a_hundred_thousand_ids_are_looked_up(tx: Tx) -> None:
     assert ids(tx, "task", {"id": [*map(str, range(100_000)), "t1"]}) == "t1"
     assert ids(tx, "task", {"tags": [*map(str, range(100_000)), "-red", "green"]}) == "t3"

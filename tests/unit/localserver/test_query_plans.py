@@ -28,6 +28,7 @@ def tx() -> Tx:
             {"project": ["p"], "order_by": ["-last_update"], "page_size": 50, "system_tags": ["-archived"]},
             "task_latest",
         ),
+        ("task", {"project": ["p"], "order_by": ["-last_update"], "page_size": 50}, "task_latest"),
         ("task", {"system_tags": ["__$all", "dataset", "__$not", "archived"], "order_by": ["-created"]}, "task_fields"),
         ("task", {"project": ["p", "q"], "status": "completed", "type": ["training"]}, "task_fields"),
         ("task", {"project": ["p"], "include_subprojects": True, "status": ["completed"]}, "task_fields"),

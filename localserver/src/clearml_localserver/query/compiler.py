@@ -29,7 +29,7 @@ from clearml_localserver.query.clauses import (
     untagged,
 )
 from clearml_localserver.query.kinds import PROJECT, TASK, Kind, Scale, Shape
-from clearml_localserver.query.select import READS_DOCUMENT, Select, index_for
+from clearml_localserver.query.select import READS_DOCUMENT, Select, index_for, is_in_halves
 from clearml_localserver.query.terms import filters_clause, list_clause, require_few
 from clearml_localserver.rules.projects import tidy
 from clearml_localserver.timed_regex import check_pattern
@@ -67,7 +67,8 @@ def compile_query(kind: Kind, data: Data, company: str, *, cursor: int | None = 
     limit, offset = paging(data) if cursor is None else scrolling(data, cursor)
     last = None if limit is None else limit + offset
     index, in_order = index_for(data, last=last) if kind is TASK else ("", False)
-    return Select(kind.table, all_of(conditions), order_clause(kind, data), limit, offset, index, in_order)
+    halves = kind is TASK and is_in_halves(data, last=last)
+    return Select(kind.table, all_of(conditions), order_clause(kind, data), limit, offset, index, in_order, halves)
 
 
 def filters_of(kind: Kind, data: Data) -> list[Clause]:

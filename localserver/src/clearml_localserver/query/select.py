@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from clearml_localserver.query.clauses import LITERAL, TRUE, Clause, all_of
+from clearml_localserver.query.clauses import ACTIVE, ARCHIVED, LITERAL, TRUE, Clause, all_of
 
 Data = Mapping[str, Any]
 
@@ -50,6 +50,8 @@ class Select:
     """The index that has all that the query asks for of very many documents; none where few are looked at."""
     in_order: bool = False
     """Whether that index, or another one, has the matches in their order, so that the first ones are soon found."""
+    in_halves: bool = False
+    """Whether `task_latest` has the archived matches in their order, and the others in theirs: both are merged."""
 
     def narrowed(self, where: Clause) -> Select:
         """Return this query with one more condition."""
@@ -60,7 +62,7 @@ class Select:
         found = orjson.dumps(rows).decode()
         if len(rows) <= MOST_LOOKED_UP:
             where = Clause("rowid IN (SELECT value FROM json_each(?))", (found,))
-            return replace(self.narrowed(where), index="", in_order=False)
+            return replace(self.narrowed(where), index="", in_order=False, in_halves=False)
         # The sign keeps SQLite from looking up each row: it goes through an index, and most of the first rows match.
         return self.narrowed(Clause("+rowid IN (SELECT value FROM json_each(?))", (found,)))
 
@@ -74,6 +76,14 @@ class Select:
             return Clause(f"SELECT doc FROM {self.table}{hint} {rest}", args)
         # First which documents, then these: those that are only compared are not read.
         found = f"SELECT rowid AS row FROM {self.table}{hint} {rest}"
+        if self.in_halves:
+            half = f"SELECT rowid AS row, field_last_update AS moment FROM {self.table} INDEXED BY task_latest"
+            first = f"{half} WHERE {ACTIVE.sql} AND {self.where.sql} ORDER BY {self.order.sql} LIMIT ?"
+            second = f"{half} WHERE {ARCHIVED.sql} AND {self.where.sql} ORDER BY {self.order.sql} LIMIT ?"
+            both = f"SELECT * FROM ({first}) UNION ALL SELECT * FROM ({second})"
+            found = f"SELECT row FROM ({both}) ORDER BY moment DESC NULLS LAST, row DESC LIMIT ? OFFSET ?"
+            of_half = (*self.where.args, *self.order.args, limit + self.offset)
+            args = (*of_half, *of_half, limit, self.offset)
         sql = f"SELECT doc FROM ({found}) AS found CROSS JOIN {self.table} ON {self.table}.rowid = found.row"
         return Clause(sql, args)
 
@@ -112,6 +122,13 @@ def index_for(data: Data, *, last: int | None) -> tuple[str, bool]:
         if "type" in filters:
             return "task_type", False
     return "task_fields", False
+
+
+def is_in_halves(data: Data, *, last: int | None) -> bool:
+    """Return whether a query is for the latest tasks of a project, archived or not."""
+    filters = {key for key in data.keys() - NO_FILTERS if data[key] not in ([], "")}
+    first = last is not None and last <= MOST_IN_ORDER
+    return first and filters == {"project"} and data.get("order_by") == NEWEST_FIRST and _is_one(data["project"])
 
 
 def _texts(value: Any) -> set[str]:
