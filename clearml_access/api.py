@@ -208,6 +208,16 @@ class Api:
         text = "".join(str(event.get("msg") or "").rstrip("\n") + "\n" for event in reply.get("events") or [])
         return [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
 
+    # -- served models
+
+    def forget_served(self, address: str) -> None:
+        """Tell the server that no model answers below an address any more."""
+        for row in self.call("serving.get_endpoints").get("endpoints") or []:
+            url = str(row.get("url") or "")
+            if url.startswith(f"{address}/"):
+                for container in self.call("serving.get_endpoint_details", endpoint_url=url).get("instances") or []:
+                    self.call("serving.unregister_container", container_id=container["id"])
+
 
 def claims(token: str) -> dict[str, Any]:
     """Return what a token says, unverified: it is the server's word to us about itself."""

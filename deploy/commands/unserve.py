@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from clearml_access.errors import UserFacingError
 from deploy.commands.serve import KINDS, require_ours, without_monitors
 from deploy.errors import DeadlineError
 from deploy.helm import values as v
@@ -33,6 +34,8 @@ def down(session: Session) -> list[str]:
     removed = present(session)
     if not removed:
         return []
+    deployment = cluster.deployment(settings.release)
+    address = _environment(deployment).get("CLEARML_DEFAULT_BASE_SERVE_URL") if deployment else None
     with cluster.exclusive(settings.release):
         selected = f"{RELEASE}={settings.release}"
         for kind in KINDS:
@@ -46,6 +49,11 @@ def down(session: Session) -> list[str]:
                     f"pod {left[0]['metadata']['name']} is still there {wait.seconds:.0f} s after its Deployment",
                     hint=f"kubectl -n {settings.namespace} describe pod {left[0]['metadata']['name']}",
                 )
+    if address:
+        try:
+            session.api.forget_served(address)
+        except UserFacingError as error:  # its pages show the addresses until they have been silent for a while
+            session.say(f"the ClearML server was not told: {error.message}")
     return removed
 
 
@@ -65,16 +73,19 @@ def status(session: Session) -> dict[str, Any]:
         return body
     pods = cluster.pods(rollout.selector(deployment))
     container = deployment["spec"]["template"]["spec"]["containers"][0]
-    env = v.environment({"env": container.get("env") or []}, "env")
     return body | {
         "installed": True,
         "image": container["image"],
         "replicas": deployment["spec"].get("replicas"),
         "ready": int((deployment.get("status") or {}).get("readyReplicas") or 0),
-        "address": env.get("CLEARML_DEFAULT_BASE_SERVE_URL"),
+        "address": _environment(deployment).get("CLEARML_DEFAULT_BASE_SERVE_URL"),
         "service_id": service_task(deployment),
         "pods": [_pod(session, pod) for pod in pods if (pod["metadata"].get("labels") or {}).get(RELEASE)],
     }
+
+
+def _environment(deployment: Json) -> dict[str, str | None]:
+    return v.environment(deployment["spec"]["template"]["spec"]["containers"][0], "env")
 
 
 def _pod(session: Session, pod: Json) -> dict[str, Any]:

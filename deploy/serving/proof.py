@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from clearml_access.errors import UserFacingError
+from clearml_access.errors import ServerUnreachableError, UserFacingError
 from deploy import planned_pods
 from deploy.errors import DeadlineError, PodError, ServedAnswerError
 from deploy.kubernetes.pods import OUT_OF_MEMORY, Json, State, Verdict, classify_pod
@@ -27,6 +27,7 @@ open_url = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 answer = {}
 for url in asked["urls"]:
     while True:
+        final = False
         try:
             body = json.dumps(asked["request"]).encode()
             message = urllib.request.Request(url, body, {"Content-Type": "application/json"})
@@ -37,11 +38,12 @@ for url in asked["urls"]:
             wrong = "" if seen == asked["expected"] else "answers %s (%s) by model %s" % tuple(seen)
         except urllib.error.HTTPError as error:
             wrong = "HTTP %d: %s" % (error.code, error.read()[:300].decode(errors="replace"))
+            final = error.code == 422  # the model's file cannot be read
         except Exception as error:
             wrong = "no answer: %s" % (getattr(error, "reason", None) or error)
         if not wrong:
             break
-        if time.monotonic() > end:
+        if final or time.monotonic() > end:
             answer = {"url": url, "wrong": wrong}
             break
         time.sleep(0.5)
@@ -62,6 +64,15 @@ HINTS = {
     ),
 }
 
+UNREACHED = (
+    "bind the server to an address of this machine that pods reach (localserver --host …), allow it in the namespace's "
+    "NetworkPolicies (./task doctor shows them), or name the address that pods should use: --set server.api=URL"
+)
+UNTRUSTED = (
+    "mount the company's certificates (volumes and volumeMounts of helm/values-serving.yaml), and set "
+    "REQUESTS_CA_BUNDLE to their file (env)"
+)
+
 
 def require_reachable(session: Session, manifest: Manifest) -> str:
     """Refuse an image that is not there, or a server that a pod does not reach; return the image's Python.
@@ -80,7 +91,11 @@ def require_reachable(session: Session, manifest: Manifest) -> str:
         raise _with_hint(error) from None
     finally:
         probe.remove(session, name)
-    probe.require_reachable(seen, manifest.urls["api"])
+    try:
+        probe.require_reachable(seen, manifest.urls["api"])
+    except ServerUnreachableError as error:
+        error.hint = UNTRUSTED if "certificate" in error.message else UNREACHED
+        raise
     return seen.python
 
 

@@ -229,11 +229,7 @@ def _sign_off(server: ClearmlServer, noted: Mapping[str, str], address: str) -> 
     """Tell the server that nothing answers at the address any more."""
     if server.api_url != noted.get("server"):
         return
-    for row in server.call("serving.get_endpoints").get("endpoints") or []:
-        url = str(row.get("url") or "")
-        if url.startswith(f"{address}/"):
-            for container in server.call("serving.get_endpoint_details", endpoint_url=url).get("instances") or []:
-                server.call("serving.unregister_container", container_id=container["id"])
+    server.forget_served(address)
     for task in (noted.get("instance"), noted.get("service")):
         with contextlib.suppress(CallRefusedError):  # it has been deleted, or has ended by itself
             server.call("tasks.stopped", task=task, force=True, status_reason="./task serve-down")

@@ -238,6 +238,19 @@ def test_the_same_again_changes_nothing(served: dict[str, Any], cli: PipelineCli
     assert before["complete"] and before["pid"] and before["problem"] is None
 
 
+def test_a_process_elsewhere_is_told_the_same_service(served: dict[str, Any], first: Fitted, cli: PipelineCli) -> None:
+    """What `python -m deploy serve` asks for its pods."""
+    for words, paths in ((("--no-route",), ["reviews/1"]), ((), ["reviews/1", "reviews"])):
+        done = cli("serve", "register", "--model", first.id, *words, "--json")
+        assert done.code == 0, done.stderr
+        found = done.document
+        assert (found["service_id"], found["version"], found["paths"]) == (served["service_id"], "1", paths)
+        assert (found["changed"], found["previous_model_id"]) == (False, first.id)
+        (prediction,) = served["answer"]["predictions"]
+        assert (found["label"], found["probability"]) == (prediction["label"], prediction["probability"])
+        assert found["request"] == served["request"]
+
+
 def test_status_says_which_run_and_dataset_a_version_comes_from(
     served: dict[str, Any], first: Fitted, cli: PipelineCli, client: ApiClient
 ) -> None:

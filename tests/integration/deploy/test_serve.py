@@ -195,7 +195,7 @@ def test_a_first_install_that_does_not_prove_itself_is_removed(serving: Serving)
     ("words", "code", "said"),
     [
         (("--set", "image=missing:1"), 34, "./task build-image -- serving"),
-        (("--set", "server.api=http://nowhere.pods.fake:9"), 41, "cannot be reached from a pod"),
+        (("--set", "server.api=http://nowhere.pods.fake:9"), 41, "--set server.api=URL"),
         (("--model", "0" * 32), 29, f"there is no model {'0' * 32}"),
         (("--set", "imag=x"), 11, "there is no value imag"),
         (("--set", "replicas=two"), 11, "replicas is 'two'"),
@@ -285,7 +285,15 @@ def test_status_and_the_end_beside_an_agent(serving: Serving, installed: Deploye
     assert "1 of 1 pods are ready" in installed("serve", "--status")
     assert installed.json("check")["ok"] and "serving" not in json.dumps(installed.json("uninstall", "--dry-run"))
     assert "add --yes" in installed("unserve", code=4)
+    for host, name in ((f"{NAME}.{NAMESPACE}.svc:8080", "ours"), ("elsewhere", "theirs")):
+        url = f"http://{host}/serve/reviews/1"
+        facts = {"container_id": name, "endpoint_name": "reviews", "model_name": "m", "endpoint_url": url}
+        installed.api("serving.container_status_report", **facts)
     removed = installed.json("unserve", "--yes")["removed"]
     assert removed == [f"deployment/{NAME}", f"service/{NAME}", f"secret/{NAME}-keys"]
     assert serving.objects() == before
+    known = {row["url"] for row in installed.api("serving.get_endpoints")["endpoints"]}
+    assert f"http://{NAME}.{NAMESPACE}.svc:8080/serve/reviews/1" not in known
+    assert "http://elsewhere/serve/reviews/1" in known
+    installed.api("serving.unregister_container", container_id="theirs")
     assert installed.json("check")["ok"]
