@@ -32,7 +32,7 @@ APPLIED = "clearml-pods/applied"
 
 SERVICE_TASK = "CLEARML_SERVING_TASK_ID"
 
-KEYS = {"CLEARML_API_ACCESS_KEY": "access_key", "CLEARML_API_SECRET_KEY": "secret_key"}
+KEYS = {"CLEARML_API_ACCESS_KEY": "access_key", "CLEARML_API_SECRET_KEY": "secret_key"}  # pragma: allowlist secret
 """Variable → key of the Secret."""
 
 DEPLOYMENTS = ("deployments", "apps/v1")
