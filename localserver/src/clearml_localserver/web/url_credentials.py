@@ -1,4 +1,4 @@
-"""Credentials in addresses of repositories and packages, e.g. `https://user:token@host`: pages hide them. Pure."""
+"""Credentials before the host in addresses of repositories and packages: pages hide them. Pure."""
 
 from __future__ import annotations
 
