@@ -42,7 +42,7 @@ class Benchmark:
     notes: str = ""
     """Markdown below them: what was found by hand, or is noted from elsewhere."""
     adding: frozenset[str] = frozenset()
-    """Options that add rows and change no others: with them, targets still hold."""
+    """Options that change no row, or only add some: with them, targets still hold."""
     quick: Mapping[str, Any] = field(default_factory=dict)
     """Values of its options with which it ends within seconds: to see that it works, not to measure."""
     unavailable: Callable[[argparse.Namespace], str] = nothing_in_the_way

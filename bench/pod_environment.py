@@ -113,7 +113,8 @@ def _archives(given: Path | None, folder: Path, say: Say) -> Iterator[Path]:
     """Yield the three images' archives; a built one is dropped once the next is asked for."""
     builder = find_builder()
     cache = cache_folder(os.environ) / "images"
-    wanted = {**build.images(), "stock": STOCK_IMAGE}
+    known = build.images()
+    wanted = {"task": known["task"], "agent": known["agent"], "stock": STOCK_IMAGE}
     base: str | None = None
     for target, image in wanted.items():
         if given and (given / f"{target}.tar").is_file():

@@ -214,5 +214,6 @@ its task has ended.
     add_arguments=add_arguments,
     measure=measure,
     unavailable=unavailable,
+    adding=frozenset({"archives"}),
     quick={"tasks": 3, "rounds": 1, "stock_tasks": 0},
 )

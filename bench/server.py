@@ -298,7 +298,16 @@ Its figures were measured once (2.3.0, with small substitutes for its databases)
 What bounds the calls: one process with one interpreter lock. Receiving, parsing and answering an HTTP request by
 uvicorn takes 0.15 ms of the server's processor time, as `debug.ping` shows, which does nothing else; so no call can be
 answered more often than about 7,000 times a second, and a call that took 0.37 ms at the baseline cannot become three
-times as fast. Writes also wait for the disk: each answered write is on it.
+times as fast. Writes also wait for the disk: each answered write is on it. Before this run, on a quiet machine, the
+same calls of 8 clients were answered 1.6 times as often as by the baseline (`tasks.get_by_id`), 1.7 (status of a task),
+and 1.3 (`tasks.edit`).
+
+A batch of 20 scalars takes 0.15 ms for HTTP, 0.03 for JSON, 0.05 to check the events, 0.08 for SQL, and 0.08 for the
+task's document with its last values, in processor time; three times the baseline would leave 0.05 ms beside HTTP. A
+batch of 1,000 takes 9 µs per event, for JSON, checks and SQL in equal parts.
+
+A page of console lines names how many there are in all, and counting a million takes most of its time. An agent that
+waits looks once a second whether its client is still there.
 """,
     tables=(
         Table(
