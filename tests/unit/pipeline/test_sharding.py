@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pipeline.amazon_reviews.definitions import DATA_PREPARE
 from pipeline.amazon_reviews.reviews import processing, tables
 from pipeline.amazon_reviews.reviews.text import CORPUS
+from pipeline.controllers.function_steps import add_function_steps
 from pipeline.controllers.shard_scheduling import ShardScheduling, refuses_its_data
 from pipeline.errors import DataError
 from pipeline.graph import sharding
@@ -142,6 +143,32 @@ def test_joined_shards_are_the_same_bytes_as_one(tmp_path, monkeypatch, shards, 
 
 
 # The controller's side
+
+
+class Steps:
+    """What is added to a controller: step → what it takes, and the names of what it returns."""
+
+    def __init__(self):
+        self.added = {}
+
+    def add_function(self, name, function, *, inputs, outputs):
+        self.added[name] = (dict(inputs), tuple(outputs))
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_one_file_of_all_shards_is_made_only_where_a_step_takes_it(taken):
+    steps = dict(DATA_PREPARE.functions)
+    if taken:
+        frame = "${train_processing.processed_train_dataframe}"
+        steps["reader"] = replace(steps["test_processing"], inputs={"raw_test_dataframe": frame}, sharded=None)
+    controller = Steps()
+    add_function_steps(controller, steps, 2)
+    inputs, outputs = controller.added["train_processing"]
+    assert inputs["one_file"] == int(taken)
+    assert outputs == (("processed_train_dataframe", "dataset_id") if taken else ("dataset_id",))
+    assert {name for name in inputs if name.startswith("facts_")} == {"facts_1", "facts_2"}
+    assert controller.added["test_processing"][0]["one_file"] == 0
+    assert controller.added["test_processing_2"][0]["shard"] == 2
 
 
 A_JOB = object()
