@@ -130,7 +130,7 @@ class Crowd:
             if time.monotonic() > deadline:
                 raise BenchmarkError(f"{len(left)} of {len(tasks)} tasks did not end within {DEADLINE_S:.0f} s")
             time.sleep(LOOK_S)
-            query = {"id": sorted(left), "only_fields": ["status"], "page_size": len(left)}
+            query = {"id": sorted(left), "only_fields": ["id", "status"], "page_size": len(left)}
             for record in self._api.call("tasks.get_all", **query)["tasks"]:
                 if not has_ended(record):
                     continue
