@@ -60,7 +60,7 @@ def check(target: str, settings: Mapping[str, Any], file: str) -> None:
     except ImportError as missing:
         raise StorageError(
             f"{target}: S3 needs the package boto3, which this Python environment does not have",
-            hint=f'pip install "clearml[s3]"; images: ./task build-image -- --s3 ({GUIDE})',
+            hint=f"uv pip install --python .venv boto3; images: ./task build-image -- --s3 ({GUIDE})",
         ) from missing
     from clearml.backend_config.bucket_config import S3BucketConfigurations
 
