@@ -78,6 +78,32 @@ def test_a_table_is_sorted_filtered_and_kept_as_a_view(watch: Watch, project: st
     expect(page.get_by_role("button", name="Dense rows")).to_be_visible()
 
 
+def test_columns_get_the_width_that_is_dragged_and_keep_it(watch: Watch, project: str) -> None:
+    page = watch().open(f"/projects/{project}")
+    name = page.get_by_role("columnheader", name="Name")
+
+    def width() -> float:
+        box = name.bounding_box()
+        assert box is not None
+        return box["width"]
+
+    before = width()
+    grip = name.locator(".grip").bounding_box()
+    assert grip is not None
+    page.mouse.move(grip["x"] + 5, grip["y"] + 5)
+    page.mouse.down()
+    page.mouse.move(grip["x"] + 5 - before + 110, grip["y"] + 5)
+    page.mouse.up()
+    assert abs(width() - 110) <= 2 < before - 110
+    cell = page.locator(".name-cell").first
+    assert cell.evaluate("cell => cell.scrollWidth > cell.clientWidth || cell.clientHeight > 40")
+    page.reload()
+    expect(name.locator(".grip")).to_be_attached()
+    assert abs(width() - 110) <= 2
+    name.locator(".grip").dblclick()
+    assert abs(width() - before) <= 2
+
+
 def test_on_a_narrow_screen_filters_are_folded_and_told(watch: Watch, project: str) -> None:
     for scripts in (True, False):
         page = watch(java_script_enabled=scripts).page
