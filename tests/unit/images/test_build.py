@@ -127,7 +127,7 @@ def test_a_build_that_is_interrupted_ends_its_builder_and_leaves_no_container(tm
     argv = [sys.executable, "-m", "images.build", "--builder", "buildah", "--no-ca", "agent"]
     process = subprocess.Popen(argv, env=os.environ | {"PATH": path}, stderr=subprocess.PIPE, text=True)
     child = tmp_path / "child"
-    assert processes.wait_until(lambda: child.exists() and bool(child.read_text()), 30)
+    assert processes.wait_until(lambda: child.exists() and bool(child.read_text()), 90)
     process.send_signal(number)
     _, said = process.communicate(timeout=30)
     assert process.returncode == 128 + number, said
