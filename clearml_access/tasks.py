@@ -25,6 +25,9 @@ POD_PREFIX = "clearml-id-"
 PODS_QUEUE = "k8s_scheduler"
 """Made by the glue. A task waits in it after an agent has taken it and until its pod runs."""
 
+POD_QUEUE_PROPERTY = "k8s-queue"
+"""User property that the glue gives to a task in a pod: the name of the queue that it took the task from."""
+
 MOVE_S = 120.0
 """A task that is still on its way after this time has been dropped: moving one takes a moment."""
 
@@ -110,6 +113,16 @@ def json_property(task: Mapping[str, Any], name: str) -> Any:
         return json.loads((properties.get(name) or {}).get("value") or "null")
     except ValueError:
         return None
+
+
+def queue_before_its_pod(task: Mapping[str, Any]) -> str:
+    """Return the name of the queue that the glue took a task from; nothing for a task that had no pod.
+
+    Args:
+        task: With `hyperparams.properties`.
+    """
+    properties = (task.get("hyperparams") or {}).get(USER_PROPERTIES) or {}
+    return str((properties.get(POD_QUEUE_PROPERTY) or {}).get("value") or "")
 
 
 def earlier_attempts(task: Mapping[str, Any]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from clearml_access.errors import UserFacingError
-from clearml_access.tasks import CONTROLLER_TYPE, has_ended
+from clearml_access.tasks import CONTROLLER_TYPE, PODS_QUEUE, has_ended, queue_before_its_pod
 from pipeline.clearml_server import ClearmlServer
 from pipeline.errors import SettingsError
 from pipeline.preflight import require_queue
@@ -133,12 +133,14 @@ def _queue(server: ClearmlServer, task: Mapping[str, Any], name: str) -> str:
         queue = (task.get("execution") or {}).get("queue")
         queue_id = queue.get("id") if isinstance(queue, dict) else queue
         names = {item.id: item.name for item in server.queues()}
-        if queue_id not in names:
+        name = names.get(str(queue_id), "")
+        if name == PODS_QUEUE:
+            name = queue_before_its_pod(task)
+        if name not in names.values():
+            known = ", ".join(sorted({*names.values()} - {PODS_QUEUE}))
             raise SettingsError(
-                f"run {task['id']} was in no queue that exists now",
-                hint=f"say --queue NAME; queues: {', '.join(sorted(names.values())) or 'none'}",
+                f"run {task['id']} was in no queue that exists now", hint=f"say --queue NAME; queues: {known or 'none'}"
             )
-        name = names[str(queue_id)]
     require_queue(server, name)
     return name
 

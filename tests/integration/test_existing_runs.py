@@ -235,6 +235,22 @@ def test_a_run_whose_queue_is_gone_needs_another_one(api, make_run, queue):
     assert "say --queue NAME; queues: " in refused.value.hint
 
 
+@pytest.mark.parametrize("told", [{}, {"from_step": "use"}])
+def test_a_run_whose_controller_had_a_pod_goes_into_the_queue_that_it_was_put_into(api, make_run, queue, told):
+    """The agent's glue moves a task to its own queue while it makes the pod, and the task keeps that queue."""
+    run = make_run(options={"from_run": "", "from_step": ""})
+    (name,) = (item["name"] for item in api("queues.get_all")["queues"] if item["id"] == queue)
+    pods = api("queues.get_all", name="^k8s_scheduler$", search_hidden=True)["queues"]
+    pods_queue = pods[0]["id"] if pods else api("queues.create", name="k8s_scheduler")["id"]
+    api("tasks.edit", task=run, force=True, execution={"queue": pods_queue})
+    noted = {"section": "properties", "name": "k8s-queue", "value": name}
+    api("tasks.edit_hyper_params", task=run, hyperparams=[noted], force=True)
+    copy = run_again(adapter.ClearmlServer.connect(), run, changes={}, **told)
+    assert api("tasks.get_by_id", task=copy)["task"]["execution"]["queue"] == queue
+    if not pods:
+        api("queues.delete", queue=pods_queue)
+
+
 def test_a_set_without_a_value_is_refused(pipeline):
     _, err = pipeline("rerun", NAME, "--set", "rows", code=10)
     assert "--set 'rows' is not of the form NAME=VALUE" in err

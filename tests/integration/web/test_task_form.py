@@ -265,6 +265,30 @@ def test_the_queue_of_a_draft_is_kept_and_offered_when_it_is_enqueued(web: Web, 
     api("workers.unregister", worker="serves")
 
 
+def test_a_task_that_had_a_pod_is_offered_the_queue_that_it_was_put_into(web: Web, api: ApiClient) -> None:
+    """The agent's glue moves a task to its own queue while it makes the pod, and the task keeps that queue."""
+    task, name = draft(api), f"pods {uuid4().hex[:6]}"
+    queue = api("queues.create", name=name)["id"]
+    first = api("queues.create", name=f"a first {name}")["id"]
+    api("workers.register", worker=f"glue {name}", queues=[queue])
+    api("workers.register", worker=f"other {name}", queues=[first])
+    found = api("queues.get_all", name="^k8s_scheduler$", search_hidden=True)["queues"]
+    pods_queue = found[0]["id"] if found else api("queues.create", name="k8s_scheduler")["id"]
+    noted = {"section": "properties", "name": "k8s-queue", "value": name}
+    api("tasks.edit_hyper_params", task=task, hyperparams=[noted], force=True)
+    api("tasks.enqueue", task=task, queue=pods_queue)
+    api("tasks.started", task=task)
+    api("tasks.failed", task=task)
+    try:
+        for path in (f"/tasks/{task}/enqueue", f"/selected/tasks/enqueue?ids={task}", f"/tasks/{task}/run"):
+            assert re.search(rf'<option value="{queue}" selected>', web.get(path)), path
+    finally:
+        for worker in (f"glue {name}", f"other {name}"):
+            api("workers.unregister", worker=worker)
+        if not found:
+            api("queues.delete", queue=pods_queue, force=True)
+
+
 def test_who_deletes_or_renames_what_another_person_has_changed_is_told_first(web: Web, api: ApiClient) -> None:
     task = draft(api)
     page = web.get(f"/tasks/{task}/edit")

@@ -173,15 +173,32 @@ def _require_possible(name: str, action: Action, task: Json) -> None:
     raise ApiError(409, 0, f"{action.title}: {reason}")
 
 
+QUEUE_BEFORE = "hyperparams.properties"
+"""What `queue_of` reads of a task beside its status and its queue."""
+
+PODS_QUEUE, POD_QUEUE_PROPERTY = "k8s_scheduler", "k8s-queue"
+"""The agent's glue for Kubernetes puts tasks whose pods it makes into a queue of its own, which no worker serves, and
+keeps the name of the one from which it took them in a user property."""
+
+
 def queue_of(task: Json, queues: list[Json]) -> str:
     """Return the queue to propose: of a draft its own.
 
     Of any other task the one it was on, if a worker serves that, else the first that a worker serves.
     """
-    before: str = task["execution"]["queue"]["id"]
+    before = _queue_before(task, queues)
     if task["status"] == "created" and any(queue["id"] == before for queue in queues):
         return before
     served = [queue["id"] for queue in queues if queue["alive"]]
     if before in served or not queues:
         return before
     return served[0] if served else before or str(queues[0]["id"])
+
+
+def _queue_before(task: Json, queues: list[Json]) -> str:
+    """Return the id of the queue that a task was put into, also where it went on to a pod from there."""
+    id_: str = task["execution"]["queue"]["id"]
+    if any(queue["id"] == id_ and queue["name"] == PODS_QUEUE for queue in queues):
+        name = task["hyperparams"].get("properties", {}).get(POD_QUEUE_PROPERTY, {}).get("value")
+        return next((queue["id"] for queue in queues if queue["name"] == name), "")
+    return id_

@@ -18,7 +18,7 @@ from clearml_localserver.web import runs, text
 from clearml_localserver.web.api_words import PUBLIC
 from clearml_localserver.web.form_fields import path_problem
 from clearml_localserver.web.site import Json, Visit
-from clearml_localserver.web.views.actions import REASON, archived, queue_of
+from clearml_localserver.web.views.actions import QUEUE_BEFORE, REASON, archived, queue_of
 from clearml_localserver.web.views.lists import TASK_ROW, find_queues, find_tasks
 from clearml_localserver.web.views.session import own_path
 
@@ -298,7 +298,7 @@ def _wanted(visit: Visit) -> tuple[Kind, str, BulkAction]:
 
 def _find(visit: Visit, kind: Kind, ids: list[str]) -> list[Json]:
     if kind.noun == "task":
-        fields = [*TASK_ROW, "execution.artifacts", "execution.queue", "models.output"]
+        fields = [*TASK_ROW, "execution.artifacts", "execution.queue", QUEUE_BEFORE, "models.output"]
         return find_tasks(visit, {"id": ids}, size=len(ids), fields=fields)
     query = {"id": ids, "page": 0, "page_size": len(ids), "only_fields": MODEL_ROW, "search_hidden": True}
     models: list[Json] = visit.call("models.get_all_ex", query)["models"]
