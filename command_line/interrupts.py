@@ -15,6 +15,8 @@ from types import FrameType
 
 _pending = False
 _last = signal.SIGINT
+_holders = 0
+_is_late = False
 
 
 @contextlib.contextmanager
@@ -23,8 +25,8 @@ def listening() -> Iterator[None]:
 
     A signal that the process ignores (`nohup`, a job in the background) stays ignored.
     """
-    global _pending, _last
-    _pending, _last = False, signal.SIGINT
+    global _pending, _last, _is_late
+    _pending, _last, _is_late = False, signal.SIGINT, False
     numbers = (signal.SIGTERM, signal.SIGINT) if threading.current_thread() is threading.main_thread() else ()
     before = {number: signal.getsignal(number) for number in numbers}
     taken = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
@@ -35,6 +37,30 @@ def listening() -> Iterator[None]:
     finally:
         for number in taken:
             signal.signal(number, before[number])
+
+
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """Deliver a signal that comes in this block at its end: what the block starts is known by then, and can be ended.
+
+    Python may deliver it inside of `Popen`, after the process has started and before anybody knows it. In a thread
+    other than the main one, which no signal reaches, nothing is held.
+
+    Raises:
+        KeyboardInterrupt: There was a signal in the block.
+    """
+    global _holders, _is_late
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _holders += 1
+    try:
+        yield
+    finally:
+        _holders -= 1
+    if _is_late and not _holders:
+        _is_late = False
+        raise KeyboardInterrupt
 
 
 def raise_if_asked() -> None:
@@ -60,6 +86,9 @@ def exit_code() -> int:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    global _pending, _last
+    global _pending, _last, _is_late
     _pending, _last = True, signal.Signals(number)
+    if _holders:
+        _is_late = True
+        return
     raise KeyboardInterrupt

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clearml_access.errors import UserFacingError
+from command_line import interrupts
 
 PROJECT = Path(__file__).resolve().parents[1]
 COMMAND_TIMEOUT_S = 600
@@ -121,17 +122,19 @@ def run_command(argv: Sequence[str], timeout_s: int = COMMAND_TIMEOUT_S) -> str:
     Raises:
         ImageError: It is not installed, fails, or does not end in time; the message has its last lines.
     """
+    process = None
     try:
-        process = subprocess.Popen(
-            argv, cwd=PROJECT, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            start_new_session=True,  # a signal to it reaches all that it has started
-        )  # fmt: skip
+        with interrupts.held():
+            process = subprocess.Popen(
+                argv, cwd=PROJECT, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                start_new_session=True,  # a signal to it reaches all that it has started
+            )  # fmt: skip
+        stdout, stderr = process.communicate(timeout=timeout_s)
     except FileNotFoundError as missing:
         raise ImageError(f"{argv[0]} is not installed", hint=f"apt-get install {argv[0]}") from missing
-    try:
-        stdout, stderr = process.communicate(timeout=timeout_s)
     except BaseException as ended:
-        _end(process)
+        if process is not None:
+            _end(process)
         if isinstance(ended, subprocess.TimeoutExpired):
             raise ImageError(f"{' '.join(argv[:4])} … did not end within {timeout_s} s") from ended
         raise

@@ -59,15 +59,20 @@ class ModuleProcess:
         if task_id:
             variables |= variables_of(task_id)
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, str(script), *arguments],
-                cwd=self.folder,
-                env=without_task(environ) | variables,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for this process, which then ends that one in good order
-            )
+            try:
+                with interrupts.held():
+                    self._process = subprocess.Popen(
+                        [sys.executable, str(script), *arguments],
+                        cwd=self.folder,
+                        env=without_task(environ) | variables,
+                        stdin=subprocess.DEVNULL,
+                        stdout=log,
+                        stderr=subprocess.STDOUT,
+                        start_new_session=True,  # Ctrl-C is for this process, which then ends that one in good order
+                    )
+            except KeyboardInterrupt:
+                self.kill()
+                raise
 
     def __enter__(self) -> Self:
         return self

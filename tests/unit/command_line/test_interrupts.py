@@ -22,6 +22,19 @@ def test_a_swallowed_request_is_delivered_at_the_next_look(number, code):
         assert (interrupts.last_signal(), interrupts.exit_code()) == (number, code)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_request_is_held_until_what_is_begun_is_known(number):
+    known = []
+    with interrupts.listening():
+        with pytest.raises(KeyboardInterrupt), interrupts.held():
+            os.kill(os.getpid(), number)
+            known.append("process")
+        assert (known, interrupts.last_signal()) == (["process"], number)
+        with interrupts.held():
+            known.append("the next one")
+    assert len(known) == 2
+
+
 def test_without_a_request_nothing_is_raised():
     with interrupts.listening():
         interrupts.raise_if_asked()

@@ -13,6 +13,7 @@ import pytest
 
 from clearml_access import processes, serving_values
 from clearml_access.agent_values import AgentValues
+from command_line import interrupts
 from images import build
 
 DOCKERFILE = (build.PROJECT / "images/Dockerfile").read_text()
@@ -133,6 +134,22 @@ def test_a_build_that_is_interrupted_ends_its_builder_and_leaves_no_container(tm
     assert process.returncode == 128 + number, said
     assert [path.name for path in (tmp_path / "containers").iterdir()] == ["anothers"]
     assert processes.wait_until(lambda: not processes.is_alive(int(child.read_text())), 10)
+
+
+def test_a_signal_that_comes_while_a_builder_is_started_ends_the_builder(monkeypatch):
+    """Python delivers it in `Popen`, where nobody knows of the process yet."""
+    started = []
+
+    class Interrupted(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            started.append(self.pid)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    with interrupts.listening(), pytest.raises(KeyboardInterrupt):
+        build.run_command(["sleep", "600"])
+    assert processes.wait_until(lambda: not processes.is_alive(started[0]), 30)
 
 
 @pytest.mark.parametrize(("image", "told"), [("task:1-py3.12", ["PYTHON=3.12"]), ("task:1", [])])
