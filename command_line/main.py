@@ -7,9 +7,7 @@ is one JSON object on stdout, too.
 from __future__ import annotations
 
 import json
-import os
 import sys
-import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,7 +16,7 @@ from importlib.util import find_spec
 import click
 
 from clearml_access.errors import UserFacingError
-from command_line import interrupts, invocation
+from command_line import interrupts, invocation, streams
 from command_line.invocation import Invocation
 
 NOT_INSTALLED = 69
@@ -53,7 +51,7 @@ def run(
         exit_code_of: Gives the exit code of a kind of error.
         interrupted_hint: What to do after Ctrl-C.
     """
-    _open_closed_streams()
+    streams.open_closed()
     call = invocation.taken_from_environment()
     arguments = list(sys.argv[1:] if words is None else words)
     with interrupts.listening():
@@ -61,10 +59,10 @@ def run(
             code = _run(command, arguments, program, call, exit_code_of, interrupted_hint)
             sys.stdout.flush()
         except BrokenPipeError:
-            _discard_output()
+            streams.discard_output()
             return BROKEN_PIPE
         except OSError as error:  # of stdout: `_run` makes a message of any other
-            _discard_output()
+            streams.discard_output()
             _say(f"stdout cannot be written: {error.strerror}", "free some space, or send the output elsewhere")
             return OUTPUT_FAILED
     return code
@@ -108,7 +106,7 @@ def _run(
         _print_json(as_json, {"error": message, "hint": interrupted_hint, "exit_code": code})
         return code
     except Exception as error:  # the last guard: a defect of ours is a message, too
-        if isinstance(error, BrokenPipeError) or (isinstance(error, OSError) and _stdout_fails()):
+        if isinstance(error, BrokenPipeError) or (isinstance(error, OSError) and streams.stdout_fails()):
             raise
         if package := _missing_package(error):
             message = f"`{call.task or program}` needs the package {package}, which is not installed in {sys.prefix}"
@@ -118,7 +116,7 @@ def _run(
         message = (
             f"internal error in `{call.task or _path(command, arguments, program)}`: {type(error).__name__}: {error}"
         )
-        hint = _traceback_hint(verbose=verbose)
+        hint = streams.traceback_hint("clearml-pods", verbose=verbose)
         _say(message, hint)
         _print_json(as_json, {"error": message, "hint": hint, "exit_code": DEFECT})
         return DEFECT
@@ -154,45 +152,3 @@ def _path(command: click.Command, arguments: list[str], program: str) -> str:
     """Return what ran, without arguments: they may be long, or private. Imports no command: that may have failed."""
     names = command.list_commands(click.Context(command)) if isinstance(command, click.Group) else []
     return " ".join([program, *(word for word in arguments[:1] if word in names)])
-
-
-def _traceback_hint(*, verbose: bool) -> str:
-    """Show the traceback that is being handled, or write it to a file; return what the user can do with it."""
-    if verbose:
-        traceback.print_exc()
-        return "this is a defect of the program; report it with the traceback above"
-    try:
-        descriptor, path = tempfile.mkstemp(prefix="clearml-pods-", suffix=".traceback.txt")
-        with open(descriptor, "w", encoding="utf-8") as file:
-            traceback.print_exc(file=file)
-    except OSError:  # no room, or no folder for temporary files
-        return "this is a defect of the program; run the command again with --verbose, and report the traceback"
-    return f"this is a defect of the program; report it with the traceback in {path}"
-
-
-def _open_closed_streams() -> None:
-    """Give a process whose stdout or stderr was closed (`>&-`) one that takes everything.
-
-    Otherwise the next file that is opened gets the number of the closed one, and whatever a child process prints.
-    """
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # as long as the process
-
-
-def _stdout_fails() -> bool:
-    """Return whether stdout is what could not be written, since an error does not say which file it is about.
-
-    An empty line is printed: only that tells, as a stream drops a long text that it cannot write.
-    """
-    try:
-        print(flush=True)
-    except OSError:
-        return True
-    return False
-
-
-def _discard_output() -> None:
-    """Send what is still printed, also at the end of the process, to /dev/null: stdout takes nothing more."""
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())

@@ -41,6 +41,12 @@ def toml(path: str) -> dict[str, Any]:
     return tomllib.loads((ROOT / path).read_text())
 
 
+def test_what_the_server_and_the_command_lines_both_need_is_the_same_file():
+    """Two distributions that do not import each other; a third one for fifty lines would have to be published, too."""
+    copies = [ROOT / "command_line/streams.py", ROOT / "localserver/src/clearml_localserver/streams.py"]
+    assert copies[0].read_bytes() == copies[1].read_bytes()
+
+
 NEWER_THAN_DEBIAN = {"extractall", "extract", "unpack_archive"}
 """Methods that got the argument `filter` with Python 3.11.4."""
 

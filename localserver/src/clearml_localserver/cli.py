@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import sys
-import tempfile
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from typing import Any, NoReturn
 
 import click
 
+from clearml_localserver import streams
 from clearml_localserver.bootstrap import prepare_folder
 from clearml_localserver.errors import FULL_DISK, OperatorError
 from clearml_localserver.settings import Settings
@@ -78,7 +78,7 @@ class ServeByDefault(click.Group):
         self, args: Sequence[str] | None = None, prog_name: str | None = None
     ) -> NoReturn:
         """Run the command line and end the process: an error is a message and an exit code, never a traceback."""
-        _open_closed_streams()
+        streams.open_closed()
         arguments = list(sys.argv[1:] if args is None else args)
         # Wherever it stands: people add it at the end of the line that failed.
         verbose = "--verbose" in arguments
@@ -95,20 +95,20 @@ class ServeByDefault(click.Group):
             error.show()
             code = error.exit_code
         except BrokenPipeError:
-            _discard_output()
+            streams.discard_output()
             code = BROKEN_PIPE
         except (click.Abort, KeyboardInterrupt) as signalled:
             code = TERMINATED if "SIGTERM" in signalled.args else INTERRUPTED
             click.echo(f"Error: {'ended by SIGTERM' if code == TERMINATED else 'interrupted'}", err=True)
         except Exception as error:  # the last guard: a defect of ours is a message, too
-            if isinstance(error, OSError) and _stdout_fails():
-                _discard_output()
+            if isinstance(error, OSError) and streams.stdout_fails():
+                streams.discard_output()
                 click.echo(f"Error: stdout cannot be written: {error.strerror}", err=True)
                 click.echo("Hint: free some space, or send the output elsewhere", err=True)
                 code = OUTPUT_FAILED
             else:
                 click.echo(f"Error: internal error: {type(error).__name__}: {error}", err=True)
-                click.echo(f"Hint: this is a defect of the program; {_traceback_hint(verbose)}", err=True)
+                click.echo(f"Hint: {streams.traceback_hint(PROGRAM, verbose=verbose)}", err=True)
                 code = DEFECT
         finally:
             if before is not None:
@@ -125,34 +125,6 @@ class ServeByDefault(click.Group):
         return result if isinstance(result, int) else 0
 
 
-def _open_closed_streams() -> None:
-    """Give a process whose stdout or stderr was closed (`>&-`) one that takes everything.
-
-    Otherwise the next file that is opened, such as the database, gets the number of the closed one.
-    """
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # as long as the process
-
-
-def _stdout_fails() -> bool:
-    """Return whether stdout is what could not be written, since an error does not say which file it is about.
-
-    An empty line is printed: only that tells, as a stream drops a long text that it cannot write.
-    """
-    try:
-        print(flush=True)
-    except OSError:
-        return True
-    return False
-
-
-def _discard_output() -> None:
-    """Send what is still printed, also at the end of the process, to /dev/null: stdout takes nothing more."""
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())
-
-
 def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
@@ -160,20 +132,6 @@ def _in_main_thread() -> bool:
 def _interrupt(number: int, _: FrameType | None) -> NoReturn:
     """Let SIGTERM end a command as Ctrl-C does, which cleans up."""
     raise KeyboardInterrupt(signal.Signals(number).name)
-
-
-def _traceback_hint(verbose: bool) -> str:
-    """Show the traceback of what is being handled, or write it to a file; return what to do with it."""
-    if verbose:
-        traceback.print_exc()
-        return "report it with the traceback above"
-    try:
-        descriptor, path = tempfile.mkstemp(prefix=f"{PROGRAM}-", suffix=".traceback.txt")
-        with open(descriptor, "w", encoding="utf-8") as file:
-            traceback.print_exc(file=file)
-    except OSError:  # no room, or no folder for temporary files
-        return "run the command again with --verbose, and report the traceback"
-    return f"report it with the traceback in {path}"
 
 
 @contextlib.contextmanager
@@ -184,7 +142,7 @@ def _disk_errors_explained() -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        if error.filename is None and _stdout_fails():
+        if error.filename is None and streams.stdout_fails():
             raise
         if error.errno not in FULL_DISK:
             if error.filename is None:  # not about a file: a fault of ours
