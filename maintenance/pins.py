@@ -208,6 +208,12 @@ PINS = (
         after=("go", "mod", "tidy"),
     ),
     Pin(
+        "s3-server",
+        {"tests/s3_server.py": r'VERSION = "v1\.(?P<version>[\d.]+)"'},
+        newest_patch("github.com/versity/versitygw"),
+        "./task test-thorough",
+    ),
+    Pin(
         "base-image",
         {"images/Dockerfile": rf"{BASE_IMAGE}:{BASE_TAG}@sha256:(?P<digest>[0-9a-f]{{64}})"},
         newest_digest,

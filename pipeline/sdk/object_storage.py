@@ -21,6 +21,7 @@ TIMEOUT_S = 10
 GUIDE = "docs/scale.md, Larger files"
 REFUSED_KEYS = {
     "InvalidAccessKeyId": "does not know the access key",
+    "XAdminUserNotFound": "does not know the access key",  # versitygw's
     "SignatureDoesNotMatch": "refuses the secret key",
     "AccessDenied": "does not let this key write and delete there",
     "ExpiredToken": "refuses the session token: it has expired",
@@ -100,4 +101,9 @@ def _said(response: Mapping[str, Any], bucket: str) -> str:
     code, message = (str(response.get("Error", {}).get(field, "")) for field in ("Code", "Message"))
     if code == "NoSuchBucket":
         return f"there is no bucket {bucket}"
-    return f"the server {REFUSED_KEYS[code]} ({code})" if code in REFUSED_KEYS else f"{code} {message}".strip()
+    if code in REFUSED_KEYS:
+        return f"the server {REFUSED_KEYS[code]} ({code})"
+    # Servers other than Amazon's have codes of their own.
+    if response.get("ResponseMetadata", {}).get("HTTPStatusCode") in (401, 403):
+        return f"the server refuses the key: {message} ({code})"
+    return f"{code} {message}".strip()

@@ -51,15 +51,16 @@ class Done:
 
 
 class PipelineCli:
-    """Runs `python -m pipeline …` in a folder of its own, against one server."""
+    """Runs `python -m pipeline …` in a folder of its own, against one server; by this interpreter, or by another."""
 
-    def __init__(self, environ: Mapping[str, str], folder: Path) -> None:
+    def __init__(self, environ: Mapping[str, str], folder: Path, python: str | Path = sys.executable) -> None:
         self.environ = {name: value for name, value in environ.items() if name != "CLEARML_TASK_ID"}
         self.folder = folder
+        self.python = python
 
     def __call__(self, *arguments: str, **changes: str) -> Done:
         done = subprocess.run(
-            [sys.executable, "-m", "pipeline", *arguments],
+            [self.python, "-m", "pipeline", *arguments],
             env=self.environ | changes,
             cwd=self.folder,
             capture_output=True,
@@ -71,7 +72,7 @@ class PipelineCli:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a command without waiting for it."""
         return subprocess.Popen(
-            [sys.executable, "-m", "pipeline", *arguments],
+            [self.python, "-m", "pipeline", *arguments],
             env=self.environ,
             cwd=self.folder,
             stdout=subprocess.PIPE,

@@ -31,9 +31,9 @@ class NoCredentialsError(BotoCoreError):
 class ClientError(Exception):
     """What the server answered."""
 
-    def __init__(self, code: str, message: str = "No.") -> None:
+    def __init__(self, code: str, message: str = "No.", status: int = 400) -> None:
         super().__init__(code)
-        self.response = {"Error": {"Code": code, "Message": message}}
+        self.response = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
 
 
 class Storage:
@@ -99,8 +99,10 @@ def test_a_small_file_is_written_and_deleted_with_the_key_of_the_bucket(storage)
         (ClientError("NoSuchBucket"), "there is no bucket clearml"),
         (ClientError("SignatureDoesNotMatch"), "the server refuses the secret key (SignatureDoesNotMatch)"),
         (ClientError("InvalidAccessKeyId"), "the server does not know the access key (InvalidAccessKeyId)"),
+        (ClientError("XAdminUserNotFound"), "the server does not know the access key (XAdminUserNotFound)"),
         (ClientError("AccessDenied"), "the server does not let this key write and delete there (AccessDenied)"),
-        (ClientError("SlowDown", "Later."), "SlowDown Later."),
+        (ClientError("XUnknown", "No such user.", 403), "the server refuses the key: No such user. (XUnknown)"),
+        (ClientError("SlowDown", "Later.", 503), "SlowDown Later."),
         (NoCredentialsError(), "clearml.conf has no access key for it"),
         (BotoCoreError("Could not connect"), "does not answer: Could not connect"),
     ],
