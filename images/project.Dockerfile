@@ -56,7 +56,7 @@ RUN if [ -d source ]; then \
     fi
 COPY images/strip_comments.py /tmp/
 RUN /opt/step/bin/python -W ignore /tmp/strip_comments.py
-COPY --chmod=0755 images/task/step-python images/task/pip_shim.py images/task/kept_packages.py /opt/step/bin/
+COPY --chmod=0755 images/task/step-python images/task/pip_shim.py clearml_access/kept_packages.py /opt/step/bin/
 
 
 FROM ${TASK_BASE} AS project

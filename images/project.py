@@ -33,7 +33,7 @@ ADDED = (
     "images/agent/uv.lock",
     "images/task/step-python",
     "images/task/pip_shim.py",
-    "images/task/kept_packages.py",
+    "clearml_access/kept_packages.py",
     "images/task/ssh.conf",
     "images/task/agent-python",
     "images/task/start_agent.py",

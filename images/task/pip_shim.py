@@ -320,7 +320,7 @@ def install_or_use_kept(arguments: list[str], volume: str) -> int:
     words = arguments[arguments.index("install") + 1 :]
     files = dict.fromkeys(("-r", "--requirement"), True) | dict.fromkeys(SOURCES, False)
     try:
-        lines = [line for line in wanted(words, files) if line not in HABITS]
+        lines = [line for line in wanted(words, files, HARMLESS) if line not in HABITS]
         kept = KeptPackages(Path(volume), lines, prefix=Path(sys.prefix), site=Path(sysconfig.get_path("purelib")))
         if kept.use():
             print(f"what this step pins is there already: {kept.folder}", flush=True)

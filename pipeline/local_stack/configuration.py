@@ -39,6 +39,13 @@ GIT_KEYS = (
 )
 """What the section `agent` of a `clearml.conf` says of git."""
 
+UV_VARIABLES = {
+    "PIP_INDEX_URL": "UV_DEFAULT_INDEX",
+    "PIP_EXTRA_INDEX_URL": "UV_INDEX",
+    "PIP_FIND_LINKS": "UV_FIND_LINKS",
+}
+"""What pip reads of the environment, and what uv calls it."""
+
 UNWANTED = {
     "PYTHONDONTWRITEBYTECODE",  # every step would compile what it imports: 2-5 s each
     "PYTHONHOME",
@@ -151,7 +158,11 @@ def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
 def agent_environment(environ: Mapping[str, str], *, worker: str, folder: Path, interpreter: Path) -> dict[str, str]:
     """Return the environment of worker `worker`; what is not ClearML's comes from `environ`."""
     kept = {name: value for name, value in environ.items() if not name.startswith(FOREIGN) and name not in UNWANTED}
-    return kept | {
+    for_uv = {name: environ[variable] for variable, name in UV_VARIABLES.items() if environ.get(variable)}
+    if "UV_DEFAULT_INDEX" in for_uv or "UV_INDEX" in for_uv:
+        for_uv["UV_INDEX_STRATEGY"] = "unsafe-best-match"  # as pip: the best version of all indexes
+    inherited = for_uv | kept
+    return inherited | {
         WORKER_VARIABLE: str(folder),
         "CLEARML_WORKER_ID": worker,
         # No virtual environment per step: this interpreter, after checking the step's pins against it.

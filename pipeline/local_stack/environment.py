@@ -4,8 +4,9 @@ Outside system: the file system; `uv` is only named, the agent runs it. Three th
 
 - `env/`, a copy of the environment by hard links (0.5 s, no disk space). No task changes it for good: what a
   task installs there is found by the folder's time of change before the next task, and it is made again.
-- `task-env/`, a copy of that one, made when a task asks for something else than what is there, and its own: it gets
-  what it asks for, and neither the next task nor another worker is affected.
+- `task-env/`, made when a task asks for something else than what is there, and its own: a copy of what is kept with
+  the same pins (`kept_environments`), else of `env/` with what is asked for installed into it. Neither the next task
+  nor another worker is affected.
 - `python`, the interpreter that the agent is told to use. The agent runs `pip` five times a task (upgrade pip, list,
   Cython, requirements, list: 4.1 s in this environment); uv answers the same questions in 0.3 s. A task that asks for
   nothing else costs nothing more.
@@ -14,21 +15,25 @@ Outside system: the file system; `uv` is only named, the agent runs it. Three th
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shlex
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
 
+from clearml_access.own_server import PROJECT
 from clearml_access.processes import BOOT_ID, START_TICKS, start_of
-
-SITE = "lib/python*/site-packages"
+from pipeline.local_stack.kept_environments import SITE, KeptEnvironments, Pins, link_tree
 
 TASK_ENVIRONMENT, OWNER, UNCHANGED = "task-env", "task-env.owner", "env.unchanged"
 """In a worker's folder: a task's own environment; the process that it belongs to; when `env` was as it is to be."""
+
+PINS = "pins.json"
+"""In a task's own environment: what it has asked for so far."""
 
 INTERPRETER = """\
 #!/bin/sh
@@ -61,7 +66,13 @@ exec {guard}"$real" "$@"
 """
 
 PIP = """\
-[ "$1 $2" = "-m pip" ] && case " $* " in *" install "* | *" uninstall "*) own_environment ;; esac
+if [ "$1 $2" = "-m pip" ]; then
+    case " $* " in *" uninstall "*) own_environment ;; esac
+    if [ "$3" = --disable-pip-version-check ] && [ "$4" = install ]; then shift 4; elif [ "$3" = install ]; then shift 3
+    else exec "$real" "$@"; fi
+    helper install "$PPID" "" "$@"
+    exit
+fi
 """
 
 PIP_BY_UV = """\
@@ -81,13 +92,10 @@ if [ "$1 $2" = "-m pip" ]; then
             case "$argument" in --upgrade | --use-deprecated=*) ;; *) set -- "$@" "$argument" ;; esac
         done
         shift
-        if [ "$real" != {task_python} ]; then
-            said=$({uv} pip install --dry-run --python "$real" "$@" 2>&1) || said=
-            case "$said" in *"Would make no changes"*) echo "$said"; exit 0 ;; esac
-            own_environment
-        fi
-        {uv} pip install --python "$real" "$@" && exit 0
-        set -- install "$@" ;; # an index that only pip is configured for
+        said=$({uv} pip install --dry-run --python "$real" "$@" 2>&1) || said=
+        case "$said" in *"Would make no changes"*) echo "$said"; exit 0 ;; esac
+        helper install "$PPID" {uv} "$@"
+        exit ;;
     uninstall)
         own_environment ;;
     esac
@@ -103,10 +111,22 @@ class WorkerEnvironment:
     Attributes:
         folder: The worker's own.
         source: The environment that its tasks' is a copy of.
+        kept_folder: What all workers of this machine keep of tasks' own environments.
     """
 
     folder: Path
     source: Path
+    kept_folder: Path
+
+    @property
+    def kept(self) -> KeptEnvironments:
+        """What is kept of tasks' own environments."""
+        return KeptEnvironments(self.kept_folder, self.path)
+
+    @property
+    def task_path(self) -> Path:
+        """The environment of the task that was the last to ask for one of its own."""
+        return self.folder / TASK_ENVIRONMENT
 
     @property
     def path(self) -> Path:
@@ -122,17 +142,42 @@ class WorkerEnvironment:
     def forget_task(self) -> None:
         """Remove the environment of the task that was the last to ask for one of its own."""
         (self.folder / OWNER).unlink(missing_ok=True)
-        shutil.rmtree(self.folder / TASK_ENVIRONMENT, ignore_errors=True)
+        shutil.rmtree(self.task_path, ignore_errors=True)
 
-    def own(self, process: psutil.Process) -> None:
+    def own(self, process: psutil.Process, template: Path | None = None, pins: Pins | None = None) -> None:
         """Make an environment for one task.
 
         Args:
             process: The agent's process of that task.
+            template: What it is to be a copy of; default: the environment of all tasks.
+            pins: What is in it beyond that one; default: something that nobody knows.
+
+        Raises:
+            OSError: The template has been removed, or the disk is full.
         """
         self.forget_task()
-        copy_environment(self.path, self.folder / TASK_ENVIRONMENT)
+        copy_environment(template or self.path, self.task_path)
+        self.remember(pins or Pins(can_keep=False))
         (self.folder / OWNER).write_text(f"{process.pid} {start_of(process)}\n", encoding="ascii")
+
+    def remember(self, pins: Pins) -> None:
+        """Note what a task has asked for so far."""
+        file = self.task_path / PINS
+        file.unlink(missing_ok=True)  # a copy's is the template's own file
+        file.write_text(json.dumps(asdict(pins)), encoding="utf-8")
+
+    def pins_of(self, process: psutil.Process) -> Pins | None:
+        """Return what a task has asked for so far; None if it has no environment of its own.
+
+        Args:
+            process: The agent's process of that task.
+        """
+        try:
+            owner = (self.folder / OWNER).read_text(encoding="ascii").strip()
+            said = json.loads((self.task_path / PINS).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        return Pins(tuple(said["lines"]), said["can_keep"]) if owner == f"{process.pid} {start_of(process)}" else None
 
     def write_interpreter(self, python: Path, name: str) -> Path:
         """Write the executable that the agent is given as the steps' interpreter; return its path.
@@ -141,9 +186,9 @@ class WorkerEnvironment:
             python: The interpreter of `path`.
             name: The worker.
         """
-        uv = os.environ.get("UV") or shutil.which("uv")
+        uv = find_uv()
         setpriv = shutil.which("setpriv")
-        task_python = self.folder / TASK_ENVIRONMENT / "bin" / "python"
+        task_python = self.task_path / "bin" / "python"
         # -P: a task's folder may hold a package of our name.
         helper = [
             sys.executable,
@@ -152,6 +197,7 @@ class WorkerEnvironment:
             "pipeline.local_stack.task_environment",
             str(self.folder),
             str(self.source),
+            str(self.kept_folder),
         ]
         values = {
             "name": name,
@@ -173,24 +219,22 @@ class WorkerEnvironment:
         return path
 
 
+def find_uv() -> str | None:
+    """Return the uv that workers use: that of `./task`, also where something else starts them."""
+    fetched = (str(file) for file in sorted(PROJECT.glob(".tools/uv==*/bin/uv")))
+    return os.environ.get("UV") or shutil.which("uv") or next(fetched, None)
+
+
 def copy_environment(source: Path, target: Path) -> Path:
     """Make `target` a hard-linked copy of environment `source` unless it is one; return its interpreter."""
     python = target / "bin" / "python"
     if fingerprint(source) != fingerprint(target) or not python.exists():
         staging = target.with_name(target.name + ".new")
         shutil.rmtree(staging, ignore_errors=True)
-        shutil.copytree(source, staging, symlinks=True, copy_function=_link)
+        link_tree(source, staging, target)
         shutil.rmtree(target, ignore_errors=True)
         staging.replace(target)
     return python
-
-
-def _link(source: str, target: str) -> str:
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except OSError:  # another file system, or one without hard links
-        shutil.copy2(source, target, follow_symlinks=False)
-    return target
 
 
 def fingerprint(environment: Path) -> str:

@@ -298,7 +298,7 @@ def _start(
     folder = worker.folder
     shutil.rmtree(folder / "tmp", ignore_errors=True)  # what a killed agent left
     (folder / "tmp").mkdir(mode=0o700, parents=True)
-    environment = WorkerEnvironment(folder, settings.environment)
+    environment = WorkerEnvironment(folder, settings.environment, settings.state / "cache" / "environments")
     environment.forget_task()
     interpreter = environment.write_interpreter(environment.restore(), worker.spec.name)
     configuration = folder / CONFIGURATION_FILE

@@ -101,11 +101,11 @@ def enqueue(api: ApiClient, settings: MachineSettings, daemons: Callable[[], lis
     """Enqueues a task made of a few lines of Python for the steps' worker and returns its id."""
     daemons()
 
-    def put(code: str, requirements: str = "clearml>=2.1\npolars>=1\n") -> str:
+    def put(code: str, requirements: str = "clearml>=2.1\npolars>=1\n", queue: str = settings.steps_queue) -> str:
         script = {"diff": code, "entry_point": "probe.py", "working_dir": ".", "binary": "python3.11"}
         script["requirements"] = {"pip": requirements}
         task = api("tasks.create", name="probe", type="data_processing", script=script)["id"]
-        api("tasks.enqueue", task=task, queue_name=settings.steps_queue)
+        api("tasks.enqueue", task=task, queue_name=queue)
         return task
 
     return put
@@ -193,6 +193,36 @@ def test_tasks_that_pin_something_else_get_it_and_ours_stays_as_it_is(api, enque
     assert (fingerprint(settings.environment), six.read_bytes()) == before
     assert fingerprint(ours) == before[0]
     assert importlib.util.find_spec("clearml_pods_probe") is None
+
+
+def test_what_a_task_pins_is_kept_for_the_next_which_asks_no_index(api, enqueue, settings, wheels, tmp_path):
+    """Two tasks of two agents at once, then one more while the packages are to be had nowhere."""
+    code = "import clearml_pods_kept, sys\nprint('kept', clearml_pods_kept.ANSWER, sys.prefix, flush=True)\n"
+    pin = "clearml-pods-kept==1.0\npolars>=1\n"
+    kept = settings.state / "cache/environments"
+    make_wheel(wheels, "clearml-pods-kept", "1.0", "clearml_pods_kept", "ANSWER = 44\n")
+
+    def named() -> list[Path]:
+        names = (folder for folder in kept.glob("*") if "." not in folder.name)
+        return [folder for folder in names if "clearml-pods-kept==1.0" in (folder / "packages.txt").read_text()]
+
+    queues = (settings.steps_queue, settings.controllers_queue)
+    tasks = [enqueue(code, requirements=pin, queue=queue) for queue in queues]
+    for task in tasks:
+        assert wait(api, task, ended)["status"] == "completed", log(api, task)
+        assert "kept 44" in log(api, task)
+    assert processes.wait_until(lambda: len(named()) == 1, 60), list(kept.iterdir())
+    [folder] = named()
+    assert any(f"What was installed is kept for tasks with the same pins: {folder}" in log(api, task) for task in tasks)
+
+    [wheel] = wheels.glob("clearml_pods_kept-*")
+    wheel.rename(tmp_path / wheel.name)
+    task = enqueue(code, requirements=pin)
+    assert wait(api, task, ended)["status"] == "completed", log(api, task)
+    assert f"What this task pins is there already: {folder}\n" in log(api, task)
+    own = workers.specified(settings)[1].folder / "task-env"
+    assert f"kept 44 {own}\n" in log(api, task), "in an environment of its own"
+    assert "clearml-pods-kept==1.0" in state(api, task)["script"]["requirements"]["pip"]
 
 
 def test_a_pin_that_nobody_can_meet_fails_the_task_and_names_it(api, enqueue):

@@ -11,6 +11,7 @@ import pytest
 from packaging.markers import Marker
 from packaging.specifiers import SpecifierSet
 
+from clearml_access import kept_packages
 from images.task import pip_shim
 
 UPGRADE = "install pip<20.2;python_version<'3.10' pip<22.3;python_version>='3.10' --upgrade"
@@ -211,6 +212,7 @@ def test_a_volume_that_fails_is_said_and_packages_are_installed(no_pip_files, mo
     uv.write_text("#!/bin/sh\nexit 0\n")
     uv.chmod(0o755)
     monkeypatch.setattr(pip_shim, "UV", str(uv))
+    monkeypatch.setitem(sys.modules, "kept_packages", kept_packages)  # beside the shim in an image
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "none"))  # as a container whose environment is read-only
     assert pip_shim.install_or_use_kept(["install", "pandas==2.2.3"], str(tmp_path)) == 0
     said = capsys.readouterr().out

@@ -201,4 +201,6 @@ def test_the_dockerfile_knows_every_kind_and_copies_what_the_build_may_read():
     text = (build.PROJECT / build.PROJECT_DOCKERFILE).read_text()
     assert all(kind in text for kind in KINDS[:3])  # a conda file is handed over as requirements.txt
     copied = [line.split()[-2] for line in text.splitlines() if line.startswith("COPY ") and "--from=" not in line]
-    assert copied and all(name.startswith("images/") and (build.PROJECT / name).exists() for name in copied)
+    ignored = (build.PROJECT / ".dockerignore").read_text().splitlines()
+    folders = tuple(f"{line[1:]}/" for line in ignored if line.startswith("!"))
+    assert copied and all(name.startswith(folders) and (build.PROJECT / name).exists() for name in copied)

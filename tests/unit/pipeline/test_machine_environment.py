@@ -51,7 +51,7 @@ SITE = "lib/python3.11/site-packages"
 
 @pytest.fixture
 def environment(source, tmp_path):
-    return WorkerEnvironment(tmp_path / "worker", source)
+    return WorkerEnvironment(tmp_path / "worker", source, tmp_path / "kept")
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_what_a_task_has_installed_behind_our_back_is_gone_before_the_next(inter
 
 def test_pip_itself_is_asked_where_uv_cannot(source, tmp_path, monkeypatch):
     monkeypatch.setenv("UV", "/bin/false")
-    environment = WorkerEnvironment(tmp_path / "worker", source)
+    environment = WorkerEnvironment(tmp_path / "worker", source, tmp_path / "kept")
     environment.folder.mkdir()
     environment.restore()
     interpreter = environment.write_interpreter(Path(sys.executable), "steps-1")

@@ -180,3 +180,15 @@ def test_workers_clone_as_the_variables_say_else_as_the_clearml_conf(tmp_path):
         {"CLEARML_AGENT_GIT_PASS": "a token"}, worker="w", folder=tmp_path, interpreter=file
     )
     assert "a token" not in environment.values(), "tasks would find it there"
+
+
+def test_uv_of_a_worker_asks_the_indexes_that_pip_is_told_of(tmp_path):
+    def of_worker(**environ: str) -> dict[str, str]:
+        found = agent_environment(environ, worker="host:steps-1", folder=tmp_path, interpreter=tmp_path / "python")
+        return {name: value for name, value in found.items() if name.startswith("UV_")}
+
+    index, best = "https://packages.example.com/simple", {"UV_INDEX_STRATEGY": "unsafe-best-match"}
+    assert of_worker(PIP_INDEX_URL=index) == {"UV_DEFAULT_INDEX": index} | best
+    assert of_worker(PIP_INDEX_URL=index, UV_DEFAULT_INDEX="https://b/simple")["UV_DEFAULT_INDEX"] == "https://b/simple"
+    assert of_worker(PIP_FIND_LINKS="/wheels") == {"UV_FIND_LINKS": "/wheels"}
+    assert of_worker() == {}

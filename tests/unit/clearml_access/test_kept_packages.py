@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from images.task import kept_packages
-from images.task.kept_packages import KeptPackages, comes_from_an_index, remove_old, remove_tree
+from clearml_access import kept_packages
+from clearml_access.kept_packages import KeptPackages, comes_from_an_index, remove_old, remove_tree, wanted
 
 
 class Pod:
@@ -145,6 +145,11 @@ def test_lines_that_come_from_an_index(line):
 )
 def test_lines_that_do_not(line):
     assert not comes_from_an_index(line)
+
+
+def test_an_option_that_is_not_known_makes_another_environment_that_is_not_kept():
+    lines = wanted(["--pre", "--upgrade", "six==1.0"], {}, {"--upgrade"})
+    assert lines == ["--pre", "six==1.0"] and not all(map(comes_from_an_index, lines))
 
 
 def test_two_pods_at_once_keep_one(pods, monkeypatch):

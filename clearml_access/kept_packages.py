@@ -1,8 +1,11 @@
 """What steps pin beyond their image, kept on a volume that pods share: an environment for each set of pins.
 
-Imported by `pip_shim` where something has to be installed and `CLEARML_PODS_PACKAGES` names a folder. An environment is
-a folder `environments/KEY` in it. KEY stands for the wanted packages, the indexes, the Python and the packages of the
-image, so that whatever would be installed otherwise is another environment:
+Copied into task images, whose Python may be as old as 3.9, and imported there by `pip_shim` where something has to be
+installed and `CLEARML_PODS_PACKAGES` names a folder. The workers of one machine take from here what "the same pins"
+are, and which environments go (`pipeline.local_stack.kept_environments`).
+
+An environment is a folder `environments/KEY`. KEY stands for the wanted packages, the indexes, the Python and the
+packages of the image, so that whatever would be installed otherwise is another environment:
 
 - `site`: the packages that were added to the image's or replaced them. A line in the image's environment puts the
   folder before its own on Python's path, so nothing is copied or installed when a later step wants the same.
@@ -30,7 +33,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,11 +85,7 @@ class KeptPackages:
     @property
     def folder(self) -> Path:
         """The environment of all that is wanted."""
-        wanted = sorted({" ".join(without_secrets(line).split()) for line in self._lines})
-        indexes = [without_secrets(os.environ.get(name, "")) for name in INDEX_VARIABLES]
-        facts = [LAYOUT, wanted, indexes, platform.python_version(), platform.machine(), sorted(self._image)]
-        digest = hashlib.sha256(json.dumps([*facts, str(self._prefix)]).encode()).hexdigest()
-        return self._environments / digest[:16]
+        return self._environments / key_of(self._lines, sorted(self._image), str(self._prefix))
 
     def use(self) -> bool:
         """Let this pod's Python use the environment; return whether there is one."""
@@ -178,12 +177,27 @@ class KeptPackages:
         self._state_file.write_text(json.dumps(state), encoding="utf-8")
 
 
-def wanted(words: Sequence[str], options: Mapping[str, bool]) -> list[str]:
+def key_of(lines: Sequence[str], *facts: Any) -> str:
+    """Return what an environment is found by.
+
+    Args:
+        lines: What it is to have, as lines of a requirements file, in any order.
+        facts: What else makes another environment of the same lines, as JSON types.
+    """
+    pins = sorted({" ".join(without_secrets(line).split()) for line in lines})
+    indexes = [without_secrets(os.environ.get(name, "")) for name in INDEX_VARIABLES]
+    every = [LAYOUT, pins, indexes, platform.python_version(), platform.machine(), *facts]
+    return hashlib.sha256(json.dumps(every).encode()).hexdigest()[:16]
+
+
+def wanted(words: Sequence[str], options: Mapping[str, bool], harmless: Collection[str] = ()) -> list[str]:
     """Return what an `install` of pip's asks for, as lines of a requirements file.
 
     Args:
         words: What follows `install`.
         options: The options with a value: whether it is a requirements file.
+        harmless: The options that change nothing of what is asked for. Any other is a line, too: no line that
+            `comes_from_an_index`.
     """
     lines: list[str] = []
     rest = iter(words)
@@ -192,7 +206,7 @@ def wanted(words: Sequence[str], options: Mapping[str, bool]) -> list[str]:
         if option in options:
             value = value if equals else next(rest, "")
             lines += list(_lines_of(Path(value))) if options[option] else [f"{option} {value}"]
-        elif not word.startswith("-"):
+        elif word not in harmless:
             lines.append(word)
     return lines
 
@@ -244,8 +258,14 @@ def _take_up(folder: Path) -> bool:
         return False
 
 
-def remove_old(environments: Path) -> None:
-    """Remove the environments that are too many or too old, unless one is in use, and what killed pods have left."""
+def remove_old(environments: Path, kept: int | None = None) -> None:
+    """Remove the environments that are too many or too old, unless one is in use, and what killed pods have left.
+
+    Args:
+        environments: Their folder.
+        kept: So many stay; default: `KEPT`.
+    """
+    most = KEPT if kept is None else kept
     now, found = time.time(), []
     for folder in environments.iterdir():
         with contextlib.suppress(OSError):  # another pod removes it, too
@@ -255,7 +275,7 @@ def remove_old(environments: Path) -> None:
             else:
                 found.append((now - (folder / USED).stat().st_mtime, folder))
     for place, (unused_s, folder) in enumerate(sorted(found)):
-        if unused_s > SURELY_UNUSED_S and (place >= KEPT or unused_s > UNUSED_S):
+        if unused_s > SURELY_UNUSED_S and (place >= most or unused_s > UNUSED_S):
             with contextlib.suppress(OSError):  # a step holds the lock, or the folder belongs to another user
                 _remove_unused(folder)
 
