@@ -51,6 +51,7 @@ def git_server(folder: Path, host: str = "127.0.0.1") -> Iterator[GitServer]:
         child = await asyncio.create_subprocess_exec(program, folder / path.strip("/"), **pipes)
         await process.redirect(stdin=child.stdin, stdout=child.stdout, stderr=child.stderr)
         process.exit(await child.wait())
+        await process.wait_closed()  # for what is still to be written; asyncssh leaves it to the handler
 
     async def listen() -> asyncssh.SSHAcceptor:
         return await asyncssh.listen(

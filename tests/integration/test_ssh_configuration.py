@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -90,3 +92,19 @@ def test_a_pod_without_a_key_says_what_to_do(ask, secret):
     done = ask()
     assert done.returncode != 0
     assert "This pod has no ssh key: mount a Secret at" in done.stderr and "Permission denied" in done.stderr
+
+
+def test_the_server_of_these_tests_leaves_nothing_unfinished(tmp_path, secret):
+    make_repository(tmp_path / "house.git", {"rooms.py": "ROOMS = 4\n"})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with git_server(tmp_path) as server:
+            (secret / "key").touch(mode=0o600)
+            (secret / "key").write_text(server.private_key)
+            ssh = f"ssh -F none -i {secret}/key -oBatchMode=yes -oStrictHostKeyChecking=no"
+            ssh += " -oUserKnownHostsFile=/dev/null"
+            command = ["git", "ls-remote", server.address("house.git")]
+            env = {name: value for name, value in os.environ.items() if name != "SSH_AUTH_SOCK"}
+            subprocess.run(command, env=env | {"GIT_SSH_COMMAND": ssh}, check=True, capture_output=True, timeout=60)
+        gc.collect()
+    assert [str(item.message) for item in caught if "await" in str(item.message)] == []
