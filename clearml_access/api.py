@@ -210,13 +210,25 @@ class Api:
 
     # -- served models
 
-    def forget_served(self, address: str) -> None:
-        """Tell the server that no model answers below an address any more."""
-        for row in self.call("serving.get_endpoints").get("endpoints") or []:
-            url = str(row.get("url") or "")
-            if url.startswith(f"{address}/"):
-                for container in self.call("serving.get_endpoint_details", endpoint_url=url).get("instances") or []:
-                    self.call("serving.unregister_container", container_id=container["id"])
+    def end_serving(self, address: str, service: str, reason: str) -> None:
+        """Tell the server that no model answers below an address any more, and that the service is not at work.
+
+        Where another address answers for the same models, the service goes on.
+
+        Args:
+            address: Of all endpoints of one process, or of one cluster.
+            service: The task of the service. The next process that serves it starts it again.
+            reason: Why it is stopped.
+        """
+        urls = [str(row.get("url") or "") for row in self.call("serving.get_endpoints").get("endpoints") or []]
+        gone = {url for url in urls if url.startswith(f"{address}/")}
+        for url in sorted(gone):
+            for container in self.call("serving.get_endpoint_details", endpoint_url=url).get("instances") or []:
+                self.call("serving.unregister_container", container_id=container["id"])
+        paths = tuple(url.removeprefix(address) for url in gone)
+        goes_on = any(url.endswith(paths) for url in urls if url not in gone)
+        if not goes_on and self.tasks(["status"], id=[service], status=["in_progress"]):
+            self.call("tasks.stopped", task=service, force=True, status_reason=reason, status_message=reason)
 
 
 def claims(token: str) -> dict[str, Any]:

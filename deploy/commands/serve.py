@@ -14,6 +14,7 @@ from typing import Any
 
 from clearml_access import serving_values
 from clearml_access.errors import UserFacingError
+from clearml_access.registered import Registered
 from deploy.errors import ReleaseExistsError, RightsError, SettingsError
 from deploy.helm import values as v
 from deploy.kubernetes.cluster import Right
@@ -21,7 +22,7 @@ from deploy.kubernetes.ownership import RELEASE
 from deploy.kubernetes.pods import Json
 from deploy.serving import proof
 from deploy.serving.manifest import DEPLOYMENTS, MONITORS, SERVICES, Manifest, applied, service_task
-from deploy.serving.registration import Registered, register
+from deploy.serving.registration import register
 from deploy.session import Session
 from deploy.verification import rollout
 from deploy.verification.admission import create_pod
@@ -121,7 +122,7 @@ def up(session: Session, wanted: Wanted) -> Outcome:
             session.say(f"a pod of {first.image} starts (Python {python}) and reaches {first.urls['api']}")
         with _undone_on_failure(session, before) as undo:
             model = register(session, *wanted.words, "--no-route")
-            made = manifest(session, model.service_id)
+            undo.made = made = manifest(session, model.service_id)
             changed = _apply(session, made, undo)
             outcome.seconds["ready"] = round(_wait(session, made), 1)
             session.say(f"the pods are ready after {outcome.seconds['ready']} s")
@@ -263,6 +264,9 @@ class _Undo:
     before: dict[tuple[str, str], Json]
     secret: dict[str, str] | None
     began: bool = False
+    made: Manifest | None = None
+    """What is to be there."""
+
     route: str | None = None
     """The model that other requests went to, once they go elsewhere."""
 
@@ -302,6 +306,8 @@ def _undo(session: Session, undo: _Undo, secret: str) -> tuple[str, ...]:
             done.append(f"what was there before is back, ready after {seconds:.1f} s")
         else:
             done.append("nothing was installed before: Deployment, Service and Secret are removed again")
+            if undo.made is not None:
+                session.api.end_serving(undo.made.address, undo.made.service_id, "it could not be served")
     except UserFacingError as error:
         done.append(f"going back failed too: {error.message}")
     return tuple(f"undo: {line}" for line in done)

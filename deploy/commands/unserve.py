@@ -25,7 +25,7 @@ def present(session: Session) -> list[str]:
 
 
 def down(session: Session) -> list[str]:
-    """Remove what `up` made in the cluster; the service stays on the server. Return what was removed.
+    """Remove what `up` made in the cluster; the service stays on the server, stopped. Return what was removed.
 
     Raises:
         DeadlineError: Its pods do not end.
@@ -35,6 +35,7 @@ def down(session: Session) -> list[str]:
     if not removed:
         return []
     deployment = cluster.deployment(settings.release)
+    service = service_task(deployment) if deployment else ""
     address = _environment(deployment).get("CLEARML_DEFAULT_BASE_SERVE_URL") if deployment else None
     with cluster.exclusive(settings.release):
         selected = f"{RELEASE}={settings.release}"
@@ -49,9 +50,9 @@ def down(session: Session) -> list[str]:
                     f"pod {left[0]['metadata']['name']} is still there {wait.seconds:.0f} s after its Deployment",
                     hint=f"kubectl -n {settings.namespace} describe pod {left[0]['metadata']['name']}",
                 )
-    if address:
+    if address and service:
         try:
-            session.api.forget_served(address)
+            session.api.end_serving(address, service, "./task undeploy-serve")
         except UserFacingError as error:  # its pages show the addresses until they have been silent for a while
             session.say(f"the ClearML server was not told: {error.message}")
     return removed

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from clearml_access.errors import ServerUnreachableError, UserFacingError
+from clearml_access.registered import Registered
 from deploy import planned_pods
 from deploy.errors import DeadlineError, PodError, ServedAnswerError
 from deploy.kubernetes.pods import OUT_OF_MEMORY, Json, State, Verdict, classify_pod
 from deploy.serving.manifest import KEYS, Manifest
-from deploy.serving.registration import Registered
 from deploy.session import Session
 from deploy.verification import probe
 from deploy.verification.rollout import evidence, pod_error, selector

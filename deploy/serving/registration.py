@@ -8,11 +8,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from clearml_access.errors import UserFacingError
+from clearml_access.registered import Registered
 from deploy.errors import DeadlineError, DeployError
 from deploy.session import Session
 
@@ -23,27 +22,6 @@ TIMEOUT_S = 1_200.0
 
 class RegistrationError(DeployError):
     """The model cannot be made a version of the service; the exit code is that of `python -m pipeline`."""
-
-
-@dataclass(frozen=True)
-class Registered:
-    """A model as the service names it."""
-
-    service_id: str
-    page: str
-    version: str
-    paths: tuple[str, ...]
-    model_id: str
-    changed: bool
-    request: Mapping[str, Any]
-    label: str
-    probability: float
-    previous_model_id: str | None
-
-    @property
-    def expected(self) -> tuple[Any, ...]:
-        """What the model itself says of the request."""
-        return self.label, self.probability, self.model_id
 
 
 def register(session: Session, *words: str) -> Registered:
@@ -69,7 +47,7 @@ def register(session: Session, *words: str) -> Registered:
     if done.returncode == 0 and found:
         for line in done.stderr.splitlines():
             session.say(line)
-        return Registered(**{**found, "paths": tuple(found["paths"])})
+        return Registered.from_json(found)
     failed = RegistrationError(
         str(found.get("error") or f"the model was not registered: exit code {done.returncode}"),
         hint=found.get("hint"),

@@ -192,7 +192,7 @@ def register(model_id: str | None, canary: float | None, auto_update: bool, rout
     settings = ServingSettings.from_environ(os.environ)
     done = serve_register(server, plane, settings, wanted, say, route=route)
     if as_json:
-        click.echo(json.dumps(asdict(done)))
+        click.echo(json.dumps(done.as_json()))
     else:
         click.echo(f"Model {done.model_id} is served by service {done.service_id} at {', '.join(done.paths)}")
 

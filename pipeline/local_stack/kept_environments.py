@@ -61,7 +61,7 @@ INDEX_VARIABLES = tuple(
 """What uv reads beyond what `key_of` knows."""
 
 SCRIPT_BYTES = 64 * 1024
-"""A longer file among the programs is no script."""
+"""A longer file among the programs is a binary."""
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ cluster.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from clearml_access import locks
+from clearml_access.registered import Registered
 from pipeline.amazon_reviews.training.predictor import Predictor
 from pipeline.automation.search import BEST_TAG
 from pipeline.clearml_server import ClearmlServer
@@ -38,29 +38,6 @@ class Wanted:
 
     auto_update: bool = False
     """Serve each newer model with the tag `best` by itself; `model_id` is the newest of today."""
-
-
-@dataclass(frozen=True)
-class Registered:
-    """A model as the service names it, for processes that run elsewhere."""
-
-    service_id: str
-    page: str
-    version: str
-    """Empty where clearml-serving gives it: with `auto_update`."""
-
-    paths: tuple[str, ...]
-    """Below `/serve/`: where the model answers each request."""
-
-    model_id: str
-    changed: bool
-    request: Mapping[str, Any]
-    """A first request, and what the model itself says of it."""
-
-    label: str
-    probability: float
-    previous_model_id: str | None
-    """Of the version that answered most requests before."""
 
 
 def register(

@@ -101,8 +101,8 @@ def down(settings: ServingSettings, server: Callable[[], ClearmlServer]) -> list
     if process.find(settings) is None and not settings.folder.exists():
         return []
     with lock(settings):
-        noted = process.facts(settings)
-        address = process.address(settings)
+        noted = process.last_facts(settings)
+        address = process.address(settings, noted)
         stopped = process.stop(settings)
         if noted:
             with contextlib.suppress(UserFacingError):  # the process has ended; a server that is gone shows nothing
@@ -229,7 +229,7 @@ def _sign_off(server: ClearmlServer, noted: Mapping[str, str], address: str) -> 
     """Tell the server that nothing answers at the address any more."""
     if server.api_url != noted.get("server"):
         return
-    server.forget_served(address)
-    for task in (noted.get("instance"), noted.get("service")):
-        with contextlib.suppress(CallRefusedError):  # it has been deleted, or has ended by itself
-            server.call("tasks.stopped", task=task, force=True, status_reason="./task serve-down")
+    reason = "./task serve-down"
+    with contextlib.suppress(CallRefusedError):  # it has been deleted, or has ended by itself
+        server.call("tasks.stopped", task=noted.get("instance"), force=True, status_reason=reason)
+    server.end_serving(address, noted.get("service", ""), reason)

@@ -31,13 +31,23 @@ def find(settings: ServingSettings) -> psutil.Process | None:
 
 def facts(settings: ServingSettings) -> dict[str, str]:
     """Return what was noted of the running process; nothing where none runs."""
-    record = processes.Record.read(settings.pid_file) if find(settings) else None
+    return last_facts(settings) if find(settings) else {}
+
+
+def last_facts(settings: ServingSettings) -> dict[str, str]:
+    """Return what was noted of the process that runs, or of one that has ended by itself since it was started."""
+    record = processes.Record.read(settings.pid_file)
     return {name: str(value) for name, value in record.facts.items()} if record else {}
 
 
-def address(settings: ServingSettings) -> str:
-    """Return where the running process answers; where none runs, where it would."""
-    port = facts(settings).get("port", str(settings.port))
+def address(settings: ServingSettings, noted: Mapping[str, str] | None = None) -> str:
+    """Return where the running process answers; where none runs, where it would.
+
+    Args:
+        settings: Where.
+        noted: What was noted of another process.
+    """
+    port = (facts(settings) if noted is None else noted).get("port", str(settings.port))
     return f"http://{HOST}:{port}/serve"
 
 

@@ -139,5 +139,11 @@ def test_a_model_is_served_left_alone_rolled_back_and_removed(
     with stage("removal"):
         removed = serving.json("unserve", "--yes")["removed"]
     assert removed == [f"deployment/{NAME}", f"service/{NAME}", f"secret/{NAME}-keys"]
+    assert api("tasks.get_by_id", task=service["id"])["task"]["status"] == "stopped"
     left = serving.kubectl("get", "pods,deployments,services,secrets,configmaps,leases", "--output=name").split()
     assert left == ["configmap/kube-root-ca.crt", "configmap/somebody-elses"]
+
+    with stage("the same service, taken up again"):
+        again = serving.json("serve", "--model", second)
+    assert (again["result"], again["service_id"], again["version"]) == ("installed", service["id"], "2")
+    assert api("tasks.get_by_id", task=service["id"])["task"]["status"] == "in_progress"

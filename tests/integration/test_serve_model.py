@@ -28,6 +28,8 @@ from pipeline.amazon_reviews.training.model import FILE_NAME
 from pipeline.amazon_reviews.training.tables import Processed
 from pipeline.amazon_reviews.training.train import Options, Trained, train
 from pipeline.local_stack.settings import PORT_BASE_VARIABLE
+from pipeline.serving import process
+from pipeline.serving.settings import ServingSettings
 from tests.api_client import ApiClient
 from tests.integration.pipeline_cli import PROJECT, PipelineCli
 from tests.ports import free_port_base
@@ -358,3 +360,29 @@ def test_from_canary_to_current_to_the_best_to_a_server_that_is_gone(
     (service,) = client("tasks.get_all", name="^Serving$", type=["service"], only_fields=["status"])["tasks"]
     assert service["status"] == "stopped"
     assert cli("serve", "down").stdout == "Nothing was served.\n"
+
+
+def test_a_service_that_ended_is_taken_up_again_and_ends_also_after_a_process_that_was_killed(
+    served: dict[str, Any], first: Fitted, cli: PipelineCli, client: ApiClient
+) -> None:
+    settings = ServingSettings.from_environ(cli.environ)
+
+    def status() -> str:
+        return str(client("tasks.get_by_id", task=served["service_id"])["task"]["status"])
+
+    assert cli("serve", "down").code == 0
+    assert status() == "stopped"
+    done = cli("serve", "up", "--model", first.id, "--json")
+    assert done.code == 0, done.stderr
+    assert (done.document["service_id"], done.document["changed"]) == (served["service_id"], False)
+    assert status() == "in_progress"
+
+    running, noted = process.find(settings), process.facts(settings)
+    assert running is not None
+    running.kill()
+    eventually(lambda: process.find(settings) is None)
+    assert cli("serve", "down").stdout == "Nothing was served.\n"
+    assert status() == "stopped"
+    assert client("tasks.get_by_id", task=noted["instance"])["task"]["status"] == "stopped"
+    urls = [row["url"] for row in client("serving.get_endpoints")["endpoints"]]
+    assert done.document["version_url"] not in urls

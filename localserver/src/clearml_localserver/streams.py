@@ -1,6 +1,6 @@
 """What a command line does where stdout or stderr cannot be used, and where a traceback goes that nobody is shown.
 
-This file stands in the packages `command_line` and `clearml_localserver`, the same to the byte, which a test checks:
+This file is in the packages `command_line` and `clearml_localserver`, the same to the byte, which a test checks:
 the wheel of the server is installed by itself, and the rest runs where there is no server.
 """
 

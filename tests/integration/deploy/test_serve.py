@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,6 +28,7 @@ pytestmark = pytest.mark.integration
 
 NAME = "clearml-serving"
 FIRST, SECOND = "1" * 32, "2" * 32
+SERVICE = "5" * 32
 REQUEST = {"text": "a great book"}
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
@@ -49,7 +50,7 @@ if route:
     paths.append("reviews")
 pathlib.Path(file).write_text(json.dumps(known))
 print(json.dumps({
-    "service_id": "5" * 32, "page": "http://page", "version": version, "paths": paths, "model_id": model,
+    "service_id": known["service"], "page": "http://page", "version": version, "paths": paths, "model_id": model,
     "changed": changed, "request": {"text": "a great book"}, "label": "positive", "probability": 0.75,
     "previous_model_id": previous,
 }))
@@ -69,6 +70,13 @@ class Serving:
 
     def known(self) -> dict[str, Any]:
         return dict(json.loads(self.file.read_text()))
+
+    def start_service(self, api: Any) -> Callable[[], str]:
+        """Make the service a task of the server's that is at work; return what tells its status."""
+        task = api("tasks.create", name="Serving", type="service")["id"]
+        api("tasks.started", task=task)
+        self.file.write_text(json.dumps(self.known() | {"service": task}))
+        return lambda: str(api("tasks.get_by_id", task=task)["task"]["status"])
 
     def answer(self, path: str) -> dict[str, Any]:
         self.asked += 1
@@ -104,7 +112,7 @@ class Serving:
 def serving(deploy: Deployer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serving]:
     (tmp_path / "register.py").write_text(REGISTER)
     file = tmp_path / "service.json"
-    file.write_text(json.dumps({"newest": FIRST, "current": None, "versions": {}, "calls": []}))
+    file.write_text(json.dumps({"newest": FIRST, "current": None, "versions": {}, "calls": [], "service": SERVICE}))
     api = str(deploy.api.http.base_url).replace("127.0.0.1", f"clearml{PODS_ONLY}")
     (tmp_path / "serving.yaml").write_text(yaml.safe_dump({"server": {"api": api}}))
     monkeypatch.setattr(registration, "COMMAND", (sys.executable, str(tmp_path / "register.py"), str(file)))
@@ -184,11 +192,13 @@ def test_a_version_that_answers_wrongly_gets_no_other_requests(serving: Serving)
     assert serving.serve("--model", FIRST)["result"] == "unchanged"
 
 
-def test_a_first_install_that_does_not_prove_itself_is_removed(serving: Serving) -> None:
+def test_a_first_install_that_does_not_prove_itself_is_removed(serving: Serving, api: Any) -> None:
     serving.wrong = FIRST
+    status = serving.start_service(api)
     said = serving.said(code=37)
     assert "nothing was installed before" in said
     assert serving.objects() == []
+    assert status() == "stopped"
 
 
 @pytest.mark.parametrize(
@@ -278,22 +288,31 @@ def test_status_and_the_end_beside_an_agent(serving: Serving, installed: Deploye
     assert (status["installed"], status["ready"]) == (False, 0)
     assert "nothing" not in installed("unserve", "--yes") and installed.json("unserve")["removed"] == []
     before = serving.objects()
+    service = serving.start_service(installed.api)
     serving.serve()
     status = installed.json("serve", "--status")
-    assert (status["installed"], status["ready"], status["service_id"]) == (True, 1, "5" * 32)
+    assert (status["installed"], status["ready"], status["service_id"]) == (True, 1, serving.known()["service"])
     assert [pod["state"] for pod in status["pods"]] == ["ready"]
     assert "1 of 1 pods are ready" in installed("serve", "--status")
     assert installed.json("check")["ok"] and "serving" not in json.dumps(installed.json("uninstall", "--dry-run"))
     assert "add --yes" in installed("unserve", code=4)
-    for host, name in ((f"{NAME}.{NAMESPACE}.svc:8080", "ours"), ("elsewhere", "theirs")):
-        url = f"http://{host}/serve/reviews/1"
+    ours, theirs = f"http://{NAME}.{NAMESPACE}.svc:8080/serve/reviews/1", "http://elsewhere/serve/reviews/1"
+
+    def report(url: str, name: str) -> None:
         facts = {"container_id": name, "endpoint_name": "reviews", "model_name": "m", "endpoint_url": url}
         installed.api("serving.container_status_report", **facts)
+
+    report(ours, "ours")
+    report(theirs, "theirs")
     removed = installed.json("unserve", "--yes")["removed"]
     assert removed == [f"deployment/{NAME}", f"service/{NAME}", f"secret/{NAME}-keys"]
     assert serving.objects() == before
     known = {row["url"] for row in installed.api("serving.get_endpoints")["endpoints"]}
-    assert f"http://{NAME}.{NAMESPACE}.svc:8080/serve/reviews/1" not in known
-    assert "http://elsewhere/serve/reviews/1" in known
+    assert ours not in known and theirs in known
+    assert service() == "in_progress", "another address answers for the same model"
     installed.api("serving.unregister_container", container_id="theirs")
+    serving.serve()
+    report(ours, "ours")
+    assert installed.json("unserve", "--yes")["removed"]
+    assert service() == "stopped"
     assert installed.json("check")["ok"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from pathlib import Path
@@ -14,9 +13,7 @@ from clearml_access import serving_values
 from clearml_access.credentials import Secret, Server
 from deploy.errors import ValuesError
 from deploy.serving import manifest as m
-from deploy.serving import registration
 from deploy.serving.manifest import Manifest
-from pipeline.serving import arrangement
 
 ROOT = Path(__file__).resolve().parents[3]
 SERVICE = "5" * 32
@@ -90,13 +87,6 @@ def test_an_object_carries_what_it_was_applied_as() -> None:
         live = {**body, "status": {}, "metadata": {**body["metadata"], "uid": "u"}}
         assert m.applied(live) == body
     assert m.service_task(deployment(made())) == SERVICE
-
-
-def test_both_sides_know_the_same_of_a_registered_model() -> None:
-    ours, theirs = (
-        [field.name for field in dataclasses.fields(kind)] for kind in (registration.Registered, arrangement.Registered)
-    )
-    assert ours == theirs
 
 
 def test_the_image_runs_what_the_pod_asks() -> None:
