@@ -75,7 +75,7 @@ def running(folder: Path, port: int, address: str = "127.0.0.1") -> Iterator[S3S
     for path in (objects, notes):
         path.mkdir(parents=True)
     server = S3Server(f"{address}:{port}", f"key-{secrets.token_hex(4)}", secrets.token_hex(16), objects)
-    # What it knows of an object stands in files beside it, since not every file system has extended attributes.
+    # It keeps what it knows of an object in files: not every file system has extended attributes.
     argv = [str(program()), "--port", server.host, "posix", "--sidecar", str(notes), str(objects)]
     env = {"PATH": os.environ["PATH"], "ROOT_ACCESS_KEY": server.key, "ROOT_SECRET_KEY": server.secret}
     with log.open("wb") as output, subprocess.Popen(argv, env=env, stdout=output, stderr=output) as process:
