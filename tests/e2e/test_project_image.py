@@ -6,16 +6,20 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import httpx
 import pytest
 
 from clearml_access import processes
+from images.project import PYTHON
 from tests.e2e.cluster_cli import go_task, stage
 from tests.e2e.deployer import ROOT
 from tests.e2e.images import BUILD_TIMEOUT_S
+from tests.e2e.other_python import offered
 from tests.ports import free_port_base
+from tests.server_package import interpreter
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3_600)]
 
@@ -23,7 +27,7 @@ PYPROJECT = """
 [project]
 name = "Houses"
 version = "0.3.0"
-requires-python = ">=3.10"
+requires-python = ">={python}"
 dependencies = ["six==1.16.0"]
 [build-system]
 requires = ["hatchling"]
@@ -36,9 +40,11 @@ IN_A_STEP = """
 set -e
 [ "$(id -u)" = 1000 ] && touch ~/writable && echo "user is 1000"
 (cd / && python -c 'import clearml, houses, six; print("rooms", houses.ROOMS, "six", six.__version__)')
-step-python -m pip install --upgrade 'pip<22.3'
+step-python -c 'import sys; print("step", *sys.version_info[:2])'
+step-python -m pip install --upgrade {pip}
 step-python -m pip install six==1.16.0
 $LOCAL_PYTHON -c 'from importlib.metadata import version; print("agent", version("clearml-agent"))'
+$LOCAL_PYTHON -c 'import sys; print("its Python", *sys.version_info[:2])'
 find /opt/step -name "*.pyc" -path "*/clearml/*" | grep -q . && echo "bytecode is there"
 test ! -e /project && echo "sources are not there"
 """
@@ -78,31 +84,43 @@ def answers(address: str) -> bool:
         return False
 
 
-def test_the_image_of_a_project_is_pushed_and_runs_steps(cluster_with_images, registry, tmp_path):
+@pytest.mark.parametrize(
+    ("wanted", "python", "pip"), [("3.10", "3.11", "pip<22.3"), ("3.12", "3.12", "pip>=23,<24.3")], ids=["3.11", "3.12"]
+)
+def test_the_image_of_a_project_is_pushed_and_runs_steps(cluster_with_images, registry, tmp_path, wanted, python, pip):
+    """With the Python of the base, and with another one, beside which the agent keeps its own."""
     project = tmp_path / "project"
     (project / "houses").mkdir(parents=True)
     (project / "houses/__init__.py").write_text("ROOMS = 4\n")
-    (project / "pyproject.toml").write_text(PYPROJECT)
-    subprocess.run(["uv", "lock", "--quiet"], cwd=project, check=True, timeout=300)
+    (project / "pyproject.toml").write_text(PYPROJECT.replace("{python}", wanted))
+    lock = ["uv", "lock", "--quiet", "--python", str(interpreter(python) or python)]
+    subprocess.run(lock, cwd=project, check=True, timeout=300)
     # buildah and podman speak TLS to every registry that is not listed; docker not to those of this machine.
     (tmp_path / "registries.conf").write_text(f'[[registry]]\nlocation = "{registry}"\ninsecure = true\n')
-    options = ["--debian-base", "--project", str(project), "--package", "--image", f"{registry}/team/houses"]
-    argv = [go_task(), "--silent", "build-image", "--", *options, "--push", "--archives", str(tmp_path), "--json"]
+    options = ["--debian-base", "--project", str(project), "--package", "--image", f"{registry}/team/houses-{python}"]
+    options += ["--push", "--archives", str(tmp_path), "--json"]
     environ = os.environ | {"CONTAINERS_REGISTRIES_CONF": str(tmp_path / "registries.conf")}
-    with stage("./task build-image -- --project"):
+    with (
+        offered(python, tmp_path / "offered") if python != PYTHON else nullcontext([]) as places,
+        stage("build-image --project"),
+    ):
+        argv = [go_task(), "--silent", "build-image", "--", *options, *places]
         done = subprocess.run(
             argv, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, check=False
         )
     assert done.returncode == 0, done.stdout + done.stderr
     (built,) = json.loads(done.stdout.splitlines()[-1])["images"]
     name, _, tag = built["image"].rpartition(":")
-    assert (name, httpx.get(f"http://{registry}/v2/team/houses/tags/list").json()["tags"]) == (
-        f"{registry}/team/houses",
+    assert (name, httpx.get(f"http://{registry}/v2/team/houses-{python}/tags/list").json()["tags"]) == (
+        f"{registry}/team/houses-{python}",
         [tag],
     )
+    assert tag.endswith(f"-py{python}")
     cluster_with_images.run("load-image", Path(built["archive"]))
-    phase, said = cluster_with_images.run_pod("houses", built["image"], "bash", "-c", IN_A_STEP, command=True)
+    script, pod = IN_A_STEP.replace("{pip}", f"'{pip}'"), f"houses-{python.replace('.', '-')}"
+    phase, said = cluster_with_images.run_pod(pod, built["image"], "bash", "-c", script, command=True)
     assert phase == "Succeeded", said
+    assert f"step {python.replace('.', ' ')}" in said and f"its Python {PYTHON.replace('.', ' ')}" in said
     for line in ("user is 1000", "rooms 4 six 1.16.0", "1 requirement(s) already satisfied", "agent 1.9.2"):
         assert line in said
     assert "bytecode is there" in said and "sources are not there" in said
