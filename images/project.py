@@ -134,7 +134,7 @@ def read_project(folder: Path, *, package: bool = False, s3: bool = False) -> Pr
         files |= {f"source/{path}": (folder / path).read_bytes() for path in _sources(folder)}
     name = str(declared.get("project", {}).get("name") or folder.resolve().name)
     return Project(
-        folder, re.sub("[^a-z0-9]+", "-", name.lower()).strip("-") or "project", kind, files, _python(wanted)
+        folder, re.sub("[^a-z0-9]+", "-", name.lower()).strip("-") or "project", kind, files, _python(wanted), s3
     )
 
 

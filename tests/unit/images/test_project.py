@@ -173,6 +173,14 @@ def test_the_image_is_built_on_the_task_images_base_and_pushed(tmp_path, builder
     assert pushed == f"push --quiet {image}"
 
 
+def test_what_s3_needs_is_asked_of_the_build_and_is_a_part_of_the_tag(tmp_path, builder, capsys):
+    folder = project(tmp_path / "p", {"requirements.txt": "six\n"})
+    assert build.main(("--builder=buildah", "--no-ca", f"--project={folder}", "--s3")) == 0, capsys.readouterr()
+    _, ours, *_ = builder.read_text().splitlines()
+    assert "--build-arg S3=s3" in ours
+    assert read_project(folder, s3=True).tag != read_project(folder).tag
+
+
 def test_another_python_is_told_to_the_build_and_the_agent_keeps_its_own(tmp_path, builder, capsys):
     folder = project(tmp_path / "p", {"requirements.txt": "six\n", ".python-version": "3.12\n"})
     words = ("--builder=buildah", "--no-ca", f"--project={folder}", "--python-mirror=https://mirror.example.com/python")
