@@ -12,7 +12,6 @@ localserver's pages read the same documents with code of their own (`clearml_loc
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -333,24 +332,6 @@ def _read_step(state: StepState, task: Mapping[str, Any], *, cached: bool) -> St
 def _section(task: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     found: Mapping[str, Any] = (task.get("hyperparams") or {}).get(name) or {}
     return found
-
-
-OWN = ("pipeline.", "clearml_access.")
-"""Modules whose errors say all in their own words: the kind adds nothing."""
-
-_RAISED = re.compile(r"(?P<kind>[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Failed)): (?P<text>.+)")
-
-
-def cause(lines: Iterable[str]) -> str:
-    """Return what the last traceback among a console's lines says, or nothing.
-
-    An agent's own reason for a failed step is "exit code 1".
-    """
-    found = [match for match in map(_RAISED.fullmatch, lines) if match]
-    if not found:
-        return ""
-    kind, text = found[-1]["kind"], found[-1]["text"]
-    return text if kind.startswith(OWN) else f"{kind}: {text}"
 
 
 def _between(start: float | None, end: float | None) -> float | None:

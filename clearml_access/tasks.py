@@ -53,6 +53,9 @@ _KILLED = re.compile(r"exit code (-9|137)\b")
 _MOVED = "k8s pending"
 """In the reason of the stop by which the glue moves a task."""
 
+_ASKED_TO_STOP = ("user aborted", "task was stopped by tasks.stop")
+"""Reasons of a stop that somebody asked for: of commands and pages, and of the agent, which ends the task for it."""
+
 _STATE = ("status", "status_reason", "status_message", "status_changed")
 
 _DROPPED = (
@@ -99,6 +102,8 @@ def reason_of(task: Mapping[str, Any]) -> str:
     With its runtime section, also how the pod of a failed one ended: the agent in the pod knows an exit code only.
     """
     texts = [str(task.get(key) or "").strip() for key in ("status_reason", "status_message")]
+    if task.get("status") == "stopped" and texts[0].lower() in _ASKED_TO_STOP:
+        return "aborted by a user"
     if task.get("status") == "failed":
         texts.append(str(pod_records.runtime_of(task).get(pod_records.END) or ""))
     if _is_moved(task):

@@ -151,12 +151,12 @@ def explain(
     Returns:
         The command's error.
     """
+    from clearml_access.causes import cause, help_for
     from clearml_access.own_lines import READ_LINES, last_own
-    from clearml_access.run_records import cause
     from pipeline.preflight import NO_PACKAGE
 
     parts = [(step.name, step.status, step.reason, step.task_id) for step in state.failed_steps]
-    causes = []
+    causes, helps = [], []
     for name, status, reason, task_id in parts or [("the controller", state.status, state.reason, state.run_id)]:
         try:
             read = connection.server.console(task_id, READ_LINES) if task_id else []
@@ -164,6 +164,7 @@ def explain(
         except UserFacingError as error:
             lines = [f"(its console cannot be read: {error.message})"]
         why = cause(lines) or reason or "no reason given"
+        helps.append(help_for(why))
         causes.append(f"{f'step {name}' if parts else name}: {why}")
         console.print(f"[bold red]{name} {status}[/]: {escape(why)}", soft_wrap=True)
         if not task_id:
@@ -177,7 +178,7 @@ def explain(
         again = (
             f"stop the plain agent that ran it; start workers that have this package: ./task workers-up; then {again}"
         )
-    return RunError(f"run {state.run_id} {state.outcome}: {causes[0]}{others}", hint=again)
+    return RunError(f"run {state.run_id} {state.outcome}: {causes[0]}{others}", hint=helps[0] or again)
 
 
 def _addresses(connection: Connection, state: RunState, report: Path | None, console: Console) -> None:

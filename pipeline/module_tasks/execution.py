@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from clearml_access.causes import cause
 from clearml_access.errors import CallRefusedError, UserFacingError
-from clearml_access.run_records import cause
 from clearml_access.tasks import FINAL
 from command_line import interrupts
 from pipeline.clearml_server import ClearmlServer

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
-from clearml_access.run_records import cause
+from clearml_access.causes import cause
 from command_line import interrupts
 from pipeline.controllers.controller_task import controller_task
 from pipeline.controllers.options import Launch

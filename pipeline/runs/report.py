@@ -20,6 +20,7 @@ import jinja2.bccache
 
 from clearml_access import run_records
 from clearml_access.caches import cache_folder
+from clearml_access.causes import cause
 from clearml_access.errors import UserFacingError
 from clearml_access.own_lines import READ_LINES, last_own
 from clearml_access.run_records import RunState, StepState
@@ -191,7 +192,7 @@ def render(
         phase_names=list(StepState("").phases()),
         versions=versions,
         distributions=distributions,
-        causes={name: run_records.cause(lines) for name, lines in consoles.items()},
+        causes={name: cause(lines) for name, lines in consoles.items()},
         peak=max((value for bars in distributions for _, group in bars.groups for _, value in group), default=1.0)
         or 1.0,
         consoles=consoles,

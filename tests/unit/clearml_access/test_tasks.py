@@ -40,7 +40,18 @@ def test_without_a_moment_a_task_is_not_on_its_way_for_ever():
 def test_a_task_that_stays_on_its_way_is_explained():
     assert "made no pod of it" in tasks.reason_of(document("stopped", MOVING))
     assert "reset and enqueue it again" in tasks.reason_of(document("stopped", MOVING))
-    assert tasks.reason_of(document("stopped", "user aborted") | {"status_message": "user aborted"}) == "user aborted"
+
+
+@pytest.mark.parametrize(
+    ("reason", "message"),
+    [
+        ("user aborted", "user aborted"),
+        ("user aborted", "Stopped by localserver"),
+        ("task was stopped by tasks.stop", "Changed by clearml-agent machine:steps-1"),
+    ],
+)
+def test_a_stop_that_a_user_asked_for_has_one_wording(reason, message):
+    assert tasks.reason_of(document("stopped", reason) | {"status_message": message}) == "aborted by a user"
 
 
 def test_who_asks_for_a_status_gets_what_tells_where_the_task_stands():

@@ -55,6 +55,9 @@ TRACEBACK = [
          "own.Timeout: 3"),
         (["Traceback (most recent call last):", "  File", "AssertionError"], "AssertionError"),
         (["ValueError: bad input", "cleaning up"], "ValueError: bad input"),
+        (["ERROR: No matching distribution found for a==9", "clearml_agent: ERROR: Could not install requirements!"],
+         "No matching distribution found for a==9"),
+        (["clearml_agent: ERROR: Failed cloning repository. "], "Failed cloning repository"),
     ],
 )  # fmt: skip
 def test_the_last_tracebacks_own_line_is_the_cause(lines: list[str], found: str) -> None:

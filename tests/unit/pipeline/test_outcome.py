@@ -27,3 +27,17 @@ def test_a_plain_agent_that_ran_a_step_is_to_be_replaced_first(line, names_worke
     assert line.partition(": ")[2] in error.message
     assert ("./task workers-up" in error.hint) is names_workers
     assert error.hint.endswith("run it again: it run")
+
+
+def test_a_package_that_no_index_has_is_the_headline_and_running_again_is_no_help():
+    reason = {"status_reason": "worker execution exit code 1", "status_message": "Changed by clearml-agent w:0"}
+    line = "No matching distribution found for humanize==99.0.0"
+    server = SimpleNamespace(
+        console=lambda task, lines: [f"ERROR: {line}", "clearml_agent: ERROR: Could not install task requirements!"],
+        task_page=lambda project, task: "page",
+    )
+    state = read_run(RUN, [SPLIT | reason], DATA_PREPARE)
+    connection = SimpleNamespace(server=server, machine=None)
+    error = explain(connection, state, None, Console(stderr=True), tails=False, again="run it again: it run")
+    assert error.message == f"run run failed: step train_test_split: {line}"
+    assert "packages=" in error.hint and "it run" not in error.hint

@@ -25,6 +25,12 @@ _TRACEBACK = "Traceback (most recent call last)"
 _RAISED = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Failed|Warning)(?:: .+)?")
 """A line that names an exception, where there is no traceback before it."""
 
+_BEFORE_ITS_CODE = re.compile(
+    r"No matching distribution found for .+|Failed cloning repository\b"
+    r"|can't open file .+: \[Errno 2\] No such file or directory"
+)
+"""What pip, the agent and Python say of a task that ends before its own code runs."""
+
 _BY_AGENT = re.compile(r"Changed by (?P<program>[\w-]+) (?P<worker>\S+)")
 _EXIT_CODE = re.compile(r"worker execution exit code (?P<code>-?[0-9]+)")
 _FROM_AGENT = {
@@ -120,7 +126,9 @@ def printed_lines(messages: Iterable[str]) -> list[str]:
 
 
 def cause(lines: Sequence[str]) -> str:
-    """Return the line in which the last traceback names its exception, or the last line that names one; else nothing.
+    """Return the line in which the last traceback names its exception, or the last line that names one.
+
+    Without either, what ended the task before its own code ran, if a line says so; else nothing.
 
     An agent's own reason for a failed task is "exit code 1".
     """
@@ -132,4 +140,6 @@ def cause(lines: Sequence[str]) -> str:
             found, inside = line, False
     if found:
         return found
-    return next((line for line in reversed(lines) if _RAISED.fullmatch(line)), "")
+    if named := next((line for line in reversed(lines) if _RAISED.fullmatch(line)), ""):
+        return named
+    return next((match[0] for line in reversed(lines) if (match := _BEFORE_ITS_CODE.search(line))), "")
