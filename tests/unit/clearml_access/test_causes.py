@@ -18,7 +18,8 @@ NO_PACKAGE = "No matching distribution found for humanize==99.0.0"
         ([], "", ""),
         (["all is well"], "", ""),
         ([*TRACEBACK, "ValueError: broken", "Process failed, exit code 1"], "ValueError: broken", ""),
-        ([*TRACEBACK, "pipeline.errors.RunError: no such step"], "no such step", ""),
+        ([*TRACEBACK, "ValueError: first", "pipeline.errors.RunError: no such step"], "no such step", ""),
+        (["  ValueError: quoted in a text"], "", ""),
         (
             [
                 "ERROR: Could not find a version that satisfies the requirement humanize==99.0.0 (from versions: 4.1)",

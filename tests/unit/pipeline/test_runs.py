@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from clearml_access import run_records
-from clearml_access.run_records import as_json, cause, read_run, step_task_ids
+from clearml_access.run_records import as_json, read_run, step_task_ids
 from clearml_access.tasks import as_seen
 from pipeline.amazon_reviews.definitions import DATA_PREPARE
 
@@ -190,20 +190,6 @@ def test_a_cached_step_has_no_times_in_the_json():
     document = controller("completed", configuration=dag(**{SPLIT: cached["id"]}))
     step = as_json(read(document, [cached]), mode="queue", outcome="", datasets={}, report=None)["steps"][0]
     assert (step["status"], step["cached"], step["queue_wait_s"], step["run_s"]) == ("cached", True, None, None)
-
-
-@pytest.mark.parametrize(
-    ("lines", "expected"),
-    [
-        ([], ""),
-        (["all is well"], ""),
-        (["Traceback …", "ValueError: first", "pipeline.errors.DataError: the data is bad"], "the data is bad"),
-        (["ModuleNotFoundError: No module named 'x'", "Process failed, exit code 1"], None),
-        (["  ValueError: quoted in a text"], ""),
-    ],
-)
-def test_the_cause_is_what_the_last_traceback_says(lines, expected):
-    assert cause(lines) == (lines[0] if expected is None else expected)
 
 
 def test_every_status_of_a_task_has_a_meaning():
