@@ -63,8 +63,14 @@ def _take(environment: WorkerEnvironment, process: psutil.Process, template: Pat
 
 
 def _run_installer(python: str, uv: str, words: Sequence[str]) -> int:
-    if uv and subprocess.run([uv, "pip", "install", "--python", python, *words], check=False).returncode == 0:
-        return 0
+    if uv:
+        try:
+            done = subprocess.run([uv, "pip", "install", "--python", python, *words], check=False)
+        except OSError as error:  # another version has taken its place since the worker was started
+            print(f"{error}; pip is asked", flush=True)
+        else:
+            if done.returncode == 0:
+                return 0
     # An index that only pip is configured for.
     return subprocess.run([python, "-m", "pip", "install", *words], check=False).returncode
 

@@ -170,6 +170,13 @@ def test_pins_that_nobody_has_fail_and_leave_nothing(machine, monkeypatch):
     assert machine.names == []
 
 
+def test_pip_is_asked_where_uv_has_gone_since_the_worker_was_started(machine, monkeypatch, capfd):
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    machine.uv.unlink()
+    assert machine.install(machine.worker("first"), "no-such-thing-anywhere==0") != 0
+    assert "No such file or directory" in capfd.readouterr().out
+
+
 def test_a_full_disk_is_said_and_the_task_goes_on(machine, monkeypatch, capfd):
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
