@@ -164,8 +164,8 @@ too; on a busy machine it is the more reliable ratio. *Peak* of the pipeline is 
     notes="""
 What bounds the ratio at 200,000 reviews is the start of processes: two controllers, four steps and the command each
 import the SDK (0.8 s of processor time on a busy machine), the steps polars and pyarrow (0.1 s), the training
-scikit-learn (1.3 s), and the agent starts a process of its own for each task. This does not grow with the reviews. An
-interpreter that a worker keeps warm would save most of it; there is none.
+scikit-learn (1.3 s), and the agent starts a process of its own for each task. This does not grow with the reviews. With
+`--mode in-process`, steps are forked from their controller, which has the SDK already.
 
 Measured since then on a busy machine (load 12 to 18), at 200,000 reviews, with files that are stored once: 2.86 times
 the processor time of the plain process, in place of 3.07; the worst process held 519 MiB, in place of 618.

@@ -53,7 +53,8 @@ from pipeline.graph.definitions import Definition
 from pipeline.module_tasks.drafts import ensure_draft
 from pipeline.run_options import IN_PROCESS, MODE_PROPERTY, QUEUE, SECTION
 from pipeline.sdk.controller import PatchedController, Placement
-from pipeline.sdk.jobs import StepJob
+from pipeline.sdk.jobs import StepJob, fork_local_steps
+from pipeline.sdk.processes import SIMULATED
 from pipeline.settings import step_requirements
 
 RESULTS_SECTION = "return"
@@ -68,6 +69,8 @@ def run_controller(build: Callable[[Launch], Controller], arguments: list[str] |
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     launch = Launch.from_json(arguments[0]) if arguments else Launch()
+    if launch.options.mode == IN_PROCESS or SIMULATED in os.environ:
+        fork_local_steps()
     pipe = build(launch)
     if launch.announce:
         _announce(Path(launch.announce), pipe.id)

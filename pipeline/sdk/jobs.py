@@ -1,21 +1,36 @@
 """The task of one step, as the SDK's controller handles it: launched, watched, found in the cache.
 
 A step that the k8s glue moves to its pod, and stops for that, is not taken for an aborted one here; and the tasks of
-the run that a new one continues come first in the cache. It must not know the graph (`pipeline.sdk.controller`).
-Outside system: the ClearML server, through the SDK and its adapter.
+the run that a new one continues come first in the cache. A step that is a process of this machine is forked, where that
+is possible. It must not know the graph (`pipeline.sdk.controller`). Outside system: the ClearML server, through the SDK
+and its adapter.
 """
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
+from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 from clearml import Task
+from clearml.automation import job
 from clearml.automation.job import BaseJob, ClearmlJob, LocalClearmlJob
+from clearml.config import remote
 
+from clearml_access import fork_server
 from clearml_access.errors import UserFacingError
+from clearml_access.fork_server import ForkedProcess, ForkServer, UnavailableError
 from clearml_access.tasks import LAUNCHED_PROPERTY, awaits_its_reason
 from pipeline.clearml_server import ClearmlServer
+from pipeline.sdk.processes import variables_of
+from pipeline.step_runtime.inherited import OF_A_TASK
+
+OF_A_STEP = OF_A_TASK | variables_of("").keys()
+"""Variables that differ from step to step. When it is imported, the SDK reads only the task's id of these."""
 
 
 class StepJob:
@@ -90,3 +105,33 @@ class QueuedStep(StepJob, ClearmlJob):  # type: ignore[misc]
 
 class LocalStep(StepJob, LocalClearmlJob):  # type: ignore[misc]
     """A step that is a process on this machine."""
+
+
+def fork_local_steps() -> None:
+    """Let local steps be forked from this process as it is now: the SDK, a second of imports, is there already.
+
+    To be called before this process has threads or a task. A step's process is a child of this one, as before. Where it
+    cannot be forked, it is started as before.
+    """
+    if sys.orig_argv[1].startswith("-"):
+        return  # a step would have to do without these options of Python
+    try:
+        forks = ForkServer(_run_step, OF_A_STEP.__contains__)
+    except UnavailableError:
+        return
+
+    def start(args: Sequence[str], **options: Any) -> ForkedProcess | subprocess.Popen[bytes]:
+        if args[0] == sys.executable and options.keys() == {"cwd", "env"}:
+            try:
+                return forks.start(args[1:], **options)
+            except UnavailableError as error:
+                print(f"A step is started, not forked: {error}")
+        return subprocess.Popen(args, **options)
+
+    job.subprocess = SimpleNamespace(Popen=start, TimeoutExpired=subprocess.TimeoutExpired)
+
+
+def _run_step(words: list[str]) -> None:
+    """Run a step's script in a forked process, where the SDK was imported as that of no task."""
+    remote.override_current_task_id(os.environ["CLEARML_TASK_ID"])
+    fork_server.run_script(words)

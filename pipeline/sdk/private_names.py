@@ -126,6 +126,16 @@ TABLE = (
     PrivateName(f"{_JOB}.BaseJob", CLASS, "Base of both kinds of jobs."),
     PrivateName(f"{_JOB}.LocalClearmlJob", CLASS, "Runs a step as a process of this machine."),
     PrivateName(
+        f"{_JOB}.subprocess",
+        "module",
+        "Starts that process. Ours is forked from the controller: each would import the SDK again.",
+    ),
+    PrivateName(
+        "clearml.config.remote.override_current_task_id",
+        "(task_id)",
+        "Tells the SDK its task where it was imported before: a forked step would take itself for none.",
+    ),
+    PrivateName(
         f"{_JOB}.BaseJob._get_cached_task",
         "(cls, task_hash)",
         "Looks for a step in the cache. Ours takes the tasks of the run that is continued first.",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+SIMULATED = "CLEARML_SIMULATE_REMOTE_TASK"
+"""Set for a task's process that a controller on this machine has started."""
+
 
 def variables_of(task_id: str) -> dict[str, str]:
     """Return the environment variables by which `Task.init` joins a task in place of making one."""
@@ -9,5 +12,5 @@ def variables_of(task_id: str) -> dict[str, str]:
         "CLEARML_TASK_ID": task_id,
         "TRAINS_TASK_ID": task_id,
         "CLEARML_LOG_TASK_TO_BACKEND": "1",
-        "CLEARML_SIMULATE_REMOTE_TASK": "1",
+        SIMULATED: "1",
     }
