@@ -129,7 +129,7 @@ class FakeAgent:
         return [pod for pod in self._task_pods() if (pod.get("status") or {}).get("phase") in live]
 
     def _task_pods(self) -> list[Json]:
-        pods = self._store.select("pods", self._namespace)
+        pods = self._store.look("pods", self._namespace)
         ours = self._label.items()
         return [pod for pod in pods if ours <= (pod["metadata"].get("labels") or {}).items()]
 
@@ -160,7 +160,7 @@ class FakeTaskPods:
         self._apis: dict[tuple[str, str, str], ApiClient] = {}
 
     def run(self) -> None:
-        for pod in self._store.select("pods", ""):
+        for pod in self._store.look("pods", ""):
             if pod["metadata"]["name"].startswith(TASK_POD):
                 state = ((pod.get("status") or {}).get("containerStatuses") or [{}])[0].get("state") or {}
                 if "running" in state:

@@ -22,6 +22,10 @@ AGENT_EVERY = 3
 """Ticks. A round of an agent is two calls to the server, by far the dearest part of a tick."""
 
 
+AT_REST = 3
+"""Ticks without a change after which there is none to come: an agent looks twice before it clears up."""
+
+
 class FakeCluster:
     """An API server, a node, the usual controllers and helm, all of them fakes."""
 
@@ -85,10 +89,14 @@ class FakeCluster:
         self._record()
 
     def settle(self, ticks: int = 8) -> None:
-        """Let some time pass: enough for a pod to start and for a short task to end."""
-        for _ in range(ticks):
+        """Let some time pass: enough for a pod to start and for a short task to end, or until nothing happens."""
+        at_rest = 0
+        while ticks > 0 and at_rest < AT_REST:
             with self.store.lock:
+                before = len(self.store.history)
                 self.tick(agents=True)
+                at_rest = at_rest + 1 if len(self.store.history) == before else 0
+            ticks -= 1
 
     def _nodes(self) -> None:
         conditions = [{"type": "Ready", "status": "True"}]
@@ -99,7 +107,7 @@ class FakeCluster:
 
     def _run_agents(self, *, everyone: bool) -> None:
         alive = {}
-        for pod in self.store.select("pods", ""):
+        for pod in self.store.look("pods", ""):
             if pod["spec"]["containers"][0]["name"] == GLUE and is_ready(pod):
                 uid = pod["metadata"]["uid"]
                 known = self._agents.get(uid)

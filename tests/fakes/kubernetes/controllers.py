@@ -14,11 +14,11 @@ HASH = "pod-template-hash"
 
 def run_deployments(store: FakeStore, faults: Faults) -> None:
     """Bring the pods of every Deployment one step nearer to what it says."""
-    for deployment in store.select("deployments", ""):
+    for deployment in store.look("deployments", ""):
         _one(store, faults, deployment)
-    for pod in store.select("pods", ""):
+    for pod in store.look("pods", ""):
         namespace, owners = pod["metadata"]["namespace"], pod["metadata"].get("ownerReferences") or []
-        ownerless = [item for item in owners if store.find("deployments", namespace, item["name"]) is None]
+        ownerless = [item for item in owners if ("deployments", namespace, item["name"]) not in store.objects]
         if ownerless and not pod["metadata"].get("deletionTimestamp"):
             store.delete("pods", namespace, pod["metadata"]["name"])
 
@@ -29,7 +29,7 @@ def _one(store: FakeStore, faults: Faults, deployment: Json) -> None:
     template = spec["template"]
     current = hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:9]
     labels = ",".join(f"{key}={value}" for key, value in spec["selector"]["matchLabels"].items())
-    pods = store.select("pods", namespace, labels)
+    pods = store.look("pods", namespace, labels)
     old = [pod for pod in pods if pod["metadata"]["labels"][HASH] != current]
     new = [pod for pod in pods if pod not in old]
     wanted = int(spec.get("replicas", 1))
@@ -42,7 +42,7 @@ def _one(store: FakeStore, faults: Faults, deployment: Json) -> None:
     for pod in (*replaced, *alive[wanted:]):
         if not pod["metadata"].get("deletionTimestamp"):
             store.delete("pods", namespace, pod["metadata"]["name"])
-    updated = [pod for pod in store.select("pods", namespace, labels) if pod["metadata"]["labels"][HASH] == current]
+    updated = [pod for pod in store.look("pods", namespace, labels) if pod["metadata"]["labels"][HASH] == current]
     status: Json = {
         "observedGeneration": metadata["generation"],
         "updatedReplicas": len(updated),
@@ -79,7 +79,7 @@ def _make_pod(store: FakeStore, faults: Faults, deployment: Json, current: str) 
 
 def end_namespaces(store: FakeStore, faults: Faults) -> None:
     """Empty the namespaces that are being deleted, then let them go."""
-    for namespace in store.select("namespaces", ""):
+    for namespace in store.look("namespaces", ""):
         name = namespace["metadata"]["name"]
         if namespace["status"]["phase"] != "Terminating" or faults.namespace_hangs:
             continue

@@ -51,7 +51,7 @@ class FakeKubelet:
 
     def run_pods(self) -> None:
         """Take every pod one stage further."""
-        for pod in self._store.select("pods", ""):
+        for pod in self._store.look("pods", ""):
             metadata = pod["metadata"]
             namespace, name = metadata["namespace"], metadata["name"]
             container = self.containers.setdefault(metadata["uid"], Container())
