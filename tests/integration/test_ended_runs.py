@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
-from clearml_access.processes import is_alive
+from clearml_access.processes import is_alive, wait_until
 from tests.integration.pipeline_cli import KINDS_OF_SERVER, versions
 
 pytestmark = pytest.mark.integration
 SERVERS = KINDS_OF_SERVER
 
 
+def is_ready_to_be_interrupted(process):
+    """Whether a command handles SIGTERM by now: before that nothing has begun, and it ends as any process does."""
+    caught = re.search(r"^SigCgt:\s*(\w+)$", Path(f"/proc/{process.pid}/status").read_text(), re.MULTILINE)
+    return bool(int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
 @pytest.mark.parametrize("seconds", [2.5, pytest.param(5, marks=pytest.mark.thorough)])
 def test_an_interrupted_run_leaves_nothing_behind(cli, client, seconds):
     process = cli.start("run", "--mode", "in-process", "--no-cache")
+    assert wait_until(lambda: is_ready_to_be_interrupted(process), 60)
     time.sleep(seconds)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
