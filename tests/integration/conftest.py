@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
+from multiprocessing import get_context
 
 import pytest
 from clearml_localserver.pytest_plugin import ClearmlServer
 
 from tests.api_client import ApiClient
-from tests.integration.pipeline_cli import PipelineCli, upload
+from tests.integration.pipeline_cli import COMMAND_TIMEOUT_S, Done, PipelineCli, command, enter, upload
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -44,3 +46,11 @@ def cli(server: ClearmlServer, tmp_path_factory: pytest.TempPathFactory) -> Pipe
     cli = PipelineCli({**os.environ, **server.environment}, tmp_path_factory.mktemp("cli"))
     upload(cli)
     return cli
+
+
+@pytest.fixture(scope="module")
+def cli_of_one_process(cli: PipelineCli) -> Iterator[Callable[..., Done]]:
+    """The same command line, all commands in one process: for refusals, of which a start is the most part."""
+    with ProcessPoolExecutor(1, get_context("spawn"), enter, (cli.environ,)) as pool:
+        pool.submit(os.chdir, cli.folder).result(timeout=COMMAND_TIMEOUT_S)
+        yield lambda *words: pool.submit(command, *words).result(timeout=COMMAND_TIMEOUT_S)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,23 +11,7 @@ import pytest
 
 from clearml_access.errors import UserFacingError
 from pipeline.errors import exit_code_of
-from tests.integration.pipeline_cli import NAME, PROJECT, Done
-
-
-def enter(environ: Mapping[str, str]) -> None:
-    """Give the process a server's environment, and no other."""
-    for name in [name for name in os.environ if name.startswith(("CLEARML_", "TRAINS_"))]:
-        del os.environ[name]
-    os.environ.update(environ)
-
-
-def command(*words: str) -> Done:
-    """Run the command line, without a start of its own."""
-    from pipeline.cli import main
-
-    with contextlib.redirect_stdout(io.StringIO()) as stdout, contextlib.redirect_stderr(io.StringIO()) as stderr:
-        code = main(words)
-    return Done(code, stdout.getvalue(), stderr.getvalue())
+from tests.integration.pipeline_cli import NAME, PROJECT
 
 
 def make_versions(files: Mapping[str, str]) -> None:

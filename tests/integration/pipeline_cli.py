@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -79,6 +81,22 @@ class PipelineCli:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+
+def enter(environ: Mapping[str, str]) -> None:
+    """Give a process a server's environment, and no other."""
+    for name in [name for name in os.environ if name.startswith(("CLEARML_", "TRAINS_"))]:
+        del os.environ[name]
+    os.environ.update(environ)
+
+
+def command(*words: str) -> Done:
+    """Run the command line in this process, without a start of its own."""
+    from pipeline.cli import main
+
+    with contextlib.redirect_stdout(io.StringIO()) as stdout, contextlib.redirect_stderr(io.StringIO()) as stderr:
+        code = main(words)
+    return Done(code, stdout.getvalue(), stderr.getvalue())
 
 
 def review_file(path: Path, rows: int = ROWS, seed: int = 7) -> Path:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import stat
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
+
+from deploy.cli import main
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "tests/charts/clearml-agent"
@@ -63,6 +68,23 @@ def deploy(env: dict[str, str], *words: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.fixture
+def deploy_here(monkeypatch):
+    """The same without a process, for the many inputs that are refused: a start takes as long as all else."""
+
+    def run(env: dict[str, str], *words: str) -> tuple[int, str, str]:
+        monkeypatch.chdir(ROOT)
+        with (
+            contextlib.redirect_stdout(io.StringIO()) as out,
+            contextlib.redirect_stderr(io.StringIO()) as err,
+            mock.patch.dict(os.environ, env, clear=True),
+        ):
+            code = main(words)
+        return code, out.getvalue(), err.getvalue()
+
+    return run
+
+
 def test_render_hands_helm_one_mapping_and_no_secret(helm, tmp_path):
     env = helm()
     code, out, _ = deploy(env, "render", "--set", "agentk8sglue.queue=q")
@@ -88,13 +110,13 @@ def test_a_helm_that_cannot_be_had_is_said_so(helm, tmp_path):
     ("version", "said"),
     [("v2.17.0", "older than 3.10.0"), ("v3.9.4", "older than 3.10.0"), ("no version", "does not answer as helm does")],
 )
-def test_a_helm_that_is_too_old_is_refused(helm, version, said):
-    code, _, err = deploy(helm(version), "render")
+def test_a_helm_that_is_too_old_is_refused(helm, deploy_here, version, said):
+    code, _, err = deploy_here(helm(version), "render")
     assert (code, said in err) == (21, True), err
 
 
-def test_a_self_built_helm_without_patch_number_is_taken(helm):
-    assert deploy(helm("v3.21"), "render")[0] == 0
+def test_a_self_built_helm_without_patch_number_is_taken(helm, deploy_here):
+    assert deploy_here(helm("v3.21"), "render")[0] == 0
 
 
 def test_a_dead_api_server_is_said_so_within_seconds_and_with_the_context(helm):
@@ -124,16 +146,16 @@ def test_a_dead_api_server_is_said_so_within_seconds_and_with_the_context(helm):
         (["install", "--nonsense"], 2, "No such option"),
     ],
 )
-def test_bad_input_has_a_message_a_code_and_no_traceback(helm, words, code, said):
-    got, _, err = deploy(helm(), *words)
+def test_bad_input_has_a_message_a_code_and_no_traceback(helm, deploy_here, words, code, said):
+    got, _, err = deploy_here(helm(), *words)
     assert (got, said in err) == (code, True), err
     assert "Traceback" not in err
 
 
-def test_a_chart_that_cannot_be_fetched_names_the_ways_out(helm):
+def test_a_chart_that_cannot_be_fetched_names_the_ways_out(helm, deploy_here):
     env = helm(stderr='looks like "https://clearml.github.io" is not a valid chart repository or cannot be reached')
     env.pop("AGENT_CHART")
-    code, _, err = deploy(env, "render")
+    code, _, err = deploy_here(env, "render")
     assert code == 22
     assert "--chart FOLDER" in err
 

@@ -24,8 +24,6 @@ from tests.integration.fit_model_process import (
     ask_for_the_draft,
     begin_a_model_and_clear_up,
     begin_a_version_and_clear_up,
-    command,
-    enter,
     fetch,
     load,
     make_versions,
@@ -34,7 +32,7 @@ from tests.integration.fit_model_process import (
     work,
     work_without_room,
 )
-from tests.integration.pipeline_cli import NAME, PROJECT, PipelineCli
+from tests.integration.pipeline_cli import NAME, PROJECT, PipelineCli, command, enter
 
 pytestmark = pytest.mark.integration
 

@@ -23,12 +23,14 @@ SERVERS = KINDS_OF_SERVER
         (["--queue", "default", "--controllers-queue", "default"], 33, "has no live worker"),
     ],
 )
-def test_a_run_that_cannot_work_is_refused_before_anything_is_enqueued(cli, client, arguments, code, words):
+def test_a_run_that_cannot_work_is_refused_before_anything_is_enqueued(
+    cli_of_one_process, client, arguments, code, words
+):
     def count():
         return len(client("tasks.get_all", search_hidden=True, only_fields=["id"])["tasks"])
 
     before = count()
-    done = cli("run", *arguments)
+    done = cli_of_one_process("run", *arguments)
     assert done.code == code, done.stderr
     assert words in done.stderr
     assert "Hint: " in done.stderr

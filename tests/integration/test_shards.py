@@ -227,12 +227,12 @@ def test_a_failed_run_goes_on_with_what_is_missing(cli, client, whole, failed):
         (["--from-failed", "0" * 32], 40, "does not exist"),
     ],
 )
-def test_what_cannot_work_is_refused_before_anything_is_enqueued(cli, client, arguments, code, words):
+def test_what_cannot_work_is_refused_before_anything_is_enqueued(cli_of_one_process, client, arguments, code, words):
     def count():
         return len(client("tasks.get_all", search_hidden=True, only_fields=["id"])["tasks"])
 
     before = count()
-    done = cli("run", "--mode", "in-process", *arguments)
+    done = cli_of_one_process("run", "--mode", "in-process", *arguments)
     assert done.code == code, done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
