@@ -21,12 +21,11 @@ from clearml_localserver.pytest_plugin import ClearmlServer
 from tests.api_client import ApiClient
 from tests.integration.test_agent_tasks import agent, console, wait_for
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.thorough, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENTS = ROOT / "tests" / "clients"
 PAIRS = {"sdk-1-16": "agent-1-9", "sdk-1-18": "agent-2-0", "sdk-newest": "agent-newest"}
-OLDEST = "sdk-1-16"
 MAKE_TIMEOUT_S = 120
 RUN_TIMEOUT_S = 180
 
@@ -93,9 +92,7 @@ def run_pair(server: ClearmlServer, sdk: str, agent_group: str, folder: Path) ->
         return Outcome(found, ended, console(api, task))
 
 
-@pytest.fixture(
-    scope="module", params=[OLDEST, *(pytest.param(sdk, marks=pytest.mark.thorough) for sdk in PAIRS if sdk != OLDEST)]
-)
+@pytest.fixture(scope="module", params=PAIRS)
 def outcome(
     request: pytest.FixtureRequest, clearml_server: ClearmlServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Outcome:

@@ -28,6 +28,10 @@ def models(client):
     return {model["id"]: model for model in client("models.get_all")["models"]}
 
 
+def drafts(client):
+    return sorted(task["name"] for task in client("tasks.get_all", status=["created"], search_hidden=True)["tasks"])
+
+
 def test_a_run_ends_with_a_published_model_and_its_numbers(client, first):
     assert (first["status"], first["mode"]) == ("completed", "in-process")
     data_prepare, fit = first["steps"]
@@ -67,6 +71,7 @@ def test_the_report_shows_the_model(cli, first):
         assert text in html
 
 
+@pytest.mark.thorough
 def test_the_same_run_again_makes_nothing_anew(cli, client, first):
     before = versions(client), models(client)
     done = cli("run-full", "--mode", "in-process", "--json")
@@ -77,6 +82,7 @@ def test_the_same_run_again_makes_nothing_anew(cli, client, first):
     assert done.document["datasets"] == first["datasets"]
     assert [model["id"] for model in done.document["models"]] == [model["id"] for model in first["models"]]
     assert (versions(client), models(client)) == before
+    assert drafts(client) == ["DataPrepare (template)", "TF-IDF"]
 
 
 @pytest.mark.thorough
@@ -104,8 +110,7 @@ def test_other_prepared_data_is_handed_on_under_its_own_numbers(cli, client, fir
 
 
 def test_drafts_are_made_once_and_never_run(client, first):
-    drafts = client("tasks.get_all", status=["created"], search_hidden=True)["tasks"]
-    assert sorted(task["name"] for task in drafts) == ["DataPrepare (template)", "TF-IDF"]
+    assert drafts(client) == ["DataPrepare (template)", "TF-IDF"]
 
 
 @pytest.mark.thorough
@@ -131,12 +136,14 @@ def test_a_failing_inner_step_is_named_with_its_reason(cli, client, first):
         (["--step-queue", "train_processing=default"], 10, "did you mean data_prepare.train_processing"),
     ],
 )
-def test_a_run_that_cannot_work_is_refused_before_anything_is_enqueued(cli, client, arguments, code, words):
+def test_a_run_that_cannot_work_is_refused_before_anything_is_enqueued(
+    cli_of_one_process, client, arguments, code, words
+):
     def count():
         return len(client("tasks.get_all", search_hidden=True, only_fields=["id"])["tasks"])
 
     before = count()
-    done = cli("run-full", *arguments)
+    done = cli_of_one_process("run-full", *arguments)
     assert done.code == code, done.stderr
     assert words in done.stderr
     assert count() == before
