@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,24 @@ from tests.api_client import ApiClient
 # than the 200 ms of Hypothesis, and drawing examples longer than its health check allows.
 settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("repeatable")
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """Let each of several processes import another part of the files first.
+
+    pytest rewrites the assertions of a file that it sees for the first time, which is most of the time of a collection.
+    Processes that begin with the same file all rewrite the same files; so each finds most of them rewritten.
+    """
+    worker = getattr(session.config, "workerinput", None)
+    if worker is None:
+        return
+    root = session.config.rootpath
+    named = [root / word.partition("::")[0] for word in session.config.args]
+    files = sorted({file for path in named for file in (path.rglob("test_*.py") if path.is_dir() else [path])})
+    first = len(files) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
+    for file in files[first:] + files[:first]:
+        with suppress(Exception, pytest.skip.Exception):  # the collection says what is wrong with it
+            importlib.import_module(".".join(file.relative_to(root).with_suffix("").parts))
 
 
 @pytest.fixture
