@@ -9,6 +9,7 @@ one process, as one expects when a single test is looked at. A marker expression
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -94,6 +95,9 @@ class SuiteTimes:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the tests; return pytest's exit code."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        # A shell starts what is behind `&` so: the tests' processes would be deaf to the interrupts that are tested.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     whole_suite = in_parallel(os.cpu_count() or 1)
     if list(arguments) == ["--thorough"]:
         arguments = ["-m", "thorough", *whole_suite]

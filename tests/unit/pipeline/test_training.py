@@ -262,7 +262,7 @@ def test_only_training_imports_scikit_learn(tmp_path, fitted):
         "from pipeline.amazon_reviews.training import predictor as it;"
         "print(it.Predictor.load(pathlib.Path(sys.argv[1])).predict(['bad book'])[0].label, 'sklearn' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code, file], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code, file], capture_output=True, text=True, timeout=150)
     assert done.stdout.split() == ["negative", "False"], done.stderr
 
 
