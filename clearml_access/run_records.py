@@ -303,7 +303,9 @@ def _read_step(state: StepState, task: Mapping[str, Any], *, cached: bool) -> St
     marks = json_property(task, TIMELINE_PROPERTY)
     timeline = {name: float(at) for name, at in marks.items()} if isinstance(marks, dict) else {}
     status = status_of(task)
-    launched = str((properties.get(LAUNCHED_PROPERTY) or {}).get("value") or "")
+    noted = str((properties.get(LAUNCHED_PROPERTY) or {}).get("value") or "")
+    # A controller of somebody else's script notes nothing: it makes a step's task when it enqueues it.
+    launched = float(noted) if noted else moment(task.get("created")) if status != PENDING else None
     # The agent in a pod leaves no moment of its start: then the wait lasts until the script's first line.
     started = (moment(task.get("started")) or timeline.get("process")) if status in (RUNNING, *ENDED) else None
     # An aborted task has no moment of its completion.
@@ -315,7 +317,7 @@ def _read_step(state: StepState, task: Mapping[str, Any], *, cached: bool) -> St
         cached=cached,
         reason=reason_of(task) if status in (FAILED, ABORTED) else "",
         worker=str(task.get("last_worker") or ""),
-        launched=float(launched) if launched else None,
+        launched=launched,
         started=started,
         completed=completed if status in ENDED else None,
         process=timeline.get("process"),

@@ -32,6 +32,9 @@ from pipeline.runs.figures import Bars, Curves, Grid, Matrix, read_distributions
 
 CONSOLE_LINES = 40
 
+UNDIVIDED = "from start to end"
+"""The time of a step that notes no moments of its own: from its worker to its end."""
+
 
 @dataclass(frozen=True)
 class Version:
@@ -69,7 +72,7 @@ def write_report(
     for step in state.failed_steps:
         if step.task_id:
             consoles[step.name] = _ask(lambda task=step.task_id: _console(server, task), [])
-    if state.outcome != run_records.COMPLETED and not consoles:
+    if state.outcome not in (run_records.COMPLETED, run_records.RUNNING) and not consoles:
         consoles["controller"] = _ask(lambda: _console(server, state.run_id), [])
     steps = flatten(state.steps)
     split = next((step for step in steps if step.task_id and not step.parents), None)
@@ -100,7 +103,6 @@ def write_report(
         models=models,
         figures=figures,
     )
-    file.parent.mkdir(parents=True, exist_ok=True)
     handle, whole = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
@@ -189,7 +191,11 @@ def render(
         described=definition is not None,
         dag=lay_out(steps),
         phases=[(step, _shares(step, _longest(steps))) for step in steps],
-        phase_names=list(StepState("").phases()),
+        phase_names=[
+            *StepState("").phases(),
+            *([UNDIVIDED] if any(_phases(step)[UNDIVIDED] is not None for step in steps) else []),
+        ],
+        phases_of=_phases,
         versions=versions,
         distributions=distributions,
         causes={name: cause(lines) for name, lines in consoles.items()},
@@ -326,15 +332,21 @@ def _frames(boxes: Sequence[Box]) -> tuple[Frame, ...]:
     return tuple(frames)
 
 
+def _phases(step: StepState) -> dict[str, float | None]:
+    """Return the seconds of each phase, in order; a step from the cache has none."""
+    if step.cached:
+        return dict.fromkeys([*step.phases(), UNDIVIDED])
+    notes_none = step.process is None and step.work is None
+    return step.phases() | {UNDIVIDED: step.run_s if notes_none else None}
+
+
 def _longest(steps: Sequence[StepState]) -> float:
-    return max((sum(value or 0.0 for value in step.phases().values()) for step in steps), default=0.0) or 1.0
+    return max((sum(value or 0.0 for value in _phases(step).values()) for step in steps), default=0.0) or 1.0
 
 
 def _shares(step: StepState, longest: float) -> list[tuple[str, float, float]]:
     """Return phase, seconds and width in percent for a step's bar; a step from the cache has none."""
-    if step.cached:
-        return []
-    return [(name, value, 100 * value / longest) for name, value in step.phases().items() if value]
+    return [(name, value, 100 * value / longest) for name, value in _phases(step).items() if value]
 
 
 def _end(state: RunState) -> float | None:

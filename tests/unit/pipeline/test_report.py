@@ -71,6 +71,22 @@ def test_everything_a_person_looks_for_is_there():
         assert word in text
 
 
+def test_a_step_that_notes_no_moments_has_its_wait_and_its_time_from_start_to_end():
+    assert "from start to end" not in page()
+    bare = StepState("count", "t1", "completed", launched=1.0, started=3.0, completed=10.5)
+    shown = page(replace(RUN, status="completed", steps=(bare, STEPS[1])))
+    assert 'title="queue wait: 2.0 s"' in shown and 'title="from start to end: 7.5 s"' in shown
+    assert '<td class="n">7.5 s</td>' in shown and '<span class="soft">9.5 s</span>' in shown
+
+
+@pytest.mark.parametrize(("statuses", "is_wrong"), [(("running", "queued"), False), (("failed", "running"), True)])
+def test_a_run_that_goes_on_has_gone_wrong_only_where_a_step_has(statuses, is_wrong):
+    steps = tuple(StepState(f"step{number}", "t", status) for number, status in enumerate(statuses))
+    shown = page(RunState("run1", status="running", steps=steps), consoles={})
+    assert ("What went wrong" in shown) is is_wrong
+    assert "The controller is" not in shown
+
+
 def test_steps_that_were_run_again_say_why():
     assert "was run again" not in page()
     again = replace(STEPS[0], earlier_attempts=("pod: Evicted <1>", "worker lost"))

@@ -160,6 +160,13 @@ def test_a_step_without_notes_has_no_times_but_those_of_the_server():
     assert step.started == 1002
 
 
+def test_a_step_of_somebody_elses_script_waits_from_its_creation_on():
+    bare = task(SPLIT, "completed", created="1970-01-01T00:16:40Z", started="1970-01-01T00:16:42Z")
+    step = read(controller("in_progress"), [bare | {"completed": "1970-01-01T00:16:51Z"}]).steps[0]
+    assert (step.queue_wait_s, step.startup_s, step.run_s) == (2.0, None, 9.0)
+    assert read(controller("in_progress"), [bare | {"status": "created"}]).steps[0].launched is None
+
+
 def test_the_json_has_the_keys_that_scripts_rely_on():
     state = read(controller("failed"), [timed()])
     document = as_json(state, mode="queue", outcome="failed", datasets={"1.2": "def"}, report="/r.html")
