@@ -18,9 +18,9 @@ import click
 from rich.markup import escape
 
 from command_line.console import Console
-from command_line.options import AnyNumber, FilePath, as_json, examples
+from command_line.options import FilePath, Number, as_json, examples
 from pipeline.commands.connection import Connection, connect
-from pipeline.commands.outcome import conclude, end_interrupted
+from pipeline.commands.outcome import conclude, end_interrupted, require_folder
 from pipeline.errors import OutputFileError, RunTimeoutError, SettingsError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ run_argument = click.argument("run", metavar="RUN")
 timeout_option = click.option(
     "--timeout",
     "timeout_s",
-    type=AnyNumber(),
+    type=Number(min=0, min_open=True),
     default=float("inf"),
     metavar="SECONDS",
     help="Stop watching after this time; the run continues.  [default: no limit]",
@@ -49,6 +49,15 @@ class Watching:
     timeout_s: float
     report: Path | None
     as_json: bool
+
+    def check(self) -> None:
+        """Refuse a report that has no folder to go to.
+
+        Raises:
+            OutputFileError: It has none.
+        """
+        if self.report is not None:
+            require_folder(self.report)
 
     def console(self) -> Console:
         """Return where a person reads; stdout is for the JSON document, where that is asked for."""
@@ -84,6 +93,7 @@ def watch(run: str, *, watching: Watching) -> int:
     watching, not the run.
     """
     console = watching.console()
+    watching.check()
     connection = _connect(console)
     from pipeline.runs.states import find
 
@@ -107,15 +117,18 @@ def logs(run: str, *, follow: bool, raw: bool, timeout_s: float) -> int:
     from pipeline.runs.states import fetch, find, watched
 
     run_id = find(connection.server, run)
-    with Follower(connection.server, console, _Quiet(console), raw=raw) as follower:
-        if not follow:
-            follower.update(fetch(connection.server, run_id))
-            return 0
-        deadline = time.monotonic() + timeout_s
-        for state in watched(connection.server, run_id, follower, deadline):
-            if state.ended:
+    try:
+        with Follower(connection.server, console, _Quiet(console), raw=raw) as follower:
+            if not follow:
+                follower.update(fetch(connection.server, run_id))
                 return 0
-            _refuse_late(state, deadline, timeout_s)
+            deadline = time.monotonic() + timeout_s
+            for state in watched(connection.server, run_id, follower, deadline):
+                if state.ended:
+                    return 0
+                _refuse_late(state, deadline, timeout_s)
+    except KeyboardInterrupt:
+        return _say_interrupted(console, run_id, as_json=False)
     raise AssertionError("a run is watched without end")
 
 
@@ -131,6 +144,7 @@ def report(run: str, file: Path) -> int:
     RUN is an id, or the name of a pipeline for its newest run.
     """
     console = Console(highlight=False)
+    require_folder(file)
     connection = _connect(console)
     from pipeline.amazon_reviews.model.trained import models_of
     from pipeline.runs.report import write_report
@@ -191,6 +205,7 @@ def rerun(
     know them.
     """
     console = watching.console()
+    watching.check()
     changes = dict(_assignment(text) for text in assignments)
     connection = _connect(console)
     from pipeline.runs.copies import run_again
@@ -253,11 +268,7 @@ def _watch(connection: Connection, run_id: str, console: Console, watching: Watc
                         observer.note(text)
                 _refuse_late(state, deadline, watching.timeout_s)
     except KeyboardInterrupt:
-        console.print(
-            f"Interrupted. Run {run_id} continues; abort it: .venv/bin/python -m pipeline abort {run_id}",
-            soft_wrap=True,
-        )
-        return end_interrupted(as_json=watching.as_json, run_id=run_id)
+        return _say_interrupted(console, run_id, as_json=watching.as_json)
     return conclude(
         connection,
         state,
@@ -269,6 +280,14 @@ def _watch(connection: Connection, run_id: str, console: Console, watching: Watc
         again=f"run it again: .venv/bin/python -m pipeline rerun {run_id}",
         as_json=watching.as_json,
     )
+
+
+def _say_interrupted(console: Console, run_id: str, *, as_json: bool) -> int:
+    """Say that a run is not watched any more, and continues; return the exit code."""
+    console.print(
+        f"Interrupted. Run {run_id} continues; abort it: .venv/bin/python -m pipeline abort {run_id}", soft_wrap=True
+    )
+    return end_interrupted(as_json=as_json, run_id=run_id)
 
 
 def _refuse_late(state: RunState, deadline: float, timeout_s: float) -> None:

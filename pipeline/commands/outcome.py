@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from clearml_access.errors import UserFacingError
 from command_line import interrupts
 from command_line.console import Console
 from pipeline.commands.connection import Connection
-from pipeline.errors import RunError
+from pipeline.errors import OutputFileError, RunError
 from pipeline.graph.definitions import Definition
 
 if TYPE_CHECKING:
@@ -26,6 +27,20 @@ CONSOLE_LINES = 25
 
 HandOver = Callable[["list[TrainedModel]", Callable[[str], None]], dict[str, Any]]
 """Takes the models of a run, and a function that is told what happens; returns what `--json` prints of it."""
+
+
+def require_folder(report: Path) -> None:
+    """Find out whether a report has a folder to go to, before anything is asked of the server.
+
+    Raises:
+        OutputFileError: It has none.
+    """
+    folder = report.absolute().parent
+    if not folder.is_dir():
+        raise OutputFileError(
+            f"the report cannot be written to {report}: the folder {folder} does not exist",
+            hint=f"mkdir -p {shlex.quote(str(folder))}, or name a file in another folder",
+        )
 
 
 def conclude(

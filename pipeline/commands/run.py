@@ -20,7 +20,7 @@ from pipeline.amazon_reviews.definitions import DATA_PREPARE
 from pipeline.commands.connection import Connection, connect
 from pipeline.commands.dataset import SAMPLE_BATCH_ROWS, SAMPLE_FILE, Bars, fetch_sample
 from pipeline.commands.dry_run import dry_run_of
-from pipeline.commands.outcome import HandOver, conclude, say_interrupted
+from pipeline.commands.outcome import HandOver, conclude, require_folder, say_interrupted
 from pipeline.commands.run_options import epilog_of, refuse_changes, run_options
 from pipeline.graph.definitions import Definition
 from pipeline.run_options import QUEUE
@@ -65,6 +65,8 @@ def start(
     follow = follow or raw
     # With --json everything for people goes to stderr, so that stdout can be piped.
     console = Console(stderr=as_json, highlight=False)
+    if not dry_run:
+        require_folder(report)
     settings_for: Callable[[Connection], Settings]
     if from_failed is None:
         settings = Settings.of(

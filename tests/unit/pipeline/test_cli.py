@@ -250,6 +250,51 @@ def test_an_interrupted_command_prints_one_object(
     assert json.loads(line) == {"status": "interrupted", "task_id": "task-1", "exit_code": 130}
 
 
+@pytest.mark.parametrize("words", [["watch", "Mine"], ["logs", "Mine", "-f"]])
+def test_ctrl_c_ends_the_watching_and_says_that_the_run_goes_on(
+    words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.runs import states
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    server = SimpleNamespace(tasks_in_hand=set)
+    monkeypatch.setattr("pipeline.commands.existing_runs.connect", lambda say: SimpleNamespace(server=server))
+    monkeypatch.setattr(states, "find", lambda *_: "run-1")
+    monkeypatch.setattr(states, "watched", interrupted)
+    assert run(*words) == 130
+    said = capsys.readouterr().out
+    assert "Interrupted. Run run-1 continues; abort it: .venv/bin/python -m pipeline abort run-1" in said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["report", "Mine", "none/run.html"],
+        ["watch", "Mine", "--report", "none/run.html"],
+        ["rerun", "Mine", "--report", "none/run.html"],
+        ["run", "--report", "none/run.html"],
+    ],
+)
+def test_a_report_without_a_folder_is_refused_before_any_server_is_asked(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("USER_WORKING_DIR", raising=False)
+    assert run(*words) == 24
+    error = capsys.readouterr().err
+    assert f"the folder {tmp_path}/none does not exist" in error and f"mkdir -p {tmp_path}/none" in error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["watch", "logs", "rerun"])
+@pytest.mark.parametrize("seconds", ["-3", "0"])
+def test_a_run_is_watched_for_some_time(command: str, seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(command, "Mine", "--timeout", seconds) == 2
+    assert "'--timeout'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("run_id", ["run-1", None])
 def test_an_interrupted_run_prints_one_object(
     run_id: str | None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
