@@ -188,6 +188,9 @@ def _run(
                 observer = stack.enter_context(Follower(server, console, observer, raw=raw))
             state = use_case.run(server, checked, observer, os.environ, began=began)
     except use_case.RunInterrupted as interrupted:
+        if hand_over is not None:
+            after = ": this command would have served it; when the run has ended: ./task serve-model"
+            console.print(f"The model of this run is not served{after if interrupted.goes_on else ''}", soft_wrap=True)
         return say_interrupted(connection, interrupted, console, as_json=as_json)
     command = click.get_current_context().command_path
     return conclude(

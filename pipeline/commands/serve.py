@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -98,10 +99,16 @@ def serve_model(
         ServingError: clearml-serving does not serve it.
     """
     settings = ServingSettings.from_environ(os.environ)
+    from pipeline.serving import process
     from pipeline.serving.lifecycle import up as serve_up
 
     python, server, plane, wanted = _wanted(say, model_id, canary, auto_update=auto_update)
-    return serve_up(server, plane, settings, python, os.environ, wanted, say)
+    try:
+        return serve_up(server, plane, settings, python, os.environ, wanted, say)
+    except KeyboardInterrupt:
+        if process.find(settings) is not None:
+            say("The inference process goes on. End it: ./task serve-down")
+        raise
 
 
 def _wanted(
@@ -123,7 +130,6 @@ def _wanted(
         raise UsageError(
             f"--model {model_id!r} is not an id: 32 characters out of 0-9 and a-f", hint="see the page of the model"
         )
-    python = make_environment(say)
     server = connect(say).server
     from pipeline.amazon_reviews.definitions import PROJECT
     from pipeline.amazon_reviews.model import registry
@@ -134,7 +140,11 @@ def _wanted(
     from pipeline.serving.service import ControlPlane
 
     if auto_update:
-        model_id = registry.newest(project=PROJECT, tags=[BEST_TAG])
+        try:
+            model_id = registry.newest(project=PROJECT, tags=[BEST_TAG])
+        except ModelError as error:
+            hint = f"./task tune sets the tag {BEST_TAG}; or leave out --auto-update: the newest model is served"
+            raise ModelError(error.message, hint=hint) from error
     model_id = model_id or server.newest_model(PROJECT, FIT_MODEL.name)
     if model_id is None:
         raise ModelError(
@@ -142,7 +152,31 @@ def _wanted(
             hint="./task run-full-pipeline trains and publishes one",
         )
     wanted = Wanted(model_id, registry.load(model_id), canary, auto_update)
+    say(_chosen(server, model_id))
+    python = make_environment(say)
     return python, server, ControlPlane(server, python, os.environ), wanted
+
+
+def _chosen(server: ClearmlServer, model_id: str) -> str:
+    """Return which model is served: its name, its run and its age."""
+    from clearml_access.tasks import moment
+    from pipeline.serving.status import origin_of
+
+    origin = origin_of(server, model_id)
+    made = moment(origin.created)
+    facts = [
+        f"of run {origin.run_id}" if origin.run_id else "",
+        f"made {age(time.time() - made)} ago" if made else "",
+    ]
+    return f"Model {model_id} ({', '.join(filter(None, [origin.name, *facts])) or 'of unknown origin'})"
+
+
+def age(seconds: float) -> str:
+    """Return a time as a person says it: in the largest unit of which there are two."""
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
 
 
 def make_environment(say: Callable[[str], None]) -> Path:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from clearml_access.errors import UserFacingError
+from clearml_access.tasks import is_pipeline
 from pipeline.clearml_server import ClearmlServer
 from pipeline.serving import process, service
 from pipeline.serving.client import ask
@@ -34,7 +35,7 @@ class ServedModel:
     """The task that trained it."""
 
     run_id: str = ""
-    """The pipeline run that this task was a step of."""
+    """The pipeline run that this task was a step of; nothing where it was none."""
 
     datasets: Mapping[str, str] = field(default_factory=dict)
     """`train` and `test` → version of the dataset."""
@@ -99,6 +100,35 @@ def status(settings: ServingSettings, server: Callable[[], ClearmlServer]) -> St
     )
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where a model comes from."""
+
+    name: str
+    created: str
+    run_id: str
+    """The pipeline run that made it; nothing where a task of its own did."""
+
+
+def origin_of(server: ClearmlServer, model_id: str) -> Origin:
+    """Return where a model comes from."""
+    row = next(server.pages("models", id=[model_id], only_fields=["id", "name", "created", "task"]), {})
+    maker = str(row.get("task") or "")
+    runs = _runs_of(server, [maker] if maker else [])
+    return Origin(str(row.get("name") or ""), str(row.get("created") or ""), runs.get(maker, ""))
+
+
+def _runs_of(server: ClearmlServer, tasks: list[str]) -> dict[str, str]:
+    """Return the pipeline run of each task that was a step: the parent of another one is the draft that it copies."""
+    if not tasks:
+        return {}
+    parents = {task["id"]: str(task.get("parent") or "") for task in server.tasks(["parent"], id=tasks)}
+    known = sorted({*parents.values()} - {""})
+    found = server.tasks(["type", "system_tags"], id=known) if known else []
+    pipelines = {parent["id"] for parent in found if is_pipeline(parent)}
+    return {task: parent for task, parent in parents.items() if parent in pipelines}
+
+
 def _models(server: ClearmlServer, found: Service, address: str) -> tuple[ServedModel, ...]:
     ids = sorted({endpoint.model_id for endpoint in found.endpoints.values() if endpoint.model_id})
     rows = {}
@@ -106,11 +136,9 @@ def _models(server: ClearmlServer, found: Service, address: str) -> tuple[Served
         wanted = ["id", "name", "project", "task", "metadata"]
         rows = {row["id"]: row for row in server.pages("models", id=ids, only_fields=wanted)}
     makers = sorted({str(row.get("task") or "") for row in rows.values()} - {""})
-    tasks = {task["id"]: task for task in server.tasks(["parent"], id=makers)} if makers else {}
+    runs = _runs_of(server, makers)
     return tuple(
-        _served(
-            server, endpoint, found.shares.get(endpoint.url, 0.0), rows.get(endpoint.model_id) or {}, tasks, address
-        )
+        _served(server, endpoint, found.shares.get(endpoint.url, 0.0), rows.get(endpoint.model_id) or {}, runs, address)
         for endpoint in found.endpoints.values()
     )
 
@@ -120,7 +148,7 @@ def _served(
     endpoint: Endpoint,
     share: float,
     row: Mapping[str, Any],
-    tasks: Mapping[str, Any],
+    runs: Mapping[str, str],
     address: str,
 ) -> ServedModel:
     metadata = row.get("metadata") or {}
@@ -133,7 +161,7 @@ def _served(
         name=str(row.get("name") or ""),
         page=server.model_page(str(row.get("project") or "*"), endpoint.model_id),
         task_id=maker,
-        run_id=str((tasks.get(maker) or {}).get("parent") or ""),
+        run_id=runs.get(maker, ""),
         datasets={
             part: str(metadata[f"{part}_version"].get("value"))
             for part in ("train", "test")

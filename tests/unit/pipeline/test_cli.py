@@ -250,6 +250,27 @@ def test_an_interrupted_command_prints_one_object(
     assert json.loads(line) == {"status": "interrupted", "task_id": "task-1", "exit_code": 130}
 
 
+@pytest.mark.parametrize(("goes_on", "said"), [(True, "has ended: ./task serve-model"), (False, "served\n")])
+def test_a_run_that_was_to_be_served_says_after_ctrl_c_that_its_model_is_not(
+    goes_on: bool, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.runs import run as use_case
+
+    def interrupted(*_: object, **options: object) -> None:
+        raise use_case.RunInterrupted("run-1", goes_on=goes_on)
+
+    server = SimpleNamespace(task_page=lambda *_: "page")
+    monkeypatch.setattr("pipeline.commands.run_full.make_environment", lambda say: None)
+    monkeypatch.setattr("pipeline.commands.run.connect", lambda say: SimpleNamespace(server=server))
+    monkeypatch.setattr("pipeline.preflight.preflight", lambda *_, **options: SimpleNamespace(warnings=()))
+    monkeypatch.setattr(use_case, "run", interrupted)
+    assert run("run-full", "--serve") == 130
+    shown = capsys.readouterr().out
+    assert "The model of this run is not served" in shown and said in shown
+    assert run("run-full") == 130
+    assert "served" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("words", [["watch", "Mine"], ["logs", "Mine", "-f"]])
 def test_ctrl_c_ends_the_watching_and_says_that_the_run_goes_on(
     words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -16,11 +16,13 @@ from pipeline.amazon_reviews.training.model import FILE_NAME, Model
 from pipeline.amazon_reviews.training.predictor import Predictor
 from pipeline.clearml_server import ClearmlServer
 from pipeline.cli import main
+from pipeline.commands.serve import age
 from pipeline.errors import SettingsError
 from pipeline.serving import environment, preprocess, service, settings
 from pipeline.serving.errors import ServingEnvironmentError
 from pipeline.serving.lifecycle import sample_text
 from pipeline.serving.preprocess import MAX_CHARACTERS, MAX_TEXTS, Preprocess, RequestError
+from pipeline.serving.status import Origin, origin_of
 
 ROOT = Path(__file__).resolve().parents[3]
 MODEL = Model(
@@ -342,3 +344,69 @@ def test_the_newest_model_is_the_one_made_last() -> None:
     assert ClearmlServer(Sender(), "http://w").newest_model("Amazon reviews", "TF-IDF") == "newest"
     query = asked["models.get_all"]
     assert (query["project"], query["ready"], query["order_by"]) == (["p"], True, ["-created"])
+
+
+class Records(ClearmlServer):
+    """Has models and tasks, and answers from them."""
+
+    def __init__(self, models: list[dict[str, Any]], tasks: list[dict[str, Any]]) -> None:
+        self.models, self.known = models, tasks
+
+    def pages(self, service: str, **query: Any) -> Any:
+        yield from (model for model in self.models if model["id"] in query["id"])
+
+    def tasks(self, fields: list[str], **query: Any) -> list[dict[str, Any]]:
+        return [task for task in self.known if task["id"] in query["id"]]
+
+
+@pytest.mark.parametrize(("parent", "run"), [("run", "run"), ("draft", ""), ("gone", ""), (None, "")])
+def test_only_a_pipeline_is_the_run_of_a_model(parent: str | None, run: str) -> None:
+    tasks = [
+        {"id": "fit", "type": "training", "parent": parent},
+        {"id": "run", "type": "controller"},
+        {"id": "draft", "type": "training"},
+    ]
+    server = Records([{"id": "m1", "name": "TF-IDF", "task": "fit", "created": "2026-11-28T00:00:00Z"}], tasks)
+    assert origin_of(server, "m1") == Origin("TF-IDF", "2026-11-28T00:00:00Z", run)
+    assert origin_of(server, "m2") == Origin("", "", "")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(-5, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "119 min"), (7200, "2 h"), (172800, "2 days")],
+)
+def test_an_age_has_the_largest_unit_of_which_there_are_two(seconds: float, said: str) -> None:
+    assert age(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        ([], "has no published model to serve", "./task run-full-pipeline"),
+        (["--auto-update"], "there is no published model of", "./task tune sets the tag best"),
+    ],
+)
+def test_a_model_is_looked_for_before_anything_is_fetched(
+    words: list[str], message: str, hint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = SimpleNamespace(newest_model=lambda *_: None, api_url="http://api")
+    monkeypatch.setattr("pipeline.commands.serve.connect", lambda say: SimpleNamespace(server=server))
+    monkeypatch.setattr("pipeline.amazon_reviews.model.registry.Model.query_models", lambda **_: [])
+    monkeypatch.setattr(environment, "ensure", lambda *_: pytest.fail("packages are fetched"))
+    assert main(["serve", "up", *words]) == 29
+    error = capsys.readouterr().err
+    assert message in error and hint in error
+
+
+def test_ctrl_c_while_a_model_is_served_names_what_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipeline.commands.serve._wanted", lambda *_, **__: (None, None, None, None))
+    monkeypatch.setattr("pipeline.serving.lifecycle.up", interrupted)
+    for process, said in ((SimpleNamespace(pid=1), True), (None, False)):
+        monkeypatch.setattr("pipeline.serving.process.find", lambda _, process=process: process)
+        assert main(["serve", "up"]) == 130
+        assert ("goes on. End it: ./task serve-down" in capsys.readouterr().out) is said
