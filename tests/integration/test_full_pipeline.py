@@ -7,6 +7,8 @@ import pytest
 
 from clearml_access.own_server import STATE_VARIABLE
 from pipeline.amazon_reviews.definitions import DATA_PREPARE
+from pipeline.amazon_reviews.model.fit_model import FIT_MODEL
+from pipeline.clearml_server import ClearmlServer
 from pipeline.local_stack.settings import PORT_BASE_VARIABLE
 from tests.integration.test_pipeline import versions
 from tests.ports import free_port_base
@@ -43,6 +45,13 @@ def test_a_run_ends_with_a_published_model_and_its_numbers(client, first):
     assert models(client)[model["id"]]["ready"] is True
     assert list(model["metrics"]) == METRICS
     assert 0.5 < model["metrics"]["accuracy"] <= 1
+
+
+def test_the_model_stands_where_models_are_looked_for(server, first, monkeypatch):
+    """A step is in the pipeline's hidden project; `serve-model`, the web pages and people look into the open one."""
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    assert ClearmlServer.connect().newest_model(FIT_MODEL.project, FIT_MODEL.name) == first["models"][0]["id"]
 
 
 def test_metrics_and_model_of_the_last_step_stand_on_the_pipeline(client, first):

@@ -155,6 +155,7 @@ def _store(
             task,
             file,
             name=f"{fit_model.FIT_MODEL.name} {model.kind}",
+            project=fit_model.FIT_MODEL.project,
             labels={label: number for number, label in CLASSES.items()},
             design={key: value for key, value in model.facts.items() if key != "metrics"},
             metadata={

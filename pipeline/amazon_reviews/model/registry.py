@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clearml import Model
+from clearml import Model, Task
 from clearml.backend_api import Session
 from clearml.backend_interface.session import SendError
 
@@ -32,6 +32,7 @@ def new_model(
     file: Path,
     *,
     name: str,
+    project: str,
     labels: Mapping[str, int],
     design: Mapping[str, Any],
     metadata: Mapping[str, object],
@@ -45,6 +46,7 @@ def new_model(
         task: The SDK's task that made it.
         file: The model's file.
         name: Its name.
+        project: Name of its project, whatever the project of the task is.
         labels: Name of a class → its number.
         design: What goes in, what comes out, how it was made.
         metadata: Facts to search by, such as metrics.
@@ -74,6 +76,8 @@ def new_model(
                 update_comment=False,
                 async_enable=False,
             )
+            # The SDK puts it into the task's project: a pipeline's hidden one, where nobody looks for a model.
+            model.project = Task.get_project_id(project) or task.project
             facts = {key: {"value": value, "type": type(value).__name__} for key, value in metadata.items()}
             model.set_all_metadata(facts)
         except (ValueError, SendError, OSError) as error:
