@@ -8,11 +8,13 @@ ClearML server, through its adapter.
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from clearml_access.errors import UserFacingError
+from clearml_access.run_records import DAG_CONFIGURATION, read_dag
 from clearml_access.tasks import CONTROLLER_TYPE, PODS_QUEUE, has_ended, queue_before_its_pod
 from pipeline.clearml_server import ClearmlServer
 from pipeline.errors import SettingsError
@@ -30,6 +32,14 @@ FROM_RUN, FROM_STEP = "from_run", "from_step"
 """Options of our controllers: the run whose completed steps are reused, and the first step that runs again."""
 
 REASON = "run again from the command line"
+
+NUMBERS: Mapping[str, type[int] | type[float]] = {"int": int, "float": float}
+BOOLEANS = frozenset({"true", "false", "1", "0", "yes", "no", "on", "off", ""})
+"""What a parameter of a type takes, as the form of localserver's web page has it. The SDK turns any other text into
+nothing, and the script runs with that."""
+
+OF_ITS_RUN = {"job_id": None, "executed": None, "job_started": None, "job_ended": None, "status": "pending"}
+"""What a controller notes about a step in its graph, and how that reads where the step has not begun."""
 
 _RUN_NUMBER = re.compile(r" #(\d+)$")
 
@@ -54,11 +64,12 @@ def run_again(
         from_step: Reuse only those that do not follow this step.
 
     Raises:
-        SettingsError: A parameter does not exist, or the run cannot be continued.
+        SettingsError: A parameter does not exist or is of another type, or the run cannot be continued.
         QueueError: The queue does not exist, or no live worker serves it.
         CallRefusedError: The server refuses the copy.
     """
-    fields = ["name", "project", "hyperparams", "execution.queue", "status", "status_changed"]
+    graph = f"configuration.{DAG_CONFIGURATION}"
+    fields = ["name", "project", "hyperparams", "execution.queue", "status", "status_changed", graph]
     task = server.tasks(fields, id=[run_id])[0]
     items = _parameters(task, changes)
     if from_failed or from_step:
@@ -79,6 +90,8 @@ def run_again(
             server.call("tasks.delete_hyper_params", task=copy, hyperparams=[{"section": RESULTS}], force=True)
         if items:
             server.call("tasks.edit_hyper_params", task=copy, hyperparams=items)
+        if plan := _plan(task):
+            server.call("tasks.edit_configuration", task=copy, configuration=[plan])
         server.call("tasks.enqueue", task=copy, queue_name=queue, status_reason=REASON)
     except UserFacingError:
         with contextlib.suppress(UserFacingError):
@@ -105,8 +118,43 @@ def _parameters(task: Mapping[str, Any], changes: Mapping[str, str]) -> list[dic
                 f"run {task['id']} ({task['name']}) has no parameter {section}/{name}",
                 hint=f"it has: {', '.join(names)}" if names else "it has no parameters",
             )
+        kind = str(known[name].get("type") or "")
+        if not _fits(kind, value):
+            raise SettingsError(
+                f"{section}/{name} of run {task['id']} ({task['name']}) is of type {kind}, which {value!r} is not",
+                hint=f"it is {known[name].get('value')!r} there",
+            )
         items.append({"section": section, "name": name, "value": value})
     return items
+
+
+def _fits(kind: str, value: str) -> bool:
+    """Return whether a text is a value of a type as the SDK names it; any text is of a type that is not checked."""
+    if kind == "bool":
+        return value.strip().lower() in BOOLEANS
+    if kind in NUMBERS:
+        try:
+            NUMBERS[kind](value)
+        except ValueError:
+            return False
+    return True
+
+
+def _plan(task: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the run's graph without what became of its steps; None if it has no graph.
+
+    Whoever reads the copy would take the tasks in its graph for its own from the controller's start on, until that has
+    written the graph anew.
+    """
+    nodes = read_dag(task)
+    if not nodes or not all(isinstance(node, dict) for node in nodes.values()):
+        return None
+    planned = {
+        step: node | {name: OF_ITS_RUN[name] for name in OF_ITS_RUN.keys() & node.keys()}
+        for step, node in nodes.items()
+    }
+    text = json.dumps(planned, indent=2)
+    return dict(task["configuration"][DAG_CONFIGURATION]) | {"name": DAG_CONFIGURATION, "value": text}
 
 
 def _continuation(task: Mapping[str, Any], from_step: str) -> list[dict[str, str]]:

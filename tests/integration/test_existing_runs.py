@@ -17,12 +17,14 @@ from clearml_access.run_records import DAG_CONFIGURATION, STARTED_MARK
 from pipeline import clearml_server as adapter
 from pipeline import cli
 from pipeline.runs.copies import run_again
+from pipeline.runs.states import fetch
 from tests.api_client import ApiClient
 
 pytestmark = pytest.mark.integration
 
 QUEUE, WORKER = "theirs", "their worker"
 NAME = "their pipeline"
+TYPES = {"rows": "int"}
 
 
 @pytest.fixture
@@ -55,7 +57,10 @@ def make_run(api: ApiClient, queue: str) -> Iterator[Callable[..., str]]:
             {"Options": options} if options else {}
         )
         hyperparams = {
-            section: {key: {"section": section, "name": key, "value": value} for key, value in items.items()}
+            section: {
+                key: {"section": section, "name": key, "value": value, "type": TYPES.get(key, "")}
+                for key, value in items.items()
+            }
             for section, items in sections.items()
         }
         controller: str = api(
@@ -206,7 +211,23 @@ def test_a_run_of_this_project_is_continued_by_its_own_options(api, make_run, pi
     assert hyperparams(api, document["run_id"])["Options"] == {"from_run": run, "from_step": "use"}
 
 
+def test_a_copy_does_not_show_the_steps_of_the_run_that_it_was_made_of(api, make_run, pipeline):
+    """From its start until it has written its graph anew, a controller has the graph that was copied with it."""
+    out, _ = pipeline("rerun", make_run(), "--no-wait", "--json")
+    copy = json.loads(out)["run_id"]
+    api("tasks.started", task=copy, force=True)
+    api("tasks.edit", task=copy, force=True, runtime={STARTED_MARK: "1"})
+    steps = fetch(adapter.ClearmlServer.connect(), copy).steps
+    assert [(step.name, step.status, step.parents, step.task_id) for step in steps] == [
+        ("make", "pending", (), None),
+        ("use", "pending", ("make",), None),
+    ]
+    api("tasks.stopped", task=copy, force=True)
+
+
 REFUSED = [
+    ({"changes": {"rows": "many"}}, f"({NAME}) is of type int, which 'many' is not"),
+    ({"changes": {"rows": ""}}, f"({NAME}) is of type int, which '' is not"),
     ({"changes": {"row": "7"}}, f"({NAME}) has no parameter Args/row"),
     ({"changes": {"Other/row": "7"}}, f"({NAME}) has no parameter Other/row"),
     ({"changes": {}, "queue": "gpu"}, "queue 'gpu' does not exist"),

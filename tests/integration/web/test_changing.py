@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from uuid import uuid4
@@ -101,6 +102,10 @@ def test_a_task_whose_worker_does_not_answer_can_be_marked_aborted(web: Web, api
 def test_a_new_run_is_a_copy_with_other_parameters_on_the_chosen_queue(
     web: Web, api: ApiClient, controller: str, queue: str
 ) -> None:
+    graph = json.loads(api("tasks.get_by_id", task=controller)["task"]["configuration"]["Pipeline"]["value"])
+    graph["second"] |= {"job_id": make_task(api, "second", parent=controller), "status": "completed"}
+    item = {"name": "Pipeline", "value": json.dumps(graph)}
+    api("tasks.edit_configuration", task=controller, configuration=[item])
     api("tasks.started", task=controller)
     api("tasks.completed", task=controller)
     assert ESCAPED in web.get(f"/tasks/{controller}/run")
@@ -115,6 +120,10 @@ def test_a_new_run_is_a_copy_with_other_parameters_on_the_chosen_queue(
     original = api("tasks.get_by_id", task=controller)["task"]
     assert original["hyperparams"]["Args"]["version"]["value"] == "1.2"
     assert "this is the plan" in web.get(location)
+    noted = json.loads(original["configuration"]["Pipeline"]["value"])
+    planned = json.loads(copy["configuration"]["Pipeline"]["value"])
+    assert any(node["job_id"] for node in noted.values())
+    assert planned.keys() == noted.keys() and not any(node["job_id"] for node in planned.values())
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,9 @@ from clearml_localserver.web.text import moment
 
 Json = dict[str, Any]
 
+GRAPH = "Pipeline"
+"""The configuration object in which a controller keeps its graph."""
+
 STARTED_MARK = "_pipeline_hash"
 """Runtime property that the SDK sets when a controller starts; cloning and resetting remove it."""
 
@@ -129,7 +132,7 @@ class Graph:
 
 def stored_graph(task: Json) -> str:
     """Return the text in which a controller keeps its graph."""
-    return text(((task.get("configuration") or {}).get("Pipeline") or {}).get("value"))
+    return text(((task.get("configuration") or {}).get(GRAPH) or {}).get("value"))
 
 
 def read_graph(task: Json) -> Graph:
