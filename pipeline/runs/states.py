@@ -6,7 +6,9 @@ It works for the run of any pipeline: all that is asked for is on the server. It
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
@@ -77,9 +79,12 @@ def find(server: ClearmlServer, text: str) -> str:
     if TASK_ID.fullmatch(text):
         found = server.tasks(fields, id=[text])
         if found and not is_pipeline(found[0]):
+            # Another command does not know this machine's own server by itself: pods may not reach it.
+            named = os.environ.get("CLEARML_CONFIG_FILE")
+            server_named = f"CLEARML_CONFIG_FILE={shlex.quote(named)} " if named else ""
             raise RunError(
                 f"task {text} ({found[0].get('name')}) is not a run of a pipeline",
-                hint=f"its console: ./task logs -- {text}",
+                hint=f"its console: {server_named}./task logs -- {text}",
             )
     else:
         name = rf"^{re.escape(text)}( #\d+)?$"

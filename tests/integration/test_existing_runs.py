@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -152,6 +153,7 @@ def test_what_is_not_a_run_is_named(command, api, pipeline):
     task = api("tasks.create", name="a training", type="training")["id"]
     _, err = pipeline(command, task, code=40)
     assert f"task {task} (a training) is not a run of a pipeline" in err
+    assert f"Hint: its console: CLEARML_CONFIG_FILE={os.environ['CLEARML_CONFIG_FILE']} ./task logs -- {task}" in err
     _, err = pipeline(command, "f" * 32, code=40)
     assert f"run {'f' * 32} does not exist on http" in err
     _, err = pipeline(command, "no.such [pipeline", code=40)
