@@ -6,11 +6,15 @@ import json
 import os
 import shlex
 from dataclasses import asdict
+from typing import Any
 
 import click
 
+from clearml_access.tasks import is_pipeline
 from command_line.options import Group, as_json, examples
-from pipeline.local_stack import LOOPBACK, MachineSettings, Status, down, status, up
+from pipeline.local_stack import LOOPBACK, MachineSettings, Status, down, in_hand, status, up
+from pipeline.serving import process
+from pipeline.serving.settings import ServingSettings
 
 NOT_COMPLETE = 3
 """Exit code of `status` where something does not run (as `systemctl status` has it)."""
@@ -50,19 +54,43 @@ def server_up(host: str | None, no_workers: bool, as_json: bool) -> None:
             f"No agents run here: one in a cluster must serve queue {machine.steps_queue} (./task deploy-agent)."
         )
     click.echo(f"Any ClearML client: export CLEARML_CONFIG_FILE={machine.configuration}")
-    click.echo("Stop everything: ./task server-down")
+    click.echo("Stop the server and its workers: ./task server-down")
 
 
 @server.command("down")
 @as_json
 @examples("./task server-down", "python -m pipeline server down")
 def server_down(as_json: bool) -> None:
-    """Stop the workers, their tasks and the server; the data stays."""
-    stopped = down(MachineSettings.from_environ(os.environ))
+    """Stop the workers, their tasks and the server; the data stays.
+
+    What they run is aborted and named. A model that is served goes on: ./task serve-down ends it.
+    """
+    settings = MachineSettings.from_environ(os.environ)
+    runs, tasks = _aborted(in_hand(settings))
+    stopped = down(settings)
+    served = process.find(ServingSettings.from_environ(os.environ))
     if as_json:
-        click.echo(json.dumps({"stopped": stopped}))
-    else:
-        click.echo(f"Stopped: {', '.join(stopped)}." if stopped else "Nothing was running.")
+        aborted = {"runs": [task["id"] for task in runs], "tasks": [task["id"] for task in tasks]}
+        document = {"stopped": stopped, "aborted": aborted, "serving_pid": served.pid if served else None}
+        click.echo(json.dumps(document))
+        return
+    click.echo(f"Stopped: {', '.join(stopped)}." if stopped else "Nothing was running.")
+    for kind, found in (("run", runs), ("task", tasks)):
+        if found:
+            names = ", ".join(f"{task.get('name')} ({task['id']})" for task in found)
+            click.echo(f"Aborted {len(found)} {kind}{'s' if found[1:] else ''}: {names}")
+    if served:
+        click.echo(f"A model is still served (pid {served.pid}). End it: ./task serve-down")
+
+
+def _aborted(tasks: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the runs of pipelines among tasks, and the tasks that are neither runs nor steps of these."""
+    runs = [task for task in tasks if is_pipeline(task)]
+    known = {task["id"] for task in runs}
+    return (
+        [task for task in runs if task.get("parent") not in known],
+        [task for task in tasks if task["id"] not in known and task.get("parent") not in known],
+    )
 
 
 @server.command("status")

@@ -17,7 +17,7 @@ This package starts processes and asks the server's API; it must not know what a
 from __future__ import annotations
 
 from pipeline.local_stack.configured import Started, WorkersStatus, workers_down, workers_status, workers_up
-from pipeline.local_stack.lifecycle import Machine, Status, down, status, up
+from pipeline.local_stack.lifecycle import Machine, Status, down, in_hand, status, up
 from pipeline.local_stack.settings import LOOPBACK, MachineSettings
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Status",
     "WorkersStatus",
     "down",
+    "in_hand",
     "status",
     "up",
     "workers_down",

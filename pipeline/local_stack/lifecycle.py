@@ -125,6 +125,20 @@ def down(settings: MachineSettings) -> list[str]:
         return stopped + (["server"] if server.stop(settings) else [])
 
 
+def in_hand(settings: MachineSettings) -> list[dict[str, Any]]:
+    """Return the tasks that `down` would abort, with name, type and parent; none where the server does not answer."""
+    access = read_access(settings.configuration) if settings.configuration.exists() else None
+    if server.find(settings) is None or access is None or not pings(access.api):
+        return []
+    own = {worker.id for worker in workers.recorded(settings)}
+    fields = ["name", "type", "system_tags", "status", "last_worker", "parent"]
+    try:
+        running = Api.of(access, direct=True).tasks(fields, status=["in_progress"])
+    except ServerError:  # it just ends
+        return []
+    return [task for task in running if task.get("last_worker") in own]
+
+
 def status(settings: MachineSettings) -> Status:
     """Return what runs, without changing anything."""
     process = server.find(settings)

@@ -235,7 +235,9 @@ def test_down_ends_everything_and_reports_the_running_task_as_stopped(server, up
     done = server("down")
     assert done.returncode == 0
     names = [spec.name for spec in settings.workers]
-    assert done.stdout == f"Stopped: {', '.join([*names, 'server'])}.\n"
+    stopped, aborted = done.stdout.splitlines()
+    assert stopped == f"Stopped: {', '.join([*names, 'server'])}."
+    assert aborted.startswith("Aborted 1 task: ") and aborted.endswith(f"({task})")
     assert _pids(settings) == []
     assert processes.family(SERVER_VARIABLE, str(settings.server_folder)) == []
     assert server("status").returncode == 3
