@@ -26,13 +26,10 @@ def new(name: str, folder: Path | None) -> None:
     NAME is the name of the project, of its folder and of its script. The project knows nothing of this repository; it
     passes its own tests at once.
     """
-    from pipeline.new_project import write_project
+    from pipeline.new_project import install_command, write_project
 
     written = write_project(name, (folder or PROJECT.parent).resolve())
-    server = PROJECT / "localserver"
-    # In a clone, the server that its tests need comes from it: no index has to have it.
-    beside = f"{shlex.quote(f'{server}[sdk,agent]')} " if (server / "pyproject.toml").is_file() else ""
     click.echo(f"Project {name}: {written}")
     click.echo(f"Next: cd {shlex.quote(str(written))}")
-    click.echo(f"      python3 -m venv .venv && .venv/bin/pip install {beside}-e '.[test]'")
+    click.echo(f"      python3 -m venv .venv && {install_command()}")
     click.echo("      .venv/bin/pytest")

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import keyword
 import re
+import shlex
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
+from clearml_access.own_server import PROJECT
 from pipeline.errors import OutputFileError, SettingsError
 
 TEMPLATE = Path(__file__).parent / "template"
 
 DISTRIBUTION, MODULE, TITLE = "new-pipeline", "new_pipeline", "New pipeline"
 """How the template spells its name."""
+
+INSTALL = ".venv/bin/pip install -e '.[test]'"
+"""How the template spells the command that installs its packages."""
 
 DOT_FILES = {"gitignore": ".gitignore"}
 """Files that would have an effect in this repository."""
@@ -45,6 +50,17 @@ def check_name(name: str) -> None:
         raise SettingsError(f"{name!r} cannot be the name of a project: a Python module has that name", hint=hint)
 
 
+def install_command() -> str:
+    """Return the command that installs a project's packages: in a clone, the server that its tests need comes from it.
+
+    The server's package may not be on an index.
+    """
+    server = PROJECT / "localserver"
+    if not (server / "pyproject.toml").is_file():
+        return INSTALL
+    return INSTALL.replace(" -e ", f" {shlex.quote(f'{server}[sdk,agent]')} -e ")
+
+
 def write_project(name: str, folder: Path) -> Path:
     """Write a new project into a folder below `folder` that has its name; return that folder.
 
@@ -59,7 +75,12 @@ def write_project(name: str, folder: Path) -> Path:
             f"{target} exists already: nothing was written",
             hint="choose another name, or another place with --folder FOLDER",
         )
-    words = {DISTRIBUTION: name, MODULE: name.replace("-", "_"), TITLE: name.replace("-", " ").capitalize()}
+    words = {
+        INSTALL: install_command(),
+        DISTRIBUTION: name,
+        MODULE: name.replace("-", "_"),
+        TITLE: name.replace("-", " ").capitalize(),
+    }
     staging = target.with_name(f".{name}.new")
     try:
         shutil.rmtree(staging, ignore_errors=True)

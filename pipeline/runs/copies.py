@@ -163,8 +163,8 @@ def _continuation(task: Mapping[str, Any], from_step: str) -> list[dict[str, str
     missing = [name for name in wanted if name not in options]
     if missing:
         raise SettingsError(
-            f"run {task['id']} ({task['name']}) cannot be continued: "
-            f"its controller has no option {SECTION}/{missing[0]}",
+            f"run {task['id']} ({task['name']}) cannot be continued: it is not a run of this repository's pipelines, "
+            f"whose controllers know the option --{'from-failed' if missing[0] == FROM_RUN else 'from-step'}",
             hint="without --from-failed and --from-step the steps run, or come from the cache, as its script says",
         )
     return [{"section": SECTION, "name": name, "value": value} for name, value in wanted.items()]

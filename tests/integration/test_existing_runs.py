@@ -234,7 +234,7 @@ REFUSED = [
     ({"changes": {"Other/row": "7"}}, f"({NAME}) has no parameter Other/row"),
     ({"changes": {}, "queue": "gpu"}, "queue 'gpu' does not exist"),
     ({"changes": {}, "queue": "unserved"}, "queue 'unserved' has no live worker"),
-    ({"changes": {}, "from_failed": True}, "its controller has no option Options/from_run"),
+    ({"changes": {}, "from_failed": True}, "it is not a run of this repository's pipelines"),
     ({"changes": {}, "from_step": "nope"}, "has no step 'nope'"),
 ]
 

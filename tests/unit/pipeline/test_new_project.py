@@ -45,6 +45,18 @@ def test_the_project_has_its_name_and_no_other(project: Path) -> None:
     assert 'PipelineController(name="House prices"' in text
 
 
+def test_its_readme_has_the_command_that_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert new("house-prices", "--folder", str(tmp_path)) == 0
+    (line,) = [line.strip() for line in capsys.readouterr().out.splitlines() if "pip install" in line]
+    assert f"pip install '{ROOT}/localserver[sdk,agent]' -e '.[test]'" in line
+    assert line in (tmp_path / "house-prices" / "README.md").read_text().splitlines()
+    monkeypatch.setattr("pipeline.new_project.PROJECT", tmp_path)
+    assert new("other-prices", "--folder", str(tmp_path)) == 0
+    assert "&& .venv/bin/pip install -e '.[test]'\n" in (tmp_path / "other-prices" / "README.md").read_text()
+
+
 def test_nothing_in_it_imports_this_repository(project: Path) -> None:
     imported = {
         name
