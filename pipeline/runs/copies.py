@@ -144,7 +144,7 @@ def _plan(task: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the run's graph without what became of its steps; None if it has no graph.
 
     Whoever reads the copy would take the tasks in its graph for its own from the controller's start on, until that has
-    written the graph anew.
+    written the graph again.
     """
     nodes = read_dag(task)
     if not nodes or not all(isinstance(node, dict) for node in nodes.values()):

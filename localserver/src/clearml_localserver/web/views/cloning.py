@@ -12,7 +12,7 @@ RESULTS = "return"
 
 OF_ITS_RUN = {"job_id": None, "executed": None, "job_started": None, "job_ended": None, "status": "pending"}
 """What a controller notes about a step in its graph, and how that reads where the step has not begun. From its start
-until it has written the graph anew, the tasks in the graph of a copy would be taken for its own."""
+until it has written the graph again, the tasks in the graph of a copy would be taken for its own."""
 
 
 def clone(visit: Visit, task: Json, name: str) -> str:
