@@ -126,8 +126,8 @@ def test_a_run_is_run_again_from_a_step_on(api: ApiClient, web: Web, project: st
 def test_what_cannot_be_run_again_is_refused_and_not_offered(api: ApiClient, web: Web, project: str) -> None:
     foreign, _ = make_run(api, project, {}, failed="first")
     page = web.get(f"/tasks/{foreign}", params={"step": "first"})
-    assert "its controller has no option Options/from_run" in page and "/rerun" not in page
-    assert "its controller has no option Options/from_run" in web.get(f"/tasks/{foreign}/rerun", 409)
+    assert "its pipeline does not know how to reuse the steps of another run" in page and "/rerun" not in page
+    assert "its pipeline does not know how to reuse the steps of another run" in web.get(f"/tasks/{foreign}/rerun", 409)
     whole, _ = make_run(api, project, TOLD)
     assert "Nothing of this run has failed" in web.get(f"/tasks/{whole}/rerun", 409)
     assert "no step called" in web.get(f"/tasks/{whole}/rerun", 404, params={"step": "none"})

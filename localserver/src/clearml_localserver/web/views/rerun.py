@@ -52,7 +52,7 @@ def offered(task: Json, run: Run) -> Offer:
         return Offer()
     options = task["hyperparams"].get(OPTIONS) or {}
     if FROM_RUN not in options:
-        missing = f"It cannot be continued: its controller has no option {OPTIONS}/{FROM_RUN}."
+        missing = "It cannot be continued: its pipeline does not know how to reuse the steps of another run."
         return Offer(why_not=missing if _has_failed(task, run) else "")
     return Offer(failed=_has_failed(task, run), steps=FROM_STEP in options)
 
