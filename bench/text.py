@@ -245,8 +245,9 @@ What bounds the rate is the processor: at 69,260 rows per CPU second, two cores 
 this run reached 90 % of that. 150,000 rows/s need 13.3 µs of processor time for a row; it takes 14.4. Streaming from
 parquet takes 17.8 µs (5.2 of them are the *floor*), so that two cores do 112,000 rows/s at most; 120,000 need 16.7.
 By parts, measured on a busy machine: a third of the time in memory goes to Arrow's dictionary of the 20 words of each
-text, a seventh to splitting the texts, a quarter to the lemmas and the cleaning of the distinct words, and the rest to
-the lists. Each part works on whole columns outside Python; no idea is left that saves a tenth with the same results.
+text and a seventh to splitting the texts. The rest is divided among the lemmas and the cleaning of the distinct words
+and the lists that are made of them. Each part works on whole columns outside Python, so that none can be left to more
+compiled code.
 """,
     tables=(
         Table(
