@@ -30,12 +30,17 @@ HandOver = Callable[["list[TrainedModel]", Callable[[str], None]], dict[str, Any
 
 
 def require_folder(report: Path) -> None:
-    """Find out whether a report has a folder to go to, before anything is asked of the server.
+    """Find out whether a report has a place to go to, before anything is asked of the server.
 
     Raises:
         OutputFileError: It has none.
     """
     folder = report.absolute().parent
+    if report.is_dir() or (folder.exists() and not folder.is_dir()):
+        what = f"{report} is a folder" if report.is_dir() else f"{folder} is not a folder"
+        raise OutputFileError(
+            f"the report cannot be written to {report}: {what}", hint="name a file in a folder: report.html"
+        )
     if not folder.is_dir():
         raise OutputFileError(
             f"the report cannot be written to {report}: the folder {folder} does not exist",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -27,6 +26,7 @@ from clearml_access.run_records import RunState, StepState
 from pipeline import provenance
 from pipeline.amazon_reviews.model.trained import TrainedModel
 from pipeline.clearml_server import ClearmlServer
+from pipeline.files import whole_or_not
 from pipeline.graph.definitions import Definition
 from pipeline.runs.figures import Bars, Curves, Grid, Matrix, read_distributions, read_figures
 
@@ -103,15 +103,8 @@ def write_report(
         models=models,
         figures=figures,
     )
-    handle, whole = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(html)
-        os.chmod(whole, 0o644)
-        os.replace(whole, file)
-    except OSError:
-        Path(whole).unlink(missing_ok=True)
-        raise
+    with whole_or_not(file) as temporary:
+        temporary.write_text(html, encoding="utf-8")
     return file
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -173,3 +174,19 @@ def test_small_disk(tmp_path: Path, kind: str) -> None:
 
     assert f"OutputFileError: cannot write {disk}/out: " in done.stderr
     assert left == []
+
+
+def test_what_is_not_a_file_is_never_replaced(tmp_path: Path) -> None:
+    """Root's report into /dev/null took that device from the whole machine."""
+    device, link, real = tmp_path / "device", tmp_path / "link", tmp_path / "real"
+    os.mkfifo(device)
+    with replacing(device) as given:
+        assert given == device
+    assert device.is_fifo()
+    real.write_text("old")
+    link.symlink_to(real)
+    with replacing(link) as temporary:
+        temporary.write_text("new")
+        assert real.read_text() == "old"
+    assert link.is_symlink() and real.read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["device", "link", "real"]
