@@ -231,8 +231,8 @@ def comes_from_an_index(line: str) -> bool:
 
 
 def without_secrets(text: str) -> str:
-    """Return a text without the user and password of its addresses."""
-    return re.sub(r"//[^/\s@]*@", "//", text)
+    """Return a text without the user and password of its addresses; a password may hold a bare `@`."""
+    return re.sub(r"//[^/\s]*@", "//", text)
 
 
 def records(site: Path) -> dict[str, int]:

@@ -22,7 +22,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -104,15 +104,43 @@ class KeptEnvironments:
         return self.folder / key_of(pins.lines, sorted(records(site).items()), variables)
 
     def find(self, pins: Pins) -> Path | None:
-        """Return the environment with these pins, to be copied, and note that it was taken; None if there is none."""
+        """Return the environment with these pins, to be copied, and note that it was taken; None if there is none.
+
+        One that has lost files, say by somebody who made room, is removed: it would be kept for good.
+        """
         if not pins.can_keep:
             return None
         place = self.place(pins)
         try:
             os.utime(place / USED)
+            whole = self._is_whole(place / ENVIRONMENT)
         except OSError:
-            return None
-        return place / ENVIRONMENT
+            whole = False
+        if whole:
+            return place / ENVIRONMENT
+        if place.exists():
+            damaged = Path(tempfile.mkdtemp(prefix=f"{place.name}.", dir=self.folder))
+            with contextlib.suppress(OSError):  # another worker removes it
+                place.rename(damaged / ENVIRONMENT)
+            remove_tree(damaged)
+        return None
+
+    def _is_whole(self, environment: Path) -> bool:
+        """Return whether there is a Python, and every file of the packages that were added, none of them emptied."""
+        if not (environment / "bin/python").exists():
+            return False
+        site = next(environment.glob(SITE), environment)
+        added = list(self._added(site))
+        return bool(added) and all(
+            (site / name).is_file() and (not size or (site / name).stat().st_size > 0)
+            for record in added
+            for name, size in _listed(record)
+            if not name.endswith(".pyc")
+        )
+
+    def _added(self, site: Path) -> Iterator[Path]:
+        before = records(next(self.base.glob(SITE), self.base))
+        return (site / name / "RECORD" for name, changed in records(site).items() if before.get(name) != changed)
 
     def begin_to_keep(self, environment: Path, pins: Pins) -> Path | None:
         """Copy an environment, to be given to `finish`; None if it is not to be kept.
@@ -155,13 +183,14 @@ class KeptEnvironments:
 
     def _new_modules(self, environment: Path) -> list[Path]:
         site = next(environment.glob(SITE))
-        before = records(next(self.base.glob(SITE), self.base))
-        found = []
-        for name, changed in records(site).items():
-            if before.get(name) != changed:
-                with (site / name / "RECORD").open(newline="", encoding="utf-8") as file:
-                    found += [site / row[0] for row in csv.reader(file) if row and row[0].endswith(".py")]
+        found = [site / name for record in self._added(site) for name, _ in _listed(record) if name.endswith(".py")]
         return [path for path in found if path.is_file()]
+
+
+def _listed(record: Path) -> list[tuple[str, int]]:
+    """Return the files of an installed package, from its `RECORD`, and their sizes in bytes; 0 where it has none."""
+    with record.open(newline="", encoding="utf-8") as file:
+        return [(row[0], int(row[2]) if row[2:] and row[2].isdigit() else 0) for row in csv.reader(file) if row]
 
 
 def link_tree(source: Path, target: Path, at: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -35,7 +36,7 @@ for line in wanted:
     record = prefix / "{SITE}" / f"{{name}}-{{version}}.dist-info"
     record.mkdir(parents=True, exist_ok=True)
     (record.parent / f"{{name}}.py").write_text(f"VERSION = {{version!r}}\\n")
-    (record / "RECORD").write_text(f"{{name}}.py,,\\n../../../bin/{{name}},,\\n")
+    (record / "RECORD").write_text(f"{{name}}.py,,16\\n../../../bin/{{name}},,\\n")
     script = prefix / "bin" / name
     script.write_text(f"#!{{python}}\\n")
     script.chmod(0o755)
@@ -237,7 +238,7 @@ def test_what_a_worker_that_was_ended_has_left_is_not_used_and_goes(machine):
 
 def test_a_password_changes_nothing_and_is_written_nowhere(machine):
     words = ["lib==1.0", "--extra-index-url"]
-    machine.install(machine.worker("first"), *words, "https://ann:secret@example.com/simple")
+    machine.install(machine.worker("first"), *words, "https://ann:p@secret@example.com/simple")
     machine.install(machine.worker("second"), *words, "https://bob:other@example.com/simple")
     assert len(machine.asked) == 1
     written = subprocess.run(["grep", "-r", "secret", str(machine.kept), str(machine.folder / "first")], check=False)
@@ -253,3 +254,33 @@ def test_the_scripts_of_a_copy_name_its_own_python(tmp_path):
     assert (tmp_path / "new/bin/run").read_text() == f"#!{tmp_path}/b/bin/python\nprint('{tmp_path}/a.txt')\n"
     assert (tmp_path / "new/bin/activate").read_text() == f"VIRTUAL_ENV='{tmp_path}/b'\n"
     assert (tmp_path / "a/bin/run").read_text().startswith(f"#!{tmp_path}/a/")
+
+
+def emptied(kept: Path) -> None:
+    shutil.rmtree(kept / "env")
+    (kept / "env").mkdir()
+
+
+def without_a_file(kept: Path) -> None:
+    (kept / "env" / SITE / "lib.py").unlink()
+
+
+def with_an_empty_file(kept: Path) -> None:
+    (kept / "env" / SITE / "lib.py").write_text("")
+
+
+def without_a_record(kept: Path) -> None:
+    (kept / "env" / SITE / "lib-1.0.dist-info/RECORD").unlink()
+
+
+@pytest.mark.parametrize("damage", [emptied, without_a_file, with_an_empty_file, without_a_record])
+def test_what_has_lost_files_is_installed_and_kept_again(machine, damage):
+    machine.install(machine.worker("first"), "lib==1.0")
+    [name] = machine.names
+    damage(machine.kept / name)
+    second = machine.worker("second")
+    assert machine.install(second, "lib==1.0") == 0
+    assert (second.task_path / SITE / "lib.py").read_text() == "VERSION = '1.0'\n"
+    assert machine.asked == ["lib==1.0", "lib==1.0"]
+    assert machine.install(machine.worker("third"), "lib==1.0") == 0
+    assert (machine.asked, machine.names) == (["lib==1.0", "lib==1.0"], [name])
