@@ -52,6 +52,7 @@ def run(
         interrupted_hint: What to do after Ctrl-C.
     """
     streams.open_closed()
+    streams.take_all_characters()
     call = invocation.taken_from_environment()
     arguments = list(sys.argv[1:] if words is None else words)
     with interrupts.listening():

@@ -6,6 +6,7 @@ the wheel of the server is installed by itself, and the rest runs where there is
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import tempfile
@@ -21,6 +22,14 @@ def open_closed() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # as long as the process
+
+
+def take_all_characters() -> None:
+    """Let stdout and stderr write `?` for a character that their encoding lacks, in place of an error in mid-work."""
+    for stream in (sys.stdout, sys.stderr):
+        is_utf_8 = str(getattr(stream, "encoding", "")).lower().replace("-", "") == "utf8"
+        if isinstance(stream, io.TextIOWrapper) and not (is_utf_8 and stream.errors == "surrogateescape"):
+            stream.reconfigure(errors="replace")
 
 
 def stdout_fails() -> bool:

@@ -79,6 +79,7 @@ class ServeByDefault(click.Group):
     ) -> NoReturn:
         """Run the command line and end the process: an error is a message and an exit code, never a traceback."""
         streams.open_closed()
+        streams.take_all_characters()
         arguments = list(sys.argv[1:] if args is None else args)
         # Wherever it stands: people add it at the end of the line that failed.
         verbose = "--verbose" in arguments

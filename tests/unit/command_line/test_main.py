@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -12,6 +14,8 @@ from clearml_localserver import cli as localserver
 
 from clearml_access.errors import UserFacingError
 from command_line.main import OUTPUT_FAILED, run
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize(("carried", "code"), [(None, 7), (33, 33)])
@@ -77,3 +81,21 @@ def test_a_closed_stdout_changes_nothing(monkeypatch, capsys, program, words):
     assert sys.stdout.name == os.devnull
     sys.stdout.close()
     assert "defect" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1:surrogateescape", "utf-8"])
+def test_an_output_that_lacks_a_character_gets_a_question_mark(encoding):
+    code = (
+        "import click, rich.console, sys\n"
+        "from command_line.main import run\n"
+        "@click.command()\n"
+        "def show():\n"
+        "    print('▸ split', file=sys.stderr)\n"
+        "    rich.console.Console().print('▸ split')\n"
+        "sys.exit(run(show, [], program='show'))\n"
+    )
+    env = os.environ | {"PYTHONIOENCODING": encoding}
+    argv = [sys.executable, "-c", code]
+    done = subprocess.run(argv, env=env, cwd=ROOT, capture_output=True, timeout=60, check=False)
+    shown = "▸ split\n".encode() if encoding == "utf-8" else b"? split\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, shown, shown)
