@@ -8,11 +8,13 @@ and its adapter.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -107,6 +109,10 @@ class LocalStep(StepJob, LocalClearmlJob):  # type: ignore[misc]
     """A step that is a process on this machine."""
 
 
+COMM, COMM_BYTES = "step ", 15
+"""How the name of a forked step's process begins (`ps -o comm`), before its task's id; what the kernel keeps of it."""
+
+
 def fork_local_steps() -> None:
     """Let local steps be forked from this process as it is now: the SDK, a second of imports, is there already.
 
@@ -133,5 +139,9 @@ def fork_local_steps() -> None:
 
 def _run_step(words: list[str]) -> None:
     """Run a step's script in a forked process, where the SDK was imported as that of no task."""
-    remote.override_current_task_id(os.environ["CLEARML_TASK_ID"])
+    task_id = os.environ["CLEARML_TASK_ID"]
+    remote.override_current_task_id(task_id)
+    # A forked process keeps the environment of its parent in the process table: this tells whose it is.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_text(COMM + task_id[: COMM_BYTES - len(COMM)], encoding="ascii")
     fork_server.run_script(words)

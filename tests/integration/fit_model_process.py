@@ -124,7 +124,7 @@ def begin_a_model_and_clear_up() -> None:
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Model, "_edit", Mock(side_effect=KeyboardInterrupt))
         patch.setattr(registry, "discard", Mock())  # a killed process does nothing more
-        with registry.new_model(task, Path("model"), name="begun", labels={}, design={}, metadata={}):
+        with registry.new_model(task, Path("model"), name="begun", project=PROJECT, labels={}, design={}, metadata={}):
             pass
     server = ClearmlServer.connect()
     begun = registry.unpublished_of(server, str(task.id))

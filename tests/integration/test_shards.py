@@ -14,6 +14,7 @@ import polars as pl
 import psutil
 import pytest
 
+from pipeline.sdk.jobs import COMM
 from tests.integration.pipeline_cli import download, made_by, rows_digest
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -55,19 +56,22 @@ def failed(cli, client, whole):
 def kill_steps(client, process, times):
     """Kill the processes of steps as soon as they run, each so many times; return the steps' tasks."""
     times = dict(times)
-    names, killed, tasks = {}, set(), {}
+    killed, tasks = set(), {}
     deadline = time.monotonic() + PATIENCE_S
     while any(times.values()):
         assert time.monotonic() < deadline, f"not killed: {times}"
         assert process.poll() is None, process.communicate()[1]
         with contextlib.suppress(psutil.Error):
             for child in psutil.Process(process.pid).children(recursive=True):
-                with contextlib.suppress(psutil.Error):
-                    task_id = child.environ().get("CLEARML_TASK_ID")
-                    if not task_id or child.pid in killed:
+                with contextlib.suppress(psutil.Error, OSError):
+                    comm = Path(f"/proc/{child.pid}/comm").read_text().strip()
+                    if not comm.startswith(COMM) or child.pid in killed:
                         continue
-                    name = names.setdefault(task_id, task(client, task_id)["name"])
-                    if times.get(name):
+                    running = client("tasks.get_all", status=["in_progress"], search_hidden=True)["tasks"]
+                    mine = {step["id"]: step["name"] for step in running if step["id"].startswith(comm[len(COMM) :])}
+                    for task_id, name in mine.items():
+                        if not times.get(name):
+                            continue
                         child.kill()
                         killed.add(child.pid)
                         times[name] -= 1
