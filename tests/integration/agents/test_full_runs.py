@@ -46,11 +46,12 @@ def test_a_full_run_by_agents_ends_with_a_model(cli, client, queue_run):
     assert last.startswith("steps-")
 
 
+@pytest.mark.timeout(600)
 def test_more_full_runs_than_workers_for_controllers_get_through(cli, client, queue_run):
     """Both outer controllers take a worker; the inner ones run beside them."""
     processes = [cli.start("run-full", "--json", "--no-cache", "--set", f"alpha={alpha}") for alpha in (2, 3)]
     for process in processes:
-        stdout, stderr = process.communicate(timeout=PATIENCE_S)
+        stdout, stderr = process.communicate(timeout=4 * PATIENCE_S)
         assert process.returncode == 0, stderr
         assert '"status": "completed"' in stdout
 
