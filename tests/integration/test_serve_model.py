@@ -164,7 +164,7 @@ def eventually(holds: Callable[[], bool]) -> None:
 
 def test_a_server_without_a_model_has_nothing_to_serve(cli: PipelineCli) -> None:
     """The first test: nothing has been trained yet."""
-    for words, next_command in (((), "./task run-full-pipeline"), (("--auto-update",), "./task run-full-pipeline")):
+    for words, next_command in (((), "./task run-full-pipeline"), (("--auto-update",), "./task tune")):
         done = cli("serve", "up", *words)
         assert (done.code, next_command in done.stderr) == (29, True), done.stderr
     status = cli("serve", "status")
