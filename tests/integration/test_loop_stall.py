@@ -22,7 +22,7 @@ from tests.integration.hostile_requests import HOSTILE, World
 pytestmark = pytest.mark.integration
 
 LONGEST_STALL_MS = 100.0
-ATTEMPTS = 6
+ATTEMPTS = 3
 
 
 @pytest.fixture(scope="module")
