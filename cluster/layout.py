@@ -82,14 +82,18 @@ class Layout:
                 f"cluster name {name!r} is not a node name", hint="use lower-case letters, digits and dashes"
             )
         states = environ.get(STATE_VARIABLE) or _xdg(environ, "XDG_STATE_HOME", home / ".local/state") / "clusters"
-        cache = environ.get(CACHE_VARIABLE) or _xdg(environ, "XDG_CACHE_HOME", home / ".cache") / "cluster"
-        layout = cls(name, Path(states).absolute() / name, Path(cache).absolute())
+        layout = cls(name, Path(states).absolute() / name, cls.cache_of(environ, home))
         if len(str(layout.state)) > MAX_STATE_PATH:
             raise ClusterError(
                 f"state folder {layout.state} is longer than {MAX_STATE_PATH} characters: sockets in it would fail",
                 hint=f"export {STATE_VARIABLE}=/tmp/clusters",
             )
         return layout
+
+    @staticmethod
+    def cache_of(environ: Mapping[str, str], home: Path) -> Path:
+        """Return the folder of what is built once on this machine, for all clusters."""
+        return Path(environ.get(CACHE_VARIABLE) or _xdg(environ, "XDG_CACHE_HOME", home / ".cache") / "cluster").absolute()
 
     @property
     def kubeconfig(self) -> Path:

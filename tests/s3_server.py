@@ -21,7 +21,7 @@ from pathlib import Path
 
 from clearml_access import locks, processes
 from cluster import programs
-from cluster.layout import DEFAULT_NAME, Layout
+from cluster.layout import Layout
 
 MODULE = "github.com/versity/versitygw/cmd/versitygw"
 VERSION = "v1.8.0"
@@ -50,7 +50,7 @@ class S3Server:
 
 def program() -> Path:
     """Return versitygw, building it if that was not yet done on this machine."""
-    cache = Layout.of(DEFAULT_NAME, os.environ, Path.home()).cache
+    cache = Layout.cache_of(os.environ, Path.home())
     built = cache / f"versitygw-{VERSION}" / "versitygw"
     if built.is_file():
         return built

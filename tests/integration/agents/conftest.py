@@ -9,6 +9,7 @@ import pytest
 from pipeline.local_stack import MachineSettings
 from pipeline.local_stack.configuration import read_access
 from tests.api_client import ApiClient
+from tests.integration.agents.records import failed_tasks
 from tests.integration.pipeline_cli import BATCH_ROWS, PipelineCli, review_file
 from tests.ports import free_port_base
 
@@ -50,3 +51,16 @@ def queue_run(cli):
     done = cli("run", "--json")
     assert done.code == 0, done.stderr
     return done.document
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Show with a failed test why its tasks failed: "Pipeline step failed" alone says nothing, and CI keeps no more."""
+    report = yield
+    if report.failed and (client := getattr(item, "funcargs", {}).get("client")):
+        try:
+            said = failed_tasks(client)
+        except Exception as error:  # The test's own failure is what counts.
+            said = f"not to be read: {error!r}"
+        report.sections.append(("failed tasks on the server", said))
+    return report

@@ -47,3 +47,14 @@ def unfinished_of(client, run_id, inner_id):
         for task in [*tasks, *steps_of(client, inner_id).values()]
         if task["status"] in ("in_progress", "queued", "created")
     ]
+
+
+def failed_tasks(client, newest=5, characters=2_000):
+    """Return the newest failed tasks with their reasons and the ends of their consoles, as text to read."""
+    query = {"status": ["failed"], "search_hidden": True, "order_by": ["-last_update"], "page": 0, "page_size": newest}
+    parts = []
+    for task in client("tasks.get_all", **query)["tasks"]:
+        log = client("events.get_task_log", task=task["id"], batch_size=500)["events"]
+        console = "".join(event["msg"] for event in log)[-characters:]
+        parts.append(f"{task['name']} {task['id']}: {task.get('status_reason')!r}, {task.get('status_message')!r}\n{console}")
+    return "\n\n".join(parts) or "none"
