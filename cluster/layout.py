@@ -93,7 +93,8 @@ class Layout:
     @staticmethod
     def cache_of(environ: Mapping[str, str], home: Path) -> Path:
         """Return the folder of what is built once on this machine, for all clusters."""
-        return Path(environ.get(CACHE_VARIABLE) or _xdg(environ, "XDG_CACHE_HOME", home / ".cache") / "cluster").absolute()
+        cache = environ.get(CACHE_VARIABLE) or _xdg(environ, "XDG_CACHE_HOME", home / ".cache") / "cluster"
+        return Path(cache).absolute()
 
     @property
     def kubeconfig(self) -> Path:

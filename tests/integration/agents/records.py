@@ -56,5 +56,6 @@ def failed_tasks(client, newest=5, characters=2_000):
     for task in client("tasks.get_all", **query)["tasks"]:
         log = client("events.get_task_log", task=task["id"], batch_size=500)["events"]
         console = "".join(event["msg"] for event in log)[-characters:]
-        parts.append(f"{task['name']} {task['id']}: {task.get('status_reason')!r}, {task.get('status_message')!r}\n{console}")
+        reasons = f"{task.get('status_reason')!r}, {task.get('status_message')!r}"
+        parts.append(f"{task['name']} {task['id']}: {reasons}\n{console}")
     return "\n\n".join(parts) or "none"
