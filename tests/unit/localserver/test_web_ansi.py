@@ -10,6 +10,8 @@ from clearml_localserver.web.site import STATIC
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.c_calls import long_c_calls
+
 
 def html_of(text: str) -> str:
     return "\n".join(ansi.to_lines(text, "/whole"))
@@ -86,6 +88,24 @@ def test_a_line_of_any_length_is_drawn_in_proportion_to_its_length_and_cut(unit:
     if unit == "y":
         assert line.startswith("y" * ansi.LONGEST_LINE + "<a ")
         assert line.endswith('<a class="cut" href="/whole">… 2,990,000 more characters</a>')
+
+
+@pytest.mark.parametrize("unit", ["y", "\x1b[1m", "\x1b[;", "\x1b]", "\x1b(", "a\x00", "\x1b]x"])
+def test_no_call_keeps_the_interpreter_while_codes_are_taken_out_of_a_long_line(unit: str) -> None:
+    line = unit * (4_000_000 // len(unit))
+    with long_c_calls(50) as found:
+        ansi.to_text(line)
+    assert found == []
+
+
+PARTS = st.sampled_from(["\x1b[", "\x1b]", "\x1b(", "\x1b\\", "\x1b", "\x07", "3;1", "m", "ab", "\n", "\x00", "é"])
+
+
+@given(st.lists(PARTS, max_size=40).map("".join), st.integers(1, 12))
+def test_pieces_of_any_length_are_the_text_without_its_codes(text: str, slice_: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ansi, "SLICE", slice_)
+        assert ansi.to_text(text) == ansi.ESCAPE.sub("", text)
 
 
 def test_a_line_that_just_fits_is_whole() -> None:

@@ -24,6 +24,9 @@ ESCAPE = re.compile(
     r"|\x1b[@-Z\\^_=>]?"
     r"|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]+"
 )
+SLICE = 2**16
+"""Characters whose codes are taken out in one call, which keeps the interpreter's lock: 10 ms at most for so many."""
+
 ADDRESS = re.compile(r"https?://(?![.,;:!?)\]}])[^\s<>\"'`]+")
 AFTER_ADDRESS = ".,;:!?)]}"
 """Belongs to the sentence around an address, not to its end."""
@@ -90,7 +93,24 @@ def to_lines(text: str, whole: str = "") -> list[Markup]:
 
 def to_text(text: str) -> str:
     """Return console text without escape sequences."""
-    return ESCAPE.sub("", text)
+    return "".join(pieces_of_text(text))
+
+
+def pieces_of_text(text: str) -> Iterator[str]:
+    """Yield the same in pieces, so that other threads come in between: a text may be one line of many megabytes."""
+    at = 0
+    while at < len(text):
+        end = at + SLICE
+        if end < len(text):
+            # No sequence goes beyond the start of the next one, so a slice may end before any.
+            last = text.rfind("\x1b", at, end)
+            if last > at:
+                end = last
+            elif last == at and (match := ESCAPE.match(text, at)):  # one that is longer than a slice
+                at = match.end()
+                continue
+        yield ESCAPE.sub("", text[at:end])
+        at = end
 
 
 def _parts(text: str, style: Style) -> Iterator[tuple[str, Style]]:

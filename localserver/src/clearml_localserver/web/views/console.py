@@ -87,7 +87,7 @@ def console_text(visit: Visit) -> Response:
                 return
             after["from_timestamp"] = newest
             for event in events:
-                yield f"{ansi.to_text(str(event.get('msg') or '')).rstrip()}\n".encode(errors="replace")
+                yield f"{ansi.to_text(event['msg']).rstrip()}\n".encode(errors="replace")
 
     headers = {"Cache-Control": "no-store"}
     if not moment:
