@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -107,6 +108,28 @@ class QueuedStep(StepJob, ClearmlJob):  # type: ignore[misc]
 
 class LocalStep(StepJob, LocalClearmlJob):  # type: ignore[misc]
     """A step that is a process on this machine."""
+
+    def wait_for_process(self, timeout: float | None = None) -> int | None:
+        """Return the exit code of the step's process; None while it runs.
+
+        A process that a signal ended has told nobody, and the SDK marks its task as failed without a reason.
+        """
+        code: int | None = super().wait_for_process(timeout)
+        if code is not None and code < 0:
+            self.task.reload()
+            data = self.task.data
+            if data.status == Task.TaskStatusEnum.failed and not data.status_reason:
+                self.task.mark_failed(force=True, status_reason=ended_by(-code))
+        return code
+
+
+def ended_by(number: int) -> str:
+    """Return the reason of a task whose process was ended by this signal."""
+    with contextlib.suppress(ValueError):
+        name = signal.Signals(number).name
+        why = ": somebody ended it, or the machine had no memory left" if number == signal.SIGKILL else ""
+        return f"its process was ended by {name}{why}"
+    return f"its process was ended by signal {number}"
 
 
 COMM, COMM_BYTES = "step ", 15

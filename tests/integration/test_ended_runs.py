@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import time
@@ -119,3 +120,28 @@ def test_a_run_whose_command_was_killed_is_stopped_and_leaves_no_process(cli, cl
         time.sleep(0.1)
     task = client("tasks.get_by_id", task=run)["task"]
     assert (task["status"], task["status_reason"]) == ("stopped", "the command that ran it was killed")
+
+
+def test_a_step_whose_process_was_killed_says_so(cli, client):
+    def steps():
+        query = {"type": ["data_processing"], "status": ["in_progress"], "search_hidden": True}
+        return [task["id"] for task in client("tasks.get_all", only_fields=["id"], **query)["tasks"]]
+
+    def process_of(step):
+        for child in psutil.Process(process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if child.name() == f"step {step}"[:15] or child.environ().get("CLEARML_TASK_ID") == step:
+                    return child
+        return None
+
+    process = cli.start("run", "--mode", "in-process", "--no-cache", "--retries", "0", "--json")
+    assert wait_until(steps, 100)
+    (step,) = steps()
+    assert wait_until(lambda: process_of(step), 60)
+    process_of(step).kill()
+    stdout, stderr = process.communicate(timeout=100)
+    assert process.returncode == 40
+    task = client("tasks.get_by_id", task=step)["task"]
+    assert task["status"] == "failed"
+    assert task["status_reason"].startswith("its process was ended by SIGKILL"), task["status_reason"]
+    assert "ended by SIGKILL" in stdout + stderr
