@@ -13,6 +13,7 @@ import signal
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -51,14 +52,26 @@ LONGEST = (
 )
 """Started first: a long file that began last would keep one process busy while the others have nothing to do."""
 
+THOROUGH_WORDS = "mark.thorough", "KINDS_OF_SERVER"
+"""What a file with a thorough test has in its text: the marker, or the list in `tests.integration.pipeline_cli`."""
+
 SLOWEST = 12
 SUITES = ("tests/integration", "tests/browser", "tests/unit")
 
 
-def in_parallel(cores: int) -> list[str]:
-    """Return pytest's arguments for running everything, each file in one process (its fixtures are the file's)."""
+def in_parallel(cores: int, files: Sequence[str]) -> list[str]:
+    """Return pytest's arguments for running files in several processes, each in one (its fixtures are the file's)."""
     processes = max(2, min(8, cores * 2))
-    return ["-n", str(processes), "--dist", "loadfile", "--no-loadscope-reorder", *LONGEST, *SUITES]
+    return ["-n", str(processes), "--dist", "loadfile", "--no-loadscope-reorder", *files]
+
+
+def thorough_files(root: Path) -> list[str]:
+    """Return the files that have a thorough test, the longest first: each process reads all that it is given."""
+    files = {str(path.relative_to(root)) for suite in SUITES for path in (root / suite).rglob("test_*.py")}
+    texts = {file: (root / file).read_text(encoding="utf-8") for file in files}
+    thorough = {file for file, text in texts.items() if any(word in text for word in THOROUGH_WORDS)}
+    first = [file for start in LONGEST for file in sorted(thorough) if file.startswith(start)]
+    return [*first, *sorted(thorough.difference(first))]
 
 
 def selection(arguments: Sequence[str], *, chromium: bool) -> tuple[list[str], list[str]]:
@@ -98,10 +111,11 @@ def main(arguments: Sequence[str]) -> int:
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         # A shell starts what is behind `&` so: the tests' processes would be deaf to the interrupts that are tested.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    whole_suite = in_parallel(os.cpu_count() or 1)
+    cores = os.cpu_count() or 1
     if list(arguments) == ["--thorough"]:
-        arguments = ["-m", "thorough", *whole_suite]
-    chosen, left_out = selection(arguments or whole_suite, chromium=CHROMIUM.is_file())
+        root = Path(__file__).resolve().parent.parent
+        arguments = ["-m", "thorough", *in_parallel(cores, thorough_files(root))]
+    chosen, left_out = selection(arguments or in_parallel(cores, [*LONGEST, *SUITES]), chromium=CHROMIUM.is_file())
     code = pytest.main(chosen, plugins=[SuiteTimes()])
     for line in left_out:
         print(f"LEFT OUT: {line}")
