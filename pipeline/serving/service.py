@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import subprocess
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,10 @@ from pipeline.serving.settings import AUTO_UPDATE, ENDPOINT, SERVICE_NAME
 SYSTEM_TAG = "serving-control-plane"
 CODE = Path(__file__).with_name("preprocess.py")
 COMMAND_TIMEOUT_S = 180.0
+FOLLOWED_TIMEOUT_S = 30.0
+"""Ten times the pause between two looks of an inference process. One that was killed leaves its service in progress."""
+
+POLL_S = 0.5
 SYNCED = ("endpoints", "canary", "model_monitoring")
 """What an inference process copies to its own task as soon as it works by it."""
 
@@ -143,10 +148,23 @@ class ControlPlane:
                 str(CODE),
             ),
         )
+        self._await_followed()
         self._run(
             *("--id", service.id, "model", "canary", "--endpoint", ENDPOINT),
             *("--weights", "1.0", "--input-endpoint-prefix", f"{AUTO_UPDATE}/"),
         )
+
+    def _await_followed(self) -> None:
+        """Wait until an inference process, if one runs, has written which models it follows.
+
+        It writes them once. The SDK writes a configuration object by reading all of them and writing all back, so that
+        of two processes that do so at one moment one loses what it wrote.
+        """
+        deadline = time.monotonic() + FOLLOWED_TIMEOUT_S
+        while (found := self.find()) is not None and found.status == "in_progress":
+            if any(url.startswith(f"{AUTO_UPDATE}/") for url in found.endpoints) or time.monotonic() > deadline:
+                break
+            time.sleep(POLL_S)
 
     def unfollow(self, service: Service) -> None:
         """End what `follow_best` began."""

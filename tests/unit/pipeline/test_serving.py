@@ -252,6 +252,28 @@ def test_a_service_that_follows_a_tag_is_at_its_newest_model() -> None:
     assert read(endpoints=ENDPOINTS, model_monitoring="{}", model_monitoring_eps=MONITORED).current is None
 
 
+@pytest.mark.parametrize(("status", "looks"), [("in_progress", 3), ("stopped", 1), ("created", 1)])
+def test_the_route_to_a_tag_is_set_when_the_process_has_written_its_models(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: str, looks: int
+) -> None:
+    """Both write all configuration objects of the service: at one moment, the process lost its models for good."""
+    monitored = {"model_monitoring": {"value": 'reviews-best {\n  monitor_tags = ["best"]\n}'}}
+    seen: list[str] = []
+
+    def tasks(*_: Any, **__: Any) -> list[dict[str, Any]]:
+        seen.append("look")
+        has_written = seen.count("look") == looks
+        eps = {"model_monitoring_eps": {"value": MONITORED}} if has_written else {}
+        return [{"id": "t", "status": status, "project": "p", "configuration": monitored | eps}]
+
+    server = SimpleNamespace(call=lambda *_, **__: {"projects": [{"id": "p"}]}, tasks=tasks)
+    plane = service.ControlPlane(server, tmp_path / "python", {})  # type: ignore[arg-type]
+    monkeypatch.setattr(plane, "_run", lambda *words: seen.append(words[3]))
+    monkeypatch.setattr(service, "POLL_S", 0.0)
+    plane.follow_best(service.Service("t", "p", status))
+    assert seen == ["auto-update", *["look"] * looks, "canary"]
+
+
 def test_an_empty_service_has_nothing() -> None:
     found = read()
     assert (found.current, found.shares, dict(found.endpoints), found.next_version()) == (None, {}, {}, "1")
