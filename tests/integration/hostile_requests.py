@@ -90,6 +90,12 @@ def deep_body(world: World) -> None:
     world.post("tasks.get_all", b'{"id":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
 
 
+@hostile("text of 15 MB that is not JSON, and of 60 MB that is too long")
+def no_json(world: World) -> None:
+    for unit, count in (("x", 15_000_000), ("1" * 299 + "x", 50_000), ("x", 60_000_000)):
+        world.post("tasks.get_all", b'{"id":"' + (unit * count).encode())
+
+
 @hostile("a batch of 200,000 events of an unknown task")
 def many_lines(world: World) -> None:
     world.report([{"type": "log", "task": "nobody", "msg": "x"}] * 200_000)
@@ -290,3 +296,17 @@ def many_files(world: World) -> None:
         configuration={name: {"name": name, "value": value} for name, value in stored.items()},
     )
     read(world, f"/tasks/{task}/dataset", f"/tasks/{task}/dataset?q=9", f"/tasks/{task}/parameters")
+
+
+@hostile("a configuration of 15 MB, also on the page that edits it")
+def large_configuration(world: World) -> None:
+    task = world.task(configuration={"c": {"name": "c", "value": "some words of it\n" * 880_000}})
+    read(world, *(f"/tasks/{task}{page}" for page in ("", "/parameters", "/edit", "/run")))
+    world.api("tasks.get_by_id", task=task)
+
+
+@hostile("scripts of 4 MB with addresses")
+def many_addresses(world: World) -> None:
+    for unit in ("http://", "https://a:b@c ", "://@", "x"):
+        task = world.task(script={"diff": unit * (4_000_000 // len(unit)) + "://x@"})
+        read(world, f"/tasks/{task}", f"/tasks/{task}/edit")

@@ -50,6 +50,12 @@ TURN_S = 0.02
 """How long one transaction holds the writer where its work can go on in another one."""
 
 
+MAX_DOCUMENT_BYTES = 16 * 2**20
+"""Largest document that is stored, as in a genuine server's database. Its JSON is read in one call, with the lock."""
+
+MAX_GROWTH_BYTES = 2**16
+"""A document that is larger all the same, of an older version, may change by so much: its task must be able to end."""
+
 OUTSIDE = "outside_changes"
 """Setting: how often other processes have changed tasks or scalars."""
 
@@ -104,7 +110,10 @@ class Tx:
 
     def put(self, kind: str, doc: Document) -> None:
         """Insert or replace a document by its `id`; a replaced one keeps its place in the order of creation."""
-        text = orjson.dumps(doc).decode()
+        body = orjson.dumps(doc)
+        if len(body) > MAX_DOCUMENT_BYTES:
+            self._require_room(kind, doc["id"], len(body))
+        text = body.decode()
         self.changed.append((kind, ((doc["id"], EVERYTHING),)))
         if kind == "task":
             self._put_task(doc, text)
@@ -113,6 +122,11 @@ class Tx:
             f"INSERT INTO {_table(kind)} (id, doc) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET doc = excluded.doc",
             (doc["id"], text),
         )
+
+    def _require_room(self, kind: str, id: str, size: int) -> None:
+        stored = self.rows(f"SELECT length(CAST(doc AS BLOB)) FROM {_table(kind)} WHERE id = ?", (id,))
+        if size - (stored[0][0] if stored else 0) > MAX_GROWTH_BYTES:
+            raise validation_error(f"the {kind} would take {size} bytes; at most {MAX_DOCUMENT_BYTES} are stored")
 
     def _put_task(self, task: Document, text: str) -> None:
         """Write a task and those of its columns that differ from what is stored."""

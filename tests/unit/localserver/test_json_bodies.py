@@ -14,6 +14,8 @@ from clearml_localserver.json_bodies import Unread, parse_form, parse_lines, par
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.c_calls import long_c_calls
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text() | st.floats(allow_nan=False, width=32),
     lambda items: st.lists(items, max_size=4) | st.dictionaries(st.text(), items, max_size=4),
@@ -201,3 +203,34 @@ def test_a_reply_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_list_of_documents_is_written_document_by_document_and_a_document_whole() -> None:
     assert len(list(json_bodies._pieces({"tasks": [{"a": {"b": 1}}] * 3}, json_bodies.LEVELS))) == 3 + 7 + 1
     assert len(list(json_bodies._pieces({"task": {"a": {"b": 1}, "c": [1, 2]}}, json_bodies.LEVELS))) == 5
+
+
+@pytest.mark.parametrize(
+    "text", ["x" * 2_000_000, ("1" * 299 + "x") * 2_000, "\\u" * 1_000_000, "N" * 2_000_000, "[" * 2_000_000]
+)
+def test_no_call_keeps_the_interpreter_for_text_that_is_not_json(text: str) -> None:
+    with long_c_calls(50) as found:
+        refusal(parse_object, b'{"a":"' + text.encode())
+    assert found == []
+
+
+@pytest.mark.parametrize("odd", ["NaN", "-Infinity", '"\\udc80"', "9" * 400])
+@pytest.mark.parametrize("before", range(0, 40, 3))
+def test_what_only_python_writes_is_found_wherever_a_slice_ends(small: None, before: int, odd: str) -> None:
+    assert set(parse_object(f'{{"{"x" * before}":{odd}}}'.encode())) == {"x" * before}
+
+
+def test_one_text_has_a_longest_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_bodies, "MAX_TEXT_BYTES", 50)
+    monkeypatch.setattr(json_bodies, "MAX_ODD_BYTES", 30)
+    assert "more than 50 bytes" in refusal(parse_object, b'{"a":"' + b"x" * 50 + b'"}')
+    large, odd, good = parse_lines(
+        b'{"a":"' + b"x" * 50 + b'"}\n{"a":NaN,"b":"' + b"x" * 20 + b'"}\n{"a":"' + b"x" * 42 + b'"}\n\n'
+    )
+    assert isinstance(large, Unread) and "50 bytes" in large.reason
+    assert isinstance(odd, Unread) and "30 bytes" in odd.reason
+    assert good == {"a": "x" * 42}
+
+
+def test_an_empty_line_in_a_batch_is_refused() -> None:
+    assert "could not understand" in refusal(parse_lines, b'{"a":1}\n\n{"a":1}')

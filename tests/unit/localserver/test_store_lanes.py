@@ -73,3 +73,21 @@ def test_no_read_goes_on_for_ever(store: Store, monkeypatch: pytest.MonkeyPatch)
     assert (refused.value.code, refused.value.subcode) == (400, 12)
     assert "ask for a page" in refused.value.msg
     assert asyncio.run(store.read(counting(10))) == 10
+
+
+def test_a_document_has_a_largest_size_and_an_older_larger_one_can_still_change(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def put(id: str, size: int) -> None:
+        asyncio.run(store.write(lambda tx: tx.put("queue", {"id": id, "name": "x" * size})))
+
+    put("old", 5_000)
+    monkeypatch.setattr(store_module, "MAX_DOCUMENT_BYTES", 1_000)
+    monkeypatch.setattr(store_module, "MAX_GROWTH_BYTES", 100)
+    put("old", 5_100)
+    for id, size in (("old", 5_300), ("new", 1_000)):
+        with pytest.raises(ApiError, match="at most 1000 are stored"):
+            put(id, size)
+    put("new", 900)
+    kept = asyncio.run(store.read(lambda tx: tx.get("queue", "old")))
+    assert kept is not None and len(kept["name"]) == 5_100

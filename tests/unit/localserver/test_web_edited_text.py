@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 
 import pytest
+from clearml_localserver.web import edited_text
 from clearml_localserver.web.edited_text import MAX_COMPARED, as_sent, edited
 from clearml_localserver.web.url_credentials import hide
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.c_calls import long_c_calls
 
 PATCH = "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@\n a\r\n-b\r\n+c\r\n"
 TOKEN = "https://me:t0ken@git.example/team/x.git"
@@ -87,3 +90,21 @@ def test_credentials_of_two_users_of_one_host_are_not_mixed_up() -> None:
     stored = "a @ https://one@h/a\nb @ https://two@h/b\n"
     sent = hide(stored).replace("h/b", "h/c") + "c @ https://***@h/d\n"
     assert edited(stored, sent, hides=True) == "a @ https://one@h/a\nb @ https://two@h/c\nc @ https://***@h/d\n"
+
+
+@given(st.lists(st.sampled_from(["\r", "\n", "a"]), max_size=20).map("".join), st.integers(1, 5))
+def test_line_ends_are_uniform_wherever_a_slice_ends(text: str, slice_: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(edited_text, "SLICE", slice_)
+        assert as_sent(text) == re.sub(r"\r\n|\r|\n", "\n", text)
+        assert edited(text, in_a_browser(text)) == text
+
+
+@pytest.mark.parametrize("unit", ["some words\n", "\r\n", "\r", "x"])
+def test_no_call_keeps_the_interpreter_for_a_long_text(unit: str) -> None:
+    text = unit * (1_500_000 // len(unit))
+    with long_c_calls(50) as found:
+        as_sent(text)
+        if len(unit) > 2:
+            edited(text, text)
+    assert found == []

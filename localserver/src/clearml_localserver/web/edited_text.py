@@ -14,13 +14,29 @@ from clearml_localserver.web import url_credentials
 from clearml_localserver.web.text import UNSHOWABLE, visible
 
 LINE_END = re.compile(r"\r\n|\r|\n")
+SLICE = 2**16
 MAX_COMPARED = 2_000
 """Lines between the first and the last changed one that are compared: the time grows with their square."""
 
 
 def as_sent(value: str) -> str:
     """Return a value as an unchanged form sends it back, with uniform line ends."""
-    return visible(LINE_END.sub("\n", value))
+    return visible("".join(map(_with_uniform_ends, _slices(value))))
+
+
+def _with_uniform_ends(piece: str) -> str:
+    return piece.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _slices(value: str) -> Iterator[str]:
+    """Yield a text in pieces, none of which ends within a line end: a call on all of it keeps other threads waiting."""
+    at = 0
+    while at < len(value):
+        end = at + SLICE
+        if value.startswith("\n", end) and value[end - 1] == "\r":
+            end += 1
+        yield value[at:end]
+        at = end
 
 
 def edited(stored: str, sent: str, *, hides: bool = False) -> str:
@@ -33,8 +49,7 @@ def edited(stored: str, sent: str, *, hides: bool = False) -> str:
         sent: The whole text as the form sent it.
         hides: Whether the form hides credentials in addresses.
     """
-    pieces = LINE_END.split(stored)
-    ends = [*LINE_END.findall(stored), ""]
+    pieces, ends = _split(stored)
     before = as_sent(url_credentials.hide(stored) if hides else stored).split("\n")
     after = as_sent(sent).split("\n")
     signs = _signs(stored)
@@ -51,6 +66,16 @@ def edited(stored: str, sent: str, *, hides: bool = False) -> str:
                 text = url_credentials.restore(url_credentials.restore(text, replaced), stored)
         lines.append((text, end or (lines[-1][1] if lines else usual)))
     return "".join(text + end for text, end in lines[:-1]) + lines[-1][0]
+
+
+def _split(stored: str) -> tuple[list[str], list[str]]:
+    """Return the lines of a text and their ends, the last of which is empty."""
+    pieces, ends, at = [], [], 0
+    for found in LINE_END.finditer(stored):
+        pieces.append(stored[at : found.start()])
+        ends.append(found[0])
+        at = found.end()
+    return [*pieces, stored[at:]], [*ends, ""]
 
 
 def _pairs(before: list[str], after: list[str]) -> Iterator[tuple[str, int | None, bool]]:
@@ -76,5 +101,9 @@ def _blocks(old: list[str], new: list[str]) -> Sequence[tuple[str, int, int, int
 
 def _signs(stored: str) -> dict[int, str]:
     """Return which signs on the page stand for a control character of the stored text, by the sign's code."""
-    found = {ord(sign): character for character in set(UNSHOWABLE.findall(stored)) if (sign := visible(character))}
+    found = {ord(sign): character for character in _unshowable(stored) if (sign := visible(character))}
     return {code: character for code, character in found.items() if code != 0xFFFD and chr(code) not in stored}
+
+
+def _unshowable(stored: str) -> set[str]:
+    return {sign for at in range(0, len(stored), SLICE) for sign in UNSHOWABLE.findall(stored, at, at + SLICE)}

@@ -55,7 +55,7 @@ class DraftScript:
                 group.fields.append(each)
             else:
                 group.too_long.append((each.label, len(each.stored)))
-        self.room = MAX_TEXTS - sum(form_size(each.stored) for each in self.fields)
+        self.room = MAX_TEXTS - sum(form_size(each.stored, MAX_TEXTS) for each in self.fields)
         """Bytes that are left for other texts of the form."""
 
     @property
@@ -91,7 +91,7 @@ class DraftScript:
 def fitting_texts(texts: Mapping[str, str], room: int) -> set[str]:
     """Return the names of the texts for which a form has room, the shortest first."""
     fitting = set()
-    for size, name in sorted((form_size(text), name) for name, text in texts.items()):
+    for size, name in sorted((form_size(text, room), name) for name, text in texts.items()):
         if size <= room:
             room -= size
             fitting.add(name)

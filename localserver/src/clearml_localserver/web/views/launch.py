@@ -83,9 +83,9 @@ class Parameter:
             self.error = f"{text!r} is not of type {self.type}"
 
 
-def form_size(value: str) -> int:
-    """Return how many bytes a form needs for a value."""
-    return len(quote_plus(value, errors="replace"))
+def form_size(value: str, room: int) -> int:
+    """Return how many bytes a form needs for a value; at least its length, of one that has no room."""
+    return len(value) if len(value) > room else len(quote_plus(value, errors="replace"))
 
 
 def parameters_of(task: Json) -> list[Parameter]:
@@ -98,7 +98,7 @@ def parameters_of(task: Json) -> list[Parameter]:
             continue
         for name, item in itertools.islice(sections[section].items(), MAX_EDITED - len(found)):
             value = "" if item.get("value") is None else str(item["value"])
-            if len(value) <= MAX_FIELD and (size := form_size(value)) <= room:
+            if len(value) <= MAX_FIELD and (size := form_size(value, room)) <= room:
                 room -= size
                 found.append(Parameter(section, name, value, item.get("type") or "", item.get("description") or ""))
     return found
