@@ -90,9 +90,9 @@ def deep_body(world: World) -> None:
     world.post("tasks.get_all", b'{"id":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
 
 
-@hostile("text of 15 MB that is not JSON, and of 60 MB that is too long")
+@hostile("text of 10 MB that is not JSON, and of 60 MB that is too long")
 def no_json(world: World) -> None:
-    for unit, count in (("x", 15_000_000), ("1" * 299 + "x", 50_000), ("x", 60_000_000)):
+    for unit, count in (("x", 10_000_000), ("1" * 299 + "x", 33_000), ("x", 60_000_000)):
         world.post("tasks.get_all", b'{"id":"' + (unit * count).encode())
 
 

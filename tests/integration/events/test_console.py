@@ -144,6 +144,14 @@ def test_a_long_console_comes_whole(task: Reporter, api: ApiClient) -> None:
     assert reply.text.splitlines() == lines
 
 
+def test_a_console_of_long_lines_comes_whole(task: Reporter, api: ApiClient) -> None:
+    lines = [f"{number} " + "x" * 700_000 for number in range(14)]
+    task.add(*({"type": "log", "msg": line, "timestamp": T0 + at // 3} for at, line in enumerate(lines)))
+    request = {"task": task.id, "line_type": "text", "line_format": "{msg}"}
+    reply = api.http.post("/v2.23/events.download_task_log", json=request)
+    assert reply.text.splitlines() == lines
+
+
 def test_the_console_as_a_file(console: Reporter, api: ApiClient) -> None:
     def download(**data: Any) -> list[str]:
         reply = api.http.post("/v2.23/events.download_task_log", json={"task": console.id, **data})

@@ -120,6 +120,20 @@ def test_a_long_console_line_is_cut_and_leads_to_the_whole(web: Web, api: ApiCli
     assert web.get(f"/tasks/{task}/console/text").split("\n") == ["before", "y" * 300_000, "after", ""]
 
 
+def test_the_text_of_a_console_with_long_and_many_short_reports_is_whole(web: Web, api: ApiClient) -> None:
+    task, at = make_task(api, "long and short"), 1_700_000_000_000
+    messages = [f"{n} " + "y" * (300_000 if 150 <= n < 180 else 1) for n in range(700)]
+    for first in (0, 350):
+        part = enumerate(messages[first : first + 350], first)
+        events = [{"type": "log", "task": task, "msg": message, "timestamp": at + n // 4} for n, message in part]
+        content = "\n".join(map(json.dumps, events))
+        reply = api.http.post(
+            "/v2.23/events.add_batch", content=content, headers={"Content-Type": "application/json-lines"}
+        )
+        assert reply.json()["data"]["added"] == len(events)
+    assert web.get(f"/tasks/{task}/console/text").splitlines() == messages
+
+
 def test_new_console_lines_are_found_even_when_they_come_late(web: Web, api: ApiClient) -> None:
     task = make_task(api)
     now = int(time.time() * 1000)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,6 +29,10 @@ class Recorder(Tx):
     def rows(self, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         self.asked.append((sql, args))
         return super().rows(sql, args)
+
+    def each(self, sql: str, args: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        self.asked.append((sql, args))
+        return super().each(sql, args)
 
 
 def event(type_: str, at: int, **fields: Any) -> Event:
@@ -124,3 +128,21 @@ def test_the_curves_of_a_reply_share_its_points(tx: Recorder, monkeypatch: pytes
     call = SimpleNamespace(data={"samples": 1000})
     found = [curve.x for curve in events_scalars._curves(call, tx, of(tx, SCALAR))]
     assert found == [[*range(0, EVENTS, 4)]] * 4
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("room", [1, 25, 70, 10_000])
+def test_a_page_of_console_ends_where_its_room_does_and_none_is_lost(room: int, descending: bool) -> None:
+    tx = open_tx()
+    lengths = [(at * 7) % 23 for at in range(60)]
+    for at, length in enumerate(lengths):
+        store.write(tx, [event(LOG, at // 3, metric=f"m{at % 5 // 2}", msg="x" * length)], at)
+    series, sizes, after = of(tx, LOG), list[int](), None
+    assert len(series) == 3
+    while True:
+        lines, after = pages.page_of_log(tx, series, 50, descending, after, room=room)
+        if not lines:
+            break
+        sizes += [len(line["msg"]) for line in lines]
+        assert sum(len(line["msg"]) for line in lines) <= 3 * (room + max(lengths))
+    assert sizes == (lengths[::-1] if descending else lengths)

@@ -30,6 +30,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_bodies, "MAX_BATCH_VALUES", 60)
     monkeypatch.setattr(json_bodies, "MAX_LINES", 30)
     monkeypatch.setattr(json_bodies, "SLICE", 16)
+    monkeypatch.setattr(json_bodies, "ODD_SLICE", 16)
 
 
 def refusal(function: Any, body: bytes) -> str:

@@ -22,6 +22,9 @@ DEFAULT_BATCH = 500
 LINES_OF_PART = 2000
 """A downloaded console is read in parts of so many lines: some milliseconds each."""
 
+CHARACTERS_OF_PART = 2**21
+"""And of so many characters, or one line: lines of megabytes must not all be in memory at once."""
+
 TEXT_LINE = "{asctime} {worker} {level} {msg}"
 NUMBER = (int, float)
 LOG_FIELDS = {
@@ -140,10 +143,10 @@ def download_task_log(call: Call, tx: Tx) -> Raw:
 
     def part_after(position: LogPosition | None) -> Part:
         def read(tx: Tx) -> tuple[bytes, Part | None]:
-            events, last = page_of_log(tx, series, LINES_OF_PART, False, position)
+            events, last = page_of_log(tx, series, LINES_OF_PART, False, position, room=CHARACTERS_OF_PART)
             lines = [_text_line(text_format, event) if as_text else _json_line(event) for event in events]
             body = b"".join(line + b"\n" for line in lines)
-            return body, part_after(last) if len(lines) == LINES_OF_PART else None
+            return body, part_after(last) if lines else None
 
         return read
 

@@ -20,6 +20,9 @@ LogPosition = tuple[float, int]
 
 LAST_ROW = 2**62
 
+CONTENT_COLUMN = 5
+"""Place of a console line's text in its row."""
+
 MAX_OF_MOMENT = 10_000
 """Lines of one timestamp that complete a page of the console."""
 
@@ -99,6 +102,7 @@ def page_of_log(
     descending: bool,
     after: LogPosition | None = None,
     whole_last_moment: bool = False,
+    room: int | None = None,
 ) -> tuple[list[Data], LogPosition | None]:
     """Return the next console lines in order of time, and the position of the last one.
 
@@ -110,6 +114,7 @@ def page_of_log(
         after: Where the page before stopped.
         whole_last_moment: Add the further lines with the last line's timestamp, for clients that go on from there by
             timestamp alone and would lose them.
+        room: Characters after which the page ends, with the line that reaches them; without it, only `batch` counts.
     """
     order, beyond = ("DESC", "<") if descending else ("ASC", ">")
     start = after if after is not None else ((float("inf"), LAST_ROW) if descending else (float("-inf"), -1))
@@ -118,9 +123,18 @@ def page_of_log(
         WHERE series = ? AND timestamp {beyond}= ? AND (timestamp, id) {beyond} (?, ?)
         ORDER BY timestamp {order}, id {order} LIMIT ?"""
     lines: list[tuple[Any, ...]] = []
+    ends: list[LogPosition] = []
     for item in series:
-        lines += tx.rows(sql, (item.id, start[0], *start, batch))
+        left = room
+        for row in tx.each(sql, (item.id, start[0], *start, batch)):
+            lines.append(row)
+            if left is not None and (left := left - len(row[CONTENT_COLUMN] or "")) <= 0:
+                ends.append(_position(row))  # further lines of the others may come after lines that are not read here
+                break
     lines.sort(key=_position, reverse=descending)
+    if ends:
+        end = max(ends) if descending else min(ends)
+        lines = [row for row in lines if (_position(row) >= end if descending else _position(row) <= end)]
     lines = lines[:batch]
     if lines and whole_last_moment:
         lines += _rest_of_moment(tx, series, lines, order)

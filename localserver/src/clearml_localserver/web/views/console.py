@@ -22,8 +22,8 @@ AROUND = Room(PIECE.events // 2, PIECE.lines // 2, PIECE.characters // 2)
 OVERLAP_MS = 10_000
 """How far back a poll looks: two processes of a task report in batches, so a line may arrive after a later one."""
 
-TEXT_EVENTS = 4000
-"""Reports that are read at a time for the console as text."""
+FIRST_TEXT_EVENTS, TEXT_EVENTS, TEXT_CHARACTERS = 100, 4000, 2**21
+"""Reports that are read at a time for the console as text: at first, and at most; and about how many characters."""
 
 MAX_TIME = 10**15
 SEARCH_S = 2.0
@@ -79,8 +79,12 @@ def console_text(visit: Visit) -> Response:
 
     def lines() -> Iterator[bytes]:
         after: Json = {"from_timestamp": moment - 1} if moment else {}
+        count = FIRST_TEXT_EVENTS
         while True:
-            found = _log(visit, batch_size=TEXT_EVENTS, navigate_earlier=False, **after)
+            found = _log(visit, batch_size=count, navigate_earlier=False, **after)
+            # Lines of megabytes must not all be in memory at once.
+            characters = sum(len(event["msg"]) for event in found["events"])
+            count = max(1, min(TEXT_EVENTS, 2 * count, count * TEXT_CHARACTERS // max(1, characters)))
             events = [event for event in found["events"] if not moment or moment_of(event) <= moment]
             newest = max(map(moment_of, events), default=None)
             if newest is None or newest <= after.get("from_timestamp", newest - 1):
