@@ -54,8 +54,9 @@ NOT_BACKSLASH = re.compile(rb"[^\\]")
 SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 PYTHON_ONLY = re.compile(SURROGATE.pattern + rb"|NaN|Infinity|(?<![0-9])[0-9]{300}")
 """What Python's `json` writes and reads, and orjson refuses: as JSON has it not, or as too large a number."""
+
 ODD_SLICE = 2**15
-"""Bytes that are searched in one call: 3 ms. A loop of longer calls still delays an event loop, at each of its steps."""
+"""Bytes that are searched in one call: 3 ms. A loop of longer ones delays an event loop, at each of its steps."""
 
 LONGEST_ODD = 300
 """Bytes of the longest match of `PYTHON_ONLY`."""
