@@ -114,7 +114,7 @@ def main(arguments: Sequence[str]) -> int:
     cores = os.cpu_count() or 1
     if list(arguments) == ["--thorough"]:
         root = Path(__file__).resolve().parent.parent
-        arguments = ["-m", "thorough", *in_parallel(cores, thorough_files(root))]
+        arguments = ["-m", "thorough", "--durations=25", *in_parallel(cores, thorough_files(root))]
     chosen, left_out = selection(arguments or in_parallel(cores, [*LONGEST, *SUITES]), chromium=CHROMIUM.is_file())
     code = pytest.main(chosen, plugins=[SuiteTimes()])
     for line in left_out:
