@@ -35,6 +35,10 @@ GROUP_OPTIONS = [*HELP_NAMES, "--version"]
 PRIVATE_UMASK = 0o077
 """Only its owner may read what the server makes: the database holds the key that signs tokens."""
 
+SWITCH_S = 0.001
+"""How long a busy thread may keep the interpreter's lock from the event loop, which needs it again after each system
+call. Python's own 5 ms add up to a stall that a person notices."""
+
 VERBOSE = click.option(
     "--verbose", is_flag=True, expose_value=False, help="Show the traceback of an error; log what the server does."
 )
@@ -253,6 +257,7 @@ def serve_command(
     }
     settings = replace(settings, **{name: value for name, value in given.items() if value is not None})
     os.umask(PRIVATE_UMASK)
+    sys.setswitchinterval(SWITCH_S)
     lock = prepare_folder(settings.data)
     settings, sockets = bind(settings)
     uvloop.run(serve(settings, sockets, _announce, until_stdin_closes=until_stdin_closes))

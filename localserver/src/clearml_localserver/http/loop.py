@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import logging
 import os
 import time
@@ -27,13 +28,19 @@ KEPT = 3000
 """Stalls that are kept: a minute's worth at least, since there cannot be more than one in each period."""
 
 
+SCHEDSTAT_BYTES = 64
+
+
 class RunQueues:
     """How long this process's threads were ready while the kernel gave the processors to others.
 
-    The figures are `run_delay` in `/proc/self/task/<tid>/schedstat`; where there are none, nothing is known.
+    The figures are `run_delay` in `/proc/self/task/<tid>/schedstat`; where there are none, nothing is known. They are
+    read with the interpreter's lock: `os.pread` gives it up, and beside busy threads the event loop would then wait for
+    it once for each of its fifty threads.
     """
 
     def __init__(self) -> None:
+        self._text = ctypes.create_string_buffer(SCHEDSTAT_BYTES)
         self._files: dict[str, int] = {}
         self._seen_ns: dict[str, int] = {}
         self._listed_at = -LIST_EVERY_S
@@ -62,17 +69,21 @@ class RunQueues:
             threads = set(os.listdir("/proc/self/task")) - self._files.keys()
         except OSError:  # another system
             return
+        if threads and not hasattr(self, "_pread"):
+            self._pread = ctypes.PyDLL(None).pread
+            self._pread.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_long)
+            self._pread.restype = ctypes.c_ssize_t
         for thread in threads:
             with contextlib.suppress(OSError):  # it has ended meanwhile, or the kernel keeps no such figures
                 self._files[thread] = os.open(f"/proc/self/task/{thread}/schedstat", os.O_RDONLY)
                 self._seen_ns[thread] = self._read(thread) or 0
 
     def _read(self, thread: str) -> int | None:
-        try:
-            return int(os.pread(self._files[thread], 64, 0).split()[1])
-        except OSError:  # the thread has ended
+        read = self._pread(self._files[thread], self._text, SCHEDSTAT_BYTES, 0)
+        if read <= 0:  # the thread has ended
             os.close(self._files.pop(thread))
             return None
+        return int(self._text.raw[:read].split()[1])
 
 
 class LoopMonitor:
