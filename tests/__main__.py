@@ -33,7 +33,7 @@ END_TO_END = (
 
 THOROUGH = (
     "the thorough tests (marker thorough): more whole runs by agents, the whole vocabulary, every benchmark, more SDK "
-    "versions, more hostile requests. CI runs them. Run them: ./task test-thorough"
+    "versions, more hostile requests. The hosted CI runs them. Run them: ./task test-thorough"
 )
 
 LONGEST = (

@@ -233,6 +233,12 @@ def test_the_hosted_ci_runs_every_stage_of_the_ci_script():
     assert asked <= stages
 
 
+def test_only_stages_that_repeat_another_one_at_length_are_left_out_of_every_change():
+    listed = subprocess.run([ROOT / ".ci/run", "--list"], capture_output=True, text=True, check=True, timeout=30)
+    long = {line.split()[0] for line in listed.stdout.splitlines() if "(long: only by name or with --all)" in line}
+    assert long == {"thorough", "sdk", "pythons"}
+
+
 def test_a_stage_that_does_not_exist_is_named():
     for name in ("tets", "tes.", ".*", "", "test|unit"):
         done = subprocess.run([ROOT / ".ci/run", name], capture_output=True, text=True, check=False, timeout=30)
