@@ -195,7 +195,7 @@ class Api:
             )
             events = reply.get("events") or []
             found += events
-            if len(events) < CONSOLE_PAGE:
+            if len(events) < CONSOLE_PAGE and not reply.get("more"):
                 return found, int(reply.get("total") or 0)
             after = events[-1]["timestamp"]  # a page holds all events of its last moment
 

@@ -61,7 +61,7 @@ def build() -> None:
 
     The first `up` does the same.
     """
-    click.echo(clusters.build(_layout(DEFAULT_NAME), lambda text: click.echo(text, err=True)))
+    click.echo(clusters.build(Layout.cache_of(os.environ, Path.home()), lambda text: click.echo(text, err=True)))
 
 
 @cli.command()

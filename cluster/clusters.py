@@ -23,11 +23,11 @@ def up(layout: Layout, say: Say, provider: str | None = None) -> Status:
     return native.up(layout, say) if chosen == native.PROVIDER else docker.up(layout, chosen, say)
 
 
-def build(layout: Layout, say: Say) -> Path:
+def build(cache: Path, say: Say) -> Path:
     """Do the long part of a first `up` beforehand: install and build its programs; return the built ones' folder."""
     native.require_host()
     programs.ensure_debian(say)
-    return programs.ensure_built(layout.cache, say)
+    return programs.ensure_built(cache, say)
 
 
 def down(layout: Layout) -> bool:

@@ -90,10 +90,11 @@ def deep_body(world: World) -> None:
     world.post("tasks.get_all", b'{"id":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
 
 
-@hostile("text of 10 MB that is not JSON, and of 60 MB that is too long")
+@hostile("text of 15 MB that is not JSON, and of 60 MB that is too long")
 def no_json(world: World) -> None:
-    for unit, count in (("x", 10_000_000), ("1" * 299 + "x", 33_000), ("x", 60_000_000)):
-        world.post("tasks.get_all", b'{"id":"' + (unit * count).encode())
+    for unit, count in (("x", 15_000_000), ("1" * 299 + "x", 50_000), ("\\n", 7_500_000), ("x", 60_000_000)):
+        for end in ("", '"]'):
+            world.post("tasks.get_all", b'{"id":"' + (unit * count + end).encode())
 
 
 @hostile("a batch of 200,000 events of an unknown task")
@@ -283,6 +284,27 @@ def large_figures(world: World) -> None:
             [{"type": "plot", "task": task, "metric": "m", "variant": str(number), "iter": 0, "plot_str": figure}]
         )
     read(world, f"/tasks/{task}/plots")
+
+
+@hostile("figures of 15 MB with and without images")
+def very_large_figures(world: World) -> None:
+    task = world.task()
+    trace = '{"data":[{"type":"scatter","y":[' + "0.5," * 3_900_000 + '1]}],"layout":{'
+    for number, layout in enumerate(('"images":[{"source":"http://x/a.png"}]}}', "}}")):
+        event = {"type": "plot", "task": task, "metric": "m", "variant": str(number), "iter": 0}
+        world.report([event | {"plot_str": trace + layout}])
+    read(world, f"/tasks/{task}/plots")
+
+
+@hostile("a console with lines of 15 MB")
+def huge_console_lines(world: World) -> None:
+    task = world.task()
+    for number in range(8):
+        line = {"type": "log", "task": task, "msg": "some words " * 1_360_000, "timestamp": 1_700_000_000_000 + number}
+        world.report([line])
+    reply = world.api("events.get_task_log", task=task, batch_size=10_000)
+    assert (reply["returned"], reply["total"], reply["more"]) == (5, 8, True)
+    read(world, *(f"/tasks/{task}/console{rest}" for rest in ("", "/lines?after=1", "/text", "?q=wordsx")))
 
 
 @hostile("a dataset of 300,000 files")

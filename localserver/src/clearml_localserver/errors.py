@@ -41,6 +41,15 @@ class StartError(OperatorError):
     """The server cannot start (port taken, data folder unusable)."""
 
 
+MAX_REPLY_BYTES = 256 * 2**20
+"""Largest list in a reply."""
+
+
+def too_large_reply(hint: str) -> ApiError:
+    """Return the 400/0 that answers who asks for too much at once; `hint` says what to ask for."""
+    return ApiError(400, 0, f"The reply is larger than {MAX_REPLY_BYTES} bytes: ask for {hint}")
+
+
 def validation_error(text: str) -> ApiError:
     """Return the 400/12 that answers a malformed request."""
     return ApiError(400, 12, f"Validation error ({text})")

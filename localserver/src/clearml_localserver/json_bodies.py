@@ -15,7 +15,8 @@ from urllib.parse import parse_qsl
 
 import orjson
 
-from clearml_localserver.errors import ApiError, validation_error
+from clearml_localserver import long_strings
+from clearml_localserver.errors import MAX_REPLY_BYTES, ApiError, too_large_reply, validation_error
 
 Data = dict[str, Any]
 
@@ -39,8 +40,6 @@ A genuine server's database stores no larger documents either."""
 MAX_ODD_BYTES = 4 * 2**20
 """Longest JSON text of those that only Python reads, which takes it five times as long."""
 
-MAX_REPLY_BYTES = 256 * 2**20
-
 RETRY = {"Retry-After": "2"}
 
 LEVELS = 2
@@ -50,7 +49,6 @@ DOCUMENT_FIELDS = 64
 """An object with so many fields or fewer is written whole: a document has some forty."""
 
 SLICE = 2**18
-NOT_BACKSLASH = re.compile(rb"[^\\]")
 SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 PYTHON_ONLY = re.compile(SURROGATE.pattern + rb"|NaN|Infinity|(?<![0-9])[0-9]{300}")
 """What Python's `json` writes and reads, and orjson refuses: as JSON has it not, or as too large a number."""
@@ -132,7 +130,7 @@ def parse_lines(body: bytes | bytearray) -> list[Data]:
     """
     if not body or body.isspace():
         raise ApiError(400, 17, "Batch request contains no items")
-    if sum(body.count(b"\n", at, at + SLICE) for at in range(0, len(body), SLICE)) > MAX_LINES:
+    if _count(body, b"\n") > MAX_LINES:
         raise ApiError(400, 0, f"A batch of more than {MAX_LINES} lines: send it in parts")
     _require_values(body, MAX_BATCH_VALUES)
     parsed = [_line(line) for line in _split(body)]
@@ -238,12 +236,7 @@ def _items(values: Iterable[Any]) -> Iterator[bytes]:
         piece = orjson.dumps(item, option=orjson.OPT_NON_STR_KEYS)
         size += len(piece)
         if size > MAX_REPLY_BYTES:
-            raise ApiError(
-                400,
-                0,
-                f"The reply is larger than {MAX_REPLY_BYTES} bytes: "
-                "ask for a page (page, page_size) or for less (only_fields)",
-            )
+            raise too_large_reply("a page (page, page_size) or for less (only_fields)")
         if number:
             yield b","
         yield piece
@@ -253,9 +246,9 @@ def _items(values: Iterable[Any]) -> Iterator[bytes]:
 def _json(text: bytes | bytearray) -> Any:
     if len(text) > MAX_TEXT_BYTES:
         raise TooMuchError(400, 0, f"JSON of more than {MAX_TEXT_BYTES} bytes for one object")
-    _require_values(text, MAX_VALUES)
+    spans = _require_values(text, MAX_VALUES)
     try:
-        data = orjson.loads(text)
+        data = long_strings.loads(text, spans)
     except orjson.JSONDecodeError as error:
         if error.msg.startswith("depth limit"):
             raise _too_deep() from error
@@ -266,7 +259,7 @@ def _json(text: bytes | bytearray) -> Any:
             raise TooMuchError(400, 0, problem) from error
         data = _python_json(text)
     # Text has as many brackets as it has levels at least, so that most bodies need not be walked through.
-    if len(text) > MAX_DEPTH and text.count(b"[") + text.count(b"{") > MAX_DEPTH:
+    if len(text) > MAX_DEPTH and _count(text, b"[") + _count(text, b"{") > MAX_DEPTH:
         _require_depth(data)
     return data
 
@@ -287,6 +280,11 @@ def _python_json(text: bytes | bytearray) -> Any:
     except ValueError as error:
         raise _not_json(error) from error
     return data
+
+
+def _count(text: bytes | bytearray, byte: bytes) -> int:
+    """Return how often a byte is there, counted in slices, so that other threads come in."""
+    return sum(text.count(byte, at, at + SLICE) for at in range(0, len(text), SLICE))
 
 
 def _holds(text: bytes | bytearray, pattern: re.Pattern[bytes]) -> bool:
@@ -318,23 +316,27 @@ def _require_depth(data: Any) -> None:
         level = [item for items in containers for item in items if isinstance(item, dict | list)]
 
 
-def _require_values(text: bytes | bytearray, limit: int) -> None:
-    """Raise for a JSON text with more than `limit` values: outside strings, each begins with a comma or bracket."""
+def _require_values(text: bytes | bytearray, limit: int) -> list[tuple[int, int]]:
+    """Return where a JSON text has very long strings.
+
+    Raises:
+        TooMuchError: It has more than `limit` values: outside strings, each begins with a comma or bracket.
+        ApiError: It is not JSON, seen from a string without an end.
+    """
     if len(text) <= 2 * limit:  # a value takes two characters at least
-        return
-    found, at, inside = 0, 0, False
-    while at < len(text):
-        end = at + SLICE
-        if end < len(text):
-            # A slice ends behind a character that is not a backslash, so that no escape is cut in two.
-            behind = NOT_BACKSLASH.search(text, end, end + SLICE)
-            if behind is None:
-                raise TooMuchError(400, 0, "The request has too many backslashes in a row")
-            end = behind.end()
-        parts = bytes(text[at:end]).replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
-        bare = b"".join(parts[inside::2])
-        found += bare.count(b",") + bare.count(b"[") + bare.count(b"{")
-        if found > limit:
-            raise TooMuchError(400, 0, f"The request holds more than {limit} values: send it in parts")
-        inside ^= len(parts) % 2 == 0
-        at = end
+        return []
+    found, inside, long = 0, False, long_strings.LongStrings()
+    try:
+        for at, piece in long_strings.slices(text):
+            parts = piece.split(b'"')
+            bare = b"".join(parts[inside::2])
+            found += bare.count(b",") + bare.count(b"[") + bare.count(b"{")
+            if found > limit:
+                raise TooMuchError(400, 0, f"The request holds more than {limit} values: send it in parts")
+            inside ^= len(parts) % 2 == 0
+            long.look_at(at, len(parts[0]), len(piece) - len(parts[-1]) - 1, len(parts) - 1)
+    except long_strings.CannotSliceError as error:
+        raise TooMuchError(400, 0, "The request has too many backslashes in a row") from error
+    if long.is_unterminated:
+        raise _not_json(ValueError("a string without an end"))
+    return long.spans

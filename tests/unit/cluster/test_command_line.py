@@ -26,3 +26,14 @@ def test_what_to_do_after_an_interrupt_is_said(monkeypatch, capsys, command, hin
     monkeypatch.setattr(clusters, command, interrupted)
     assert main([command]) == 130
     assert hint in capsys.readouterr().err
+
+
+def test_programs_are_built_where_no_cluster_could_live(monkeypatch, capsys, tmp_path):
+    """A home whose path is too long for a cluster's sockets still has a cache."""
+    home = tmp_path / ("long" * 20)
+    monkeypatch.setenv("HOME", str(home))
+    for variable in ("CLEARML_PODS_CLUSTER_STATE", "CLEARML_PODS_CLUSTER_CACHE", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(clusters, "build", lambda cache, say: cache)
+    assert main(["build"]) == 0
+    assert capsys.readouterr().out.startswith(str(home))

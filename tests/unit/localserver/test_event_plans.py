@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from clearml_localserver.endpoints import events_scalars
-from clearml_localserver.events import pages, samples, scalars, store
+from clearml_localserver.events import log_search, pages, samples, scalars, store
 from clearml_localserver.events.store import Series
 from clearml_localserver.rules.events import IMAGE, LOG, PLOT, SCALAR, SINGLE, Event, parse_event
 from clearml_localserver.store import Tx
@@ -130,19 +130,51 @@ def test_the_curves_of_a_reply_share_its_points(tx: Recorder, monkeypatch: pytes
     assert found == [[*range(0, EVENTS, 4)]] * 4
 
 
+def lines_of_lengths(lengths: Sequence[int], per_moment: int) -> Tx:
+    tx = open_tx()
+    for at, length in enumerate(lengths):
+        store.write(tx, [event(LOG, at // per_moment, metric=f"m{at % 5 // 2}", msg="x" * length)], at)
+    return tx
+
+
 @pytest.mark.parametrize("descending", [False, True])
 @pytest.mark.parametrize("room", [1, 25, 70, 10_000])
 def test_a_page_of_console_ends_where_its_room_does_and_none_is_lost(room: int, descending: bool) -> None:
-    tx = open_tx()
     lengths = [(at * 7) % 23 for at in range(60)]
-    for at, length in enumerate(lengths):
-        store.write(tx, [event(LOG, at // 3, metric=f"m{at % 5 // 2}", msg="x" * length)], at)
+    tx = lines_of_lengths(lengths, 3)
     series, sizes, after = of(tx, LOG), list[int](), None
     assert len(series) == 3
     while True:
-        lines, after = pages.page_of_log(tx, series, 50, descending, after, room=room)
-        if not lines:
+        page = pages.page_of_log(tx, series, 50, descending, after, room=room)
+        after = page.last
+        if not page.events:
             break
-        sizes += [len(line["msg"]) for line in lines]
-        assert sum(len(line["msg"]) for line in lines) <= 3 * (room + max(lengths))
+        sizes += [len(line["msg"]) for line in page.events]
+        assert sum(len(line["msg"]) for line in page.events) <= room + max(lengths)
+        assert page.is_cut or len(page.events) == min(50, 60 + len(page.events) - len(sizes))
     assert sizes == (lengths[::-1] if descending else lengths)
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_a_full_page_of_console_still_counts_every_line_of_its_last_moment(descending: bool) -> None:
+    """Clients go on by timestamp alone: a line that is left out there is lost for them."""
+    tx = lines_of_lengths([10] * 20, 5)
+    page = pages.page_of_log(tx, of(tx, LOG), 12, descending, whole_last_moment=True, room=65)
+    said = [line["msg"] for line in page.events]
+    assert said == ["x" * 10] * 7 + [pages.NO_ROOM] * 3
+    assert page.is_cut
+    moments = [line["timestamp"] for line in page.events]
+    assert moments == ([3] * 5 + [2] * 5 if descending else [0] * 5 + [1] * 5)
+
+
+def test_a_search_of_the_console_ends_where_its_room_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_search, "CHARACTERS_OF_PAGE", 65)
+    tx = lines_of_lengths([10] * 20, 5)
+    end, moments = None, list[float]()
+    while True:
+        found, end = log_search.search_log(tx, of(tx, LOG), "xx", end, 1000)
+        assert len(found) == 10
+        moments[:0] = [line["timestamp"] for line in found]
+        if end is None:
+            break
+    assert moments == [at // 5 for at in range(20)]

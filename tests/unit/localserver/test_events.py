@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 from clearml_localserver.errors import ApiError
+from clearml_localserver.rules import events as event_rules
 from clearml_localserver.rules.events import (
     NO_ITER,
     SINGLE,
@@ -113,6 +114,25 @@ def test_unknown_fields_and_odd_messages_are_kept() -> None:
 )  # fmt: skip
 def test_the_pictures_of_a_plot(plot: str, urls: list[str]) -> None:
     assert plot_source_urls(plot) == urls
+
+
+@pytest.mark.parametrize(
+    ("images", "urls"),
+    [
+        ('[{"source":"http://h/a.png"},{"source":"data:x"}]', ["http://h/a.png"]),
+        ('[{"source":"http://h/' + "a" * 60 + '.png"}]', []),
+        ("7", []),
+        ("[", []),
+    ],
+)
+def test_the_pictures_of_a_plot_that_is_too_long_to_be_read_whole(
+    monkeypatch: pytest.MonkeyPatch, images: str, urls: list[str]
+) -> None:
+    monkeypatch.setattr(event_rules, "MAX_READ_PLOT", 60)
+    values = "1," * 100
+    plot = f'{{"data":[{{"name":"\\"images\\": [","y":[{values}1]}}],"layout":{{"images" : {images}}}}}'
+    assert plot_source_urls(plot) == urls
+    assert plot_source_urls(plot.replace('"images" :', '"shapes":')) == []
 
 
 def scalars(*points: tuple[Any, Any]) -> list[Event]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from clearml_localserver import json_bodies
+from clearml_localserver import json_bodies, long_strings
 from clearml_localserver.errors import ApiError
 from clearml_localserver.json_bodies import Unread, parse_form, parse_lines, parse_object, query_value, render
 from hypothesis import given, settings
@@ -30,6 +30,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_bodies, "MAX_BATCH_VALUES", 60)
     monkeypatch.setattr(json_bodies, "MAX_LINES", 30)
     monkeypatch.setattr(json_bodies, "SLICE", 16)
+    monkeypatch.setattr(long_strings, "SLICE", 16)
+    monkeypatch.setattr(long_strings, "PIECE", 16)
     monkeypatch.setattr(json_bodies, "ODD_SLICE", 16)
 
 
@@ -213,6 +215,40 @@ def test_no_call_keeps_the_interpreter_for_text_that_is_not_json(text: str) -> N
     with long_c_calls(50) as found:
         refusal(parse_object, b'{"a":"' + text.encode())
     assert found == []
+
+
+@pytest.mark.parametrize("text", ["x", "\\n", "\\ud83d\\ude00", "é", "a line\\n", '\\"'])
+@pytest.mark.parametrize("end", [b'"}', b'"]', b'\xff"}', b""])
+def test_no_call_keeps_the_interpreter_for_one_long_string(text: str, end: bytes) -> None:
+    unit = text.encode()
+    body = b'{"a":"' + unit * (json_bodies.MAX_TEXT_BYTES // 4 // len(unit)) + end
+    with long_c_calls(15) as found:
+        if end == b'"}':
+            assert len(parse_object(body)["a"]) > 300_000
+        else:
+            refusal(parse_object, body)
+    assert found == []
+
+
+@given(
+    st.lists(st.text(st.sampled_from(["a", "é", "漢", "😀", "\n", "\\", '"', "\x01", ",", "[", "\ufffe"])), max_size=6),
+    st.booleans(),
+)
+@settings(max_examples=400)
+def test_long_strings_are_what_they_were(texts: list[str], ascii_only: bool) -> None:
+    """Wherever a piece ends: in an escape, between two surrogates, within a character."""
+    value = {"list": [text * 5 for text in texts], "n": 1} | {text * 3: text for text in texts}
+    body = json.dumps(value, ensure_ascii=ascii_only).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(long_strings, "SLICE", 8)
+        patch.setattr(long_strings, "PIECE", 8)
+        patch.setattr(long_strings, "SEARCHED_BYTES", 14)
+        patch.setattr(json_bodies, "MAX_VALUES", len(body) // 2 - 1)
+        try:
+            assert parse_object(body) == value
+        except ApiError as error:
+            assert error.msg == "The request has too many backslashes in a row"
+            assert b"\\" * 8 in body
 
 
 @pytest.mark.parametrize("odd", ["NaN", "-Infinity", '"\\udc80"', "9" * 400])

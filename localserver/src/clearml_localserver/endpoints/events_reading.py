@@ -70,7 +70,8 @@ def _page(call: Call, tx: Tx, options: dict[str, Any]) -> Data:
     if line is None:
         events, iteration = page_by_iteration(tx, points, options["batch"], iteration, descending)
     if not events:
-        events, line = page_of_log(tx, console, options["batch"], descending, line)
+        page = page_of_log(tx, console, options["batch"], descending, line)
+        events, line = page.events, page.last
     scroll = encode_scroll("events", total, iteration, *(line or (None, None)))
     return {"events": events, "returned": len(events), "total": total, "scroll_id": scroll}
 
@@ -96,7 +97,8 @@ def clear_scroll(call: Call, tx: Tx) -> Data:
 @endpoint(
     "events.get_task_log",
     fields=LOG_FIELDS,
-    differs="`contains` searches backwards, `searched_to` is where to go on; `count_total` false is quicker",
+    differs="`contains` searches backwards, `searched_to` is where to go on; `count_total` false is quicker; a page "
+    "ends after 64 Mi characters, with `more`",
 )
 def get_task_log(call: Call, tx: Tx) -> Data:
     """Page through a task's console by time, or search it."""
@@ -112,12 +114,13 @@ def get_task_log(call: Call, tx: Tx) -> Data:
     earlier = call.data.get("navigate_earlier", True)
     # Strictly older (or newer) than the given moment: no line of that moment itself.
     after = None if start is None else (float(start), -1 if earlier else LAST_ROW)
-    events, _ = page_of_log(tx, series, batch, earlier, after, whole_last_moment=True)
+    page = page_of_log(tx, series, batch, earlier, after, whole_last_moment=True)
+    events = page.events
     wanted = call.data.get("order")
     if wanted and (wanted == "desc") != earlier:
         events.reverse()
     total = events_store.count(tx, series) if call.data.get("count_total", True) else None
-    return {"events": events, "returned": len(events), "total": total}
+    return {"events": events, "returned": len(events), "total": total} | ({"more": True} if page.is_cut else {})
 
 
 def _old_task_log(call: Call, tx: Tx, series: list[events_store.Series], batch: int) -> Data:
@@ -126,10 +129,11 @@ def _old_task_log(call: Call, tx: Tx, series: list[events_store.Series], batch: 
     after: Any = None
     if text := call.data.get("scroll_id"):
         after = tuple(decode_scroll(text, "log", NUMBER, int))
-    events, last = page_of_log(tx, series, batch, from_tail, after)
+    page = page_of_log(tx, series, batch, from_tail, after)
+    events = page.events
     if (call.data.get("order", "desc") == "desc") != from_tail:
         events.reverse()
-    scroll = encode_scroll("log", *(last or (0, LAST_ROW)))
+    scroll = encode_scroll("log", *(page.last or (0, LAST_ROW)))
     return {"events": events, "returned": len(events), "total": events_store.count(tx, series), "scroll_id": scroll}
 
 
@@ -143,10 +147,10 @@ def download_task_log(call: Call, tx: Tx) -> Raw:
 
     def part_after(position: LogPosition | None) -> Part:
         def read(tx: Tx) -> tuple[bytes, Part | None]:
-            events, last = page_of_log(tx, series, LINES_OF_PART, False, position, room=CHARACTERS_OF_PART)
-            lines = [_text_line(text_format, event) if as_text else _json_line(event) for event in events]
+            page = page_of_log(tx, series, LINES_OF_PART, False, position, room=CHARACTERS_OF_PART)
+            lines = [_text_line(text_format, event) if as_text else _json_line(event) for event in page.events]
             body = b"".join(line + b"\n" for line in lines)
-            return body, part_after(last) if lines else None
+            return body, part_after(page.last) if lines else None
 
         return read
 

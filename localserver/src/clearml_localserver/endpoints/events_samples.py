@@ -9,7 +9,7 @@ from clearml_localserver.endpoints.events_fields import FLAG, METRICS, TEXT, TEX
 from clearml_localserver.errors import ApiError, validation_error
 from clearml_localserver.events.owners import find_owners
 from clearml_localserver.events.samples import Place, Walk, last_iterations, window
-from clearml_localserver.events.store import Series, find_series
+from clearml_localserver.events.store import ReplySize, Series, find_series
 from clearml_localserver.registry import Call, Data, endpoint
 from clearml_localserver.rules.events import IMAGE, MAX_ITER, NO_ITER, PLOT
 from clearml_localserver.rules.scroll import decode_scroll, encode_scroll
@@ -70,9 +70,9 @@ def get_multi_task_plots(call: Call, tx: Tx) -> Data:
     """Return the last plots of several tasks, by metric, variant, task and iteration, all in one page."""
     tasks = find_owners(tx, call.data["tasks"], call.data.get("model_events", False))
     metrics: Data = {}
-    total = 0
+    total, size = 0, ReplySize()
     for id_, task in tasks.items():
-        plots = last_iterations(tx, find_series(tx, id_, [PLOT], call.data.get("metrics")), _iterations(call))
+        plots = last_iterations(tx, find_series(tx, id_, [PLOT], call.data.get("metrics")), _iterations(call), size)
         total += len(plots)
         for plot in [] if call.data.get("scroll_id") else plots:
             by_task = metrics.setdefault(plot["metric"], {}).setdefault(plot["variant"], {}).setdefault(id_, {})
@@ -113,10 +113,10 @@ def _by_iteration(call: Call, tx: Tx, type_: str) -> Data:
     find_owners(tx, wanted, call.data.get("model_events", False))
     earlier = call.data.get("navigate_earlier", True)
     edges = {} if call.data.get("refresh") else _edges(call.data.get("scroll_id"), type_)
-    shown = []
+    shown, size = [], ReplySize()
     for task, selection in wanted.items():
         edge = edges.get(task, (None, None))[1 if earlier else 0]
-        found = window(tx, find_series(tx, task, [type_], selection), _iterations(call), earlier, edge)
+        found = window(tx, find_series(tx, task, [type_], selection), _iterations(call), earlier, edge, size)
         if found:
             edges[task] = [NO_ITER if at is None else at for at in (found[0][0], found[-1][0])]
         shown.append({"task": task, "iterations": [{"iter": at, "events": events} for at, events in found]})

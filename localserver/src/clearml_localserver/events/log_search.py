@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
-from clearml_localserver.events.store import COLUMNS, IDS, Data, Series, ids_of, render_event
+from clearml_localserver.events.pages import CHARACTERS_OF_PAGE, LogPosition, lines_at
+from clearml_localserver.events.store import IDS, Data, Series, ids_of
 from clearml_localserver.store import Tx
 
 FIRST_STRETCH, STRETCH = 2_000, 20_000
@@ -42,29 +42,28 @@ def search_log(
     Returns:
         The reports, and the moment before which nothing was searched; None when all was.
     """
-    ids, names = ids_of(series), {item.id: item for item in series}
+    ids = ids_of(series)
     spellings = [text] if text.isascii() else dict.fromkeys((text, text.lower(), text.upper()))
     patterns = [f"%{_literal(spelling)}%" for spelling in spellings]
     matches = " OR ".join(["content LIKE ? ESCAPE '\\'"] * len(patterns))
     sql = f"""
-        SELECT id, {COLUMNS["event_log"]} FROM event_log
-        WHERE series IN {IDS} AND timestamp >= ? AND timestamp < ? AND ({matches})
-        ORDER BY timestamp, id"""
+        SELECT timestamp, id FROM event_log
+        WHERE series IN {IDS} AND timestamp >= ? AND timestamp < ? AND ({matches})"""
     end: float = EVER if before is None else before
-    started, found, stretch = time.monotonic(), list[tuple[Any, ...]](), FIRST_STRETCH
+    started, found, stretch = time.monotonic(), list[LogPosition](), FIRST_STRETCH
     while True:
         start = _start_of_stretch(tx, series, end, stretch)
         rows = tx.rows(sql, (ids, -EVER if start is None else start, end, *patterns))
-        found[:0] = rows
+        found += sorted(rows, reverse=True)
         is_late = stretch == STRETCH and time.monotonic() - started > TURN_S
         if start is None or len(found) >= most or is_late:
             break
         end, stretch = start, STRETCH
-    if len(found) > most:
-        first = found[-most][3]
-        start = first if start is not None or found[0][3] < first else None
-        found = [row for row in found if row[3] >= first]
-    return [render_event(names[row[1]], row[1:]) for row in found], start
+    last = found[most - 1][0] if len(found) > most else -EVER
+    events = lines_at(tx, series, [position for position in found if position[0] >= last], CHARACTERS_OF_PAGE, True)
+    if len(events) < len(found):
+        start = found[len(events) - 1][0]
+    return events[::-1], start
 
 
 def _start_of_stretch(tx: Tx, series: Sequence[Series], end: float, stretch: int) -> float | None:

@@ -6,9 +6,21 @@ Every page starts, by index, where the previous one stopped, so the millionth ev
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
-from clearml_localserver.events.store import COLUMNS, IDS, Data, Series, by_table, ids_of, read_events, render_event
+import orjson
+
+from clearml_localserver.events.store import (
+    COLUMNS,
+    CONTENT_PLACE,
+    IDS,
+    Data,
+    Series,
+    by_table,
+    ids_of,
+    read_events,
+    render_event,
+)
 from clearml_localserver.rules.events import MAX_ITER, NO_ITER
 from clearml_localserver.store import Tx
 
@@ -20,8 +32,15 @@ LogPosition = tuple[float, int]
 
 LAST_ROW = 2**62
 
-CONTENT_COLUMN = 5
-"""Place of a console line's text in its row."""
+CHARACTERS_OF_PAGE = 2**26
+"""Console lines that one reply holds: 10,000, the most that a client may ask for, of 6,700 characters each."""
+
+NO_ROOM = "[this line was left out of a reply that is full: download the console, or ask for fewer lines]"
+
+LINES = f"""
+    SELECT {COLUMNS["event_log"].replace("content", "{}")}
+    FROM json_each(?) AS wanted CROSS JOIN event_log ON event_log.id = wanted.value"""
+"""Console lines by their rows, in the order of these: `CROSS JOIN` keeps it. The place is for their text."""
 
 MAX_OF_MOMENT = 10_000
 """Lines of one timestamp that complete a page of the console."""
@@ -95,6 +114,19 @@ def page_by_iteration(
     return events, last
 
 
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """Console lines in order of time."""
+
+    events: list[Data]
+
+    last: LogPosition | None
+    """Where it stopped: the position of its last line, or where it began if it has none."""
+
+    is_cut: bool
+    """Whether it ended before it had as many lines as were asked for, since those took too many characters."""
+
+
 def page_of_log(
     tx: Tx,
     series: Sequence[Series],
@@ -102,9 +134,9 @@ def page_of_log(
     descending: bool,
     after: LogPosition | None = None,
     whole_last_moment: bool = False,
-    room: int | None = None,
-) -> tuple[list[Data], LogPosition | None]:
-    """Return the next console lines in order of time, and the position of the last one.
+    room: int = CHARACTERS_OF_PAGE,
+) -> LogPage:
+    """Return the next console lines in order of time.
 
     Args:
         tx: Transaction.
@@ -114,46 +146,51 @@ def page_of_log(
         after: Where the page before stopped.
         whole_last_moment: Add the further lines with the last line's timestamp, for clients that go on from there by
             timestamp alone and would lose them.
-        room: Characters after which the page ends, with the line that reaches them; without it, only `batch` counts.
+        room: Characters after which the page ends, with the line that reaches them.
     """
     order, beyond = ("DESC", "<") if descending else ("ASC", ">")
     start = after if after is not None else ((float("inf"), LAST_ROW) if descending else (float("-inf"), -1))
     sql = f"""
-        SELECT id, {COLUMNS["event_log"]} FROM event_log
+        SELECT timestamp, id FROM event_log
         WHERE series = ? AND timestamp {beyond}= ? AND (timestamp, id) {beyond} (?, ?)
         ORDER BY timestamp {order}, id {order} LIMIT ?"""
-    lines: list[tuple[Any, ...]] = []
-    ends: list[LogPosition] = []
-    for item in series:
-        left = room
-        for row in tx.each(sql, (item.id, start[0], *start, batch)):
-            lines.append(row)
-            if left is not None and (left := left - len(row[CONTENT_COLUMN] or "")) <= 0:
-                ends.append(_position(row))  # further lines of the others may come after lines that are not read here
-                break
-    lines.sort(key=_position, reverse=descending)
-    if ends:
-        end = max(ends) if descending else min(ends)
-        lines = [row for row in lines if (_position(row) >= end if descending else _position(row) <= end)]
-    lines = lines[:batch]
-    if lines and whole_last_moment:
-        lines += _rest_of_moment(tx, series, lines, order)
-    names = {item.id: item for item in series}
-    return [render_event(names[row[1]], row[1:]) for row in lines], _position(lines[-1]) if lines else after
+    found = [position for item in series for position in tx.rows(sql, (item.id, start[0], *start, batch))]
+    found.sort(reverse=descending)
+    positions: list[LogPosition] = found[:batch]
+    if positions and whole_last_moment:
+        positions += _rest_of_moment(tx, series, positions, order)
+    events = lines_at(tx, series, positions, room, whole_last_moment)
+    return LogPage(events, positions[len(events) - 1] if events else after, len(events) < len(positions))
 
 
-def _position(row: tuple[Any, ...]) -> LogPosition:
-    return row[3], row[0]
-
-
-def _rest_of_moment(
-    tx: Tx, series: Sequence[Series], lines: list[tuple[Any, ...]], order: str
-) -> list[tuple[Any, ...]]:
-    moment = lines[-1][3]
-    shown = {row[0] for row in lines if row[3] == moment}
+def _rest_of_moment(tx: Tx, series: Sequence[Series], positions: list[LogPosition], order: str) -> list[LogPosition]:
+    moment, beyond = positions[-1][0], "<" if order == "DESC" else ">"
     sql = f"""
-        SELECT id, {COLUMNS["event_log"]} FROM event_log WHERE series = ? AND timestamp = ?
+        SELECT timestamp, id FROM event_log WHERE series = ? AND timestamp = ? AND id {beyond} ?
         ORDER BY id {order} LIMIT {MAX_OF_MOMENT}"""
-    rows = [row for item in series for row in tx.rows(sql, (item.id, moment))]
-    rows.sort(key=_position, reverse=order == "DESC")
-    return [row for row in rows if row[0] not in shown]
+    rest = [position for item in series for position in tx.rows(sql, (item.id, moment, positions[-1][1]))]
+    rest.sort(reverse=order == "DESC")
+    return rest
+
+
+def lines_at(
+    tx: Tx, series: Sequence[Series], positions: Sequence[LogPosition], room: int, whole_last_moment: bool
+) -> list[Data]:
+    """Return the lines at these positions, up to the one that fills the room.
+
+    Lines of megabytes must not all be in memory at once. With `whole_last_moment`, the further lines with the timestamp
+    of the last one follow; they say `NO_ROOM` in place of their text.
+    """
+    names = {item.id: item for item in series}
+    ids = orjson.dumps([row for _, row in positions]).decode()
+    events: list[Data] = []
+    for row in tx.each(LINES.format("content"), (ids,)):
+        events.append(render_event(names[row[0]], row))
+        room -= len(row[CONTENT_PLACE] or "")
+        if room <= 0:
+            break
+    rest = [row for moment, row in positions[len(events) :] if moment == positions[len(events) - 1][0]]
+    if rest and whole_last_moment:
+        ids = orjson.dumps(rest).decode()
+        events += [render_event(names[row[0]], row) for row in tx.rows(LINES.format(f"'{NO_ROOM}'"), (ids,))]
+    return events

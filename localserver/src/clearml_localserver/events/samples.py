@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clearml_localserver.events.pages import AFTER_ALL, BEFORE_ALL
-from clearml_localserver.events.store import Data, Series, read_events
+from clearml_localserver.events.store import Data, ReplySize, Series, read_events
 from clearml_localserver.rules.events import IMAGE
 from clearml_localserver.store import Tx
 
@@ -34,22 +34,33 @@ def _iterations(tx: Tx, series: Series, beyond: str, edge: int, order: str, most
     return [iteration for (iteration,) in rows]
 
 
-def last_iterations(tx: Tx, series: Sequence[Series], iterations: int) -> list[Data]:
-    """Return the events of the last iterations of each series, newest first within a series."""
+def last_iterations(tx: Tx, series: Sequence[Series], iterations: int, size: ReplySize | None = None) -> list[Data]:
+    """Return the events of the last iterations of each series, newest first within a series.
+
+    Args:
+        tx: Transaction.
+        series: Series of type plot or image.
+        iterations: How many of each.
+        size: Of a reply with the events of several calls.
+
+    Raises:
+        ApiError: 400/0, the reply would be too large.
+    """
+    size = size or ReplySize()
     events: list[Data] = []
     for item in series:
         if found := _iterations(tx, item, "<", AFTER_ALL, "DESC", iterations):
-            events += _between(tx, [item], found[-1], found[0])
+            events += _between(tx, [item], found[-1], found[0], size)
     return events
 
 
-def _between(tx: Tx, series: Sequence[Series], first: int, last: int) -> list[Data]:
+def _between(tx: Tx, series: Sequence[Series], first: int, last: int, size: ReplySize | None = None) -> list[Data]:
     where = f"AND iter BETWEEN ? AND ? {_live(series[0])}"
-    return read_events(tx, series, where, (first, last), "ORDER BY iter DESC, key")
+    return read_events(tx, series, where, (first, last), "ORDER BY iter DESC, key", size)
 
 
 def window(
-    tx: Tx, series: Sequence[Series], iterations: int, earlier: bool, edge: int | None
+    tx: Tx, series: Sequence[Series], iterations: int, earlier: bool, edge: int | None, size: ReplySize | None = None
 ) -> list[tuple[int | None, list[Data]]]:
     """Return the next iterations that any of the series has, newest first, each with its events.
 
@@ -59,6 +70,7 @@ def window(
         iterations: How many.
         earlier: Those before `edge`; otherwise those after it.
         edge: Iteration to start from, not included; None starts at the newest (or the oldest) one.
+        size: Of a reply with the events of several calls.
     """
     beyond, order, end = ("<", "DESC", AFTER_ALL) if earlier else (">", "ASC", BEFORE_ALL)
     start = end if edge is None else edge
@@ -67,7 +79,7 @@ def window(
     if not chosen:
         return []
     groups: dict[int | None, list[Data]] = {}
-    for event in _between(tx, series, min(chosen), max(chosen)):
+    for event in _between(tx, series, min(chosen), max(chosen), size):
         groups.setdefault(event.get("iter"), []).append(event)
     for events in groups.values():
         events.sort(key=lambda event: (event["metric"], event["variant"]))

@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from clearml_localserver.changes import EVERYTHING
+from clearml_localserver.errors import MAX_REPLY_BYTES, too_large_reply
 from clearml_localserver.rules.events import (
     CONTENT,
     IMAGE,
@@ -49,6 +50,9 @@ COLUMNS = {
     "event_sample": "series, iter, timestamp, received, content, extra, key",
     "event_log": "series, iter, timestamp, received, content, extra, ''",
 }
+
+CONTENT_PLACE = 4
+"""Place, among `COLUMNS`, of a text, which may be long."""
 
 IDS = "(SELECT value FROM json_each(?))"
 """One parameter for any number of series: SQLite bounds how many parameters a statement may have."""
@@ -229,16 +233,65 @@ def count(tx: Tx, series: Sequence[Series]) -> int:
     )
 
 
+class ReplySize:
+    """How much the events of one reply take: all of them are in memory until it is sent."""
+
+    def __init__(self) -> None:
+        self._left = MAX_REPLY_BYTES
+
+    def add(self, characters: int) -> None:
+        """Count characters of an event.
+
+        Raises:
+            ApiError: 400/0, the reply would be too large.
+        """
+        self._left -= characters
+        if self._left < 0:
+            raise too_large_reply("fewer events (metrics, iters or batch_size)")
+
+
 def read_events(
-    tx: Tx, series: Sequence[Series], where: str = "", args: Sequence[Any] = (), tail: str = ""
+    tx: Tx,
+    series: Sequence[Series],
+    where: str = "",
+    args: Sequence[Any] = (),
+    tail: str = "",
+    size: ReplySize | None = None,
 ) -> list[Data]:
-    """Return events as the wire shows them; `where` and `tail` are SQL of the caller, about the table as `e`."""
+    """Return events as the wire shows them.
+
+    Args:
+        tx: Transaction.
+        series: Their series.
+        where: SQL of the caller, about the table as `e`.
+        args: Values for it.
+        tail: More SQL, behind it.
+        size: Of a reply with the events of several calls.
+
+    Raises:
+        ApiError: 400/0, the reply would be too large.
+    """
+    size = size or ReplySize()
     events: list[Data] = []
+    for item, row in _rows(tx, series, where, args, tail):
+        if isinstance(row[CONTENT_PLACE], str):
+            size.add(len(row[CONTENT_PLACE]))
+        events.append(render_event(item, row))
+    return events
+
+
+def each_event(tx: Tx, series: Sequence[Series], tail: str) -> Iterator[Data]:
+    """Yield all events of some series as they are taken; `tail` is SQL of the caller."""
+    for item, row in _rows(tx, series, "", (), tail):
+        yield render_event(item, row)
+
+
+def _rows(tx: Tx, series: Sequence[Series], where: str, args: Sequence[Any], tail: str) -> Iterator[tuple[Series, Row]]:
     names = {item.id: item for item in series}
     for table, own in by_table(series):
         sql = f"SELECT {COLUMNS[table]} FROM {table} AS e WHERE series IN {IDS} {where} {tail}"
-        events += [render_event(names[row[0]], row) for row in tx.rows(sql, (ids_of(own), *args))]
-    return events
+        for row in tx.each(sql, (ids_of(own), *args)):
+            yield names[row[0]], row
 
 
 def render_event(series: Series, row: Row) -> Data:

@@ -6,7 +6,9 @@ are here; SQL is in `clearml_localserver.events.store`.
 
 from __future__ import annotations
 
+import json
 import math
+import re
 import reprlib
 from collections.abc import Iterable
 from hashlib import md5
@@ -38,6 +40,12 @@ MAX_TIMESTAMP = 2**53
 
 MAX_NAME = 4096
 """Longest name of a metric or variant: each is in its task's document, which is written with every batch."""
+
+MAX_READ_PLOT = 2**20
+"""Characters of a plot that are read as JSON at once: a parser lets no other thread run meanwhile."""
+
+IMAGES_KEY = re.compile(r'"images"\s*:\s*(?=\[)')
+JSON_DECODER = json.JSONDecoder()
 
 OURS = frozenset({"@timestamp", "plot_len", "source_urls"})
 """Fields that the server adds; a sender's own are ignored."""
@@ -140,11 +148,26 @@ def plot_source_urls(plot: str) -> list[str]:
     if '"images"' not in plot:
         return []
     try:
-        images = orjson.loads(plot)["layout"]["images"]
+        images = orjson.loads(plot)["layout"]["images"] if len(plot) <= MAX_READ_PLOT else _first_images(plot)
         sources = [image.get("source") for image in images]
-    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return []
     return [source for source in sources if isinstance(source, str) and not source.startswith("data:")]
+
+
+def _first_images(plot: str) -> Any:
+    """Return the first list of images in a plot that is too long to be read whole.
+
+    Of plotly.js' attributes only a layout's `images` has that name; within a string its quotes would be escaped.
+
+    Raises:
+        ValueError: There is none, or it is too long as well.
+    """
+    key = IMAGES_KEY.search(plot)
+    if key is None:
+        raise ValueError("no images")
+    images, _ = JSON_DECODER.raw_decode(plot[key.end() : key.end() + MAX_READ_PLOT])
+    return images
 
 
 def _content(type_: str, value: Any, extra: Data) -> float | str | None:

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from clearml_localserver.bootstrap import last_addresses
-from clearml_localserver.events.store import NOBODY, find_series, read_events
+from clearml_localserver.events.store import NOBODY, each_event, find_series
 from clearml_localserver.rules.events import LOG, SCALAR
 from clearml_localserver.store import Tx
 from clearml_localserver.times import iso, utcnow
@@ -116,10 +116,7 @@ def _export_events(tx: Tx, folder: Path, tell: Tell) -> int:
 def _events(tx: Tx, owner: str) -> Iterator[dict[str, Any]]:
     for series in find_series(tx, owner):
         order = {SCALAR: "iter", LOG: "id"}.get(series.type, "iter, key")
-        offset = 0
-        while page := read_events(tx, [series], tail=f"ORDER BY {order} LIMIT {PAGE} OFFSET {offset}"):
-            yield from page
-            offset += len(page)
+        yield from each_event(tx, [series], f"ORDER BY {order}")
 
 
 def _export_files(data: Path, tx: Tx, work: Path, made: Export, tell: Tell) -> list[str]:

@@ -251,7 +251,7 @@ REPLIES: dict[str, Shape] = {
     ),
     "serving.get_endpoint_details": ENDPOINT_DETAILS,
     "serving.get_endpoint_metrics_history": record(total=CURVE_OF_DATES),
-    "events.get_task_log": record(events=list_of(EVENT, ALL), total=number, searched_to=number),
+    "events.get_task_log": record(events=list_of(EVENT, ALL), total=number, searched_to=number, more=flag),
     "events.get_task_metrics": record(metrics=list_of(record(metrics=texts))),
     "events.get_task_plots": record(plots=list_of(EVENT)),
     "events.get_task_single_value_metrics": record(tasks=list_of(record(values=list_of(SINGLE)))),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -24,6 +24,8 @@ OVERLAP_MS = 10_000
 
 FIRST_TEXT_EVENTS, TEXT_EVENTS, TEXT_CHARACTERS = 100, 4000, 2**21
 """Reports that are read at a time for the console as text: at first, and at most; and about how many characters."""
+
+CHUNK_CHARACTERS = 2**18
 
 MAX_TIME = 10**15
 SEARCH_S = 2.0
@@ -90,13 +92,25 @@ def console_text(visit: Visit) -> Response:
             if newest is None or newest <= after.get("from_timestamp", newest - 1):
                 return
             after["from_timestamp"] = newest
-            for event in events:
-                yield f"{ansi.to_text(event['msg']).rstrip()}\n".encode(errors="replace")
+            yield from _chunks(f"{ansi.to_text(event['msg']).rstrip()}\n" for event in events)
 
     headers = {"Cache-Control": "no-store"}
     if not moment:
         headers["Content-Disposition"] = f'attachment; filename="task_{task["id"]}.log"'
     return StreamingResponse(lines(), media_type="text/plain; charset=utf-8", headers=headers)
+
+
+def _chunks(lines: Iterable[str]) -> Iterator[bytes]:
+    """Yield lines as bytes, short ones together: each step of a streamed answer costs as much as a hundred of them."""
+    waiting, size = list[str](), 0
+    for line in lines:
+        waiting.append(line)
+        size += len(line)
+        if size >= CHUNK_CHARACTERS:
+            yield "".join(waiting).encode(errors="replace")
+            waiting, size = [], 0
+    if waiting:
+        yield "".join(waiting).encode(errors="replace")
 
 
 def _window(visit: Visit) -> Window:
@@ -141,17 +155,21 @@ def _search(visit: Visit, wanted: str) -> Window:
 
 def _backward(visit: Visit, before: int, room: Room) -> tuple[list[Json], bool]:
     """Return the last events before a moment, and whether these are the first of the console."""
-    found = _log(visit, batch_size=room.events + 1, navigate_earlier=True, from_timestamp=before)["events"]
-    events = newest(found, room)
-    return events, len(events) == len(found) <= room.events
+    found = _log(visit, batch_size=room.events + 1, navigate_earlier=True, from_timestamp=before)
+    events = newest(found["events"], room)
+    return events, _is_all(events, found, room)
 
 
 def _forward(visit: Visit, after: int | None, room: Room) -> tuple[list[Json], bool]:
     """Return the first events after a moment, and whether these are the last of the console."""
     start = {} if after is None else {"from_timestamp": after}
-    found = _log(visit, batch_size=room.events + 1, navigate_earlier=False, **start)["events"]
-    events = oldest(found, room)
-    return events, len(events) == len(found) <= room.events
+    found = _log(visit, batch_size=room.events + 1, navigate_earlier=False, **start)
+    events = oldest(found["events"], room)
+    return events, _is_all(events, found, room)
+
+
+def _is_all(events: list[Json], found: Json, room: Room) -> bool:
+    return len(events) == len(found["events"]) <= room.events and not found.get("more")
 
 
 def _log(visit: Visit, **query: Any) -> Json:
