@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -131,6 +132,31 @@ def test_of_two_people_who_edit_one_draft_the_second_is_told_and_loses_nothing(
     expect(page.get_by_role("dialog").get_by_label("Queue")).to_have_value(queue)
 
 
+def test_the_tasks_of_a_comparison_all_have_their_whole_row(watch: Watch, clearml_api: ApiClient) -> None:
+    """One of them with a long name must not push the others out of the list's frame."""
+    names = ("W" * 300, "word " * 59, "short", "other", "last")
+    tasks = [clearml_api("tasks.create", name=name, type="training")["id"] for name in names]
+    page = watch().open(f"/compare?ids={','.join(tasks)}&tab=values")
+    things = page.locator("#things")
+    assert things.evaluate("list => list.scrollHeight - list.clientHeight") <= 0
+    expect(things.locator(".name").first).to_have_attribute("title", names[0])
+
+
+def test_the_strip_of_a_wide_run_covers_no_other_column(watch: Watch, clearml_api: ApiClient) -> None:
+    project = clearml_api("projects.create", name=".pipelines/Wide", system_tags=["pipeline", "hidden"])["id"]
+    graph = json.dumps({f"step_{n:03d}": {"parents": [], "status": "completed"} for n in range(300)})
+    fields = {"system_tags": ["pipeline"], "configuration": {"Pipeline": {"name": "Pipeline", "value": graph}}}
+    run = clearml_api("tasks.create", name="Wide", type="controller", project=project, **fields)["id"]
+    clearml_api("tasks.edit", task=run, runtime={"_pipeline_hash": "x"})
+    clearml_api("tasks.started", task=run)
+    watched = watch()
+    for path in ("/", "/pipelines", f"/pipelines/{project}"):
+        strip = watched.open(path).get_by_role("row").filter(has_text="Wide").locator(".strip").first
+        cell = "strip => strip.getBoundingClientRect().right - strip.closest('td').getBoundingClientRect().right"
+        assert strip.evaluate(cell) <= 0, path
+        assert watched.page.evaluate(TOO_WIDE) == [], path
+
+
 def test_a_name_of_300_characters_is_shown_whole_and_widens_nothing(watch: Watch, clearml_api: ApiClient) -> None:
     def long(letter: str) -> str:
         return uuid4().hex[:6] + letter * 294
@@ -154,16 +180,24 @@ def test_a_name_of_300_characters_is_shown_whole_and_widens_nothing(watch: Watch
     for task in tasks[:2]:
         event = {"task": task, "metric": long("m"), "variant": long("v"), "iter": 1, "value": 1}
         clearml_api("events.add", type="training_stats_scalar", **event)
-    model = clearml_api("models.create", name=long("m"), uri=f"http://e/{long('u')}", project=project)["id"]
+    of_model = {"project": project, "task": tasks[0], "framework": long("f")}
+    model = clearml_api("models.create", name=long("m"), uri=f"http://e/{long('u')}", **of_model)["id"]
     queue = clearml_api("queues.create", name=long("q"))["id"]
     clearml_api("tasks.enqueue", task=tasks[2], queue=queue)
     worker = f"host:{long('w')}"
     clearml_api("workers.register", worker=worker, queues=[queue], timeout=600)
     report = clearml_api("reports.create", name=long("r"), report=f"# {long('h')}")["id"]
-    paths = ["/", f"/projects/{project}", f"/models/{model}", f"/tasks/{tasks[0]}/parameters",
-             f"/tasks/{tasks[0]}/edit", f"/tasks/{tasks[0]}/run", "/queues", f"/queues/{queue}/delete", "/workers",
-             f"/reports/{report}", f"/selected/tasks/delete?ids={','.join(tasks)}", f"/lineage/{tasks[0]}",
-             f"/compare?ids={','.join(tasks)}", f"/compare?ids={','.join(tasks)}&tab=parameters&all=1"]  # fmt: skip
+    clearml_api("tasks.create", name=long("k"), type="training", project=project, parent=tasks[0])
+    hidden = clearml_api("projects.create", name=f".pipelines/{long('l')}", system_tags=["pipeline", "hidden"])["id"]
+    of_run = {"type": "controller", "project": hidden, "system_tags": ["pipeline"]}
+    clearml_api("tasks.create", name=long("c"), **of_run)
+    paths = ["/", "/projects", f"/projects/{project}", f"/projects/{project}?col=parent&col=project&col=status",
+             f"/projects/{project}/models", "/models", f"/models/{model}", "/pipelines", f"/pipelines/{hidden}",
+             "/reports", f"/reports/{report}", "/activity", "/search?q=nnnn", f"/tasks/{tasks[0]}",
+             f"/tasks/{tasks[0]}/parameters", f"/tasks/{tasks[0]}/edit", f"/tasks/{tasks[0]}/run", "/queues",
+             f"/queues/{queue}/delete", "/workers", f"/selected/tasks/delete?ids={','.join(tasks)}",
+             f"/lineage/{tasks[0]}", f"/compare?ids={','.join(tasks)}",
+             f"/compare?ids={','.join(tasks)}&tab=parameters&all=1"]  # fmt: skip
     found = []
     for path in paths:
         watched.open(path)

@@ -148,3 +148,22 @@ def test_counts() -> None:
     )
     assert run.counts == {"completed": 1, "pending": 1, "cached": 1}
     assert run.completed_steps == 2
+
+
+def test_the_strip_of_a_wide_run_stands_for_all_steps_and_hides_no_failure() -> None:
+    nodes = {f"s{n:03d}": node(job_id=f"t{n}") for n in range(300)}
+    tasks = [step(f"t{n}", "failed" if n == 299 else "completed", name) for n, name in enumerate(nodes)]
+    squares = runs.read_run(controller(nodes, "failed"), tasks).squares
+    assert [square.status for square in squares] == ["completed"] * 19 + ["failed"]
+    assert squares[-1].title == "s285 to s299: 1 failed, 14 completed"
+    assert squares[0].title == "s000 to s014: 15 completed"
+
+
+@pytest.mark.parametrize("number", [0, 1, 20, 21, 39, 41])
+def test_a_square_stands_for_one_step_while_there_is_room(number: int) -> None:
+    nodes = {f"s{n:03d}": node(job_id=f"t{n}") for n in range(number)}
+    tasks = [step(f"t{n}", "completed", name) for n, name in enumerate(nodes)]
+    squares = runs.read_run(controller(nodes, "completed"), tasks).squares
+    assert len(squares) == min(number, runs.MAX_SQUARES)
+    if number <= runs.MAX_SQUARES:
+        assert [square.title for square in squares] == [f"{name}: completed" for name in nodes]

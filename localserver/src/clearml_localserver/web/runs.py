@@ -40,6 +40,12 @@ NODE = record(parents=texts, job_id=text, status=text, queue=text)
 STATUSES = frozenset({"pending", "queued", "running", "completed", "cached", "failed", "aborted", "skipped"})
 MAX_NODES = 5_000
 ENDED = frozenset({"completed", "cached", "failed", "aborted", "skipped"})
+URGENCY = ("failed", "aborted", "running", "queued", "pending", "skipped", "cached", "completed")
+"""Which status a square of the strip shows that stands for several steps: a failed one must never hide."""
+
+MAX_SQUARES = 20
+"""What a column of a list has room for."""
+
 STEP_FIELDS = ["name", "status", "parent", "created", "started", "completed", "status_changed", "status_reason",
                "status_message", "last_worker", "execution.queue", "project", "type", "system_tags"]  # fmt: skip
 GRAPH_FIELDS = ["status", "runtime", "configuration.Pipeline"]
@@ -87,6 +93,16 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Square:
+    """A part of the strip that shows a run in lists: one step, or several that follow each other."""
+
+    status: str
+    """The most urgent one of its steps."""
+
+    title: str
+
+
+@dataclass(frozen=True)
 class Run:
     """A pipeline run."""
 
@@ -109,6 +125,23 @@ class Run:
     def completed_steps(self) -> int:
         """How many steps have a result: they completed, or an earlier one is reused."""
         return sum(step.status in ("completed", "cached") for step in self.steps)
+
+    @property
+    def squares(self) -> list[Square]:
+        """All steps in their order, at most `MAX_SQUARES` squares."""
+        number = min(MAX_SQUARES, len(self.steps))
+        cuts = [n * len(self.steps) // number for n in range(number + 1)] if number else [0]
+        return [_square(self.steps[start:end]) for start, end in itertools.pairwise(cuts)]
+
+
+def _square(steps: list[Step]) -> Square:
+    """Return the square of one step or more."""
+    if len(steps) == 1:
+        return Square(steps[0].status, f"{steps[0].name}: {steps[0].status}")
+    statuses = [step.status for step in steps]
+    found = [status for status in URGENCY if status in statuses]
+    counts = ", ".join(f"{statuses.count(status)} {status}" for status in found)
+    return Square(found[0], f"{steps[0].name} to {steps[-1].name}: {counts}")
 
 
 UNREAD = Run([], True, "The graph is too large to be read for a list; the run's own page shows it.")
