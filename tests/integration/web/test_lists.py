@@ -36,6 +36,13 @@ def test_all_models_of_a_project_are_listed(web: Web, api: ApiClient) -> None:
     assert sorted(found) == sorted(f"model {n}" for n in range(120))
 
 
+@pytest.mark.parametrize(("path", "heading"), [("/projects/*", "All tasks"), ("/projects/*/models", "All models")])
+def test_a_list_over_all_projects_is_named_by_what_it_lists(web: Web, path: str, heading: str) -> None:
+    page = web.get(path)
+    assert f"<h1>{heading}</h1>" in page
+    assert re.search(rf"<title>[^<]*{heading}", page)
+
+
 def test_all_child_tasks_and_all_results_of_a_search_are_listed(web: Web, api: ApiClient) -> None:
     parent, mark = make_task(api, "parent"), uuid4().hex[:8]
     names = {f"{mark} {n:03d}" for n in range(110)}
