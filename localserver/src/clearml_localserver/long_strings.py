@@ -66,7 +66,7 @@ class LongStrings:
 
     @property
     def is_unterminated(self) -> bool:
-        """Whether the last of them has no end, so that the text is no JSON."""
+        """Whether the last of them has no end, so that the text is not JSON."""
         return self._inside and self._filled
 
     def look_at(self, at: int, first: int, last: int, quotes: int) -> None:
