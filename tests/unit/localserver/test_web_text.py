@@ -31,6 +31,11 @@ def test_durations(seconds: float | None, words: str) -> None:
     assert text.duration(seconds) == words
 
 
+@pytest.mark.parametrize(("seconds", "words"), [(1.25, "+1.2 s"), (-3.0, "-3.0 s"), (0.0, "+0.0 s"), (-0.04, "+0.0 s")])
+def test_differences_of_durations(seconds: float, words: str) -> None:
+    assert text.more_seconds(seconds) == words
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [

@@ -28,6 +28,7 @@ def make_environment(static: Callable[[str], str]) -> Environment:
     )
     filters: dict[str, Callable[..., Any]] = {
         "duration": text.duration,
+        "more_seconds": text.more_seconds,
         "size": text.size,
         "number": text.number,
         "status": text.status,

@@ -59,6 +59,11 @@ def status(value: str | None) -> Status:
     return STATUSES.get(value or "", UNKNOWN)
 
 
+def more_seconds(seconds: float) -> str:
+    """Return by how much something took longer, as `+1.2 s`; what is less than that reads `+0.0 s`, never `-0.0 s`."""
+    return f"{round(seconds, 1) + 0.0:+.1f} s"
+
+
 def duration(seconds: float | None) -> str:
     """Return `0.4 s`, `12 s`, `3 min 05 s`, `2 h 07 min` or `4 d 3 h`; a dash for None (app.js says the same)."""
     if seconds is None:
