@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, Self
 
-from clearml_access import tasks
+from clearml_access import tasks, url_credentials
 from clearml_access.credentials import Server
 from clearml_access.errors import CallRefusedError
 from clearml_access.http import HttpSender
@@ -194,7 +194,7 @@ class Api:
                 **since,
             )
             events = reply.get("events") or []
-            found += events
+            found += map(_without_credentials, events)
             if len(events) < CONSOLE_PAGE and not reply.get("more"):
                 return found, int(reply.get("total") or 0)
             after = events[-1]["timestamp"]  # a page holds all events of its last moment
@@ -205,7 +205,8 @@ class Api:
             events, _ = self.console_events(task_id)
             return [line for event in events for line in str(event.get("msg") or "").splitlines()]
         reply = self.call("events.get_task_log", task=task_id, batch_size=lines, order="asc")
-        text = "".join(str(event.get("msg") or "").rstrip("\n") + "\n" for event in reply.get("events") or [])
+        events = map(_without_credentials, reply.get("events") or [])
+        text = "".join(str(event.get("msg") or "").rstrip("\n") + "\n" for event in events)
         return [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
 
     # -- served models
@@ -229,6 +230,11 @@ class Api:
         goes_on = any(url.endswith(paths) for url in urls if url not in gone)
         if not goes_on and self.tasks(["status"], id=[service], status=["in_progress"]):
             self.call("tasks.stopped", task=service, force=True, status_reason=reason, status_message=reason)
+
+
+def _without_credentials(event: dict[str, Any]) -> dict[str, Any]:
+    """Return a console event as it may be shown: agents print addresses of packages with their passwords."""
+    return event | {"msg": url_credentials.hide(event["msg"])} if isinstance(event.get("msg"), str) else event
 
 
 def claims(token: str) -> dict[str, Any]:

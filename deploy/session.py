@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clearml_access import credentials
+from clearml_access import credentials, url_credentials
 from clearml_access.agent_values import values_file
 from clearml_access.credentials import Server
 from clearml_access.errors import ConfigurationError, NoCredentialsError, UserFacingError
@@ -231,7 +231,8 @@ class Session:
         return Wait(deadline_s, self.clock, poll_s)
 
     def redact(self, text: str) -> str:
-        """Return a text without the secret key, wherever it came from."""
+        """Return a text without the secret key and without credentials in addresses, wherever it came from."""
+        text = url_credentials.hide(text)
         try:
             secret = self.server.secret_key
         except ConfigurationError:
