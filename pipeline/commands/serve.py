@@ -238,11 +238,13 @@ def down(as_json: bool) -> None:
     """End the inference process of this machine; its endpoints stay on the server for the next serve-model."""
     from pipeline.serving.lifecycle import down as serve_down
 
-    stopped = serve_down(ServingSettings.from_environ(os.environ), _server)
+    ended = serve_down(ServingSettings.from_environ(os.environ), _server)
     if as_json:
-        click.echo(json.dumps({"stopped": stopped}))
+        click.echo(json.dumps(asdict(ended)))
+    elif ended.had_ended:
+        click.echo("The inference process had ended without serve-down. The server is told so, if it answers.")
     else:
-        click.echo("Stopped: the inference process." if stopped else "Nothing was served.")
+        click.echo("Stopped: the inference process." if ended.stopped else "Nothing was served.")
 
 
 @serve.command("status")

@@ -88,8 +88,19 @@ def up(
             raise
 
 
-def down(settings: ServingSettings, server: Callable[[], ClearmlServer]) -> list[str]:
-    """End the process; return what was running.
+@dataclass(frozen=True)
+class Ended:
+    """What `down` found."""
+
+    stopped: list[str]
+    """What was running."""
+
+    had_ended: bool = False
+    """Whether the process had been killed before, so that nobody had told the server."""
+
+
+def down(settings: ServingSettings, server: Callable[[], ClearmlServer]) -> Ended:
+    """End the process, and tell the server that nothing is served here any more.
 
     Args:
         settings: This machine's.
@@ -99,7 +110,7 @@ def down(settings: ServingSettings, server: Callable[[], ClearmlServer]) -> list
         StopError: The process does not end.
     """
     if process.find(settings) is None and not settings.folder.exists():
-        return []
+        return Ended([])
     with lock(settings):
         noted = process.last_facts(settings)
         address = process.address(settings, noted)
@@ -107,7 +118,7 @@ def down(settings: ServingSettings, server: Callable[[], ClearmlServer]) -> list
         if noted:
             with contextlib.suppress(UserFacingError):  # the process has ended; a server that is gone shows nothing
                 _sign_off(server(), noted, address)
-        return ["serving"] if stopped else []
+        return Ended(["serving"] if stopped else [], had_ended=bool(noted) and not stopped)
 
 
 def _require_same_server(server: ClearmlServer, settings: ServingSettings) -> None:

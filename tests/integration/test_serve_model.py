@@ -345,7 +345,7 @@ def test_from_canary_to_current_to_the_best_to_a_server_that_is_gone(
     assert (done.code, done.document["answers"]) == (0, True), done.stderr
     assert "does not answer" in done.document["problem"] or "refused" in done.document["problem"]
     done = cli("serve", "down", "--json")
-    assert (done.code, done.document) == (0, {"stopped": ["serving"]}), done.stderr
+    assert (done.code, done.document) == (0, {"stopped": ["serving"], "had_ended": False}), done.stderr
     done = cli("serve", "status", "--json")
     assert (done.code, done.document["pid"], done.document["complete"]) == (3, None, False)
 
@@ -381,6 +381,7 @@ def test_a_service_that_ended_is_taken_up_again_and_ends_also_after_a_process_th
     assert running is not None
     running.kill()
     eventually(lambda: process.find(settings) is None)
+    assert "had ended without serve-down" in cli("serve", "down").stdout
     assert cli("serve", "down").stdout == "Nothing was served.\n"
     assert status() == "stopped"
     assert client("tasks.get_by_id", task=noted["instance"])["task"]["status"] == "stopped"
