@@ -205,8 +205,8 @@ class Api:
             events, _ = self.console_events(task_id)
             return [line for event in events for line in str(event.get("msg") or "").splitlines()]
         reply = self.call("events.get_task_log", task=task_id, batch_size=lines, order="asc")
-        events = map(_without_credentials, reply.get("events") or [])
-        text = "".join(str(event.get("msg") or "").rstrip("\n") + "\n" for event in events)
+        shown = map(_without_credentials, reply.get("events") or [])
+        text = "".join(str(event.get("msg") or "").rstrip("\n") + "\n" for event in shown)
         return [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
 
     # -- served models
