@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: received once, and not lost.
+"""Ctrl-C, SIGTERM and a terminal that was closed (SIGHUP): received once, and not lost.
 
 Python delivers a signal as an exception wherever the program happens to be. Where that is inside another library's
 `except:` or a destructor, the exception is swallowed and the command continues as if there had been no signal. So the
@@ -13,6 +13,8 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
 _pending = False
 _last = signal.SIGINT
 _holders = 0
@@ -21,13 +23,13 @@ _is_late = False
 
 @contextlib.contextmanager
 def listening() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM raise `KeyboardInterrupt` in this block, so that it cleans up after itself.
+    """Let Ctrl-C, SIGTERM and SIGHUP raise `KeyboardInterrupt` in this block, so that it cleans up after itself.
 
     A signal that the process ignores (`nohup`, a job in the background) stays ignored.
     """
     global _pending, _last, _is_late
     _pending, _last, _is_late = False, signal.SIGINT, False
-    numbers = (signal.SIGTERM, signal.SIGINT) if threading.current_thread() is threading.main_thread() else ()
+    numbers = SIGNALS if threading.current_thread() is threading.main_thread() else ()
     before = {number: signal.getsignal(number) for number in numbers}
     taken = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
     for number in taken:
@@ -81,7 +83,7 @@ def last_signal() -> signal.Signals:
 
 
 def exit_code() -> int:
-    """Return the exit code of a command that a signal has ended, as shells have it: 130 or 143."""
+    """Return the exit code of a command that a signal has ended, as shells have it: 129, 130 or 143."""
     return 128 + _last
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,15 +22,31 @@ from typing import Self
 
 import psutil
 
-from clearml_access import processes
+from clearml_access import locks, processes
 from command_line import interrupts
 from pipeline.module_tasks.declaration import ModuleTask
 from pipeline.sdk.processes import variables_of
 from pipeline.step_runtime.inherited import without_task
 
 MARK = "» "
+PREFIX = "clearml-run-"
+NEW_S = 60.0
+"""So young a folder may have been made, and not yet been locked."""
+
 LOOK_EVERY_S = 0.1
 LEAVE_TIMEOUT_S = 15.0
+
+
+def remove_left_folders() -> None:
+    """Remove the folders of commands that were killed, once nothing runs in them any more."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):  # another user's, or gone meanwhile
+            about = folder.lstat()
+            if about.st_uid != os.geteuid() or time.time() - about.st_mtime < NEW_S:
+                continue
+            if (lock := locks.take(folder)) is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(lock)
 
 
 def tell(text: str) -> None:
@@ -50,8 +67,10 @@ class ModuleProcess:
     def __init__(
         self, task: ModuleTask, environ: Mapping[str, str], *, task_id: str = "", arguments: Sequence[str] = ()
     ) -> None:
-        self._temporary = tempfile.TemporaryDirectory(prefix="clearml-run-")
+        remove_left_folders()
+        self._temporary = tempfile.TemporaryDirectory(prefix=PREFIX)
         self.folder = Path(self._temporary.name)
+        self._lock = locks.take(self.folder)  # held by this process and by that one, until both have ended
         self._log = self.folder / "process.log"
         script = self.folder / task.entry_name
         script.write_text(task.entry_script, encoding="utf-8")
@@ -68,6 +87,7 @@ class ModuleProcess:
                         stdin=subprocess.DEVNULL,
                         stdout=log,
                         stderr=subprocess.STDOUT,
+                        pass_fds=() if self._lock is None else (self._lock,),
                         start_new_session=True,  # Ctrl-C is for this process, which then ends that one in good order
                     )
             except KeyboardInterrupt:
@@ -82,6 +102,8 @@ class ModuleProcess:
     ) -> None:
         if self.alive:
             self.kill()
+        if self._lock is not None:
+            os.close(self._lock)
         self._temporary.cleanup()
 
     @property

@@ -11,7 +11,7 @@ import pytest
 from command_line import interrupts
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_a_swallowed_request_is_delivered_at_the_next_look(number, code):
     with interrupts.listening():
         with contextlib.suppress(BaseException):  # as a library does that catches everything
@@ -22,7 +22,7 @@ def test_a_swallowed_request_is_delivered_at_the_next_look(number, code):
         assert (interrupts.last_signal(), interrupts.exit_code()) == (number, code)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", interrupts.SIGNALS)
 def test_a_request_is_held_until_what_is_begun_is_known(number):
     known = []
     with interrupts.listening():

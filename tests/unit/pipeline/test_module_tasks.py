@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import tempfile
 
 import pytest
 
+from clearml_access import locks
 from clearml_access.errors import CallRefusedError
 from pipeline.amazon_reviews import fit_run
 from pipeline.automation.triggers import SCHEDULE
 from pipeline.errors import RunError, RunTimeoutError, SettingsError, TaskDeletedError
 from pipeline.graph.parameters import Parameter, at_least
-from pipeline.module_tasks import drafts, execution
+from pipeline.module_tasks import drafts, execution, process
 from pipeline.module_tasks.declaration import ModuleTask
 
 
@@ -242,3 +244,24 @@ def test_a_task_that_the_queue_refuses_is_deleted(server, work):
     with pytest.raises(CallRefusedError):
         work("pass", queue="nowhere")
     assert server.documents == {}
+
+
+def test_the_folders_of_killed_commands_are_removed_once_nothing_runs_in_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left, used, young, other = (tmp_path / name for name in ("clearml-run-a", "clearml-run-b", "clearml-run-c", "mine"))
+    for folder in (left, used, young, other):
+        folder.mkdir()
+        (folder / "process.log").write_text("line")
+    for folder in (left, used, other):
+        os.utime(folder, (0, 0))
+    lock = locks.take(used)
+    try:
+        monkeypatch.setattr(ModuleTask, "entry_script", "import time; time.sleep(60)")
+        with process.ModuleProcess(TASK, {}) as running:
+            os.utime(running.folder, (0, 0))
+            process.remove_left_folders()
+            assert running.folder.exists()
+        assert not running.folder.exists()
+    finally:
+        os.close(lock)
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == ["clearml-run-b", "clearml-run-c", "mine"]
