@@ -1,4 +1,4 @@
-"""Credentials before the host in addresses: what a task printed may hold those of a package index or a repository. Pure."""
+"""Credentials before the host in addresses: what a task printed may hold those of a package index. Pure."""
 
 from __future__ import annotations
 
