@@ -8,7 +8,7 @@ HIDDEN = "***"
 
 _WEB = re.compile(r"""(https?://)[^/\s"'<>?#]*@""", re.IGNORECASE)
 _OTHER = re.compile(r"""(://)[^/\s"'<>?#:@]*:[^/\s"'<>?#]*@""")
-"""A user without a password is no secret but on the web, where a token is given so."""
+"""On the web, a user without a password may be a token; elsewhere it is just a name."""
 
 
 def hide(text: str) -> str:
