@@ -42,7 +42,7 @@ def test_versions_made_from_each_other_are_connected(api: ApiClient, web: Web) -
         page = web.get(f"/lineage/{id_}")
         assert [href for href in versions if f'<a class="name" href="/tasks/{href}">' not in page] == []
         assert page.count('<path class="edge"') == 2 and other not in page
-        assert f'<td><a href="/tasks/{versions[1]}">data 1</a></td>' in page, "the last one is made from the second"
+        assert f'<a href="/tasks/{versions[1]}">data 1</a></td>' in page, "the last one is made from the second"
 
 
 def test_a_task_outside_a_run_is_called_a_task(api: ApiClient, web: Web) -> None:
@@ -160,3 +160,14 @@ def test_a_large_picture_says_that_it_is_cut(api: ApiClient, web: Web) -> None:
 
 def test_what_is_not_there_is_said_so(web: Web) -> None:
     assert "no task, dataset version or model" in web.get(f"/lineage/{NO_ID}", 404)
+
+
+def test_a_version_without_a_project_is_listed_without_a_link_to_one(api: ApiClient, web: Web) -> None:
+    id_ = version(api, "without a project")
+    page = web.get("/datasets")
+    assert id_ and ">without a project<" in page
+    assert re.findall(r'href="/datasets/"|<a [^>]*></a>', page) == []
+    run = make_task(api, "run without a project", type="controller", system_tags=["pipeline"])
+    page = web.get("/pipelines")
+    assert run and ">without a project<" in page
+    assert re.findall(r'href="/pipelines/"|<a [^>]*></a>', page) == []
