@@ -249,6 +249,8 @@ def _json(text: bytes | bytearray) -> Any:
     spans = _require_values(text, MAX_VALUES)
     try:
         data = long_strings.loads(text, spans)
+    except RecursionError as error:
+        raise _too_deep() from error
     except orjson.JSONDecodeError as error:
         if error.msg.startswith("depth limit"):
             raise _too_deep() from error

@@ -230,6 +230,15 @@ def test_no_call_keeps_the_interpreter_for_one_long_string(text: str, end: bytes
     assert found == []
 
 
+@pytest.mark.parametrize("levels", [90, 1000, 1020, 5000])
+def test_a_long_string_within_many_levels_is_read_or_refused(levels: int) -> None:
+    body = b'{"a":' + b"[" * levels + b'"' + b"x" * 300_000 + b'"' + b"]" * levels + b"}"
+    if levels < json_bodies.MAX_DEPTH:
+        assert parse_object(body)
+    else:
+        assert "100 levels" in refusal(parse_object, body)
+
+
 @given(
     st.lists(st.text(st.sampled_from(["a", "é", "漢", "😀", "\n", "\\", '"', "\x01", ",", "[", "\ufffe"])), max_size=6),
     st.booleans(),
