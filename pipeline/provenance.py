@@ -19,7 +19,7 @@ _STEP_CODE = (
     *(f"clearml_access/{name}.py" for name in ("__init__", "agent_values", "api", "credentials", "errors", "http")),
     *(
         f"clearml_access/{name}.py"
-        for name in ("locks", "own_server", "pod_records", "run_records", "sdk_parser", "tasks")
+        for name in ("locks", "own_server", "pod_records", "run_records", "sdk_parser", "tasks", "url_credentials")
     ),
     *(f"pipeline/{name}.py" for name in ("clearml_server", "errors", "files", "parquet_parts", "provenance")),
     *(

@@ -27,7 +27,7 @@ PROGRAMS = {
     "images": "`images.build`",
     "localserver": "`clearml-localserver`",
 }
-COMMON = (0, 1, 2, 3, main.NOT_INSTALLED, main.DEFECT, main.OUTPUT_FAILED, 130, main.BROKEN_PIPE, 143)
+COMMON = (0, 1, 2, 3, main.NOT_INSTALLED, main.DEFECT, main.OUTPUT_FAILED, 129, 130, main.BROKEN_PIPE, 143)
 """Rows that are written by hand: they stand for no class of errors."""
 
 
