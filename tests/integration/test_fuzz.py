@@ -12,7 +12,7 @@ pytestmark = pytest.mark.integration
 SEED = 10
 
 
-@pytest.mark.parametrize("requests", [400, pytest.param(4000, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("requests", [2000, pytest.param(4000, marks=pytest.mark.thorough)])
 def test_no_request_makes_a_fault_or_hangs(requests: int, clearml_server_factory) -> None:  # type: ignore[no-untyped-def]
     problems = Fuzzer(clearml_server_factory(), SEED).run(requests)
     assert problems == [], "\n".join(problems)
