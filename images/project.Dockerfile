@@ -57,6 +57,7 @@ RUN if [ -d source ]; then \
 COPY images/strip_comments.py /tmp/
 RUN /opt/step/bin/python -W ignore /tmp/strip_comments.py
 COPY --chmod=0755 images/task/step-python images/task/pip_shim.py clearml_access/kept_packages.py /opt/step/bin/
+COPY --chmod=0644 pipeline/sdk/at_start/sitecustomize.py /opt/step/at_start/
 
 
 FROM ${TASK_BASE} AS project

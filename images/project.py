@@ -32,6 +32,7 @@ ADDED = (
     "images/project.Dockerfile",
     "images/agent/uv.lock",
     "images/task/step-python",
+    "pipeline/sdk/at_start/sitecustomize.py",
     "images/task/pip_shim.py",
     "clearml_access/kept_packages.py",
     "images/task/ssh.conf",

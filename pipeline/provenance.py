@@ -32,7 +32,7 @@ _STEP_CODE = (
     *(f"pipeline/{folder}/*.py" for folder in ("datasets", "graph", "step_runtime")),
     *(
         f"pipeline/sdk/{name}.py"
-        for name in ("__init__", "datasets", "models", "steps", "stored_files", "version_task")
+        for name in ("__init__", "at_start/*", "datasets", "models", "steps", "stored_files", "version_task")
     ),
     *(f"pipeline/amazon_reviews/{folder}/*.py" for folder in ("model", "reviews", "steps", "training")),
     "pipeline/amazon_reviews/data/*.txt*",

@@ -14,7 +14,11 @@ from clearml_localserver.pytest_plugin import ClearmlServer
 from clearml_localserver.server_faults import MARK
 from hypothesis import HealthCheck, settings
 
+from pipeline.local_stack.environment import AT_START
 from tests.api_client import ApiClient
+
+# Scripts that tests run with the SDK alone get what a worker gives to its tasks: one of many thousand hangs without it.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(AT_START), os.environ.get("PYTHONPATH"))))
 
 # The same examples each time: what a random one finds would fail a change that has nothing to do with it.
 # `--hypothesis-profile=default` looks for others. Without limits of time: on a busy machine an example takes longer

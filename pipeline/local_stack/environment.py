@@ -28,12 +28,16 @@ import psutil
 from clearml_access.own_server import PROJECT
 from clearml_access.processes import BOOT_ID, START_TICKS, start_of
 from pipeline.local_stack.kept_environments import SITE, KeptEnvironments, Pins, link_tree
+from pipeline.sdk import at_start
 
 TASK_ENVIRONMENT, OWNER, UNCHANGED = "task-env", "task-env.owner", "env.unchanged"
 """In a worker's folder: a task's own environment; the process that it belongs to; when `env` was as it is to be."""
 
 PINS = "pins.json"
 """In a task's own environment: what it has asked for so far."""
+
+AT_START = Path(at_start.__file__).parent
+"""What each process of a task runs first."""
 
 INTERPRETER = """\
 #!/bin/sh
@@ -61,7 +65,8 @@ own_environment() {{
     [ "$real" = {task_python} ] || helper own "$PPID" || exit 1
     real={task_python}
 }}
-{pip}# A step must not outlive its agent: no process would be left to report how it ended.
+{pip}export PYTHONPATH={at_start}"${{PYTHONPATH:+:$PYTHONPATH}}"
+# A step must not outlive its agent: no process would be left to report how it ended.
 exec {guard}"$real" "$@"
 """
 
@@ -209,6 +214,7 @@ class WorkerEnvironment:
             "owner": shlex.quote(str(self.folder / OWNER)),
             "boot_id": BOOT_ID,
             "start_ticks": START_TICKS,
+            "at_start": shlex.quote(str(AT_START)),
             "uv": shlex.quote(uv or ""),
             "guard": f"{shlex.quote(setpriv)} --pdeathsig TERM " if setpriv else "",
         }

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
+
+from pipeline.sdk.at_start.sitecustomize import share_edit_lock
 
 
 def prepare() -> None:
     """Patch the SDK for a process of ours, whatever its `clearml.conf` says; a second call changes nothing."""
     hide_progress_bars()
-    share_edit_lock()
+    share_lock()
     report_in_thread()
     keep_request_validators()
 
@@ -32,24 +33,11 @@ def report_in_thread() -> None:
     Task._report_subprocess_enabled = False
 
 
-def share_edit_lock() -> None:
-    """Let threads that ask for a task's lock at once get the same one.
-
-    The SDK (2.1.12) makes it when it is first asked for, and `Task.init` asks in the moment at which the thread of its
-    resource monitor does. If each makes one, the monitor's holds its mutex and waits for the file that both lock, and
-    the main thread's holds the file and waits for that mutex: now and then a step hangs for ever.
-    """
+def share_lock() -> None:
+    """Keep the SDK from hanging in `Task.init`, as a task's process is kept by a worker and in a pod."""
     from clearml.backend_interface.task.task import Task
 
-    plain, making = Task._edit_lock, threading.RLock()
-    if plain.fget.__module__ == __name__:
-        return
-
-    def edit_lock(task: Task) -> object:
-        with making:
-            return plain.fget(task)
-
-    Task._edit_lock = property(edit_lock, plain.fset)
+    share_edit_lock(Task)
 
 
 def keep_request_validators() -> None:

@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.api_client import ApiClient
 from tests.browser.conftest import Watched
+from tests.integration.web.test_pipeline_run import TOLD, make_run
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
@@ -227,3 +228,22 @@ def test_a_click_during_which_the_table_is_refreshed_is_a_click(watch: Watch, pr
     page.evaluate(REFRESHED)
     page.mouse.up()
     expect(page.locator("#selected .count")).to_have_text("2 selected")
+
+
+def test_a_table_without_links_is_scrolled_by_keys_where_it_is_too_wide(
+    watch: Watch, project: str, clearml_api: ApiClient
+) -> None:
+    make_run(clearml_api, project, TOLD)
+    latest, _ = make_run(clearml_api, project, TOLD)
+    page = watch().open(f"/tasks/{latest}")
+    table = page.locator("section", has_text="Beside the run before").locator(".table")
+    expect(table).to_be_visible()
+    expect(table).not_to_have_attribute("tabindex", "0")
+    page.set_viewport_size({"width": 390, "height": 800})
+    expect(table).to_have_attribute("tabindex", "0")
+    for _ in range(100):
+        page.keyboard.press("Tab")
+        if table.evaluate("box => box === document.activeElement"):
+            break
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("box => box.scrollLeft > 0", arg=table.element_handle())

@@ -143,7 +143,7 @@ assert not any(one is other for one, other in zip(patched, before))
 steps.prepare()
 assert Task._edit_lock is patched[0]
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-E", "-c", code], check=True, timeout=60)  # without what a task starts with
 
 
 def test_every_process_of_ours_prepares_the_sdk_before_it_joins_a_task():

@@ -115,35 +115,6 @@ def test_the_controllers_script_compiles():
     compile(task.entry_script, task.entry_name, "exec")
 
 
-RACE = """
-import threading, time
-from clearml.backend_interface.task import task as module
-together = threading.Barrier(2, timeout=2)
-class Lock:
-    def __init__(self):
-        try:
-            together.wait()  # until the other thread makes one as well, if it ever does
-        except threading.BrokenBarrierError:
-            pass
-module.RLock = Lock
-task = module.Task.__new__(module.Task)
-task._edit_lock = None
-locks = []
-threads = [threading.Thread(target=lambda: locks.append(task._edit_lock)) for _ in range(2)]
-for thread in threads: thread.start()
-for thread in threads: thread.join()
-print(len(set(map(id, locks))), "of", len(locks))
-"""
-
-
-@pytest.mark.parametrize(("beginning", "locks"), [("", "2 of 2"), (STEP_BEGINNING, "1 of 2")], ids=["SDK", "step"])
-def test_threads_of_a_step_share_their_tasks_lock(beginning, locks):
-    done = subprocess.run(
-        [sys.executable, "-c", beginning + RACE], capture_output=True, text=True, timeout=60, check=True
-    )
-    assert done.stdout == f"{locks}\n"
-
-
 def test_a_step_shows_no_bar_for_its_inputs(monkeypatch, capsys):
     monkeypatch.setattr(ProgressReport, "_report", lambda *_: print("a bar"))
     for name in ("_report_subprocess_enabled", "_edit_lock"):  # set for the rest of a step's process; not for this one

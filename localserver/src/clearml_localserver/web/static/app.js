@@ -97,6 +97,7 @@ function replace(element, html) {
     if (scrolled[i]) [item.scrollLeft, item.scrollTop] = scrolled[i];
   });
   tellTimes(element);
+  watchTables(element);
   return true;
 }
 
@@ -113,6 +114,18 @@ for (const drawing of document.querySelectorAll(".drawing")) {
 for (const tab of document.querySelectorAll(".tabs [aria-current], .top nav [aria-current]")) {
   const row = tab.parentElement;
   row.scrollLeft += tab.getBoundingClientRect().left + tab.offsetWidth / 2 - row.getBoundingClientRect().left - row.clientWidth / 2;
+}
+
+// A table that is wider than its place can be scrolled by keys: it is a stop of the Tab key. One that fits is none.
+const sizes = new ResizeObserver((entries) => {
+  for (const box of new Set(entries.map((entry) => entry.target.closest(".table")))) {
+    if (box && box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+    else box?.removeAttribute("tabindex");
+  }
+});
+
+function watchTables(root) {
+  for (const item of root.querySelectorAll(".table, .table > table")) sizes.observe(item);
 }
 
 async function refresh() {
@@ -167,6 +180,7 @@ async function ask(link) {
     }
   });
   document.body.append(dialog);
+  watchTables(dialog);
   dialog.showModal();
 }
 
@@ -233,6 +247,7 @@ setTimeout(() => document.querySelector("main > .notice")?.remove(), 8000);
 offset = Number(document.body.dataset.now || Date.now()) - Date.now();
 if (Math.abs(offset) < 3000) offset = 0;
 tellTimes(document);
+watchTables(document);
 setInterval(() => document.hidden || tellTimes(document), 1000);
 for (const element of parts) shown.set(element, lasting(element.innerHTML));
 if (document.body.dataset.livePage === "1" && parts.length > 0) keepFresh();
