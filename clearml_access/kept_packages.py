@@ -10,6 +10,8 @@ packages of the image, so that whatever would be installed otherwise is another 
 - `site`: the packages that were added to the image's or replaced them. A line in the image's environment puts the
   folder before its own on Python's path, so nothing is copied or installed when a later step wants the same.
 - `prefix`: their scripts and data, linked into the image's environment.
+- `files.json`: its files and their sizes, as they were when it was kept. One that has lost some, say because somebody
+  made room on the volume, is no longer used.
 - `used`: its time of change says when a step last used it. Each step holds a shared lock on it while it runs
   (`step-python`), so that no environment is removed under a step.
 
@@ -37,7 +39,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-LAYOUT = 1
+LAYOUT = 2
 """Of an environment's folder; another number makes all of them again."""
 
 KEPT = 20
@@ -51,7 +53,7 @@ LEFT_BEHIND_S = 6 * 3600
 """After that, a folder that did not become an environment belongs to a pod that was killed."""
 
 SYNC_TIMEOUT_S = 120
-ENVIRONMENTS, SITE, PREFIX, USED = "environments", "site", "prefix", "used"
+ENVIRONMENTS, SITE, PREFIX, USED, FILES = "environments", "site", "prefix", "used", "files.json"
 PACKAGE = re.compile(r"[A-Za-z0-9][\w.-]*\s*(\[[^\]@]*\])?\s*([<>=!~;][^@]*)?")
 INDEX_OPTION = re.compile(r"(-i|--index-url|--extra-index-url|-f|--find-links|--trusted-host)[ =]\s*(\S+)")
 ARCHIVES = (".whl", ".zip", ".tar.gz", ".tar.bz2")
@@ -81,6 +83,8 @@ class KeptPackages:
         self._image: dict[str, int] = state.get("image") or records(site)
         self._lines = [*state.get("lines", []), *lines]
         self._can_keep = bool(state.get("can_keep", True)) and all(map(comes_from_an_index, lines))
+        self.damage = ""
+        """What the environment has lost, once `use` has found that; it is gone then, unless a step uses it."""
 
     @property
     def folder(self) -> Path:
@@ -90,7 +94,12 @@ class KeptPackages:
     def use(self) -> bool:
         """Let this pod's Python use the environment; return whether there is one."""
         folder = self.folder
-        if not self._can_keep or not _take_up(folder):
+        if not self._can_keep or not folder.exists():
+            return False
+        self.damage = damage(folder)
+        if self.damage:
+            discard(folder)
+        if self.damage or not _take_up(folder):
             return False
         self._leave()
         self._enter(folder)
@@ -104,15 +113,25 @@ class KeptPackages:
             return arguments
         return ["install", *(word for line in self._lines for word in _as_words(line))]
 
+    def incomplete(self) -> list[str]:
+        """Return the names of packages whose files are not what their records say, of those installed in this pod."""
+        found = set()
+        for name in self._new():
+            for path, size in listed(self._site / name / "RECORD"):
+                if size and not path.endswith(".pyc") and _size(f"{self._site}/{path}") != size:
+                    found.add(name.partition("-")[0])
+        return sorted(found)
+
+    def _new(self) -> list[str]:
+        return [name for name, changed in records(self._site).items() if self._image.get(name) != changed]
+
     def keep(self) -> str:
         """Keep what the installation has added, for other pods; return what is to be said of it.
 
         Raises:
             OSError: The volume is full, or takes nothing.
         """
-        found = records(self._site)
-        new = [name for name, changed in found.items() if self._image.get(name) != changed]
-        folder = self.folder
+        new, folder = self._new(), self.folder
         if not self._can_keep or not new or folder.exists():
             return ""
         self._environments.mkdir(exist_ok=True)
@@ -129,9 +148,8 @@ class KeptPackages:
     def _copy(self, names: Sequence[str], half: Path, final: Path) -> None:
         (half / SITE).mkdir()
         for name in names:
-            with (self._site / name / "RECORD").open(newline="", encoding="utf-8") as file:
-                paths = [Path(os.path.normpath(self._site / row[0])) for row in csv.reader(file) if row]
-            for path in paths:
+            for listed_path, _ in listed(self._site / name / "RECORD"):
+                path = Path(os.path.normpath(self._site / listed_path))
                 inside = path.is_relative_to(self._site)
                 part, base = (SITE, self._site) if inside else (PREFIX, self._prefix)
                 if path.is_file() and path.is_relative_to(base):
@@ -240,6 +258,55 @@ def records(site: Path) -> dict[str, int]:
     return {file.parent.name: file.stat().st_mtime_ns for file in site.glob("*.dist-info/RECORD")}
 
 
+def listed(record: Path) -> list[tuple[str, int]]:
+    """Return the files of an installed package, from its `RECORD`, and their sizes in bytes; 0 where it has none."""
+    with record.open(newline="", encoding="utf-8") as file:
+        return [(row[0], int(row[2]) if row[2:] and row[2].isdigit() else 0) for row in csv.reader(file) if row]
+
+
+def write_list(folder: Path) -> None:
+    """Write down what an environment's folder has, for `damage`. Without compiled modules, Python is only slower."""
+    sizes = {
+        str(file.relative_to(folder)): file.stat().st_size
+        for file in folder.rglob("*")
+        if file.is_file() and not file.name.endswith(".pyc") and file.name != USED
+    }
+    (folder / FILES).write_text(json.dumps(sizes), encoding="utf-8")
+
+
+def damage(folder: Path) -> str:
+    """Return what an environment's folder has lost since `write_list`; empty: nothing.
+
+    It looks at names and sizes alone: to read all files would take longer than to install them.
+    """
+    try:
+        sizes = json.loads((folder / FILES).read_text(encoding="utf-8"))
+        lost = [path for path, size in sizes.items() if _size(f"{folder}/{path}") != size]
+    except (OSError, ValueError, AttributeError):
+        return FILES
+    lost += [] if (folder / USED).exists() else [USED]
+    return lost[0] + (f" and {len(lost) - 1} more" if lost[1:] else "") if lost else ""
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return -1
+
+
+def discard(folder: Path) -> None:
+    """Remove an environment that is damaged, unless a step uses it."""
+    with contextlib.ExitStack() as stack, contextlib.suppress(OSError):  # a volume that this pod only reads
+        try:
+            _lock(stack.enter_context((folder / USED).open("r+")).fileno(), fcntl.LOCK_EX)
+        except BlockingIOError:
+            return
+        except OSError:  # without `used`, nobody can hold a lock on it; or a volume without locks
+            pass
+        _rename_and_remove(folder)
+
+
 def _take_up(folder: Path) -> bool:
     """Note that an environment is used; return whether it is there."""
     try:
@@ -250,7 +317,6 @@ def _take_up(folder: Path) -> bool:
                 return False
             except OSError:  # a volume without locks
                 pass
-            os.listdir(folder / SITE)
             with contextlib.suppress(OSError):  # a volume that this pod only reads
                 os.utime(folder / USED)
             return True
@@ -285,10 +351,14 @@ def _remove_unused(folder: Path) -> None:
         _lock(used.fileno(), fcntl.LOCK_EX)
         if time.time() - (folder / USED).stat().st_mtime < SURELY_UNUSED_S:
             return
-        gone = folder.with_name(f"{folder.name}.gone-{os.getpid()}")
-        folder.chmod(0o755)
-        folder.rename(gone)
-        remove_tree(gone)
+        _rename_and_remove(folder)
+
+
+def _rename_and_remove(folder: Path) -> None:
+    folder.chmod(0o755)
+    gone = Path(tempfile.mkdtemp(prefix=f"{folder.name}.gone-", dir=folder.parent))
+    folder.rename(gone)
+    remove_tree(gone)
 
 
 def _publish(half: Path, folder: Path) -> None:
@@ -297,6 +367,7 @@ def _publish(half: Path, folder: Path) -> None:
     Raises:
         OSError: It could not be written to the disk; as FileExistsError: another pod was first.
     """
+    write_list(half)
     (half / USED).touch()
     for path, _, files in os.walk(half):
         for name in files:

@@ -343,13 +343,10 @@ class Glue(K8sIntegration):  # type: ignore[misc]
 
     def _give_up(self, task: str, reason: str) -> None:
         """End the task as failed."""
-        text = f"the task cannot start: {reason}"
-        print(f"Task {task}: {text}", flush=True)
         with contextlib.suppress(ServerError):
             self._records.call("queues", "remove_task", {"task": task, "queue": self.k8s_pending_queue_id})
         with contextlib.suppress(ServerError):  # it was aborted or deleted meanwhile
-            self._records.say(task, text, "error")
-            self._records.fail(task, "cannot start", text)
+            self._records.give_up(task, "cannot start", f"the task cannot start: {reason}")
 
     def _say_once(self, task: str, kind: str, text: str) -> None:
         if (task, kind) not in self._told:

@@ -17,7 +17,7 @@ from phases import execution_start, phases, sandbox_time  # type: ignore[import-
 from pod_api import ClusterError, PodApi  # type: ignore[import-not-found]
 from task_records import UNFINISHED, ServerError, TaskRecords, queue_of  # type: ignore[import-not-found]
 
-from clearml_access import pod_records
+from clearml_access import pod_records, url_credentials
 from deploy.kubernetes.pods import OUT_OF_MEMORY, PostMortem, memory_limit, post_mortem, task_id
 
 Json = dict[str, Any]
@@ -93,10 +93,11 @@ class Recorder:
         took = phases(pod, self._sandboxes.get(uid), self._executions.get(uid))
         if took:
             notes[pod_records.PHASES] = pod_records.phases_as_text(took)
-        if found and (state.get("runtime") or {}).get(pod_records.END) != found.text():
-            self._records.say(state["id"], found.text(), "error")
-            notes[pod_records.END] = found.text()
-            print(f"Task {state['id']}: {found.text()}", flush=True)
+        text = url_credentials.hide(found.text()) if found else ""
+        if found and (state.get("runtime") or {}).get(pod_records.END) != text:
+            self._records.say(state["id"], text, "error")
+            notes[pod_records.END] = text
+            print(f"Task {state['id']}: {text}", flush=True)
         limit = memory_limit(pod)
         if found and found.reason == OUT_OF_MEMORY and limit:
             notes[pod_records.MEMORY] = limit
@@ -106,13 +107,13 @@ class Recorder:
             except ServerError as error:  # a published task's record takes no more notes
                 print(f"Warning: {error}", flush=True)
         if found and state.get("status") in UNFINISHED:
-            self._records.fail(state["id"], f"pod: {found.reason}", found.text())
+            self._records.fail(state["id"], f"pod: {found.reason}", text)
 
     def explain(self, state: Json, text: str) -> None:
         """Write down why a task ended that has its status already."""
         self._records.say(state["id"], text, "error")
         self._records.note(state, {pod_records.END: text})
-        print(f"Task {state['id']}: {text}", flush=True)
+        print(f"Task {state['id']}: {url_credentials.hide(text)}", flush=True)
 
     def fail(self, state: Json, reason: str, text: str) -> None:
         """End a task as failed whose pod has no end to read: it cannot start, or is gone."""

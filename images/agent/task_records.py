@@ -1,5 +1,6 @@
 """A task's record on the ClearML server, as the agent reads and writes it.
 
+What is said of a task may quote what its pod printed, so credentials in addresses are hidden in it.
 Outside system: the ClearML server, through the glue's session.
 """
 
@@ -11,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from clearml_access import pod_records
+from clearml_access import pod_records, url_credentials
 
 Json = dict[str, Any]
 
@@ -83,19 +84,28 @@ class TaskRecords:
     def say(self, task: str, text: str, level: str = "info") -> None:
         """Write to the task's console."""
         now = int(time.time() * 1000)
-        log = {"type": "log", "task": task, "worker": self._worker, "level": level, "msg": text, "timestamp": now}
-        self.call("events", "add", log)
+        said = {"msg": url_credentials.hide(text), "level": level}
+        self.call("events", "add", {"type": "log", "task": task, "worker": self._worker, "timestamp": now, **said})
 
     def note(self, state: Json, values: Json) -> None:
         """Add to the task's runtime section."""
-        runtime = {**(state.get("runtime") or {}), **values}
+        hidden = {
+            key: url_credentials.hide(value) if isinstance(value, str) else value for key, value in values.items()
+        }
+        runtime = {**(state.get("runtime") or {}), **hidden}
         state["runtime"] = runtime
         self.call("tasks", "edit", {"task": state["id"], "force": True, "runtime": runtime})
 
     def fail(self, task: str, reason: str, text: str) -> None:
         """End a task that nobody runs as failed."""
-        words = {"status_reason": reason, "status_message": text}
+        words = {"status_reason": reason, "status_message": url_credentials.hide(text)}
         self.call("tasks", "failed", {"task": task, "force": True, **words})
+
+    def give_up(self, task: str, reason: str, text: str) -> None:
+        """End a task as failed that never began, and say why on its console and in the agent's log."""
+        print(f"Task {task}: {url_credentials.hide(text)}", flush=True)
+        self.say(task, text, "error")
+        self.fail(task, reason, text)
 
 
 def identity(worker: str, namespace: str) -> str:

@@ -292,12 +292,18 @@ def fetched_folder(volume: str) -> str:
     return os.path.join(volume, names[0])
 
 
-def install(arguments: list[str]) -> bool:
-    """Install by uv; return whether it did."""
+def install(arguments: list[str], *, again: tuple[str, ...] = ()) -> bool:
+    """Install by uv; return whether it did.
+
+    Args:
+        arguments: Those of pip.
+        again: Packages to fetch and install once more.
+    """
     import subprocess  # only here: most calls need nothing installed
 
     try:
         words, environment = for_uv(arguments), uv_environment(dict(os.environ))
+        words += [word for name in again for word in ("--refresh-package", name, "--reinstall-package", name)]
         words += ["--no-index"] if os.environ.get("PIP_NO_INDEX", "").lower() in ("1", "true", "yes", "on") else []
         command = [UV, "pip", "install", "--python", sys.executable, *words]
         done = subprocess.run(command, env=environment, timeout=UV_TIMEOUT_S, check=False)
@@ -325,14 +331,22 @@ def install_or_use_kept(arguments: list[str], volume: str) -> int:
         if kept.use():
             print(f"what this step pins is there already: {kept.folder}", flush=True)
             return 0
+        if kept.damage:
+            print(f"{kept.folder} has lost {kept.damage}: what this step pins is installed again", flush=True)
         arguments = kept.begin(arguments)
     except (OSError, ValueError) as error:
         print(f"{CACHE}={volume}: {error}; nothing is taken from there", flush=True)
         kept = None
     code = 0 if install(arguments) else subprocess.run([*PIP, *arguments], check=False).returncode
-    if code == 0 and kept and os.access(volume, os.W_OK | os.X_OK):  # else uv's call has said so
+    if code == 0 and kept:
         try:
-            sys.stdout.write(kept.keep())
+            if incomplete := kept.incomplete():
+                print(f"uv's cache in {volume} has lost files of {', '.join(incomplete)}: fetched again", flush=True)
+                fresh = [*PIP, *arguments, "--force-reinstall", "--no-cache-dir"]
+                again = install(arguments, again=tuple(incomplete))
+                code = 0 if again else subprocess.run(fresh, check=False).returncode
+            if code == 0 and os.access(volume, os.W_OK | os.X_OK):  # else uv's call has said so
+                sys.stdout.write(kept.keep())
         except (OSError, ValueError) as error:
             print(f"{CACHE}={volume}: {error}; what was installed is not kept for other steps", flush=True)
     return code

@@ -6,6 +6,7 @@ Python and the environment that they were added to:
 - `env`: the environment, hard links to what was installed. A task gets a copy of it by hard links: it runs none that is
   kept, so one may be removed at any time, and nothing that a task installs later is in it.
 - `packages.txt`: what was asked for, to be read by people.
+- `files.json`: its files and their sizes. One that has lost some is no longer used.
 - `used`: its time of change says when it was last taken.
 
 One that is not whole has another name: `finish` gives it its own once it is compiled and on the disk. Two workers at
@@ -15,7 +16,6 @@ once make it twice, and one is dropped. Outside systems: the file system, `sync`
 from __future__ import annotations
 
 import contextlib
-import csv
 import os
 import re
 import shutil
@@ -29,12 +29,16 @@ from pathlib import Path
 from clearml_access.kept_packages import (
     USED,
     comes_from_an_index,
+    damage,
+    discard,
     key_of,
+    listed,
     records,
     remove_old,
     remove_tree,
     wanted,
     without_secrets,
+    write_list,
 )
 
 SITE = "lib/python*/site-packages"
@@ -108,35 +112,15 @@ class KeptEnvironments:
 
         One that has lost files, say by somebody who made room, is removed: it would be kept for good.
         """
-        if not pins.can_keep:
-            return None
         place = self.place(pins)
-        try:
+        if not pins.can_keep or not place.exists():
+            return None
+        if damage(place):
+            discard(place)
+            return None
+        with contextlib.suppress(OSError):  # another worker removes it; to copy it fails then, and is said
             os.utime(place / USED)
-            whole = self._is_whole(place / ENVIRONMENT)
-        except OSError:
-            whole = False
-        if whole:
-            return place / ENVIRONMENT
-        if place.exists():
-            damaged = Path(tempfile.mkdtemp(prefix=f"{place.name}.", dir=self.folder))
-            with contextlib.suppress(OSError):  # another worker removes it
-                place.rename(damaged / ENVIRONMENT)
-            remove_tree(damaged)
-        return None
-
-    def _is_whole(self, environment: Path) -> bool:
-        """Return whether there is a Python, and every file of the packages that were added, none of them emptied."""
-        if not (environment / "bin/python").exists():
-            return False
-        site = next(environment.glob(SITE), environment)
-        added = list(self._added(site))
-        return bool(added) and all(
-            (site / name).is_file() and (not size or (site / name).stat().st_size > 0)
-            for record in added
-            for name, size in _listed(record)
-            if not name.endswith(".pyc")
-        )
+        return place / ENVIRONMENT
 
     def _added(self, site: Path) -> Iterator[Path]:
         before = records(next(self.base.glob(SITE), self.base))
@@ -173,6 +157,7 @@ class KeptEnvironments:
         # Without compiled bytecode every import is 3 to 5 times slower. A file that does not compile stays as it is.
         subprocess.run([sys.executable, "-m", "compileall", "-q", "-i", str(new)], check=False)
         new.unlink()
+        write_list(half)
         _write_to_disk(half)
         place = half.with_name(half.name.partition(".")[0])
         try:
@@ -183,14 +168,8 @@ class KeptEnvironments:
 
     def _new_modules(self, environment: Path) -> list[Path]:
         site = next(environment.glob(SITE))
-        found = [site / name for record in self._added(site) for name, _ in _listed(record) if name.endswith(".py")]
+        found = [site / name for record in self._added(site) for name, _ in listed(record) if name.endswith(".py")]
         return [path for path in found if path.is_file()]
-
-
-def _listed(record: Path) -> list[tuple[str, int]]:
-    """Return the files of an installed package, from its `RECORD`, and their sizes in bytes; 0 where it has none."""
-    with record.open(newline="", encoding="utf-8") as file:
-        return [(row[0], int(row[2]) if row[2:] and row[2].isdigit() else 0) for row in csv.reader(file) if row]
 
 
 def link_tree(source: Path, target: Path, at: Path) -> None:

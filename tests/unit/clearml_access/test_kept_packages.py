@@ -243,3 +243,90 @@ def test_no_step_changes_what_others_use(pods):
     folder = pod.asks().folder
     modes = {path.stat().st_mode & 0o222 for path in folder.rglob("*") if path.name != "used"}
     assert modes == {0} and any(folder.rglob("lib.*.pyc"))
+
+
+def emptied(environment: Path) -> None:
+    remove_tree(environment / "site")
+
+
+def without_a_package(environment: Path) -> None:
+    (environment / "site/lib.py").unlink()
+    remove_tree(environment / "site/lib-1.0.dist-info")
+
+
+def without_a_file(environment: Path) -> None:
+    (environment / "site/lib.py").unlink()
+
+
+def with_a_shorter_file(environment: Path) -> None:
+    os.truncate(environment / "site/lib.py", 3)
+
+
+def without_a_script(environment: Path) -> None:
+    (environment / "prefix/bin/lib").unlink()
+
+
+def without_its_mark(environment: Path) -> None:
+    (environment / "used").unlink()
+
+
+def without_its_list(environment: Path) -> None:
+    os.truncate(environment / "files.json", 10)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [emptied, without_a_package, without_a_file, with_a_shorter_file, without_a_script, without_its_mark,
+     without_its_list],
+)  # fmt: skip
+def test_what_has_lost_files_is_installed_and_kept_again(pods, damage):
+    first = pods("first")
+    first.needs("lib==1.0", "more==1.0")
+    folder = first.asks().folder
+    for path, _, names in os.walk(folder):
+        for each in (path, *(os.path.join(path, name) for name in names)):
+            os.chmod(each, 0o755)
+    damage(folder)
+    second = pods("second")
+    kept = second.asks("lib==1.0", "more==1.0")
+    assert not kept.use() and kept.damage
+    assert not second.needs("lib==1.0", "more==1.0")
+    assert (second.sees("lib"), second.sees("more")) == ("1.0", "1.0")
+    assert environments(second) == [folder.name], "nothing of the damaged one is left"
+    third = pods("third")
+    assert third.needs("lib==1.0", "more==1.0") and third.sees("lib") == "1.0"
+
+
+def test_what_has_lost_its_compiled_modules_alone_is_used(pods):
+    first = pods("first")
+    first.needs("lib==1.0")
+    folder = first.asks().folder
+    remove_tree(folder / "site/__pycache__")
+    assert pods("second").needs("lib==1.0")
+
+
+def test_a_damaged_one_that_a_step_uses_stays_until_that_ends(pods):
+    first = pods("first")
+    first.needs("lib==1.0")
+    folder = first.asks().folder
+    folder.joinpath("site").chmod(0o755)
+    without_a_file(folder)
+    with (folder / "used").open() as used:
+        fcntl.flock(used, fcntl.LOCK_SH)
+        second = pods("second")
+        assert not second.needs("lib==1.0") and second.sees("lib") == "1.0"
+        assert folder.exists()
+    assert not pods("third").needs("lib==1.0") and pods("fourth").needs("lib==1.0")
+
+
+def test_packages_that_were_installed_without_some_of_their_files_are_named(pods):
+    """A volume that somebody has made room on has lost files of the installer's cache, too."""
+    pod = pods("first")
+    kept = pod.asks("lib==1.0", "more==1.0")
+    kept.begin([])
+    for name, size in (("lib", 3), ("more", len("VERSION = '1.0'\n"))):
+        pod.install(name, "1.0")
+        (pod.site / f"{name}-1.0.dist-info/RECORD").write_text(f"{name}.py,sha256=abc,{size}\n{name}.pyc,,\n")
+    assert kept.incomplete() == ["lib"]
+    (pod.site / "more.py").unlink()
+    assert kept.incomplete() == ["lib", "more"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import signal
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -166,3 +168,27 @@ def test_the_task_image_has_every_package_that_a_step_loads():
     wheel = tomllib.loads((build.PROJECT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     for package in set(wheel["packages"]) - {"deploy"}:
         assert f"COPY {package} {package}\n" in DOCKERFILE
+
+
+def imported(file: Path) -> set[str]:
+    """Return the files of this repository that a module of the agent's image imports."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
+    places = (f"{folder}{name.replace('.', '/')}.py" for name in names for folder in ("", "images/agent/"))
+    return {place for place in places if (build.PROJECT / place).is_file()}
+
+
+def test_the_agent_image_has_every_module_that_its_glue_imports():
+    text = DOCKERFILE.replace("\\\n", " ").partition("FROM base AS agent\n")[2]
+    copied = {word for line in text.splitlines() if line.startswith("COPY ") for word in line.split() if ".py" in word}
+    needed, found = {"images/agent/glue.py"}, set[str]()
+    while needed:
+        file = needed.pop()
+        found.add(file)
+        needed |= imported(build.PROJECT / file) - found
+    assert "clearml_access/url_credentials.py" in found and len(found) > 10
+    assert sorted(found - copied) == []

@@ -122,3 +122,34 @@ def test_setup_lasts_until_the_tasks_script_begins_also_without_a_time_on_its_re
         watch.see_execution(told["object"], state)
     watch.look(told)
     assert dict(session.sent)["tasks.edit"]["runtime"]["pod_phases"] == phases
+
+
+SAID = "pod p ended: Looking in indexes: https://ann:p@ss@packages.example.com/simple | ssh://git@example.com/a"
+HIDDEN = "pod p ended: Looking in indexes: https://***@packages.example.com/simple | ssh://git@example.com/a"
+
+
+def test_credentials_in_what_a_pod_printed_are_on_no_record_and_in_no_log(image, capsys):
+    session = Session()
+    made(image, session).fail(session.task, "Completed, task did not end", SAID)
+    sent = dict(session.sent)
+    assert sent["events.add"]["msg"] == HIDDEN
+    assert sent["tasks.edit"]["runtime"]["pod"] == HIDDEN
+    assert sent["tasks.failed"]["status_message"] == HIDDEN
+    assert capsys.readouterr().out == f"Task t1: {HIDDEN}\n"
+
+
+def test_credentials_in_a_containers_last_message_are_on_no_record_and_written_once(image, capsys):
+    session = Session(status="failed")
+    ended = event("MODIFIED", "Failed", {"terminated": {"exitCode": 1, "reason": "Error", "message": SAID}})
+    for _ in range(2):  # as after a restart of the agent, which has forgotten what it wrote
+        made(image, session).look(ended)
+        session.task["runtime"] = next(sent["runtime"] for name, sent in session.sent if name == "tasks.edit")
+    assert [name for name, _ in session.sent].count("events.add") == 1
+    assert "p@ss" not in f"{session.sent}{capsys.readouterr().out}" and "https://***@packages" in str(session.sent)
+
+
+def test_credentials_in_the_reason_why_a_task_cannot_start_are_on_no_record(image, capsys):
+    session = Session(status="queued")
+    image.task_records.TaskRecords(session, "agent").give_up("t1", "cannot start", SAID)
+    assert [name for name, _ in session.sent] == ["events.add", "tasks.failed"]
+    assert "p@ss" not in f"{session.sent}{capsys.readouterr().out}"

@@ -273,14 +273,26 @@ def without_a_record(kept: Path) -> None:
     (kept / "env" / SITE / "lib-1.0.dist-info/RECORD").unlink()
 
 
-@pytest.mark.parametrize("damage", [emptied, without_a_file, with_an_empty_file, without_a_record])
+def with_a_shorter_file(kept: Path) -> None:
+    os.truncate(kept / "env" / SITE / "lib.py", 3)
+
+
+def without_a_package(kept: Path) -> None:
+    (kept / "env" / SITE / "lib.py").unlink()
+    shutil.rmtree(kept / "env" / SITE / "lib-1.0.dist-info")
+
+
+@pytest.mark.parametrize(
+    "damage", [emptied, without_a_file, with_an_empty_file, with_a_shorter_file, without_a_record, without_a_package]
+)
 def test_what_has_lost_files_is_installed_and_kept_again(machine, damage):
-    machine.install(machine.worker("first"), "lib==1.0")
+    pins = ("lib==1.0", "more==1.0")
+    machine.install(machine.worker("first"), *pins)
     [name] = machine.names
     damage(machine.kept / name)
     second = machine.worker("second")
-    assert machine.install(second, "lib==1.0") == 0
+    assert machine.install(second, *pins) == 0
     assert (second.task_path / SITE / "lib.py").read_text() == "VERSION = '1.0'\n"
-    assert machine.asked == ["lib==1.0", "lib==1.0"]
-    assert machine.install(machine.worker("third"), "lib==1.0") == 0
-    assert (machine.asked, machine.names) == (["lib==1.0", "lib==1.0"], [name])
+    assert machine.asked == [" ".join(pins)] * 2
+    assert machine.install(machine.worker("third"), *pins) == 0
+    assert (machine.asked, machine.names) == ([" ".join(pins)] * 2, [name])
