@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -31,6 +31,9 @@ MAX_BATCH_VALUES = 2_000_000
 
 MAX_DEPTH = 100
 """Deepest nesting of a request; a genuine server's database stores no deeper documents either."""
+
+SHORT = 2 * MAX_DEPTH
+"""Bytes of a text that can be neither too deep nor too much, as most events of a batch: a level takes two brackets."""
 
 MAX_TEXT_BYTES = 16 * 2**20
 """Longest JSON text: of one request, or of one line of a batch. Parser and serializer take 40 ms for so much.
@@ -244,6 +247,9 @@ def _items(values: Iterable[Any]) -> Iterator[bytes]:
 
 
 def _json(text: bytes | bytearray) -> Any:
+    if len(text) <= SHORT:
+        with suppress(orjson.JSONDecodeError):  # below it is seen what it is
+            return orjson.loads(text)
     if len(text) > MAX_TEXT_BYTES:
         raise TooMuchError(400, 0, f"JSON of more than {MAX_TEXT_BYTES} bytes for one object")
     spans = _require_values(text, MAX_VALUES)
@@ -260,8 +266,8 @@ def _json(text: bytes | bytearray) -> Any:
             problem = f"JSON of more than {MAX_ODD_BYTES} bytes with NaN, infinities or lone surrogates"
             raise TooMuchError(400, 0, problem) from error
         data = _python_json(text)
-    # Text has as many brackets as it has levels at least, so that most bodies need not be walked through.
-    if len(text) > MAX_DEPTH and _count(text, b"[") + _count(text, b"{") > MAX_DEPTH:
+    # Text has a bracket for each level at least, so that most bodies need not be walked through.
+    if len(text) > SHORT and _count(text, b"[") + _count(text, b"{") > MAX_DEPTH:
         _require_depth(data)
     return data
 
@@ -286,6 +292,8 @@ def _python_json(text: bytes | bytearray) -> Any:
 
 def _count(text: bytes | bytearray, byte: bytes) -> int:
     """Return how often a byte is there, counted in slices, so that other threads come in."""
+    if len(text) <= SLICE:
+        return text.count(byte)
     return sum(text.count(byte, at, at + SLICE) for at in range(0, len(text), SLICE))
 
 

@@ -29,6 +29,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_bodies, "MAX_VALUES", 20)
     monkeypatch.setattr(json_bodies, "MAX_BATCH_VALUES", 60)
     monkeypatch.setattr(json_bodies, "MAX_LINES", 30)
+    monkeypatch.setattr(json_bodies, "SHORT", 0)
     monkeypatch.setattr(json_bodies, "SLICE", 16)
     monkeypatch.setattr(long_strings, "SLICE", 16)
     monkeypatch.setattr(long_strings, "PIECE", 16)
@@ -267,8 +268,8 @@ def test_what_only_python_writes_is_found_wherever_a_slice_ends(small: None, bef
 
 
 def test_one_text_has_a_longest_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_bodies, "MAX_TEXT_BYTES", 50)
-    monkeypatch.setattr(json_bodies, "MAX_ODD_BYTES", 30)
+    for name, limit in {"SHORT": 0, "MAX_TEXT_BYTES": 50, "MAX_ODD_BYTES": 30}.items():
+        monkeypatch.setattr(json_bodies, name, limit)
     assert "more than 50 bytes" in refusal(parse_object, b'{"a":"' + b"x" * 50 + b'"}')
     large, odd, good = parse_lines(
         b'{"a":"' + b"x" * 50 + b'"}\n{"a":NaN,"b":"' + b"x" * 20 + b'"}\n{"a":"' + b"x" * 42 + b'"}\n\n'

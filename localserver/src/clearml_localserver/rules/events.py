@@ -109,7 +109,7 @@ def parse_event(raw: Data, worker: str, now_ms: int) -> Event:
     if not isinstance(owner, str):
         raise invalid_owner(owner, is_model)
     field, known = CONTENT[type_], KNOWN[type_]
-    extra = {name: value for name, value in raw.items() if name not in known}
+    extra = {} if raw.keys() <= known else {name: value for name, value in raw.items() if name not in known}
     extra["model_event"] = is_model
     extra["worker"] = raw.get("worker") or worker or UNKNOWN_WORKER
     content = _content(type_, raw.get(field), extra)
