@@ -30,6 +30,10 @@ PASTE = "(box, text) => { box.value = text; }"
 """`fill` types a text of a megabyte for half a minute."""
 
 
+BEYOND = "cell => [...cell.children].map(p => p.getBoundingClientRect().right - cell.getBoundingClientRect().right)"
+"""Pixels by which each part of a cell is beyond its end."""
+
+
 @pytest.fixture(scope="module")
 def project(clearml_api: ApiClient) -> str:
     """A project with three drafts."""
@@ -146,14 +150,15 @@ def test_the_strip_of_a_wide_run_covers_no_other_column(watch: Watch, clearml_ap
     project = clearml_api("projects.create", name=".pipelines/Wide", system_tags=["pipeline", "hidden"])["id"]
     graph = json.dumps({f"step_{n:03d}": {"parents": [], "status": "completed"} for n in range(300)})
     fields = {"system_tags": ["pipeline"], "configuration": {"Pipeline": {"name": "Pipeline", "value": graph}}}
-    run = clearml_api("tasks.create", name="Wide", type="controller", project=project, **fields)["id"]
+    name = f"Wide {'of many words ' * 20}"  # leaves the other columns no more than they need
+    run = clearml_api("tasks.create", name=name, type="controller", project=project, **fields)["id"]
     clearml_api("tasks.edit", task=run, runtime={"_pipeline_hash": "x"})
     clearml_api("tasks.started", task=run)
     watched = watch()
     for path in ("/", "/pipelines", f"/pipelines/{project}"):
         strip = watched.open(path).get_by_role("row").filter(has_text="Wide").locator(".strip").first
-        cell = "strip => strip.getBoundingClientRect().right - strip.closest('td').getBoundingClientRect().right"
-        assert strip.evaluate(cell) <= 0, path
+        parts = strip.locator("xpath=ancestor::td").evaluate(BEYOND)
+        assert len(parts) == 2 and max(parts) <= 0, (path, parts)
         assert watched.page.evaluate(TOO_WIDE) == [], path
 
 
@@ -206,6 +211,44 @@ def test_a_name_of_300_characters_is_shown_whole_and_widens_nothing(watch: Watch
             found += [(path, width, pixels) for pixels in page.evaluate(TOO_WIDE)]
     clearml_api("workers.unregister", worker=worker)
     assert found == []
+
+
+def test_a_name_of_60_words_makes_no_row_high_and_is_whole_for_who_asks(watch: Watch, clearml_api: ApiClient) -> None:
+    mark = uuid4().hex[:6]
+    words = f"{mark} {' '.join(f'word{number}' for number in range(60))}"
+    project = clearml_api("projects.create", name=words)["id"]
+    item = {"section": "Args", "name": "text", "value": words}
+    fields = {"type": "training", "project": project, "tags": [words], "hyperparams": {"Args": {"text": item}}}
+    tasks = [clearml_api("tasks.create", name=words, **fields)["id"] for _ in range(2)]
+    clearml_api("tasks.create", name="short", type="training", project=project, parent=tasks[0])
+    for task in tasks:
+        event = {"task": task, "metric": "loss", "variant": "train", "iter": 1, "value": 1}
+        clearml_api("events.add", type="training_stats_scalar", **event)
+    model = clearml_api("models.create", name=words, uri="http://e/1", project=project, task=tasks[0])["id"]
+    clearml_api("reports.create", name=words, project=project, report="# A heading")
+    hidden = clearml_api("projects.create", name=f".pipelines/{words}", system_tags=["pipeline", "hidden"])["id"]
+    of_run = {"type": "controller", "project": hidden, "system_tags": ["pipeline"]}
+    run = clearml_api("tasks.create", name=words, **of_run)["id"]
+    for task in (*tasks, run):
+        clearml_api("tasks.started", task=task)
+        clearml_api("tasks.completed", task=task)
+    ids = ",".join(tasks)
+    watched = watch()
+    page, high = watched.page, []
+    for path in ("/", "/projects", f"/projects/{project}?col=parent&col=project&col=tags", "/projects/*", "/models",
+                 f"/projects/{project}/models", "/pipelines", f"/pipelines/{hidden}", "/reports", "/activity",
+                 f"/search?q={mark}", f"/lineage/{model}", f"/compare?ids={ids}&tab=values"):  # fmt: skip
+        watched.open(path)
+        for width in (1280, 390):
+            page.set_viewport_size({"width": width, "height": 800})
+            rows = page.locator("tr", has_text=mark).evaluate_all("rows => rows.map(row => row.offsetHeight)")
+            assert rows, path
+            high += [(path, width, height) for height in rows if height > 100]
+    assert high == []
+    name = watched.open(f"/projects/{project}").get_by_role("link", name=words, exact=True).first
+    expect(name).to_have_attribute("title", words)
+    name.focus()
+    assert name.evaluate("link => link.scrollHeight - link.clientHeight") <= 0, "with the focus it is whole"
 
 
 @pytest.fixture

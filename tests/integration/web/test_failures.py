@@ -77,6 +77,11 @@ def test_the_page_of_a_run_shows_the_exception_and_the_last_lines_of_the_step(
         assert (len(lines), lines[0], lines[-1]) == (20, "row 24", "Process failed, exit code 1")
         assert f"/tasks/{step}/console" in page
         assert "A step of the pipeline failed." in page
+        top = name.partition(" / ")[0]
+        assert f'<span class="warn">ValueError: bad row {ESCAPED}</span>' in page, "the row of the step"
+        opened = web.get(f"/tasks/{id_}?step={top}")
+        panel = opened[opened.index('id="step"') :]
+        assert f'<strong class="cause">ValueError: bad row {ESCAPED}</strong>' in panel, top
 
 
 def test_the_page_of_a_step_shows_them_and_who_changed_its_status(web: Web, failed: tuple[str, str, str]) -> None:

@@ -103,7 +103,7 @@ def endpoints(visit: Visit) -> Response:
     rows = visit.call("serving.get_endpoints", {})["endpoints"]
     found = {endpoint.url: endpoint for endpoint in _looked_at(visit, rows)}
     loading = visit.call("serving.get_loading_instances", {})["instances"]
-    return visit.render("endpoints.html", section="/workers", live=True, rows=rows, found=found, loading=loading)
+    return visit.render("endpoints.html", section="/endpoints", live=True, rows=rows, found=found, loading=loading)
 
 
 def endpoint(visit: Visit) -> Response:
@@ -116,7 +116,7 @@ def endpoint(visit: Visit) -> Response:
     ids = found.named("task")
     return visit.render(
         "endpoint.html",
-        section="/workers",
+        section="/endpoints",
         live=True,
         endpoint=found,
         tasks=find_tasks(visit, {"id": ids}, size=len(ids), fields=["name", "status"]) if ids else [],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from clearml_localserver.web import dag, phases, runs
+from clearml_localserver.web.outcome import Failure
 from clearml_localserver.web.site import Json, Visit
 from clearml_localserver.web.views import rerun
 from clearml_localserver.web.views.dataset_version import dataset
@@ -42,13 +43,16 @@ def pipeline(visit: Visit) -> Response:
         for step in run.steps
         if step.task_id in step_tasks
     }
+    failures = failures_of(visit, task, run)
+    causes = _causes(run, failures)
     return render_tab(
         visit,
         task,
         "pipeline",
         step_tasks=step_tasks.values(),
         run=run,
-        failures=failures_of(visit, task, run),
+        failures=failures,
+        causes=causes,
         queues={queue["id"]: queue["name"] for queue in queues["queues"]},
         steps={step.name: step for step in run.steps},
         listed=listed(run.steps),
@@ -63,9 +67,19 @@ def pipeline(visit: Visit) -> Response:
         chart=phases.chart(times),
         phase_names=phases.NAMES,
         before=_before(visit, task, times),
-        opened=open_step(visit, run, times),
+        opened=open_step(visit, run, times, causes),
         again=rerun.offered(task, run),
     )
+
+
+def _causes(run: runs.Run, failures: list[Failure]) -> dict[str, str]:
+    """Return why steps failed by name: that of a pipeline within the run, for its own step that failed."""
+    return {
+        step.name: failure.cause
+        for step in run.steps
+        for failure in failures
+        if failure.title == step.name or failure.title.startswith(f"{step.name} / ")
+    }
 
 
 def _with_named(visit: Visit, task: Json, own: list[Json]) -> list[Json]:

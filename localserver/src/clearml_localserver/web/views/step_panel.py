@@ -36,9 +36,19 @@ class Opened:
     lines: list[str]
     """The end of its console."""
 
+    cause: str = ""
+    """Of a failed step, why, by its console; empty where that says nothing."""
 
-def open_step(visit: Visit, run: Run, times: Mapping[str, phases.Times]) -> Opened | None:
-    """Return the step that the address names; None where it names none of this run."""
+
+def open_step(visit: Visit, run: Run, times: Mapping[str, phases.Times], causes: Mapping[str, str]) -> Opened | None:
+    """Return the step that the address names; None where it names none of this run.
+
+    Args:
+        visit: The request.
+        run: The run.
+        times: The phases of its steps by name.
+        causes: Why steps failed by name, as far as it was read already.
+    """
     wanted = visit.query.get("step", "")
     step = next((step for step in run.steps if wanted and step.name == wanted), None)
     if step is None:
@@ -56,6 +66,7 @@ def open_step(visit: Visit, run: Run, times: Mapping[str, phases.Times]) -> Open
     ]
     metrics = [value for variants in task["last_metrics"].values() for value in variants.values()]
     inputs, outputs = uses_of(task)
+    lines, _ = last_lines(visit, task["id"])
     whole = {"parameters": parameters, "metrics": metrics, "inputs": inputs, "outputs": outputs}
     return Opened(
         step,
@@ -65,5 +76,6 @@ def open_step(visit: Visit, run: Run, times: Mapping[str, phases.Times]) -> Open
         inputs[:SHOWN],
         outputs[:SHOWN],
         {name: len(items) - SHOWN for name, items in whole.items() if len(items) > SHOWN},
-        last_lines(visit, task["id"])[0][-outcome.SHOWN_LINES :],
+        lines[-outcome.SHOWN_LINES :],
+        causes.get(step.name) or (outcome.cause(lines) if step.status == "failed" else ""),
     )
