@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol, Self
 
 from clearml_access import tasks, url_credentials
@@ -210,6 +210,15 @@ class Api:
         return [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
 
     # -- served models
+
+    def served_since(self) -> dict[str, datetime]:
+        """Return since when something answers at each address, as the containers report it: what the web pages show."""
+        found = {}
+        for row in self.call("serving.get_endpoints").get("endpoints") or []:
+            last = tasks.parse_time(row.get("last_update"))
+            if last is not None and row.get("uptime_sec") is not None:
+                found[str(row.get("url") or "")] = last - timedelta(seconds=float(row["uptime_sec"]))
+        return found
 
     def end_serving(self, address: str, service: str, reason: str) -> None:
         """Tell the server that no model answers below an address any more, and that the service is not at work.

@@ -278,7 +278,7 @@ def _text(found: Status) -> str:
         lines = ["Process:  not running (start it: ./task serve-model)"]
     else:
         state = "answers" if found.answers else f"does not answer (log: {found.log})"
-        lines = [f"Process:  pid {found.pid}, {state}, since {found.since}", f"Address:  {found.address}/{ENDPOINT}"]
+        lines = [f"Process:  pid {found.pid}, {state}, started {found.since}", f"Address:  {found.address}/{ENDPOINT}"]
     if found.problem:
         lines.append(f"Problem:  {found.problem}")
     if found.page:
@@ -294,6 +294,7 @@ def _model_lines(model: ServedModel) -> list[str]:
         "from task": model.task_id,
         "of run": model.run_id,
         "trained on version": model.datasets.get("train"),
+        "served since": model.since,
     }
     return [
         f"Version:  {model.version:<6} {model.share:>4.0%} of the requests, model {model.model_id} ({model.name})",

@@ -5,6 +5,7 @@ Only the endpoint knows: clearml-serving draws a version for each request to `/s
 
 from __future__ import annotations
 
+import time
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -28,6 +29,18 @@ def note(*, endpoint: str, version: str, model_id: str) -> None:
     found = CURRENT.get()
     if found is not None:
         found.endpoint, found.version, found.model_id = endpoint, version, model_id
+
+
+_SINCE: dict[tuple[str, str], float] = {}
+
+
+def served_since(address: str, model_id: str) -> float:
+    """Return since when this process serves a model at an address, in seconds since 1970.
+
+    clearml-serving reads an endpoint's code again, and loads its model again, whenever its configuration changes. This
+    module stays, so what it notes is the first time.
+    """
+    return _SINCE.setdefault((address, model_id), time.time())
 
 
 def note_texts(count: int) -> None:

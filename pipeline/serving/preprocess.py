@@ -194,19 +194,19 @@ class _Presence:
         from clearml.router.endpoint_telemetry import EndpointTelemetry
 
         url = "/".join(part.strip("/") for part in (address, endpoint.serving_url, str(endpoint.version)) if part)
-        return cls(
-            EndpointTelemetry(
-                endpoint_name=str(endpoint.serving_url),
-                model_name=str(Model(model_id=endpoint.model_id).name),
-                model=endpoint.model_id,
-                model_version=str(endpoint.version),
-                # The same at each load: a new configuration makes clearml-serving load everything again.
-                container_id=f"{socket.gethostname()}-{os.getpid()}-{endpoint.serving_url}-{endpoint.version}",
-                input_type="text",
-                endpoint_url=url,
-                report_statistics=False,
-            )
+        telemetry = EndpointTelemetry(
+            endpoint_name=str(endpoint.serving_url),
+            model_name=str(Model(model_id=endpoint.model_id).name),
+            model=endpoint.model_id,
+            model_version=str(endpoint.version),
+            # The same at each load: a new configuration makes clearml-serving load everything again.
+            container_id=f"{socket.gethostname()}-{os.getpid()}-{endpoint.serving_url}-{endpoint.version}",
+            input_type="text",
+            endpoint_url=url,
+            report_statistics=False,
         )
+        telemetry.uptime_timestamp = answering.served_since(url, str(endpoint.model_id))  # not since this load
+        return cls(telemetry)
 
     def on_request(self) -> None:
         """Note that a request has come."""

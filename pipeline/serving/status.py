@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,7 +26,7 @@ class ServedModel:
     url: str
     version: str
     model_id: str
-    share: float
+    share: float = 0.0
     """Of the requests to the address without a version."""
 
     name: str = ""
@@ -39,6 +39,9 @@ class ServedModel:
 
     datasets: Mapping[str, str] = field(default_factory=dict)
     """`train` and `test` → version of the dataset."""
+
+    since: str = ""
+    """Since when it is served at this address; nothing before its first request, which loads it."""
 
 
 @dataclass(frozen=True)
@@ -137,27 +140,26 @@ def _models(server: ClearmlServer, found: Service, address: str) -> tuple[Served
         rows = {row["id"]: row for row in server.pages("models", id=ids, only_fields=wanted)}
     makers = sorted({str(row.get("task") or "") for row in rows.values()} - {""})
     runs = _runs_of(server, makers)
+    since = server.served_since() if found.endpoints else {}
     return tuple(
-        _served(server, endpoint, found.shares.get(endpoint.url, 0.0), rows.get(endpoint.model_id) or {}, runs, address)
+        replace(
+            _served(server, endpoint, rows.get(endpoint.model_id) or {}, runs, f"{address}/{endpoint.url}"),
+            share=round(found.shares.get(endpoint.url, 0.0), 6),
+            since=moment.isoformat(timespec="seconds") if (moment := since.get(f"{address}/{endpoint.url}")) else "",
+        )
         for endpoint in found.endpoints.values()
     )
 
 
 def _served(
-    server: ClearmlServer,
-    endpoint: Endpoint,
-    share: float,
-    row: Mapping[str, Any],
-    runs: Mapping[str, str],
-    address: str,
+    server: ClearmlServer, endpoint: Endpoint, row: Mapping[str, Any], runs: Mapping[str, str], url: str
 ) -> ServedModel:
     metadata = row.get("metadata") or {}
     maker = str(row.get("task") or "")
     return ServedModel(
-        url=f"{address}/{endpoint.url}",
+        url=url,
         version=endpoint.version,
         model_id=endpoint.model_id,
-        share=round(share, 6),
         name=str(row.get("name") or ""),
         page=server.model_page(str(row.get("project") or "*"), endpoint.model_id),
         task_id=maker,

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -266,13 +267,16 @@ def test_status_says_which_run_and_dataset_a_version_comes_from(
 
 
 def test_the_server_is_told_where_the_model_is_served(
-    served: dict[str, Any], first: Fitted, client: ApiClient, server: ClearmlServer
+    served: dict[str, Any], first: Fitted, cli: PipelineCli, client: ApiClient, server: ClearmlServer
 ) -> None:
     answer(served["version_url"], text=served["request"]["text"])  # loads the model
     eventually(lambda: served["version_url"] in [row["url"] for row in client("serving.get_endpoints")["endpoints"]])
     (instance,) = client("serving.get_endpoint_details", endpoint_url=served["version_url"])["instances"]
     assert {"type": "model", "value": first.id} in instance["reference"]
+    (row,) = [row for row in cli("serve", "status", "--json").document["models"] if row["model_id"] == first.id]
     page = httpx.get(f"{server.web_url}/models/{first.id}", headers={"Accept": "text/html"}, trust_env=False).text
+    (since,) = re.findall(r"since <time datetime=\"([^\"]+)\"", page)
+    assert abs((datetime.fromisoformat(since) - datetime.fromisoformat(row["since"])).total_seconds()) <= 2
     facts = page[page.index("<dt>Made by</dt>") : page.index("<dt>Lineage</dt>")]
     shown = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", facts))
     assert re.search(

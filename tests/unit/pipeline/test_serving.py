@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import tomllib
 from pathlib import Path
@@ -183,6 +184,44 @@ def test_the_presence_goes_on_where_the_server_is_gone_and_ends_with_its_endpoin
     preprocess._report(reference)
     assert telemetry.calls == ["report"] * 3
     assert "was not told about this endpoint: no server" in capsys.readouterr().out
+
+
+def test_a_model_is_served_since_its_first_load_also_when_it_is_loaded_again(
+    monkeypatch: pytest.MonkeyPatch, file: Path
+) -> None:
+    made: list[SimpleNamespace] = []
+
+    def telemetry(**_: Any) -> SimpleNamespace:
+        made.append(SimpleNamespace(uptime_timestamp=1e12, container_status_report=lambda: None))
+        return made[-1]
+
+    monkeypatch.setenv("CLEARML_DEFAULT_BASE_SERVE_URL", "http://here/serve")
+    monkeypatch.setattr("clearml.router.endpoint_telemetry.EndpointTelemetry", telemetry)
+    monkeypatch.setattr("clearml.Model", lambda **_: SimpleNamespace(name="TF-IDF"))
+    for model in ("m1", "m1", "m2"):
+        spec = importlib.util.spec_from_file_location("of_endpoint", service.CODE)  # as clearml-serving loads it
+        assert spec is not None and spec.loader is not None
+        code = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(code)
+        endpoint = code.Preprocess()
+        endpoint.model_endpoint = SimpleNamespace(serving_url="reviews", version="since", model_id=model)
+        endpoint.load(str(file))
+    first, again, other = (each.uptime_timestamp for each in made)
+    assert first == again < other < 1e12
+
+
+def test_the_status_of_a_version_has_the_time_that_the_web_pages_show() -> None:
+    url = "http://127.0.0.1:8082/serve/reviews/1"
+    rows = [{"url": url, "uptime_sec": 3600, "last_update": "2026-11-28T10:00:00+00:00"}, {"url": "http://y"}]
+
+    class Sender:
+        url = "http://x"
+
+        def send(self, endpoint: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+            return 200, {"data": {"endpoints": rows} if endpoint == "serving.get_endpoints" else {}}
+
+    found = ClearmlServer(Sender(), "http://w").served_since()
+    assert {at: moment.isoformat() for at, moment in found.items()} == {url: "2026-11-28T09:00:00+00:00"}
 
 
 def test_requests_are_counted_and_refused_ones_are_not_answers(endpoint: Preprocess) -> None:
