@@ -91,7 +91,7 @@ class Settings:
                 raise SettingsError(
                     f"{what} {name!r} is not a Kubernetes name: lower-case letters, digits, and dashes between them, "
                     f"and at most {limit} characters",
-                    hint=f"--{what} clearml-agent",
+                    hint=f"--{what} {re.sub('[^a-z0-9]+', '-', name.lower())[:limit].strip('-') or 'clearml'}",
                 )
         return settings
 

@@ -31,6 +31,10 @@ from command_line.options import CONTEXT, FilePath, as_json, examples, verbose
 from images.builders import (
     BUILDERS,
     COMMAND_TIMEOUT_S,
+    IMAGE_NAME,
+    NO_BASE,
+    NO_LOGIN,
+    NO_REGISTRY,
     PROJECT,
     Builder,
     ImageError,
@@ -130,7 +134,7 @@ def build(
         options += ["--secret", f"id=ca,src={secret.name}"]
         with _clean_up(builder) as marks:
             argv = [*builder.build, *marks, "--file", dockerfile, "--target", target, "--tag", image, *options, "."]
-            run_command(argv, timeout_s=BUILD_TIMEOUT_S)
+            run_command(argv, timeout_s=BUILD_TIMEOUT_S, hints=[(NO_REGISTRY, NO_BASE)] if base is None else ())
 
 
 def build_project(
@@ -181,7 +185,9 @@ def push(builder: Builder, image: str) -> None:
     Raises:
         ImageError: The registry refuses it, or is not reached.
     """
-    run_command(filled(builder.push, image, Path()), timeout_s=BUILD_TIMEOUT_S)
+    registry = image.split("/")[0]
+    hints = (NO_LOGIN, f"{builder.name} login {registry}"), (NO_REGISTRY, f"is {registry} reached from here?")
+    run_command(filled(builder.push, image, Path()), timeout_s=BUILD_TIMEOUT_S, hints=hints)
 
 
 @contextlib.contextmanager
@@ -327,6 +333,8 @@ def cli(
     wanted = {target: images()[target] for target in targets or DEFAULT_TARGETS} if project is None else {}
     if project is None and (package or image):
         raise click.UsageError("--package and --image go with --project")
+    if image and not IMAGE_NAME.fullmatch(image):
+        raise click.UsageError(f"--image {image!r} is not as 'registry.example.com/team/house-prices': without a tag")
     if project is not None:
         if targets:
             raise click.UsageError("--project builds one image: name no other")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,14 @@ from command_line import interrupts
 PROJECT = Path(__file__).resolve().parents[1]
 COMMAND_TIMEOUT_S = 600
 END_GRACE_S = 10
+
+
+IMAGE_NAME = re.compile(r"([a-zA-Z0-9.-]+(:\d+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*")
+"""An image's name without a tag."""
+
+NO_REGISTRY = re.compile(r"pinging container registry|no such host|connection refused|i/o timeout|failed to resolve")
+NO_LOGIN = re.compile(r"unauthorized|authentication required|denied", re.IGNORECASE)
+NO_BASE = "--debian-base makes the base image of Debian's packages; --base IMAGE names another"
 
 
 class ImageError(UserFacingError):
@@ -116,8 +125,15 @@ def _works(argv: Sequence[str]) -> bool:
         return False
 
 
-def run_command(argv: Sequence[str], timeout_s: int = COMMAND_TIMEOUT_S) -> str:
+def run_command(
+    argv: Sequence[str], timeout_s: int = COMMAND_TIMEOUT_S, hints: Sequence[tuple[re.Pattern[str], str]] = ()
+) -> str:
     """Run a program in this project's folder; return what it prints.
+
+    Args:
+        argv: The program and its arguments.
+        timeout_s: It is ended after so many seconds.
+        hints: What helps where its last lines say this.
 
     Raises:
         ImageError: It is not installed, fails, or does not end in time; the message has its last lines.
@@ -140,7 +156,8 @@ def run_command(argv: Sequence[str], timeout_s: int = COMMAND_TIMEOUT_S) -> str:
         raise
     if process.returncode:
         said = "\n".join((stdout + stderr).strip().splitlines()[-20:])
-        raise ImageError(f"{' '.join(argv[:4])} … ended with {process.returncode}:\n{said}")
+        hint = next((hint for words, hint in hints if words.search(said)), None)
+        raise ImageError(f"{' '.join(argv[:4])} … ended with {process.returncode}:\n{said}", hint=hint)
     return str(stdout)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +129,9 @@ def up(session: Session, wanted: Wanted) -> Outcome:
             if model.changed and model.paths:
                 proof.require_answer(session, made, model)
                 session.say(f"version {model.version} answers a pod as the model itself does")
-            routed = register(session, *wanted.words)
+            # The one that was proved: a newer one may have been published meanwhile.
+            proved = wanted if wanted.auto_update else replace(wanted, model_id=model.model_id)
+            routed = register(session, *proved.words)
             undo.route = model.previous_model_id if routed.changed else None
             outcome.seconds["answer"] = round(proof.require_answer(session, made, routed), 1)
     changed = changed or model.changed or routed.changed

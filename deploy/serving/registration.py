@@ -50,7 +50,7 @@ def register(session: Session, *words: str) -> Registered:
         return Registered.from_json(found)
     failed = RegistrationError(
         str(found.get("error") or f"the model was not registered: exit code {done.returncode}"),
-        hint=found.get("hint"),
+        hint=str(found.get("hint") or "").replace("./task serve-model", "./task deploy-serve") or None,
         evidence=tuple(found.get("evidence") or ()) or tuple(done.stderr.splitlines()[-5:] if not found else ()),
     )
     failed.exit_code = int(found.get("exit_code") or UserFacingError.exit_code)

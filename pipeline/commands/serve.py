@@ -112,9 +112,16 @@ def serve_model(
 
 
 def _wanted(
-    say: Callable[[str], None], model_id: str | None, canary: float | None, *, auto_update: bool
+    say: Callable[[str], None], model_id: str | None, canary: float | None, *, auto_update: bool, is_new: bool = True
 ) -> tuple[Path, ClearmlServer, ControlPlane, Wanted]:
     """Return an interpreter that has clearml-serving, the server, its control plane, and the model to serve.
+
+    Args:
+        say: Told what happens.
+        model_id: The model; None for the newest.
+        canary: Its share of the requests; None for all.
+        auto_update: Serve the newest model with the tag `best`, and its successors.
+        is_new: Say which model it is: not so where an earlier call has said it.
 
     Raises:
         UsageError: The options contradict each other.
@@ -152,7 +159,8 @@ def _wanted(
             hint="./task run-full-pipeline trains and publishes one",
         )
     wanted = Wanted(model_id, registry.load(model_id), canary, auto_update)
-    say(_chosen(server, model_id))
+    if is_new:
+        say(_chosen(server, model_id))
     python = make_environment(say)
     return python, server, ControlPlane(server, python, os.environ), wanted
 
@@ -222,7 +230,8 @@ def register(model_id: str | None, canary: float | None, auto_update: bool, rout
 
     from pipeline.serving.arrangement import register as serve_register
 
-    _, server, plane, wanted = _wanted(say, model_id, canary, auto_update=auto_update)
+    is_new = not (route and model_id)  # ./task deploy-serve calls first without a route
+    _, server, plane, wanted = _wanted(say, model_id, canary, auto_update=auto_update, is_new=is_new)
     settings = ServingSettings.from_environ(os.environ)
     done = serve_register(server, plane, settings, wanted, say, route=route)
     if as_json:

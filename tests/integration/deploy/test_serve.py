@@ -39,9 +39,13 @@ known = json.loads(pathlib.Path(file).read_text())
 known["calls"].append(words)
 model = words[words.index("--model") + 1] if "--model" in words else known["newest"]
 if model.startswith("0"):
-    print(json.dumps({"error": f"there is no model {model}", "hint": "see the page Models", "exit_code": 29}))
+    print(json.dumps({"error": f"there is no model {model}", "hint": "./task serve-model -- --help", "exit_code": 29}))
     sys.exit(29)
 previous, route = known["current"], "--no-route" not in words
+if known.get("published_meanwhile"):
+    known["newest"] = known["published_meanwhile"]
+if not route or "--model" not in words:
+    print(f"Model {model} (made now)", file=sys.stderr)
 changed = model not in known["versions"] or (route and previous != model)
 version = known["versions"].setdefault(model, str(len(known["versions"]) + 1))
 paths = [f"reviews/{version}"]
@@ -153,6 +157,7 @@ def test_a_model_is_served_proved_from_a_pod_and_left_alone_the_second_time(serv
         f"pods/{serving.pod()['metadata']['name']}"
     ]
     text = serving.said()
+    assert text.count("(made now)") == 1
     assert f"kubectl -n {NAMESPACE} port-forward service/{NAME} 8080" in text
     assert "as the model itself says" in text
 
@@ -182,6 +187,13 @@ def test_a_newer_model_needs_no_new_pod(serving: Serving) -> None:
     assert serving.known()["current"] == SECOND
 
 
+def test_a_model_that_is_published_meanwhile_gets_no_requests_unproved(serving: Serving) -> None:
+    serving.file.write_text(json.dumps(serving.known() | {"published_meanwhile": SECOND}))
+    assert serving.serve()["model_id"] == FIRST
+    assert serving.known()["versions"].keys() == {FIRST}
+    assert serving.serve()["model_id"] == SECOND
+
+
 def test_a_version_that_answers_wrongly_gets_no_other_requests(serving: Serving) -> None:
     serving.serve()
     serving.wrong = SECOND
@@ -207,6 +219,7 @@ def test_a_first_install_that_does_not_prove_itself_is_removed(serving: Serving,
         (("--set", "image=missing:1"), 34, "./task build-image -- serving"),
         (("--set", "server.api=http://nowhere.pods.fake:9"), 41, "--set server.api=URL"),
         (("--model", "0" * 32), 29, f"there is no model {'0' * 32}"),
+        (("--model", "0" * 32), 29, "./task deploy-serve -- --help"),
         (("--set", "imag=x"), 11, "there is no value imag"),
         (("--set", "replicas=two"), 11, "replicas is 'two'"),
         (("--set", "server.apis=x"), 11, "there is no value server.apis"),

@@ -192,3 +192,42 @@ def test_the_agent_image_has_every_module_that_its_glue_imports():
         needed |= imported(build.PROJECT / file) - found
     assert "clearml_access/url_credentials.py" in found and len(found) > 10
     assert sorted(found - copied) == []
+
+
+REGISTRY_SAID = "Error: initializing source docker://python: pinging container registry registry-1.docker.io: no such host"
+
+
+def failing(said: str) -> build.Builder:
+    command = ("sh", "-c", f"echo '{said}' >&2; exit 125")
+    return build.Builder("it", command, (), (), (), push=command)
+
+
+def test_a_base_that_cannot_be_pulled_has_a_hint_and_another_failure_has_none():
+    with pytest.raises(build.ImageError, match="no such host") as failed:
+        build.build("task", "task:1", failing(REGISTRY_SAID), base=None, index=None, ca=b"")
+    assert "--debian-base" in str(failed.value.hint)
+    with pytest.raises(build.ImageError) as failed:
+        build.build("task", "task:1", failing("no version of pandas==9"), base=None, index=None, ca=b"")
+    assert failed.value.hint is None
+
+
+def test_a_registry_that_takes_no_image_has_a_hint():
+    with pytest.raises(build.ImageError) as failed:
+        build.push(failing("unauthorized: authentication required"), "registry.example.com/team/task:1")
+    assert failed.value.hint == "it login registry.example.com"
+    with pytest.raises(build.ImageError) as failed:
+        build.push(failing("dial tcp: lookup registry.example.com: no such host"), "registry.example.com/team/task:1")
+    assert failed.value.hint == "is registry.example.com reached from here?"
+
+
+@pytest.mark.parametrize("name", ["Bad Name", "team/House", "house:1.0", "-x", "house/", "a@b"])
+def test_a_name_that_no_image_can_have_is_refused_before_anything_is_built(tmp_path, monkeypatch, capsys, name):
+    (tmp_path / "requirements.txt").write_text("six\n")
+    monkeypatch.setattr(build, "find_builder", lambda *_, **__: pytest.fail("too late"))
+    assert build.main(["--project", str(tmp_path), f"--image={name}"]) == 2
+    assert "registry.example.com/team/house-prices" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["house", "localhost:5000/house_prices", "registry.example.com/team/a.b/house-prices"])
+def test_a_name_that_an_image_can_have_is_taken(name):
+    assert build.IMAGE_NAME.fullmatch(name)
