@@ -16,7 +16,7 @@ from importlib.util import find_spec
 import click
 
 from clearml_access.errors import UserFacingError
-from command_line import interrupts, invocation, streams
+from command_line import interrupts, invocation, streams, warning_filters
 from command_line.invocation import Invocation
 
 NOT_INSTALLED = 69
@@ -53,6 +53,7 @@ def run(
     """
     streams.open_closed()
     streams.take_all_characters()
+    warning_filters.let_libraries_warn()
     call = invocation.taken_from_environment()
     arguments = list(sys.argv[1:] if words is None else words)
     with interrupts.listening():
