@@ -14,8 +14,8 @@ VARIABLE = "PYTHONWARNINGS"
 def let_libraries_warn() -> None:
     """Leave "error" out of PYTHONWARNINGS, in this process and in all that it starts, and say so.
 
-    The SDK warns while it reads a `clearml.conf`, and so do others. As an error, such a warning ends a command or a step
-    with a message about something else.
+    The SDK warns while it reads a `clearml.conf`, and so do others. As an error, such a warning ends a command or a
+    step with a message about something else.
     """
     value = os.environ.get(VARIABLE, "")
     words = [word.strip() for word in value.split(",")]

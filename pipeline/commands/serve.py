@@ -294,18 +294,23 @@ def _text(found: Status) -> str:
         lines.append(f"Service:  {found.page}")
     if found.auto_update:
         lines.append("Update:   to each newer model with the tag best")
-    lines += [line for model in found.models for line in _model_lines(model)]
+    lines += [line for model in found.models for line in model_lines(model)]
     return "\n".join(lines)
 
 
-def _model_lines(model: ServedModel) -> list[str]:
+def model_lines(model: ServedModel) -> list[str]:
+    """Return what a person is told of a model that a service has."""
     facts: dict[str, Any] = {
         "from task": model.task_id,
         "of run": model.run_id,
         "trained on version": model.datasets.get("train"),
         "served since": model.since,
     }
+    name, origin = model.name, ", ".join(f"{name} {value}" for name, value in facts.items() if value)
+    if model.is_deleted:
+        name = "deleted from the server"
+        origin = "a process that starts now cannot load it; serve another: ./task serve-model -- --model ID"
     return [
-        f"Version:  {model.version:<6} {model.share:>4.0%} of the requests, model {model.model_id} ({model.name})",
-        f"          {', '.join(f'{name} {value}' for name, value in facts.items() if value) or 'of unknown origin'}",
+        f"Version:  {model.version:<6} {model.share:>4.0%} of the requests, model {model.model_id} ({name})",
+        f"          {origin or 'of unknown origin'}",
     ]

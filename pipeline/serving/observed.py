@@ -5,6 +5,8 @@ The application itself is not changed: this stands before it, as plain ASGI.
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -19,6 +21,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+FIRST_ERROR = 400
+TRACEBACK = "Traceback (most recent call last)"
 PLAIN = "text/plain; charset=utf-8"
 
 
@@ -59,10 +63,20 @@ class Observed:
     async def _measured(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         request, status, began = Answering(), 500, time.perf_counter()
 
+        held: Message | None = None
+
         async def noting(message: Message) -> None:
-            nonlocal status
+            nonlocal status, held
             if message["type"] == "http.response.start":
                 status = int(message["status"])
+                if status >= FIRST_ERROR:  # its headers tell the length of the body that follows
+                    held = message
+                    return
+            elif held is not None:
+                if not message.get("more_body"):
+                    held, message = _without_traceback(held, message)
+                await send(held)
+                held = None
             await send(message)
 
         before = CURRENT.set(request)
@@ -72,6 +86,25 @@ class Observed:
         finally:
             CURRENT.reset(before)
             self.metrics.ended(request, path, status, time.perf_counter() - began)
+
+
+def _without_traceback(start: Message, message: Message) -> tuple[Message, Message]:
+    """Return an error without the traceback that clearml-serving adds to a reason; the process's log has it."""
+    body = bytes(message.get("body") or b"")
+    if TRACEBACK.encode() not in body:
+        return start, message
+    try:
+        found = json.loads(body)
+        reason, traceback, _ = found["detail"].partition("\n\n" + TRACEBACK)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return start, message
+    if not traceback:
+        return start, message
+    print(found["detail"], file=sys.stderr, flush=True)
+    body = json.dumps({**found, "detail": reason}).encode()
+    headers = [(name, value) for name, value in start["headers"] if name.lower() != b"content-length"]
+    length = (b"content-length", str(len(body)).encode())
+    return {**start, "headers": [*headers, length]}, {**message, "body": body}
 
 
 async def _answer(send: Send, status: int, kind: str, body: bytes) -> None:

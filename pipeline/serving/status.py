@@ -43,6 +43,9 @@ class ServedModel:
     since: str = ""
     """Since when it is served at this address; nothing before its first request, which loads it."""
 
+    is_deleted: bool = False
+    """From the server: what has loaded it goes on, and what starts now cannot."""
+
 
 @dataclass(frozen=True)
 class Status:
@@ -84,7 +87,7 @@ def status(settings: ServingSettings, server: Callable[[], ClearmlServer]) -> St
         connected = server()
         found = service.find(connected)
         if found is not None:
-            models = _models(connected, found, address)
+            models = models_of(connected, found, address)
             page = connected.task_page(found.project, found.id)
     except UserFacingError as error:
         problem = error.message
@@ -132,7 +135,8 @@ def _runs_of(server: ClearmlServer, tasks: list[str]) -> dict[str, str]:
     return {task: parent for task, parent in parents.items() if parent in pipelines}
 
 
-def _models(server: ClearmlServer, found: Service, address: str) -> tuple[ServedModel, ...]:
+def models_of(server: ClearmlServer, found: Service, address: str) -> tuple[ServedModel, ...]:
+    """Return the models of a service, at an address."""
     ids = sorted({endpoint.model_id for endpoint in found.endpoints.values() if endpoint.model_id})
     rows = {}
     if ids:
@@ -169,4 +173,5 @@ def _served(
             for part in ("train", "test")
             if f"{part}_version" in metadata
         },
+        is_deleted=not row,
     )

@@ -132,7 +132,7 @@ def load(
         model_id = newest(project=project, name=name, tags=tags, only_published=only_published)
     model = Model(model_id=model_id)
     if not sdk_models.exists(model):
-        raise ModelError(f"model {model_id} does not exist", hint="see the server's page Models, or train one: ./task fit-model")
+        raise ModelError(f"model {model_id} does not exist", hint="see the page Models, or train one: ./task fit-model")
     try:
         path = model.get_local_copy(extract_archive=False, raise_on_error=True)
     except (ValueError, SendError) as error:

@@ -194,7 +194,7 @@ def test_the_agent_image_has_every_module_that_its_glue_imports():
     assert sorted(found - copied) == []
 
 
-REGISTRY_SAID = "Error: initializing source docker://python: pinging container registry registry-1.docker.io: no such host"
+REGISTRY_SAID = "Error: initializing docker://python: pinging container registry registry-1.docker.io: no such host"
 
 
 def failing(said: str) -> build.Builder:

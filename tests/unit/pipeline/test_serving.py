@@ -17,13 +17,13 @@ from pipeline.amazon_reviews.training.model import FILE_NAME, Model
 from pipeline.amazon_reviews.training.predictor import Predictor
 from pipeline.clearml_server import ClearmlServer
 from pipeline.cli import main
-from pipeline.commands.serve import age
+from pipeline.commands.serve import age, model_lines
 from pipeline.errors import SettingsError
 from pipeline.serving import environment, preprocess, service, settings
 from pipeline.serving.errors import ServingEnvironmentError
 from pipeline.serving.lifecycle import sample_text
 from pipeline.serving.preprocess import MAX_CHARACTERS, MAX_TEXTS, Preprocess, RequestError
-from pipeline.serving.status import Origin, origin_of
+from pipeline.serving.status import Origin, models_of, origin_of
 
 ROOT = Path(__file__).resolve().parents[3]
 MODEL = Model(
@@ -275,6 +275,18 @@ def test_a_service_is_read_as_the_sdk_writes_it() -> None:
     assert two is not None and (two.url, two.version) == ("reviews/2", "2")
     assert found.next_version() == "3" and not found.auto_update
     assert found.has_code("py_code_reviews_1") and not found.has_code("py_code_reviews_2")
+
+
+def test_a_model_that_was_deleted_while_it_is_served_is_named_so() -> None:
+    rows = [{"id": "a", "name": "TF-IDF", "project": "p", "task": ""}]
+    server = SimpleNamespace(pages=lambda *_, **__: iter(rows), model_page=lambda *_: "http://page", served_since=dict)
+    kept, deleted = models_of(server, read(endpoints=ENDPOINTS), "http://a/serve")  # type: ignore[arg-type]
+    assert (kept.is_deleted, deleted.is_deleted) == (False, True)
+    assert model_lines(deleted) == [
+        "Version:  2        0% of the requests, model b (deleted from the server)",
+        "          a process that starts now cannot load it; serve another: ./task serve-model -- --model ID",
+    ]
+    assert "deleted" not in "".join(model_lines(kept))
 
 
 def test_a_service_that_follows_a_tag_is_at_its_newest_model() -> None:

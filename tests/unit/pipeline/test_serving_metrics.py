@@ -114,3 +114,40 @@ def test_every_query_of_the_dashboard_names_metrics_and_labels_that_there_are(ap
         named = {word for group in re.findall(r"by \(([^)]*)\)", query) for word in group.split(", ")}
         named |= set(re.findall(r"(\w+)!?=~?\"", query))
         assert named <= set.intersection(*(labels[metric] for metric in metrics)), query
+
+
+REASON = "Error: Failed loading preprocess code for 'py_code_reviews_2': no such model"
+
+
+@pytest.mark.parametrize(
+    ("status", "detail", "told"),
+    [
+        (422, f'{REASON}\n\nTraceback (most recent call last):\n  File "/opt/serving/x.py", line 1', REASON),
+        (422, "text 1 of 1 is empty", "text 1 of 1 is empty"),
+        (422, [{"loc": ["body"], "msg": "is no JSON"}], [{"loc": ["body"], "msg": "is no JSON"}]),
+        (200, "a text\n\nTraceback (most recent call last):", "a text\n\nTraceback (most recent call last):"),
+    ],
+)
+def test_the_reason_of_an_error_is_told_and_its_traceback_goes_to_the_log(
+    status: int, detail: Any, told: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def answers(scope: Scope, receive: Receive, send: Send) -> None:
+        body = json.dumps({"detail": detail}).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    app = Observed(answers, is_ready=lambda: True)
+    asyncio.run(app({"type": "http", "method": "POST", "path": "/serve/reviews"}, receive, send))
+    start, body = sent
+    assert (start["status"], json.loads(body["body"])) == (status, {"detail": told})
+    assert dict(start["headers"])[b"content-length"] == str(len(body["body"])).encode()
+    assert ("/opt/serving/x.py" in capsys.readouterr().err) == (told == REASON)
