@@ -342,6 +342,7 @@ def test_datasets_show_their_lineage_and_files(watch: Watch, reporting_task: str
 
 
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+THEMES: tuple[Theme, ...] = ("light", "dark")
 LOOKS = ((1280, "light"), (390, "dark"))
 MORE_LOOKS = ((1280, "dark"), (390, "light"), (390, "dark"))
 
@@ -399,4 +400,24 @@ def test_no_page_complains_overflows_or_shuts_anybody_out(
             else:
                 pytest.fail(f"{path} is wider than a {theme} window of {width} px")
             found += [f"{path} {width} {theme}: {line}" for line in inaccessible(watched.page)]
+    assert found == []
+
+
+def test_the_page_of_a_failed_run_shuts_nobody_out(watch: Watch, clearml_api: ApiClient) -> None:
+    step = clearml_api("tasks.create", name="clean", type="data_processing")["id"]
+    line = {"type": "log", "task": step, "msg": "ValueError: a bad row", "timestamp": 1_700_000_000_000}
+    clearml_api("events.add", **line)
+    graph = {"Pipeline": {"name": "Pipeline", "value": json.dumps({"clean": {"parents": [], "job_id": step}})}}
+    of_run = {"type": "controller", "system_tags": ["pipeline"], "runtime": {"_pipeline_hash": "x"}}
+    run = clearml_api("tasks.create", name="Failed", configuration=graph, **of_run)["id"]
+    for task in (step, run):
+        clearml_api("tasks.started", task=task)
+        clearml_api("tasks.failed", task=task, status_reason="worker execution exit code 1")
+    watched = watch()
+    page = watched.open(f"/tasks/{run}?step=clean")
+    expect(page.locator("#step .cause")).to_have_text("ValueError: a bad row")
+    found = []
+    for theme in THEMES:
+        page.emulate_media(color_scheme=theme)
+        found += [f"{theme}: {line}" for line in inaccessible(page)]
     assert found == []

@@ -331,12 +331,37 @@ def test_deleting_selected_tasks_deletes_their_files(
     api("tasks.add_or_update_artifacts", task=world.tasks["first"], artifacts=[artifact])
     asked = web.get("/selected/tasks/delete", params={"ids": ids(world, "first")})
     assert "Delete 1 task?" in asked and "They have 1 artifact" in asked
-    assert "output models are deleted" in asked and "Delete their files on this server too" in asked, "a choice"
+    assert "draft models are deleted" in asked and "Delete their files on this server too" in asked, "a choice"
     assert re.search(r"data-close[^>]*autofocus", asked), "the focus is on Cancel"
     assert web.post("/selected/tasks/delete", ids=ids(world, "first"), files="1", back=world.path).status_code == 303
     assert names(web.get(world.path)).count("first") == 0
     web.get(f"/files/{folder}/mine 1.txt", status=404)
     assert web.get(f"/files/{folder}/other.txt") == "data"
+
+
+def test_the_question_before_a_deletion_counts_what_goes_and_says_what_stays(
+    web: Web, world: World, api: ApiClient
+) -> None:
+    draft, ended, controller = (
+        make_task(api, name, project=world.project) for name in ("draft", "ended", "controller")
+    )
+    for number in range(2):
+        api("models.create", name="own", uri=f"http://e/{uuid4().hex}", task=draft, ready=bool(number))
+    listed = api("models.create", name="of a step", uri=f"http://e/{uuid4().hex}", task=ended, ready=False)["id"]
+    api("tasks.add_or_update_model", task=controller, name="m", type="output", model=listed)
+    api("tasks.started", task=ended)
+    api("tasks.completed", task=ended)
+    every = ",".join((draft, ended, controller))
+    asked = web.get("/selected/tasks/delete", params={"ids": every})
+    assert "One of them is left as it is: it is neither a draft nor archived: archive it first." in asked
+    assert "They have 0 artifacts and 1 draft model." in asked, (
+        "what goes: neither a published model nor that of a step"
+    )
+    told = web.post("/selected/tasks/delete", ids=f"{ended},{controller}", back=world.path).text
+    assert "It is neither a draft nor archived: archive it first" in told and "Deleted: 1." in told
+    assert api("models.get_all", id=[listed])["models"], "it belongs to the task that made it"
+    api("tasks.archive_many", ids=[ended])
+    assert "left as it is" not in web.get("/selected/tasks/delete", params={"ids": ended})
 
 
 @pytest.mark.parametrize("path", ["/selected/tasks/delete", "/selected/tasks/delete?ids=,"])

@@ -19,7 +19,7 @@ from clearml_localserver.web.api_words import PUBLIC
 from clearml_localserver.web.form_fields import path_problem
 from clearml_localserver.web.site import Json, Visit
 from clearml_localserver.web.views.actions import QUEUE_BEFORE, REASON, archived, queue_of
-from clearml_localserver.web.views.lists import TASK_ROW, find_queues, find_tasks
+from clearml_localserver.web.views.lists import TASK_ROW, count, find_queues, find_tasks
 from clearml_localserver.web.views.session import own_path
 
 MAX_SELECTED = 1000
@@ -97,7 +97,7 @@ BULK = {
     ),
     "delete": BulkAction(
         "Delete",
-        "Their console, scalars, plots and output models are deleted. This cannot be undone.",
+        "Their console, scalars, plots and draft models are deleted. This cannot be undone.",
         "tasks.delete_many",
         "Deleted: {count}.",
         danger=True,
@@ -146,9 +146,13 @@ IDLE: dict[str, tuple[Callable[[Json], bool], str]] = {
         lambda item: item["status"] not in ("queued", "in_progress") and not runs.is_pipeline(item),
         "It neither waits nor runs",
     ),
+    "delete": (
+        lambda item: item.get("status", "created") != "created" and not archived(item),
+        "It is neither a draft nor archived: archive it first",
+    ),
 }
-"""Actions that leave some documents as they are, and why: the API answers them as done. The steps of a pipeline
-can run on after it has ended, so it can be aborted."""
+"""Actions that leave some documents as they are, and why. The API answers them as done, or refuses the deletion: that is
+said before. The steps of a pipeline can run on after it has ended, so it can be aborted."""
 
 
 @dataclass(frozen=True)
@@ -208,6 +212,9 @@ def _question(
     """Return the question before a change; after a refused form with what was written and the reason."""
     found = {task["id"] for task in tasks}
     is_idle, why = IDLE.get(name, NEVER_IDLE)
+    going = [task for task in tasks if not is_idle(task)]
+    own = {"task": [task["id"] for task in going], "ready": False}
+    deletes = name == "delete" and kind.noun == "task" and bool(going)
     queues = find_queues(visit) if name == "enqueue" else []
     return visit.render(
         "selection.html",
@@ -218,13 +225,13 @@ def _question(
         ids=ids,
         tasks=tasks,
         named=tasks[:NAMED],
-        idle=sum(is_idle(task) for task in tasks),
+        idle=len(tasks) - len(going),
         why=why,
         unknown=[id_ for id_ in ids if id_ not in found],
         queues=queues,
         default_queue=_queue_of_all(tasks, queues) if queues else "",
-        artifacts=sum(len(task["execution"]["artifacts"]) for task in tasks if kind.noun == "task"),
-        models=sum(len(task["models"]["output"]) for task in tasks if kind.noun == "task"),
+        artifacts=sum(len(task["execution"]["artifacts"]) for task in going) if deletes else 0,
+        models=count(visit, own, "models") if deletes else 0,
         tags=sorted({tag for task in tasks for tag in task["tags"]}),
         back=back,
         form=form or {},
@@ -298,7 +305,7 @@ def _wanted(visit: Visit) -> tuple[Kind, str, BulkAction]:
 
 def _find(visit: Visit, kind: Kind, ids: list[str]) -> list[Json]:
     if kind.noun == "task":
-        fields = [*TASK_ROW, "execution.artifacts", "execution.queue", QUEUE_BEFORE, "models.output"]
+        fields = [*TASK_ROW, "execution.artifacts", "execution.queue", QUEUE_BEFORE]
         return find_tasks(visit, {"id": ids}, size=len(ids), fields=fields)
     query = {"id": ids, "page": 0, "page_size": len(ids), "only_fields": MODEL_ROW, "search_hidden": True}
     models: list[Json] = visit.call("models.get_all_ex", query)["models"]
