@@ -143,6 +143,11 @@ def test_files_of_dataset_versions_are_compared(web: Web, api: ApiClient) -> Non
         )  # fmt: skip
         api("tasks.edit_runtime", task=versions[-1], runtime={"version": f"1.{number}"}, force=True)
     page = web.get(f"/compare?ids={','.join(versions)}&tab=files")
+    first = web.get(f"/compare?ids={','.join(versions)}")
+    assert "1 added, 1 changed, 1 removed, 0 the same" in first, "what versions differ in comes first"
+    assert re.search(r'aria-current="page">(\w+)</a>\s*<a [^>]*tab=scalars"', first), "and its tab before the others"
+    scalars = web.get(f"/compare?ids={','.join(versions)}&tab=scalars")
+    assert '<input type="hidden" name="tab" value="scalars">' in scalars, "its form stays on the tab"
     assert "1 added, 1 changed, 1 removed, 0 the same" in page
     assert "Compare 2 dataset versions" in page and page.count(">texts 1.0</a>") == page.count(">texts 1.1</a>") == 2
     values = web.get(f"/compare?ids={','.join(versions)}&tab=values")

@@ -151,8 +151,8 @@ IDLE: dict[str, tuple[Callable[[Json], bool], str]] = {
         "It is neither a draft nor archived: archive it first",
     ),
 }
-"""Actions that leave some documents as they are, and why. The API answers them as done, or refuses the deletion: that is
-said before. The steps of a pipeline can run on after it has ended, so it can be aborted."""
+"""Actions that leave some documents as they are, and why. The API answers them as done, or refuses the deletion:
+that is said before. The steps of a pipeline can run on after it has ended, so it can be aborted."""
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,15 @@ def compare(visit: Visit) -> Response:
     found = load(visit, ids, fields)
     if len(found.tasks) < LEAST:
         return _page(visit, found, "few", [], code=400)
+    if "tab" not in visit.query and _first_tab(found) != tab:
+        fields, show = SHOWN[_first_tab(found)]
+        found = load(visit, ids, fields)
     return show(visit, found)
+
+
+def _first_tab(found: Compared) -> str:
+    """Return what is compared unless the address says it: versions of a dataset differ in their files."""
+    return "files" if found.tasks and all(is_dataset(task) for task in found.tasks) else "scalars"
 
 
 def scalars_data(visit: Visit) -> Response:
@@ -133,16 +141,17 @@ def _left_out(noun: str, ids: list[str], found: dict[str, Json], others: dict[st
 
 
 def _page(visit: Visit, found: Compared, tab: str, rows: Any, *, code: int = 200, **values: Any) -> Response:
-    datasets = [task for task in found.tasks if is_dataset(task)]
-    tabs = {name: title for name, title in TABS.items() if name != "files" or len(datasets) == len(found.tasks)}
+    first = _first_tab(found)
+    tabs = {first: TABS[first]} | {name: title for name, title in TABS.items() if name != "files"}
     if tab == "few":
         tabs = {}
     return visit.render(
         f"compare_{tab}.html",
         code=code,
-        section="/datasets" if found.tasks and len(datasets) == len(found.tasks) else "/projects",
+        section="/datasets" if first == "files" else "/projects",
         found=found,
-        noun="dataset version" if found.tasks and len(datasets) == len(found.tasks) else "task",
+        noun="dataset version" if first == "files" else "task",
+        first=first,
         tab=tab,
         tabs=tabs,
         rows=rows,
