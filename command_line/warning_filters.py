@@ -26,7 +26,7 @@ def let_libraries_warn() -> None:
     sys.warnoptions[:] = [word for word in sys.warnoptions if not _makes_errors(word)]
     for found in [entry for entry in warnings.filters if entry[0] == "error"]:
         warnings.filters.remove(found)  # type: ignore[attr-defined]
-    click.echo(f"{VARIABLE}={value}: warnings of libraries are no errors here", err=True)
+    click.echo(f"{VARIABLE}={value}: warnings of libraries are not treated as errors", err=True)
 
 
 def _makes_errors(word: str) -> bool:

@@ -37,7 +37,7 @@ def ran(value: str, *words: str) -> subprocess.CompletedProcess[str]:
 def test_a_warning_ends_no_command_and_nothing_that_it_starts(value, left):
     done = ran(value, "-c", CODE)
     assert done.stdout == f"went on\nstarted\nleft: {left}\n"
-    assert f"PYTHONWARNINGS={value}: warnings of libraries are no errors here\n" in done.stderr
+    assert f"PYTHONWARNINGS={value}: warnings of libraries are not treated as errors\n" in done.stderr
 
 
 @pytest.mark.parametrize("value", ["", "default", "ignore::DeprecationWarning"])
