@@ -367,6 +367,7 @@ def cli(
             file = archives / f"{row['target']}.tar"
             save(program, str(row["image"]), file)
             row["archive"] = str(file)
+            click.echo(f"archive: {file}")
     for row in results if to_push else ():
         push(program, str(row["image"]))
         click.echo(f"{row['image']}: pushed")

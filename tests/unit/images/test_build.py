@@ -231,3 +231,13 @@ def test_a_name_that_no_image_can_have_is_refused_before_anything_is_built(tmp_p
 @pytest.mark.parametrize("name", ["house", "localhost:5000/house_prices", "registry.example.com/team/a.b/house-prices"])
 def test_a_name_that_an_image_can_have_is_taken(name):
     assert build.IMAGE_NAME.fullmatch(name)
+
+
+def test_each_archive_is_named_for_the_command_that_loads_it(tmp_path, monkeypatch, capsys):
+    (tmp_path / "requirements.txt").write_text("six\n")
+    program = build.Builder("it", ("true",), ("touch", "{archive}"), ("echo", "1"), ())
+    monkeypatch.setattr(build, "find_builder", lambda *_, **__: program)
+    words = ["--project", str(tmp_path), "--no-ca", "--archives", str(tmp_path / "out")]
+    assert build.main(words) == 0
+    archive = tmp_path / "out/project.tar"
+    assert archive.exists() and f"archive: {archive}\n" in capsys.readouterr().out
