@@ -50,6 +50,17 @@ def test_the_console_opens_on_its_last_line_and_fits_under_banners(watch: Watch,
     assert bottom <= 0, f"the pane ends {bottom} px below the window"
 
 
+@pytest.mark.parametrize("width", [1920, 1100, 1024, 800, 721, 390])
+def test_the_console_fills_the_window_under_a_header_of_any_height(watch: Watch, long_log: str, width: int) -> None:
+    page = watch().open(f"/tasks/{long_log}/console")
+    page.set_viewport_size({"width": width, "height": 860})
+    left = """() => [document.documentElement.scrollHeight - innerHeight,
+      innerHeight - document.querySelector(".console").getBoundingClientRect().bottom,
+      document.querySelector(".top nav").scrollWidth - document.querySelector(".top nav").clientWidth]"""
+    beyond, below, hidden = page.evaluate(left)
+    assert (beyond, hidden) == (0, 0) and 0 <= below <= 24, (beyond, below, hidden)
+
+
 def test_follow_reaches_the_end_whatever_wraps(watch: Watch, clearml_api: ApiClient) -> None:
     task = clearml_api("tasks.create", name="long lines", type="training")["id"]
     clearml_api("tasks.started", task=task)

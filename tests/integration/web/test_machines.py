@@ -25,7 +25,7 @@ def test_a_workers_page_shows_its_machine_its_task_and_the_pod(web: Web, api: Ap
 
     page = web.get(f"/workers/{name.replace('/', '%2F')}")
     assert ESCAPED in page and HOSTILE not in page
-    for said in ("pod-1", "k8s-agent", "evicted on node-7", f'href="/tasks/{task}"', "had a task during 100 % of this"):
+    for said in ("pod-1", "k8s-agent", "evicted on node-7", f'href="/tasks/{task}"', "had a task in 100 % of its"):
         assert said in page, said
     for title in ("CPU", "Memory", "Network per second"):
         assert f"<h2>{title}</h2>" in page
