@@ -169,7 +169,7 @@ def test_a_name_of_300_characters_is_shown_whole_and_widens_nothing(watch: Watch
     watched = watch()
     page = watched.open("/projects/new")
     page.get_by_label("Name", exact=True).fill(long("p"))
-    page.get_by_role("button", name="Make").click()
+    page.get_by_role("button", name="Create").click()
     expect(page.get_by_role("status").filter(has_text="Created.")).to_be_visible()
     project = page.url.partition("/projects/")[2].partition("?")[0]
     item = {"section": long("s"), "name": long("x"), "value": long("v")}

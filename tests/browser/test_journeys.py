@@ -34,7 +34,7 @@ def test_keys_and_people_are_managed_on_the_settings(watch: Watch, clearml_api: 
     expect(person).to_contain_text("guest")
 
     keys.fill("Label", f"laptop {mark}")
-    keys.press("Make an access key")
+    keys.press("Create an access key")
     shown = page.get_by_label("New access key for clearml.conf")
     expect(shown).to_contain_text("secret_key")
     made = str(shown.inner_text()).partition('"access_key" = "')[2].partition('"')[0]

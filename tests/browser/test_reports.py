@@ -41,7 +41,7 @@ def test_a_report_is_written_and_a_followed_run_tells_its_end(
     watched.page.add_init_script(RECORD)
     page = watched.open("/reports")
     page.get_by_label("Name of a new report").fill(f"findings {mark}")
-    page.get_by_role("button", name="Make").click()
+    page.get_by_role("button", name="Create").click()
     page.get_by_label("Text", exact=True).fill(f"# Result\n\n```scalars\nmetric: loss\ntasks: {task}\n```\n")
     page.get_by_role("button", name="Preview").click()
     expect(page.get_by_role("img", name="loss train")).to_be_visible()

@@ -32,7 +32,7 @@ OTHERS = {"Function steps": {"limit": "11"}, "Decorated": {}}
 
 ROWS_FOR_SECONDS = "5000000"
 
-pytestmark = [pytest.mark.integration, pytest.mark.thorough, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +104,7 @@ def test_a_decorated_pipeline_runs(cli, submitted):
     assert "[controller] mean 10.04" in cli("logs", "Decorated").stdout.splitlines()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_the_web_page_repeats_a_run_with_another_parameter(cli, submitted, new_run, name):
     first = cli("watch", name, "--json")
@@ -115,6 +116,7 @@ def test_the_web_page_repeats_a_run_with_another_parameter(cli, submitted, new_r
     assert "] mean 9.99" in cli("logs", again).stdout
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_an_aborted_run_stops_with_its_step_and_frees_the_workers(cli, submitted, new_run, client, name):
     first = cli("watch", name, "--json")
@@ -139,6 +141,7 @@ def test_an_aborted_run_stops_with_its_step_and_frees_the_workers(cli, submitted
     assert (watched.code, watched.document["status"]) == (40, "aborted")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "step", "error"),
     [
