@@ -163,6 +163,13 @@ before all others: with the first search after its start the server reads the te
 long curves all of their points. *compressed* is what goes over the wire for the page itself; scripts and styles are
 kept by the browser.
 """,
+    notes="""
+What bounds the pages is processor time: reading and drawing the rows, and the run with 300 steps draws each of them.
+This run was on a machine that takes about three times as long for a page as that of the run before (commit 273b758ee5,
+AMD EPYC: every page met both targets, the slowest with 64 ms, and 240 ms for the first paint). The code is not slower:
+on one machine and one data folder, in turns, commits 273b758ee5 and fbaa4127c3 took 29 to 32 and 22 to 27 ms for the
+projects, 55 to 59 and 50 to 62 for the tasks of a project, 141 to 153 and 125 to 137 for a run of many steps.
+""",
     tables=(
         Table(
             "pages",
