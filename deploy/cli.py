@@ -30,7 +30,7 @@ AFTER_INTERRUPT = {
     # Again, it would go back from what it has gone back to.
     "rollback": "./task agent-status shows the revision that is there, .venv/bin/python -m deploy check proves it",
     "uninstall": "the same command again removes what is left",
-    "serve": "the same command again completes what was interrupted",
+    "serve": "the same command again serves the model; ./task undeploy-serve removes what is left",
     "unserve": "the same command again removes what is left",
 }
 COUNTED = {Level.OK: "ok", Level.WARN: "with a warning", Level.FAIL: "failed", Level.SKIP: "not checked"}

@@ -6,8 +6,6 @@ its own at first, and is proved there before other requests go to it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,14 +19,13 @@ from deploy.kubernetes.cluster import Right
 from deploy.kubernetes.ownership import RELEASE
 from deploy.kubernetes.pods import Json
 from deploy.serving import proof
-from deploy.serving.manifest import DEPLOYMENTS, MONITORS, SERVICES, Manifest, applied, service_task
+from deploy.serving.manifest import DEPLOYMENTS, MONITORS, Manifest, applied, service_task
 from deploy.serving.registration import register
+from deploy.serving.removal import KINDS, without_monitors
+from deploy.serving.undo import Undo, no_namespace_left, undone_on_failure
 from deploy.session import Session
 from deploy.verification import rollout
 from deploy.verification.admission import create_pod
-
-KINDS = (DEPLOYMENTS, SERVICES, MONITORS)
-"""In the order in which they are removed."""
 
 NO_SERVICE = "0" * 32
 """Stands for the service's task where it is not known yet."""
@@ -114,25 +111,28 @@ def up(session: Session, wanted: Wanted) -> Outcome:
     if is_new:
         session.say(f"namespace {settings.namespace} is made")
         cluster.create_namespace()
-    with cluster.exclusive(settings.release), _no_namespace_left(session, is_new=is_new):
+    with cluster.exclusive(settings.release), no_namespace_left(session, is_new=is_new):
         before = require_ours(session)
         if not _is_as_wanted(session, before):
             create_pod(session, f"{settings.release}-admission", _judged(first), dry_run=True)
             python = proof.require_reachable(session, first)
             session.say(f"a pod of {first.image} starts (Python {python}) and reaches {first.urls['api']}")
-        with _undone_on_failure(session, before) as undo:
+        with undone_on_failure(session, before, first.keys_secret) as undo:
             model = register(session, *wanted.words, "--no-route")
             undo.made = made = manifest(session, model.service_id)
             changed = _apply(session, made, undo)
             outcome.seconds["ready"] = round(_wait(session, made), 1)
             session.say(f"the pods are ready after {outcome.seconds['ready']} s")
-            if model.changed and model.paths:
+            # A version that an earlier, interrupted call has added may still be unproved: requests go elsewhere.
+            if model.paths and (model.changed or model.previous_model_id != model.model_id):
                 proof.require_answer(session, made, model)
                 session.say(f"version {model.version} answers a pod as the model itself does")
             # The one that was proved: a newer one may have been published meanwhile.
             proved = wanted if wanted.auto_update else replace(wanted, model_id=model.model_id)
+            undo.route = model.previous_model_id
             routed = register(session, *proved.words)
-            undo.route = model.previous_model_id if routed.changed else None
+            if not routed.changed:
+                undo.route = None
             outcome.seconds["answer"] = round(proof.require_answer(session, made, routed), 1)
     changed = changed or model.changed or routed.changed
     outcome.result = UNCHANGED if not changed else UPGRADED if DEPLOYMENTS in before else INSTALLED
@@ -212,16 +212,6 @@ def require_ours(session: Session) -> dict[tuple[str, str], Json]:
     return found
 
 
-@contextmanager
-def without_monitors(kind: tuple[str, str]) -> Iterator[None]:
-    """Ignore ServiceMonitors that this user may not see."""
-    try:
-        yield
-    except RightsError:
-        if kind != MONITORS:
-            raise
-
-
 def _is_as_wanted(session: Session, before: dict[tuple[str, str], Json]) -> bool:
     """Return whether the pods are made from what is wanted now."""
     deployment = before.get(DEPLOYMENTS)
@@ -235,7 +225,7 @@ def _judged(wanted: Manifest) -> Json:
     return {"restartPolicy": "Always", **wanted.pod_spec()}
 
 
-def _apply(session: Session, wanted: Manifest, undo: _Undo) -> bool:
+def _apply(session: Session, wanted: Manifest, undo: Undo) -> bool:
     """Make the objects what they should be; return whether that changed anything."""
     undo.began = True
     changed = session.cluster.put_secret(wanted.keys_secret, wanted.keys)
@@ -254,84 +244,6 @@ def _wait(session: Session, wanted: Manifest) -> float:
         return rollout.wait_until_ready(session, name=wanted.release, what="serving pod", is_new=wanted.is_new)
     except UserFacingError as error:
         raise proof.ready_error(error, session, wanted) from None
-
-
-# -- going back
-
-
-@dataclass
-class _Undo:
-    """What was there before, and what has been begun since."""
-
-    before: dict[tuple[str, str], Json]
-    secret: dict[str, str] | None
-    began: bool = False
-    made: Manifest | None = None
-    """What is to be there."""
-
-    route: str | None = None
-    """The model that other requests went to, once they go elsewhere."""
-
-
-@contextmanager
-def _undone_on_failure(session: Session, before: dict[tuple[str, str], Json]) -> Iterator[_Undo]:
-    name = manifest(session, NO_SERVICE).keys_secret
-    undo = _Undo(before, session.cluster.secret(name))
-    try:
-        yield undo
-    except UserFacingError as error:
-        done = _undo(session, undo, name) if undo.began else ()
-        error.evidence = (*error.evidence, *done)
-        raise
-
-
-def _undo(session: Session, undo: _Undo, secret: str) -> tuple[str, ...]:
-    """Restore what was there; return what was done, as evidence for the error that made it necessary."""
-    release, cluster, done = session.settings.release, session.cluster, []
-    try:
-        if undo.route:
-            register(session, "--model", undo.route)
-            done.append(f"requests go to model {undo.route} again")
-        if undo.secret is not None:
-            cluster.put_secret(secret, undo.secret)
-        for kind in KINDS:
-            old = applied(undo.before[kind]) if kind in undo.before else None
-            if old is not None:
-                cluster.apply(kind[0], old, group=kind[1])
-            else:
-                with without_monitors(kind):
-                    cluster.delete(kind[0], release, group=kind[1])
-        if undo.secret is None:
-            cluster.delete("secrets", secret)
-        if DEPLOYMENTS in undo.before:
-            seconds = rollout.wait_until_ready(session, name=release, what="serving pod", is_new=_like(undo))
-            done.append(f"what was there before is back, ready after {seconds:.1f} s")
-        else:
-            done.append("nothing was installed before: Deployment, Service and Secret are removed again")
-            if undo.made is not None:
-                session.api.end_serving(undo.made.address, undo.made.service_id, "it could not be served")
-    except UserFacingError as error:
-        done.append(f"going back failed too: {error.message}")
-    return tuple(f"undo: {line}" for line in done)
-
-
-def _like(undo: _Undo) -> Any:
-    """Return what tells the pods of the Deployment that was there before."""
-    template = undo.before[DEPLOYMENTS]["spec"]["template"]["metadata"]["labels"]
-    return lambda pod: template.items() <= (pod["metadata"].get("labels") or {}).items()
-
-
-@contextmanager
-def _no_namespace_left(session: Session, *, is_new: bool) -> Iterator[None]:
-    """Remove a namespace that this command made, where it fails and nothing is in it."""
-    try:
-        yield
-    except UserFacingError:
-        if is_new:
-            with suppress(UserFacingError):
-                if not session.cluster.objects_of_others():
-                    session.cluster.delete_namespace_if_ours()
-        raise
 
 
 def _read(path: Path) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from clearml_access.errors import UserFacingError
-from deploy.commands.serve import KINDS, require_ours, without_monitors
-from deploy.errors import DeadlineError
+from deploy.commands.serve import require_ours
 from deploy.helm import values as v
 from deploy.kubernetes.ownership import RELEASE
 from deploy.kubernetes.pods import Json, classify_pod
 from deploy.serving.manifest import DEPLOYMENTS, service_task
+from deploy.serving.removal import remove
 from deploy.session import Session
 from deploy.verification import rollout
 
@@ -20,8 +20,10 @@ def present(session: Session) -> list[str]:
     if not session.cluster.has_namespace():
         return []
     names = [f"{live['kind'].lower()}/{session.settings.release}" for live in require_ours(session).values()]
-    secret = f"{session.settings.release}-keys"
-    return names + ([f"secret/{secret}"] if session.cluster.secret(secret) is not None and names else [])
+    name = f"{session.settings.release}-keys"
+    secret = session.cluster.object("secrets", name)
+    ours = secret and (secret["metadata"].get("labels") or {}).get(RELEASE) == session.settings.release
+    return names + ([f"secret/{name}"] if ours else [])
 
 
 def down(session: Session) -> list[str]:
@@ -38,18 +40,7 @@ def down(session: Session) -> list[str]:
     service = service_task(deployment) if deployment else ""
     address = _environment(deployment).get("CLEARML_DEFAULT_BASE_SERVE_URL") if deployment else None
     with cluster.exclusive(settings.release):
-        selected = f"{RELEASE}={settings.release}"
-        for kind in KINDS:
-            with without_monitors(kind):
-                cluster.delete(kind[0], settings.release, group=kind[1])
-        cluster.delete("secrets", f"{settings.release}-keys")
-        wait = session.wait(settings.deadlines.old_agent)
-        while left := cluster.pods(selected):
-            if not wait.again():
-                raise DeadlineError(
-                    f"pod {left[0]['metadata']['name']} is still there {wait.seconds:.0f} s after its Deployment",
-                    hint=f"kubectl -n {settings.namespace} describe pod {left[0]['metadata']['name']}",
-                )
+        remove(session)
     if address and service:
         try:
             session.api.end_serving(address, service, "./task undeploy-serve")

@@ -74,6 +74,11 @@ UNTRUSTED = (
 )
 
 
+def pods(release: str) -> tuple[str, str]:
+    """Return the names of the pods that ask: for the server, and for an answer."""
+    return f"{release}-probe-server", f"{release}-probe-request"
+
+
 def require_reachable(session: Session, manifest: Manifest) -> str:
     """Refuse an image that is not there, or a server that a pod does not reach; return the image's Python.
 
@@ -81,9 +86,10 @@ def require_reachable(session: Session, manifest: Manifest) -> str:
         PodError: The image cannot be pulled.
         ServerUnreachableError: With what the pod saw.
     """
-    name = f"{manifest.release}-probe-server"
+    name, _ = pods(manifest.release)
     urls = {"api": f"{manifest.urls['api']}/debug.ping"}
     command = ["python3", "-c", probe.SCRIPT, json.dumps(urls)]
+    probe.remove(session, name)  # one that a command which was killed has left
     try:
         probe.make(session, name, _spec(session, manifest, command, session.settings.deadlines.probe))
         seen = probe.finish(session, name, manifest.image)
@@ -106,7 +112,7 @@ def require_answer(session: Session, manifest: Manifest, model: Registered) -> f
         ServedAnswerError: It does not answer as the model itself does.
         PodError: The process was killed, or the asking pod cannot run.
     """
-    name = f"{manifest.release}-probe-request"
+    _, name = pods(manifest.release)
     asked = {
         "urls": [f"{manifest.host}/serve/{path}" for path in model.paths],
         "request": model.request,
@@ -114,6 +120,7 @@ def require_answer(session: Session, manifest: Manifest, model: Registered) -> f
         "seconds": SYNC_S,
     }
     seconds = session.settings.deadlines.probe + SYNC_S
+    probe.remove(session, name)  # one that a command which was killed has left
     try:
         probe.make(session, name, _spec(session, manifest, ["python3", "-c", ASK, json.dumps(asked)], seconds))
         answer, took = probe.answer_of(session, name, manifest.image, seconds)

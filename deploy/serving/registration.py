@@ -12,12 +12,17 @@ from typing import Any
 
 from clearml_access.errors import UserFacingError
 from clearml_access.registered import Registered
+from command_line import children
 from deploy.errors import DeadlineError, DeployError
 from deploy.session import Session
 
 COMMAND = (sys.executable, "-m", "pipeline", "serve", "register")
 TIMEOUT_S = 1_200.0
 """The first call on a machine fetches the packages of clearml-serving."""
+
+
+GRACE_S = 30.0
+"""How long it may take to end after an interrupt: it lets a command of clearml-serving end."""
 
 
 class RegistrationError(DeployError):
@@ -36,11 +41,7 @@ def register(session: Session, *words: str) -> Registered:
         DeadlineError: It does not end.
     """
     try:
-        done = subprocess.run(
-            [*COMMAND, *words, "--json"],
-            env=dict(session.environ), capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
-            stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        done = children.run([*COMMAND, *words, "--json"], env=session.environ, timeout_s=TIMEOUT_S, grace_s=GRACE_S)
     except subprocess.TimeoutExpired as error:
         raise DeadlineError(f"the model was not registered within {TIMEOUT_S:.0f} s", hint="./task doctor") from error
     found = _last_object(done.stdout)

@@ -11,10 +11,14 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from command_line import children
 from pipeline.serving.errors import ServingError
 
 COMMAND = (sys.executable, "-m", "deploy", "serve")
 TIMEOUT_S = 1_800.0
+GRACE_S = 180.0
+"""How long it may take to end after an interrupt: it goes back to what was there before."""
+
 NEXT = "./task deploy-serve"
 
 
@@ -38,11 +42,9 @@ def serve(environ: Mapping[str, str], model_id: str) -> dict[str, Any]:
 
 def _deploy(environ: Mapping[str, str], *words: str) -> dict[str, Any]:
     try:
-        done = subprocess.run(
-            [*COMMAND, *words, "--json"],
-            env=dict(environ), stdout=subprocess.PIPE, text=True, timeout=TIMEOUT_S, check=False,
-            stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        done = children.run(
+            [*COMMAND, *words, "--json"], env=environ, timeout_s=TIMEOUT_S, grace_s=GRACE_S, stderr=None
+        )
     except subprocess.TimeoutExpired as error:
         raise ServingError(f"the cluster did not serve the model within {TIMEOUT_S:.0f} s", hint=NEXT) from error
     try:

@@ -17,6 +17,7 @@ from typing import Any
 
 from clearml_access.api import literal
 from clearml_access.sdk_parser import config_factory
+from command_line import children
 from pipeline.amazon_reviews.definitions import PROJECT
 from pipeline.automation.search import BEST_TAG
 from pipeline.clearml_server import ClearmlServer
@@ -27,6 +28,7 @@ from pipeline.serving.settings import AUTO_UPDATE, ENDPOINT, SERVICE_NAME
 SYSTEM_TAG = "serving-control-plane"
 CODE = Path(__file__).with_name("preprocess.py")
 COMMAND_TIMEOUT_S = 180.0
+GRACE_S = 20.0
 FOLLOWED_TIMEOUT_S = 30.0
 """Ten times the pause between two looks of an inference process. One that was killed leaves its service in progress."""
 
@@ -174,9 +176,10 @@ class ControlPlane:
         command = [str(self._python), "-m", "clearml_serving", "--yes", *words]
         shown = " ".join(word for word in words if word != str(CODE))
         try:
-            done = subprocess.run(
-                command, env=self._environ, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False,
-                stdin=subprocess.DEVNULL, cwd=self._python.parent,
+            # One that is killed in its middle leaves half of a service.
+            done = children.run(
+                command, env=self._environ, timeout_s=COMMAND_TIMEOUT_S, grace_s=GRACE_S, tell=False,
+                folder=self._python.parent,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
             raise ServingError(

@@ -7,6 +7,8 @@ server of the test, which pods ask for real.
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -33,10 +35,14 @@ REQUEST = {"text": "a great book"}
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 REGISTER = """
-import json, pathlib, sys
+import json, os, pathlib, signal, sys, time
 file, *words = sys.argv[1:]
 known = json.loads(pathlib.Path(file).read_text())
 known["calls"].append(words)
+if len(known["calls"]) == known.get("interrupts_at"):
+    pathlib.Path(file).write_text(json.dumps({**known, "interrupts_at": 0}))
+    os.kill(os.getppid(), signal.SIGINT)
+    time.sleep(30)
 model = words[words.index("--model") + 1] if "--model" in words else known["newest"]
 if model.startswith("0"):
     print(json.dumps({"error": f"there is no model {model}", "hint": "./task serve-model -- --help", "exit_code": 29}))
@@ -95,6 +101,19 @@ class Serving:
 
     def said(self, *words: str, code: int = 0) -> str:
         return self.deploy("serve", "--values", str(self.file.with_name("serving.yaml")), *words, code=code)
+
+    def interrupt(self, method: str, path: str, number: signal.Signals = signal.SIGINT, *, times: int = 1) -> None:
+        """Send this process a signal before the first requests that match."""
+        faults = self.deploy.cluster.faults
+        left = times
+
+        def before(asked: str, where: str) -> None:
+            nonlocal left
+            if left and asked == method and where.endswith(path):
+                left -= 1
+                os.kill(os.getpid(), number)
+
+        faults.before = before
 
     def objects(self) -> list[str]:
         """Return all that is there, once what was deleted has gone."""
@@ -231,6 +250,95 @@ def test_what_cannot_be_served_is_named_and_leaves_nothing(
     serving.deploy.cluster.faults.missing_images = {"missing:1"}
     assert said in serving.said(*words, code=code)
     assert serving.objects() == []
+
+
+PROBES = (f"pods/{NAME}-probe-server", f"pods/{NAME}-probe-request")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "number", "code"),
+    [
+        ("GET", f"/{PROBES[0]}", signal.SIGINT, 130),
+        ("PATCH", f"/services/{NAME}", signal.SIGINT, 130),
+        ("PATCH", f"/deployments/{NAME}", signal.SIGTERM, 143),
+        ("GET", "/pods", signal.SIGINT, 130),
+        ("GET", f"/{PROBES[1]}", signal.SIGTERM, 143),
+    ],
+    ids=["while the image is looked at", "after the Secret", "after the Service", "waiting for pods", "in the proof"],
+)
+def test_a_first_install_that_is_interrupted_leaves_nothing_and_the_next_completes(
+    serving: Serving, api: Any, method: str, path: str, number: signal.Signals, code: int
+) -> None:
+    status = serving.start_service(api)
+    serving.interrupt(method, path, number)
+    said = serving.said(code=code)
+    assert said.count("Error: ") == 1 and "the same command again serves the model" in said
+    assert serving.objects() == []
+    assert serving.known()["current"] is None, "no request goes to a model that was not proved"
+    if PROBES[0] not in path:
+        assert "undo: nothing was installed before: Deployment, Service and Secret are removed again" in said
+        assert status() == "stopped"
+    assert serving.serve()["result"] == "installed"
+
+
+@pytest.mark.parametrize("call", [1, 2], ids=["without a route", "with a route"])
+def test_an_interrupt_while_a_model_is_registered_lets_that_end(serving: Serving, call: int) -> None:
+    serving.file.write_text(json.dumps(serving.known() | {"interrupts_at": call}))
+    serving.said(code=130)
+    assert serving.objects() == []
+    assert serving.serve()["result"] == "installed"
+
+
+def test_an_upgrade_that_is_interrupted_is_undone(serving: Serving) -> None:
+    serving.serve()
+    before = serving.deploy.cluster.store.get("deployments", NAMESPACE, NAME)["spec"]
+    serving.interrupt("POST", "/pods")  # at first the pod that is to ask for the server
+    serving.said("--model", SECOND, "--set", "replicas=2", code=130)
+    serving.interrupt("GET", f"/{PROBES[1]}")
+    said = serving.said("--model", SECOND, "--set", "replicas=2", code=130)
+    assert "undo: what was there before is back" in said
+    assert serving.deploy.cluster.store.get("deployments", NAMESPACE, NAME)["spec"] == before
+    assert serving.known()["current"] == FIRST
+    assert serving.serve("--model", SECOND)["result"] == "upgraded"
+
+
+def test_a_second_interrupt_leaves_what_is_there_to_the_next_command(serving: Serving, api: Any) -> None:
+    status = serving.start_service(api)
+    serving.interrupt("GET", "/pods", times=2)  # the wait for the pods, and that for their end
+    said = serving.said(code=130)
+    assert "Ctrl-C again leaves it as it is" in said and "./task undeploy-serve removes what is left" in said
+    assert status() == "in_progress"
+    assert serving.serve()["result"] == "installed"
+    serving.deploy("unserve", "--yes")
+    assert serving.objects() == [f"namespaces/{NAMESPACE}"]
+
+
+def test_a_version_that_a_killed_command_has_left_is_proved_before_requests_go_to_it(serving: Serving) -> None:
+    serving.file.write_text(json.dumps(serving.known() | {"versions": {FIRST: "1"}}))
+    serving.wrong = FIRST
+    serving.said(code=37)
+    assert serving.known()["current"] is None
+    serving.wrong = ""
+    serving.serve()
+    assert serving.known()["current"] == FIRST
+
+
+def test_what_a_killed_command_has_left_is_in_nobodys_way(serving: Serving) -> None:
+    store = serving.deploy.cluster.store
+    store.create("namespaces", "", {"metadata": {"name": NAMESPACE}, "status": {"phase": "Active"}})
+    labels = {"clearml-pods/release": NAME, "app.kubernetes.io/managed-by": "clearml-pods"}
+
+    def leave() -> None:
+        for kind, name in [probe.split("/") for probe in PROBES] + [("secrets", f"{NAME}-keys")]:
+            body = {"metadata": {"name": name, "labels": labels}, "data": {}, "spec": {"containers": [{"name": "x"}]}}
+            store.create(kind, NAMESPACE, body)
+
+    leave()
+    assert serving.deploy.json("unserve", "--yes")["removed"] == [f"secret/{NAME}-keys"]
+    assert serving.objects() == [f"namespaces/{NAMESPACE}"]
+    leave()
+    assert serving.serve()["result"] == "installed"
+    assert not set(PROBES) & set(serving.objects())
 
 
 def test_a_process_that_runs_out_of_memory_is_rolled_back_to_what_was_there(serving: Serving) -> None:
