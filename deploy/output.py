@@ -146,10 +146,31 @@ def served_status_lines(body: Mapping[str, Any]) -> list[str]:
         f"address: {body['address']}",
         f"service: {body['service_id']}",
     ]
+    lines += [f"problem: {body['problem']}"] if body["problem"] else []
     for pod in body["pods"]:
         words = " ".join(filter(None, (pod["state"], pod["reason"], pod["message"])))
-        lines.append(f"pod: {pod['name']}: {words}, {pod['restarts']} restarts")
-    return lines
+        last = f", ended last by {pod['last_end']}" if pod["last_end"] else ""
+        lines.append(f"pod: {pod['name']}: {words}, {pod['restarts']} restarts{last}")
+    if body["models_problem"]:
+        return [*lines, f"models: not known: {body['models_problem']}"]
+    lines += ["update: to each newer model with the tag best"] if body["auto_update"] else []
+    return lines + [_model_line(model) for model in body["models"]]
+
+
+def _model_line(model: Mapping[str, Any]) -> str:
+    """Return what a service says of one of its models."""
+    facts = {
+        "of run": model["run_id"],
+        "trained on version": model["datasets"].get("train"),
+        "served since": model["since"],
+    }
+    said = ", ".join([model["name"], *(f"{name} {value}" for name, value in facts.items() if value)])
+    if model["is_deleted"]:
+        said = (
+            "deleted from the server; a pod that starts now cannot load it: "
+            "serve another one, ./task deploy-serve -- --model ID"
+        )
+    return f"model: version {model['version']}, {model['share']:.0%} of the requests, {model['model_id']}: {said}"
 
 
 def leaving_lines(body: Mapping[str, Any]) -> list[str]:

@@ -271,6 +271,34 @@ def status(as_json: bool) -> int:
     return 0 if found.complete else NOT_COMPLETE
 
 
+@serve.command("models")
+@click.option("--service", "service_id", required=True, metavar="ID", help="The task of the service.")
+@click.option("--address", required=True, metavar="URL", help="Where its endpoints answer, such as http://host/serve.")
+@as_json
+@examples("python -m pipeline serve models --service ID --address http://host:8082/serve --json")
+def models(service_id: str, address: str, as_json: bool) -> None:
+    """Show the models of a service that processes elsewhere serve.
+
+    ./task deploy-serve -- --status does so for pods.
+    """
+    from pipeline.serving.errors import ServingError
+    from pipeline.serving.service import find
+    from pipeline.serving.status import models_of
+
+    server = _server()
+    found = find(server, service_id)
+    if found is None:
+        raise ServingError(
+            f"service {service_id} is not on {server.api_url}", hint="./task serve-model or ./task deploy-serve"
+        )
+    listed = models_of(server, found, address.rstrip("/"))
+    if as_json:
+        rows = [asdict(model) for model in listed]
+        click.echo(json.dumps({"status": found.status, "auto_update": found.auto_update, "models": rows}))
+    else:
+        click.echo("\n".join(line for model in listed for line in model_lines(model)))
+
+
 def _server() -> ClearmlServer:
     """Connect to the configured server, or to this machine's own if it runs; start none."""
     from clearml_access import credentials, own_server

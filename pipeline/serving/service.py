@@ -191,13 +191,17 @@ class ControlPlane:
         return done.stdout
 
 
-def find(server: ClearmlServer) -> Service | None:
-    """Return the newest service of this project; None if there is none."""
+def find(server: ClearmlServer, service_id: str = "") -> Service | None:
+    """Return a service by its task, or the newest one of this project; None if there is none."""
+    fields = ["status", "project", "configuration", "execution.artifacts"]
+    if service_id:
+        found = server.tasks(fields, id=[service_id])
+        return _service(found[0]) if found else None
     projects = server.call("projects.get_all", name=f"^{literal(PROJECT)}$", only_fields=["id"])["projects"]
     if not projects:
         return None
     found = server.tasks(
-        ["status", "project", "configuration", "execution.artifacts"],
+        fields,
         project=[row["id"] for row in projects],
         name=f"^{literal(SERVICE_NAME)}$",
         type=["service"],

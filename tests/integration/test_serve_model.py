@@ -252,6 +252,12 @@ def test_a_process_elsewhere_is_told_the_same_service(served: dict[str, Any], fi
         (prediction,) = served["answer"]["predictions"]
         assert (found["label"], found["probability"]) == (prediction["label"], prediction["probability"])
         assert found["request"] == served["request"]
+    address = served["url"].rpartition("/")[0]
+    listed = cli("serve", "models", "--service", served["service_id"], "--address", address, "--json").document
+    assert [row["model_id"] for row in listed["models"]] == [first.id]
+    assert listed["models"] == cli("serve", "status", "--json").document["models"]
+    unknown = cli("serve", "models", "--service", "0" * 32, "--address", address)
+    assert (unknown.code, f"service {'0' * 32} is not on" in unknown.stderr) == (46, True)
 
 
 def test_status_says_which_run_and_dataset_a_version_comes_from(

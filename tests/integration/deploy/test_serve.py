@@ -36,8 +36,18 @@ RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 REGISTER = """
 import json, os, pathlib, signal, sys, time
-file, *words = sys.argv[1:]
+file, command, *words = sys.argv[1:]
 known = json.loads(pathlib.Path(file).read_text())
+if command == "models":
+    if known.get("refused"):
+        print(json.dumps({"error": known["refused"], "exit_code": 31}))
+        sys.exit(31)
+    rows = [{
+        "version": version, "model_id": model, "share": float(model == known["current"]), "name": "TF-IDF",
+        "run_id": "", "datasets": {"train": "1.2.2"}, "since": "", "is_deleted": model in known.get("deleted", ()),
+    } for model, version in known["versions"].items()]
+    print(json.dumps({"status": "in_progress", "auto_update": False, "models": rows}))
+    sys.exit(0)
 known["calls"].append(words)
 if len(known["calls"]) == known.get("interrupts_at"):
     pathlib.Path(file).write_text(json.dumps({**known, "interrupts_at": 0}))
@@ -402,6 +412,45 @@ def test_a_dry_run_names_what_would_change(serving: Serving) -> None:
     serving.serve()
     assert serving.serve("--dry-run")["changes"][:-1] == []
     assert serving.serve("--dry-run", "--set", "replicas=2")["changes"][:-1] == [f"change Deployment {NAME}"]
+
+
+def test_status_shows_the_models_and_the_pods_in_every_case(serving: Serving) -> None:
+    def state(code: int = 0) -> tuple[dict[str, Any], str]:
+        return serving.deploy.json("serve", "--status", code=code), serving.deploy("serve", "--status", code=code)
+
+    assert (state(3)[0]["models"], state(3)[0]["pods"]) == ([], [])
+    serving.serve()
+    body, said = state()
+    assert [(row["model_id"], row["share"]) for row in body["models"]] == [(FIRST, 1.0)]
+    assert f"model: version 1, 100% of the requests, {FIRST}: TF-IDF, trained on version 1.2.2" in said
+    assert f"pod: {serving.pod()['metadata']['name']}: ready, 0 restarts\n" in said
+
+    serving.file.write_text(json.dumps(serving.known() | {"deleted": [FIRST]}))
+    faults = serving.deploy.cluster.faults
+    faults.image_needs_mb[serving_values.image()] = 99_999
+    serving.deploy.cluster.store.delete("pods", NAMESPACE, serving.pod()["metadata"]["name"])
+    body, said = state(3)
+    (pod,) = [row for row in body["pods"] if row["state"] == "failed"]
+    assert (pod["reason"], pod["restarts"], pod["last_end"]) == ("OOMKilled", 3, "OOMKilled (exit code 137)")
+    assert "3 restarts, ended last by OOMKilled (exit code 137)" in said
+    assert f"{FIRST}: deleted from the server; a pod that starts now cannot load it" in said
+
+    serving.file.write_text(json.dumps(serving.known() | {"refused": "the server does not answer"}))
+    body, said = state(3)
+    assert (body["models"], body["models_problem"]) == ([], "the server does not answer")
+    assert "models: not known: the server does not answer" in said and "pod: " in said
+
+
+def test_status_says_why_there_are_no_pods(serving: Serving) -> None:
+    serving.serve()
+    serving.deploy.cluster.faults.pod_quota = 0
+    serving.deploy.cluster.store.delete("pods", NAMESPACE, serving.pod()["metadata"]["name"])
+    serving.deploy.cluster.settle()
+    assert "exceeded quota" in serving.deploy.json("serve", "--status", code=3)["problem"]
+    said = serving.deploy("serve", "--status", code=3)
+    assert (
+        "problem: " in said and "exceeded quota" in said and f"model: version 1, 100% of the requests, {FIRST}" in said
+    )
 
 
 def test_status_and_the_end_beside_an_agent(serving: Serving, installed: Deployer) -> None:
