@@ -70,7 +70,7 @@ def _ask(session: Session, *words: str, timeout_s: float) -> subprocess.Complete
         return children.run([*COMMAND, *words, "--json"], env=session.environ, timeout_s=timeout_s, grace_s=GRACE_S)
     except subprocess.TimeoutExpired as error:
         raise DeadlineError(
-            f"`python -m pipeline serve {words[0]}` did not end within {timeout_s:.0f} s", hint="./task doctor"
+            f".venv/bin/python -m pipeline serve {words[0]} did not end within {timeout_s:.0f} s", hint="./task doctor"
         ) from error
 
 
