@@ -67,6 +67,11 @@ def test_stats(api: ApiClient) -> None:
     assert stats["last_task_run"] == api("tasks.get_by_id", task=done)["task"]["started"]
     assert find()["sub_projects"] == [{"id": kid, "name": f"{top}/kid"}]
     assert find(stats_with_children=False)["stats"]["active"]["total_tasks"] == 1
+    both = api("projects.get_all_ex", id=[id, kid], include_stats=True, stats_with_children=False)["projects"]
+    counts = api("projects.get_all_ex", id=[id, kid], include_stats=True, stats_counts_only=True)["projects"]
+    assert [project["stats"]["active"] for project in counts] == [
+        {"status_count": project["stats"]["active"]["status_count"]} for project in both
+    ]
     assert find(stats_for_state="archived").keys() == find().keys()
     assert api.send("projects.get_all_ex", include_stats=True, stats_for_state="zz").error[:2] == (400, 12)
     contents = api("projects.get_all_ex", id=[id, kid], check_own_contents=True, only_fields=["name"])["projects"]

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from clearml_localserver.query.clauses import beginning, contained
+from clearml_localserver.query.clauses import Clause, beginning, contained
 from clearml_localserver.query.compiler import compile_query
 from clearml_localserver.query.finder import count, find_all
 from clearml_localserver.query.kinds import TASK
@@ -101,8 +101,32 @@ def test_much_is_counted_and_sorted_without_reading_documents(body: dict[str, An
     select = compile_query(TASK, body | {"search_hidden": True, "page": 40, "page_size": 50}, COMPANY)
     assert select.index
     assert not READS_DOCUMENT.search(select.count().sql)
-    assert f"INDEXED BY {select.index}" in select.count().sql
+    assert f"INDEXED BY {select.index}" in select.count().sql or "FROM task_tally" in select.count().sql
     assert "SELECT rowid" in select.statement().sql
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"project": ["p"]},
+        {"project": ["p", "q"], "system_tags": ["-archived"], "status": ["completed"]},
+        {"project": ["-p"], "type": ["training"], "system_tags": ["archived"]},
+        {"status": ["__$not", "failed"]},
+    ],
+)
+def test_what_is_tallied_is_not_counted(body: dict[str, Any]) -> None:
+    select = compile_query(TASK, body | {"search_hidden": True, "page": 0, "page_size": 50}, COMPANY)
+    assert "FROM task_tally" in select.count().sql
+    assert "FROM task_tally" not in select.narrowed(Clause("field_name = ?", ("x",))).count().sql
+
+
+@pytest.mark.parametrize(
+    "body", [{"name": "^a"}, {"tags": ["x"]}, {"search_hidden": None}, {"id": ["a"]}, {"created": ["2026-01-01", None]}]
+)
+def test_what_is_not_tallied_is_counted(body: dict[str, Any]) -> None:
+    select = compile_query(TASK, {"search_hidden": True} | body, COMPANY)
+    assert "FROM task_tally" not in select.count().sql
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,15 @@ def listed_models(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
     return set(connection.execute("SELECT task, type, model FROM task_model"))
 
 
+TALLIED = "field_project, field_company, field_archived, field_status, field_type"
+
+
+def assert_tallied(connection: sqlite3.Connection) -> None:
+    """Assert that the kept numbers of tasks are those that counting finds."""
+    counted = set(connection.execute(f"SELECT {TALLIED}, count(*) FROM task GROUP BY 1, 2, 3, 4, 5"))
+    assert set(connection.execute(f"SELECT {TALLIED}, count FROM task_tally")) == counted
+
+
 EXPECTED_MODELS = {
     ("models", "input", "m1"),
     ("models", "output", "m2"),
@@ -66,6 +75,7 @@ def test_the_store_writes_what_the_triggers_take_from_the_document() -> None:
     connection.execute("UPDATE task SET doc = doc")
     assert columns(connection) == written
     assert listed_models(connection) == EXPECTED_MODELS
+    assert_tallied(connection)
 
 
 def test_a_document_written_by_hand_has_its_columns() -> None:
@@ -77,6 +87,8 @@ def test_a_document_written_by_hand_has_its_columns() -> None:
     for id_ in TASKS:
         if id_ not in ("odd values", "archived", "text"):  # spaces in their JSON
             assert found[id_] == expected[id_], id_
+    assert_tallied(ours)
+    assert_tallied(other)
     other.execute("UPDATE task SET doc = json_set(doc, '$.name', 'renamed') WHERE id = 'plain'")
     assert other.execute("SELECT id FROM task WHERE field_name = 'renamed'").fetchall() == [("plain",)]
 
@@ -92,6 +104,11 @@ def test_a_changed_task_has_the_columns_of_a_new_one(before: str) -> None:
         Tx(changed).put("task", {"id": id_} | task)
     assert columns(changed) == expected
     assert listed_models(changed) == EXPECTED_MODELS
+    assert_tallied(changed)
+    for id_ in TASKS:
+        Tx(changed).delete("task", id_)
+        assert_tallied(changed)
+    assert changed.execute("SELECT * FROM task_tally").fetchall() == []
 
 
 def test_only_columns_that_differ_are_written() -> None:
@@ -129,5 +146,6 @@ def test_a_folder_of_the_step_before_keeps_all_of_its_tasks() -> None:
     wanted = {id_: row for id_, row in columns(expected).items() if id_ != "plain"}
     assert columns(old) == wanted
     assert listed_models(old) == EXPECTED_MODELS
+    assert_tallied(old)
     Tx(old).put("task", {"id": "models", "name": "later"})
     assert listed_models(old) == {("one list", "output", "m2")}

@@ -31,6 +31,8 @@ FIGURES = {
     "stats_for_state": {"enum": ["active", "archived"]},
     **dict.fromkeys(("include_stats", "stats_with_children", "check_own_contents", "include_dataset_stats"), FLAG),
     "search_hidden": FLAG,
+    # Of this server: of the figures only how many active tasks have each status, which is kept and need not be counted.
+    "stats_counts_only": FLAG,
 }
 """Fields that say which figures are wanted, and of what."""
 
@@ -49,7 +51,9 @@ def get_all_ex(call: Call, tx: Tx) -> Data:
     page = reply["projects"] = list(reply["projects"])
     ids = [project["id"] for project in page]
     figures: dict[str, Data] = {id: {} for id in ids}
-    if call.data.get("include_stats"):
+    if call.data.get("include_stats") and call.data.get("stats_counts_only"):
+        _add_counts(tx, figures)
+    elif call.data.get("include_stats"):
         _add_stats(call, tx, figures)
     if call.data.get("check_own_contents"):
         for name, kind in (("own_tasks", "task"), ("own_models", "model")):
@@ -88,6 +92,14 @@ def _add_stats(call: Call, tx: Tx, figures: dict[str, Data]) -> None:
         figures[id]["stats"] = {"active": own}
     for id, below in _below(call, tx, list(figures)).items():
         figures[id]["sub_projects"] = below
+
+
+def _add_counts(tx: Tx, figures: dict[str, Data]) -> None:
+    """Add how many active tasks of each project itself have each status."""
+    for own in figures.values():
+        own["stats"] = {"active": {"status_count": dict.fromkeys(sorted(STATUSES), 0)}}
+    for project, status, number in tables.task_counts(tx, figures):
+        figures[project]["stats"]["active"]["status_count"][status if status in STATUSES else "unknown"] += number
 
 
 def _stats(call: Call, tx: Tx, ids: list[str], *, deep: bool, users: list[str]) -> dict[str, Data]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -314,6 +315,7 @@ def render_event(series: Series, row: Row) -> Data:
     return event
 
 
+@lru_cache(maxsize=4096)  # events that came in one batch were received at one moment
 def iso_ms(epoch_ms: int) -> str:
     """Return milliseconds since 1970 as `2026-11-23T04:21:27.793Z`; what no calendar holds stays a number."""
     try:

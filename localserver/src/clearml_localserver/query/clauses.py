@@ -34,6 +34,7 @@ class Clause:
 
 TRUE, FALSE = Clause("1"), Clause("0")
 ARCHIVED, ACTIVE = Clause("field_archived = 1"), Clause("field_archived = 0")
+DATASET = Clause("field_dataset = 1")
 """Of tasks only."""
 
 UNREACHABLE = re.compile(r'["\\\x00-\x1f]')
@@ -139,6 +140,8 @@ class Field:
             return exactly
         if (self.kind.table, self.path, value) == ("task", "system_tags", "archived"):
             return ARCHIVED
+        if (self.kind.table, self.path, value) == ("task", "system_tags", "dataset"):
+            return DATASET
         if not isinstance(value, str) or not PLAIN_TEXT.fullmatch(value):
             return exactly
         # Looking for the quoted text is much faster than taking the list apart, and leaves few lists to be.

@@ -13,12 +13,18 @@ from typing import Any
 
 import orjson
 
-from clearml_localserver.query.clauses import ACTIVE, ARCHIVED, LITERAL, TRUE, Clause, all_of
+from clearml_localserver.query.clauses import ACTIVE, ARCHIVED, LITERAL, TRUE, Clause, all_of, beginning
 
 Data = Mapping[str, Any]
 
 READS_DOCUMENT = re.compile(r"(?<![.\w])doc\b")
 """In a condition on tasks: more than their columns is read. Other tables of a statement are named (`project.doc`)."""
+
+NAMES = re.compile(r"[a-z_]+")
+TALLIED = frozenset({
+    "field_project", "field_company", "field_archived", "field_status", "field_type", "json_each", "value", "coalesce",
+})  # fmt: skip
+"""Names in a condition on tasks that `task_tally` answers (`migrations/0042`): of its columns, and of what lists do."""
 
 NO_FILTERS = frozenset({
     "order_by", "only_fields", "page", "page_size", "size", "scroll_id", "refresh_scroll", "search_hidden",
@@ -89,6 +95,8 @@ class Select:
 
     def count(self) -> Clause:
         """Return the statement that counts all matches."""
+        if self.table == "task" and set(NAMES.findall(self.where.sql)) <= TALLIED:
+            return Clause(f"SELECT coalesce(sum(count), 0) FROM task_tally WHERE {self.where.sql}", self.where.args)
         sql = f"SELECT count(*) FROM {self.table}{self._hint(TRUE)} WHERE {self.where.sql}"
         return Clause(sql, self.where.args)
 
@@ -116,6 +124,10 @@ def index_for(data: Data, *, last: int | None) -> tuple[str, bool]:
             return "", True
         if filters == {"project", "system_tags"} and data.get("order_by") == NEWEST_FIRST and _is_one(data["project"]):
             return "task_latest", True
+    if _wants_datasets(data.get("system_tags")):
+        return "task_dataset", False
+    if filters == {"name", "project"} and beginning(data["name"]):
+        return "task_name", False
     if "project" not in filters:
         if "status" in filters and _texts(data["status"]) <= PASSING:
             return "", False
@@ -129,6 +141,11 @@ def is_in_halves(data: Data, *, last: int | None) -> bool:
     filters = {key for key in data.keys() - NO_FILTERS if data[key] not in ([], "")}
     first = last is not None and last <= MOST_IN_ORDER
     return first and filters == {"project"} and data.get("order_by") == NEWEST_FIRST and _is_one(data["project"])
+
+
+def _wants_datasets(tags: Any) -> bool:
+    """Return whether a list filter on system tags matches datasets only, as clients write it."""
+    return tags in (["dataset"], "dataset") or (isinstance(tags, list) and tags[:2] == ["__$all", "dataset"])
 
 
 def _texts(value: Any) -> set[str]:

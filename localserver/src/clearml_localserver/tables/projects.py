@@ -99,6 +99,13 @@ def task_figures(tx: Tx, projects: Iterable[str], users: Iterable[str], since: s
     )
 
 
+def task_counts(tx: Tx, projects: Iterable[str]) -> list[tuple[Any, ...]]:
+    """Return project, status and number of the active tasks of projects, for each project and status."""
+    chosen = listed(_PROJECT, projects)
+    sql = "SELECT field_project, field_status, sum(count) FROM task_tally"
+    return tx.rows(f"{sql} WHERE {chosen.sql} AND {untagged('task', 'archived')} GROUP BY 1, 2", chosen.args)
+
+
 def active_counts(tx: Tx, kind: str, projects: Iterable[str]) -> dict[str, int]:
     """Return how many active tasks or models (`kind`) belong to each project; projects without any are left out."""
     chosen = listed(_PROJECT, projects)

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from clearml_localserver.query import all_of, in_company, tagged
+from clearml_localserver.query import all_of, tagged
 from clearml_localserver.store import Tx
 from clearml_localserver.tables.projects import held_by
 
 
 def types_in_use(tx: Tx, company: str, projects: list[str]) -> list[str]:
     """Return the types that tasks have, in some projects and below them or (without projects) everywhere."""
-    where = all_of([in_company(company), *([held_by(projects)] if projects else [])])
-    # From one type to the next one by the index, not over all tasks; of each type the first task is looked for.
-    sql = (
-        "WITH RECURSIVE known (type) AS (SELECT min(field_type) FROM task UNION ALL "
-        "SELECT (SELECT min(field_type) FROM task WHERE field_type > known.type) FROM known "
-        "WHERE known.type IS NOT NULL) "
-        "SELECT type FROM known WHERE type IS NOT NULL AND EXISTS "
-        f"(SELECT 1 FROM task INDEXED BY task_type WHERE field_type = known.type AND {where.sql}) ORDER BY 1"
-    )
-    return [type for (type,) in tx.rows(sql, where.args)]
+    inside = held_by(projects) if projects else all_of([])
+    sql = f"SELECT DISTINCT field_type FROM task_tally WHERE field_company IN (?, '') AND {inside.sql} ORDER BY 1"
+    return [type for (type,) in tx.rows(sql, (company, *inside.args)) if type is not None]
 
 
 def tagged_in(tx: Tx, company: str, project: str, tag: str) -> list[str]:

@@ -69,6 +69,10 @@ class Style(NamedTuple):
         return f'<span class="{classes}">{html}</span>' if classes and html else html
 
 
+NOT_PLAIN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]|://")
+"""What a text holds that is more than one line without colours and addresses."""
+
+
 def to_lines(text: str, whole: str = "") -> list[Markup]:
     """Return console text as safe HTML by line; colours last over line ends.
 
@@ -76,6 +80,8 @@ def to_lines(text: str, whole: str = "") -> list[Markup]:
         text: What was printed.
         whole: Address of the whole text, to which a line that is cut leads.
     """
+    if len(text) <= LONGEST_LINE and not NOT_PLAIN.search(text):  # most of what is printed
+        return [escape(text)]
     style, lines = Style(), []
     for line in text.replace("\r\n", "\n").split("\n"):
         # A carriage return overwrites what stood before it: earlier states of a progress bar.

@@ -9,7 +9,7 @@ from hashlib import blake2b
 from html import unescape
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from clearml_localserver.web import ansi
 
@@ -93,6 +93,25 @@ def lines_of(events: list[Json], room: Room, whole: str) -> list[Json]:
         if start > 0:
             break
     return [line for block in reversed(blocks) for line in block]
+
+
+def drawn(lines: list[Json], page: str, *, linked: bool) -> Markup:
+    """Return lines as the page shows them, as one piece: a template takes ten times as long for a thousand.
+
+    Args:
+        lines: The lines.
+        page: Address of the console's page.
+        linked: Whether the tabulator key goes to the link of each line.
+    """
+    page, end = str(escape(page)), "" if linked else ' tabindex="-1"'
+    parts = []
+    for line in lines:
+        key, at, level = line["key"], line["at"], f" l-{escape(line['level'])}" if line["level"] else ""
+        parts.append(
+            f'<div class="ln{level}" id="L{key}" data-at="{at}"><a class="to" href="{page}?at={at}#L{key}" '
+            f'aria-label="Link to this line"{end}></a>{line["html"]}</div>'
+        )
+    return Markup("".join(parts))  # noqa: S704  keys are of digits and hex digits; `lines_of` made the HTML
 
 
 def matching(lines: list[Json], wanted: str) -> list[Json]:

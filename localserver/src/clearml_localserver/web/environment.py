@@ -11,6 +11,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from clearml_localserver.web import charts, outcome, text
+from clearml_localserver.web.drawing import box
 from clearml_localserver.web.isolation import mark
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -25,6 +26,7 @@ def make_environment(static: Callable[[str], str]) -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,
     )
     filters: dict[str, Callable[..., Any]] = {
         "duration": text.duration,
@@ -42,5 +44,6 @@ def make_environment(static: Callable[[str], str]) -> Environment:
         "shell": lambda value: shlex.quote(str(value)),  # a word of a command that people copy into a terminal
     }
     made.filters.update(filters)
-    made.globals.update(static=static, statuses=text.STATUSES, ago=text.ago, run_time=text.run_time, level=charts.level)
+    made.globals.update(static=static, statuses=text.STATUSES, ago=text.ago, run_time=text.run_time)
+    made.globals.update(level=charts.level, box=box)
     return made

@@ -99,17 +99,15 @@ def map_of(shape: Shape, most: int = MAX_ITEMS) -> Shape:
 
 def record(**fields: Shape) -> Shape:
     """Return the shape of an object with these fields and no others; a missing field is of its empty value."""
-    # Most fields of most documents are missing: what stands for them is made once, where it can be shared.
+    # Most fields of most documents are missing: what stands for them is made once, and nobody changes it.
     empty = {name: shape(None) for name, shape in fields.items()}
-    constant = {name: value for name, value in empty.items() if isinstance(value, str | int | float | None)}
-    own = {name: shape for name, shape in fields.items() if name not in constant}
 
     def shaped(value: Any) -> dict[str, Any]:
-        given = value if isinstance(value, dict) else {}
-        found = {**constant, **{name: shape(given.get(name)) for name, shape in own.items()}}
-        for name, item in given.items():
-            if name in constant:
-                found[name] = fields[name](item)
+        found = dict(empty)
+        if isinstance(value, dict):
+            for name, item in value.items():
+                if (shape := fields.get(name)) is not None:
+                    found[name] = shape(item)
         return found
 
     return shaped
@@ -119,6 +117,8 @@ def cut_to(most: int) -> Shape:
     """Return the shape of a text of at most so many characters."""
 
     def shaped(value: Any) -> str:
+        if type(value) is str and len(value) <= most:  # nearly all that is shown
+            return value
         whole = text(value)
         return whole if len(whole) <= most else f"{whole[:most]}…"
 
@@ -133,13 +133,13 @@ def with_hidden_credentials(shape: Shape) -> Shape:
 line, passage = cut_to(2_000), cut_to(50_000)
 texts = list_of(text)
 lines = list_of(line, 50)
-_named = record(id=text, name=line)
 
 
 def reference(value: Any) -> dict[str, str]:
     """Return a referenced document as `{"id", "name"}`: `get_all_ex` answers objects, `get_by_id` plain ids."""
-    found: dict[str, str] = _named(value if isinstance(value, dict) else {"id": value})
-    return found
+    if not isinstance(value, dict):
+        return {"id": text(value), "name": ""}
+    return {"id": text(value.get("id")), "name": line(value.get("name"))}
 
 
 def values(shape: Shape) -> Shape:
@@ -150,7 +150,7 @@ def values(shape: Shape) -> Shape:
 
 def read_json(stored: str) -> Any:
     """Return the JSON value in a text; None where the text is not JSON, or too long or too deeply nested to be read."""
-    if len(stored) > MAX_JSON:
+    if not stored or len(stored) > MAX_JSON:
         return None
     try:
         return orjson.loads(stored)

@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 
 from clearml_localserver.errors import ApiError
 from clearml_localserver.web import ansi
-from clearml_localserver.web.console_lines import PIECE, Room, lines_of, matching, moment_of, newest, oldest
+from clearml_localserver.web.console_lines import PIECE, Room, drawn, lines_of, matching, moment_of, newest, oldest
 from clearml_localserver.web.site import Json, Visit
 from clearml_localserver.web.views.tasks import is_live, load, render_tab
 
@@ -52,9 +52,11 @@ def console(visit: Visit) -> Response:
     task = load(visit)
     wanted = _wanted(visit)
     if visit.wants_part():  # the header alone is asked for again and again
-        return render_tab(visit, task, "console", window=Window([], False, False), wanted=wanted)
+        return render_tab(visit, task, "console", window=Window([], False, False), wanted=wanted, drawn="")
     window = _search(visit, wanted) if wanted else _window(visit)
-    return render_tab(visit, task, "console", window=window, wanted=wanted)
+    page = f"/tasks/{quote(task['id'], safe='', errors='replace')}/console"
+    lines = drawn(window.lines, page, linked=bool(wanted))
+    return render_tab(visit, task, "console", window=window, wanted=wanted, drawn=lines)
 
 
 def console_lines(visit: Visit) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from clearml_localserver.web import dag, phases, runs
+from clearml_localserver.web import dag, phases, run_rows, runs
 from clearml_localserver.web.outcome import Failure
 from clearml_localserver.web.site import Json, Visit
 from clearml_localserver.web.views import rerun
@@ -45,6 +45,12 @@ def pipeline(visit: Visit) -> Response:
     }
     failures = failures_of(visit, task, run)
     causes = _causes(run, failures)
+    names = {queue["id"]: queue["name"] for queue in queues["queues"]}
+    steps = {step.name: step for step in run.steps}
+    drawing = dag.layout({step.name: step.parents for step in run.steps})
+    chart = phases.chart(times)
+    opened = open_step(visit, run, times, causes)
+    current = opened.step.name if opened else None
     return render_tab(
         visit,
         task,
@@ -52,11 +58,10 @@ def pipeline(visit: Visit) -> Response:
         step_tasks=step_tasks.values(),
         run=run,
         failures=failures,
-        causes=causes,
-        queues={queue["id"]: queue["name"] for queue in queues["queues"]},
-        steps={step.name: step for step in run.steps},
-        listed=listed(run.steps),
-        drawing=dag.layout({step.name: step.parents for step in run.steps}),
+        listed=min(LISTED_STEPS, len(run.steps)),
+        rows=run_rows.table_rows(listed(run.steps), chart, names, causes, visit.now),
+        drawing=drawing,
+        boxes=run_rows.boxes(drawing, steps, causes, current, visit.address(step=None), visit.now) if drawing else "",
         # A copy of the run names it as its parent, too: it is a run of its own.
         others=[child for child in own if child["id"] not in shown and not _is_copy(child, task)],
         sections=[
@@ -64,10 +69,10 @@ def pipeline(visit: Visit) -> Response:
             for name, items in sorted(task["hyperparams"].items(), key=lambda item: (item[0] != "Args", item[0]))
             if name != "properties"
         ],
-        chart=phases.chart(times),
+        chart=chart,
         phase_names=phases.NAMES,
         before=_before(visit, task, times),
-        opened=open_step(visit, run, times, causes),
+        opened=opened,
         again=rerun.offered(task, run),
     )
 

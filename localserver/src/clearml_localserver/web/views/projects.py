@@ -70,7 +70,7 @@ def tree(projects: list[Json]) -> list[Node]:
 
 def projects(visit: Visit) -> Response:
     """Show all projects as a tree, with how many tasks each has in which status."""
-    query = {"search_hidden": True, "include_stats": True, "stats_with_children": False, "page": 0,
+    query = {"search_hidden": True, "include_stats": True, "stats_counts_only": True, "page": 0,
              "page_size": MAX_PROJECTS, "only_fields": PROJECT_FIELDS}  # fmt: skip
     found = visit.call("projects.get_all_ex", query)["projects"]
     return visit.render("projects.html", roots=tree(found), count=len(found), limit=MAX_PROJECTS)
