@@ -19,7 +19,7 @@ from packaging.version import InvalidVersion, Version
 
 ROOT = Path(__file__).resolve().parents[1]
 TIMEOUT_S = 30
-QUICK = "./task test && ./task lint"
+QUICK = "./task test && ./task test-slow && ./task lint"
 ON_KUBERNETES = "./task test -- -m e2e"
 BASE_IMAGE = "library/python"
 BASE_TAG = "3.11-slim-bookworm"

@@ -1,9 +1,9 @@
 """`./task test`: pytest, and what it leaves out on this machine.
 
-Without arguments, or with `--thorough` alone, it runs the files in several processes. Most tests wait more than they
-compute (an agent looks at its queue every 5 s), so there are more processes than cores. With arguments it is pytest in
-one process, as one expects when a single test is looked at. A marker expression of one's own
-(`./task test -- -m browser`) is left as it is.
+Without arguments, or with `--slow` or `--thorough` alone, it runs the files in several processes. Most tests wait more
+than they compute (an agent looks at its queue every 5 s), so there are more processes than cores. With arguments it is
+pytest in one process, as one expects when a single test is looked at; the slow tests of a file that is named run too. A
+marker expression of one's own (`./task test -- -m browser`) is left as it is.
 """
 
 from __future__ import annotations
@@ -31,6 +31,11 @@ END_TO_END = (
     "Run them: ./task test -- -m e2e"
 )
 
+SLOW = (
+    "the slow tests (marker slow): more whole runs by agents, more pages in the browser, more faults of a deployed "
+    "agent. CI runs them for each change. Run them: ./task test-slow"
+)
+
 THOROUGH = (
     "the thorough tests (marker thorough): more whole runs by agents, the whole vocabulary, every benchmark, more SDK "
     "versions, more hostile requests. The hosted CI runs them. Run them: ./task test-thorough"
@@ -52,8 +57,11 @@ LONGEST = (
 )
 """Started first: a long file that began last would keep one process busy while the others have nothing to do."""
 
-THOROUGH_WORDS = "mark.thorough", "KINDS_OF_SERVER"
-"""What a file with a thorough test has in its text: the marker, or the list in `tests.integration.pipeline_cli`."""
+WORDS = {"slow": ("mark.slow",), "thorough": ("mark.thorough", "KINDS_OF_SERVER")}
+"""What a file with such a test has in its text: the marker, or the list in `tests.integration.pipeline_cli`."""
+
+GROUPS = {"slow": ["slow", "not thorough"], "thorough": ["thorough"]}
+"""What is asked of the markers of a group's tests."""
 
 SLOWEST = 12
 SUITES = ("tests/integration", "tests/browser", "tests/unit")
@@ -65,23 +73,31 @@ def in_parallel(cores: int, files: Sequence[str]) -> list[str]:
     return ["-n", str(processes), "--dist", "loadfile", "--no-loadscope-reorder", *files]
 
 
-def thorough_files(root: Path) -> list[str]:
-    """Return the files that have a thorough test, the longest first: each process reads all that it is given."""
+def marked_files(root: Path, marker: str) -> list[str]:
+    """Return the files that have a test with this marker, the longest first: each process reads all it is given."""
     files = {str(path.relative_to(root)) for suite in SUITES for path in (root / suite).rglob("test_*.py")}
     texts = {file: (root / file).read_text(encoding="utf-8") for file in files}
-    thorough = {file for file, text in texts.items() if any(word in text for word in THOROUGH_WORDS)}
-    first = [file for start in LONGEST for file in sorted(thorough) if file.startswith(start)]
-    return [*first, *sorted(thorough.difference(first))]
+    marked = {file for file, text in texts.items() if any(word in text for word in WORDS[marker])}
+    first = [file for start in LONGEST for file in sorted(marked) if file.startswith(start)]
+    return [*first, *sorted(marked.difference(first))]
 
 
-def selection(arguments: Sequence[str], *, chromium: bool) -> tuple[list[str], list[str]]:
-    """Return pytest's arguments, and a line for each group of tests that they leave out."""
+def selection(arguments: Sequence[str], *, chromium: bool, group: str = "named") -> tuple[list[str], list[str]]:
+    """Return pytest's arguments, and a line for each group of tests that they leave out.
+
+    Args:
+        arguments: Those of the command line, or files.
+        chromium: Whether there is a browser.
+        group: `named` where the arguments name what to run; else `usual`, or one of `GROUPS`.
+    """
     if any(argument.startswith("-m") for argument in arguments):
         return list(arguments), []
-    left_out = {"e2e": END_TO_END, "thorough": THOROUGH}
+    left_out = {} if group in GROUPS else {"e2e": END_TO_END, "thorough": THOROUGH}
+    if group == "usual":
+        left_out["slow"] = SLOW
     if not chromium:
         left_out["browser"] = WITHOUT_CHROMIUM
-    expression = " and ".join(f"not {marker}" for marker in left_out)
+    expression = " and ".join([*GROUPS.get(group, ()), *(f"not {marker}" for marker in left_out)])
     return ["-m", expression, *arguments], list(left_out.values())
 
 
@@ -106,16 +122,29 @@ class SuiteTimes:
             terminalreporter.write_line(f"Time of the {title}, all processes together: {listed}")
 
 
+def keep_compiled() -> None:
+    """Let Python keep what it compiles, also where the machine says otherwise, as many containers do.
+
+    Without it each process of the tests spends 18 s of processor time on the assertions of files that another process
+    has read, and each command that a test starts compiles the modules that it imports.
+    """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the tests; return pytest's exit code."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         # A shell starts what is behind `&` so: the tests' processes would be deaf to the interrupts that are tested.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     cores = os.cpu_count() or 1
-    if list(arguments) == ["--thorough"]:
+    group = "usual" if not arguments else " ".join(arguments).removeprefix("--")
+    if group == "usual":
+        arguments = in_parallel(cores, [*LONGEST, *SUITES])
+    elif group in GROUPS:
         root = Path(__file__).resolve().parent.parent
-        arguments = ["-m", "thorough", "--durations=25", *in_parallel(cores, thorough_files(root))]
-    chosen, left_out = selection(arguments or in_parallel(cores, [*LONGEST, *SUITES]), chromium=CHROMIUM.is_file())
+        arguments = ["--durations=25", *in_parallel(cores, marked_files(root, group))]
+    chosen, left_out = selection(arguments, chromium=CHROMIUM.is_file(), group=group)
     code = pytest.main(chosen, plugins=[SuiteTimes()])
     for line in left_out:
         print(f"LEFT OUT: {line}")
@@ -125,6 +154,7 @@ def main(arguments: Sequence[str]) -> int:
 if __name__ == "__main__":
     try:
         invocation.taken_from_environment()  # what the tests run is not the task that runs the tests
+        keep_compiled()
         sys.exit(main(sys.argv[1:]))
     except BrokenPipeError:  # `./task test -- --help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

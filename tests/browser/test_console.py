@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from tests.api_client import ApiClient
 from tests.browser.conftest import Watched
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(240)]
 
 Watch = Callable[..., Watched]
 LINES = 12_000

@@ -17,7 +17,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.api_client import ApiClient
 from tests.browser.conftest import PATIENCE_MS, Watched
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(240)]
 
 Watch = Callable[..., Watched]
 Run = Callable[..., "subprocess.Popen[str]"]

@@ -25,7 +25,7 @@ from pipeline.local_stack.configuration import read_access
 from pipeline.local_stack.environment import copy_environment, fingerprint
 from tests.api_client import ApiClient
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
 
 TASK_TIMEOUT_S = 240
 """Of a hang, and not of a busy machine: with eight processes beside it, a task takes two minutes."""

@@ -18,7 +18,7 @@ from clearml_localserver.pytest_plugin import ClearmlServer
 from tests.api_client import ApiClient
 from tests.integration.web.pages import FROM_PAGE, Web, filled
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
 
 AGENT_PYTHON = Path(__file__).resolve().parents[2] / "images" / "agent" / ".venv" / "bin" / "python"
 DEADLINE_S = 240

@@ -19,7 +19,7 @@ from pipeline.local_stack.configuration import WORKER_VARIABLE
 from tests.api_client import ApiClient
 from tests.integration.pipeline_cli import PipelineCli
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
 
 TASK_TIMEOUT_S = 240
 """Of a hang, and not of a busy machine: with eight processes beside it, a task takes two minutes."""

@@ -13,7 +13,7 @@ from clearml_localserver.pytest_plugin import ClearmlServer
 from tests import durability
 from tests.api_client import ApiClient
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 Factory = Callable[[], ClearmlServer]
 

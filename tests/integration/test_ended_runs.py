@@ -14,7 +14,7 @@ import pytest
 from clearml_access.processes import is_alive, wait_until
 from tests.integration.pipeline_cli import KINDS_OF_SERVER, versions
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 SERVERS = KINDS_OF_SERVER
 
 

@@ -19,7 +19,7 @@ from clearml_localserver.stored_files import PARTIAL
 
 from tests.api_client import TIMEOUT_S, ApiClient
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 DEADLINE_S = 150
 PRINTABLE = "".join(map(chr, range(32, 127)))

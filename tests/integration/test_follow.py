@@ -12,7 +12,7 @@ from tests.api_client import ApiClient
 from tests.integration.pipeline_cli import Done, PipelineCli, upload
 from tests.ports import free_port_base
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
 
 STEPS = ("train_test_split", "train_processing", "test_processing")
 

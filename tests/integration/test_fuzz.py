@@ -7,7 +7,7 @@ from clearml_localserver.pytest_plugin import ClearmlServer
 
 from tests.fuzz.client import Client, Fuzzer, judged
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 SEED = 10
 

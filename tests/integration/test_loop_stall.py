@@ -19,7 +19,7 @@ from clearml_localserver.pytest_plugin import running_server
 
 from tests.integration.hostile_requests import HOSTILE, World
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 LONGEST_STALL_MS = 100.0
 ATTEMPTS = 3

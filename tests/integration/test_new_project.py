@@ -10,7 +10,7 @@ import pytest
 import pipeline.cli
 from tests.integration.test_clients import environment_of
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 def test_a_new_project_passes_its_own_tests(tmp_path: Path) -> None:

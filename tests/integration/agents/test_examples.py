@@ -32,7 +32,7 @@ OTHERS = {"Function steps": {"limit": "11"}, "Decorated": {}}
 
 ROWS_FOR_SECONDS = "5000000"
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

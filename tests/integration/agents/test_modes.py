@@ -20,7 +20,7 @@ from tests.integration.agents.records import (
 )
 from tests.integration.pipeline_cli import LIKE_GENUINE, made_by, rows_digest
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def test_the_queue_takes_controller_and_steps(client, queue_run):

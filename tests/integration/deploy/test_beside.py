@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration.deploy.deployer import HELD, NAMESPACE, QUEUE
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 GPU, GPU_QUEUE = "clearml-agent-gpu", "fake-gpu"
 GPU_WORDS = ("--release", GPU, "--set", f"agentk8sglue.queue={GPU_QUEUE}")

@@ -7,7 +7,7 @@ import pytest
 from tests.fakes.kubernetes.faults import RequestFault
 from tests.integration.deploy.deployer import HELD, NAMESPACE, QUEUE
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 NOBODY = "http://127.0.0.1:9"
 

@@ -10,7 +10,7 @@ from deploy.helm import values
 from tests.integration.deploy.deployer import HELD, NAMESPACE, QUEUE
 from tests.integration.deploy.test_install import TASK_IMAGE, memory, other_settings
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 BASE, GPU, LARGE = "clearml-agent", "clearml-agent-gpu", "clearml-agent-large"
 GPU_QUEUE = "GPU größe/2 (with a name that is far longer than any label of Kubernetes may be)"

@@ -325,10 +325,9 @@ def test_pages_of_nothing_are_whole(path: str) -> None:
     check({}, path)
 
 
-# Each value takes 0.2 s; the thorough ones are of the same kinds, and in the examples below.
-EVERYWHERE = [
-    pytest.param(value, marks=pytest.mark.thorough) if at % 3 == 0 else value for at, value in enumerate(VALUES)
-]
+# Each value takes 1 s; the marked ones are of the same kinds, and in the examples below.
+MARKS = dict.fromkeys((0, 3), pytest.mark.thorough) | dict.fromkeys((1, 2, 4), pytest.mark.slow)
+EVERYWHERE = [pytest.param(value, marks=MARKS.get(at % 6, ())) for at, value in enumerate(VALUES)]
 
 
 @pytest.mark.parametrize("value", EVERYWHERE, ids=lambda value: repr(value)[:20])
