@@ -31,6 +31,8 @@ MOST_BYTES = 2**20
 """Longest command with its environment: more than the kernel passes on at once."""
 
 
+# The agent asks this little of `clearml_access.fork_server.ForkedProcess`. To share that class, two Dockerfiles and
+# the digest of project images would name one more file, and every task pod would import it, for these ten lines.
 class SparePopen:
     """What the agent asks of the `Popen` of its second process, for one that was forked before.
 

@@ -102,7 +102,11 @@ def answers(address: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "python", "pip"), [("3.10", "3.11", "pip<22.3"), ("3.12", "3.12", "pip>=23,<24.3")], ids=["3.11", "3.12"]
+    ("wanted", "python", "pip"),
+    [
+        pytest.param("3.10", "3.11", "pip<22.3", id="3.11", marks=pytest.mark.thorough),
+        pytest.param("3.12", "3.12", "pip>=23,<24.3", id="3.12"),
+    ],
 )
 def test_the_image_of_a_project_is_pushed_and_runs_steps(cluster_with_images, registry, tmp_path, wanted, python, pip):
     """With the Python of the base, and with another one and boto3; the agent beside it keeps its own Python."""

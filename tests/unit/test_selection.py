@@ -83,7 +83,7 @@ def test_marked_tests_are_found_by_the_text_of_their_files(marker):
     """Whoever marks tests in another file adds the name by which test files take the mark from there."""
     marking = {
         str(path.relative_to(ROOT))
-        for path in (ROOT / "tests").rglob("*.py")
+        for path in set((ROOT / "tests").rglob("*.py")).difference((ROOT / "tests/e2e").rglob("*.py"))
         if f"mark.{marker}" in path.read_text(encoding="utf-8")
     }
     found = marked_files(ROOT, marker)

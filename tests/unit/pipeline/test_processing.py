@@ -56,6 +56,7 @@ def test_csv_to_parquet(csv: Path, frame: pl.DataFrame, tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"reviews.csv", "out.parquet"}
 
 
+@pytest.mark.slow
 @settings(
     deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )

@@ -1,10 +1,10 @@
 """Names of the SDK that it may change: all in one table, as the installed SDK has them, used in one package only."""
 
 import ast
+import functools
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,11 +21,11 @@ AGENT = ROOT / "images" / "agent"
 """Runs in the agent's environment, without the SDK: its private names are the agent's."""
 
 
-def sources() -> Iterator[tuple[Path, ast.Module]]:
-    for root in ROOTS:
-        for path in sorted((ROOT / root).rglob("*.py")):
-            if AGENT not in path.parents and ".venv" not in path.parts:
-                yield path, ast.parse(path.read_text(encoding="utf-8"))
+@functools.cache
+def sources() -> tuple[tuple[Path, ast.Module], ...]:
+    paths = [path for root in ROOTS for path in sorted((ROOT / root).rglob("*.py"))]
+    ours = [path for path in paths if AGENT not in path.parents and ".venv" not in path.parts]
+    return tuple((path, ast.parse(path.read_text(encoding="utf-8"))) for path in ours)
 
 
 def is_private(name: str) -> bool:

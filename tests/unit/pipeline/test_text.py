@@ -68,12 +68,14 @@ def test_equals_reference_on_hostile_texts(nltk_corpus: REFERENCE, examples: int
     check()
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(reviews=st.lists(st.none() | st.text(max_size=60), min_size=1, max_size=10))
 def test_equals_reference_on_any_texts(nltk_corpus: REFERENCE, reviews: list[str | None]) -> None:
     assert corpus_of(*reviews) == [nltk_corpus(review) for review in reviews]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(reviews=st.lists(st.none() | hostile_texts, min_size=1, max_size=20))
 def test_encoded_lemmas_are_distinct_and_in_the_order_in_which_they_come(
@@ -90,6 +92,7 @@ def test_encoded_lemmas_are_distinct_and_in_the_order_in_which_they_come(
     assert encoded.words == len([lemma for lemma in lemmas if lemma])
 
 
+@pytest.mark.slow
 def test_every_character_is_treated_as_in_python(nltk_corpus: REFERENCE) -> None:
     characters = [chr(code) for code in range(0x20000) if not 0xD800 <= code < 0xE000]
     reviews = [f"a{character}b c{character}1 {character}d" for character in characters]
