@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.api_client import ApiClient
 from tests.browser.conftest import PATIENCE_MS, Watched
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(120)]
 
 Watch = Callable[..., Watched]
 TOO_WIDE = """() => [

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 from tests.api_client import ApiClient
 from tests.browser.conftest import Watched
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(120)]
 
 Watch = Callable[..., Watched]
 

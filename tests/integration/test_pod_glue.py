@@ -19,7 +19,7 @@ from tests.integration.glue_process import Glue, script_of, until
 
 NAMED = "agent.of-a-namespace"
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import yaml
 from tests.integration.deploy.deployer import HELD, NAMESPACE, QUEUE
 from tests.integration.deploy.test_install import MEMORY, memory, other_settings
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 def test_a_rollback_goes_back_and_proves_it(installed):

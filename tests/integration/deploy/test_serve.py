@@ -26,7 +26,7 @@ from tests.fakes.kubernetes.cluster import PODS_ONLY
 from tests.fakes.kubernetes.faults import RequestFault
 from tests.integration.deploy.deployer import NAMESPACE, Deployer
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 NAME = "clearml-serving"
 FIRST, SECOND = "1" * 32, "2" * 32
