@@ -16,7 +16,6 @@ import time
 import uuid
 from typing import Any
 
-import yaml
 from clearml_agent.glue.k8s import K8sIntegration  # type: ignore[import-not-found]
 from known_pods import KnownPods  # type: ignore[import-not-found]
 from outcomes import CannotStartError, NoRoomYetError, TryLaterError  # type: ignore[import-not-found]
@@ -37,6 +36,7 @@ from pod_arguments import (  # type: ignore[import-not-found]
     label_value,
     parse,
 )
+from quick_client import QueueNames, QuickClient  # type: ignore[import-not-found]
 from quotas import Waits, beyond  # type: ignore[import-not-found]
 from reconciler import LOST_S, Reconciler  # type: ignore[import-not-found]
 from recorder import Recorder  # type: ignore[import-not-found]
@@ -76,7 +76,7 @@ class Glue(K8sIntegration):  # type: ignore[misc]
     reason, and a test compares them with the pinned agent.
     """
 
-    KUBECTL_APPLY_CMD = "cat"  # the stock glue writes the pod's manifest to a file; here it is read back and finished
+    KUBECTL_APPLY_CMD = "true"  # the stock glue would apply the manifest by it; here it is finished and sent
 
     def __init__(self, policy: QueuePolicy, **options: Any) -> None:
         self._policy = policy
@@ -86,6 +86,7 @@ class Glue(K8sIntegration):  # type: ignore[misc]
         self._made: str | None = None
         self._unanswered: dict[str, str] = {}
         self._quota_waits = Waits()
+        self._queue_names = QueueNames()
         self._held: dict[str, tuple[float, int]] = {}
         self._last_task = time.monotonic()
         self._told: set[tuple[str, str]] = set()
@@ -196,7 +197,12 @@ class Glue(K8sIntegration):  # type: ignore[misc]
         self._made = None
         self._hand_over(task, queue)
         self._sign(task)
-        super().run_one_task(queue, task, worker_args, task_session, **options)
+        client = self._session.api_client
+        self._session.api_client = QuickClient(client, self._queue_names)
+        try:
+            super().run_one_task(queue, task, worker_args, task_session, **options)
+        finally:
+            self._session.api_client = client
         if self._made != task:
             raise CannotStartError("the agent made no pod of it; the agent's log says why")
 
@@ -273,11 +279,11 @@ class Glue(K8sIntegration):  # type: ignore[misc]
         return container
 
     def _kubectl_apply(self, **options: Any) -> tuple[str, str, str]:
-        manifest, error, name = super()._kubectl_apply(**options)
+        _, error, name = super()._kubectl_apply(**options)
         if error or not name:
             raise CannotStartError(error or "the agent made no manifest for its pod")
         task = options["task_id"]
-        pod = yaml.safe_load(manifest)
+        pod = options["template"]  # this task's own copy, in which the stock glue has written the manifest
         self._asked.apply_to(pod)
         pod["spec"]["restartPolicy"] = "Never"  # a second start would find its task taken (clearml-agent#56)
         if self._asked.dropped:

@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -49,12 +50,30 @@ def test_the_pinned_agent_calls_them_as_they_are_declared(glue_class):
 
 
 def test_what_the_glue_relies_on_is_in_the_pinned_agent(glue_class):
-    """The manifest comes from the command that would apply it; what runs is `/bin/bash -c` with an exit code of 0."""
+    """The manifest is in the template that is handed over; what runs is `/bin/bash -c` with an exit code of 0."""
     source = inspect.getsource(glue_class.K8sIntegration)
     assert "self.KUBECTL_APPLY_CMD.format(" in source
     assert "if self._is_same_tenant(task_session):" in source
     assert "args=['-c', '{} ; exit 0'.format(" in source
     assert "self._create_daemon_instance(" in source
+    assert "task_data = session.api_client.tasks.get_all(id=[task_id])[0]" in source
+    assert "queue_name = self._session.api_client.queues.get_by_id(queue=queue).name" in source
+    assert not re.search(r"task_data[.\[]", source), "what QuickClient gives has no fields"
+    assert "return deepcopy(self.template_dict)" in source, "each pod has a template of its own"
+
+
+def test_the_name_of_a_queue_is_asked_for_once_a_minute_and_other_calls_go_on(monkeypatch):
+    quick = agent_image.module("quick_client")
+    asked = []
+    queues = SimpleNamespace(get_by_id=lambda queue: asked.append(queue) or SimpleNamespace(name=f"name {len(asked)}"))
+    tasks = SimpleNamespace(failed=lambda task, force: f"{task} failed")
+    names = quick.QueueNames()
+    client = quick.QuickClient(SimpleNamespace(queues=queues, tasks=tasks, workers="others"), names)
+    assert [client.queues.get_by_id(queue="q").name for _ in range(3)] == ["name 1"] * 3
+    monkeypatch.setattr(quick, "NAME_S", -1.0)
+    assert client.queues.get_by_id(queue="q").name == "name 2"
+    assert [task.id for task in client.tasks.get_all(id=["a"])] == ["a"]
+    assert (client.tasks.failed("a", force=True), client.workers) == ("a failed", "others")
 
 
 @pytest.mark.parametrize(
