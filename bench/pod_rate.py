@@ -186,7 +186,7 @@ with this machine's cores. Each becomes a pod. *Made* counts pods from the first
 machine's other work.
 
 - *{SHIPPED}*: this project's images and local server
-- *{OWN_WAY}*: the same task image, but `LOCAL_PYTHON` names the agent's plain Python, so the agent's second process
+- *{OWN_WAY}*: the same image, but `LOCAL_PYTHON` names the agent's plain Python: its second process
   imports everything again
 - *{STOCK_IMAGE}*: a task pod as the agent makes it without a prepared image (fewer tasks: each installs for half a
   minute)
