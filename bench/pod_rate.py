@@ -186,8 +186,7 @@ with this machine's cores. Each becomes a pod. *Made* counts pods from the first
 machine's other work.
 
 - *{SHIPPED}*: this project's images and local server
-- *{OWN_WAY}*: the same image, but `LOCAL_PYTHON` names the agent's plain Python: its second process
-  imports everything again
+- *{OWN_WAY}*: as shipped, but `LOCAL_PYTHON` names the agent's plain Python
 - *{STOCK_IMAGE}*: a task pod as the agent makes it without a prepared image (fewer tasks: each installs for half a
   minute)
 - *{EARLIER}*: clearml-agent's own glue, which starts a kubectl process for each call
