@@ -97,6 +97,9 @@ def test_rows_are_compared_without_a_script(watch: Watch, project: str) -> None:
     page.get_by_role("link", name="Values").click()
     expect(page.locator("table.compared tbody tr")).to_have_count(1)
     expect(page.locator("table.compared")).to_contain_text("0.714286")
+    page.get_by_role("link", name="Scalars").click()
+    expect(page.locator("section.plot").first).to_be_attached()
+    expect(page.locator("section.plot").first).to_be_hidden()
 
 
 @pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.thorough)])

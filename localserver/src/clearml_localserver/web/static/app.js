@@ -31,17 +31,20 @@ function ago(seconds) {
 
 let offset = 0; // The server's clock minus ours, in ms.
 
+let full = null; // Made once: it takes longer than all that it writes for a page.
+
 function inFull(at) {
-  return at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  full ??= new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  return full.format(at);
 }
 
-function tellTimes(root) {
+function tellTimes(root, titles = true) {
   for (const element of root.querySelectorAll("time[data-ago], time[data-since]")) {
     const at = new Date(element.dateTime);
     const seconds = (Date.now() + offset - at) / 1000;
     const words = "since" in element.dataset ? duration(seconds) : ago(seconds);
     if (element.textContent !== words) element.textContent = words;
-    if (!element.dataset.local) {
+    if (titles && !element.dataset.local) {
       element.dataset.local = "1";
       element.title = element.title.replace(/\d{4}-.* UTC$/, inFull(at));
     }
@@ -246,8 +249,15 @@ if (here.searchParams.has("notice")) {
 setTimeout(() => document.querySelector("main > .notice")?.remove(), 8000);
 offset = Number(document.body.dataset.now || Date.now()) - Date.now();
 if (Math.abs(offset) < 3000) offset = 0;
-tellTimes(document);
-watchTables(document);
-setInterval(() => document.hidden || tellTimes(document), 1000);
-for (const element of parts) shown.set(element, lasting(element.innerHTML));
-if (document.body.dataset.livePage === "1" && parts.length > 0) keepFresh();
+tellTimes(document, false);
+
+// What nobody sees at first waits until the page has been painted.
+function begin() {
+  watchTables(document);
+  for (const element of parts) shown.set(element, lasting(element.innerHTML));
+  tellTimes(document);
+  setInterval(() => document.hidden || tellTimes(document), 1000);
+  if (document.body.dataset.livePage === "1" && parts.length > 0) keepFresh();
+}
+if (document.hidden) begin(); // no frame comes
+else requestAnimationFrame(() => setTimeout(begin));

@@ -27,7 +27,8 @@ let busy = false;
 let turn = 0; // Counts the views: an answer for an earlier one comes too late.
 
 const rows = () => lines.getElementsByClassName("ln");
-const timeOf = (row) => new Date(Number(row.dataset.at)).toLocaleString(undefined, { dateStyle: "short", timeStyle: "medium", hour12: false });
+const format = new Intl.DateTimeFormat(undefined, { dateStyle: "short", timeStyle: "medium", hour12: false });
+const timeOf = (row) => format.format(new Date(Number(row.dataset.at)));
 
 function make(line) {
   const row = document.createElement("div");

@@ -21,6 +21,7 @@ function apply() {
     const size = ["width", "min-width", "max-width"].map((name) => `${name}: ${width}px !important`).join("; ");
     if (width > 0) rules.push(`table.tasks tr > :nth-child(${heading.cellIndex + 1}) { ${size}; overflow: hidden; text-overflow: ellipsis; }`);
   }
+  if (rules.length > 0 && !document.adoptedStyleSheets.includes(sheet)) document.adoptedStyleSheets.push(sheet);
   sheet.replaceSync(rules.join("\n"));
 }
 
@@ -53,6 +54,8 @@ function addGrips() {
   apply();
 }
 
-document.adoptedStyleSheets = [...document.adoptedStyleSheets, sheet];
 document.addEventListener("refreshed", addGrips);
-addGrips();
+apply();
+// A grip in each heading has the table laid out again: after the page has been painted.
+if (document.hidden) addGrips(); // no frame comes
+else requestAnimationFrame(() => setTimeout(addGrips));
