@@ -48,6 +48,7 @@ _RARE_SPACE = r"[\x1c-\x1f]"
 
 _PAIR_ROWS = 32_768  # two chunks at a time: small enough for the processor's cache, large enough to share tokens
 _REMEMBERED = 200_000  # lemmas of inflected words, some 30 MB
+_THREADED_ROWS = 4_000  # of fewer texts, starting threads takes longer than the work that they share
 _THREADS = 2  # splitting and hashing are outside the GIL: two threads are worth it, more are not
 
 
@@ -90,12 +91,13 @@ def texts_of(frame: pl.DataFrame, column: str) -> pl.Series:
 def corpus(texts: pl.Series) -> pl.Series:
     """Return the list of lemmas of each text of a string series."""
     _tables()  # read here: two threads at once would both read it
+    if len(texts) < _THREADED_ROWS:
+        return _lists(encode(texts))
     count = _THREADS * -(-len(texts) // _PAIR_ROWS)
-    rows = -(-len(texts) // max(count, 1))
-    chunks = [texts.slice(start, rows) for start in range(0, len(texts), max(rows, 1))]
+    rows = -(-len(texts) // count)
+    chunks = [texts.slice(start, rows) for start in range(0, len(texts), rows)]
     with ThreadPoolExecutor(_THREADS) as threads:
-        lists = list(threads.map(lambda chunk: _lists(encode(chunk)), chunks))
-    return pl.concat(lists) if lists else pl.Series(dtype=pl.List(pl.String))
+        return pl.concat(list(threads.map(lambda chunk: _lists(encode(chunk)), chunks)))
 
 
 @dataclass(frozen=True)
@@ -157,14 +159,22 @@ def _lists(encoded: Encoded) -> pl.Series:
 
 def _plain(texts: pl.Series) -> pl.Series:
     """Correct the few rows that are more than ASCII, or whose tokens could not be cleaned one by one."""
-    foreign = ((texts.str.len_bytes() != texts.str.len_chars()) | texts.str.contains(_RARE_SPACE)).fill_null(False)
-    foreign = foreign.arg_true()
-    if len(foreign):
-        texts = texts.clone().scatter(foreign, _ascii(texts.gather(foreign)))
-    wide = texts.str.contains(_WIDE_BRACKET).fill_null(False).arg_true()
-    if len(wide):
-        texts = texts.clone().scatter(wide, _clean(texts.gather(wide).str.to_lowercase()))
+    text = pl.col("text")
+    foreign = (text.str.len_bytes() != text.str.len_chars()) | text.str.contains(_RARE_SPACE)
+    marks = texts.to_frame("text").select_seq(foreign=foreign, wide=text.str.contains(_WIDE_BRACKET))
+    rows = _where(marks["foreign"])
+    if len(rows):
+        texts = texts.clone().scatter(rows, _ascii(texts.gather(rows)))
+        marks = texts.to_frame("text").select_seq(wide=text.str.contains(_WIDE_BRACKET))
+    rows = _where(marks["wide"])
+    if len(rows):
+        texts = texts.clone().scatter(rows, _clean(texts.gather(rows).str.to_lowercase()))
     return texts
+
+
+def _where(marks: pl.Series) -> npt.NDArray[np.intp]:
+    """Return the places that are true; null is not."""
+    return np.flatnonzero(marks.fill_null(False).to_numpy()) if marks.null_count() else np.flatnonzero(marks.to_numpy())
 
 
 def _ascii(texts: pl.Series) -> pl.Series:
@@ -197,11 +207,14 @@ def _lemmas(words: pl.Series) -> tuple[pl.Series, Integers]:
     tables = _tables()
     encoded = _arrow(words).dictionary_encode()
     words = pl.Series(encoded.dictionary, dtype=pl.String)
-    inflected = words.str.ends_with("s") | words.str.ends_with("men") | words.is_in(tables.exceptions)
-    where = inflected.arg_true()
+    word = pl.col("word")
+    kept = ~word.is_in(tables.dropped)
+    inflected = word.str.ends_with("s") | word.str.ends_with("men") | word.is_in(tables.exceptions)
+    # In one query: of a single text, each query costs more than its work.
+    marks = words.to_frame("word").select_seq(lemma=pl.when(kept).then(word), inflected=inflected & kept)
+    where = _where(marks["inflected"])
     lemma = tables.lemma
-    lemmas = words.clone().scatter(where, [lemma(word) for word in words.gather(where)])
-    lemmas = lemmas.set(words.is_in(tables.dropped), None)
+    lemmas = marks["lemma"].scatter(where, [lemma(word) for word in words.gather(where)])
     found = _arrow(lemmas).dictionary_encode()
     places = found.indices.fill_null(-1).to_numpy()[encoded.indices.to_numpy()]
     return pl.Series(found.dictionary, dtype=pl.String), places
