@@ -36,7 +36,7 @@ ENDING_TIMEOUT_S = 60.0
 
 @contextlib.contextmanager
 def own_machine(
-    say: Say, *, step_workers: int | None = None, variables: Mapping[str, str] | None = None
+    say: Say, *, step_workers: int | None = None, variables: Mapping[str, str] | None = None, clone: Path = ROOT
 ) -> Iterator[MachineSettings]:
     """Start a server and workers, and make them this process's and its children's; all are gone afterwards.
 
@@ -44,6 +44,7 @@ def own_machine(
         say: Reports progress.
         step_workers: Agents for steps; default: as many as the product starts.
         variables: Environment variables of the server and of all else in the block.
+        clone: Whose commands; default: this one's.
     """
     parent = ROOT / ".local"  # on the disk of the clone: a temporary folder may be in memory
     parent.mkdir(exist_ok=True)
@@ -63,29 +64,36 @@ def own_machine(
             settings = MachineSettings.from_environ(os.environ)
             try:
                 say("starting a server and agents of its own")
-                run("server", "up")
+                run("server", "up", clone=clone)
                 yield settings
             finally:
-                run("server", "down", timeout_s=ENDING_TIMEOUT_S)
+                run("server", "down", timeout_s=ENDING_TIMEOUT_S, clone=clone)
     finally:
         shutil.rmtree(state, ignore_errors=True)
 
 
-def run(*words: str, timeout_s: float = COMMAND_TIMEOUT_S, environ: Mapping[str, str] | None = None) -> str:
+def run(
+    *words: str,
+    timeout_s: float = COMMAND_TIMEOUT_S,
+    environ: Mapping[str, str] | None = None,
+    clone: Path = ROOT,
+) -> str:
     """Run `python -m pipeline` with these words and return its stdout.
 
     Args:
         words: The command.
         timeout_s: How long it may take.
         environ: Its environment; default: this process's.
+        clone: Whose command; another clone's runs with its own `.venv`.
 
     Raises:
         BenchmarkError: It fails, or takes too long.
     """
-    command = [sys.executable, "-m", "pipeline", *words]
+    python = sys.executable if clone == ROOT else str(clone / ".venv/bin/python")
+    command = [python, "-m", "pipeline", *words]
     try:
         done = subprocess.run(
-            command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=timeout_s,
+            command, cwd=clone, env=environ, capture_output=True, text=True, timeout=timeout_s,
             stdin=subprocess.DEVNULL, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:

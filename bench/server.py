@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import psutil
 from clearml_localserver.pytest_plugin import ClearmlServer, running_server
 
-from bench import server_rivals
+from bench import rivals
 from bench.declaration import Benchmark, BenchmarkError, Say
 from bench.result import Column, Row, Table, Target
 from bench.server_calls import BATCHES, GET_BY_ID, SCALARS, UNINDEXED, Called, about_much, among, prepared
@@ -97,7 +97,7 @@ def measure(options: argparse.Namespace, say: Say) -> Iterator[Row]:
         if options.beside:
             commands[EARLIER] = command_of(options.beside, root)
         elif not options.without_earlier:
-            commands[EARLIER] = command_of(str(server_rivals.earlier_python(say)), root)
+            commands[EARLIER] = command_of(str(rivals.earlier_python(say)), root)
         yield Row("cost", GENUINE, {"start": GENUINE_START_S, "rest": (GENUINE_RSS_MIB,)}, noted=True)
         yield from _calls(root, commands, options, say)
         yield from _among_tasks(root, options, say)
@@ -221,9 +221,9 @@ def _milliseconds(client: Connection, request: bytes) -> float:
 
 def _mlflow(root: Path, options: argparse.Namespace, say: Say) -> Iterator[Row]:
     """Measure an MLflow server, and the same of this one."""
-    python = server_rivals.mlflow_python(say)
+    python = rivals.mlflow_python(say)
     count, clients = BATCHES_OF_MLFLOW, EVENT_CLIENTS
-    with server_rivals.running_mlflow(python, root / "mlflow") as mlflow:
+    with rivals.running_mlflow(python, root / "mlflow") as mlflow:
         idle = mlflow.memory_mib()
         client = Connection(mlflow.url)
         made = client.post("/api/2.0/mlflow/runs/create", json.dumps({"experiment_id": "0"}).encode())
@@ -262,7 +262,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--starts", type=int, default=STARTS, help=f"starts to time (default {STARTS})")
     add("--beside", metavar="PYTHON", help="the baseline: the version that this interpreter has")
-    add("--without-earlier", action="store_true", help=f"measure without the baseline, commit {server_rivals.COMMIT}")
+    add("--without-earlier", action="store_true", help=f"measure without the baseline, commit {rivals.COMMIT}")
     add("--without-mlflow", action="store_true", help="leave MLflow out")
     add("--rounds", type=int, default=ROUNDS, help=f"turns of each version (default {ROUNDS})")
     add("--seconds", type=float, default=SECONDS, help=f"seconds of a turn (default {SECONDS})")
@@ -291,7 +291,7 @@ A server is started on an empty folder, and given a project of 100 tasks. Then 1
 HTTP. The clients are one process with one thread, beside the server, and cost little (see the last column). *A
 connection for each call* is what clients of the SDK get from this server. The two versions of localserver are called in
 turns for a fraction of a second each, so that whatever else the machine does meets both. *{EARLIER.capitalize()}* is
-commit {server_rivals.COMMIT}, in an environment of its own made from this clone's history, or the one that `--beside`
+commit {rivals.COMMIT}, in an environment of its own made from this clone's history, or the one that `--beside`
 names. The genuine server needs eight containers and cannot run here.
 Its figures were measured once (2.3.0, with small substitutes for its databases).
 """,

@@ -7,7 +7,9 @@ phases are read from the server afterwards. One run without a count warms up.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import statistics
 import tempfile
 import time
@@ -15,9 +17,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import environment, other_orchestrators, wording
+from bench import environment, other_orchestrators, rivals, wording
 from bench.declaration import Benchmark, Say
+from bench.machine import ROOT
 from bench.result import Column, Row, Table, Target
+from pipeline.local_stack.settings import AGENT_VARIABLE
 from pipeline.run_options import MODES
 
 if TYPE_CHECKING:
@@ -27,7 +31,9 @@ RUNS = 2
 RUN_TIMEOUT_S = 300.0
 GENUINE = "genuine server, its defaults, trivial steps"
 GENUINE_S = {"queue": 72.0, "controller": 57.0, "in-process": 82.0}
-OURS = "this project"
+OURS, EARLIER = "this project", "the version before"
+REUSED = "queue, every step reused"
+AGENT_PYTHON = ROOT / "images/agent/.venv/bin/python"
 NONE = "none"
 
 Phases = dict[str, dict[str, float | None]]
@@ -44,27 +50,43 @@ PHASES = {
 
 
 def measure(options: argparse.Namespace, say: Say) -> Iterator[Row]:
-    """Run the pipeline in each mode, then the same steps by other orchestrators."""
+    """Run the pipeline in each mode by both versions in turns, then the same steps by other orchestrators."""
     ours: dict[str, tuple[float, ...]] = {}
-    with environment.own_machine(say):
+    clones = {} if options.without_earlier else {EARLIER: rivals.earlier_clone(say)}
+    clones[OURS] = ROOT
+    with contextlib.ExitStack() as machines:
+        environs = {}
+        for name, clone in clones.items():
+            agent = {AGENT_VARIABLE: str(AGENT_PYTHON)}  # the earlier one has no environment of the agent's
+            machines.enter_context(environment.own_machine(say, variables=agent, clone=clone))
+            environs[name] = dict(os.environ)
+            environment.run("dataset", "upload", "--sample", "--json", clone=clone)
+            say(f"{name}: a run in each way that does not count")
+            run_once("in-process", clone=clone)
+            run_once("queue", reuse=True, clone=clone)  # later runs reuse its steps
         from pipeline.commands.connection import connect
         from pipeline.runs.states import fetch
 
         server = connect(say).server
-        environment.run("dataset", "upload", "--sample", "--json")
-        say("one run that does not count")
-        run_once("in-process")
-        for mode in options.mode or list(MODES):
-            walls, runs = [], []
+        for mode in options.mode or [*MODES, REUSED]:
+            walls: dict[str, list[float]] = {name: [] for name in clones}
+            runs = []
             for _ in range(options.runs):
-                wall, run_id = run_once(mode)
-                walls.append(wall)
-                runs.append(step_phases(fetch(server, run_id)))
-                say(f"  {mode}: {wall:.1f} s")
-            yield Row("modes", GENUINE, {"wall": (GENUINE_S[mode],)}, mode, noted=True)
-            yield Row("modes", OURS, {"wall": tuple(walls)}, mode)
-            yield from phase_rows(mode, runs)
-            ours[mode] = tuple(walls)
+                for name, clone in clones.items():
+                    reuse = mode == REUSED
+                    way = "queue" if reuse else mode
+                    wall, run_id = run_once(way, reuse=reuse, environ=environs[name], clone=clone)
+                    walls[name].append(wall)
+                    if name == OURS:
+                        runs.append(step_phases(fetch(server, run_id)))
+                    say(f"  {mode}, {name}: {wall:.1f} s")
+            if mode in GENUINE_S:
+                yield Row("modes", GENUINE, {"wall": (GENUINE_S[mode],)}, mode, noted=True)
+                yield Row("modes", OURS, {"wall": tuple(walls[OURS])}, mode)
+                yield from phase_rows(mode, runs)
+                ours[mode] = tuple(walls[OURS])
+            for name in clones:
+                yield Row("earlier", name, {"wall": tuple(walls[name])}, mode)
     others = [name for name in options.other or list(other_orchestrators.OTHERS) if name != NONE]
     for name, seconds in other_orchestrators.measure(others, options.runs, say):
         yield Row("others", name, {"wall": seconds})
@@ -72,13 +94,15 @@ def measure(options: argparse.Namespace, say: Say) -> Iterator[Row]:
         yield Row("others", f"{OURS}, {mode}", {"wall": seconds})
 
 
-def run_once(mode: str, *, reuse: bool = False, environ: Mapping[str, str] | None = None) -> tuple[float, str]:
+def run_once(
+    mode: str, *, reuse: bool = False, environ: Mapping[str, str] | None = None, clone: Path = ROOT
+) -> tuple[float, str]:
     """Run the pipeline as a person does; return the seconds that it took, and the run."""
     with tempfile.TemporaryDirectory(prefix="bench-startup-") as folder:
         report = str(Path(folder) / "report.html")
         words = ("run", "--mode", mode, "--report", report, *(() if reuse else ("--no-cache",)), "--json")
         began = time.perf_counter()
-        out = environment.run(*words, timeout_s=RUN_TIMEOUT_S, environ=environ)
+        out = environment.run(*words, timeout_s=RUN_TIMEOUT_S, environ=environ, clone=clone)
         wall = time.perf_counter() - began
     return wall, str(json.loads(out.splitlines()[-1])["run_id"])
 
@@ -111,7 +135,9 @@ def phase_rows(mode: str, runs: list[Phases]) -> Iterator[Row]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add how often, and how."""
     parser.add_argument("--runs", type=int, default=RUNS, help=f"counted runs of each mode (default {RUNS})")
-    parser.add_argument("--mode", action="append", choices=list(MODES), help="only this mode (repeatable)")
+    parser.add_argument("--mode", action="append", choices=[*MODES, REUSED], help="only this mode (repeatable)")
+    aside = f"measure without commit {rivals.COMMIT} of this project"
+    parser.add_argument("--without-earlier", action="store_true", help=aside)
     choices = [*other_orchestrators.OTHERS, NONE]
     parser.add_argument("--other", action="append", choices=choices, help="only this other orchestrator (repeatable)")
 
@@ -120,6 +146,11 @@ OTHERS_NOTE = """
 The same three steps on the same reviews, from the typed command to its end; all make the same two files, or the
 benchmark fails. The others split and preprocess files. This project's runs also make three dataset versions, plots and
 a report, on a server that keeps them.
+"""
+
+EARLIER_NOTE = f"""
+*The version before* is commit {rivals.COMMIT} of this project, with its own server and agents, from this clone's
+history. The two run in turns.
 """
 
 BENCHMARK = Benchmark(
@@ -164,6 +195,16 @@ machine:
             chart="wall",
         ),
         Table(
+            "earlier",
+            "The same run by the version before",
+            (
+                Column("wall", "total", "s"),
+                Column("faster", "faster", "x", better="higher", ratio_of="wall"),
+            ),
+            baseline=EARLIER,
+            note=EARLIER_NOTE,
+        ),
+        Table(
             "phases",
             "Phases of the steps",
             (*(Column(phase, phase, "s") for phase in PHASES), Column("sum", "sum", "s")),
@@ -177,8 +218,15 @@ machine:
             note=OTHERS_NOTE,
         ),
     ),
-    targets=(Target("modes", "wall", 35.0, group="queue"), Target("modes", "wall", 15.0, group="in-process")),
+    targets=(
+        Target("modes", "wall", 35.0, row=OURS, group="queue"),
+        Target("modes", "wall", 15.0, row=OURS, group="in-process"),
+        Target("earlier", "faster", 2.0, row=OURS, group="queue"),
+        Target("earlier", "faster", 2.0, row=OURS, group="controller"),
+        Target("earlier", "faster", 1 / 0.35, row=OURS, group="in-process"),
+        Target("earlier", "faster", 1 / 0.6, row=OURS, group=REUSED),
+    ),
     add_arguments=add_arguments,
     measure=measure,
-    quick={"runs": 1, "mode": ["in-process"], "other": [NONE]},
+    quick={"runs": 1, "mode": ["in-process"], "other": [NONE], "without_earlier": True},
 )

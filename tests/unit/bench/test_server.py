@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import harness, server_rivals
+from bench import harness, rivals
 from bench.declaration import BenchmarkError
 from bench.server import command_of
 
@@ -52,15 +52,15 @@ def test_another_version_beside_takes_no_target_away() -> None:
 
 
 def test_a_clone_without_the_earlier_commit_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_rivals, "HOME", tmp_path / "rivals")
-    monkeypatch.setattr(server_rivals, "COMMIT", "0" * 40)
+    monkeypatch.setattr(rivals, "HOME", tmp_path / "rivals")
+    monkeypatch.setattr(rivals, "COMMIT", "0" * 40)
     with pytest.raises(BenchmarkError, match="git fetch --unshallow"):
-        server_rivals.earlier_python(print)
+        rivals.earlier_python(print)
 
 
 def test_what_is_half_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_rivals, "HOME", tmp_path / "rivals")
+    monkeypatch.setattr(rivals, "HOME", tmp_path / "rivals")
     monkeypatch.setenv("UV", "/bin/false")
     with pytest.raises(BenchmarkError, match="uv venv failed"):
-        server_rivals.mlflow_python(print)
+        rivals.mlflow_python(print)
     assert list((tmp_path / "rivals").iterdir()) == []

@@ -1,4 +1,4 @@
-"""What localserver is measured beside: an earlier commit of it, and an MLflow server, each in its own environment.
+"""What this project is measured beside: an earlier commit of it, and an MLflow server, each in its own environment.
 
 Both are made once, below `.local/rivals`. Outside systems: git, `uv`, MLflow's command line.
 """
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,22 +39,35 @@ def earlier_python(say: Say) -> Path:
     Raises:
         BenchmarkError: This clone does not have that commit, or the environment cannot be made.
     """
-    folder = HOME / COMMIT
+    words = ("--no-default-groups", "--extra", "server", "--no-editable")
+    return _earlier(HOME / COMMIT, words, "name another version's Python (--beside PYTHON), or ", say)
+
+
+def earlier_clone(say: Say) -> Path:
+    """Return a folder with the earlier commit and `.venv`, from which its commands run; make it if need be.
+
+    Raises:
+        BenchmarkError: This clone does not have that commit, or the environment cannot be made.
+    """
+    return _earlier(HOME / f"{COMMIT}-whole", ("--all-extras", "--no-editable"), "", say).parents[2]
+
+
+def _earlier(folder: Path, words: Sequence[str], or_else: str, say: Say) -> Path:
     python = folder / ".venv/bin/python"
     if python.exists():
         return python
     if subprocess.run(["git", "cat-file", "-e", COMMIT], cwd=ROOT, capture_output=True, check=False).returncode:
         raise BenchmarkError(
             f"this clone does not have commit {COMMIT}, which is the baseline: fetch it (git fetch --unshallow), "
-            "name another version's Python (--beside PYTHON), or leave it out (--without-earlier)"
+            f"{or_else}leave it out (--without-earlier)"
         )
     say(f"making an environment for commit {COMMIT}")
     with _half_made(folder) as half:
         packed = subprocess.run(["git", "archive", COMMIT], cwd=ROOT, capture_output=True, check=True).stdout
         subprocess.run(["tar", "-x", "-C", str(half)], input=packed, check=True)
         _uv("venv", "--python", sys.executable, "--relocatable", str(half / ".venv"))
-        words = ("sync", "--frozen", "--no-default-groups", "--extra", "server", "--compile-bytecode", "--no-editable")
-        _uv(*words, "--project", str(half), "--python", sys.executable)
+        sync = ("sync", "--frozen", "--compile-bytecode", *words)
+        _uv(*sync, "--project", str(half), "--python", sys.executable)
     return python
 
 
