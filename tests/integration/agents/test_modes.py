@@ -20,7 +20,7 @@ from tests.integration.agents.records import (
 )
 from tests.integration.pipeline_cli import LIKE_GENUINE, made_by, rows_digest
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 
 def test_the_queue_takes_controller_and_steps(client, queue_run):
@@ -32,6 +32,7 @@ def test_the_queue_takes_controller_and_steps(client, queue_run):
     assert workers == {"controllers", "steps"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cli", [LIKE_GENUINE], indirect=True)
 def test_agents_run_it_on_a_server_that_is_like_a_genuine_one(cli, queue_run):
     again = cli("run", "--json")
@@ -40,6 +41,7 @@ def test_agents_run_it_on_a_server_that_is_like_a_genuine_one(cli, queue_run):
     assert all(step["cached"] for step in again.document["steps"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["controller", pytest.param("in-process", marks=pytest.mark.thorough)])
 def test_every_mode_gives_the_same_results(cli, client, queue_run, mode):
     done = cli("run", "--mode", mode, "--no-cache", "--json")
@@ -69,6 +71,7 @@ def test_the_parameters_keep_their_types_and_descriptions(client, queue_run):
     assert all(item["description"] for item in arguments.values())
 
 
+@pytest.mark.slow
 def test_a_run_is_repeated_from_the_web_with_another_version(client, queue_run):
     """What the web page's "clone, edit, enqueue" calls: version 1.1 instead of 1.2."""
     run = client("tasks.clone", task=queue_run["run_id"])["id"]
@@ -133,6 +136,7 @@ def test_an_option_that_is_no_number_ends_the_run_with_its_reason(client, queue_
     wait_for_line(client, run, "shards many: expected a whole number from 1 to 64")
 
 
+@pytest.mark.slow
 def test_the_queue_that_is_set_on_the_page_is_the_one_that_steps_go_to(client, queue_run):
     run = run_a_clone(client, queue_run["run_id"], queue="nowhere", cache="False")
     assert run["status"] == "failed"
@@ -197,6 +201,7 @@ def test_steps_that_a_k8s_glue_moves_are_not_taken_for_aborted(cli, client, sett
     assert moved == 3
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_and_can_be_aborted(cli, client, queue_run):
     before = newest_run(client)
     process = cli.start("run", "--no-cache")
