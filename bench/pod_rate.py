@@ -198,7 +198,8 @@ So *made* is bound by the agent's turn on the processors, *started* and the time
 processors themselves: all pods share the node's cores, and each takes about two seconds of processor time for the
 runtime's sandbox, the agent and its end. On two cores not more than one pod a second starts and ends. The agent in the
 pod looks every 5 s whether its task has ended. The kept result is one round beside other work (see its load average):
-1.4 pods made a second, 30% below the target. Two more rounds, at a load of 17 and 19, made 2.0 and 2.5.
+1.4 pods made a second, 30% below the target. Two more rounds, at a load of 17 and 19, made 2.0, and 2.5 with the agent
+as it was before: one round differs from the next by more than the change, which the processor time shows.
 """,
     tables=(
         Table(

@@ -31,7 +31,7 @@ def box(item: Box, css: str, title: str, line: str, href: str, *, current: bool 
         item: Where it lies.
         css: Class that gives its colour, a word of ours.
         title: Its title; what is too long for it is shown by beginning and end.
-        line: What stands below.
+        line: Second line.
         href: The page's address; may be empty.
         current: Whether it stands out.
         extra: What the pointer shows besides.
