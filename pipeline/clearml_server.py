@@ -20,6 +20,8 @@ from clearml_access.tasks import FINAL
 
 DATASET_TAG = "dataset"
 NEWEST_TASKS = 100
+RETURNED, VERSION_ID = "return", "dataset_id"
+"""Section of a task with the values that it returned, and how the name of a returned dataset version's id ends."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,27 @@ class ClearmlServer(Api):
         """Return the task's plots: events with `metric`, `variant` and `plot_str`."""
         found: list[dict[str, Any]] = self.call("events.get_task_plots", task=task_id, iters=1)["plots"]
         return found
+
+    # Products of a task
+
+    def lost_products(self, task_id: str, *, has_model: bool = False) -> list[str]:
+        """Return what a task has made and somebody has deleted since: models and dataset versions, in words.
+
+        Args:
+            task_id: The task.
+            has_model: Whether it made a model. A task that is not published loses the entry with the model.
+        """
+        task = self.task(task_id, ["models.output", f"hyperparams.{RETURNED}"]) or {}
+        models = [str(item["model"]) for item in (task.get("models") or {}).get("output") or [] if item.get("model")]
+        returned = (task.get("hyperparams") or {}).get(RETURNED) or {}
+        versions = [str(item["value"]) for name, item in returned.items() if name.endswith(VERSION_ID)]
+        kept = {row["id"] for row in self.models(models)} if models else set()
+        kept |= {row["id"] for row in self.tasks(["id"], id=versions)} if versions else set()
+        return [
+            *(["its model"] if has_model and not models else []),
+            *(f"model {id}" for id in models if id not in kept),
+            *(f"dataset version {id}" for id in versions if id not in kept),
+        ]
 
     # Models
 

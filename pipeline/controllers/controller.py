@@ -38,7 +38,7 @@ from clearml import Task
 from clearml_access import run_records
 from clearml_access.tasks import CONTROLLER_TYPE
 from pipeline import provenance
-from pipeline.clearml_server import ClearmlServer
+from pipeline.clearml_server import RETURNED, VERSION_ID, ClearmlServer
 from pipeline.controllers import abandoned
 from pipeline.controllers.controller_task import controller_task
 from pipeline.controllers.failure_causes import Cause
@@ -56,8 +56,6 @@ from pipeline.sdk.controller import PatchedController, Placement
 from pipeline.sdk.jobs import StepJob, fork_local_steps
 from pipeline.sdk.processes import SIMULATED
 from pipeline.settings import step_requirements
-
-RESULTS_SECTION = "return"
 
 
 def run_controller(build: Callable[[Launch], Controller], arguments: list[str] | None = None) -> None:
@@ -296,7 +294,7 @@ class Controller(PatchedController):
             made_by = self.task_of(step)
             if made_by is None:
                 return  # aborted, or a step was: there is nothing to hand on
-            ids[name] = str(Task.get_task(task_id=made_by).get_parameter(f"{RESULTS_SECTION}/dataset_id"))
+            ids[name] = str(Task.get_task(task_id=made_by).get_parameter(f"{RETURNED}/{VERSION_ID}"))
         found = {
             task["id"]: task.get("runtime") or {} for task in self.server.tasks(["runtime"], id=list(ids.values()))
         }
@@ -309,9 +307,7 @@ class Controller(PatchedController):
                 "tasks.edit_hyper_params",
                 task=self.id,
                 force=True,
-                hyperparams=[
-                    {"section": RESULTS_SECTION, "name": name, "value": value} for name, value in facts.items()
-                ],
+                hyperparams=[{"section": RETURNED, "name": name, "value": value} for name, value in facts.items()],
             )
 
     def steps_are_checked(self) -> None:

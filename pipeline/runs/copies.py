@@ -16,7 +16,7 @@ from typing import Any
 from clearml_access.errors import UserFacingError
 from clearml_access.run_records import DAG_CONFIGURATION, read_dag
 from clearml_access.tasks import CONTROLLER_TYPE, PODS_QUEUE, has_ended, queue_before_its_pod
-from pipeline.clearml_server import ClearmlServer
+from pipeline.clearml_server import RETURNED, ClearmlServer
 from pipeline.errors import SettingsError
 from pipeline.preflight import require_queue
 from pipeline.run_options import SECTION
@@ -24,9 +24,6 @@ from pipeline.runs.states import fetch
 
 PARAMETERS = "Args"
 """The section in which `PipelineController.add_parameter` and `PipelineDecorator.pipeline` keep parameters."""
-
-RESULTS = "return"
-"""The section in which a pipeline keeps what it returned: the results of the run that is copied."""
 
 FROM_RUN, FROM_STEP = "from_run", "from_step"
 """Options of our controllers: the run whose completed steps are reused, and the first step that runs again."""
@@ -86,8 +83,8 @@ def run_again(
     queue = _queue(server, task, queue)
     copy = str(server.call("tasks.clone", task=run_id, new_task_name=_next_name(server, task))["id"])
     try:
-        if RESULTS in (task.get("hyperparams") or {}):
-            server.call("tasks.delete_hyper_params", task=copy, hyperparams=[{"section": RESULTS}], force=True)
+        if RETURNED in (task.get("hyperparams") or {}):
+            server.call("tasks.delete_hyper_params", task=copy, hyperparams=[{"section": RETURNED}], force=True)
         if items:
             server.call("tasks.edit_hyper_params", task=copy, hyperparams=items)
         if plan := _plan(task):

@@ -221,7 +221,7 @@ class PatchedController(PipelineController):  # type: ignore[misc]
 
     def _launch(self, node: Any) -> bool:
         usual, self._placement = self._clearml_job_class, self.placement(node.name, node.queue)
-        StepJob.reuse = self.may_reuse(node.name)
+        StepJob.reuse, StepJob.has_model = self.may_reuse(node.name), bool(node.monitor_models)
         if self._placement.beside:
             self._clearml_job_class = LocalStep
         try:

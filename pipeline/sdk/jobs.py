@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -47,6 +47,9 @@ class StepJob:
     reuse: ClassVar[bool] = True
     """Whether the step that is launched now may be found in the cache, among `preferred` too."""
 
+    has_model: ClassVar[bool] = False
+    """Whether the step that is launched now makes a model: a task whose model was deleted is not reused."""
+
     preferred: ClassVar[frozenset[str]] = frozenset()
     """Tasks that are taken before all others in the cache, and in any case; needs the server."""
 
@@ -58,18 +61,31 @@ class StepJob:
 
     @classmethod
     def _get_cached_task(cls, task_hash: str) -> Any:
-        if not cls.reuse:
-            return None
+        for found in cls._done_before(task_hash) if cls.reuse else ():
+            server = cls.server or ClearmlServer.of_task(found)
+            lost = server.lost_products(found.id, has_model=cls.has_model)
+            if not lost:
+                return found
+            print(f"Task {found.id} did this step before. It is not reused: {', '.join(lost)} was deleted")
+        return None
+
+    @classmethod
+    def _done_before(cls, task_hash: str) -> Iterator[Any]:
+        """Yield the tasks that did the same before; the others are looked for only where the first is not taken."""
+        same: dict[str, Any] = {
+            "status": ["completed", "published"],
+            "_all_": {"fields": [f"runtime.{BaseJob._job_hash_property}"], "pattern": f"^{task_hash}$"},
+        }
         if cls.server and cls.preferred and task_hash:
-            found = cls.server.tasks(
-                ["status"],
-                id=sorted(cls.preferred),
-                status=["completed", "published"],
-                _all_={"fields": [f"runtime.{BaseJob._job_hash_property}"], "pattern": f"^{task_hash}$"},
-            )
-            if found:
-                return Task.get_task(task_id=found[0]["id"])
-        return super()._get_cached_task(task_hash) if cls.look_in_cache else None  # type: ignore[misc]
+            for row in cls.server.tasks(["id"], id=sorted(cls.preferred), **same):
+                yield Task.get_task(task_id=row["id"])
+        first = super()._get_cached_task(task_hash) if cls.look_in_cache else None  # type: ignore[misc]
+        if first is not None:
+            yield first
+            server = cls.server or ClearmlServer.of_task(first)
+            for row in server.tasks(["id"], system_tags=[f"-{Task.archived_tag}"], order_by=["-last_update"], **same):
+                if row["id"] != first.id:
+                    yield Task.get_task(task_id=row["id"])
 
 
 class QueuedStep(StepJob, ClearmlJob):  # type: ignore[misc]
