@@ -113,3 +113,16 @@ def test_no_comparison_is_wider_than_a_telephone(
         page = watched.open(f"/compare?ids={','.join(task['id'] for task in tasks)}&tab={tab}")
         page.wait_for_load_state("networkidle")
         assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0, tab
+
+
+def test_heat_maps_side_by_side_have_one_scale(watch: Watch, clearml_api: ApiClient) -> None:
+    tasks = []
+    for high in (4, 10):
+        task = clearml_api("tasks.create", name=f"up to {high}", type="training")["id"]
+        figure = json.dumps({"data": [{"type": "heatmap", "z": [[1, None], [2, high]]}], "layout": {}})
+        clearml_api("events.add", type="plot", task=task, metric="matrix", variant="", iter=0, plot_str=figure)
+        tasks.append(task)
+    page = watch().open(f"/compare?ids={','.join(tasks)}&tab=plots")
+    expect(page.locator(".figure .plot-container")).to_have_count(2)
+    scales = page.eval_on_selector_all(".figure", "all => all.map(one => [one.data[0].zmin, one.data[0].zmax])")
+    assert scales == [[1, 10], [1, 10]]

@@ -132,6 +132,30 @@ function withTitles(part) {
   }
 }
 
+const isMap = (trace) => trace?.type === "heatmap" && Array.isArray(trace.z);
+const ranges = new WeakMap(); // figures side by side → the range of their heat maps
+
+function rangeBeside(element) {
+  // Of heat maps side by side one colour is one value, or they could not be compared.
+  const beside = element.closest(".beside");
+  if (!beside) return null;
+  if (!ranges.has(beside)) {
+    let [low, high] = [Infinity, -Infinity];
+    for (const other of beside.querySelectorAll("[data-figure]")) {
+      try {
+        const data = readFigure(document.getElementById(other.dataset.figure).textContent).data;
+        for (const value of data.filter(isMap).flatMap((trace) => trace.z).flat()) {
+          if (Number.isFinite(value)) [low, high] = [Math.min(low, value), Math.max(high, value)];
+        }
+      } catch {
+        // Drawing it says that it cannot be read.
+      }
+    }
+    ranges.set(beside, low <= high ? [low, high] : null);
+  }
+  return ranges.get(beside);
+}
+
 async function drawFigure(element, address) {
   let figure;
   try {
@@ -147,6 +171,9 @@ async function drawFigure(element, address) {
     for (const trace of data) drawTable(element, trace);
     return;
   }
+  const maps = data.filter((trace) => isMap(trace) && trace.zmin === undefined && trace.zmax === undefined && !trace.coloraxis);
+  const range = maps.length > 0 ? rangeBeside(element) : null;
+  if (range) for (const trace of maps) [trace.zmin, trace.zmax] = range;
   const layout = { ...(figure.layout ?? {}) };
   // The card's heading already says it.
   if (typeof layout.title === "string" || layout.title?.text === element.closest(".plot").querySelector("h2").textContent) delete layout.title;
