@@ -198,5 +198,6 @@ run of many steps 147, console 76.
     add_arguments=add_arguments,
     measure=measure,
     quick={"rounds": 1, "paints": 1, "small": True},
+    adding=frozenset({"data"}),
     unavailable=unavailable,
 )
